@@ -1,0 +1,56 @@
+"""The only package that talks to the outside: opens a warehouse or a profile store by its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import cast
+
+from syncer.errors import SettingsError
+from syncer.interfaces import ProfileStore, Warehouse
+from syncer.types import Identity
+
+#: URL scheme to the class that reads it, imported on use.
+WAREHOUSES: Mapping[str, str] = {
+    "duckdb": "connectors.warehouses.duckdb:DuckDBWarehouse",
+    "postgresql": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
+    "postgres": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
+}
+
+#: URL scheme to the class that writes it, imported on use.
+STORES: Mapping[str, str] = {
+    "sqlite": "connectors.stores.sqlite:SQLiteStore",
+    "postgresql": "connectors.stores.postgresql:PostgreSQLStore",
+    "postgres": "connectors.stores.postgresql:PostgreSQLStore",
+}
+
+
+def open_warehouse(name: str, url: str) -> Warehouse:
+    """The warehouse at *url*, which messages call *name*.
+
+    Raises:
+        SettingsError: no warehouse reads URLs of this scheme.
+        WarehouseError: it cannot be reached.
+    """
+    return cast(Warehouse, _class_for(WAREHOUSES, "warehouse", name, url)(name, url))
+
+
+def open_store(name: str, url: str, *, identity: Identity) -> ProfileStore:
+    """The profile store at *url*, which messages call *name*; made on first use.
+
+    Raises:
+        SettingsError: no store has URLs of this scheme.
+        StoreError: it cannot be reached, or was made with another identity.
+    """
+    return cast(ProfileStore, _class_for(STORES, "store", name, url)(name, url, identity=identity))
+
+
+def _class_for(table: Mapping[str, str], kind: str, name: str, url: str) -> type:
+    scheme = url.split(":", 1)[0].split("+", 1)[0]
+    if scheme not in table:
+        raise SettingsError(
+            f"{kind} `{name}`: no {kind} has URLs that start with `{scheme}:`",
+            hint=f"Use one of: {', '.join(table)}.",
+        )
+    module, _, attribute = table[scheme].partition(":")
+    return cast(type, getattr(import_module(module), attribute))

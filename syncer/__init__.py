@@ -1,0 +1,1 @@
+"""Syncer: SQL files feed a profile store, only what changed."""

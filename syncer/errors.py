@@ -1,0 +1,80 @@
+"""Every error that Syncer raises on purpose; each branch answers "what happens next?".
+
+SyncerError                    a message for people, and a hint with the next step
+├─ SettingsError               the process does not start                                  exit 2
+├─ DefinitionError             that file is left out, the others go on                     exit 2
+├─ SelectionError              the words on the command line name nothing                  exit 2
+├─ RunInProgressError          another process runs this sync                              exit 4
+├─ SnapshotError               state that cannot be read; never taken for "no rows"
+├─ QueryResultError            the result cannot be used; nothing was sent
+└─ ConnectionFailedError       a warehouse or store refused or cannot be reached
+   ├─ WarehouseError           the query failed or was cut off; nothing of its result is used
+   └─ StoreError               the store failed; what it did not answer for is in doubt
+      └─ StoreRefusesError     the store can never take this sync as it is defined
+
+No message holds a secret, a row, or an identifier's value.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class SyncerError(Exception):
+    """Something a person can act on: what happened, and what to do next."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        #: One sentence, what is wrong and where.
+        self.message = message
+        #: The next step, or empty.
+        self.hint = hint
+
+
+class SettingsError(SyncerError):
+    """The settings cannot be used; `message` lists every problem, a line each."""
+
+
+class DefinitionError(SyncerError):
+    """A sync definition cannot be used."""
+
+    def __init__(self, message: str, *, path: Path, line: int = 1, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        #: Counted from 1.
+        self.line = line
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}"
+
+
+class SelectionError(SyncerError):
+    """What was selected on the command line does not exist."""
+
+
+class RunInProgressError(SyncerError):
+    """Another process holds this sync's snapshot."""
+
+
+class SnapshotError(SyncerError):
+    """A sync's snapshot cannot be read or written."""
+
+
+class QueryResultError(SyncerError):
+    """The query's result does not fit its definition; nothing was sent."""
+
+
+class ConnectionFailedError(SyncerError):
+    """A connection failed; `message` names it and never holds its secret."""
+
+
+class WarehouseError(ConnectionFailedError):
+    """The query failed or was cut off; no part of its result may be used."""
+
+
+class StoreError(ConnectionFailedError):
+    """The store failed; rows without a verdict are in doubt."""
+
+
+class StoreRefusesError(StoreError):
+    """The store cannot take this sync as it is defined; nothing was sent."""

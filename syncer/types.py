@@ -1,0 +1,250 @@
+"""The values that the parts of Syncer hand to each other: frozen, without behaviour or I/O."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+
+class Entity(enum.StrEnum):
+    """What a sync feeds, in the order in which one `run` takes them."""
+
+    PERSON = "person"
+    OBJECT = "object"
+    RELATIONSHIP = "relationship"
+    COLLECTION = "collection"
+
+
+class PersonKey(enum.StrEnum):
+    """Which of a person's identifiers a sync knows them by."""
+
+    ID = "id"
+    EMAIL = "email"
+    CIO_ID = "cio_id"
+
+
+class Identity(enum.StrEnum):
+    """Which identifiers a store keeps unique over its people."""
+
+    ID = "id"
+    EMAIL = "email"
+    ID_OR_EMAIL = "id_or_email"
+
+
+class OnRemoved(enum.StrEnum):
+    """What a row that left the result means for the store."""
+
+    KEEP = "keep"
+    CLEAR = "clear"
+    DELETE = "delete"
+
+
+class OnNull(enum.StrEnum):
+    """What NULL in a column means for the attribute."""
+
+    CLEAR = "clear"
+    KEEP = "keep"
+
+
+class Action(enum.StrEnum):
+    """What a store does with one row of a batch."""
+
+    PUT = "put"
+    CLEAR = "clear"
+    DELETE = "delete"
+
+
+class Verdict(enum.StrEnum):
+    """A store's answer for one row. A row without one is in doubt."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    ABSENT = "absent"
+
+
+class RunStatus(enum.StrEnum):
+    """How a run stands or ended."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILED = "failed"
+    HELD = "held"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+
+
+class Trigger(enum.StrEnum):
+    """Who started a run."""
+
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    API = "api"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Every:
+    """A schedule by interval; at least one minute."""
+
+    interval: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cron:
+    """A schedule by a five-field cron expression, where 0 and 7 are Sunday."""
+
+    expression: str
+    #: IANA name.
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manual:
+    """Never started by the schedule."""
+
+
+Schedule = Every | Cron | Manual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """The most rows that one run may touch: a share of the snapshot, or a count. Exactly one is set."""
+
+    share: float | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The brakes of one sync."""
+
+    removed: Limit = Limit(share=0.15)
+    changed: Limit = Limit(share=1.0)
+    #: Whether an empty result is accepted where the snapshot has rows.
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which things in a store a sync feeds, and how it tells them apart.
+
+    Two definitions with equal targets and stores speak of the same things by the same keys; a snapshot
+    is only good for the target it was taken for.
+    """
+
+    entity: Entity
+    #: Set for a person and a relationship.
+    person_key: PersonKey | None = None
+    #: Set for an object and a relationship.
+    object_type: str | None = None
+    #: Set for a collection.
+    collection: str | None = None
+    #: The names of the key's columns in the result, 1 to n: a person or object has one, a relationship
+    #: two (person, object), a collection one or more in the header's order.
+    key_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncDefinition:
+    """One parsed `.sql` file."""
+
+    name: str
+    path: Path
+    #: The SQL as written, before Jinja; the first line of it is `sql_line` of the file.
+    sql: str
+    #: Counted from 1.
+    sql_line: int
+    target: Target
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    #: Attribute to column, in the header's order; None takes every column that is not an identifier.
+    attributes: dict[str, str] | None = None
+    exclude: tuple[str, ...] = ()
+    warehouse: str = "default"
+    store: str = "default"
+    schedule: Schedule = field(default_factory=lambda: Every(interval=timedelta(hours=1)))
+    on_removed: OnRemoved = OnRemoved.KEEP
+    on_null: OnNull = OnNull.CLEAR
+    create: bool = True
+    limits: Limits = Limits()
+    timeout: timedelta = timedelta(minutes=30)
+    depends_on: tuple[str, ...] = ()
+    enabled: bool = True
+    #: Whether the query mentions `last_sync_time`.
+    incremental: bool = False
+    #: SHA-256 of the file's bytes, in hex.
+    hash: str = ""
+    #: Header field to its line in the file, counted from 1; nested fields as `limits.removed`.
+    lines: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a query's result."""
+
+    name: str
+    #: The warehouse's own word for the type.
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a look at a connection found."""
+
+    #: Product and version, such as `PostgreSQL 18.6`.
+    version: str
+    #: For a warehouse, whether its role could write; None where that does not apply.
+    can_write: bool | None = None
+    #: What to tell the reader beside that, a sentence or empty.
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Rows of one run. `queried` = `added` + `changed` + `unchanged` + rows set aside before the comparison."""
+
+    queried: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    absent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution of a sync, as the run log keeps it. Times are aware UTC."""
+
+    id: str
+    sync: str
+    trigger: Trigger
+    status: RunStatus
+    started_at: datetime
+    definition_hash: str
+    finished_at: datetime | None = None
+    counts: Counts = Counts()
+    #: Phase to seconds, in the order they ran.
+    phases: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    hint: str = ""
+    #: Sentences for people that are no errors.
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A row that is refused now."""
+
+    sync: str
+    #: For people: the identifiers, joined; a row without a usable key shows what it lacks.
+    key: str
+    reason: str
+    #: Runs that refused it, counted from 1.
+    attempts: int
+    first_seen: datetime
+    last_seen: datetime
