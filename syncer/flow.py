@@ -1,0 +1,247 @@
+"""The flow of one sync, from its query to its settled snapshot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+from syncer import brakes
+from syncer.errors import QueryResultError, SelectionError, StoreError
+from syncer.interfaces import IDENTIFIERS, ProfileStore, Warehouse
+from syncer.snapshot import Snapshot
+from syncer.snapshot.diff import Difference
+from syncer.snapshot.shape import Shape, shape_of
+from syncer.snapshot.stage import Staged
+from syncer.types import Counts, Entity, SyncDefinition, Verdict
+
+
+class Removals(Protocol):
+    """Where the removals of one sync are visible to every other sync of its store."""
+
+    def announce(self, identifiers: pa.Table) -> None:
+        """Make removals durable and visible, before they are sent (columns: IDENTIFIERS)."""
+
+    def close(self) -> None:
+        """Make them visible anew, now that none of them is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How one run differs from the usual."""
+
+    full: bool = False
+    allow_limits: bool = False
+    #: The one key to send, a text for each key column.
+    only: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What is known of a run while it goes on; the flow writes it, whoever watches reads it."""
+
+    phases: dict[str, float] = field(default_factory=dict)
+    phase: str = ""
+    #: Rows done in this phase, and how many it has where that is known.
+    rows: int = 0
+    total: int | None = None
+    counts: Counts = field(default_factory=Counts)
+    notes: list[str] = field(default_factory=list)
+    #: Called whenever something above has changed.
+    changed: Callable[[], None] = lambda: None
+    #: Asked between batches: whether to stop after the one in hand.
+    stopping: Callable[[], bool] = lambda: False
+
+    @contextmanager
+    def during(self, phase: str, total: int | None = None) -> Iterator[None]:
+        """Time a phase; its seconds count also where it fails."""
+        begun = time.monotonic()
+        self.phase, self.rows, self.total = phase, 0, total
+        self.changed()
+        try:
+            yield
+        finally:
+            self.phases[phase] = self.phases.get(phase, 0.0) + time.monotonic() - begun
+
+    def reached(self, rows: int) -> None:
+        """Tell how many rows of this phase are done."""
+        self.rows = rows
+        self.changed()
+
+
+class HeldError(Exception):
+    """A brake holds this run; nothing was sent."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+class StoppedError(Exception):
+    """The run was asked to stop; what was sent is settled."""
+
+
+def run_sync(
+    definition: SyncDefinition,
+    sql: str,
+    *,
+    warehouse: Warehouse,
+    snapshot: Snapshot,
+    store: ProfileStore,
+    removals: Removals,
+    started_at: datetime,
+    options: Options,
+    progress: Progress,
+) -> None:
+    """Run one sync from its query to its settled snapshot; *progress* tells how far it came, also where it fails.
+
+    Raises:
+        HeldError: over a limit; nothing was sent.
+        StoppedError: asked to stop; answered batches are settled, the rest is in doubt.
+        SyncerError: of the warehouse or the result: nothing was sent; of the store: as for StoppedError.
+    """
+    shape, staged, difference = compare(
+        definition, sql, warehouse=warehouse, snapshot=snapshot, store=store, options=options, progress=progress
+    )
+    if not options.allow_limits and options.only is None:
+        hold_over_limits(definition, difference, staged, shape)
+    _refuse_large_collection(definition, snapshot, store)
+    with progress.during("journal"):
+        rows = snapshot.open_outbox(only_one=options.only is not None)
+        _announce_removals(definition, snapshot, store, removals)
+    ended_well = False
+    try:
+        with progress.during("send", total=rows):
+            _send(definition, snapshot, store, progress)
+        ended_well = True
+    finally:
+        with progress.during("settle"):
+            progress.counts = _answered(progress.counts, snapshot, staged)
+            snapshot.settle(started_at=started_at, complete=options.only is None, ended_well=ended_well)
+    removals.close()
+
+
+def compare(
+    definition: SyncDefinition,
+    sql: str,
+    *,
+    warehouse: Warehouse,
+    snapshot: Snapshot,
+    store: ProfileStore,
+    options: Options,
+    progress: Progress,
+) -> tuple[Shape, Staged, Difference]:
+    """Query and compare; sends and records nothing."""
+    store.check(definition.target)
+    with progress.during("query"):
+        reader = warehouse.query(sql, timeout=definition.timeout)
+        shape = shape_of(definition, reader.schema, store.identity)
+
+        def read(rows: int) -> None:
+            progress.reached(rows)
+            if progress.stopping():
+                raise StoppedError
+
+        staged = snapshot.stage(reader, shape, read)
+    with progress.during("compare"):
+        difference = snapshot.diff(full=options.full, only=options.only)
+    progress.counts = Counts(
+        queried=staged.queried,
+        added=difference.added,
+        changed=difference.changed,
+        removed=difference.removed,
+        unchanged=difference.unchanged,
+        rejected=staged.refused,
+    )
+    progress.notes.extend([*snapshot.notes, *_notes(staged, difference)])
+    if options.only is not None:
+        _find_one_row(snapshot, options.only)
+    return shape, staged, difference
+
+
+def hold_over_limits(definition: SyncDefinition, difference: Difference, staged: Staged, shape: Shape) -> None:
+    """Stop before anything is sent where a limit is passed.
+
+    Raises:
+        HeldError: with a reason for each limit.
+    """
+    reasons = brakes.exceeded(definition, difference, queried=staged.queried, sends_removals=shape.sends_removals)
+    if reasons:
+        raise HeldError(reasons)
+
+
+def _send(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, progress: Progress) -> None:
+    for batch in snapshot.batches(store.batch_rows):
+        verdicts = store.apply(definition.target, batch, create=definition.create)
+        snapshot.record(verdicts)
+        progress.reached(progress.rows + batch.num_rows)
+        if len(verdicts) < batch.num_rows:
+            raise StoreError(
+                f"store `{definition.store}` did not answer for {batch.num_rows - len(verdicts):,} rows",
+                hint="They are sent again at the next run.",
+            )
+        if progress.stopping():
+            raise StoppedError
+
+
+def _announce_removals(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, removals: Removals) -> None:
+    removed = snapshot.removals()
+    if len(removed) == 0:
+        return
+    own = removed.select(IDENTIFIERS.names).cast(IDENTIFIERS)
+    if definition.target.entity in (Entity.PERSON, Entity.OBJECT):
+        keys = removed.drop_columns(IDENTIFIERS.names)
+        own = pa.concat_tables([own, store.identifiers(definition.target, keys).cast(IDENTIFIERS)])
+    removals.announce(own.group_by(IDENTIFIERS.names).aggregate([]))
+
+
+def _answered(counts: Counts, snapshot: Snapshot, staged: Staged) -> Counts:
+    verdicts = snapshot.verdicts()
+    return Counts(
+        queried=counts.queried,
+        added=counts.added,
+        changed=counts.changed,
+        removed=counts.removed,
+        unchanged=counts.unchanged,
+        accepted=verdicts.get(Verdict.ACCEPTED, 0),
+        rejected=staged.refused + verdicts.get(Verdict.REJECTED, 0),
+        absent=verdicts.get(Verdict.ABSENT, 0),
+    )
+
+
+def _refuse_large_collection(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore) -> None:
+    if definition.target.entity is not Entity.COLLECTION:
+        return
+    size = snapshot.staged_bytes()
+    if size > store.collection_bytes:
+        raise QueryResultError(
+            f"collection `{definition.target.collection}` would be {size:,} bytes of JSON, "
+            f"over the {store.collection_bytes:,} that store `{definition.store}` takes; nothing was sent",
+            hint="Return fewer rows or columns, or split it into several collections.",
+        )
+
+
+def _find_one_row(snapshot: Snapshot, key: tuple[str, ...]) -> None:
+    if snapshot.has_staged(key):
+        return
+    if (reason := snapshot.refusal(key)) is not None:
+        raise SelectionError(f"the row of this key cannot be sent: {reason}")
+    raise SelectionError(
+        "the query's result has no row of this key", hint="Keys are text, spelled as `syncer plan` shows them."
+    )
+
+
+def _notes(staged: Staged, difference: Difference) -> list[str]:
+    notes = []
+    if staged.repeated:
+        notes.append(f"{staged.repeated:,} rows stood in the result more than once, and count once")
+    if staged.taken_for_null:
+        notes.append(f"{staged.taken_for_null:,} values were NaN, infinite or out of range, and count as NULL")
+    if difference.sent_again:
+        notes.append(f"{difference.sent_again:,} rows without a difference are sent again")
+    return notes

@@ -1,0 +1,334 @@
+"""What one sync's store has acknowledged, and what it may have: the memory between runs.
+
+The steps of a run, in order: `stage`, `diff`, `open_outbox`, then `batches` and `record` in turn, and `settle`.
+A run that died after any of them is settled when its file is opened again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from syncer.errors import SnapshotError
+from syncer.snapshot import diff, file, outbox, stage
+from syncer.snapshot.diff import Difference
+from syncer.snapshot.settle import SettleRules, settle
+from syncer.snapshot.shape import Shape
+from syncer.snapshot.stage import Progress, Staged, StoredColumn
+from syncer.types import Entity, Rejection, SyncDefinition, Target, Verdict
+
+
+class Snapshot:
+    """One sync's memory; made by `opened`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, sync: str, target: Target) -> None:
+        self._connection = connection
+        self._path = path
+        self._sync = sync
+        self._target = target
+        self._keys = [f"k{i + 1}" for i in range(len(target.key_columns))]
+        self._shape: Shape | None = None
+        self._columns: tuple[StoredColumn, ...] = ()
+        #: Sentences about what opening found, for the run's notes.
+        self.notes: list[str] = []
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Turn DuckDB's errors into SnapshotError, without values; a damaged file is set aside."""
+        try:
+            yield
+        except duckdb.Error as exc:
+            self._connection.close()
+            raise file.failed(self._path, self._sync, exc) from None
+
+    # --- what the last runs left -------------------------------------------------------------------------
+
+    @property
+    def last_sync_time(self) -> int:
+        """Unix seconds of the start of the last run that ended well; 0 where rows in doubt need the whole result."""
+        missing = self._scalar(
+            f"SELECT count(*) FROM in_doubt ANTI JOIN kept USING ({self._k}) ANTI JOIN snapshot USING ({self._k})"
+        )
+        return 0 if missing else int(self._meta("last_sync_time") or 0)
+
+    def removals_seen(self, log_id: str) -> int:
+        """The newest removal by other syncs that this snapshot has taken in; 0 where *log_id* is new to it."""
+        return int(self._meta("removals_seen") or 0) if self._meta("log_id") == log_id else 0
+
+    def doubt_removed(self, removed: pa.Table, *, log_id: str, seen: int) -> None:
+        """Put every row in doubt that another sync's removal may have touched.
+
+        Where the run log was made anew, removals may be missing from it, and every row is in doubt.
+
+        Shapes:
+            removed: `entity`, `kind`, `value`, as the removals of a store are recorded.
+            seen: the newest of them.
+        """
+        con, k = self._connection, self._k
+        made_anew = self._meta("log_id") not in (None, log_id)
+        con.register("removed", removed)
+        try:
+            with self._transaction():
+                touched = "TRUE" if made_anew else self._touched_sql()
+                con.execute(
+                    f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {touched}"
+                )
+                self._set_meta(log_id=log_id, removals_seen=str(seen))
+        finally:
+            con.unregister("removed")
+        if made_anew:
+            self.notes.append("the run log was made anew: every row is sent again")
+
+    # --- a run, in order -----------------------------------------------------------------------------------
+
+    def stage(self, reader: pa.RecordBatchReader, shape: Shape, progress: Progress = lambda rows: None) -> Staged:
+        """Read a result to its end; nothing durable changes.
+
+        Raises:
+            whatever *reader* raises; the rows read so far are no result.
+        """
+        self._shape = shape
+        self._columns = stage.stored_columns(self._connection, shape)
+        return stage.stage(self._connection, shape, self._columns, reader, progress)
+
+    def diff(self, *, full: bool = False, only: tuple[str, ...] | None = None) -> Difference:
+        """Compare what was staged with what was acknowledged, is in doubt, or was refused.
+
+        *full* sends every row again; *only* looks at the row of one key.
+        """
+        return diff.compare(self._connection, self._staged_shape, self._columns, full=full, only=only)
+
+    def has_staged(self, key: tuple[str, ...]) -> bool:
+        """Whether the result has a row of this key that can be sent."""
+        same = " AND ".join(f"{name} = ?" for name in self._keys)
+        return bool(self._scalar(f"SELECT count(*) FROM stage WHERE {same}", list(key)))
+
+    def changed_attributes(self) -> dict[str, int]:
+        """In how many changed rows each attribute differs, most first."""
+        return diff.changed_attributes(self._connection, self._staged_shape, self._columns)
+
+    def sample(self, rows: int) -> list[tuple[str, str, str | None, str | None]]:
+        """At most *rows* changes of each sort: change, key, JSON object before and after (None: no such row)."""
+        return diff.sample(self._connection, self._staged_shape, self._columns, rows=rows)
+
+    def staged_bytes(self) -> int:
+        """Bytes of JSON that all staged rows make together."""
+        return outbox.staged_bytes(self._connection, self._columns)
+
+    def open_outbox(self, *, only_one: bool = False) -> int:
+        """Put durably in doubt everything about to be sent; returns the rows to send. Nothing was sent before."""
+        shape = self._staged_shape
+        with self._transaction():
+            if not only_one and not shape.sends_removals:
+                outbox.forget_departed(self._connection, shape)
+            outbox.reshape(self._connection, shape, self._columns)
+            rows = outbox.fill(self._connection, shape, self._columns)
+            self._set_meta(keeps_nulls=str(int(shape.keeps_nulls)), keeps_values=str(int(shape.definition.incremental)))
+        self._columns = stage.with_kinds_kept(self._columns)
+        return rows
+
+    def removals(self) -> pa.Table:
+        """The entities that the outbox deletes: `entity`, `kind`, `value`; and their keys as k…."""
+        names = ", ".join(f"{sql} AS {name}" for name, sql in self._removal_names().items())
+        return self._connection.sql(f"SELECT {names}, {self._k} FROM outbox WHERE action = 'delete'").to_arrow_table()
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """What is in the outbox, as `ProfileStore.apply` takes it; removals first."""
+        return outbox.batches(self._connection, self._staged_shape, self._columns, rows=rows)
+
+    def record(self, verdicts: pa.Table) -> None:
+        """Make a batch's verdicts durable."""
+        self._connection.register("answers", verdicts)
+        try:
+            self._connection.execute("INSERT INTO verdicts SELECT seq, verdict, reason FROM answers")
+        finally:
+            self._connection.unregister("answers")
+
+    def verdicts(self) -> dict[Verdict, int]:
+        """How many rows of the outbox have which verdict so far."""
+        rows = self._connection.execute("SELECT verdict, count(DISTINCT seq) FROM verdicts GROUP BY verdict").fetchall()
+        return {Verdict(verdict): count for verdict, count in rows}
+
+    def settle(self, *, started_at: datetime, complete: bool, ended_well: bool) -> None:
+        """Make the snapshot what the store has acknowledged, in one transaction.
+
+        *complete*: the run looked at every row of the result, not at one. *ended_well*: every row had an answer.
+        """
+        with self._transaction():
+            self._settle(complete=complete, set_aside=complete, at=started_at)
+            if complete and ended_well:
+                self._set_meta(last_sync_time=str(int(started_at.timestamp())))
+        self._connection.execute("CHECKPOINT")
+
+    # --- what is left after a run --------------------------------------------------------------------------
+
+    def rejections(self, limit: int) -> tuple[list[Rejection], int]:
+        """Rows that are refused now, at most *limit* of them, oldest first, and how many there are."""
+        key = diff.key_text(self._keys)
+        keyless = " OR ".join(f"{name} IS NULL" for name in self._keys)
+        rows = self._connection.execute(
+            f"SELECT CASE WHEN {keyless} THEN '' ELSE {key} END, "
+            "CASE WHEN rows > 1 THEN reason || ' (' || rows || ' rows)' ELSE reason END, "
+            f"attempts, first_seen, last_seen FROM rejections ORDER BY first_seen, {self._k}, reason LIMIT {limit}"
+        ).fetchall()
+        rejections = [
+            Rejection(
+                sync=self._sync,
+                key=key,
+                reason=reason,
+                attempts=attempts,
+                first_seen=first.replace(tzinfo=UTC),
+                last_seen=last.replace(tzinfo=UTC),
+            )
+            for key, reason, attempts, first, last in rows
+        ]
+        return rejections, int(self._scalar("SELECT count(*) FROM rejections"))
+
+    def refusal(self, key: tuple[str, ...]) -> str | None:
+        """Why the staged row of *key* was set aside; None where it was not."""
+        same = " AND ".join(f"{name} = ?" for name in self._keys)
+        rows = self._connection.execute(f"SELECT reason FROM set_aside WHERE {same}", list(key)).fetchall()
+        return rows[0][0] if rows else None
+
+    # --- inner parts -----------------------------------------------------------------------------------------
+
+    def _make_ready(self, store_id: str) -> bool:
+        """Make a new file's tables, or settle what the last run left; False for another target's or store's file."""
+        if not self._has_table("meta"):
+            self._create(store_id)
+        elif self._meta("target") != file.signature(self._target) or self._meta("store_id") != store_id:
+            return False
+        else:
+            self._recover()
+        return True
+
+    def _recover(self) -> None:
+        """Settle what the last run left."""
+        if int(self._meta("format") or 0) > file.FORMAT:
+            raise SnapshotError(
+                f"the snapshot of `{self._sync}` was written by a newer Syncer",
+                hint="Install the newer version again, or `syncer reset` this sync.",
+            )
+        if self._has_table("outbox"):
+            with self._transaction():
+                self._settle(complete=False, set_aside=False, at=datetime.now(UTC))
+            self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
+
+    def _create(self, store_id: str) -> None:
+        keys = ", ".join(f"{key} VARCHAR" for key in self._keys)
+        with self._transaction():
+            for table in ("snapshot", "in_doubt", "kept"):
+                self._connection.execute(f"CREATE TABLE {table} ({keys})")
+            self._connection.execute(
+                f"CREATE TABLE rejections ({keys}, reason VARCHAR, rows BIGINT, attempts INTEGER, "
+                "first_seen TIMESTAMP, last_seen TIMESTAMP)"
+            )
+            self._connection.execute("CREATE TABLE columns (name VARCHAR, physical VARCHAR, kind VARCHAR)")
+            self._connection.execute("CREATE TABLE meta (name VARCHAR, value VARCHAR)")
+            self._set_meta(format=str(file.FORMAT), target=file.signature(self._target), store_id=store_id)
+
+    def _has_table(self, name: str) -> bool:
+        try:
+            self._connection.execute(f"SELECT 1 FROM {name} LIMIT 0").fetchall()
+        except duckdb.CatalogException:
+            return False
+        return True
+
+    def _settle(self, *, complete: bool, set_aside: bool, at: datetime) -> None:
+        rules = SettleRules(
+            keeps_nulls=self._meta("keeps_nulls") == "1", keeps_values=self._meta("keeps_values") == "1"
+        )
+        settle(self._connection, self._keys, rules, complete=complete, set_aside=set_aside, at=at)
+
+    def _removal_names(self) -> dict[str, str]:
+        """SQL for how a row's own entity is named among the removals of a store."""
+        target = self._target
+        match target.entity:
+            case Entity.PERSON:
+                kind, value = str(target.person_key), "k1"
+            case Entity.OBJECT:
+                kind, value = str(target.object_type), "k1"
+            case Entity.RELATIONSHIP:
+                kind, value = f"{target.person_key}:{target.object_type}", "CAST(json_array(k1, k2) AS VARCHAR)"
+            case Entity.COLLECTION:
+                kind, value = str(target.collection), diff.key_text(self._keys)
+        return {"entity": diff.literal(target.entity), "kind": diff.literal(kind), "value": value}
+
+    def _touched_sql(self) -> str:
+        """SQL for whether a removal in `removed` touches a row: it names the row, or an end of the relationship."""
+        own = self._removal_names()
+        names = [(own["entity"], own["kind"], own["value"])]
+        if self._target.entity is Entity.RELATIONSHIP:
+            names.append(("'person'", diff.literal(str(self._target.person_key)), "k1"))
+            names.append(("'object'", diff.literal(str(self._target.object_type)), "k2"))
+        return " OR ".join(
+            f"{value} IN (SELECT value FROM removed WHERE entity = {entity} AND kind = {kind})"
+            for entity, kind, value in names
+        )
+
+    @property
+    def _k(self) -> str:
+        return ", ".join(self._keys)
+
+    @property
+    def _staged_shape(self) -> Shape:
+        assert self._shape is not None, "stage comes first"
+        return self._shape
+
+    def _scalar(self, query: str, parameters: list[str] | None = None) -> int:
+        return int(self._connection.execute(query, parameters or []).fetchall()[0][0])
+
+    def _meta(self, name: str) -> str | None:
+        rows = self._connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchall()
+        return rows[0][0] if rows else None
+
+    def _set_meta(self, **values: str) -> None:
+        for name, value in values.items():
+            self._connection.execute("DELETE FROM meta WHERE name = ?", [name])
+            self._connection.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            with suppress(duckdb.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+
+@contextmanager
+def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: bool = True) -> Iterator[Snapshot]:
+    """Hold the snapshot of one sync; a run that died before is settled first.
+
+    A snapshot that was taken for another target or store is set aside, and a new one begins: every row is sent
+    then, and nothing is removed. Without *record*, no file is made or set aside.
+
+    Raises:
+        RunInProgressError: it is held already.
+        SnapshotError: it is damaged, or from a newer program, or the disk is full.
+    """
+    note = ""
+    if record or path.exists():
+        with file.held(path, sync=definition.name) as connection:
+            snapshot = Snapshot(connection, path, definition.name, definition.target)
+            with snapshot.explaining():
+                usable = snapshot._make_ready(store_id)
+            if usable:
+                yield snapshot
+                return
+        note = "the store, or what this sync feeds, is another than before: every row is sent, and nothing is removed"
+        if record:
+            file.set_aside(path, "previous")
+    with file.held(path, sync=definition.name) if record else file.in_memory() as connection:
+        snapshot = Snapshot(connection, path, definition.name, definition.target)
+        snapshot._make_ready(store_id)
+        snapshot.notes.extend([note] if note else [])
+        yield snapshot

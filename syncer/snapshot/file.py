@@ -1,0 +1,171 @@
+"""A snapshot's file: one DuckDB database a sync, held by one process at a time.
+
+Tables, all keyed by the texts k1 to kn of the target's key:
+    meta        name, value: the file's format, target, store, and what runs left behind
+    columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
+    snapshot    k…, c…: the rows that the store has acknowledged
+    in_doubt    k…: rows that were sent and had no answer, or that another sync's removal may have touched
+    kept        k…, c…: newest values of rows in doubt or refused, where the query will not return them again
+    rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
+    outbox      seq, action, k…, c…: only while a run sends: every row that it may have sent
+    verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from syncer.errors import RunInProgressError, SnapshotError
+from syncer.types import Entity, Target
+
+FORMAT = 1
+
+#: Bytes; above it DuckDB writes to files beside the snapshot.
+MEMORY_LIMIT = "640MB"
+
+#: What DuckDB 2.0 says, in lower case, of files that were cut, overwritten or had bits flipped.
+_SIGNS_OF_DAMAGE = (
+    "corrupt",
+    "checksum",
+    "not a valid duckdb",
+    "could not read enough bytes",
+    "replaying wal",
+    "failed to deserialize",
+    "serialization error",
+)
+
+_open_paths: set[Path] = set()
+_open_paths_lock = threading.Lock()
+
+
+@contextmanager
+def held(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Hold a sync's snapshot file, making it where there is none.
+
+    Raises:
+        RunInProgressError: this or another process holds it.
+        SnapshotError: it is damaged, and was set aside; or a newer program wrote it; or the disk refuses.
+    """
+    path = path.resolve()
+    with _open_paths_lock:
+        if path in _open_paths:
+            raise _in_progress(sync)
+        _open_paths.add(path)
+    try:
+        connection = _connect(path, sync)
+        try:
+            yield connection
+        finally:
+            connection.close()
+    finally:
+        with _open_paths_lock:
+            _open_paths.discard(path)
+
+
+@contextmanager
+def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty snapshot that leaves nothing behind."""
+    with duckdb.connect(":memory:", config=_config()) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def set_aside(path: Path, why: str) -> Path:
+    """Rename a snapshot file and what DuckDB keeps beside it; returns the new path."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    aside = path.with_name(f"{path.name}.{why}-{stamp}")
+    for suffix in ("", ".wal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def signature(target: Target) -> str:
+    """What must stay the same for acknowledged rows to mean the same things in the store."""
+    keys = ",".join(target.key_columns) if target.entity is Entity.COLLECTION else ""
+    parts = (target.entity, target.person_key, target.object_type, target.collection, keys)
+    return "|".join("" if part is None else str(part) for part in parts)
+
+
+def _config() -> dict[str, str | bool | int | float | list[str]]:
+    return {
+        "memory_limit": MEMORY_LIMIT,
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        # A table name must never be taken for a variable of this program.
+        "python_enable_replacements": False,
+    }
+
+
+def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
+    spill = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = duckdb.connect(str(path), config=_config() | {"temp_directory": str(spill)})
+        connection.execute("SET TimeZone = 'UTC'")
+    except duckdb.IOException as exc:
+        if "lock" in str(exc).lower():
+            raise _in_progress(sync, holder=re.search(r"PID (\d+)", str(exc))) from None
+        if "newer version" in str(exc) or "version number" in str(exc):
+            raise SnapshotError(
+                f"the snapshot of `{sync}` was written by a newer DuckDB: {path}",
+                hint="Install the newer Syncer again, or `syncer reset` this sync.",
+            ) from None
+        raise failed(path, sync, exc) from None
+    except duckdb.Error as exc:
+        raise failed(path, sync, exc) from None
+    except OSError as exc:
+        raise SnapshotError(
+            f"the state folder cannot be written: {exc.strerror}: {path.parent}",
+            hint="Set SYNCER_STATE_DIR to a folder of this user.",
+        ) from exc
+    # What a killed process spilled; nobody else is here, the file's lock is ours.
+    shutil.rmtree(spill, ignore_errors=True)
+    return connection
+
+
+def _in_progress(sync: str, holder: re.Match[str] | None = None) -> RunInProgressError:
+    by = f" by process {holder[1]}" if holder else ""
+    return RunInProgressError(
+        f"`{sync}` is being run or planned already{by}",
+        hint="Wait until it has ended; `syncer runs` shows it.",
+    )
+
+
+def failed(path: Path, sync: str, cause: duckdb.Error) -> SnapshotError:
+    """What DuckDB's error means for the person who reads it; its own text may hold values."""
+    text = str(cause).lower()
+    if "no space left" in text or isinstance(cause, duckdb.OutOfMemoryException):
+        return SnapshotError(
+            f"the snapshot of `{sync}` does not fit: the disk or the memory is full: {path.parent}",
+            hint="Free some space and run the sync again; what was acknowledged is kept.",
+        )
+    if "permission denied" in text or not path.is_file():
+        return SnapshotError(
+            f"the snapshot of `{sync}` cannot be opened: {path}",
+            hint="Look at the owner and the mode of the file and its folder.",
+        )
+    if any(sign in text for sign in _SIGNS_OF_DAMAGE):
+        return _damaged(path, sync)
+    return SnapshotError(
+        f"the snapshot of `{sync}` failed: {type(cause).__name__}",
+        hint=f"Run it again; if it fails once more, `syncer reset {sync}` begins anew.",
+    )
+
+
+def _damaged(path: Path, sync: str) -> SnapshotError:
+    aside = set_aside(path, "damaged")
+    return SnapshotError(
+        f"the snapshot of `{sync}` is damaged and was set aside as {aside}",
+        hint=f"`syncer run {sync}` rebuilds it: every row is sent again, and nothing is removed from the store.",
+    )

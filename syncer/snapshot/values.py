@@ -1,0 +1,151 @@
+"""Canonical values: what counts as equal in a snapshot, and how it is written as JSON.
+
+A column has a kind, and each kind one storage type, so that equal values of another width or spelling compare
+as equal: integers are BIGINT, decimals their shortest digits as text, floats DOUBLE without -0.0, times UTC.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import pyarrow as pa
+
+from syncer.interfaces import KIND
+
+#: What fits an ISO-8601 date of four digits; other times are taken for NULL, as infinity is.
+_FIRST, _LAST = "0001-01-01", "9999-12-31 23:59:59.999999"
+
+
+class Kind(enum.StrEnum):
+    """What a column holds; the value is its name in the snapshot file."""
+
+    INTEGER = "integer"
+    NUMBER = "number"
+    FLOAT = "float"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    JSON = "json"
+    BINARY = "binary"
+
+    @property
+    def storage(self) -> str:
+        """DuckDB's type for a column of this kind."""
+        return _STORAGE.get(self, "VARCHAR")
+
+    @property
+    def may_be_infinite(self) -> bool:
+        """Whether a value may have no JSON form, and is then taken for NULL."""
+        return self in (Kind.NUMBER, Kind.FLOAT, Kind.TIMESTAMP, Kind.DATE)
+
+
+#: SQL for what is no part of an identifier at its ends: blanks, tabs, line ends, no-break spaces.
+_BLANKS = "concat(' ', chr(9), chr(10), chr(11), chr(12), chr(13), chr(160))"
+
+_STORAGE = {
+    Kind.INTEGER: "BIGINT",
+    Kind.FLOAT: "DOUBLE",
+    Kind.BOOLEAN: "BOOLEAN",
+    Kind.TIMESTAMP: "TIMESTAMP",
+    Kind.DATE: "DATE",
+}
+
+
+def kind_of(field: pa.Field) -> Kind:
+    """The kind of a warehouse's column; what has no kind of its own is text."""
+    named = (field.metadata or {}).get(KIND)
+    if named is not None:
+        return Kind(named.decode())
+    kind: Kind
+    for test, kind in _ARROW_KINDS:
+        if test(field.type):
+            return kind
+    return Kind.TEXT
+
+
+def _nested(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(type_))
+
+
+def _binary(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
+
+
+def _number(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_decimal(type_) or pa.types.is_uint64(type_))
+
+
+_ARROW_KINDS = (
+    (pa.types.is_boolean, Kind.BOOLEAN),
+    (_number, Kind.NUMBER),
+    (pa.types.is_integer, Kind.INTEGER),
+    (pa.types.is_floating, Kind.FLOAT),
+    (pa.types.is_timestamp, Kind.TIMESTAMP),
+    (pa.types.is_date, Kind.DATE),
+    (_binary, Kind.BINARY),
+    (_nested, Kind.JSON),
+)
+
+
+def canonical(kind: Kind, type_: pa.DataType, value: str) -> str:
+    """SQL for the stored form of the SQL expression *value*, which DuckDB scans from Arrow's *type_*."""
+    match kind:
+        case Kind.NUMBER:
+            return _shortest_digits(f"CAST({value} AS VARCHAR)")
+        case Kind.FLOAT:
+            # By way of text a 4-byte 0.1 is 0.1 and not 0.10000000149; adding 0.0 turns -0.0 into 0.0.
+            double = value if pa.types.is_float64(type_) else f"CAST({value} AS VARCHAR)"
+            return f"CASE WHEN isfinite({value}) THEN CAST({double} AS DOUBLE) + 0.0 END"
+        case Kind.TIMESTAMP | Kind.DATE:
+            cast = f"TRY_CAST({value} AS {kind.storage})"
+            return f"CASE WHEN {cast} BETWEEN '{_FIRST}' AND '{_LAST}' THEN {cast} END"
+        case Kind.JSON if _nested(type_):
+            return f"CAST(to_json({value}) AS VARCHAR)"
+        case Kind.BINARY:
+            return f"base64({value})"
+        case _:
+            return f"CAST({value} AS {kind.storage})"
+
+
+def _shortest_digits(text: str) -> str:
+    return (
+        f"CASE WHEN {text} IN ('NaN', 'Infinity', '-Infinity') THEN NULL "
+        f"WHEN contains({text}, '.') AND NOT contains(lower({text}), 'e') "
+        f"THEN rtrim(rtrim({text}, '0'), '.') ELSE {text} END"
+    )
+
+
+def as_json(kind: Kind, value: str) -> str:
+    """SQL for the JSON text of the stored, not NULL *value*. Equal values have equal texts, over kinds too."""
+    match kind:
+        case Kind.INTEGER | Kind.BOOLEAN:
+            return f"CAST({value} AS VARCHAR)"
+        case Kind.FLOAT:
+            # 2^53: up to there a whole float is an integer's equal.
+            return (
+                f"CASE WHEN abs({value}) < 9007199254740992 AND {value} = trunc({value}) "
+                f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) ELSE CAST({value} AS VARCHAR) END"
+            )
+        case Kind.NUMBER | Kind.JSON:
+            return value
+        case Kind.TIMESTAMP:
+            return f"('\"' || replace(CAST({value} AS VARCHAR), ' ', 'T') || 'Z\"')"
+        case Kind.DATE:
+            return f"('\"' || CAST({value} AS VARCHAR) || '\"')"
+        case Kind.TEXT | Kind.BINARY:
+            return f"CAST(to_json({value}) AS VARCHAR)"
+
+
+def as_key(kind: Kind, value: str, *, fold: bool) -> str:
+    """SQL for an identifier's text: trimmed, composed (Unicode NFC) and, with *fold*, in lower case."""
+    if kind is not Kind.TEXT:
+        return f"trim({as_json(kind, value)}, '\"')"
+    trimmed = f"trim({value}, {_BLANKS})"
+    composed = f"CASE WHEN strlen({value}) = length({value}) THEN {trimmed} ELSE nfc_normalize({trimmed}) END"
+    return f"lower({composed})" if fold else composed
+
+
+def literal(text: str) -> str:
+    """*text* as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,104 @@
+"""One sync on the bench: a real snapshot between a table in memory and a store in memory."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from syncer import snapshot as snapshots
+from syncer.flow import Options, Progress, compare, run_sync
+from syncer.snapshot import Snapshot
+from syncer.types import Entity, PersonKey, SyncDefinition, Target
+from tests.fake_store import FakeStore
+from tests.table_warehouse import Table
+
+PERSON = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
+COUPON = Target(entity=Entity.COLLECTION, collection="coupons", key_columns=("code",))
+
+
+def definition(**fields: Any) -> SyncDefinition:
+    """A definition with the given fields; a person by `id` unless told otherwise."""
+    defaults = {"name": "customers", "path": Path("customers.sql"), "sql": "SELECT", "sql_line": 1, "target": PERSON}
+    return SyncDefinition(**(defaults | fields))
+
+
+def table(columns: dict[str, list[Any] | pa.Array | pa.ChunkedArray]) -> pa.Table:
+    """A result, from lists or arrays by column."""
+    return pa.table(columns)
+
+
+@dataclass
+class Announced:
+    """Removals that were announced, and how often they were closed."""
+
+    tables: list[pa.Table] = field(default_factory=list)
+
+    def announce(self, identifiers: pa.Table) -> None:
+        self.tables.append(identifiers)
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Workbench:
+    """Runs one sync over results that the test gives."""
+
+    folder: Path
+    definition: SyncDefinition = field(default_factory=definition)
+    store: FakeStore = field(default_factory=lambda: FakeStore(batch_rows=10_000))
+    clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    announced: Announced = field(default_factory=Announced)
+
+    def adjust(self, **fields: Any) -> None:
+        """Edit the definition."""
+        self.definition = replace(self.definition, **fields)
+
+    @contextmanager
+    def opened(self, *, record: bool = True) -> Any:
+        path = self.folder / f"{self.definition.name}.duckdb"
+        with snapshots.opened(path, self.definition, self.store.store_id, record=record) as snapshot:
+            yield snapshot
+
+    def run(self, result: pa.Table, **options: Any) -> Progress:
+        """Run to the end or to the error; the clock goes on by an hour."""
+        self.clock += timedelta(hours=1)
+        self.progress = Progress()
+        with self.opened() as snapshot:
+            run_sync(
+                self.definition,
+                "SELECT",
+                warehouse=Table(result),
+                snapshot=snapshot,
+                store=self.store,
+                removals=self.announced,
+                started_at=self.clock,
+                options=Options(**options),
+                progress=self.progress,
+            )
+        return self.progress
+
+    def plan(self, result: pa.Table) -> tuple[Progress, dict[str, int], list[tuple[str, str, str | None, str | None]]]:
+        """Counts, changed attributes and samples of a plan."""
+        progress = Progress()
+        with self.opened(record=False) as snapshot:
+            compare(
+                self.definition,
+                "SELECT",
+                warehouse=Table(result),
+                snapshot=snapshot,
+                store=self.store,
+                options=Options(),
+                progress=progress,
+            )
+            return progress, snapshot.changed_attributes(), snapshot.sample(10)
+
+    def rejections(self) -> dict[str, str]:
+        """What is refused now: key to reason."""
+        snapshot: Snapshot
+        with self.opened() as snapshot:
+            return {r.key: r.reason for r in snapshot.rejections(1000)[0]}
