@@ -7,6 +7,7 @@ A run that died after any of them is settled when its file is opened again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +18,11 @@ import pyarrow as pa
 from syncer.errors import SnapshotError
 from syncer.snapshot import diff, file, outbox, stage
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.settle import SettleRules, settle
+from syncer.snapshot.keys import key_text
+from syncer.snapshot.settle import record, settle
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import Progress, Staged, StoredColumn
+from syncer.snapshot.values import literal
 from syncer.types import Entity, Rejection, SyncDefinition, Target, Verdict
 
 
@@ -34,6 +37,9 @@ class Snapshot:
         self._keys = [f"k{i + 1}" for i in range(len(target.key_columns))]
         self._shape: Shape | None = None
         self._columns: tuple[StoredColumn, ...] = ()
+        # The only thread that uses the connection while a run sends.
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"snapshot-{sync}")
+        self._recording: Future[None] | None = None
         #: Sentences about what opening found, for the run's notes.
         self.notes: list[str] = []
 
@@ -43,6 +49,7 @@ class Snapshot:
         try:
             yield
         except duckdb.Error as exc:
+            self._worker.shutdown()
             self._connection.close()
             raise file.failed(self._path, self._sync, exc) from None
 
@@ -128,7 +135,6 @@ class Snapshot:
                 outbox.forget_departed(self._connection, shape)
             outbox.reshape(self._connection, shape, self._columns)
             rows = outbox.fill(self._connection, shape, self._columns)
-            self._set_meta(keeps_nulls=str(int(shape.keeps_nulls)), keeps_values=str(int(shape.definition.incremental)))
         self._columns = stage.with_kinds_kept(self._columns)
         return rows
 
@@ -138,19 +144,29 @@ class Snapshot:
         return self._connection.sql(f"SELECT {names}, {self._k} FROM outbox WHERE action = 'delete'").to_arrow_table()
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """What is in the outbox, as `ProfileStore.apply` takes it; removals first."""
-        return outbox.batches(self._connection, self._staged_shape, self._columns, rows=rows)
+        """What is in the outbox, as `ProfileStore.apply` takes it, removals first; the next is made meanwhile."""
+        queries = outbox.batch_queries(self._connection, self._staged_shape, self._columns, rows=rows)
+        upcoming = [self._worker.submit(self._batch, query) for query in queries[:1]]
+        for query in [*queries[1:], None]:
+            if not upcoming:
+                return
+            batch = upcoming.pop().result()
+            if query is not None:
+                upcoming.append(self._worker.submit(self._batch, query))
+            yield batch
 
     def record(self, verdicts: pa.Table) -> None:
-        """Make a batch's verdicts durable."""
-        self._connection.register("answers", verdicts)
-        try:
-            self._connection.execute("INSERT INTO verdicts SELECT seq, verdict, reason FROM answers")
-        finally:
-            self._connection.unregister("answers")
+        """Make a batch's verdicts durable, and what was accepted the snapshot, while the next batch is on its way.
+
+        Raises:
+            duckdb.Error: the batch before could not be recorded; its rows are in doubt.
+        """
+        self._wait()
+        self._recording = self._worker.submit(self._record, verdicts)
 
     def verdicts(self) -> dict[Verdict, int]:
         """How many rows of the outbox have which verdict so far."""
+        self._finish_recording()
         rows = self._connection.execute("SELECT verdict, count(DISTINCT seq) FROM verdicts GROUP BY verdict").fetchall()
         return {Verdict(verdict): count for verdict, count in rows}
 
@@ -159,6 +175,7 @@ class Snapshot:
 
         *complete*: the run looked at every row of the result, not at one. *ended_well*: every row had an answer.
         """
+        self._finish_recording()
         with self._transaction():
             self._settle(complete=complete, set_aside=complete, at=started_at)
             if complete and ended_well:
@@ -169,7 +186,7 @@ class Snapshot:
 
     def rejections(self, limit: int) -> tuple[list[Rejection], int]:
         """Rows that are refused now, at most *limit* of them, oldest first, and how many there are."""
-        key = diff.key_text(self._keys)
+        key = key_text(self._keys)
         keyless = " OR ".join(f"{name} IS NULL" for name in self._keys)
         rows = self._connection.execute(
             f"SELECT CASE WHEN {keyless} THEN '' ELSE {key} END, "
@@ -240,10 +257,24 @@ class Snapshot:
         return True
 
     def _settle(self, *, complete: bool, set_aside: bool, at: datetime) -> None:
-        rules = SettleRules(
-            keeps_nulls=self._meta("keeps_nulls") == "1", keeps_values=self._meta("keeps_values") == "1"
-        )
-        settle(self._connection, self._keys, rules, complete=complete, set_aside=set_aside, at=at)
+        settle(self._connection, self._keys, complete=complete, set_aside=set_aside, at=at)
+
+    def _batch(self, query: str) -> pa.RecordBatch:
+        return self._connection.sql(query).to_arrow_table().combine_chunks().to_batches()[0]
+
+    def _record(self, verdicts: pa.Table) -> None:
+        keeps_nulls = self._staged_shape.keeps_nulls
+        with self._transaction():
+            record(self._connection, self._keys, self._columns, verdicts, keeps_nulls=keeps_nulls)
+
+    def _wait(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.result()
+
+    def _finish_recording(self) -> None:
+        """Wait until everything recorded is durable, and the connection is free for this thread."""
+        self._worker.submit(self._wait).result()
 
     def _removal_names(self) -> dict[str, str]:
         """SQL for how a row's own entity is named among the removals of a store."""
@@ -256,16 +287,16 @@ class Snapshot:
             case Entity.RELATIONSHIP:
                 kind, value = f"{target.person_key}:{target.object_type}", "CAST(json_array(k1, k2) AS VARCHAR)"
             case Entity.COLLECTION:
-                kind, value = str(target.collection), diff.key_text(self._keys)
-        return {"entity": diff.literal(target.entity), "kind": diff.literal(kind), "value": value}
+                kind, value = str(target.collection), key_text(self._keys)
+        return {"entity": literal(target.entity), "kind": literal(kind), "value": value}
 
     def _touched_sql(self) -> str:
         """SQL for whether a removal in `removed` touches a row: it names the row, or an end of the relationship."""
         own = self._removal_names()
         names = [(own["entity"], own["kind"], own["value"])]
         if self._target.entity is Entity.RELATIONSHIP:
-            names.append(("'person'", diff.literal(str(self._target.person_key)), "k1"))
-            names.append(("'object'", diff.literal(str(self._target.object_type)), "k2"))
+            names.append(("'person'", literal(str(self._target.person_key)), "k1"))
+            names.append(("'object'", literal(str(self._target.object_type)), "k2"))
         return " OR ".join(
             f"{value} IN (SELECT value FROM removed WHERE entity = {entity} AND kind = {kind})"
             for entity, kind, value in names
@@ -322,7 +353,8 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
             with snapshot.explaining():
                 usable = snapshot._make_ready(store_id)
             if usable:
-                yield snapshot
+                with snapshot._worker:
+                    yield snapshot
                 return
         note = "the store, or what this sync feeds, is another than before: every row is sent, and nothing is removed"
         if record:
@@ -331,4 +363,5 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
         snapshot = Snapshot(connection, path, definition.name, definition.target)
         snapshot._make_ready(store_id)
         snapshot.notes.extend([note] if note else [])
-        yield snapshot
+        with snapshot._worker:
+            yield snapshot

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from syncer.snapshot.keys import key_text, same_keys
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import StoredColumn
 from syncer.snapshot.values import Kind, as_json, literal
@@ -72,13 +73,12 @@ def _find_differences(
 ) -> None:
     k = ", ".join(keys)
     both = ", ".join(f"coalesce(s.{key}, o.{key}) AS {key}" for key in keys)
-    same = " AND ".join(f"s.{key} = o.{key}" for key in keys)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE difference AS SELECT {both}, CASE WHEN o.k1 IS NULL THEN 'added' "
         f"WHEN s.k1 IS NULL THEN 'removed' ELSE 'changed' END AS change "
         f"FROM (SELECT {k}, {_row_hash([c.staged() for c in compared])} AS h FROM stage) s "
         f"FULL JOIN (SELECT {k}, {_row_hash([c.acknowledged() for c in compared])} AS h FROM snapshot) o "
-        f"ON {same} WHERE s.h IS DISTINCT FROM o.h"
+        f"ON {same_keys('s', 'o', keys)} WHERE s.h IS DISTINCT FROM o.h"
     )
 
 
@@ -98,7 +98,8 @@ def _drop_equal_rows(
         test = f"{new} IS DISTINCT FROM {old}"
         if column.kind is Kind.JSON:
             # Spelled alike if both hold the same leaves and, digit for digit, the same numbers.
-            test += f" AND ({_leaves(new)} IS DISTINCT FROM {_leaves(old)} OR {_digits(new)} IS DISTINCT FROM {_digits(old)})"
+            leaves = f"{_leaves(new)} IS DISTINCT FROM {_leaves(old)}"
+            test += f" AND ({leaves} OR {_digits(new)} IS DISTINCT FROM {_digits(old)})"
         if shape.keeps_nulls:
             test = f"{new} IS NOT NULL AND {test}"
         differs.append(f"({test})")
@@ -106,8 +107,7 @@ def _drop_equal_rows(
         f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM {' '.join(sources)} WHERE NOT ({' OR '.join(differs)})"
     )
     connection.execute(
-        f"DELETE FROM difference USING equal e WHERE change = 'changed' "
-        f"AND {' AND '.join(f'difference.{key} = e.{key}' for key in keys)}"
+        f"DELETE FROM difference USING equal e WHERE change = 'changed' AND {same_keys('difference', 'e', keys)}"
     )
 
 
@@ -116,7 +116,8 @@ def _listed(compared: tuple[StoredColumn, ...], side: str, prefix: str) -> str:
 
 
 def _leaves(json: str) -> str:
-    return f"(SELECT list_sort(list(fullkey || '=' || type || coalesce(CAST(atom AS VARCHAR), ''))) FROM json_tree({json}))"
+    leaf = "fullkey || '=' || type || coalesce(CAST(atom AS VARCHAR), '')"
+    return f"(SELECT list_sort(list({leaf})) FROM json_tree({json}))"
 
 
 def _digits(json: str) -> str:
@@ -131,7 +132,7 @@ def _stage_rows_in_doubt(
     fed = [c for c in columns if c.fed is not None]
     values = "".join(f", {c.acknowledged()}" for c in fed)
     names = "".join(f", {c.physical}" for c in fed)
-    known = f"(SELECT {k} FROM stage UNION ALL SELECT {k} FROM set_aside WHERE {' AND '.join(f'{x} IS NOT NULL' for x in keys)})"
+    known = f"(SELECT {k} FROM stage UNION ALL SELECT {k} FROM set_aside)"
     for table, limit in (("kept", ""), ("snapshot", f" SEMI JOIN in_doubt USING ({k})")):
         connection.execute(
             f"INSERT INTO stage ({k}{names}) SELECT {k}{values} FROM {table}{limit} ANTI JOIN {known} USING ({k})"
@@ -145,8 +146,7 @@ def _find_removals_in_doubt(connection: duckdb.DuckDBPyConnection, shape: Shape,
         connection.execute("DELETE FROM difference WHERE change = 'removed'")
         return
     connection.execute(
-        f"DELETE FROM difference USING set_aside a WHERE change = 'removed' "
-        f"AND {' AND '.join(f'difference.{key} = a.{key}' for key in keys)}"
+        f"DELETE FROM difference USING set_aside a WHERE change = 'removed' AND {same_keys('difference', 'a', keys)}"
     )
     # A row that was never acknowledged, but may have arrived, and is gone from the result.
     connection.execute(
@@ -242,8 +242,3 @@ def _object(members: list[tuple[str, str]]) -> str:
 def json_name(name: str) -> str:
     """SQL for a JSON member's name and colon."""
     return f"(CAST(to_json({literal(name)}) AS VARCHAR) || ':')"
-
-
-def key_text(keys: list[str]) -> str:
-    """SQL for a key as people see and type it: one column's text, or a JSON array of several."""
-    return keys[0] if len(keys) == 1 else f"CAST(json_array({', '.join(keys)}) AS VARCHAR)"

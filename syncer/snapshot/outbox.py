@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import duckdb
-import pyarrow as pa
 
 from syncer.snapshot.diff import json_name
+from syncer.snapshot.keys import same_keys
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import StoredColumn
 from syncer.snapshot.values import Kind, as_json, literal
@@ -44,86 +42,122 @@ def _is_forgotten(connection: duckdb.DuckDBPyConnection, shape: Shape, column: S
 
 
 def fill(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> int:
-    """Write every row about to be sent, removals first; part of the caller's transaction; returns how many."""
+    """Write down every row about to be sent, removals first; part of the caller's transaction; returns how many.
+
+    The values stay in `stage`, by `row`; where the query will not return them again, `kept` takes them too.
+    """
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     k = ", ".join(keys)
-    stored = [name for (name,) in connection.execute("SELECT physical FROM columns").fetchall()]
-    by_name = {c.physical: c for c in columns}
-    acknowledged = "".join(f", {name}" for name in stored)
-    staged = "".join(f", {by_name[name].staged()} AS {name}" for name in stored)
-    removal = Action.DELETE if _deletes(shape) else Action.CLEAR
-    removals = (
-        f"SELECT '{removal}' AS action, d.* FROM (SELECT {k} FROM difference WHERE change = 'removed') d"
-        if shape.sends_removals
-        else None
-    )
-    puts = (
-        f"SELECT '{Action.PUT}' AS action, {k}{staged} FROM stage SEMI JOIN "
-        f"(SELECT {k} FROM difference WHERE change <> 'removed' UNION ALL SELECT {k} FROM again) USING ({k})"
-    )
     connection.execute(
-        f"CREATE TABLE outbox AS SELECT CAST(0 AS BIGINT) AS seq, CAST(NULL AS VARCHAR) AS action, {k}{acknowledged} "
-        "FROM snapshot LIMIT 0"
+        f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {', '.join(f'{key} VARCHAR' for key in keys)}, "
+        '"row" BIGINT, known BOOLEAN)'
     )
     connection.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
     rows = 0
-    if removals is not None:
-        rows = _insert(connection, f"(action, {k})", removals, 0)
-    return rows + _insert(connection, f"(action, {k}{acknowledged})", puts, rows)
+    if shape.sends_removals:
+        action = Action.DELETE if _deletes(shape) else Action.CLEAR
+        rows = _inserted(
+            connection,
+            f"INSERT INTO outbox SELECT row_number() OVER (), '{action}', {k}, NULL, TRUE "
+            "FROM difference WHERE change = 'removed'",
+        )
+    rows += _inserted(
+        connection,
+        f"INSERT INTO outbox SELECT {rows} + row_number() OVER (ORDER BY s.rowid), '{Action.PUT}', "
+        f"{', '.join(f's.{key}' for key in keys)}, s.rowid, change <> 'added' FROM stage s JOIN "
+        f"(SELECT {k}, change FROM difference WHERE change <> 'removed' UNION ALL SELECT {k}, 'again' FROM again) d "
+        f"ON {same_keys('s', 'd', keys)}",
+    )
+    if shape.definition.incremental:
+        _keep_values(connection, columns, keys)
+    return rows
+
+
+def _inserted(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
+    return int(connection.execute(statement).fetchall()[0][0])
+
+
+def _keep_values(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredColumn, ...], keys: list[str]) -> None:
+    connection.execute(f"DELETE FROM kept USING outbox o WHERE {same_keys('kept', 'o', keys)}")
+    names = "".join(f", {c.physical}" for c in columns if c.fed is not None)
+    k = ", ".join(keys)
+    connection.execute(
+        f"INSERT INTO kept ({k}{names}) SELECT {k}{names} FROM stage "
+        'SEMI JOIN (SELECT "row" FROM outbox) o ON stage.rowid = o."row"'
+    )
 
 
 def _deletes(shape: Shape) -> bool:
     return shape.definition.on_removed is OnRemoved.DELETE or shape.definition.target.entity is Entity.COLLECTION
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, names: str, query: str, after: int) -> int:
-    inserted = connection.execute(
-        f"INSERT INTO outbox (seq, {names[1:]} SELECT {after} + row_number() OVER (), * FROM ({query})"
-    ).fetchall()
-    return int(inserted[0][0])
-
-
 def forget_departed(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None:
     """Drop rows that left the result where that means nothing to the store; part of the caller's transaction."""
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     for table in ("snapshot", "in_doubt"):
-        same = " AND ".join(f"{table}.{key} = d.{key}" for key in keys)
+        same = same_keys(table, "d", keys)
         connection.execute(f"DELETE FROM {table} USING difference d WHERE d.change = 'removed' AND {same}")
 
 
-def batches(
+def batch_queries(
     connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, rows: int
-) -> Iterator[pa.RecordBatch]:
-    """The outbox as a store takes it (see `ProfileStore.apply`), at most *rows* rows a batch, removals first."""
-    total = connection.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchall()[0][0]
-    query = _payload_sql(connection, shape, columns)
-    for first in range(1, total + 1, rows):
-        table = connection.sql(
-            f"{query} WHERE seq BETWEEN {first} AND {first + rows - 1} ORDER BY seq"
-        ).to_arrow_table()
-        yield from table.combine_chunks().to_batches()
+) -> list[str]:
+    """A query for each batch of the outbox as a store takes it (see `ProfileStore.apply`), in the order to send."""
+    removals, total = connection.execute(
+        f"SELECT count(*) FILTER (action <> '{Action.PUT}'), count(*) FROM outbox"
+    ).fetchall()[0]
+    remove, put = _removal_sql(connection, shape, columns), _put_sql(connection, shape, columns)
+    return [
+        f"{query} WHERE seq BETWEEN {first} AND {min(first + rows - 1, last)} ORDER BY seq"
+        for query, begin, last in ((remove, 1, removals), (put, removals + 1, total))
+        for first in range(begin, last + 1, rows)
+    ]
 
 
-def _payload_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
+def _removal_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
     keys = ", ".join(f"k{i + 1}" for i in range(len(shape.keys)))
-    stored = {name for (name,) in connection.execute("SELECT physical FROM columns").fetchall()}
-    live = [c for c in columns if c.physical in stored]
-    own = [c for c in live if shape.definition.target.entity is Entity.PERSON and c.name in ("id", "email")]
-    members = [c for c in live if c not in own and c.fed is not None]
-    every = _json_array([literal(_json_text(c.name)) for c in live])
+    every = _json_array([literal(_json_text(c.name)) for c in _stored(connection, columns)])
+    own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in _own_columns(shape, columns))
+    return (
+        f"SELECT seq, action, {keys}, '{{}}' AS attributes, "
+        f"CASE WHEN action = '{Action.CLEAR}' THEN {every} ELSE '[]' END AS cleared{own} FROM outbox"
+    )
+
+
+def _put_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
+    keys = ", ".join(f"o.k{i + 1}" for i in range(len(shape.keys)))
+    own = _own_columns(shape, columns)
+    members = [c for c in columns if c.fed is not None and c not in own]
     if shape.definition.target.entity is Entity.COLLECTION:
-        attributes = _json_object([f"{json_name(c.name)} || coalesce({_json_value(c)}, 'null')" for c in members])
-        cleared = "'[]'"
+        attributes, cleared = whole_row(columns), "'[]'"
     else:
         attributes = _json_object([f"{json_name(c.name)} || {_json_value(c)}" for c in members])
-        cleared = _json_array([text for c in live if (text := _cleared(shape, c))])
-    put = f"action = '{Action.PUT}'"
+        names = [text for c in _stored(connection, columns) if (text := _cleared(shape, c))]
+        cleared = _json_array(names)
     return (
-        f"SELECT seq, action, {keys}, CASE WHEN {put} THEN {attributes} ELSE '{{}}' END AS attributes, "
-        f"CASE WHEN {put} THEN {cleared} WHEN action = '{Action.CLEAR}' THEN {every} ELSE '[]' END AS cleared"
-        + "".join(f", CASE WHEN {put} THEN {_plain(c)} END AS {c.name}" for c in own if c.fed is not None)
-        + " FROM outbox"
+        f"SELECT seq, action, {keys}, {attributes} AS attributes, {cleared} AS cleared"
+        + "".join(f", {_plain(c)} AS {c.name}" for c in own)
+        + ' FROM outbox o JOIN stage s ON s.rowid = o."row"'
     )
+
+
+def _stored(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredColumn, ...]) -> list[StoredColumn]:
+    """The attributes that the file remembers: those of the result, and dropped ones that are still to be unset."""
+    stored = {name for (name,) in connection.execute("SELECT physical FROM columns").fetchall()}
+    return [c for c in columns if c.physical in stored]
+
+
+def _own_columns(shape: Shape, columns: tuple[StoredColumn, ...]) -> list[StoredColumn]:
+    """A person's identifiers beside the key: a store has columns of its own for them."""
+    if shape.definition.target.entity is not Entity.PERSON:
+        return []
+    return [c for c in columns if c.fed is not None and c.name in ("id", "email")]
+
+
+def whole_row(columns: tuple[StoredColumn, ...]) -> str:
+    """SQL for all of a staged row's columns as a JSON object, NULL ones as null."""
+    fed = [c for c in columns if c.fed is not None]
+    return _json_object([f"{json_name(c.name)} || coalesce({_json_value(c)}, 'null')" for c in fed])
 
 
 def _cleared(shape: Shape, column: StoredColumn) -> str:
@@ -160,8 +194,5 @@ def _json_array(items: list[str]) -> str:
 
 def staged_bytes(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredColumn, ...]) -> int:
     """Bytes of UTF-8 JSON of all staged rows as one array."""
-    members = [
-        f"{json_name(c.name)} || coalesce({as_json(c.kind, c.physical)}, 'null')" for c in columns if c.fed is not None
-    ]
-    query = f"SELECT coalesce(sum(strlen({_json_object(members)}) + 1), 1) + 1 FROM stage"
+    query = f"SELECT coalesce(sum(strlen({whole_row(columns)}) + 1), 1) + 1 FROM stage"
     return int(connection.execute(query).fetchall()[0][0])

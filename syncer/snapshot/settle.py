@@ -2,78 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
+import pyarrow as pa
+
+from syncer.snapshot.keys import same_keys
+from syncer.snapshot.stage import StoredColumn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleRules:
-    """What a header says about settling; recorded with the outbox, for a run that dies is settled by the next."""
-
-    #: NULL leaves an attribute as it is, so the acknowledged value stays known.
-    keeps_nulls: bool
-    #: The query may not return the same rows again, so values in doubt or refused are kept.
-    keeps_values: bool
+def record(
+    connection: duckdb.DuckDBPyConnection,
+    keys: list[str],
+    columns: tuple[StoredColumn, ...],
+    verdicts: pa.Table,
+    *,
+    keeps_nulls: bool,
+) -> None:
+    """Write a batch's verdicts down, and make the snapshot what was accepted; part of the caller's transaction."""
+    k = ", ".join(f"o.{key}" for key in keys)
+    fed = [c.physical for c in columns if c.fed is not None]
+    connection.register("answers", verdicts)
+    connection.execute("CREATE OR REPLACE TEMP TABLE answered AS SELECT seq, verdict, reason FROM answers")
+    connection.unregister("answers")
+    connection.execute("INSERT INTO verdicts SELECT * FROM answered")
+    connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE taken AS SELECT {k}, o.action, o."row", o.known, a.verdict '
+        "FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
+    )
+    values = [f"s.{name}" for name in fed]
+    source = 'taken o JOIN stage s ON s.rowid = o."row"'
+    if keeps_nulls:
+        values = [f"coalesce(s.{name}, b.{name}) AS {name}" for name in fed]
+        source += f" LEFT JOIN snapshot b ON {same_keys('o', 'b', keys)}"
+    fresh = f"SELECT {', '.join([k, *values])} FROM {source} WHERE o.action = 'put' AND o.verdict = 'accepted'"
+    if keeps_nulls:
+        # The acknowledged values are read before their rows are deleted.
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS {fresh}")
+        fresh = "SELECT * FROM fresh"
+    if connection.execute("SELECT 1 FROM taken WHERE known LIMIT 1").fetchall():
+        connection.execute(f"DELETE FROM snapshot USING taken t WHERE t.known AND {same_keys('snapshot', 't', keys)}")
+    connection.execute(f"INSERT INTO snapshot ({', '.join([*keys, *fed])}) {fresh}")
 
 
 def settle(
-    connection: duckdb.DuckDBPyConnection,
-    keys: list[str],
-    rules: SettleRules,
-    *,
-    complete: bool,
-    set_aside: bool,
-    at: datetime,
+    connection: duckdb.DuckDBPyConnection, keys: list[str], *, complete: bool, set_aside: bool, at: datetime
 ) -> None:
-    """Turn verdicts into the snapshot and drop the outbox; part of the caller's transaction.
+    """Drop the outbox: what has no answer stays in doubt, what was refused stays visible.
 
-    What was accepted becomes the snapshot; what has no answer is in doubt; what was refused stays visible.
+    Part of the caller's transaction.
+
     *complete*: the run looked at every row, so that older rejections end, except of rows in doubt.
     *set_aside*: the run staged a result, so the table of that name is there.
     """
     k = ", ".join(keys)
+    # Of a first load's million rows none was in doubt or refused before: then the accepted ones matter to no table.
+    left = "SELECT (SELECT count(*) FROM in_doubt) + (SELECT count(*) FROM kept) + (SELECT count(*) FROM rejections)"
+    which = "" if connection.execute(left).fetchall()[0][0] else "WHERE verdict IS NULL OR verdict = 'rejected'"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE answered AS SELECT o.seq, o.action, {', '.join(f'o.{key}' for key in keys)}, "
-        "v.verdict, v.reason FROM outbox o LEFT JOIN (SELECT seq, any_value(verdict) AS verdict, "
-        "any_value(reason) AS reason FROM verdicts GROUP BY seq) v USING (seq)"
+        f"CREATE OR REPLACE TEMP TABLE answered AS SELECT {k}, verdict, reason "
+        f"FROM outbox LEFT JOIN verdicts USING (seq) {which}"
     )
-    _settle_snapshot(connection, keys, rules)
+    # A refusal says nothing about an earlier send of the same row that had no answer.
+    for table in ("in_doubt", "kept"):
+        _delete_answered(connection, table, keys, "a.verdict IN ('accepted', 'absent')")
     connection.execute(
         f"INSERT INTO in_doubt SELECT {k} FROM (SELECT {k} FROM answered WHERE verdict IS NULL) "
         f"ANTI JOIN in_doubt USING ({k})"
     )
-    # A refusal says nothing about an earlier send of the same row that had no answer.
-    _delete_answered(connection, "in_doubt", keys, "a.verdict IN ('accepted', 'absent')")
-    if rules.keeps_values:
-        _settle_kept(connection, keys)
     _settle_rejections(connection, keys, complete=complete, set_aside=set_aside, at=at)
     for table in ("outbox", "verdicts", "answered"):
         connection.execute(f"DROP TABLE {table}")
-
-
-def _settle_snapshot(connection: duckdb.DuckDBPyConnection, keys: list[str], rules: SettleRules) -> None:
-    names = [name for (name,) in connection.execute("SELECT physical FROM columns").fetchall()]
-    if rules.keeps_nulls and names:
-        kept = ", ".join(f"{name} = coalesce(outbox.{name}, s.{name})" for name in names)
-        connection.execute(f"UPDATE outbox SET {kept} FROM snapshot s WHERE {_same('outbox', 's', keys)}")
-    _delete_answered(connection, "snapshot", keys, "a.verdict IN ('accepted', 'absent')")
-    row = ", ".join([*keys, *names])
-    connection.execute(
-        f"INSERT INTO snapshot ({row}) SELECT {row} FROM outbox "
-        "SEMI JOIN (SELECT seq FROM answered WHERE action = 'put' AND verdict = 'accepted') USING (seq)"
-    )
-
-
-def _settle_kept(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
-    names = [name for (name,) in connection.execute("SELECT physical FROM columns").fetchall()]
-    row = ", ".join([*keys, *names])
-    _delete_answered(connection, "kept", keys, "TRUE")
-    connection.execute(
-        f"INSERT INTO kept ({row}) SELECT {row} FROM outbox "
-        "SEMI JOIN (SELECT seq FROM answered WHERE verdict IS NULL OR verdict = 'rejected') USING (seq)"
-    )
 
 
 def _settle_rejections(
@@ -94,20 +93,16 @@ def _settle_rejections(
     if complete:
         connection.execute(
             f"DELETE FROM rejections WHERE NOT EXISTS (SELECT 1 FROM answered a "
-            f"WHERE a.verdict IS NULL AND {_same('rejections', 'a', keys)})"
+            f"WHERE a.verdict IS NULL AND {same_keys('rejections', 'a', keys)})"
         )
     else:
         _delete_answered(connection, "rejections", keys, "a.verdict IS NOT NULL")
         if set_aside:
             connection.execute(f"DELETE FROM rejections r WHERE {keyless}")
-    connection.execute(f"DELETE FROM rejections USING refused r WHERE {_same('rejections', 'r', keys)}")
+    connection.execute(f"DELETE FROM rejections USING refused r WHERE {same_keys('rejections', 'r', keys)}")
     connection.execute("INSERT INTO rejections SELECT * FROM refused")
     connection.execute("DROP TABLE refused")
 
 
 def _delete_answered(connection: duckdb.DuckDBPyConnection, table: str, keys: list[str], which: str) -> None:
-    connection.execute(f"DELETE FROM {table} USING answered a WHERE {_same(table, 'a', keys)} AND {which}")
-
-
-def _same(left: str, right: str, keys: list[str]) -> str:
-    return " AND ".join(f"{left}.{key} = {right}.{key}" for key in keys)
+    connection.execute(f"DELETE FROM {table} USING answered a WHERE {same_keys(table, 'a', keys)} AND {which}")

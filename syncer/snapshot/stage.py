@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import duckdb
 import pyarrow as pa
 
+from syncer.snapshot.keys import same_keys
 from syncer.snapshot.shape import Attribute, Shape
 from syncer.snapshot.values import Kind, as_json, as_key, canonical, literal
 
@@ -246,11 +247,12 @@ def _settle_repeated_keys(connection: duckdb.DuckDBPyConnection, keys: list[str]
     )
     connection.execute(
         f"UPDATE stage SET refusal = coalesce(refusal, 'rows that differ share this key') FROM ambiguous a "
-        f"WHERE {_same('stage', 'a', keys)}"
+        f"WHERE {same_keys('stage', 'a', keys)}"
     )
+    among_repeated = f"FROM stage s SEMI JOIN repeated USING ({k})"
     dropped = connection.execute(
-        f"DELETE FROM stage WHERE refusal IS NULL AND rowid IN (SELECT s.rowid FROM stage s SEMI JOIN repeated USING ({k})) "
-        f"AND rowid NOT IN (SELECT min(s.rowid) FROM stage s SEMI JOIN repeated USING ({k}) GROUP BY {k})"
+        f"DELETE FROM stage WHERE refusal IS NULL AND rowid IN (SELECT s.rowid {among_repeated}) "
+        f"AND rowid NOT IN (SELECT min(s.rowid) {among_repeated} GROUP BY {k})"
     ).fetchall()[0][0]
     return int(dropped)
 
@@ -285,10 +287,6 @@ def _move_refused(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> int
 
 def _any(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     return bool(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
-
-
-def _same(left: str, right: str, keys: list[str]) -> str:
-    return " AND ".join(f"{left}.{key} = {right}.{key}" for key in keys)
 
 
 def with_kinds_kept(columns: tuple[StoredColumn, ...]) -> tuple[StoredColumn, ...]:

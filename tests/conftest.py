@@ -1,0 +1,31 @@
+"""Fixtures that every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres_server import PostgresServer, postgres_server
+
+
+def pytest_configure() -> None:
+    """Take away what the caller's environment would change in the tests and in the processes they start."""
+    for name in list(os.environ):
+        if name.startswith(("SYNCER_", "PG")):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, one for each worker of pytest-xdist."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """An empty PostgreSQL database of this test's own, as superuser."""
+    with postgres.new_database() as url:
+        yield url

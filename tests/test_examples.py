@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from syncer import definitions, settings
+from syncer.errors import SettingsError
+from syncer.settings import Settings
+from syncer.starter import example_files, write_starter
+from syncer.types import Entity, SyncDefinition
+
+COMMITTED = Path(__file__).parent.parent / "sync_definitions"
+LOADED = definitions.load(COMMITTED, warehouses=["default"], stores=["default"])
+DEFINITIONS = {definition.name: definition for definition in LOADED.definitions}
+
+
+@pytest.fixture
+def shop() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The sample data, each file a view."""
+    connection = duckdb.connect()
+    for file in (COMMITTED / "sample_data").iterdir():
+        connection.execute(f"CREATE VIEW {file.stem} AS FROM '{file}'")
+    yield connection
+    connection.close()
+
+
+def result(shop: duckdb.DuckDBPyConnection, definition: SyncDefinition) -> pa.Table:
+    table = shop.sql(definition.sql).to_arrow_table()
+    return table.sort_by([(column, "ascending") for column in definition.target.key_columns])
+
+
+def content(path: Path, written: bytes) -> object:
+    """What a file says; a Parquet file's bytes also tell which library wrote it."""
+    return parquet.read_table(io.BytesIO(written)) if path.suffix == ".parquet" else written
+
+
+def test_there_is_an_example_of_each_entity() -> None:
+    assert not LOADED.errors
+    assert not LOADED.warnings
+    assert {definition.target.entity for definition in LOADED.definitions} == set(Entity)
+    assert all(definition.description for definition in LOADED.definitions)
+
+
+def test_the_examples_of_the_repository_are_those_that_init_writes() -> None:
+    committed = {path.relative_to(COMMITTED): path.read_bytes() for path in COMMITTED.rglob("*") if path.is_file()}
+    made = example_files()
+
+    assert set(committed) == set(made)
+    for path, written in made.items():
+        assert content(path, committed[path]) == content(path, written), f"{path}: run `python -m syncer.starter`"
+
+
+def test_the_sample_data_is_the_same_each_time_and_small() -> None:
+    first = example_files()
+
+    assert first == example_files()
+    assert sum(len(written) for written in first.values()) < 500_000
+    assert {path.suffix for path in first} == {".sql", ".csv", ".json", ".parquet"}
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_an_example_gives_the_same_rows_each_time_and_knows_them_apart(
+    shop: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    definition = DEFINITIONS[name]
+    rows = result(shop, definition)
+    keys = rows.select(definition.target.key_columns)
+
+    assert rows.equals(result(shop, definition))
+    assert keys.group_by(keys.column_names).aggregate([]).num_rows == rows.num_rows > 50
+    assert all(column.null_count == 0 for column in keys.columns)
+
+
+def test_every_membership_is_of_a_customer_and_an_account(shop: duckdb.DuckDBPyConnection) -> None:
+    memberships, people, accounts = (
+        result(shop, DEFINITIONS[name]) for name in ("memberships", "customers", "accounts")
+    )
+
+    assert set(memberships["customer_id"].to_pylist()) <= set(people["customer_id"].to_pylist())
+    assert set(memberships["account_id"].to_pylist()) == set(accounts["account_id"].to_pylist())
+    assert memberships.num_rows < shop.sql("FROM memberships").to_arrow_table().num_rows
+
+
+def test_the_lifetime_value_is_what_a_customer_has_paid(shop: duckdb.DuckDBPyConnection) -> None:
+    orders = shop.sql("FROM orders").to_arrow_table().to_pylist()
+    people = result(shop, DEFINITIONS["customers"]).to_pylist()
+
+    for person in people:
+        paid = [
+            order for order in orders if order["customer_id"] == person["customer_id"] and order["status"] == "paid"
+        ]
+        assert person["order_count"] == len(paid)
+        assert person["lifetime_value"] == sum(order["order_total"] for order in paid)
+        assert person["last_order_at"] == max((order["ordered_at"] for order in paid), default=None)
+    assert {person["order_count"] for person in people} > {0, 1, 2}
+    for nullable in ("email", "last_name", "country", "marketing_consent"):
+        assert 0 < sum(person[nullable] is None for person in people) < 200
+
+
+def test_init_writes_a_folder_that_works_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "shop"
+
+    written = write_starter(folder)
+
+    assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
+    found = settings.load(folder, {})
+    loaded = definitions.load(found.definitions_dir, warehouses=found.warehouses, stores=found.stores)
+    assert [definition.name for definition in loaded.definitions] == sorted(DEFINITIONS)
+    assert Path(found.warehouses["default"].url.get_secret_value().removeprefix("duckdb:///")).is_dir()
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sync_definitions").mkdir()
+    (tmp_path / "sync_definitions" / "customers.sql").write_text("SELECT 1")
+    (tmp_path / ".env.example").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(SettingsError, match="nothing was written") as caught:
+        write_starter(tmp_path)
+
+    assert str(tmp_path / "sync_definitions" / "customers.sql") in caught.value.message
+    assert str(tmp_path / ".env.example") in caught.value.message
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_init_that_fails_halfway_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sync_definitions").mkdir()
+    (tmp_path / "sync_definitions" / "sample_data").write_text("a file where the folder should be")
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(SettingsError, match="nothing was written"):
+        write_starter(tmp_path)
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_example_of_env_names_every_setting_and_can_be_used(tmp_path: Path) -> None:
+    write_starter(tmp_path)
+    text = (tmp_path / ".env.example").read_text()
+
+    (tmp_path / ".env").write_text(re.sub(r"^# (SYNCER_)", r"\1", text, flags=re.M))
+
+    found = settings.load(tmp_path, {})
+    assert set(found.warehouses) == {"default", "billing"}
+    assert set(found.stores) == {"default", "crm"}
+    for name in Settings.__dataclass_fields__:
+        assert name == "environment" or f"# SYNCER_{name.upper()}" in text

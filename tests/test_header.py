@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncer import definition_file
+from syncer.definition_file import DefinitionFile
+from syncer.errors import DefinitionError
+from syncer.types import Entity, OnRemoved
+
+PATH = Path("customers.sql")
+PERSON = "entity: person\nperson: {id: user_id}\n"
+OBJECT = "entity: object\nobject: {type: account, id: account_id}\n"
+RELATIONSHIP = "entity: relationship\nperson: {id: user_id}\nobject: {type: account, id: account_id}\n"
+COLLECTION = "entity: collection\ncollection: coupons\nkey: code\n"
+QUERY = "SELECT user_id, plan FROM users"
+
+
+def parsed(header: str, query: str = QUERY) -> DefinitionFile:
+    return definition_file.parse(PATH, f"/* sync\n{header}*/\n{query}\n".encode())
+
+
+def only_error(file: DefinitionFile) -> DefinitionError:
+    assert file.definition is None
+    assert len(file.errors) == 1, [str(error) for error in file.errors]
+    return file.errors[0]
+
+
+def told(error: DefinitionError) -> str:
+    return f"{error.message}. {error.hint}"
+
+
+def test_the_smallest_header_gives_the_defaults() -> None:
+    definition = parsed(PERSON).definition
+
+    assert definition is not None
+    assert definition.name == "customers"
+    assert definition.target.key_columns == ("user_id",)
+    assert (definition.attributes, definition.on_removed, definition.warehouse) == (None, OnRemoved.KEEP, "default")
+    assert (definition.sql, definition.sql_line) == (QUERY, 5)
+    assert re.fullmatch("[0-9a-f]{64}", definition.hash)
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "told_of"),
+    [
+        ("nmae: a\n", 4, "`nmae` is unknown. Did you mean `name`"),
+        ("limits: {remvoed: 5}\n", 4, "`limits.remvoed` is unknown. Did you mean `removed`"),
+        ("owner: a\ntags: b\nowner: c\n", 6, "`owner` is repeated; it stands on line 4 already"),
+        ("attributes: {a: b, a: c}\n", 4, "`attributes.a` is repeated"),
+        ("owner: &a x\ntags: *a\n", 4, "aliases"),
+        ("owner: !!python/name:os.system x\n", 4, "tags"),
+        ("owner:\n", 4, "`owner` has no value"),
+        ("owner: 'a\n", 4, "not valid YAML"),
+        ("owner: a: b\n", 4, "colon in quotes"),
+        ("\towner: a\n", 4, "not with tabs"),
+        ("owner: @team\n", 4, "in quotes"),
+        ("schedule: {cron: * * * * *}\n", 4, "in quotes"),
+        ('schedule:\n  cron: "*/15 * * * *"\n', 5, "`*/` ends the header here, in the middle of a line"),
+        ("owner: '\u2028'\nnmae: a\n", 5, "Did you mean `name`"),
+        ("? [a]\n: b\n", 4, "a field's name is no plain text"),
+        ('owner: "\\u0007"\n', 4, "control character"),
+        ('owner: "\\ud800"\n', 4, "control character"),
+        ("owner: \x07\n", 4, "control character"),
+        ('owner: "\\UFFFFFFFF"\n', 2, "no character"),
+        (f"tags: {'[' * 5000}\n", 4, "nested too deeply"),
+        (f"tags: {'{a: ' * 5000}\n", 4, "nested too deeply"),
+        (f"description: {'x' * 70_000}\n", 1, "over 64 KB"),
+        ("name: Customers\n", 4, "expected 1 to 63 of `a-z`"),
+        ("name: [a]\n", 4, "`name` is a list"),
+        ("warehouse: ' '\n", 4, "expected a text on one line"),
+        ("person: user_id\n", 4, "`person` is repeated"),
+        ("limits: [15%]\n", 4, "`limits` is no mapping"),
+        ("create: yes\n", 4, "expected `true` or `false`"),
+        ("enabled: fasle\n", 4, "Did you mean `false`"),
+        ("on_removed: clean\n", 4, "expected `keep`, `clear` or `delete`. Did you mean `clear`"),
+        ("on_null: [clear]\n", 4, "`on_null` is a list"),
+        ("tags: {a: b}\n", 4, "`tags` is a mapping"),
+        ("tags:\n- a\n- b\n- a\n", 7, "`tags` names `a` twice"),
+        ("limits: 15%\n", 4, "{removed: 15%, changed: 100%, empty: hold}"),
+        ("limits: {removed: 101%}\n", 4, "`101%` is no share from 0% to 100%"),
+        ("limits: {changed: -1}\n", 4, "`-1` is no share"),
+        ("limits: {empty: allwo}\n", 4, "Did you mean `allow`"),
+        ("timeout: 0\n", 4, "no time from 1 second to 24 hours"),
+        ("timeout: 25h\n", 4, "no time from 1 second to 24 hours"),
+        ("timeout: soon\n", 4, "`45s`, `30m` or `2h`"),
+        ("schedule: every 30 seconds\n", 4, "the shortest is 1 minute"),
+        ("schedule: 0 6 * * *\n", 4, 'Write `{cron: "0 6 * * *"}`'),
+        ("schedule: {corn: 0 6 * * *}\n", 4, "Did you mean `cron`"),
+        ("schedule: {cron: 0 6 * *}\n", 4, "five fields, this one has 4"),
+        ("timezone: Europe/Berln\n", 4, "Did you mean `Europe/Berlin`"),
+        ("collection: coupons\n", 4, "`collection` does not belong to a sync of entity `person`"),
+        ("attributes: {a: user_id}\n", 4, "`user_id` is the identifier"),
+        ("attributes:\n  a: b\n  id: c\n", 6, "`id` is the identifier itself"),
+        ("attributes: [plan, cio_id]\n", 4, "the store's own"),
+        ("attributes: [plan, plan]\n", 4, "`plan` twice"),
+        ("attributes: {'a\"': plan}\n", 4, 'expected no `"`'),
+        (f"attributes: {{{'é' * 76}: plan}}\n", 4, "1 to 150 bytes"),
+        ("attributes: [plan]\nexclude: [plan]\n", 5, "Keep one of the two"),
+        ("exclude: user_id\n", 4, "`user_id` is the identifier"),
+    ],
+)
+def test_a_mistake_in_the_header_is_told_with_its_line(header: str, line: int, told_of: str) -> None:
+    error = only_error(parsed(PERSON + header))
+
+    assert error.line == line
+    assert told_of in told(error)
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "told_of"),
+    [
+        ("person: {id: a}\n", 1, "`entity` is missing"),
+        ("entity: peson\n", 2, "Did you mean `person`"),
+        ("entity: person\n", 2, "needs `person`. Add `person: {id: column}`"),
+        ("entity: person\nperson: user_id\n", 3, "Write it as `{id: column}`"),
+        ("entity: person\nperson: {id: a, email: b}\n", 3, "exactly one of `id`, `email` or `cio_id`"),
+        ("entity: person\nperson: {}\n", 3, "exactly one of"),
+        ("entity: person\nperson: {uid: a}\n", 3, "Did you mean `id`"),
+        ("entity: object\nobject: {type: account}\n", 3, "`object` lacks `id`"),
+        ("entity: collection\ncollection: coupons\n", 2, "needs `key`"),
+        ("entity: collection\ncollection: coupons\nkey: []\n", 4, "`key` is empty"),
+        ("entity: relationship\nperson: {id: a}\nobject: {type: x, id: a}\n", 4, "both the person and the object"),
+        (COLLECTION + "person: {id: a}\n", 5, "`person` does not belong to a sync of entity `collection`"),
+        (COLLECTION + "on_removed: keep\n", 5, "always drops the rows"),
+        (COLLECTION + "create: false\n", 5, "`create` does not belong"),
+        (OBJECT + "key: a\n", 4, "`key` does not belong to a sync of entity `object`"),
+        ("- entity: person\n", 2, "no list of fields"),
+        ("# nothing\n", 2, "the header is empty"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_entity_is_refused(header: str, line: int, told_of: str) -> None:
+    error = only_error(parsed(header))
+
+    assert error.line == line
+    assert told_of in told(error)
+
+
+@pytest.mark.parametrize(
+    ("header", "query", "line", "told_of"),
+    [
+        (PERSON + "on_removed: clear\n", "SELECT {{ last_sync_time }}", 4, "`on_removed` must be `keep`"),
+        (PERSON + "limits: {empty: allow}\n", "SELECT {{ last_sync_time }}", 4, "`limits.empty` means nothing"),
+        (COLLECTION, "SELECT 1\nWHERE\n{% if last_sync_time %}{% endif %}", 8, "a collection drops the others"),
+    ],
+)
+def test_an_incremental_query_allows_no_removal(header: str, query: str, line: int, told_of: str) -> None:
+    error = only_error(parsed(header, query))
+
+    assert error.line == line
+    assert told_of in told(error)
+
+
+def test_every_mistake_of_a_header_is_told_at_once() -> None:
+    file = parsed(
+        "entity: person\nnmae: a\nlimits: {removed: x, y: 1}\ncreate: no\ncollection: c\n", "SELECT {{ nope }}"
+    )
+
+    assert sorted(error.line for error in file.errors) == [2, 3, 4, 4, 5, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told_of"),
+    [
+        ("", 1, "the file is empty"),
+        (" \n\n", 1, "the file is empty"),
+        ("SELECT 1", 1, "the first line is `SELECT 1`, not exactly `/* sync`"),
+        ("\n/* sync\n*/", 1, "the header is missing"),
+        ("/*sync\n*/", 1, "the header is missing"),
+        ("/* sync */ SELECT 1", 1, "the header is missing"),
+        ("/* sync", 1, "not closed"),
+        (f"/* sync\n{PERSON}SELECT 1", 1, "not closed"),
+        (f"/* sync\n{PERSON}SELECT 1 /* one */", 4, "another comment opens"),
+        (f"/* sync\n{PERSON}*/", 4, "no query after the header"),
+        (f"/* sync\n{PERSON}*/\n-- a\n/* b\n */ ;\n{{# c #}}", 4, "no query after the header"),
+    ],
+)
+def test_a_file_without_header_or_query_is_told_what_it_lacks(text: str, line: int, told_of: str) -> None:
+    error = only_error(definition_file.parse(PATH, text.encode()))
+
+    assert error.line == line
+    assert told_of in told(error)
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (f"/* sync\n{PERSON}*/\n{QUERY}\n-- ".encode() + b"\xff", 6),
+        (f"/* sync\n{PERSON}*/\n{QUERY}\n".encode() + b"\0", 6),
+        ("/* sync".encode("utf-16"), 1),
+        (f"/* sync\r\n{PERSON}*/".encode() + b"\r\n\xc3", 5),
+    ],
+)
+def test_a_file_that_is_not_utf_8_is_refused_at_the_byte_s_line(data: bytes, line: int) -> None:
+    error = only_error(definition_file.parse(PATH, data))
+
+    assert error.line == line
+    assert "UTF-8" in error.message
+
+
+def test_a_file_over_1_mb_is_refused_before_it_is_read() -> None:
+    data = f"/* sync\n{PERSON}*/\nSELECT 1 -- ".encode()
+    data += b"x" * (1_000_000 - len(data))
+
+    assert definition_file.parse(PATH, data).definition is not None
+    assert "over 1 MB" in only_error(definition_file.parse(PATH, data + b"\xff")).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"\ufeff/* sync\n{PERSON}*/\n{QUERY}\n",
+        f"/* sync  \n{PERSON}*/\n{QUERY}",
+        f"/* sync\n{PERSON}*/\n{QUERY}\n".replace("\n", "\r\n"),
+        f"/* sync\n{PERSON}*/\n{QUERY}\n".replace("\n", "\r"),
+    ],
+)
+def test_marks_and_line_ends_of_other_systems_do_not_matter(text: str) -> None:
+    definition = definition_file.parse(PATH, text.encode()).definition
+
+    assert definition is not None
+    assert (definition.sql, definition.sql_line, definition.lines["person.id"]) == (QUERY, 5, 3)
+
+
+@pytest.mark.parametrize(("end", "line"), [("\n*/ ", 4), ("\n*/\n", 5), ("\n*/  \n\n \n", 7), (" # end */\n", 4)])
+def test_the_query_s_first_line_is_known(end: str, line: int) -> None:
+    definition = definition_file.parse(PATH, f"/* sync\n{PERSON.rstrip()}{end}{QUERY}".encode()).definition
+
+    assert definition is not None
+    assert (definition.sql, definition.sql_line) == (QUERY, line)
+
+
+@pytest.mark.parametrize("text", ["no", "012", "1e3", "off", "null", "0x1f", "1_000", "2024-01-01"])
+def test_text_stays_as_it_was_written(text: str) -> None:
+    definition = parsed(f"{PERSON}name: {text}\ntags: [{text}, '22:22']\nexclude: {text}\n").definition
+
+    assert definition is not None
+    assert (definition.name, definition.tags, definition.exclude) == (text, (text, "22:22"), (text,))
+
+
+def test_every_field_s_line_is_known() -> None:
+    definition = parsed(
+        "entity: relationship\n"
+        "object:\n  type: account\n  id: account_id\n"
+        "person: {email: mail}\n"
+        "attributes:\n- role\n- since\n"
+        "limits:\n  removed: 5%\n"
+    ).definition
+
+    assert definition is not None
+    assert definition.lines == {
+        "entity": 2,
+        "object": 3,
+        "object.type": 4,
+        "object.id": 5,
+        "person": 6,
+        "person.email": 6,
+        "attributes": 7,
+        "attributes.role": 8,
+        "attributes.since": 9,
+        "limits": 10,
+        "limits.removed": 11,
+    }
+    assert definition.target.key_columns == ("mail", "account_id")
+
+
+def test_a_collection_drops_rows_without_being_told() -> None:
+    definition = parsed(COLLECTION).definition
+
+    assert definition is not None
+    assert (definition.target.entity, definition.target.collection) == (Entity.COLLECTION, "coupons")
+    assert definition.on_removed is OnRemoved.DELETE
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise(data: bytes) -> None:
+    file = definition_file.parse(PATH, data)
+
+    assert file.errors
+
+
+HEADER_WORDS = st.sampled_from(
+    [
+        "entity", "person", "limits", "attributes", "key", "schedule", "cron", ":", " ", "\n", "  ", "{", "}", "[", "]",
+        ",", "- ", "'", '"', "*", "&", "!", "#", "%", "|", ">", "\\", "\t", "id", "every 1 hour", "15%", "*/", "/*",
+        "---", "...", "%YAML 9.9", "? ", "\u2028", "\x85", "é", "{{", "}}", "{%", "%}", "last_sync_time", "\ufeff",
+    ]
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from(["", PERSON, COLLECTION]),
+    st.lists(HEADER_WORDS, max_size=25).map("".join),
+    st.lists(HEADER_WORDS, max_size=8).map("".join),
+)
+def test_no_header_raises_and_every_error_lies_in_the_file(fields: str, header: str, query: str) -> None:
+    text = f"/* sync\n{fields}{header}\n*/\n{query}"
+
+    file = definition_file.parse(PATH, text.encode())
+
+    assert (file.definition is None) == bool(file.errors)
+    assert all(1 <= error.line <= text.count("\n") + 1 for error in file.errors)

@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncer import definition_file, query
+from syncer.errors import DefinitionError
+from syncer.types import SyncDefinition
+
+PATH = Path("orders.sql")
+
+#: The file's line of the query's first.
+FIRST_LINE = 5
+
+
+def definition_of(sql: str) -> SyncDefinition:
+    file = definition_file.parse(PATH, f"/* sync\nentity: person\nperson: {{id: user_id}}\n*/\n{sql}".encode())
+    assert file.definition is not None, [str(error) for error in file.errors]
+    return file.definition
+
+
+def rendered(sql: str, *, last_sync_time: int = 0, **settings: dict[str, str]) -> str:
+    return query.render(
+        definition_of(sql),
+        last_sync_time=last_sync_time,
+        variables=settings.get("variables", {}),
+        environment=settings.get("environment", {}),
+    )
+
+
+def checked(sql: str, dialect: str | None = None) -> str:
+    return query.check(definition_of(sql), sql, dialect)
+
+
+def error_of(sql: str, **settings: Any) -> DefinitionError:
+    """What reading or rendering the file fails with."""
+    file = definition_file.parse(PATH, f"/* sync\nentity: person\nperson: {{id: user_id}}\n*/\n{sql}".encode())
+    if file.definition is None:
+        [error] = file.errors
+        return error
+    with pytest.raises(DefinitionError) as caught:
+        rendered(sql, **settings)
+    return caught.value
+
+
+def test_a_query_is_rendered_with_its_values() -> None:
+    sql = "SELECT {{ last_sync_time }}, '{{ var('Region') }}', '{{ env_var('HOME') }}', {{ var('rate', 3) }}"
+
+    text = rendered(sql, last_sync_time=17, variables={"region": "eu"}, environment={"HOME": "/home/a"})
+
+    assert text == "SELECT 17, 'eu', '/home/a', 3"
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT 1{% if last_sync_time %} WHERE x{% endif %}", "SELECT 1"),
+        ("SELECT {% for c in ['a', 'b'] %}{{ c }}{{ ', ' if not loop.last }}{% endfor %}", "SELECT a, b"),
+        ("SELECT {{ ['a', 'b'] | join(', ') | upper }}", "SELECT A, B"),
+        ("SELECT {{ 'a' ~ 1 ~ ('b' + 'c') }}", "SELECT a1bc"),
+        ("SELECT {% set names = {'a': 'b'} %}{{ names['a'] }}", "SELECT b"),
+        ("SELECT {% set n = 2 * 3 %}{{ n + 1 }}{# a note #}", "SELECT 7"),
+        ("SELECT '{% raw %}{{ x }}{% endraw %}'", "SELECT '{{ x }}'"),
+        ("SELECT {{ '{{ x }}' }}", "SELECT {{ x }}"),
+        ("SELECT '100%', {'a': {'b': 1}}", "SELECT '100%', {'a': {'b': 1}}"),
+    ],
+)
+def test_jinja_does_its_usual_work(sql: str, expected: str) -> None:
+    assert rendered(sql) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "incremental"),
+    [
+        ("SELECT 1 WHERE x > {{ last_sync_time }}", True),
+        ("SELECT 1 {% if false %}{% if last_sync_time > 3 %}{% endif %}{% endif %}", True),
+        ("SELECT {{ var('x', last_sync_time) }}", True),
+        ("SELECT last_sync_time FROM t", False),
+        ("SELECT 1 {# last_sync_time #}", False),
+        ("SELECT '{{ 'last_sync_time' }}'", False),
+        ("SELECT {% raw %}{{ last_sync_time }}{% endraw %}", False),
+        ("SELECT {% set last_sync_time = 3 %}{{ last_sync_time }}", False),
+    ],
+)
+def test_a_query_that_mentions_last_sync_time_is_incremental(sql: str, incremental: bool) -> None:
+    assert definition_of(sql).incremental == incremental
+
+
+@pytest.mark.parametrize(
+    ("sql", "line", "told"),
+    [
+        ("SELECT\n\n{{ lst_sync_time }}", 7, "Did you mean `last_sync_time`"),
+        ("SELECT\n{{ var('regoin') }}", 6, "Did you mean `region`"),
+        ("SELECT\n{{ var('x') }}", 6, "Set `SYNCER_VARS__X`, or give a default: `var('x', 'value')`"),
+        ("SELECT {{ env_var('X') }}", 5, "Set `X`"),
+        ("SELECT {{ var(last_sync_time) }}", 5, "a name in quotes"),
+        ("SELECT {{ var() }}", 5, "a name in quotes"),
+        ("SELECT {{ var }}", 5, "no text and no number"),
+        ("SELECT {{ self }}", 5, "no text and no number"),
+        ("SELECT\n{% if %}", 6, "cannot be read"),
+        ("SELECT {{ 1", 5, "cannot be read"),
+        ("SELECT {% for x in [1] %}", 5, "cannot be read"),
+        ("SELECT\r\n{{ 1 | uper }}", 6, "Did you mean `upper`"),
+        ("SELECT {{ now() }}", 5, "only `var`, `env_var` and `range` can be called"),
+        ("SELECT\n{{ 1 / 0 }}", 6, "ZeroDivisionError"),
+        ("SELECT {{ [1][3] }}", 5, "no such item"),
+        ("SELECT {{ ''.__class__.__mro__ }}", 5, "`__mro__` cannot be used"),
+        ("SELECT {{ ''['__class__'] }}", 5, "no such item"),
+        ("SELECT {{ '' | attr('__class__') }}", 5, "`attr` is unknown"),
+        ("SELECT {{ '{0.__class__}'.format(1) }}", 5, "only `var`, `env_var` and `range` can be called"),
+        ("SELECT {% for x in [1] %}{{ loop['__init__'] }}{% endfor %}", 5, "no such item"),
+        ("SELECT {% include '/etc/passwd' %}", 5, "`Include` has no place"),
+        ("SELECT {% import 'os' as os %}", 5, "`Import` has no place"),
+        ("SELECT {% macro f() %}{{ f() }}{% endmacro %}", 5, "has no place"),
+        ("SELECT {% block a %}{{ self.a() }}{% endblock %}", 5, "has no place"),
+        (f"SELECT {{{{ {'(' * 5000}1{')' * 5000} }}}}", 5, "nested too deeply"),
+        (f"SELECT {{{{ 1{'+1' * 3000} }}}}", 5, "nested too deeply"),
+        (f"SELECT {{{{ {'9' * 5000} }}}}", 5, "too long"),
+    ],
+)
+def test_a_mistake_in_the_template_is_told_with_the_file_s_line(sql: str, line: int, told: str) -> None:
+    error = error_of(sql, variables={"region": "eu"})
+
+    assert error.line == line
+    assert told in f"{error.message}. {error.hint}"
+
+
+TWICE = "{% set a = a ~ a %}"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
+        "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+        "{% for i in range(5000) %}{% endfor %}{% for i in range(6000) %}{% endfor %}",
+        "{% for i in range(9999) %}" + "x" * 10_000 + "{% endfor %}",
+        "{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+        "{% set a = 'x' %}" + TWICE * 60 + "{{ a }}",
+        "{% set a = [1] %}" + TWICE.replace("a ~ a", "[a, a]") * 60 + "{{ a | join }}",
+        "{% set a = 9999 %}" + TWICE.replace("~", "*") * 60 + "{{ a }}",
+        "{% set a = 'x' %}" + TWICE * 19 + "{{ " + "a ~ " * 1500 + "a }}",
+        "{% set a = 'x' %}" + TWICE * 19 + "{{ " + "a + " * 200 + "a }}",
+        "{{ 10 ** 10 ** 10 }}",
+        "{{ 'x' * 10000000000 }}",
+        "{{ '%9999999999d' % 1 }}",
+        "{{ 'x' | center(10000000000) }}",
+        "{{ range(100000000000) | join('x') }}",
+        "{{ '" + "a" * 9000 + "' | join('" + "b" * 9000 + "') }}",
+        "{{ last_sync_time }}" * 11_000,
+    ],
+)
+def test_a_template_that_would_work_for_ever_is_stopped(sql: str) -> None:
+    started = time.monotonic()
+
+    error = error_of(sql)
+
+    assert time.monotonic() - started < 2
+    assert error.line == FIRST_LINE
+
+
+def test_an_error_never_shows_a_value_of_the_environment() -> None:
+    environment = {"TOKEN": "s3cret"}
+    queries = [
+        "{{ env_var('TOKEN') + 1 }}",
+        "{{ {'a': 1}[env_var('TOKEN')] }}",
+        "{{ env_var('TOKEN') | join(3) }}",
+    ]
+    errors = [error_of(sql, environment=environment) for sql in queries]
+    first = "{{ env_var('TOKEN') }} FROM t"
+    with pytest.raises(DefinitionError) as caught:
+        query.check(definition_of(first), rendered(first, environment=environment), "postgres")
+
+    for error in [*errors, caught.value]:
+        assert "s3cret" not in f"{error} {error.hint} {error.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@h/d", "postgres"),
+        ("duckdb:///x", "duckdb"),
+        ("redshift+redshift_connector://h", "redshift"),
+        ("mysql+pymysql://h", "mysql"),
+        ("snowflake://a", "snowflake"),
+        ("bigquery://p", "bigquery"),
+    ],
+)
+def test_the_dialect_follows_the_warehouse_s_url(url: str, expected: str) -> None:
+    assert query.dialect(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT 1;", "SELECT 1"),
+        ("SELECT 1 ; ;; -- end", "SELECT 1"),
+        ("SELECT ';' -- ; one\n, 2 /* ; */ ;\n/* end */", "SELECT ';' -- ; one\n, 2"),
+        ("SELECT $$a;b$$, \"c;d\", E'it\\'s;'", "SELECT $$a;b$$, \"c;d\", E'it\\'s;'"),
+        ("\ufeffSELECT 'é'", "SELECT 'é'"),
+        ("-- first\nSELECT 1", "-- first\nSELECT 1"),
+    ],
+)
+def test_one_statement_is_left_whatever_stands_around_it(sql: str, expected: str) -> None:
+    assert query.check(definition_of("SELECT 1"), sql, "postgres") == expected
+
+
+QUERIES = [
+    ("duckdb", "SELECT 1"),
+    ("duckdb", "WITH a AS (SELECT 1) SELECT * FROM a"),
+    ("duckdb", "WITH a AS (SELECT 1) FROM a"),
+    ("duckdb", "WITH a AS (SELECT 1) VALUES (1)"),
+    ("duckdb", "(SELECT 1) UNION ALL (SELECT 2) ORDER BY 1"),
+    ("duckdb", "VALUES (1, 2)"),
+    ("duckdb", "TABLE t"),
+    ("duckdb", "FROM t"),
+    ("duckdb", "FROM t SELECT a"),
+    ("duckdb", "PIVOT t ON y USING sum(x)"),
+    ("duckdb", "PIVOT t ON y USING sum(x) GROUP BY a ORDER BY a LIMIT 3"),
+    ("duckdb", "(PIVOT t ON y USING sum(x))"),
+    ("duckdb", "WITH p AS (FROM t) PIVOT p ON y USING sum(x)"),
+    ("duckdb", "UNPIVOT t ON a, y INTO NAME n VALUE v"),
+    ("duckdb", "SELECT 1 AS delete, 'DELETE FROM t' AS x"),
+    ("duckdb", "SELECT " + "(" * 300 + "1" + ")" * 300),
+    ("postgres", "SELECT DISTINCT ON (a) a FROM t"),
+    ("postgres", "SELECT a FROM t WHERE b @? '$.x' AND c ?| array['d']"),
+    ("mysql", "SELECT `a;b` FROM t WHERE c = 'it\\'s'"),
+    ("bigquery", "SELECT '''a;b''' FROM `p.d.t`"),
+    ("snowflake", "SELECT $1 FROM t QUALIFY row_number() OVER (ORDER BY a) = 1"),
+    ("made_up", "SELECT a FROM t"),
+    (None, "SELECT some NEW syntax OF a WAREHOUSE (1)"),
+]
+
+
+@pytest.mark.parametrize(("dialect", "sql"), QUERIES)
+def test_a_query_passes(dialect: str | None, sql: str) -> None:
+    assert query.check(definition_of("SELECT 1"), sql, dialect) == sql
+
+
+@pytest.mark.parametrize("sql", [sql for dialect, sql in QUERIES if dialect == "duckdb"])
+def test_the_queries_that_pass_are_queries_for_duckdb(sql: str) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE t (a INTEGER, x INTEGER, y INTEGER)")
+
+        connection.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "sql", "told"),
+    [
+        ("postgres", "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x", "writes: it holds DELETE"),
+        ("postgres", "WITH x AS (UPDATE t SET a = 1 RETURNING *) TABLE x", "writes: it holds UPDATE"),
+        ("postgres", "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", "writes: it holds INSERT"),
+        ("postgres", "WITH x AS (SELEC 1 2 3) DELETE FROM t", "writes: it holds DELETE"),
+        ("postgres", "SELECT * INTO a FROM b", "SELECT INTO"),
+        ("mysql", "SELECT 1 INTO OUTFILE '/tmp/x'", "INTO OUTFILE"),
+        ("postgres", "SELECT * FROM t FOR UPDATE", "locks rows"),
+        ("postgres", "SELECT * FROM t FOR SHARE", "locks rows"),
+        ("postgres", "(1)", "is no SELECT"),
+        ("postgres", "SELECT 'a", "not closed"),
+        *[
+            ("postgres", sql, f"does not begin with `{sql.split()[0]}`")
+            for sql in (
+                "DELETE FROM t", "INSERT INTO t VALUES (1)", "CREATE TABLE t (a int)", "DROP TABLE t", "COPY t TO '/x'",
+                "CALL f()", "DO $$ begin end $$", "EXPLAIN ANALYZE DELETE FROM t", "TRUNCATE t", "SET x = 1", "BEGIN",
+                "LOCK TABLE t", "GRANT SELECT ON t TO u", "VACUUM", "REFRESH MATERIALIZED VIEW v", "EXECUTE p",
+            )
+        ],
+        *[
+            ("duckdb", sql, f"does not begin with `{sql.split()[0]}`")
+            for sql in ("PRAGMA database_list", "ATTACH 'x'", "INSTALL httpfs", "LOAD httpfs", "EXPORT DATABASE 'x'",
+                        "CHECKPOINT", "USE x", "DESCRIBE t", "SHOW TABLES")
+        ],
+    ],
+)  # fmt: skip
+def test_a_statement_that_is_no_query_is_refused(dialect: str, sql: str, told: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        checked(sql, dialect)
+
+    assert told in caught.value.message
+    assert caught.value.line == FIRST_LINE
+
+
+def test_a_second_statement_is_refused_at_its_line() -> None:
+    with pytest.raises(DefinitionError, match="second statement") as caught:
+        checked("SELECT ';' -- ;\n/* ; */;\n\nDELETE FROM t", "postgres")
+
+    assert caught.value.line == 8
+
+
+def test_a_query_that_renders_to_nothing_is_refused() -> None:
+    sql = "{% if last_sync_time %}SELECT 1{% endif %} -- nothing"
+
+    with pytest.raises(DefinitionError, match="the query is empty"):
+        query.check(definition_of(sql), rendered(sql), None)
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    [
+        ('SELECT a, b AS c, t.d, sum(e) AS "F" FROM t;', ("a", "c", "d", "F")),
+        ("WITH x AS (SELECT 1) SELECT a FROM x UNION SELECT b FROM x", ("a",)),
+        ("SELECT * FROM t", None),
+        ("SELECT t.* FROM t", None),
+        ("SELECT a, count(*) FROM t", None),
+        ("FROM t", None),
+        ("VALUES (1)", None),
+        ("SELECT 'a", None),
+        ("DELETE FROM t", None),
+        ("SELECT " + "(" * 300 + "1" + ")" * 300, None),
+    ],
+)
+def test_a_query_s_columns_are_read_where_all_have_names(sql: str, columns: tuple[str, ...] | None) -> None:
+    assert query.output_columns(sql) == columns
+
+
+@given(st.text(max_size=60), st.sampled_from(["postgres", "duckdb", "mysql", "bigquery", None]))
+def test_no_text_makes_the_check_raise_anything_else(sql: str, dialect: str | None) -> None:
+    try:
+        statement = query.check(definition_of("SELECT 1"), f"SELECT {sql}", dialect)
+    except DefinitionError:
+        return
+    assert f"SELECT {sql}".startswith(statement)
+
+
+JINJA = st.sampled_from(
+    [
+        "{{", "}}", "{%", "%}", "{#", "#}", "if ", "endif", "for x in ", "endfor", "set x = ", "x", "range(9)", "\n",
+        "var('x')", "last_sync_time", "'a'", "1", "+", "*", "~", "|", "join", "[", "]", "(", ")", ".", ",", "loop.last",
+        "raw",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(JINJA, max_size=20).map(" ".join))
+def test_no_template_raises_anything_but_a_definition_error(sql: str) -> None:
+    file = definition_file.parse(PATH, f"/* sync\nentity: person\nperson: {{id: a}}\n*/\nSELECT {sql}".encode())
+    if file.definition is None:
+        assert all(FIRST_LINE <= error.line <= FIRST_LINE + sql.count("\n") for error in file.errors)
+        return
+    with contextlib.suppress(DefinitionError):
+        query.render(file.definition, last_sync_time=1, variables={}, environment={})
+
+
+def test_a_plain_query_needs_neither_jinja_nor_sqlglot_to_be_read() -> None:
+    program = (
+        "import sys; from pathlib import Path; from syncer import definition_file\n"
+        "file = definition_file.parse(Path('a.sql'), b'/* sync\\nentity: person\\nperson: {id: a}\\n*/\\nSELECT a')\n"
+        "assert file.definition and not {'jinja2', 'sqlglot'} & set(sys.modules)"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)

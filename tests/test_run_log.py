@@ -1,0 +1,406 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from syncer import run_log, state_schema
+from syncer.errors import SettingsError
+from syncer.run_log import RunLog
+from syncer.state_database import StateDatabase, StateDatabaseError
+from syncer.types import Counts, Rejection, Run, RunStatus, Trigger
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+LOGGING = """
+import sys
+from datetime import UTC, datetime
+from syncer.run_log import RunLog
+from syncer.state_database import StateDatabase
+from syncer.types import RunStatus, Trigger
+log = RunLog(StateDatabase(sys.argv[1]))
+for _ in range(int(sys.argv[3])):
+    now = datetime.now(UTC)
+    run_id = log.start(sys.argv[2], Trigger.SCHEDULE, "hash", now)
+    log.finish(run_id, RunStatus.SUCCESS, now)
+    print(run_id, flush=True)
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new state database can be made."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/runs.db"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[StateDatabase]:
+    database = StateDatabase(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def log(database: StateDatabase) -> RunLog:
+    return RunLog(database)
+
+
+def ended(log: RunLog, sync: str, status: RunStatus, at: datetime) -> str:
+    run_id = log.start(sync, Trigger.MANUAL, "hash", at)
+    log.finish(run_id, status, at)
+    return run_id
+
+
+def refused(key: str, reason: str = "no such account") -> Rejection:
+    return Rejection(sync="members", key=key, reason=reason, attempts=2, first_seen=NOON, last_seen=NOON + MINUTE)
+
+
+def logging_process(url: str, sync: str, runs: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", LOGGING, url, sync, str(runs)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_run_that_began_is_running(log: RunLog) -> None:
+    run_id = log.start("people", Trigger.API, "abc", NOON)
+
+    assert log.get(run_id) == Run(
+        id=run_id,
+        sync="people",
+        trigger=Trigger.API,
+        status=RunStatus.RUNNING,
+        started_at=NOON,
+        definition_hash="abc",
+    )
+
+
+def test_a_run_that_ended_is_read_back_whole(log: RunLog) -> None:
+    run_id = log.start("people", Trigger.SCHEDULE, "abc", NOON)
+    counts = Counts(queried=8, added=1, changed=2, removed=3, unchanged=4, accepted=5, rejected=6, absent=7)
+
+    log.finish(
+        run_id,
+        RunStatus.FAILED,
+        NOON + MINUTE,
+        counts=counts,
+        phases={"query": 1.5, "diff": 0.25, "apply": 3},
+        error="the warehouse refused",
+        hint="Ask again.",
+        notes=["2 values were NaN", "a column is new"],
+    )
+
+    run = log.get(run_id)
+    assert run == Run(
+        id=run_id,
+        sync="people",
+        trigger=Trigger.SCHEDULE,
+        status=RunStatus.FAILED,
+        started_at=NOON,
+        finished_at=NOON + MINUTE,
+        definition_hash="abc",
+        counts=counts,
+        phases={"query": 1.5, "diff": 0.25, "apply": 3},
+        error="the warehouse refused",
+        hint="Ask again.",
+        notes=("2 values were NaN", "a column is new"),
+    )
+    assert list(run.phases) == ["query", "diff", "apply"]
+
+
+def test_a_run_nobody_recorded_cannot_end(log: RunLog) -> None:
+    with pytest.raises(StateDatabaseError, match="no run 20260101T000000000-000000"):
+        log.finish("20260101T000000000-000000", RunStatus.SUCCESS, NOON)
+
+    assert log.get("20260101T000000000-000000") is None
+
+
+def test_times_of_any_zone_come_back_in_utc(log: RunLog) -> None:
+    run_id = log.start("people", Trigger.MANUAL, "abc", NOON.astimezone(timezone(timedelta(hours=-7))))
+
+    run = log.get(run_id)
+    assert run is not None
+    assert run.started_at == NOON
+    assert run.started_at.tzinfo is UTC
+    assert run_id.startswith("20261123T120000123-")
+
+
+def test_a_time_without_a_zone_is_refused(log: RunLog) -> None:
+    with pytest.raises(sa.exc.StatementError, match="without a time zone"):
+        log.start("people", Trigger.MANUAL, "abc", NOON.replace(tzinfo=None))
+
+
+def test_the_newest_runs_come_first(log: RunLog) -> None:
+    ids = [log.start(f"sync{i % 2}", Trigger.MANUAL, "abc", NOON + i * MINUTE) for i in range(6)]
+
+    assert [run.id for run in log.recent()] == ids[::-1]
+    assert [run.id for run in log.recent(limit=2)] == [ids[5], ids[4]]
+    assert [run.id for run in log.recent("sync0", 2)] == [ids[4], ids[2]]
+    assert log.recent("other") == []
+
+
+def test_a_skipped_run_has_its_reason_and_an_end(log: RunLog) -> None:
+    run_id = log.record_skipped("people", Trigger.SCHEDULE, "abc", NOON, note="already running")
+
+    run = log.get(run_id)
+    assert run is not None
+    assert (run.status, run.finished_at, run.notes) == (RunStatus.SKIPPED, NOON, ("already running",))
+
+
+def test_the_last_status_leaves_out_what_runs_and_what_was_skipped(log: RunLog) -> None:
+    ended(log, "people", RunStatus.SUCCESS, NOON)
+    ended(log, "people", RunStatus.HELD, NOON + MINUTE)
+    log.record_skipped("people", Trigger.SCHEDULE, "abc", NOON + 2 * MINUTE, note="already running")
+    log.start("people", Trigger.MANUAL, "abc", NOON + 3 * MINUTE)
+    ended(log, "accounts", RunStatus.WARNING, NOON)
+    log.start("new", Trigger.MANUAL, "abc", NOON)
+
+    assert log.last_status() == {"people": RunStatus.HELD, "accounts": RunStatus.WARNING}
+
+
+def test_the_last_start_is_known_for_all_runs_or_some(log: RunLog) -> None:
+    ended(log, "people", RunStatus.SUCCESS, NOON)
+    ended(log, "people", RunStatus.FAILED, NOON + MINUTE)
+    log.record_skipped("people", Trigger.SCHEDULE, "abc", NOON + 2 * MINUTE, note="already running")
+
+    assert log.last_started("people") == NOON + MINUTE
+    assert log.last_started("people", {RunStatus.SUCCESS, RunStatus.WARNING}) == NOON
+    assert log.last_started("other") is None
+
+
+def test_runs_left_open_are_interrupted_those_of_other_syncs_are_not(log: RunLog) -> None:
+    left_open = log.start("people", Trigger.MANUAL, "abc", NOON)
+    done = ended(log, "people", RunStatus.SUCCESS, NOON)
+    other = log.start("accounts", Trigger.MANUAL, "abc", NOON)
+
+    assert log.interrupt_open("people", NOON + MINUTE) == 1
+    assert log.interrupt_open("people", NOON + MINUTE) == 0
+
+    statuses = {run.id: (run.status, run.finished_at) for run in log.recent()}
+    assert statuses == {
+        left_open: (RunStatus.INTERRUPTED, NOON + MINUTE),
+        done: (RunStatus.SUCCESS, NOON),
+        other: (RunStatus.RUNNING, None),
+    }
+
+
+def test_rejections_are_those_of_now(log: RunLog) -> None:
+    log.replace_rejections("members", [refused("u1"), refused("u2")], 2)
+    log.replace_rejections("members", [refused("u3"), refused("u2")], 7)
+
+    assert log.rejections("members") == ([refused("u3"), refused("u2")], 7)
+    assert log.rejections("people") == ([], 0)
+
+    log.replace_rejections("members", [], 0)
+    assert log.rejections("members") == ([], 0)
+
+
+def test_no_more_rejections_are_kept_than_a_person_reads(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log, "KEPT_REJECTIONS", 3)
+
+    log.replace_rejections("members", [refused(f"u{i}") for i in range(5)], 5)
+
+    assert log.rejections("members") == ([refused(f"u{i}") for i in range(3)], 5)
+
+
+def test_text_that_a_database_cannot_hold_is_kept_as_a_sign(log: RunLog) -> None:
+    log.replace_rejections("members", [refused("a\0b", "text with \udcff")], 1)
+    run_id = log.start("members", Trigger.MANUAL, "abc", NOON)
+    log.finish(run_id, RunStatus.FAILED, NOON, error="file \udcff\0", notes=["\0"])
+
+    [rejection], _ = log.rejections("members")
+    run = log.get(run_id)
+    assert run is not None
+    assert (rejection.key, rejection.reason, run.error) == ("a␀b", "text with ?", "file ?␀")
+
+
+def test_a_pause_lasts_until_it_is_resumed(url: str) -> None:
+    first = StateDatabase(url)
+    RunLog(first).pause("people", NOON)
+    RunLog(first).pause("people", NOON + MINUTE)
+    RunLog(first).pause("accounts", NOON)
+    first.close()
+
+    second = StateDatabase(url)
+    log = RunLog(second)
+    assert log.paused() == {"people", "accounts"}
+    log.resume("people")
+    log.resume("never paused")
+    assert log.paused() == {"accounts"}
+    second.close()
+
+
+def test_a_reader_does_not_wait_for_a_writer(url: str, database: StateDatabase, log: RunLog) -> None:
+    before = log.start("people", Trigger.MANUAL, "abc", NOON)
+
+    with database.writing() as connection:
+        connection.execute(state_schema.runs.update().values(status=RunStatus.FAILED))
+        connection.execute(state_schema.removals.delete())
+        reader = StateDatabase(url)
+        seen = [(run.id, run.status) for run in RunLog(reader).recent()]
+        reader.close()
+
+    assert seen == [(before, RunStatus.RUNNING)]
+
+
+def test_a_writer_does_not_wait_for_a_reader_who_sees_one_moment(url: str, database: StateDatabase) -> None:
+    count = sa.select(sa.func.count()).select_from(state_schema.runs)
+
+    with database.reading() as connection:
+        before = connection.execute(count).scalar_one()
+        writer = StateDatabase(url)
+        RunLog(writer).start("people", Trigger.MANUAL, "abc", NOON)
+        writer.close()
+        after = connection.execute(count).scalar_one()
+
+    assert (before, after) == (0, 0)
+
+
+def test_a_change_that_fails_halfway_leaves_nothing(log: RunLog) -> None:
+    log.replace_rejections("members", [refused("u1")], 1)
+
+    with pytest.raises(sa.exc.StatementError):
+        log.replace_rejections("members", [replace(refused("u2"), last_seen=NOON.replace(tzinfo=None))], 1)
+
+    assert log.rejections("members") == ([refused("u1")], 1)
+
+
+def test_several_processes_write_at_once(url: str) -> None:
+    processes = [logging_process(url, f"sync{i}", 20) for i in range(2)]
+    printed = {run_id for process in processes for run_id in process.communicate()[0].split()}
+
+    assert [process.returncode for process in processes] == [0, 0]
+    database = StateDatabase(url)
+    runs = RunLog(database).recent(limit=100)
+    database.close()
+    assert {run.id for run in runs} == printed
+    assert len(runs) == 40
+
+
+def test_what_was_recorded_outlives_a_killed_process(url: str) -> None:
+    with logging_process(url, "people", 1_000_000) as process:
+        assert process.stdout is not None
+        printed = {process.stdout.readline().strip() for _ in range(20)}
+        process.kill()
+        printed |= {line.strip() for line in process.stdout if line.endswith("\n")}
+
+    database = StateDatabase(url)
+    log = RunLog(database)
+    assert printed <= {run.id for run in log.recent("people", 10_000) if run.status is RunStatus.SUCCESS}
+    assert log.interrupt_open("people", NOON) <= 1
+    ended(log, "people", RunStatus.SUCCESS, NOON)
+    database.close()
+
+
+def test_a_database_made_by_several_processes_at_once_is_one(url: str) -> None:
+    script = "import sys; from syncer.state_database import StateDatabase; print(StateDatabase(sys.argv[1]).log_id)"
+    command = [sys.executable, "-c", script, url]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    printed = [process.communicate()[0].strip() for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 3
+    assert len(set(printed)) == 1
+    assert printed[0]
+
+
+def test_a_database_made_anew_has_another_id(tmp_path: Path) -> None:
+    ids = []
+    for name in ("one.db", "two.db", "one.db"):
+        database = StateDatabase(f"sqlite:///{tmp_path}/{name}")
+        ids.append(RunLog(database).log_id)
+        database.close()
+
+    assert ids[0] == ids[2] != ids[1]
+
+
+def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = StateDatabase(url)
+    RunLog(first).pause("people", NOON)
+    first.close()
+    applied = []
+
+    def add_colour(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
+        applied.append("colour")
+
+    monkeypatch.setattr(state_schema, "UPGRADES", (add_colour,))
+    for _ in range(2):
+        upgraded = StateDatabase(url)
+        assert upgraded.log_id == first.log_id
+        assert RunLog(upgraded).paused() == {"people"}
+        upgraded.close()
+    assert applied == ["colour"]
+
+    monkeypatch.setattr(state_schema, "UPGRADES", ())
+    with pytest.raises(SettingsError, match=r"newer Syncer.* version is 2.* knows 1"):
+        StateDatabase(url)
+
+
+def test_an_upgrade_that_fails_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    StateDatabase(url).close()
+
+    def fail(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
+        connection.exec_driver_sql("ALTER TABLE missing ADD COLUMN colour text")
+
+    monkeypatch.setattr(state_schema, "UPGRADES", (fail,))
+    with pytest.raises(StateDatabaseError, match="missing"):
+        StateDatabase(url)
+
+    monkeypatch.setattr(state_schema, "UPGRADES", ())
+    database = StateDatabase(url)
+    with database.reading() as connection:
+        assert "colour" not in {column["name"] for column in sa.inspect(connection).get_columns("syncer_pauses")}
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://user:hush@host/db",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://user:hush@host:hush/db",
+        "hush",
+        "",
+    ],
+)
+def test_a_url_that_cannot_hold_the_run_log_is_refused_without_its_secret(url: str) -> None:
+    with pytest.raises(SettingsError, match="SYNCER_DATABASE_URL") as caught:
+        StateDatabase(url)
+
+    assert "hush" not in repr(caught.value) + caught.value.hint
+    assert caught.value.__cause__ is None
+
+
+def test_a_server_that_refuses_is_an_error_that_names_the_setting(postgres_url: str) -> None:
+    url = postgres_url.replace("postgres@", "nobody:hush@")
+
+    with pytest.raises(StateDatabaseError, match=r"SYNCER_DATABASE_URL: .*authentication failed") as caught:
+        StateDatabase(url)
+
+    assert "hush" not in str(caught.value) + caught.value.hint
+    assert "SYNCER_DATABASE_URL" in caught.value.hint
+
+
+def test_a_folder_that_is_missing_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(StateDatabaseError, match=r"SYNCER_DATABASE_URL: .*unable to open"):
+        StateDatabase(f"sqlite:///{tmp_path}/missing/runs.db")
+
+
+def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    path.write_bytes(b"not a database, whatever its name says" * 100)
+
+    with pytest.raises(StateDatabaseError, match="damaged") as caught:
+        StateDatabase(f"sqlite:///{path}")
+
+    assert "Move it away" in caught.value.hint
+    assert path.read_bytes().startswith(b"not a database")

@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from syncer import connection_url
+from syncer.errors import SettingsError
+from syncer.settings import Settings, load, make_state_dir
+from syncer.types import Identity
+
+
+def problems(folder: Path, environment: dict[str, str]) -> list[str]:
+    """The lines of the error, none of which may hold the word that stands for a secret."""
+    with pytest.raises(SettingsError) as caught:
+        load(folder, environment)
+    assert "hush" not in repr(caught.value) + caught.value.hint
+    assert caught.value.__cause__ is None
+    return caught.value.message.split("\n")
+
+
+def urls(found: Settings) -> dict[str, str]:
+    return {name: one.url.get_secret_value() for name, one in {**found.warehouses, **found.stores}.items()}
+
+
+def test_without_any_setting_the_examples_go_to_the_embedded_store(tmp_path: Path) -> None:
+    found = load(tmp_path, {"PATH": "/bin"})
+
+    assert found.definitions_dir == tmp_path / "sync_definitions"
+    assert found.state_dir == tmp_path / ".syncer"
+    assert found.database_url.get_secret_value() == f"sqlite:///{tmp_path}/.syncer/runs.db"
+    assert found.warehouses["default"].url.get_secret_value() == f"duckdb:///{tmp_path}/sync_definitions/sample_data"
+    assert found.stores["default"].url.get_secret_value() == f"sqlite:///{tmp_path}/.syncer/profiles.db"
+    assert found.stores["default"].identity is Identity.ID
+    assert found.vars == {}
+    assert found.environment == {"PATH": "/bin"}
+
+
+def test_the_environment_wins_over_dotenv_and_dotenv_over_toml(tmp_path: Path) -> None:
+    (tmp_path / "syncer.toml").write_text(
+        'definitions_dir = "toml"\nstate_dir = "toml"\n[stores.crm]\nurl = "sqlite:///toml.db"\nidentity = "email"\n'
+    )
+    (tmp_path / ".env").write_text("SYNCER_STATE_DIR=dotenv\nexport SYNCER_STORES__CRM__URL='sqlite:///dotenv.db'\n")
+
+    found = load(tmp_path, {"SYNCER_STORES__CRM__URL": "sqlite:////environment.db"})
+
+    assert found.definitions_dir == tmp_path / "toml"
+    assert found.state_dir == tmp_path / "dotenv"
+    assert found.stores["crm"].url.get_secret_value() == "sqlite:////environment.db"
+    assert found.stores["crm"].identity is Identity.EMAIL
+
+
+def test_only_the_given_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCER_STATE_DIR", "elsewhere")
+    monkeypatch.setenv("X", "elsewhere")
+    (tmp_path / ".env").write_text("SYNCER_VARS__X=${X}\n")
+
+    found = load(tmp_path, {})
+
+    assert found.state_dir == tmp_path / ".syncer"
+    assert found.vars == {"x": "${X}"}
+
+
+def test_other_connections_leave_the_default_ones(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        {
+            "SYNCER_WAREHOUSES__Shop-2__URL": "PostgreSQL://me@host/db",
+            "SYNCER_STORES__DEFAULT__IDENTITY": "id_or_email",
+            "SYNCER_STATE_DIR": "/var/lib/syncer",
+        },
+    )
+
+    assert set(found.warehouses) == {"default", "shop-2"}
+    assert found.warehouses["shop-2"].url.get_secret_value() == "postgresql://me@host/db"
+    assert found.stores["default"].url.get_secret_value() == "sqlite:////var/lib/syncer/profiles.db"
+    assert found.stores["default"].identity is Identity.ID_OR_EMAIL
+
+
+def test_variables_of_queries_have_names_in_lower_case(tmp_path: Path) -> None:
+    (tmp_path / "syncer.toml").write_text('[vars]\ndays = 30\nCountry = "FR"\n')
+
+    found = load(
+        tmp_path, {"SYNCER_VARS__COUNTRY": "DE", "SYNCER_VARS__EMPTY": "", "SYNCER_VARS__EXPORT_FILE": "a.csv"}
+    )
+
+    assert found.vars == {"days": "30", "country": "DE", "empty": "", "export_file": "a.csv"}
+
+
+def test_the_environment_of_queries_has_what_dotenv_adds(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("REGION=eu\nHOME=/dotenv\n# a comment\n\nEMPTY=\n")
+
+    assert load(tmp_path, {"HOME": "/home/me"}).environment == {"REGION": "eu", "HOME": "/home/me", "EMPTY": ""}
+
+
+def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SYNCER_STATE_DIR=dotenv\n")
+
+    found = load(tmp_path, {"SYNCER_DATABASE_URL": "", "SYNCER_STATE_DIR": ""})
+
+    assert found.database_url.get_secret_value() == f"sqlite:///{tmp_path}/dotenv/runs.db"
+
+
+def test_what_a_cluster_sets_for_a_service_called_syncer_is_no_setting(tmp_path: Path) -> None:
+    of_cluster = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR"]
+
+    load(tmp_path, {f"SYNCER_{name}": "10.0.0.1" for name in of_cluster})
+
+
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+def test_a_secret_can_lie_in_a_file(tmp_path: Path, where: str) -> None:
+    (tmp_path / "secret").write_text("postgresql://me:hush@host/db\n")
+    variables = {
+        "SYNCER_DATABASE_URL_FILE": "secret",
+        "SYNCER_WAREHOUSES__DEFAULT__URL_FILE": str(tmp_path / "secret"),
+        "SYNCER_STORES__CRM__URL_FILE": "secret",
+    }
+    if where == "dotenv":
+        (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+
+    found = load(tmp_path, variables if where == "environment" else {})
+
+    secret = "postgresql://me:hush@host/db"
+    assert found.database_url.get_secret_value() == secret
+    assert urls(found)["crm"] == found.warehouses["default"].url.get_secret_value() == secret
+
+
+def test_a_file_in_the_environment_wins_over_the_url_in_dotenv(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("sqlite:////file.db")
+    (tmp_path / ".env").write_text("SYNCER_STORES__CRM__URL=sqlite:////dotenv.db\n")
+
+    assert urls(load(tmp_path, {"SYNCER_STORES__CRM__URL_FILE": "secret"}))["crm"] == "sqlite:////file.db"
+
+
+def test_a_secret_file_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "latin1").write_bytes(b"postgresql://me:h\xfcsh@host/db")
+    (tmp_path / "fine").write_text("sqlite:////x.db")
+
+    assert problems(
+        tmp_path,
+        {
+            "SYNCER_DATABASE_URL_FILE": "hush-is-not-there",
+            "SYNCER_STORES__A__URL_FILE": "empty",
+            "SYNCER_STORES__B__URL_FILE": "latin1",
+            "SYNCER_STORES__C__URL_FILE": str(tmp_path),
+            "SYNCER_STORES__D__URL_FILE": "hush\0",
+            "SYNCER_STORES__E__URL_FILE": "fine",
+            "SYNCER_STORES__E__URL": "sqlite:///hush",
+        },
+    ) == [
+        "SYNCER_DATABASE_URL_FILE: the file that it names does not exist",
+        "SYNCER_STORES__A__URL_FILE: the file that it names is empty",
+        "SYNCER_STORES__B__URL_FILE: the file that it names is not UTF-8 text",
+        "SYNCER_STORES__C__URL_FILE: the file that it names cannot be read: Is a directory",
+        "SYNCER_STORES__D__URL_FILE: the file that it names cannot be read: its name is not one",
+        "SYNCER_STORES__E__URL: is set beside SYNCER_STORES__E__URL_FILE; only one of the two may be",
+    ]
+
+
+def test_all_problems_are_reported_together(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\n\nnot a setting\nSYNCER_STORES__C__IDENTITY=hush\n")
+    (tmp_path / "syncer.toml").write_text(
+        'colour = "hush"\n[warehouses]\nx = "hush"\n[stores.d]\nurl = 3\nidentty = "hush"\n[vars]\nflag = true\n'
+    )
+
+    assert problems(
+        tmp_path,
+        {
+            "SYNCER_DATABASE_URL": "hush",
+            "SYNCER_STORES": "hush",
+            "SYNCER_VARS": "hush",
+            "SYNCER_STORES__A": "hush",
+            "SYNCER_STORES__B__URI": "postgresql://hush",
+            "SYNCER_STORES__a.__URL": "sqlite:////x.db",
+            "SYNCER_WAREHOUSE__DEFAULT__URL": "postgresql://hush",
+            "SYNCER_STATE_DIR__URL": "hush",
+            "SYNCER_XYZ": "hush",
+        },
+    ) == [
+        ".env line 3: expected NAME=VALUE",
+        "SYNCER_STORES: has no value itself; set SYNCER_STORES__<NAME>__URL",
+        "SYNCER_VARS: has no value itself; set SYNCER_VARS__<NAME>",
+        "SYNCER_WAREHOUSE__DEFAULT__URL: is no setting; did you mean SYNCER_WAREHOUSES__DEFAULT__URL?",
+        "SYNCER_STATE_DIR__URL: is no setting; did you mean SYNCER_STATE_DIR?",
+        "SYNCER_XYZ: is no setting",
+        "SYNCER_DATABASE_URL: is not a URL such as `postgresql://USER:PASSWORD@HOST/DATABASE`",
+        "syncer.toml warehouses.x: is a group of settings, such as its `url`, and has no value itself",
+        "syncer.toml stores.d.url: should be a valid string",
+        "syncer.toml stores.d.identty: is no setting; did you mean `identity`?",
+        "SYNCER_STORES__C__URL: is not set",
+        "SYNCER_STORES__C__IDENTITY in .env: should be 'id', 'email' or 'id_or_email'",
+        "SYNCER_STORES__A: is a group of settings, such as its `url`, and has no value itself",
+        "SYNCER_STORES__B__URL: is not set",
+        "SYNCER_STORES__B__URI: is no setting; did you mean `url`?",
+        "SYNCER_STORES__a.__URL: a name is 1 to 63 of the characters `a-z 0-9 _ -` and starts with one of `a-z 0-9`",
+        "syncer.toml vars.flag: should be a valid string",
+        "syncer.toml colour: is no setting",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"state_dir = hush\n", "syncer.toml: is not TOML: Invalid value (at line 1, column 13)"),
+        (b"state_dir = 'h\xfcsh'\n", "syncer.toml: is not UTF-8 text"),
+        (b"state_dir = ['hush']\n", "syncer.toml state_dir: "),
+    ],
+)
+def test_a_toml_file_that_cannot_be_used_is_a_problem(tmp_path: Path, text: bytes, told: str) -> None:
+    (tmp_path / "syncer.toml").write_bytes(text)
+
+    [problem] = problems(tmp_path, {})
+    assert problem.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hush",
+        "/hush/file.db",
+        "sqlite:/hush",
+        "://hush",
+        "1sql://hush",
+        "postgresql://me:hu sh@host/db",
+        "postgresql://me:hush\n@host/db",
+        "postgresql://me:hush@host:hush/db",
+        "postgresql://me:hush/secret@host/db",
+        "postgresql://me:hush#secret@host/db",
+        "postgresql://me:hush?secret@host/db",
+        "postgresql://[hush/db",
+    ],
+)
+def test_what_is_no_url_is_a_problem_of_its_setting(tmp_path: Path, url: str) -> None:
+    [problem] = problems(tmp_path, {"SYNCER_WAREHOUSES__DEFAULT__URL": url})
+
+    assert problem.startswith("SYNCER_WAREHOUSES__DEFAULT__URL: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("duckdb:///shop.duckdb", "duckdb:////work/shop.duckdb"),
+        ("duckdb:///data/", "duckdb:////work/data"),
+        ("duckdb:////data", "duckdb:////data"),
+        ("duckdb:///:memory:", "duckdb:///:memory:"),
+        ("sqlite+pysqlite:///a.db?timeout=3", "sqlite+pysqlite:////work/a.db?timeout=3"),
+        ("postgresql:///shop", "postgresql:///shop"),
+        ("postgresql://host/shop", "postgresql://host/shop"),
+        ("customerio://eu", "customerio://eu"),
+    ],
+)
+def test_the_path_of_a_file_starts_at_the_working_folder(url: str, whole: str) -> None:
+    assert connection_url.beside(url, Path("/work")) == whole
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:hush@host:5432/db", "postgresql://me@host:5432/db"),
+        ("postgresql://me:hu@sh@host/db", "postgresql://me@host/db"),
+        ("postgresql://me@host/db?sslmode=require", "postgresql://me@host/db?sslmode=require"),
+        ("postgresql://host/db?user=me&password=hush", "postgresql://host/db?user=me&password=***"),
+        ("postgresql://host/db?options=x&sslPassword=hush&hush", "postgresql://host/db?options=x&sslPassword=***&***"),
+        ("postgresql://me:12/hush@host/db", "postgresql://***"),
+        ("postgresql://me:12#hush@host/db", "postgresql://***"),
+        ("postgresql://me:12?hush@host/db", "postgresql://***"),
+        (
+            "snowflake://me:hush@account/db?warehouse=w&private_key=hush",
+            "snowflake://me@account/db?warehouse=w&private_key=***",
+        ),
+        ("sqlite:////data/profiles.db", "sqlite:////data/profiles.db"),
+        ("sqlite:///profiles.db", "sqlite:///profiles.db"),
+    ],
+)
+def test_people_see_a_url_without_its_secrets(url: str, shown: str) -> None:
+    assert connection_url.shown(url) == shown
+    assert "hush" not in shown
+
+
+def test_the_text_of_settings_holds_no_secret(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        {
+            "SYNCER_DATABASE_URL": "postgresql://me:hush@host/db",
+            "SYNCER_STORES__CRM__URL": "postgresql://me:hush@host/db",
+            "SYNCER_VARS__TOKEN": "hush",
+            "OTHER": "hush",
+        },
+    )
+
+    assert "hush" not in repr(found) + str(found) + repr(found.stores["crm"]) + f"{found.stores}"
+    assert found.stores["crm"].shown_url == "postgresql://me@host/db"
+
+
+def test_any_field_of_a_connection_can_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "identity").write_text("email\n")
+
+    found = load(tmp_path, {"SYNCER_STORES__DEFAULT__IDENTITY_FILE": "identity"})
+
+    assert found.stores["default"].identity is Identity.EMAIL
+
+
+def test_the_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
+    found = load(tmp_path, {"SYNCER_STATE_DIR": "a/b"})
+
+    for _ in range(2):
+        make_state_dir(found)
+    assert found.state_dir.stat().st_mode & 0o777 == 0o700
+
+    found.state_dir.chmod(0o755)
+    make_state_dir(found)
+    assert found.state_dir.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("name", "told"), [("file", "is not a folder"), ("file/below", "is not a folder")])
+def test_a_state_folder_that_is_something_else_is_refused(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(SettingsError, match=f"SYNCER_STATE_DIR: .*{name} {told}"):
+        make_state_dir(load(tmp_path, {"SYNCER_STATE_DIR": name}))
+
+
+def test_a_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    theirs = Path("/")
+    if os.geteuid() == 0:
+        theirs = tmp_path / "theirs"
+        theirs.mkdir(mode=0o755)
+        os.chown(theirs, 65534, 65534)
+
+    with pytest.raises(SettingsError, match="belongs to another user") as caught:
+        make_state_dir(load(tmp_path, {"SYNCER_STATE_DIR": str(theirs)}))
+
+    assert "SYNCER_STATE_DIR" in caught.value.hint
+    assert theirs.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_state_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="SYNCER_STATE_DIR: /proc/syncer cannot be made"):
+        make_state_dir(load(tmp_path, {"SYNCER_STATE_DIR": "/proc/syncer"}))
