@@ -1,0 +1,67 @@
+"""The command line: arguments, exit codes, and what people and scripts read."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from syncer import __version__
+from syncer.cli import connections, files, history, output, plans, runs, signals, state, stored, validation
+from syncer.cli.exit_codes import code_of
+
+app = typer.Typer(
+    name="syncer",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (
+    files.init,
+    validation.validate,
+    files.list_syncs,
+    plans.plan,
+    runs.run,
+    history.show_runs,
+    history.rejected,
+    state.pause,
+    state.resume,
+    state.reset,
+    connections.connections,
+    files.schema,
+):
+    app.command(name={"list_syncs": "list", "show_runs": "runs"}.get(command.__name__))(command)
+app.add_typer(stored.app, name="show")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"syncer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _syncer(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Query a warehouse with SQL files, and send a profile store only what changed."""
+
+
+def main() -> NoReturn:
+    """Run one command of this process's arguments, and exit."""
+    output.prepare()
+    signals.install()
+    try:
+        app(prog_name="syncer")
+    except Exception as exc:
+        output.print_exception(exc)
+        sys.exit(code_of(exc))
+    finally:
+        output.flush()
+    sys.exit()

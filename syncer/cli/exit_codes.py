@@ -1,0 +1,50 @@
+"""The exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+from syncer.errors import DefinitionError, RunInProgressError, SelectionError, SettingsError
+
+FAILED = 1
+UNUSABLE = 2
+IN_PROGRESS = 4
+
+
+class Outcome(enum.IntEnum):
+    """How one sync of a command ended; of several the greatest gives the exit code."""
+
+    WELL = 0
+    ROWS_REJECTED = 1
+    IN_PROGRESS = 2
+    HELD = 3
+    FAILED = 4
+    UNUSABLE = 5
+
+
+_CODES = {
+    Outcome.WELL: 0,
+    Outcome.ROWS_REJECTED: FAILED,
+    Outcome.IN_PROGRESS: IN_PROGRESS,
+    Outcome.HELD: 3,
+    Outcome.FAILED: FAILED,
+    Outcome.UNUSABLE: UNUSABLE,
+}
+
+
+def exit_code(outcomes: Iterable[Outcome]) -> int:
+    """The code of a command that ended so for its syncs; 0 where it had none."""
+    return _CODES[max(outcomes, default=Outcome.WELL)]
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What an error means for the sync that it ended."""
+    if isinstance(error, SettingsError | DefinitionError | SelectionError):
+        return Outcome.UNUSABLE
+    return Outcome.IN_PROGRESS if isinstance(error, RunInProgressError) else Outcome.FAILED
+
+
+def code_of(error: Exception) -> int:
+    """The code of a command that an error ended."""
+    return _CODES[outcome_of(error)]

@@ -1,0 +1,103 @@
+"""`syncer init`, `list` and `schema`: the folder of definitions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syncer.cli import output
+from syncer.cli.exit_codes import UNUSABLE
+from syncer.cli.project import Project, now, print_definition_errors
+from syncer.cli.runs import Json
+from syncer.types import Every, SyncDefinition
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put it.", show_default=False)] = Path(),
+) -> None:
+    """Write example definitions and their sample data."""
+    from syncer.starter import write_starter
+
+    for path in write_starter(folder):
+        output.line(str(path))
+    output.line()
+    output.line("Now run them all:")
+    output.line("  syncer run --all" if folder.resolve() == Path.cwd() else f"  cd {folder} && syncer run --all")
+
+
+def list_syncs(as_json: Json = False) -> None:
+    """Show the syncs, when they run, and how they ended."""
+    project = Project()
+    last_status, paused = project.run_log.last_status(), project.run_log.paused()
+    rows = []
+    for definition in project.loaded.definitions:
+        started = project.run_log.last_started(definition.name)
+        due = None if definition.name in paused else _due(definition, started)
+        status = last_status.get(definition.name)
+        if as_json:
+            output.json_line(_object(definition, due, started, status, paused=definition.name in paused))
+        rows.append(_row(definition, due, started, status or "", paused=definition.name in paused))
+    if rows and not as_json:
+        output.table(("sync", "entity", "schedule", "next run", "last run", "status", "description"), rows)
+    elif not as_json:
+        output.line(f"No sync definition in {project.settings.definitions_dir}; `syncer init` writes examples.")
+    print_definition_errors(project.loaded.errors)
+    raise typer.Exit(UNUSABLE if project.loaded.errors else 0)
+
+
+def schema() -> None:
+    """Print the header's JSON Schema, draft 7."""
+    from syncer import header_schema
+
+    print(output.json_text(header_schema.schema(), indent=2))
+
+
+def _due(definition: SyncDefinition, started: datetime | None) -> datetime | None:
+    """When the schedule asks for the next run; in the past where it is late, None where it never does."""
+    from syncer import schedules
+
+    if not definition.enabled:
+        return None
+    if started is None and isinstance(definition.schedule, Every):
+        return now()
+    return schedules.next_run_at(definition.schedule, after=started or now())
+
+
+def _object(
+    definition: SyncDefinition, due: datetime | None, started: datetime | None, status: str | None, *, paused: bool
+) -> dict[str, object]:
+    from syncer import schedules
+
+    return {
+        "sync": definition.name,
+        "entity": definition.target.entity,
+        "description": definition.description,
+        "owner": definition.owner,
+        "tags": definition.tags,
+        "warehouse": definition.warehouse,
+        "store": definition.store,
+        "file": str(definition.path),
+        "schedule": schedules.text(definition.schedule),
+        "enabled": definition.enabled,
+        "paused": paused,
+        "next_run": due,
+        "last_run": started,
+        "last_status": status,
+    }
+
+
+def _row(
+    definition: SyncDefinition, due: datetime | None, started: datetime | None, status: str, *, paused: bool
+) -> tuple[str, ...]:
+    from syncer import schedules
+
+    if paused or not definition.enabled:
+        due_text = "paused" if paused else "not enabled"
+    else:
+        due_text = "due" if due is not None and due <= now() else output.time_text(due)
+    schedule = schedules.words(definition.schedule)
+    entity, description = definition.target.entity, definition.description
+    return definition.name, entity, schedule, due_text, output.time_text(started), status, description

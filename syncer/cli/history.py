@@ -1,0 +1,78 @@
+"""`syncer runs` and `syncer rejected`: what the run log knows, also during a run and of syncs that are gone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from syncer.cli import output
+from syncer.cli.project import Project
+from syncer.cli.runs import Json, run_object
+from syncer.types import Rejection, Run
+
+_RIGHT = ("queried", "added", "changed", "removed", "rejected", "seconds", "attempts")
+
+
+def show_runs(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of this sync only.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most runs to show.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the newest runs, newest first."""
+    project = Project()
+    runs = project.run_log.recent(name if name is None else project.known_name(name), limit)
+    if as_json:
+        for run in runs:
+            output.json_line(_object(run))
+        return
+    if not runs:
+        output.line("No run so far.")
+        return
+    headings = ("started", "sync", "status", "by", "queried", "added", "changed", "removed", "rejected", "seconds", "")
+    output.table(headings, map(_row, runs), right=_RIGHT)
+
+
+def rejected(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The sync.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show the rows that are refused now, and why."""
+    project = Project()
+    rows, total = project.run_log.rejections(project.known_name(name))
+    if as_json:
+        for row in rows:
+            output.json_line(asdict(row))
+    elif not total:
+        output.line(f"No row of {name} is rejected.")
+    else:
+        output.table(("key", "attempts", "first seen", "last seen", "reason"), map(_rejection_row, rows), right=_RIGHT)
+    if total > len(rows):
+        output.remark(f"note: {total - len(rows):,} more rows are rejected; only the first are kept", as_json=as_json)
+
+
+def _object(run: Run) -> dict[str, object]:
+    return {
+        **run_object(run),
+        "hint": run.hint,
+        "notes": run.notes,
+        "trigger": run.trigger,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "phases": run.phases,
+        "definition_hash": run.definition_hash,
+    }
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    counts = run.counts
+    seconds = f"{(run.finished_at - run.started_at).total_seconds():.1f}" if run.finished_at else ""
+    told = run.error or "; ".join(run.notes)
+    numbers = (counts.queried, counts.added, counts.changed, counts.removed, counts.rejected)
+    return output.time_text(run.started_at), run.sync, run.status, run.trigger, *map(str, numbers), seconds, told
+
+
+def _rejection_row(row: Rejection) -> tuple[str, ...]:
+    seen = output.time_text(row.first_seen), output.time_text(row.last_seen)
+    return row.key or "(none)", str(row.attempts), *seen, row.reason

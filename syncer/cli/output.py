@@ -1,0 +1,171 @@
+"""What commands print: results on stdout, everything else on stderr, and nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TextIO
+
+from syncer.errors import SyncerError
+
+_COLOURS = {
+    "success": "32",
+    "warning": "33",
+    "held": "33",
+    "skipped": "33",
+    "interrupted": "33",
+    "failed": "31",
+    "running": "36",
+}
+
+#: What is put between columns.
+_GAP = "  "
+
+
+def prepare() -> None:
+    """Make stdout and stderr able to show any text, and send warnings of the log to stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLevel())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def flush() -> None:
+    """Hand over what was printed, also where nobody reads it any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Whether colour and progress may be shown."""
+    stream = stream or sys.stdout
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def visible(text: str) -> str:
+    """*text* on one line, with everything that is not a sign written as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def line(text: str = "") -> None:
+    """Print a line of a result."""
+    print(visible(text), flush=True)
+
+
+def json_line(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on a line of its own."""
+    raw_json_line(json_text(value))
+
+
+def raw_json_line(text: str) -> None:
+    """Print a JSON text that is complete already."""
+    print(text if text.isprintable() else "".join(map(_json_sign, text)), flush=True)
+
+
+def json_text(value: Any, indent: int | None = None, *, level: int = 0) -> str:
+    """JSON with every digit of a Decimal, and times in ISO-8601."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return json.dumps(value.astimezone(UTC).isoformat())
+    if not isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        parts = [
+            f"{json.dumps(str(name), ensure_ascii=False)}: {json_text(each, indent, level=level + 1)}"
+            for name, each in value.items()
+        ]
+        opening, closing = "{", "}"
+    else:
+        parts = [json_text(each, indent, level=level + 1) for each in value]
+        opening, closing = "[", "]"
+    if indent is None or not parts:
+        return f"{opening}{', '.join(parts)}{closing}"
+    inner, outer = "\n" + " " * indent * (level + 1), "\n" + " " * indent * level
+    return f"{opening}{inner}{f',{inner}'.join(parts)}{outer}{closing}"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> None:
+    """Print aligned columns, as wide as their widest value; nothing is cut."""
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(_width, column)) for column in zip(headings, *shown, strict=True)]
+    for row in (headings, *shown):
+        print_row(row, widths, [heading in right for heading in headings])
+
+
+def print_row(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> None:
+    """Print one row of a table; a wider cell pushes the others on."""
+    padded = [_padded(cell, width, rightwards) for cell, width, rightwards in zip(cells, widths, right, strict=True)]
+    if is_terminal():
+        padded = [_coloured(cell) for cell in padded]
+    print(_GAP.join(padded).rstrip(), flush=True)
+
+
+def remark(text: str, *, as_json: bool) -> None:
+    """Print a line that is no JSON: on stdout, or on stderr where stdout holds JSON."""
+    print(visible(text), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def problem(word: str, text: str, hint: str = "") -> None:
+    """Tell of something wrong on stderr, and what to do about it."""
+    lines = [visible(f"{word}: {part}") for part in text.split("\n")]
+    lines += [f"  {visible(part)}" for part in hint.split("\n") if part]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def print_exception(error: Exception) -> None:
+    """Tell what ended the command; of an unexpected error not its text, which may hold values."""
+    if isinstance(error, SyncerError):
+        problem("error", str(error), error.hint)
+        return
+    frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    print(f"error: unexpected {type(error).__name__}; this is a defect of Syncer\n{frames}", file=sys.stderr)
+
+
+def time_text(moment: datetime | None) -> str:
+    """A time for people, such as `2026-11-23 16:05:09Z`."""
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+class _OneLevel(logging.Formatter):
+    """`warning: text`, as the other messages are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = record.getMessage().split("\n")
+        return "\n".join([f"{record.levelname.lower()}: {visible(lines[0])}", *map(visible, lines[1:])])
+
+
+def _json_sign(sign: str) -> str:
+    if sign.isprintable():
+        return sign
+    units = sign.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    blanks = " " * max(0, width - _width(cell))
+    return blanks + cell if right else cell + blanks
+
+
+def _coloured(cell: str) -> str:
+    colour = _COLOURS.get(cell.strip())
+    return f"\x1b[{colour}m{cell}\x1b[0m" if colour else cell

@@ -1,0 +1,158 @@
+"""`syncer plan`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncer.cli import output, progress_bar
+from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
+from syncer.cli.project import Project, print_definition_errors
+from syncer.cli.runs import Exclude, Json, Select
+from syncer.errors import SelectionError, SyncerError
+from syncer.types import Counts, Entity, OnRemoved, SyncDefinition
+
+if TYPE_CHECKING:
+    from syncer.runner import Plan
+
+#: Characters of a value beyond which a terminal shows no more.
+_SHOWN = 200
+
+_REMOVED = {
+    OnRemoved.KEEP: "kept in the store",
+    OnRemoved.CLEAR: "its attributes are cleared",
+    OnRemoved.DELETE: "deleted",
+}
+
+
+def plan(
+    select: Select = None,
+    exclude: Exclude = None,
+    rows: Annotated[int, typer.Option(min=0, help="Sample rows of each sort of change.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would send; send and record nothing."""
+    if not select:
+        raise SelectionError("nothing is selected", hint="Name the syncs to plan, such as `syncer plan customers`.")
+    project = Project()
+    selected = project.select(select, exclude or [])
+    print_definition_errors(selected.errors)
+    from syncer.definitions import in_dependency_order
+
+    outcomes = [Outcome.UNUSABLE] * bool(selected.errors)
+    for place, definition in enumerate(in_dependency_order(selected.definitions)):
+        if place and not as_json:
+            output.line()
+        outcomes.append(_plan_one(project, definition, rows, as_json=as_json))
+    raise typer.Exit(exit_code(outcomes))
+
+
+def _plan_one(project: Project, definition: SyncDefinition, rows: int, *, as_json: bool) -> Outcome:
+    from syncer.flow import Progress
+
+    progress = Progress()
+    try:
+        with progress_bar.shown(progress, definition.name):
+            found = project.runner.plan(definition, progress=progress, sample_rows=rows)
+    except SyncerError as exc:
+        output.problem("error", f"{definition.name}: {exc}", exc.hint)
+        return outcome_of(exc)
+    if as_json:
+        _print_json(definition, progress.counts, found)
+    else:
+        _print(definition, progress.counts, found)
+    if found.held:
+        return Outcome.HELD
+    return Outcome.ROWS_REJECTED if found.staged.refused else Outcome.WELL
+
+
+def _print_json(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
+    told = {
+        "sync": definition.name,
+        **asdict(counts),
+        "attributes": plan.attributes,
+        "held": plan.held,
+        "notes": plan.notes,
+    }
+    # The values are JSON already, and stay as they are to the last digit.
+    sample = ", ".join(
+        f'{{"change": {json.dumps(change)}, "key": {json.dumps(key, ensure_ascii=False)}, '
+        f'"before": {before or "null"}, "after": {after or "null"}}}'
+        for change, key, before, after in plan.sample
+    )
+    output.raw_json_line(f'{output.json_text(told)[:-1]}, "sample": [{sample}]}}')
+
+
+def _print(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
+    numbers = {name: number for name, number in asdict(counts).items() if name not in ("accepted", "absent")}
+    told = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number or name != "rejected")
+    output.line(f"{definition.name}: {told}")
+    for note in plan.notes:
+        output.line(f"  note: {note}")
+    for reason in plan.held:
+        output.line(f"  held: {reason}")
+    if plan.attributes:
+        output.line()
+        output.table(
+            ("  attribute", "changed in rows"),
+            [(f"  {name}", f"{rows:,}") for name, rows in plan.attributes.items()],
+            right=("changed in rows",),
+        )
+    key = _key_name(definition)
+    for change in ("added", "changed", "removed"):
+        sample = [(key, before, after) for sort, key, before, after in plan.sample if sort == change]
+        if sample:
+            total = numbers[change]
+            part = f", {len(sample)} of {total:,}" if len(sample) < total else ""
+            output.line()
+            output.line(f"  {change}{part}" + (f": {_removal(definition)}" if change == "removed" else ""))
+        for row_key, before, after in sample:
+            output.line(f"    {key} {row_key}")
+            for text in _values(change, before, after):
+                output.line(f"      {text}")
+
+
+def _values(change: str, before: str | None, after: str | None) -> list[str]:
+    """What the plan says of one row, beside its key."""
+    if change == "removed":
+        return []
+    old, new = _members(before or "{}"), _members(after or "{}")
+    if change == "added":
+        return [f"{name}: {_shown(value)}" for name, value in new.items() if value != "null"]
+    return [
+        f"{name}: {_shown(old.get(name, 'null'))} → {_shown(new.get(name, 'null'))}"
+        for name in {**new, **old}
+        if old.get(name, "null") != new.get(name, "null")
+    ]
+
+
+def _removal(definition: SyncDefinition) -> str:
+    if definition.incremental:
+        return "kept in the store"
+    return "dropped" if definition.target.entity is Entity.COLLECTION else _REMOVED[definition.on_removed]
+
+
+def _key_name(definition: SyncDefinition) -> str:
+    columns = definition.target.key_columns
+    return columns[0] if len(columns) == 1 else f"[{', '.join(columns)}]"
+
+
+def _members(text: str) -> dict[str, str]:
+    """The members of a JSON object as the texts that they are written in."""
+    decoder = json.JSONDecoder(parse_int=str)
+    members, position = {}, 1
+    while text[position] != "}":
+        name, position = decoder.raw_decode(text, position)
+        _, end = decoder.raw_decode(text, position + 1)
+        members[name] = text[position + 1 : end]
+        position = end + (text[end] == ",")
+    return members
+
+
+def _shown(value: str) -> str:
+    if output.is_terminal() and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]}… ({len(value):,} characters)"
+    return value

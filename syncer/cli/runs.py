@@ -1,0 +1,244 @@
+"""`syncer run`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncer.cli import output, progress_bar, signals
+from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
+from syncer.cli.project import Project, now, print_definition_errors
+from syncer.errors import SelectionError, SyncerError
+from syncer.types import Counts, PersonKey, Run, RunStatus, SyncDefinition, Trigger
+
+if TYPE_CHECKING:
+    from syncer.flow import Options
+
+Select = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SELECT",
+        help="A name, a glob, tag:x, entity:person, warehouse:x or result:failed.",
+        show_default=False,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="SELECT", help="Leave these out; may be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
+_COUNTS = tuple(field.name for field in fields(Counts))
+
+_OUTCOMES = {
+    RunStatus.SUCCESS: Outcome.WELL,
+    RunStatus.WARNING: Outcome.ROWS_REJECTED,
+    RunStatus.HELD: Outcome.HELD,
+    RunStatus.SKIPPED: Outcome.IN_PROGRESS,
+}
+
+_ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
+
+
+def run(
+    select: Select = None,
+    everything: Annotated[bool, typer.Option("--all", help="Run every sync.")] = False,
+    exclude: Exclude = None,
+    full: Annotated[bool, typer.Option("--full", help="Send every row again, changed or not.")] = False,
+    allow_limits: Annotated[bool, typer.Option("--allow-limits", help="Let a held run through, this once.")] = False,
+    row: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Send the one row of this key; several columns as a JSON array."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Query, compare, and send what changed."""
+    if bool(select) == everything:
+        raise SelectionError(
+            "--all and a selection are one too many" if select else "nothing is selected",
+            hint="Name the syncs to run, such as `syncer run customers`, or run all of them with `syncer run --all`.",
+        )
+    project = Project()
+    selected = project.select(select or [], exclude or [])
+    print_definition_errors(selected.errors)
+    chosen = selected.definitions
+    if not chosen and not selected.errors:
+        raise SelectionError("no sync is left to run", hint="`syncer list` shows the syncs.")
+    from syncer.definitions import in_dependency_order
+    from syncer.flow import Options
+
+    options = Options(full=full, allow_limits=allow_limits, only=None if row is None else _key(row, chosen))
+    report = _Report(chosen, as_json=as_json)
+    outcomes = [Outcome.UNUSABLE] * bool(selected.errors)
+    outcomes += _run_in_order(project, in_dependency_order(chosen), options, report, not_run=set(selected.broken))
+    raise typer.Exit(signals.exit_code() or exit_code(outcomes))
+
+
+def _run_in_order(
+    project: Project, ordered: Sequence[SyncDefinition], options: Options, report: _Report, *, not_run: set[str]
+) -> Iterator[Outcome]:
+    """Run one after the other; what depends on a sync that did not end well is not run."""
+    for place, definition in enumerate(ordered, start=1):
+        missing = [name for name in definition.depends_on if name in not_run]
+        if missing:
+            ended, outcome = _left_out(project, definition, missing), Outcome.WELL
+        else:
+            title = f"[{place}/{len(ordered)}] {definition.name}" if len(ordered) > 1 else definition.name
+            ended, outcome = _run_one(project, definition, options, report, title)
+        report.show(definition, ended)
+        yield outcome
+        if ended.status not in _ENDED_WELL:
+            not_run.add(definition.name)
+        if signals.exit_code() is not None:
+            return
+
+
+def _run_one(
+    project: Project, definition: SyncDefinition, options: Options, report: _Report, title: str
+) -> tuple[Run, Outcome]:
+    from syncer.flow import Progress, StoppedError
+
+    progress, began = Progress(), now()
+    stopped = SyncerError("stopped by a signal; nothing was sent")
+
+    def abandon() -> None:
+        project.run_log.interrupt_open(definition.name, now())
+        end_bar()
+        report.show(definition, _ended_by(project, definition, began, RunStatus.INTERRUPTED, stopped))
+
+    try:
+        with progress_bar.shown(progress, title) as end_bar, signals.awaited(progress, abandon):
+            ended = project.runner.run(definition, trigger=Trigger.MANUAL, options=options, progress=progress)
+    except StoppedError:
+        return _ended_by(project, definition, began, RunStatus.INTERRUPTED, stopped), Outcome.FAILED
+    except SyncerError as exc:
+        outcome = outcome_of(exc)
+        status = RunStatus.SKIPPED if outcome is Outcome.IN_PROGRESS else RunStatus.FAILED
+        return _ended_by(project, definition, began, status, exc), outcome
+    return ended, _OUTCOMES.get(ended.status, Outcome.FAILED)
+
+
+def _left_out(project: Project, definition: SyncDefinition, missing: Sequence[str]) -> Run:
+    from syncer.spelling import listed
+
+    reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
+    began = now()
+    project.run_log.record_skipped(definition.name, Trigger.MANUAL, definition.hash, began, note=reason)
+    return _ended_by(project, definition, began, RunStatus.SKIPPED, SyncerError(reason))
+
+
+def _ended_by(
+    project: Project, definition: SyncDefinition, began: datetime, status: RunStatus, error: SyncerError
+) -> Run:
+    """The run that *error* ended, with the id that it has in the run log, if any."""
+    newest = next(iter(project.run_log.recent(definition.name, 1)), None)
+    return Run(
+        id=newest.id if newest and newest.started_at >= began and newest.status is status else "",
+        sync=definition.name,
+        trigger=Trigger.MANUAL,
+        status=status,
+        started_at=began,
+        finished_at=now(),
+        definition_hash=definition.hash,
+        error=str(error),
+        hint=error.hint,
+    )
+
+
+def _key(text: str, chosen: Sequence[SyncDefinition]) -> tuple[str, ...]:
+    """The key that *text* spells, a text for each column.
+
+    Raises:
+        SelectionError: there is not one sync that it is a key of.
+    """
+    if len(chosen) != 1:
+        raise SelectionError(
+            f"--row takes one sync, and {len(chosen)} are selected", hint="Name the sync whose row it is."
+        )
+    target = chosen[0].target
+    parts = [text] if len(target.key_columns) == 1 else _parts(text, target.key_columns)
+    key = [part.strip() for part in parts]
+    if target.person_key is PersonKey.EMAIL:
+        key[0] = key[0].lower()
+    return tuple(key)
+
+
+def _parts(text: str, columns: Collection[str]) -> list[str]:
+    try:
+        parts = json.loads(text, parse_int=str, parse_float=str)
+    except ValueError:
+        parts = None
+    if not isinstance(parts, list) or len(parts) != len(columns) or not all(isinstance(part, str) for part in parts):
+        example = json.dumps(list(columns))
+        raise SelectionError(
+            f"the key of this sync has {len(columns)} columns",
+            hint=f"Write it as a JSON array in their order, such as --row '{example}' with the values in place.",
+        )
+    return parts
+
+
+class _Report:
+    """What a command prints of each run as it ends."""
+
+    def __init__(self, chosen: Collection[SyncDefinition], *, as_json: bool) -> None:
+        self._as_json = as_json
+        updates_only = any(not definition.create for definition in chosen)
+        self._counts = [count for count in _COUNTS if count != "absent" or updates_only]
+        self._headings = ["sync", "status", *self._counts, "seconds"]
+        names = (len(definition.name) for definition in chosen)
+        self._widths = [max(4, *names, 4), 7, *map(len, self._headings[2:])]
+        self._begun = False
+
+    def show(self, definition: SyncDefinition, ended: Run) -> None:
+        """Print one run, and what there is to say about it."""
+        if self._as_json:
+            output.json_line(run_object(ended))
+        else:
+            self._print_row(ended)
+        for note in ended.notes:
+            if note != ended.error:
+                output.remark(f"note: {ended.sync}: {note}", as_json=self._as_json)
+        if ended.error is not None:
+            word = "error" if ended.status is RunStatus.FAILED else ended.status
+            output.problem(word, f"{ended.sync}: {_told(definition, ended.error)}", ended.hint)
+        if ended.status is RunStatus.WARNING:
+            rows = ended.counts.rejected
+            output.problem(
+                "warning",
+                f"{ended.sync}: {rows:,} {'row is' if rows == 1 else 'rows are'} rejected",
+                f"See them with `syncer rejected {ended.sync}`; they are tried again at the next run.",
+            )
+
+    def _print_row(self, ended: Run) -> None:
+        right = [heading not in ("sync", "status") for heading in self._headings]
+        if not self._begun:
+            output.print_row(self._headings, self._widths, right)
+            self._begun = True
+        counts = asdict(ended.counts)
+        numbers = [str(counts[name]) for name in self._counts]
+        output.print_row([ended.sync, ended.status, *numbers, f"{_seconds(ended):.1f}"], self._widths, right)
+
+
+def run_object(ended: Run) -> dict[str, object]:
+    """A run as `syncer run --json` prints it."""
+    return {
+        "sync": ended.sync,
+        "run_id": ended.id or None,
+        "status": ended.status,
+        **asdict(ended.counts),
+        "seconds": round(_seconds(ended), 3),
+        "error": ended.error,
+    }
+
+
+def _seconds(ended: Run) -> float:
+    return ((ended.finished_at or now()) - ended.started_at).total_seconds()
+
+
+def _told(definition: SyncDefinition, error: str) -> str:
+    """The error without the name of its sync, where it begins with that."""
+    return error.removeprefix(f"`{definition.name}` ")

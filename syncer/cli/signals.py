@@ -1,0 +1,108 @@
+"""What SIGINT and SIGTERM do: they end the process at once, or a run as soon as what it sent is settled.
+
+A thread waits for them, since the main thread may be inside a driver for as long as a query takes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from syncer.flow import Progress
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+#: How long a run that has sent nothing may take to end by itself.
+_GRACE_SECONDS = 1.0
+
+#: The phases up to the last moment at which nothing was sent.
+_BEFORE_SENDING = ("", "query", "compare")
+
+
+class _Run:
+    """The run that goes on in the main thread."""
+
+    def __init__(self, progress: Progress, abandon: Callable[[], object]) -> None:
+        self.progress = progress
+        self.abandon = abandon
+        self.ended = threading.Event()
+
+
+_received: list[int] = []
+_runs: list[_Run] = []
+
+
+def install() -> None:
+    """Begin to wait for signals; one that the caller had ignored stays ignored."""
+    if os.name != "posix":
+        return
+    taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    for number in taken:
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(read,), daemon=True).start()
+
+
+def exit_code() -> int | None:
+    """The code to exit with, once a signal has arrived."""
+    return 128 + _received[0] if _received else None
+
+
+@contextmanager
+def awaited(progress: Progress, abandon: Callable[[], object]) -> Iterator[None]:
+    """Let a run end well at the first signal; the second one ends the process at once.
+
+    Before it has sent anything a run is given a second to end by itself; then *abandon* is called in another
+    thread and the process ends.
+    """
+    from syncer.flow import StoppedError
+
+    changed = progress.changed
+
+    def stop_or_go_on() -> None:
+        if _received and progress.phase in (*_BEFORE_SENDING, "journal"):
+            raise StoppedError
+        changed()
+
+    progress.changed = stop_or_go_on
+    progress.stopping = lambda: bool(_received)
+    run = _Run(progress, abandon)
+    _runs.append(run)
+    try:
+        yield
+    finally:
+        _runs.clear()
+        run.ended.set()
+
+
+def _watch(pipe: int) -> None:
+    while True:
+        number = os.read(pipe, 1)[0]
+        run = next(iter(_runs), None)
+        if number not in _SIGNALS:
+            continue
+        if _received or run is None:
+            _leave(number)
+        # `stop_or_go_on` reads these two the other way round, so that one of the threads sees the other.
+        _received.append(number)
+        if run.progress.phase not in _BEFORE_SENDING:
+            print("stopping after the batch in hand; a second signal ends at once", file=sys.stderr, flush=True)
+        elif not run.ended.wait(_GRACE_SECONDS):
+            with suppress(Exception):
+                run.abandon()
+            _leave(number)
+
+
+def _leave(number: int) -> NoReturn:
+    if sys.stderr.isatty():
+        # A progress bar hides the cursor.
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
+    os._exit(128 + number)

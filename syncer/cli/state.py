@@ -1,0 +1,68 @@
+"""`syncer pause`, `resume` and `reset`: what Syncer remembers of one sync."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syncer.cli import output
+from syncer.cli.project import Project, now
+from syncer.errors import SelectionError, SnapshotError
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The sync.", show_default=False)]
+
+
+def pause(name: Name) -> None:
+    """Stop scheduling a sync; `syncer run` still runs it."""
+    project = Project()
+    project.run_log.pause(project.known_name(name), now())
+    output.line(f"{name} is paused; `syncer resume {name}` schedules it again.")
+
+
+def resume(name: Name) -> None:
+    """Schedule a paused sync again."""
+    project = Project()
+    project.run_log.resume(project.known_name(name))
+    output.line(f"{name} is scheduled again.")
+
+
+def reset(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Forget a snapshot: the next run sends every row.
+
+    Nothing is removed from the store, neither now nor by that run.
+    """
+    project = Project()
+    path = project.runner.snapshot_path(project.known_name(name))
+    if not path.exists():
+        output.line(f"{name} has no snapshot: its next run sends every row.")
+        return
+    meaning = f"The next run of {name} sends every row again. Nothing is removed from the store, now or then."
+    if not yes:
+        _ask(meaning)
+    _forget(path, name)
+    output.line(f"The snapshot of {name} is gone. {meaning}" if yes else f"The snapshot of {name} is gone.")
+
+
+def _ask(meaning: str) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise SelectionError("there is no terminal to ask on", hint="Add --yes to reset without being asked.")
+    output.line(meaning)
+    if not typer.confirm("Forget the snapshot?"):
+        raise typer.Exit(1)
+
+
+def _forget(path: Path, name: str) -> None:
+    from syncer.snapshot import file
+
+    try:
+        with file.held(path, sync=name):
+            path.unlink()
+    except SnapshotError:
+        # Damaged, which set it aside; or of a newer program, which this one cannot open to hold it.
+        path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)

@@ -1,0 +1,151 @@
+"""`syncer validate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncer.cli import output
+from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
+from syncer.cli.project import Project
+from syncer.cli.runs import Json, Select
+from syncer.errors import DefinitionError, SyncerError, WarehouseError
+from syncer.types import SyncDefinition
+
+if TYPE_CHECKING:
+    from syncer.interfaces import Warehouse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class _Finding:
+    """One thing to say about one line of a file."""
+
+    path: Path
+    line: int
+    level: str
+    message: str
+    hint: str
+
+
+def validate(
+    select: Select = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Ask each warehouse whether it takes the query, and for its columns.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check definitions without running them."""
+    project = Project()
+    selected = project.select(select or [])
+    paths = {sync.path for sync in selected.definitions} | {error.path for error in selected.errors}
+    findings = {_of_error(error) for error in selected.errors}
+    sql: dict[str, str] = {}
+    for definition in selected.definitions:
+        try:
+            sql[definition.name] = _sql(project, definition)
+        except DefinitionError as exc:
+            findings.add(_of_error(exc))
+    outcomes = [Outcome.WELL]
+    columns: dict[str, tuple[str, ...]] = {}
+    if connect:
+        queries = [definition for definition in selected.definitions if definition.name in sql]
+        outcomes += _ask_warehouses(project, queries, sql, columns, findings)
+    findings |= _warnings(project, paths, columns)
+    _print(sorted(findings), checked=len(paths), as_json=as_json)
+    outcomes += [Outcome.UNUSABLE for finding in findings if finding.level == "error"]
+    raise typer.Exit(exit_code(outcomes))
+
+
+def _sql(project: Project, definition: SyncDefinition) -> str:
+    from syncer import query
+
+    settings = project.settings
+    rendered = query.render(definition, last_sync_time=0, variables=settings.vars, environment=settings.environment)
+    url = settings.warehouses[definition.warehouse].url.get_secret_value()
+    return query.check(definition, rendered, query.dialect(url))
+
+
+def _ask_warehouses(
+    project: Project,
+    chosen: Sequence[SyncDefinition],
+    sql: Mapping[str, str],
+    columns: dict[str, tuple[str, ...]],
+    findings: set[_Finding],
+) -> Iterator[Outcome]:
+    """Ask for the columns of each query; gives how it ended for each warehouse that cannot be asked."""
+    from connectors import open_warehouse
+
+    for name, group in groupby(sorted(chosen, key=lambda sync: sync.warehouse), key=lambda sync: sync.warehouse):
+        try:
+            warehouse = open_warehouse(name, project.settings.warehouses[name].url.get_secret_value())
+        except SyncerError as exc:
+            output.print_exception(exc)
+            yield outcome_of(exc)
+            continue
+        with closing(warehouse):
+            for definition in group:
+                try:
+                    columns[definition.name] = _columns(warehouse, definition, sql[definition.name])
+                except DefinitionError as exc:
+                    findings.add(_of_error(exc))
+
+
+def _columns(warehouse: Warehouse, definition: SyncDefinition, sql: str) -> tuple[str, ...]:
+    from syncer.definitions import check_columns
+
+    try:
+        columns = tuple(column.name for column in warehouse.columns(sql))
+    except WarehouseError as exc:
+        raise DefinitionError(exc.message, path=definition.path, line=definition.sql_line, hint=exc.hint) from exc
+    check_columns(definition, columns)
+    return columns
+
+
+def _warnings(project: Project, paths: set[Path], columns: Mapping[str, Sequence[str]]) -> set[_Finding]:
+    from syncer.definitions import shared_attributes
+
+    loaded = project.loaded
+    found = shared_attributes(loaded.definitions, columns) if columns else loaded.warnings
+    return {
+        _Finding(path=warning.path, line=warning.line, level="warning", message=warning.message, hint="")
+        for warning in found
+        if warning.path in paths
+    }
+
+
+def _of_error(error: DefinitionError) -> _Finding:
+    return _Finding(path=error.path, line=error.line, level="error", message=error.message, hint=error.hint)
+
+
+def _print(findings: Iterable[_Finding], *, checked: int, as_json: bool) -> None:
+    levels = {"error": 0, "warning": 0}
+    for finding in findings:
+        levels[finding.level] += 1
+        if as_json:
+            output.json_line(
+                {
+                    "file": str(finding.path),
+                    "line": finding.line,
+                    "level": finding.level,
+                    "message": finding.message,
+                    "hint": finding.hint,
+                }
+            )
+            continue
+        output.line(f"{finding.path}:{finding.line}: {finding.level}: {finding.message}")
+        if finding.hint:
+            output.line(f"  {finding.hint}")
+    summary = ", ".join(
+        _number(count, word) for word, count in (("definition", checked), *((w, n) for w, n in levels.items()))
+    )
+    output.remark(summary, as_json=as_json)
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,238 @@
+"""One run of one sync, end to end: opens what it needs, keeps the run log, closes everything."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+import connectors
+from syncer import brakes, query, snapshot
+from syncer.errors import DefinitionError, RunInProgressError, SyncerError
+from syncer.flow import HeldError, Options, Progress, StoppedError, compare, run_sync
+from syncer.interfaces import ProfileStore, Warehouse
+from syncer.removals import Removals
+from syncer.run_log import KEPT_REJECTIONS, RunLog
+from syncer.settings import Settings
+from syncer.snapshot import Snapshot
+from syncer.snapshot.diff import Difference
+from syncer.snapshot.shape import Shape
+from syncer.snapshot.stage import Staged
+from syncer.types import Run, RunStatus, SyncDefinition, Trigger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRemovals:
+    """The removals of one sync from one store."""
+
+    removals: Removals
+    store_id: str
+    sync: str
+
+    def announce(self, identifiers: pa.Table) -> None:
+        """Make removals durable and visible, before they are sent."""
+        self.removals.announce(self.store_id, self.sync, identifiers)
+
+    def close(self) -> None:
+        """Make them visible anew, now that none of them is under way."""
+        self.removals.close_open(self.store_id, self.sync)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would do."""
+
+    staged: Staged
+    difference: Difference
+    shape: Shape
+    #: In how many changed rows each attribute differs, most first.
+    attributes: dict[str, int]
+    #: Change, key, and the JSON objects before and after.
+    sample: list[tuple[str, str, str | None, str | None]]
+    #: Limits that would hold the run.
+    held: list[str]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """Runs and plans syncs with one set of settings."""
+
+    settings: Settings
+    run_log: RunLog
+    removals: Removals
+    #: Gives aware UTC.
+    now: Callable[[], datetime]
+
+    def run(
+        self,
+        definition: SyncDefinition,
+        *,
+        trigger: Trigger,
+        options: Options | None = None,
+        progress: Progress | None = None,
+    ) -> Run:
+        """Run one sync and record how it ended; what goes wrong is in the run's `status`, `error` and `hint`.
+
+        Raises:
+            RunInProgressError: it is running already; recorded as skipped.
+            DefinitionError: the definition does not fit; recorded as failed, nothing was sent.
+        """
+        options, progress = options or Options(), progress or Progress()
+        started_at = self.now()
+        with ExitStack() as stack:
+            try:
+                store = stack.enter_context(closing(self._store(definition)))
+                held = stack.enter_context(
+                    snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id)
+                )
+            except RunInProgressError as exc:
+                self.run_log.record_skipped(definition.name, trigger, definition.hash, started_at, note=exc.message)
+                raise
+            except SyncerError as exc:
+                run_id = self.run_log.start(definition.name, trigger, definition.hash, started_at)
+                return self._finish(run_id, RunStatus.FAILED, progress, exc)
+            self.run_log.interrupt_open(definition.name, started_at)
+            run_id = self.run_log.start(definition.name, trigger, definition.hash, started_at)
+            return self._recorded(run_id, definition, store, held, started_at, options, progress)
+
+    def plan(self, definition: SyncDefinition, *, progress: Progress | None = None, sample_rows: int = 5) -> Plan:
+        """Query and compare; sends and records nothing.
+
+        Raises:
+            SyncerError: as `run` would record it, or raise it.
+        """
+        progress = progress or Progress()
+        with (
+            closing(self._store(definition)) as store,
+            snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as held,
+            held.explaining(),
+        ):
+            self._take_in_removals(definition, store, held)
+            with self._warehouse(definition) as warehouse:
+                shape, staged, difference = compare(
+                    definition,
+                    self._sql(definition, held, Options()),
+                    warehouse=warehouse,
+                    snapshot=held,
+                    store=store,
+                    options=Options(),
+                    progress=progress,
+                )
+            return Plan(
+                staged=staged,
+                difference=difference,
+                shape=shape,
+                attributes=held.changed_attributes(),
+                sample=held.sample(sample_rows),
+                held=brakes.exceeded(
+                    definition, difference, queried=staged.queried, sends_removals=shape.sends_removals
+                ),
+                notes=progress.notes,
+            )
+
+    def snapshot_path(self, sync: str) -> Path:
+        """The file of a sync's snapshot."""
+        return self.settings.state_dir / "snapshots" / f"{sync}.duckdb"
+
+    def _recorded(
+        self,
+        run_id: str,
+        definition: SyncDefinition,
+        store: ProfileStore,
+        held: Snapshot,
+        started_at: datetime,
+        options: Options,
+        progress: Progress,
+    ) -> Run:
+        """Go through the flow and record its end; the only place where any exception is caught."""
+        removals = StoreRemovals(removals=self.removals, store_id=store.store_id, sync=definition.name)
+        try:
+            removals.close()
+            self._take_in_removals(definition, store, held)
+            sql = self._sql(definition, held, options)
+            with self._warehouse(definition) as warehouse, held.explaining():
+                run_sync(
+                    definition,
+                    sql,
+                    warehouse=warehouse,
+                    snapshot=held,
+                    store=store,
+                    removals=removals,
+                    started_at=started_at,
+                    options=options,
+                    progress=progress,
+                )
+        except HeldError as exc:
+            return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
+        except (StoppedError, KeyboardInterrupt):
+            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError("stopped by a signal"))
+        except DefinitionError as exc:
+            self._finish(run_id, RunStatus.FAILED, progress, exc)
+            raise
+        except SyncerError as exc:
+            return self._finish(run_id, RunStatus.FAILED, progress, exc)
+        except Exception as exc:
+            # Its text may hold values: the frames tell where, and the name tells what.
+            log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
+            error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
+            return self._finish(run_id, RunStatus.FAILED, progress, error)
+        rejections, total = held.rejections(KEPT_REJECTIONS)
+        self.run_log.replace_rejections(definition.name, rejections, total)
+        return self._finish(run_id, RunStatus.WARNING if total else RunStatus.SUCCESS, progress, None)
+
+    def _finish(self, run_id: str, status: RunStatus, progress: Progress, error: SyncerError | None) -> Run:
+        self.run_log.finish(
+            run_id,
+            status,
+            self.now(),
+            counts=progress.counts,
+            phases=progress.phases,
+            error=str(error) if error else None,
+            hint=error.hint if error else "",
+            notes=progress.notes,
+        )
+        run = self.run_log.get(run_id)
+        assert run is not None
+        return run
+
+    def _sql(self, definition: SyncDefinition, held: Snapshot, options: Options) -> str:
+        rendered = query.render(
+            definition,
+            last_sync_time=0 if options.full else held.last_sync_time,
+            variables=self.settings.vars,
+            environment=self.settings.environment,
+        )
+        url = self.settings.warehouses[definition.warehouse].url.get_secret_value()
+        return query.check(definition, rendered, query.dialect(url))
+
+    def _take_in_removals(self, definition: SyncDefinition, store: ProfileStore, held: Snapshot) -> None:
+        log_id = self.run_log.log_id
+        seen = held.removals_seen(log_id)
+        removed, newest = self.removals.since(store.store_id, seen, except_sync=definition.name)
+        held.doubt_removed(removed, log_id=log_id, seen=newest)
+
+    def _store(self, definition: SyncDefinition) -> ProfileStore:
+        setting = self.settings.stores[definition.store]
+        return connectors.open_store(definition.store, setting.url.get_secret_value(), identity=setting.identity)
+
+    @contextmanager
+    def _warehouse(self, definition: SyncDefinition) -> Iterator[Warehouse]:
+        setting = self.settings.warehouses[definition.warehouse]
+        with closing(connectors.open_warehouse(definition.warehouse, setting.url.get_secret_value())) as warehouse:
+            yield warehouse
+
+
+def _held_hint(definition: SyncDefinition) -> str:
+    return (
+        f"Look at `syncer plan {definition.name}`; if it is right, `syncer run {definition.name} --allow-limits` "
+        "lets it through once."
+    )

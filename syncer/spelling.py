@@ -1,0 +1,39 @@
+"""Words that people wrote: how messages show them, and what they probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+#: A longer text is cut where a message shows it.
+_SHOWN = 60
+
+#: More options than this are not listed.
+_LISTED = 12
+
+
+def quoted(text: str) -> str:
+    """*text* in backticks on one line, cut and with control characters escaped."""
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return "`" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown) + "`"
+
+
+def listed(words: Collection[str], *, last: str = "or") -> str:
+    """`a`, `b` or `c`."""
+    *others, end = [quoted(word) for word in words]
+    return f"{', '.join(others)} {last} {end}" if others else end
+
+
+def closest(word: str, options: Collection[str]) -> str | None:
+    """The option that *word* was probably meant to be."""
+    folded = {option.casefold(): option for option in options}
+    matches = get_close_matches(word.casefold(), folded, n=1)
+    return folded[matches[0]] if matches else None
+
+
+def did_you_mean(word: str, options: Collection[str], *, or_list: bool = True) -> str:
+    """A hint: the closest option; else, with *or_list*, the options where they are few; else empty."""
+    match = closest(word, options)
+    if match is not None:
+        return f"Did you mean {quoted(match)}?"
+    return f"Use {listed(sorted(options))}." if or_list and 0 < len(options) <= _LISTED else ""

@@ -1,0 +1,116 @@
+"""`kill -9` of a real `syncer run` at random moments loses nothing and leaves nothing that cannot start."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+KILLS = 10
+ROWS = 20_000
+
+DEFINITION = """/* sync
+entity: person
+person: {id: customer_id}
+on_removed: delete
+limits: {removed: 100%, empty: allow}
+*/
+SELECT customer_id, plan, visits FROM customers
+"""
+
+People = dict[str, tuple[str, int]]
+
+
+def _change(people: People, chance: random.Random) -> None:
+    """Let some people come, go and change."""
+    for _ in range(ROWS // 3):
+        key = str(chance.randrange(ROWS))
+        if chance.random() < 0.2:
+            people.pop(key, None)
+        else:
+            people[key] = (chance.choice(["free", "pro"]), chance.randrange(1000))
+
+
+def _write(path: Path, people: People) -> None:
+    lines = ["customer_id,plan,visits", *(f"{key},{plan},{visits}" for key, (plan, visits) in people.items())]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _in_sqlite(project: Path, url: str) -> People:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        rows = connection.execute("SELECT id, attributes FROM people").fetchall()
+    return _people([(key, json.loads(attributes)) for key, attributes in rows])
+
+
+def _in_postgres(project: Path, url: str) -> People:
+    with psycopg.connect(url) as connection:
+        return _people(connection.execute("SELECT id, attributes FROM people").fetchall())
+
+
+def _people(rows: list[tuple[str, dict[str, object]]]) -> People:
+    return {key: (str(a["plan"]), int(str(a["visits"]))) for key, a in rows}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Callable[[Path, str], People]]:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/profiles.db", _in_sqlite
+    return request.getfixturevalue("postgres_url"), _in_postgres
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_kills_one_clean_run_makes_the_store_equal_to_the_query(
+    tmp_path: Path, store: tuple[str, Callable[[Path, str], People]], seed: int
+) -> None:
+    url, held_people = store
+    chance = random.Random(seed)
+    data = tmp_path / "sync_definitions" / "sample_data"
+    data.mkdir(parents=True)
+    (tmp_path / "sync_definitions" / "customers.sql").write_text(DEFINITION)
+    people: People = {}
+    environment = {"SYNCER_STORES__DEFAULT__URL": url, "PATH": "/usr/bin:/bin"}
+
+    def started() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "syncer", "run", "customers", "--json"]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def run() -> dict[str, object]:
+        process = started()
+        out, err = process.communicate()
+        assert process.returncode == 0, err.decode()
+        return dict(json.loads(out))
+
+    _change(people, chance)
+    _write(data / "customers.csv", people)
+    begun = time.monotonic()
+    run()
+    seconds = time.monotonic() - begun
+    killed = 0
+    for _ in range(KILLS):
+        _change(people, chance)
+        _write(data / "customers.csv", people)
+        process = started()
+        try:
+            process.wait(timeout=chance.uniform(0.3, 1.0) * seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            killed += 1
+        process.communicate()
+
+    run()
+
+    assert held_people(tmp_path, url) == people
+    again = run()
+    assert (again["accepted"], again["unchanged"]) == (0, len(people))
+    assert killed > KILLS // 2
