@@ -121,8 +121,13 @@ def stage(
 
 def _incoming_schema(schema: pa.Schema) -> pa.Schema:
     # By position: DuckDB takes column names that differ only by case for the same.
-    fields = [field.with_name(f"r{i}").with_metadata(None) for i, field in enumerate(schema)]
+    fields = [pa.field(f"r{i}", _scanned_type(field.type)) for i, field in enumerate(schema)]
     return pa.schema([*fields, pa.field("broken", pa.string())])
+
+
+def _scanned_type(type_: pa.DataType) -> pa.DataType:
+    # Arrow keeps times with a zone in UTC; without it DuckDB need not look the zone up for every value.
+    return pa.timestamp("us") if pa.types.is_timestamp(type_) else type_
 
 
 def _checked_batches(
@@ -139,6 +144,10 @@ def _checked_batches(
                 batch.validate(full=True)
             except pa.ArrowInvalid:
                 arrays, broken = _without_broken_text(batch, names)
+            arrays = [
+                array.cast(field.type, safe=False) if array.type != field.type else array
+                for array, field in zip(arrays, schema, strict=False)
+            ]
             yield pa.RecordBatch.from_arrays([*arrays, broken], schema=schema)
             rows += batch.num_rows
             progress(rows)

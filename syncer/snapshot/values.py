@@ -98,7 +98,7 @@ def canonical(kind: Kind, type_: pa.DataType, value: str) -> str:
             double = value if pa.types.is_float64(type_) else f"CAST({value} AS VARCHAR)"
             return f"CASE WHEN isfinite({value}) THEN CAST({double} AS DOUBLE) + 0.0 END"
         case Kind.TIMESTAMP | Kind.DATE:
-            cast = f"TRY_CAST({value} AS {kind.storage})"
+            cast = value if pa.types.is_temporal(type_) else f"TRY_CAST({value} AS {kind.storage})"
             return f"CASE WHEN {cast} BETWEEN '{_FIRST}' AND '{_LAST}' THEN {cast} END"
         case Kind.JSON if _nested(type_):
             return f"CAST(to_json({value}) AS VARCHAR)"
@@ -110,9 +110,9 @@ def canonical(kind: Kind, type_: pa.DataType, value: str) -> str:
 
 def _shortest_digits(text: str) -> str:
     return (
-        f"CASE WHEN {text} IN ('NaN', 'Infinity', '-Infinity') THEN NULL "
-        f"WHEN contains({text}, '.') AND NOT contains(lower({text}), 'e') "
-        f"THEN rtrim(rtrim({text}, '0'), '.') ELSE {text} END"
+        f"CASE WHEN ends_with({text}, '0') AND contains({text}, '.') AND NOT contains(lower({text}), 'e') "
+        f"THEN rtrim(rtrim({text}, '0'), '.') "
+        f"WHEN {text} IN ('NaN', 'Infinity', '-Infinity') THEN NULL ELSE {text} END"
     )
 
 
@@ -139,8 +139,10 @@ def as_json(kind: Kind, value: str) -> str:
 
 def as_key(kind: Kind, value: str, *, fold: bool) -> str:
     """SQL for an identifier's text: trimmed, composed (Unicode NFC) and, with *fold*, in lower case."""
-    if kind is not Kind.TEXT:
+    if kind in (Kind.TIMESTAMP, Kind.DATE):
         return f"trim({as_json(kind, value)}, '\"')"
+    if kind is not Kind.TEXT:
+        return as_json(kind, value)
     trimmed = f"trim({value}, {_BLANKS})"
     composed = f"CASE WHEN strlen({value}) = length({value}) THEN {trimmed} ELSE nfc_normalize({trimmed}) END"
     return f"lower({composed})" if fold else composed
