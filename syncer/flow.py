@@ -108,8 +108,9 @@ def run_sync(
     shape, staged, difference = compare(
         definition, sql, warehouse=warehouse, snapshot=snapshot, store=store, options=options, progress=progress
     )
-    if not options.allow_limits and options.only is None:
-        hold_over_limits(definition, difference, staged, shape)
+    reasons = limits_passed(definition, snapshot, shape, staged, difference)
+    if reasons and not options.allow_limits and options.only is None:
+        raise HeldError(reasons)
     _refuse_large_collection(definition, snapshot, store)
     with progress.during("journal"):
         rows = snapshot.open_outbox(only_one=options.only is not None)
@@ -164,15 +165,17 @@ def compare(
     return shape, staged, difference
 
 
-def hold_over_limits(definition: SyncDefinition, difference: Difference, staged: Staged, shape: Shape) -> None:
-    """Stop before anything is sent where a limit is passed.
-
-    Raises:
-        HeldError: with a reason for each limit.
-    """
-    reasons = brakes.exceeded(definition, difference, queried=staged.queried, sends_removals=shape.sends_removals)
-    if reasons:
-        raise HeldError(reasons)
+def limits_passed(
+    definition: SyncDefinition, snapshot: Snapshot, shape: Shape, staged: Staged, difference: Difference
+) -> list[str]:
+    """Which limits a run with this difference would pass, a sentence each."""
+    return brakes.exceeded(
+        definition,
+        difference,
+        queried=staged.queried,
+        sends_removals=shape.sends_removals,
+        changed_attributes=snapshot.changed_attributes,
+    )
 
 
 def _send(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, progress: Progress) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 
 import connectors
-from syncer import brakes, query, snapshot
+from syncer import query, snapshot
 from syncer.errors import DefinitionError, RunInProgressError, SyncerError
-from syncer.flow import HeldError, Options, Progress, StoppedError, compare, run_sync
+from syncer.flow import HeldError, Options, Progress, StoppedError, compare, limits_passed, run_sync
 from syncer.interfaces import ProfileStore, Warehouse
 from syncer.removals import Removals
 from syncer.run_log import KEPT_REJECTIONS, RunLog
@@ -133,9 +133,7 @@ class Runner:
                 shape=shape,
                 attributes=held.changed_attributes(),
                 sample=held.sample(sample_rows),
-                held=brakes.exceeded(
-                    definition, difference, queried=staged.queried, sends_removals=shape.sends_removals
-                ),
+                held=limits_passed(definition, held, shape, staged, difference),
                 notes=progress.notes,
             )
 
