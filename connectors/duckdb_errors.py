@@ -1,0 +1,57 @@
+"""What may be said of DuckDB's errors: names, files and lines, never a value or the query."""
+
+from __future__ import annotations
+
+import re
+
+#: Kinds of error whose text names tables, columns, functions and files only.
+_QUOTABLE = {"Binder", "Catalog", "IO", "Not implemented", "Parser", "Permission"}
+
+_CSV_FAULTS = {
+    r"^Invalid unicode": "it is not UTF-8",
+    r"^Expected Number of Columns: (\d+) Found: (\d+)$": r"\1 columns were expected, \2 found",
+    r'^Error when converting column "([^"]+)"': r"column `\1` is not of the type that the rows before suggest",
+    r"^Value with unterminated quote": "a quote is not closed, or something follows it",
+}
+
+FILE_HINT = "Correct the file, or read it in the query with options that fit it: FROM read_csv('…', …)."
+_HINTS = {
+    r"Could not set lock": "Another program has the file open for writing; let it close the file first.",
+    r"CSV Error|in file \"": FILE_HINT,
+    r"^Permission Error": "A query can only read the warehouse's own file or folder.",
+    r"^Out of Memory": "Make the query cheaper, or give the process more memory.",
+}
+
+
+def reason(text: str) -> str:
+    """One line on an error of which DuckDB says *text*."""
+    if fault := _fault_in_file(text):
+        return fault
+    kind = re.match(r"([A-Za-z ]{1,30}) Error: ", text)
+    if kind is None:
+        return "unknown error"
+    said = text[kind.end() :].partition("\n\nLINE ")[0]
+    return " ".join(said.split()) if kind[1] in _QUOTABLE else f"{kind[1].lower()} error"
+
+
+def place(text: str) -> str:
+    """Where in the query, in brackets; or empty."""
+    line = re.search(r"^LINE (\d+):", text, re.MULTILINE)
+    return f" (line {line[1]} of the query)" if line and not _fault_in_file(text) else ""
+
+
+def hint(text: str) -> str:
+    """The next step, or empty."""
+    return next((step for pattern, step in _HINTS.items() if re.search(pattern, text)), "")
+
+
+def _fault_in_file(text: str) -> str | None:
+    if in_csv := re.search(r"CSV Error on Line: (\d+)$", text, re.MULTILINE):
+        file = re.search(r"^  file = (.+)$", text, re.MULTILINE)
+        found = ((re.search(pattern, text, re.MULTILINE), fault) for pattern, fault in _CSV_FAULTS.items())
+        fault = next((match.expand(fault) for match, fault in found if match), "it cannot be read as CSV")
+        return f"{file[1] if file else 'CSV'}, line {in_csv[1]}: {fault}"
+    if in_json := re.search(r'in file "([^"]+)".*? (?:line|record/value) (\d+)', text):
+        # DuckDB counts one too many in some cases.
+        return f"{in_json[1]}, near line {in_json[2]}: it cannot be read as JSON"
+    return None

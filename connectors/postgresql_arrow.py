@@ -1,0 +1,149 @@
+"""What each PostgreSQL type becomes in Arrow, by way of the CSV that COPY writes.
+
+COPY tells NULL (nothing) from the empty string (`""`), and writes whole rows; so a block of its messages is
+parsed by itself, in C++, and no row is touched in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from syncer.interfaces import JSON, NUMBER
+
+#: Rows of a batch, at most.
+_BATCH_ROWS = 50_000
+#: Opens every block: pyarrow would take U+FEFF at the start of a block for a mark and drop it.
+BLOCK_START = b"\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a column of one PostgreSQL type is read."""
+
+    #: What the server writes of the column `{0}`.
+    expression: str = "{0}"
+    #: What the CSV text is parsed as.
+    text: pa.DataType = field(default_factory=pa.string)
+    #: What the column is in the result.
+    type: pa.DataType = field(default_factory=pa.string)
+    metadata: dict[bytes, bytes] | None = None
+
+
+_PLAIN = {
+    "bool": pa.bool_(),
+    "int2": pa.int16(),
+    "int4": pa.int32(),
+    "int8": pa.int64(),
+    "oid": pa.int64(),
+    # As double, since the server writes the shortest digits that mean this float4: 0.1, not 0.10000000149.
+    "float4": pa.float64(),
+    "float8": pa.float64(),
+}
+_TIMES = {"date": pa.date32(), "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC")}
+
+_TEXT = Reading()
+_AS_JSON = Reading(expression="pg_catalog.to_jsonb({0})::pg_catalog.text", metadata=JSON)
+# What jsonb cannot hold (NUL, half a surrogate pair) goes as it stands, for the store to refuse that row alone.
+_JSON_TEXT = Reading(
+    expression=r"CASE WHEN {0}::pg_catalog.text ~ '\\u(0000|[dD][89a-fA-F])' THEN {0}::pg_catalog.text"
+    r" ELSE {0}::pg_catalog.jsonb::pg_catalog.text END",
+    metadata=JSON,
+)
+_BY_NAME = {
+    **{name: Reading(text=arrow, type=arrow) for name, arrow in _PLAIN.items()},
+    **{name: Reading(type=arrow) for name, arrow in _TIMES.items()},
+    "numeric": Reading(metadata=NUMBER),
+    "money": Reading(expression="{0}::pg_catalog.numeric", metadata=NUMBER),
+    "bpchar": Reading(expression="{0}::pg_catalog.text"),
+    "bytea": Reading(expression="pg_catalog.encode({0}, 'hex')", type=pa.binary()),
+    "json": _JSON_TEXT,
+    "jsonb": Reading(metadata=JSON),
+    "record": _AS_JSON,
+}
+_BY_OID = {psycopg.adapters.types[name].oid: reading for name, reading in _BY_NAME.items()}
+_BY_CATEGORY = {"A": _AS_JSON, "C": _AS_JSON}
+
+
+def reading(oid: int, category: str) -> Reading:
+    """How to read a type.
+
+    Shapes:
+        oid: as in the description of a statement, where a domain is its base type.
+        category: `typcategory` of pg_type.
+    """
+    return _BY_OID.get(oid) or _BY_CATEGORY.get(category, _TEXT)
+
+
+class CsvParser:
+    """Parses blocks of COPY's CSV into batches of one schema."""
+
+    def __init__(self, names: Sequence[str], readings: Sequence[Reading]) -> None:
+        self.schema = pa.schema(
+            [pa.field(n, r.type, metadata=r.metadata) for n, r in zip(names, readings, strict=True)]
+        )
+        # By number, since a result may repeat a name.
+        self._columns = [str(number) for number in range(len(readings))]
+        self._parsing = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+        self._converting = csv.ConvertOptions(
+            column_types={column: r.text for column, r in zip(self._columns, readings, strict=True)},
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["t"],
+            false_values=["f"],
+            check_utf8=False,
+        )
+
+    def parse(self, block: bytearray) -> list[pa.RecordBatch]:
+        """The rows of *block*: BLOCK_START, then whole rows of CSV.
+
+        Shapes:
+            returns: text as the server sent it; from a database of encoding SQL_ASCII it need not be UTF-8.
+        """
+        reading = csv.ReadOptions(column_names=self._columns, skip_rows=1, block_size=len(block) + 1, use_threads=False)
+        try:
+            table = csv.read_csv(pa.py_buffer(block), reading, self._parsing, self._converting)
+        except pa.ArrowInvalid:
+            # Arrow's own text quotes a value.
+            raise AssertionError("PostgreSQL's CSV does not fit the types that it announced") from None
+        columns = [_typed(column, f.type) for column, f in zip(table.columns, self.schema, strict=True)]
+        batches: list[pa.RecordBatch] = pa.Table.from_arrays(columns, schema=self.schema).to_batches(_BATCH_ROWS)
+        return batches
+
+
+def _typed(column: pa.ChunkedArray, arrow: pa.DataType) -> pa.ChunkedArray | pa.Array:
+    if column.type == arrow:
+        return column
+    if pa.types.is_binary(arrow):
+        return _from_hex(column.combine_chunks())
+    try:
+        return pc.cast(column, arrow)
+    except pa.ArrowInvalid:
+        return _from_odd_times(column, arrow)
+
+
+def _from_hex(digits: pa.StringArray) -> pa.BinaryArray:
+    validity, offsets, text = digits.buffers()
+    ends = pa.Array.from_buffers(pa.int32(), len(digits) + 1, [None, offsets])
+    content = bytes.fromhex(str(text[: ends[-1].as_py()], "ascii")) if text else b""
+    halves = pc.divide(ends, pa.scalar(2, pa.int32()))
+    return pa.Array.from_buffers(
+        pa.binary(), len(digits), [validity, halves.buffers()[1], pa.py_buffer(content)], digits.null_count
+    )
+
+
+def _from_odd_times(column: pa.ChunkedArray, arrow: pa.DataType) -> pa.ChunkedArray:
+    """Dates and times of which some lie outside the years 1 to 9999: those become DuckDB's infinities."""
+    odd = pc.match_substring_regex(column, r"^-|^inf|^\d{5}|BC$")
+    early = pc.match_substring_regex(column, r"^-|BC$")
+    bits = pa.int32() if pa.types.is_date(arrow) else pa.int64()
+    end = 2 ** (bits.bit_width - 1) - 1
+    ordinary = pc.cast(pc.if_else(odd, pa.scalar(None, pa.string()), column), arrow)
+    infinite = pc.if_else(early, pa.scalar(-end, bits), pa.scalar(end, bits)).cast(arrow)
+    return pc.if_else(odd, infinite, ordinary)

@@ -1,0 +1,294 @@
+"""What every warehouse keeps to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from connectors import open_warehouse
+from syncer.errors import WarehouseError
+from syncer.interfaces import Warehouse
+from tests.contracts.warehouses import ADAPTERS, Adapter
+
+TIMEOUT = timedelta(minutes=1)
+#: Characters that mean something to CSV, to COPY, or to a reader of either.
+AWKWARD = [
+    "",
+    " ",
+    ",",
+    '"',
+    '""',
+    "a\nb",
+    "\r\n",
+    "\\",
+    "\\N",
+    "\\.",
+    "NULL",
+    "null",
+    "#",
+    "\t",
+    "\ufeffx",
+    "ÄŒ",
+    "😀",
+]
+
+
+@pytest.fixture(params=ADAPTERS, ids=lambda make: make.__name__)
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    make: Callable[[pytest.FixtureRequest], Adapter] = request.param
+    return make(request)
+
+
+@pytest.fixture
+def warehouse(adapter: Adapter) -> Iterator[Warehouse]:
+    opened = open_warehouse("crm", adapter.url)
+    yield opened
+    opened.close()
+
+
+def rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = warehouse.query(sql, timeout=TIMEOUT).read_all().to_pylist()
+    return found
+
+
+def refusal(warehouse: Warehouse, sql: str, timeout: timedelta = TIMEOUT) -> WarehouseError:
+    with pytest.raises(WarehouseError) as caught:
+        for _ in warehouse.query(sql, timeout=timeout):
+            pass
+    return caught.value
+
+
+def eventually(claim: Callable[[], bool]) -> bool:
+    """Whether *claim* comes true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not claim() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return claim()
+
+
+def value(column: pa.ChunkedArray) -> Any:
+    """The one value of *column*; of a time that Python cannot tell, Arrow's bits."""
+    if pa.types.is_temporal(column.type):
+        bits = column.cast(pa.int32() if pa.types.is_date(column.type) else pa.int64())[0].as_py()
+        if bits is not None and abs(bits) > (10**7 if pa.types.is_date(column.type) else 10**17):
+            return bits
+    return column[0].as_py()
+
+
+def test_every_type_arrives_exactly(adapter: Adapter, warehouse: Warehouse) -> None:
+    selected = ",\n".join(expression for expression, *_ in adapter.types)
+
+    result = warehouse.query(f"SELECT {selected}", timeout=TIMEOUT).read_all()
+
+    got = [
+        (expression, field.type, field.metadata, value(column))
+        for (expression, *_), field, column in zip(adapter.types, result.schema, result.columns, strict=True)
+    ]
+    assert got == adapter.types
+
+
+def test_types_arrive_the_same_from_a_table_and_beside_null(adapter: Adapter, warehouse: Warehouse) -> None:
+    result = warehouse.query("SELECT id, name FROM people ORDER BY id", timeout=TIMEOUT).read_all()
+
+    assert result.to_pylist() == [{"id": 1, "name": "Ann"}, {"id": 2, "name": None}]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_text_arrives_unchanged(warehouse: Warehouse, text: str) -> None:
+    assert rows(warehouse, f"SELECT '{text}' AS a, NULL AS b, '{text}' AS c") == [{"a": text, "b": None, "c": text}]
+
+
+def test_a_single_column_tells_null_from_empty(warehouse: Warehouse) -> None:
+    sql = "SELECT a FROM (SELECT 1 AS n, NULL AS a UNION ALL SELECT 2, '' UNION ALL SELECT 3, NULL) AS t ORDER BY n"
+
+    assert rows(warehouse, sql) == [{"a": None}, {"a": ""}, {"a": None}]
+
+
+def test_a_byte_order_mark_in_a_value_is_kept_in_every_row(warehouse: Warehouse) -> None:
+    sql = "SELECT chr(65279) || repeat('x', 20) AS a FROM generate_series(1, 200000) AS t (i)"
+
+    result = warehouse.query(sql, timeout=TIMEOUT).read_all()
+
+    assert result.num_rows == 200_000
+    assert pc.all(pc.equal(result["a"], "\ufeff" + "x" * 20)).as_py()
+
+
+def test_an_empty_result_has_its_schema(warehouse: Warehouse) -> None:
+    result = warehouse.query("SELECT id, name FROM people WHERE id > 99", timeout=TIMEOUT).read_all()
+
+    assert (result.num_rows, result.schema.names) == (0, ["id", "name"])
+
+
+def test_repeated_column_names_stay(warehouse: Warehouse) -> None:
+    sql = 'SELECT 1 AS id, 2 AS id, 3 AS "Weird ""name""; --"'
+
+    names = ["id", "id", 'Weird "name"; --']
+    assert [column.name for column in warehouse.columns(sql)] == names
+    assert warehouse.query(sql, timeout=TIMEOUT).schema.names == names
+
+
+def test_columns_are_told_without_running_the_query(adapter: Adapter, warehouse: Warehouse) -> None:
+    (column,) = warehouse.columns(adapter.silent)
+
+    assert column.name
+    assert column.type
+
+
+def test_the_schema_is_told_before_the_first_row(adapter: Adapter, warehouse: Warehouse) -> None:
+    assert len(warehouse.query(adapter.silent, timeout=TIMEOUT).schema) == 1
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "-- a comment\n", "/* ; */ "])
+@pytest.mark.parametrize("after", ["", ";", " ; -- the ; end", "\n;\n;\n/* ' */", " -- no newline after"])
+def test_what_surrounds_a_statement_does_no_harm(warehouse: Warehouse, before: str, after: str) -> None:
+    assert rows(warehouse, f"{before}SELECT ';' AS a{after}") == [{"a": ";"}]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM people",
+        "DELETE FROM people RETURNING id",
+        "WITH gone AS (DELETE FROM people RETURNING id) SELECT * FROM gone",
+        "INSERT INTO people VALUES (3, 'Eve')",
+        "UPDATE people SET name = 'Eve'",
+        "DROP TABLE people",
+        "CREATE TABLE other AS SELECT 1",
+        "SELECT 1; DELETE FROM people",
+        "SELECT 1) TO STDOUT; DELETE FROM people; COPY (SELECT 1",
+        "SELECT 1) AS q; DELETE FROM people; SELECT * FROM (SELECT 1",
+        "SELECT 1 AS a\n) AS q (c0)) TO STDOUT; DELETE FROM people; --",
+        "COMMIT; DELETE FROM people",
+        "EXPLAIN SELECT 1",
+        "SELECT 1; SELECT 2",
+        "-- nothing",
+        "",
+    ],
+)
+def test_anything_but_one_select_is_refused_and_changes_nothing(warehouse: Warehouse, sql: str) -> None:
+    refusal(warehouse, sql)
+
+    with pytest.raises(WarehouseError):
+        warehouse.columns(sql)
+    assert rows(warehouse, "SELECT id, name FROM people ORDER BY id") == [
+        {"id": 1, "name": "Ann"},
+        {"id": 2, "name": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("SELECT id,\n  nmae\nFROM people", "nmae"),
+        ("SELECT id\nFROM poeple", "poeple"),
+        ("SELECT id\nFORM people", "people"),
+    ],
+)
+def test_a_mistake_in_the_query_is_named_with_its_line(warehouse: Warehouse, sql: str, named: str) -> None:
+    error = refusal(warehouse, sql)
+
+    assert error.message.startswith("warehouse `crm`: ")
+    assert named in error.message
+    assert "line 2" in error.message
+
+
+@pytest.mark.parametrize("sql", ["SELECT CAST(name AS INTEGER) FROM people", "SELECT CAST('Ann' AS DATE)"])
+def test_an_error_about_a_value_does_not_tell_it(warehouse: Warehouse, sql: str) -> None:
+    error = refusal(warehouse, sql)
+
+    assert "Ann" not in "".join(traceback.format_exception(error)).replace(sql, "")
+
+
+def test_an_error_far_into_the_result_is_an_error(warehouse: Warehouse) -> None:
+    sql = "SELECT CAST(CASE WHEN i = 900000 THEN 'x' ELSE '1' END AS INTEGER) FROM generate_series(1, 1000000) AS t (i)"
+
+    refusal(warehouse, sql)
+
+
+@pytest.mark.parametrize("kind", ["silent", "flooding"])
+def test_a_query_over_its_timeout_is_cancelled(adapter: Adapter, warehouse: Warehouse, kind: str) -> None:
+    error = refusal(warehouse, getattr(adapter, kind), timedelta(seconds=0.5))
+
+    assert "over the timeout of 0.5 seconds" in error.message
+    assert "timeout" in error.hint
+    assert eventually(lambda: adapter.running() == 0)
+
+
+def test_the_warehouse_is_usable_after_an_error(adapter: Adapter, warehouse: Warehouse) -> None:
+    refusal(warehouse, "SELECT nothing FROM nowhere")
+    refusal(warehouse, "SELECT CAST(name AS INTEGER) FROM people")
+    refusal(warehouse, adapter.silent, timedelta(seconds=0.1))
+
+    assert rows(warehouse, "SELECT 1 AS a") == [{"a": 1}]
+
+
+def test_a_result_that_is_closed_half_way_is_an_error(adapter: Adapter, warehouse: Warehouse) -> None:
+    result = warehouse.query(adapter.flooding, timeout=TIMEOUT)
+    result.read_next_batch()
+
+    warehouse.close()
+    warehouse.close()
+
+    with pytest.raises(WarehouseError):
+        result.read_all()
+    assert eventually(lambda: adapter.running() == 0)
+
+
+def test_closing_wakes_the_thread_that_waits_for_a_batch(adapter: Adapter, warehouse: Warehouse) -> None:
+    result = warehouse.query(adapter.silent, timeout=TIMEOUT)
+    errors = []
+
+    def read() -> None:
+        try:
+            result.read_all()
+        except WarehouseError as exc:
+            errors.append(exc)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    warehouse.close()
+    reading.join(timeout=10)
+
+    assert not reading.is_alive()
+    assert len(errors) == 1
+
+
+def test_a_million_rows_pass_through_in_small_batches_and_little_memory(adapter: Adapter) -> None:
+    adapter.make_table(
+        "many",
+        "SELECT i AS id, 'user' || i || '@example.com' AS email, 'Name ' || i AS name, "
+        "CASE WHEN i % 7 <> 0 THEN 'city ' || i % 1000 END AS city, CAST(i AS NUMERIC(12, 2)) / 100 AS ltv, "
+        "TIMESTAMP '2024-01-01' + i * INTERVAL '1 second' AS seen_at, i % 2 = 0 AS active, 'free' AS plan, "
+        "CAST('2024-01-01' AS DATE) AS born, i % 100 AS score FROM generate_series(1, 1000000) AS t (i)",
+    )
+    program = """
+import sys
+from datetime import timedelta
+from connectors import open_warehouse
+from tests.peak_memory import peak_megabytes
+
+warehouse = open_warehouse("crm", sys.argv[1])
+sizes = [batch.num_rows for batch in warehouse.query("SELECT * FROM many", timeout=timedelta(minutes=1))]
+warehouse.close()
+print(sum(sizes), max(sizes), peak_megabytes())
+"""
+    run = subprocess.run([sys.executable, "-c", program, adapter.url], check=True, capture_output=True, text=True)
+
+    total, largest, megabytes = map(int, run.stdout.split())
+    assert total == 1_000_000
+    assert largest <= 50_000
+    assert megabytes < 400
+
+
+def test_a_probe_tells_product_and_version(adapter: Adapter, warehouse: Warehouse) -> None:
+    assert warehouse.probe().version.startswith(adapter.version)

@@ -1,0 +1,209 @@
+"""The warehouses that the contract suite runs over. A new one is one function here and its name in ADAPTERS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pyarrow as pa
+import pytest
+
+from syncer.interfaces import JSON, NUMBER
+
+#: Makes a table or file of the name from a SELECT.
+MakeTable = Callable[[str, str], None]
+#: An expression; its Arrow type, metadata and value. A time beyond Python's is given as Arrow's bits.
+TypeCase = tuple[str, pa.DataType, dict[bytes, bytes] | None, Any]
+
+_TEXT, _UTC, _NAIVE, _DAY = pa.string(), pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.date32()
+_END, _LAST_DAY = 2**63 - 1, 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """One warehouse with a table `people` of two rows: (1, 'Ann') and (2, NULL)."""
+
+    url: str
+    make_table: MakeTable
+    version: str
+    #: Queries that never end: without a row, and with ever more rows.
+    silent: str
+    flooding: str
+    types: list[TypeCase]
+    #: How many queries of ours the server is busy with.
+    running: Callable[[], int]
+
+
+def _with_people(adapter: Adapter) -> Adapter:
+    adapter.make_table("people", "SELECT 1 AS id, 'Ann' AS name UNION ALL SELECT 2, NULL")
+    return adapter
+
+
+def postgresql(request: pytest.FixtureRequest) -> Adapter:
+    """PostgreSQL, as superuser."""
+    url: str = request.getfixturevalue("postgres_url")
+
+    def execute(sql: str) -> int:
+        with psycopg.connect(url, autocommit=True) as connection:
+            return connection.execute(sql).rowcount
+
+    def make_table(name: str, select: str) -> None:
+        execute(f"CREATE TABLE {name} AS {select}")
+
+    execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (x int, y text)")
+    execute("CREATE DOMAIN positive AS int CHECK (value > 0)")
+    return _with_people(
+        Adapter(
+            url=url,
+            make_table=make_table,
+            version="PostgreSQL 18",
+            silent="SELECT pg_sleep(100)",
+            flooding="SELECT generate_series(1, 1000000000000) AS i",
+            types=_POSTGRESQL_TYPES,
+            running=lambda: execute(
+                "SELECT 1 FROM pg_stat_activity WHERE application_name = 'syncer' AND state = 'active'"
+            ),
+        )
+    )
+
+
+def duckdb_file(request: pytest.FixtureRequest) -> Adapter:
+    """A DuckDB file."""
+    path: Path = request.getfixturevalue("tmp_path") / "warehouse.duckdb"
+
+    def make_table(name: str, select: str) -> None:
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(f"CREATE TABLE {name} AS {select}")
+
+    return _with_people(_duckdb(path, make_table))
+
+
+def duckdb_folder(request: pytest.FixtureRequest) -> Adapter:
+    """A folder of Parquet files."""
+    folder: Path = request.getfixturevalue("tmp_path") / "files"
+    folder.mkdir()
+
+    def make_table(name: str, select: str) -> None:
+        with duckdb.connect() as connection:
+            connection.execute(f"COPY ({select}) TO '{folder / name}.parquet'")
+
+    return _with_people(_duckdb(folder, make_table))
+
+
+def _duckdb(path: Path, make_table: MakeTable) -> Adapter:
+    return Adapter(
+        url=f"duckdb:///{path}",
+        make_table=make_table,
+        version="DuckDB 2",
+        silent="SELECT count(*) FROM range(100000000000000) AS t (i) WHERE hash(i) % 7 = 0",
+        flooding="SELECT i FROM range(100000000000000) AS t (i)",
+        types=_DUCKDB_TYPES,
+        running=lambda: 0,
+    )
+
+
+ADAPTERS: list[Callable[[pytest.FixtureRequest], Adapter]] = [postgresql, duckdb_file, duckdb_folder]
+
+_NOON = datetime.fromisoformat("2024-02-29 12:00:00.123456")
+_LONG = "1234567890" * 6 + ".123456789"
+_UUID = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+
+_POSTGRESQL_TYPES: list[TypeCase] = [
+    ("true", pa.bool_(), None, True),
+    ("(-32768)::smallint", pa.int16(), None, -32768),
+    ("2147483647", pa.int32(), None, 2147483647),
+    ("(-9223372036854775808)::bigint", pa.int64(), None, -9223372036854775808),
+    ("4294967295::oid", pa.int64(), None, 4294967295),
+    ("0.1::float4", pa.float64(), None, 0.1),
+    ("1.7976931348623157e308::float8", pa.float64(), None, 1.7976931348623157e308),
+    ("'-Infinity'::float8", pa.float64(), None, float("-inf")),
+    (f"{_LONG}::numeric", _TEXT, NUMBER, _LONG),
+    ("1.50::numeric(5,2)", _TEXT, NUMBER, "1.50"),
+    ("1e-20::numeric", _TEXT, NUMBER, "0.00000000000000000001"),
+    ("'NaN'::numeric", _TEXT, NUMBER, "NaN"),
+    ("'-Infinity'::numeric", _TEXT, NUMBER, "-Infinity"),
+    ("12.34::numeric::money", _TEXT, NUMBER, "12.34"),
+    ("'2024-02-29 14:00:00.123456+02'::timestamptz", _UTC, None, _NOON.replace(tzinfo=UTC)),
+    ("'2024-02-29 12:00:00.123456'::timestamp", _NAIVE, None, _NOON),
+    ("'0001-01-01'::timestamptz", _UTC, None, datetime(1, 1, 1, tzinfo=UTC)),
+    ("'infinity'::timestamptz", _UTC, None, _END),
+    ("'-infinity'::timestamp", _NAIVE, None, -_END),
+    ("'0044-03-15 BC'::timestamptz", _UTC, None, -_END),
+    ("'10000-01-01'::timestamp", _NAIVE, None, _END),
+    ("'2024-02-29'::date", _DAY, None, date(2024, 2, 29)),
+    ("'infinity'::date", _DAY, None, _LAST_DAY),
+    ("'0044-03-15 BC'::date", _DAY, None, -_LAST_DAY),
+    ("'12000-01-01'::date", _DAY, None, _LAST_DAY),
+    ("'24:00'::time", _TEXT, None, "24:00:00"),
+    ("'12:34:56.789+05:30'::timetz", _TEXT, None, "12:34:56.789+05:30"),
+    ("'14 mons 3 days 04:05:06'::interval", _TEXT, None, "1 year 2 mons 3 days 04:05:06"),
+    ("""'{"b":1,  "a": [2.50, 12345678901234567890123]}'::json""", _TEXT, JSON,
+     '{"a": [2.50, 12345678901234567890123], "b": 1}'),
+    (r"""'{"b":"\u0000",  "a":1}'::json""", _TEXT, JSON, r'{"b":"\u0000",  "a":1}'),
+    (r"""'{"b":"\ud800",  "a":1}'::json""", _TEXT, JSON, r'{"b":"\ud800",  "a":1}'),
+    (r"""'{"b":"\\u0041",  "a":1}'::json""", _TEXT, JSON, r'{"a": 1, "b": "\\u0041"}'),
+    ("""'{"a":null}'::jsonb""", _TEXT, JSON, '{"a": null}'),
+    ("'null'::jsonb", _TEXT, JSON, "null"),
+    ("'{1,NULL,3}'::int[]", _TEXT, JSON, "[1, null, 3]"),
+    ("'{{1,2},{3,4}}'::int[]", _TEXT, JSON, "[[1, 2], [3, 4]]"),
+    ("""'{a,NULL,"","NULL"}'::text[]""", _TEXT, JSON, '["a", null, "", "NULL"]'),
+    ("'{1.10,NaN}'::numeric[]", _TEXT, JSON, '[1.10, "NaN"]'),
+    ("""ARRAY['{"a": 1}'::jsonb]""", _TEXT, JSON, '[{"a": 1}]'),
+    ("'{sad}'::mood[]", _TEXT, JSON, '["sad"]'),
+    ("ROW(1, NULL)::pair", _TEXT, JSON, '{"x": 1, "y": null}'),
+    ("ROW(1, 'a')", _TEXT, JSON, '{"f1": 1, "f2": "a"}'),
+    (f"'{_UUID}'::uuid", _TEXT, None, _UUID),
+    ("'sad'::mood", _TEXT, None, "sad"),
+    ("7::positive", pa.int32(), None, 7),
+    ("'10.0.0.0/8'::inet", _TEXT, None, "10.0.0.0/8"),
+    ("'ab'::char(5)", _TEXT, None, "ab"),
+    ("B'0101'", _TEXT, None, "0101"),
+    ("'[1,5)'::int4range", _TEXT, None, "[1,5)"),
+    ("'{[1,5),[7,9)}'::int4multirange", _TEXT, None, "{[1,5),[7,9)}"),
+    (r"'\x00ff'::bytea", pa.binary(), None, b"\x00\xff"),
+    ("''::bytea", pa.binary(), None, b""),
+    ("NULL::bytea", pa.binary(), None, None),
+    ("NULL", _TEXT, None, None),
+    ("''::text", _TEXT, None, ""),
+]  # fmt: skip
+
+_DUCKDB_TYPES: list[TypeCase] = [
+    ("true", pa.bool_(), None, True),
+    ("255::UTINYINT", pa.uint8(), None, 255),
+    ("2147483647", pa.int32(), None, 2147483647),
+    ("18446744073709551615::UBIGINT", pa.uint64(), None, 18446744073709551615),
+    ("170141183460469231731687303715884105727::HUGEINT", _TEXT, NUMBER, "170141183460469231731687303715884105727"),
+    (f"{'1234567890' * 6}::BIGNUM", _TEXT, NUMBER, "1234567890" * 6),
+    ("1.50::DECIMAL(5, 2)", pa.decimal128(5, 2), None, Decimal("1.50")),
+    ("0.1::FLOAT", pa.float64(), None, 0.1),
+    ("'-inf'::FLOAT", pa.float64(), None, float("-inf")),
+    ("1e308::DOUBLE", pa.float64(), None, 1e308),
+    ("TIMESTAMPTZ '2024-02-29 14:00:00.123456+02'", _UTC, None, _NOON.replace(tzinfo=UTC)),
+    ("TIMESTAMP '2024-02-29 12:00:00.123456'", _NAIVE, None, _NOON),
+    ("'2024-02-29 12:00:00.123456'::TIMESTAMP_NS", _NAIVE, None, _NOON),
+    ("'2024-02-29 12:00:00'::TIMESTAMP_S", _NAIVE, None, _NOON.replace(microsecond=0)),
+    ("'infinity'::TIMESTAMPTZ", _UTC, None, _END),
+    ("'-infinity'::TIMESTAMP_MS", _NAIVE, None, -_END),
+    ("DATE '2024-02-29'", _DAY, None, date(2024, 2, 29)),
+    ("'infinity'::DATE", _DAY, None, _LAST_DAY),
+    ("TIME '24:00'", _TEXT, None, "24:00:00"),
+    ("INTERVAL 14 MONTH", _TEXT, None, "1 year 2 months"),
+    ("""'{"b":  1, "a": 12345678901234567890123}'::JSON""", _TEXT, JSON, '{"b":  1, "a": 12345678901234567890123}'),
+    ("[1, NULL]", _TEXT, JSON, "[1,null]"),
+    ("[[1], []]", _TEXT, JSON, "[[1],[]]"),
+    ("{'a': 1, 'b': 'x'}", _TEXT, JSON, '{"a":1,"b":"x"}'),
+    ("MAP {1: 'a'}", _TEXT, JSON, '{"1":"a"}'),
+    ("NULL::INTEGER[]", _TEXT, JSON, None),
+    (f"'{_UUID}'::UUID", _TEXT, None, _UUID),
+    ("'x'::ENUM('x', 'y')", _TEXT, None, "x"),
+    ("'101'::BIT", _TEXT, None, "101"),
+    (r"'\x00\xFF'::BLOB", pa.binary(), None, b"\x00\xff"),
+    ("NULL", _TEXT, None, None),
+    ("''", _TEXT, None, ""),
+]
