@@ -27,7 +27,7 @@ ACCEPTED = ("accepted", None)
 ABSENT = ("absent", None)
 
 
-def put(*key: str, attributes: dict[str, Any] | str = "{}", cleared: tuple[str, ...] = (), **own: str) -> Any:
+def put(*key: str, attributes: dict[str, Any] | str = "{}", cleared: tuple[str, ...] = (), **own: Any) -> Any:
     """A row that sets *attributes*, a dict or JSON text, unsets *cleared*, and sets the columns `id` and `email`."""
     return "put", key, attributes, cleared, own
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -97,46 +99,44 @@ def test_attributes_merge_and_are_unset(store: ProfileStore, target: Target, key
     assert read(store) == {}
 
 
+VALUES = [
+    "123456789012345678901234567890.123456789012345678901",
+    "18446744073709551616",
+    "-0.10",
+    '{"deep":[{"null":null,"number":10.00}]}',
+    '"quotes \\" \\\\ / \\n \\t"',
+    '"Zoë 🐘 \u2028"',
+    '""',
+    "true",
+]
+NAMES = ["a.b", "with space", "größe", "$dollar", "$", "a[0]", "email's", "x:y", "%s", "{}", ""]
+
+
 @pytest.mark.parametrize("target", [PEOPLE, ACCOUNTS, COUPONS], ids=lambda target: target.entity)
-@pytest.mark.parametrize(
-    "text",
-    [
-        "123456789012345678901234567890.123456789012345678901",
-        "18446744073709551616",
-        "-0.10",
-        '{"deep":[{"null":null,"number":10.00}]}',
-        '"quotes \\" \\\\ / \\n \\t"',
-        '"Zoë 🐘 \u2028"',
-        '""',
-        "true",
-    ],
-)
-def test_values_come_back_exactly(store: ProfileStore, target: Target, text: str) -> None:
-    first = f'{{"before":{text},"value":{text}}}'
-    apply(store, target, put("k", attributes=first))
+def test_values_come_back_exactly(store: ProfileStore, target: Target) -> None:
+    members = ", ".join(f'"v{i}": {text}' for i, text in enumerate(VALUES))
+    apply(store, target, put("k", attributes=f'{{"unset": 1, {members}}}'))
     if target is not COUPONS:
-        apply(store, target, put("k", attributes={"after": 1}, cleared=("before",)))
+        apply(store, target, put("k", attributes={"after": 1}, cleared=("unset",)))
 
     kind = {Entity.PERSON: "id", Entity.OBJECT: "account", Entity.COLLECTION: "coupons"}[target.entity]
     shown = store.show(target.entity, kind, "k")
     assert shown is not None
     held = shown["rows"][0]["data"] if target is COUPONS else shown["attributes"]
-    expected = json.loads(text, parse_float=Decimal)
-    assert held["value"] == expected
-    assert repr(held["value"]) == repr(expected)
+    expected = [json.loads(text, parse_float=Decimal) for text in VALUES]
+    assert [repr(held[f"v{i}"]) for i in range(len(VALUES))] == [repr(value) for value in expected]
 
 
-@pytest.mark.parametrize("name", ["a.b", "with space", "größe", "$dollar", "$", "a[0]", "email's", "x:y", "%s", "{}", ""])
-def test_any_attribute_name_can_be_set_kept_and_unset(store: ProfileStore, name: str) -> None:
-    apply(store, PEOPLE, put("ann", attributes={name: {"n": 1}, "other": 1}))
+def test_any_attribute_name_can_be_set_kept_and_unset(store: ProfileStore) -> None:
+    apply(store, PEOPLE, put("ann", attributes={name: {"n": 1} for name in NAMES}))
     apply(store, PEOPLE, put("ann", attributes={"other": 2}))
-    assert attributes(store, "ann") == {name: {"n": 1}, "other": 2}
+    assert attributes(store, "ann") == {name: {"n": 1} for name in NAMES} | {"other": 2}
 
-    apply(store, PEOPLE, put("ann", attributes={name: 3}))
-    assert attributes(store, "ann") == {name: 3, "other": 2}
+    apply(store, PEOPLE, put("ann", attributes=dict.fromkeys(NAMES[:5], 3), cleared=tuple(NAMES[5:])))
+    assert attributes(store, "ann") == dict.fromkeys(NAMES[:5], 3) | {"other": 2}
 
-    apply(store, PEOPLE, put("ann", attributes={"other": 4}, cleared=(name,)))
-    assert attributes(store, "ann") == {"other": 4}
+    apply(store, PEOPLE, clear("ann", cleared=tuple(NAMES)))
+    assert attributes(store, "ann") == {"other": 2}
 
 
 def test_keys_are_text_and_compared_exactly(store: ProfileStore) -> None:
@@ -491,3 +491,31 @@ def test_after_close_a_store_fails_as_a_store(store: ProfileStore) -> None:
 
     with pytest.raises(StoreError):
         store.apply(PEOPLE, batch_of(put("ann")), create=True)
+
+
+FEEDING = """
+import sys
+from itertools import count
+from connectors import open_store
+from syncer.types import Identity
+from tests.contracts.batches import PEOPLE, apply, put
+store = open_store("default", sys.argv[1], identity=Identity.ID)
+for round in count(1):
+    apply(store, PEOPLE, *[put(f"p{i}", attributes={"round": round}) for i in range(2000)])
+    print(round, flush=True)
+"""
+
+
+def test_a_process_that_is_killed_leaves_whole_batches_and_every_answered_one(
+    store: ProfileStore, store_url: str
+) -> None:
+    command = [sys.executable, "-c", FEEDING, store_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        answered = [int(process.stdout.readline()) for _ in range(3)][-1]
+        process.kill()
+        answered = max([answered, *map(int, process.stdout)])
+
+    rounds = {attributes(store, f"p{i}")["round"] for i in range(0, 2000, 10)}
+    assert rounds in ({answered}, {answered + 1})
+    assert apply(store, PEOPLE, put("p0", attributes={"round": 0})) == [ACCEPTED]

@@ -1,0 +1,85 @@
+"""A batch in the columns of the temporary table `batch`, and the answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from syncer.interfaces import VERDICTS
+from syncer.types import Entity, Identity, PersonKey, Target, Verdict
+
+#: What a person's number in the store looks like.
+CIO_ID = "^[1-9][0-9]{0,17}$"
+
+
+def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity) -> pa.Table:
+    """The rows of a batch under the names by which the SQL knows their columns.
+
+    Shapes:
+        batch: as for `ProfileStore.apply`.
+        returns: seq, action, the key's columns, attributes and cleared; for people also `id` and `email` and, as 0
+            or 1, `clears_id` and `clears_email`, where the batch has them.
+    """
+    columns = {name: batch[name] for name in ("seq", "action")} | _key(target, batch)
+    if target.entity is Entity.PERSON:
+        columns |= _other_identifiers(target, batch)
+    if "email" in columns and identity is not Identity.ID:
+        columns["email"] = pc.utf8_lower(columns["email"])
+    return pa.table(columns | {name: batch[name] for name in ("attributes", "cleared")})
+
+
+def staged_keys(target: Target, keys: pa.Table, identity: Identity) -> pa.Table:
+    """The keys of entities alone, in the same columns."""
+    rows = len(keys)
+    columns = {name: keys[name] for name in keys.column_names} | {
+        "seq": pa.array(range(rows), pa.int64()),
+        "action": pa.repeat("put", rows),
+        "attributes": pa.repeat("{}", rows),
+        "cleared": pa.repeat("[]", rows),
+    }
+    return staged(target, pa.table(columns), identity)
+
+
+def answered(batch: pa.RecordBatch, exceptions: Mapping[int, tuple[Verdict, str | None]]) -> pa.Table:
+    """A verdict for each row of *batch*: accepted, but for the *exceptions* by `seq`."""
+    taken = batch["seq"].filter(pc.invert(pc.is_in(batch["seq"], pa.array(list(exceptions), pa.int64()))))
+    accepted = [taken, pa.repeat(str(Verdict.ACCEPTED), len(taken)), pa.nulls(len(taken), pa.string())]
+    others = [{"seq": seq, "verdict": verdict, "reason": reason} for seq, (verdict, reason) in exceptions.items()]
+    return pa.concat_tables([pa.table(accepted, schema=VERDICTS), pa.Table.from_pylist(others, schema=VERDICTS)])
+
+
+def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array]:
+    match target.entity:
+        case Entity.PERSON:
+            return _person(target, batch["k1"])
+        case Entity.OBJECT:
+            return {"object_id": batch["k1"]}
+        case Entity.RELATIONSHIP:
+            return _person(target, batch["k1"]) | {"object_id": batch["k2"]}
+        case Entity.COLLECTION:
+            return {"key": batch["k1"] if len(target.key_columns) == 1 else _joined_key(target, batch)}
+
+
+def _person(target: Target, key: pa.Array) -> dict[str, pa.Array]:
+    if target.person_key is not PersonKey.CIO_ID:
+        return {str(target.person_key): key}
+    number = pc.if_else(pc.match_substring_regex(key, CIO_ID), key, None)
+    return {"cio_id": number.cast(pa.int64())}
+
+
+def _joined_key(target: Target, batch: pa.RecordBatch | pa.Table) -> pa.Array:
+    import duckdb
+
+    names = [f"k{i}" for i in range(1, len(target.key_columns) + 1)]
+    with duckdb.connect() as connection:
+        keys = connection.from_arrow(pa.table({name: batch[name] for name in names}))
+        return keys.project(f"CAST(json_array({', '.join(names)}) AS VARCHAR)").to_arrow_table().column(0)
+
+
+def _other_identifiers(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array]:
+    others = [name for name in ("id", "email") if name != target.person_key]
+    given = {name: batch[name] for name in others if name in batch.schema.names}
+    clears = {f"clears_{name}": pc.match_substring(batch["cleared"], f'"{name}"') for name in others}
+    return given | {name: named.cast(pa.int8()) for name, named in clears.items() if pc.any(named).as_py()}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from connectors.stores import sqlite
+from connectors.stores.sqlite import SQLiteStore
+from syncer.errors import SettingsError, StoreError
+from syncer.interfaces import ProfileStore
+from syncer.types import Entity, Identity
+from tests.contracts.batches import PEOPLE, apply, batch_of, person, put
+
+
+def opened(path: Path | str) -> SQLiteStore:
+    return SQLiteStore("default", f"sqlite:///{path}", identity=Identity.ID)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ProfileStore]:
+    with closing(opened(tmp_path / "people.db")) as store:
+        yield store
+
+
+def test_the_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
+    opened(tmp_path / "state" / "people.db").close()
+
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_relative_path_is_below_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    opened("state/100%.db").close()
+
+    assert (tmp_path / "state" / "100%.db").exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:people.db"])
+def test_a_url_that_names_no_file_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="store `default`: its URL names no file"):
+        SQLiteStore("default", url, identity=Identity.ID)
+
+
+def test_commits_survive_a_loss_of_power(store: SQLiteStore) -> None:
+    assert store._fetch("PRAGMA synchronous") == [(2,)]
+    assert store._fetch("PRAGMA journal_mode") == [("wal",)]
+
+
+def test_a_writer_that_hangs_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_WAIT_SECONDS", 0.1)
+    with closing(opened(tmp_path / "people.db")) as store, closing(sqlite3.connect(tmp_path / "people.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(StoreError, match="store `default`: database is locked") as raised:
+            store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        assert "another process" in raised.value.hint.lower()
+
+        other.execute("ROLLBACK")
+        apply(store, PEOPLE, put("ann"))
+
+
+def test_a_full_disk_is_a_store_error_and_stores_nothing_of_the_batch(store: SQLiteStore) -> None:
+    apply(store, PEOPLE, put("ann", attributes={"a": 1}))
+    ((pages,),) = store._fetch("PRAGMA page_count")
+    store._execute(f"PRAGMA max_page_count = {pages + 5}")
+    rows = [put("ann", attributes={"a": 2}), *(put(f"p{i}", attributes={"text": "x" * 1000}) for i in range(100))]
+
+    with pytest.raises(StoreError, match="store `default`: database or disk is full") as raised:
+        store.apply(PEOPLE, batch_of(*rows), create=True)
+
+    assert raised.value.hint == "Free space on the disk."
+    assert person(store, "ann")["attributes"] == {"a": 1}
+    assert store.show(Entity.PERSON, "id", "p0") is None
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    path.write_text("id,email\n" * 1000)
+
+    with pytest.raises(StoreError, match="store `default`: file is not a database") as raised:
+        opened(path)
+
+    assert "SYNCER_STORES__DEFAULT__URL" in raised.value.hint
+    assert path.read_text() == "id,email\n" * 1000
+
+
+@pytest.mark.parametrize("path", ["file/people.db", "folder"])
+def test_a_place_where_no_file_can_be_made_is_a_store_error(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(StoreError, match="store `default`: ") as raised:
+        opened(tmp_path / path)
+
+    assert "SYNCER_STORES__DEFAULT__URL" in raised.value.hint
+
+
+def test_an_sqlite_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 38, 5))
+
+    with pytest.raises(StoreError, match=r"store `default` needs SQLite 3\.39"):
+        opened(tmp_path / "people.db")
