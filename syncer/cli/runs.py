@@ -103,7 +103,7 @@ def _run_one(
     from syncer.flow import Progress, StoppedError
 
     progress, began = Progress(), now()
-    stopped = SyncerError("stopped by a signal; nothing was sent")
+    stopped = SyncerError("stopped by a signal")
 
     def abandon() -> None:
         project.run_log.interrupt_open(definition.name, now())

@@ -6,10 +6,12 @@ A run that died after any of them is settled when its file is opened again.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -25,6 +27,9 @@ from syncer.snapshot.stage import Progress, Staged, StoredColumn
 from syncer.snapshot.values import literal
 from syncer.types import Entity, Rejection, SyncDefinition, Target, Verdict
 
+#: How far the making of batches may be before the store, and the recording of its answers behind it.
+_BATCHES_AHEAD = 4
+
 
 class Snapshot:
     """One sync's memory; made by `opened`."""
@@ -39,7 +44,7 @@ class Snapshot:
         self._columns: tuple[StoredColumn, ...] = ()
         # The only thread that uses the connection while a run sends.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"snapshot-{sync}")
-        self._recording: Future[None] | None = None
+        self._recordings: deque[Future[None]] = deque()
         #: Sentences about what opening found, for the run's notes.
         self.notes: list[str] = []
 
@@ -145,24 +150,22 @@ class Snapshot:
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """What is in the outbox, as `ProfileStore.apply` takes it, removals first; the next is made meanwhile."""
-        queries = outbox.batch_queries(self._connection, self._staged_shape, self._columns, rows=rows)
-        upcoming = [self._worker.submit(self._batch, query) for query in queries[:1]]
-        for query in [*queries[1:], None]:
-            if not upcoming:
-                return
-            batch = upcoming.pop().result()
-            if query is not None:
-                upcoming.append(self._worker.submit(self._batch, query))
+        queries = iter(outbox.batch_queries(self._connection, self._staged_shape, self._columns, rows=rows))
+        upcoming = deque(self._worker.submit(self._batch, query) for query in islice(queries, _BATCHES_AHEAD))
+        while upcoming:
+            batch = upcoming.popleft().result()
+            upcoming.extend(self._worker.submit(self._batch, query) for query in islice(queries, 1))
             yield batch
 
     def record(self, verdicts: pa.Table) -> None:
         """Make a batch's verdicts durable, and what was accepted the snapshot, while the next batch is on its way.
 
         Raises:
-            duckdb.Error: the batch before could not be recorded; its rows are in doubt.
+            duckdb.Error: a batch before could not be recorded; its rows are in doubt.
         """
-        self._wait()
-        self._recording = self._worker.submit(self._record, verdicts)
+        self._recordings.append(self._worker.submit(self._record, verdicts))
+        if len(self._recordings) > _BATCHES_AHEAD:
+            self._recordings.popleft().result()
 
     def verdicts(self) -> dict[Verdict, int]:
         """How many rows of the outbox have which verdict so far."""
@@ -267,14 +270,11 @@ class Snapshot:
         with self._transaction():
             record(self._connection, self._keys, self._columns, verdicts, keeps_nulls=keeps_nulls)
 
-    def _wait(self) -> None:
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            recording.result()
-
     def _finish_recording(self) -> None:
         """Wait until everything recorded is durable, and the connection is free for this thread."""
-        self._worker.submit(self._wait).result()
+        self._worker.submit(lambda: None).result()
+        while self._recordings:
+            self._recordings.popleft().result()
 
     def _removal_names(self) -> dict[str, str]:
         """SQL for how a row's own entity is named among the removals of a store."""

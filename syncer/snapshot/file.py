@@ -100,8 +100,8 @@ def _config() -> dict[str, str | bool | int | float | list[str]]:
     return {
         "memory_limit": MEMORY_LIMIT,
         "preserve_insertion_order": False,
-        # A run writes in small steps; what it wrote is put in its place once, at its end.
-        "checkpoint_threshold": "1GB",
+        # A run writes in small steps: seldom enough to be cheap, often enough to leave little for its end.
+        "checkpoint_threshold": "64MB",
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         # A table name must never be taken for a variable of this program.
