@@ -92,7 +92,7 @@ class ProfileStore(Protocol):
                 action string, `put`, `clear` or `delete` (see below).
                 k1, … string, not null: the target's key. A person's id, email (folded to lower case) or
                     cio_id; an object's id; for a relationship the person, then the object; for a
-                    collection the one `key` (one column's text, or a JSON array of several).
+                    collection as many as its key has columns.
                 attributes string: a JSON object of the values to set, without nulls at its top level. For a
                     collection the row's whole `data`.
                 cleared string: a JSON array of the attributes to unset.

@@ -29,28 +29,29 @@ def person(fetch: Fetch, key: PersonKey, value: str) -> dict[str, Any] | None:
         f"WHERE {'person_id' if by_number else key} = :value ORDER BY person_id LIMIT 1",
         value=int(value) if by_number else value,
     )
-    for person_id, id_, email, attributes, created_at, updated_at in found:
-        relationships = fetch(
-            "SELECT object_type, object_id, CAST(attributes AS text) FROM relationships "
-            "WHERE person_id = :person_id ORDER BY object_type, object_id",
-            person_id=person_id,
-        )
-        return {
-            "person_id": person_id,
-            "id": id_,
-            "email": email,
-            "attributes": _read(attributes),
-            "relationships": [
-                {"object_type": type_, "object_id": object_id, "attributes": _read(text)}
-                for type_, object_id, text in relationships
-            ],
-            "created_at": _shown(created_at),
-            "updated_at": _shown(updated_at),
-        }
-    return None
+    if not found:
+        return None
+    person_id, id_, email, attributes, created_at, updated_at = found[0]
+    related = fetch(
+        "SELECT object_type, object_id, CAST(attributes AS text) FROM relationships "
+        "WHERE person_id = :person_id ORDER BY object_type, object_id",
+        person_id=person_id,
+    )
+    return {
+        "person_id": person_id,
+        "id": id_,
+        "email": email,
+        "attributes": _read(attributes),
+        "relationships": [
+            {"object_type": object_type, "object_id": object_id, "attributes": _read(text)}
+            for object_type, object_id, text in related
+        ],
+        "created_at": _shown(created_at),
+        "updated_at": _shown(updated_at),
+    }
 
 
-def thing(fetch: Fetch, object_type: str, object_id: str) -> dict[str, Any] | None:
+def one_object(fetch: Fetch, object_type: str, object_id: str) -> dict[str, Any] | None:
     """One object, how many people it is related to, and the first of them."""
     key = {"type": object_type, "id": object_id}
     found = fetch(
@@ -58,47 +59,47 @@ def thing(fetch: Fetch, object_type: str, object_id: str) -> dict[str, Any] | No
         "WHERE object_type = :type AND object_id = :id",
         **key,
     )
-    for attributes, created_at, updated_at in found:
-        same = "r.object_type = :type AND r.object_id = :id"
-        related = fetch(
-            "SELECT p.person_id, p.id, p.email, CAST(r.attributes AS text) FROM relationships AS r "
-            f"JOIN people AS p ON p.person_id = r.person_id WHERE {same} ORDER BY p.person_id LIMIT {_RELATED_PEOPLE}",
-            **key,
-        )
-        return {
-            "object_type": object_type,
-            "object_id": object_id,
-            "attributes": _read(attributes),
-            "people_count": fetch(f"SELECT count(*) FROM relationships AS r WHERE {same}", **key)[0][0],
-            "people": [
-                {"person_id": person_id, "id": id_, "email": email, "attributes": _read(text)}
-                for person_id, id_, email, text in related
-            ],
-            "created_at": _shown(created_at),
-            "updated_at": _shown(updated_at),
-        }
-    return None
+    if not found:
+        return None
+    attributes, created_at, updated_at = found[0]
+    of_it = "FROM relationships AS r JOIN people AS p USING (person_id) WHERE object_type = :type AND object_id = :id"
+    related = fetch(
+        f"SELECT person_id, p.id, p.email, CAST(r.attributes AS text) {of_it} "
+        f"ORDER BY person_id LIMIT {_RELATED_PEOPLE}",
+        **key,
+    )
+    return {
+        "object_type": object_type,
+        "object_id": object_id,
+        "attributes": _read(attributes),
+        "people_count": fetch(f"SELECT count(*) {of_it}", **key)[0][0],
+        "people": [
+            {"person_id": person_id, "id": id_, "email": email, "attributes": _read(text)}
+            for person_id, id_, email, text in related
+        ],
+        "created_at": _shown(created_at),
+        "updated_at": _shown(updated_at),
+    }
 
 
 def collection(fetch: Fetch, name: str, key: str) -> dict[str, Any] | None:
     """One collection with its first rows, or with the one row of *key*."""
-    rows = "FROM collection_rows WHERE collection = :name"
-    for (updated_at,) in fetch("SELECT updated_at FROM collections WHERE name = :name", name=name):
-        shown = f"SELECT key, CAST(data AS text) {rows}"
-        found = (
-            fetch(f"{shown} AND key = :key", name=name, key=key)
-            if key
-            else fetch(f"{shown} ORDER BY key LIMIT {_COLLECTION_ROWS}", name=name)
-        )
-        if key and not found:
-            return None
-        return {
-            "collection": name,
-            "row_count": fetch(f"SELECT count(*) {rows}", name=name)[0][0],
-            "rows": [{"key": row_key, "data": _read(data)} for row_key, data in found],
-            "updated_at": _shown(updated_at),
-        }
-    return None
+    found = fetch("SELECT updated_at FROM collections WHERE name = :name", name=name)
+    in_it = "FROM collection_rows WHERE collection = :name"
+    wanted = {"name": name, "key": key} if key else {"name": name}
+    rows = fetch(
+        f"SELECT key, CAST(data AS text) {in_it} {'AND key = :key' if key else ''} "
+        f"ORDER BY key LIMIT {_COLLECTION_ROWS}",
+        **wanted,
+    )
+    if not found or (key and not rows):
+        return None
+    return {
+        "collection": name,
+        "row_count": fetch(f"SELECT count(*) {in_it}", name=name)[0][0],
+        "rows": [{"key": row_key, "data": _read(data)} for row_key, data in rows],
+        "updated_at": _shown(found[0][0]),
+    }
 
 
 def _read(text: str) -> Any:

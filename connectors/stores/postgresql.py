@@ -16,7 +16,7 @@ from psycopg import errors
 from connectors.postgresql_connection import connect, reason
 from connectors.stores import people
 from connectors.stores.dialect import Dialect
-from connectors.stores.store import SQLStore, UnfitRowsError
+from connectors.stores.store import SENT_AGAIN, SQLStore, UnfitRowsError
 from syncer.errors import StoreError
 from syncer.types import Action, Entity, Identity, Probe, Target, Verdict
 
@@ -178,10 +178,10 @@ class PostgreSQLStore(SQLStore):
             if (exc.sqlstate or "").startswith(_UNFIT):
                 error: StoreError = UnfitRowsError(said, condition=reason(exc))
             elif isinstance(exc, _RACES):
-                error = _RaceError(said)
+                error = _RaceError(said, hint="Look for another program that writes to the store's tables.")
             else:
                 setting = f"SYNCER_STORES__{self.name.upper()}__URL"
-                error = StoreError(said, hint=_HINTS.get(exc.sqlstate or "", "").format(setting=setting))
+                error = StoreError(said, hint=_HINTS.get(exc.sqlstate or "", SENT_AGAIN).format(setting=setting))
         else:
             return
         raise error

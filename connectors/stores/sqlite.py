@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from connectors.stores.dialect import Dialect
-from connectors.stores.store import SQLStore, UnfitRowsError
+from connectors.stores.store import SENT_AGAIN, SQLStore, UnfitRowsError
 from syncer.errors import SettingsError, StoreError
 from syncer.types import Identity, Probe
 
@@ -82,7 +82,10 @@ class SQLiteStore(SQLStore):
         self._path = _file(name, url)
         with self._explained():
             self._connection = self._connect()
-        self._duckdb = duckdb.connect()
+            # Not for migrations, in which a table that is made anew would take the rows that refer to it along.
+            self._connection.execute("PRAGMA foreign_keys = ON")
+        # Made when it is needed: a run without changes has no batch.
+        self._duckdb: duckdb.DuckDBPyConnection | None = None
         try:
             with self._explained():
                 self._open()
@@ -98,7 +101,8 @@ class SQLiteStore(SQLStore):
     def close(self) -> None:
         """See `ProfileStore.close`."""
         self._connection.close()
-        self._duckdb.close()
+        if self._duckdb:
+            self._duckdb.close()
 
     def _connect(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < _OLDEST:
@@ -115,7 +119,6 @@ class SQLiteStore(SQLStore):
             ) from exc
         # Without an isolation level the driver leaves BEGIN to us.
         connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
@@ -152,6 +155,7 @@ class SQLiteStore(SQLStore):
         as_text = ", ".join(f"CAST({name} AS VARCHAR)" for name in names)
         # json() refuses here what the merge could not read, and leaves no space before the first brace.
         values = ", ".join(f"json(value->>{i})" if n == "attributes" else f"value->>{i}" for i, n in enumerate(names))
+        self._duckdb = self._duckdb or duckdb.connect()
         for first in range(0, len(rows), _STAGED_ROWS):
             part = self._duckdb.from_arrow(rows[first : first + _STAGED_ROWS])
             document = part.aggregate(f"CAST(to_json(list([{as_text}])) AS VARCHAR)").fetchall()[0]
@@ -175,9 +179,9 @@ class SQLiteStore(SQLStore):
             code = getattr(exc, "sqlite_errorname", "")
             if code == "SQLITE_TOOBIG" or str(exc) == "malformed JSON":
                 raise UnfitRowsError(f"store `{self.name}` cannot keep a row: {exc}", condition=str(exc)) from exc
-            hints = (hint for prefix, hint in _HINTS.items() if code.startswith(prefix))
+            hint = next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), SENT_AGAIN)
             setting = f"SYNCER_STORES__{self.name.upper()}__URL"
-            raise StoreError(f"store `{self.name}`: {exc}", hint=next(hints, "").format(setting=setting)) from exc
+            raise StoreError(f"store `{self.name}`: {exc}", hint=hint.format(setting=setting)) from exc
 
 
 def _file(name: str, url: str) -> Path:

@@ -19,6 +19,9 @@ from syncer.types import Entity, Identity, PersonKey, Target, Verdict
 #: The newest migration. A later one sorts after it.
 SCHEMA_VERSION = "0001"
 
+#: What to do about an error that calls for nothing else.
+SENT_AGAIN = "What the store did not answer for is sent again at the next run."
+
 
 class UnfitRowsError(StoreError):
     """Some row of a batch holds what the database cannot keep; nothing of the batch was stored."""
@@ -95,7 +98,7 @@ class SQLStore(ABC):
                     value = pc.utf8_lower(value).as_py()
                 return contents.person(self._fetch, key, value)
             case Entity.OBJECT:
-                return contents.thing(self._fetch, kind, value)
+                return contents.one_object(self._fetch, kind, value)
             case Entity.COLLECTION:
                 return contents.collection(self._fetch, kind, value)
             case Entity.RELATIONSHIP:

@@ -31,7 +31,7 @@ class Adapter:
 
     url: str
     make_table: MakeTable
-    version: str
+    product: str
     #: Queries that never end: without a row, and with ever more rows.
     silent: str
     flooding: str
@@ -62,7 +62,7 @@ def postgresql(request: pytest.FixtureRequest) -> Adapter:
         Adapter(
             url=url,
             make_table=make_table,
-            version="PostgreSQL 18",
+            product="PostgreSQL",
             silent="SELECT pg_sleep(100)",
             flooding="SELECT generate_series(1, 1000000000000) AS i",
             types=_POSTGRESQL_TYPES,
@@ -100,7 +100,7 @@ def _duckdb(path: Path, make_table: MakeTable) -> Adapter:
     return Adapter(
         url=f"duckdb:///{path}",
         make_table=make_table,
-        version="DuckDB 2",
+        product="DuckDB",
         silent="SELECT count(*) FROM range(100000000000000) AS t (i) WHERE hash(i) % 7 = 0",
         flooding="SELECT i FROM range(100000000000000) AS t (i)",
         types=_DUCKDB_TYPES,
