@@ -18,14 +18,13 @@ import duckdb
 import pyarrow as pa
 
 from syncer.errors import SnapshotError
-from syncer.snapshot import diff, file, outbox, stage
+from syncer.snapshot import diff, file, outbox, removed, stage
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.keys import key_text
 from syncer.snapshot.settle import record, settle
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import Progress, Staged, StoredColumn
-from syncer.snapshot.values import literal
-from syncer.types import Entity, Rejection, SyncDefinition, Target, Verdict
+from syncer.types import Rejection, SyncDefinition, Target, Verdict
 
 #: How far the making of batches may be before the store, and the recording of its answers behind it.
 _BATCHES_AHEAD = 4
@@ -58,8 +57,6 @@ class Snapshot:
             self._connection.close()
             raise file.failed(self._path, self._sync, exc) from None
 
-    # --- what the last runs left -------------------------------------------------------------------------
-
     @property
     def last_sync_time(self) -> int:
         """Unix seconds of the start of the last run that ended well; 0 where rows in doubt need the whole result."""
@@ -72,21 +69,21 @@ class Snapshot:
         """The newest removal by other syncs that this snapshot has taken in; 0 where *log_id* is new to it."""
         return int(self._meta("removals_seen") or 0) if self._meta("log_id") == log_id else 0
 
-    def doubt_removed(self, removed: pa.Table, *, log_id: str, seen: int) -> None:
+    def doubt_removed(self, removals: pa.Table, *, log_id: str, seen: int) -> None:
         """Put every row in doubt that another sync's removal may have touched.
 
         Where the run log was made anew, removals may be missing from it, and every row is in doubt.
 
         Shapes:
-            removed: `entity`, `kind`, `value`, as the removals of a store are recorded.
+            removals: `entity`, `kind`, `value`, as the removals of a store are recorded.
             seen: the newest of them.
         """
         con, k = self._connection, self._k
         made_anew = self._meta("log_id") not in (None, log_id)
-        con.register("removed", removed)
+        con.register("removed", removals)
         try:
             with self._transaction():
-                touched = "TRUE" if made_anew else self._touched_sql()
+                touched = "TRUE" if made_anew else removed.touched(self._target, self._keys)
                 con.execute(
                     f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {touched}"
                 )
@@ -95,8 +92,6 @@ class Snapshot:
             con.unregister("removed")
         if made_anew:
             self.notes.append("the run log was made anew: every row is sent again")
-
-    # --- a run, in order -----------------------------------------------------------------------------------
 
     def stage(self, reader: pa.RecordBatchReader, shape: Shape, progress: Progress = lambda rows: None) -> Staged:
         """Read a result to its end; nothing durable changes.
@@ -145,7 +140,7 @@ class Snapshot:
 
     def removals(self) -> pa.Table:
         """The entities that the outbox deletes: `entity`, `kind`, `value`; and their keys as k…."""
-        names = ", ".join(f"{sql} AS {name}" for name, sql in self._removal_names().items())
+        names = ", ".join(f"{sql} AS {name}" for name, sql in removed.names(self._target, self._keys).items())
         return self._connection.sql(f"SELECT {names}, {self._k} FROM outbox WHERE action = 'delete'").to_arrow_table()
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
@@ -185,8 +180,6 @@ class Snapshot:
                 self._set_meta(last_sync_time=str(int(started_at.timestamp())))
         self._connection.execute("CHECKPOINT")
 
-    # --- what is left after a run --------------------------------------------------------------------------
-
     def rejections(self, limit: int) -> tuple[list[Rejection], int]:
         """Rows that are refused now, at most *limit* of them, oldest first, and how many there are."""
         key = key_text(self._keys)
@@ -214,8 +207,6 @@ class Snapshot:
         same = " AND ".join(f"{name} = ?" for name in self._keys)
         rows = self._connection.execute(f"SELECT reason FROM set_aside WHERE {same}", list(key)).fetchall()
         return rows[0][0] if rows else None
-
-    # --- inner parts -----------------------------------------------------------------------------------------
 
     def _make_ready(self, store_id: str) -> bool:
         """Make a new file's tables, or settle what the last run left; False for another target's or store's file."""
@@ -275,32 +266,6 @@ class Snapshot:
         self._worker.submit(lambda: None).result()
         while self._recordings:
             self._recordings.popleft().result()
-
-    def _removal_names(self) -> dict[str, str]:
-        """SQL for how a row's own entity is named among the removals of a store."""
-        target = self._target
-        match target.entity:
-            case Entity.PERSON:
-                kind, value = str(target.person_key), "k1"
-            case Entity.OBJECT:
-                kind, value = str(target.object_type), "k1"
-            case Entity.RELATIONSHIP:
-                kind, value = f"{target.person_key}:{target.object_type}", "CAST(json_array(k1, k2) AS VARCHAR)"
-            case Entity.COLLECTION:
-                kind, value = str(target.collection), key_text(self._keys)
-        return {"entity": literal(target.entity), "kind": literal(kind), "value": value}
-
-    def _touched_sql(self) -> str:
-        """SQL for whether a removal in `removed` touches a row: it names the row, or an end of the relationship."""
-        own = self._removal_names()
-        names = [(own["entity"], own["kind"], own["value"])]
-        if self._target.entity is Entity.RELATIONSHIP:
-            names.append(("'person'", literal(str(self._target.person_key)), "k1"))
-            names.append(("'object'", literal(str(self._target.object_type)), "k2"))
-        return " OR ".join(
-            f"{value} IN (SELECT value FROM removed WHERE entity = {entity} AND kind = {kind})"
-            for entity, kind, value in names
-        )
 
     @property
     def _k(self) -> str:
