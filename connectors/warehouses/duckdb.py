@@ -40,9 +40,7 @@ class DuckDBWarehouse:
         self._tables: list[str] = []
         self._result: Result | None = None
         self._spill = tempfile.TemporaryDirectory(prefix="syncer-duckdb-")
-        # Or a query could name the variables of this program.
-        config: dict[str, Any] = {"python_enable_replacements": False, "temp_directory": self._spill.name}
-        self._connection = duckdb.connect(config=config)
+        self._connection = duckdb.connect(config={"temp_directory": self._spill.name})
         try:
             with self._failures(_DESCRIBE_TIMEOUT):
                 self._open(re.sub(r"^[^:]+:/{0,3}", "", url))

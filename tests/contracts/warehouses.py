@@ -36,8 +36,12 @@ class Adapter:
     silent: str
     flooding: str
     types: list[TypeCase]
-    #: How many queries of ours the server is busy with.
-    running: Callable[[], int]
+    #: How many queries of ours the server is busy with; None where it cannot be asked.
+    running: Callable[[], int] | None = None
+
+    def runs(self, queries: int) -> bool:
+        """Whether the server is busy with so many queries of ours, as far as it can be asked."""
+        return self.running is None or self.running() == queries
 
 
 def _with_people(adapter: Adapter) -> Adapter:
@@ -104,7 +108,6 @@ def _duckdb(path: Path, make_table: MakeTable) -> Adapter:
         silent="SELECT count(*) FROM range(100000000000000) AS t (i) WHERE hash(i) % 7 = 0",
         flooding="SELECT i FROM range(100000000000000) AS t (i)",
         types=_DUCKDB_TYPES,
-        running=lambda: 0,
     )
 
 

@@ -1,0 +1,251 @@
+"""What only DuckDB can do to a reader."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from connectors.warehouses.duckdb import DuckDBWarehouse
+from syncer.errors import WarehouseError
+
+TIMEOUT = timedelta(minutes=1)
+# A time in it would give the test another name in every worker.
+_GZIPPED = gzip.compress(b"id,name\n1,Ann\n", mtime=0)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[DuckDBWarehouse]:
+    warehouse = DuckDBWarehouse("files", f"duckdb:///{path}")
+    try:
+        yield warehouse
+    finally:
+        warehouse.close()
+
+
+def rows(path: Path, sql: str) -> list[dict[str, Any]]:
+    with opened(path) as warehouse:
+        found: list[dict[str, Any]] = warehouse.query(sql, timeout=TIMEOUT).read_all().to_pylist()
+        return found
+
+
+def refusal(path: Path, sql: str) -> WarehouseError:
+    with opened(path) as warehouse, pytest.raises(WarehouseError) as caught:
+        warehouse.query(sql, timeout=TIMEOUT).read_all()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("people.csv", b"id,name\n1,Ann\n"),
+        ("PEOPLE.CSV", b"id,name\n1,Ann\n"),
+        ("people.csv.gz", _GZIPPED),
+        ("people.tsv", b"id\tname\n1\tAnn\n"),
+        ("people.json", b'[{"id": 1, "name": "Ann"}]'),
+        ("people.jsonl", b'{"id": 1, "name": "Ann"}\n'),
+        ("people.ndjson", b'{"id": 1, "name": "Ann"}\n'),
+    ],
+)
+def test_each_kind_of_file_is_a_table(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    assert rows(tmp_path, "SELECT * FROM people") == [{"id": 1, "name": "Ann"}]
+
+
+def test_other_files_are_no_tables(tmp_path: Path) -> None:
+    for name in ["notes.txt", ".hidden.csv", "folder.csv/inside.csv"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("id\n1\n")
+
+    assert rows(tmp_path, "SHOW TABLES") == []
+
+
+def test_a_relative_path_starts_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "people.csv").write_text("id\n1\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert rows(Path("data"), "SELECT id FROM people") == [{"id": 1}]
+
+
+@pytest.mark.parametrize("row", ["#3,4", " ,", "a,b", "-,-"])
+def test_no_row_of_a_csv_file_is_taken_for_something_else(tmp_path: Path, row: str) -> None:
+    (tmp_path / "pairs.csv").write_text(f"a,b\n1,2\n{row}\n5,6\n")
+
+    assert len(rows(tmp_path, "SELECT * FROM pairs")) == 3
+
+
+def test_quotes_and_line_ends_in_a_csv_file_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text('name,city\n#1,Rome\n"a ""b"", c",""\n\ufeffx,"two\nlines"\n')
+
+    assert rows(tmp_path, "SELECT * FROM people") == [
+        {"name": "#1", "city": "Rome"},
+        {"name": 'a "b", c', "city": None},
+        {"name": "\ufeffx", "city": "two\nlines"},
+    ]
+
+
+_GOOD = b"a,b\n" + b"1,x\n" * 30_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "said"),
+    [
+        ("people.csv", b"a,b\n1,x\n2,confidential\xff\n3,z\n", 3, "UTF-8"),
+        ("people.csv", _GOOD + b"2,confidential\xff\n", 30_002, "UTF-8"),
+        ("people.csv", b"a,b\n1,x\n2\n3,confidential\n", 3, "2 columns were expected, 1 found"),
+        ("people.csv", _GOOD + b"2,confidential,4\n", 30_002, "2 columns were expected, 3 found"),
+        (
+            "people.csv.gz",
+            gzip.compress(b"a,b\n1,x\n2,confidential,4\n", mtime=0),
+            3,
+            "2 columns were expected, 3 found",
+        ),
+        ("people.csv", b'a,b\n1,x\n2,"confidential\n3,z\n', 3, "quote"),
+        ("people.csv", _GOOD + b"confidential,x\n", 30_002, "column `a`"),
+        ("people.tsv", b"a\tb\n1\tx\n2\tconfidential\t4\n", 3, "2 columns were expected, 3 found"),
+        ("people.json", b'{"a": 1}\n{"a": confidential}\n', 3, "JSON"),
+        ("people.ndjson", b'{"a": 1}\n' * 30_000 + b'{"a": confidential}\n', 30_002, "JSON"),
+    ],
+)
+def test_a_broken_row_is_told_by_file_and_line(tmp_path: Path, name: str, content: bytes, line: int, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    error = refusal(tmp_path, "SELECT * FROM people")
+
+    assert str(tmp_path / name) in error.message
+    assert f"line {line}: " in error.message
+    assert said in error.message
+    assert error.hint
+    assert "confidential" not in "".join(traceback.format_exception(error))
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text("id\n1\n")
+    (tmp_path / "bad.parquet").write_bytes(b"confidential")
+
+    assert rows(tmp_path, "SELECT id FROM good") == [{"id": 1}]
+    assert f"{tmp_path / 'bad.parquet'}: " in refusal(tmp_path, "SELECT * FROM bad").message
+
+
+def test_a_table_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id\n1\n")
+
+    assert "people" in refusal(tmp_path, "SELECT * FROM nothing").hint
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id\n1\n")
+    (tmp_path / "People.json").write_text('{"id": 1}')
+
+    with pytest.raises(WarehouseError, match=r"People\.json and people\.csv") as caught:
+        DuckDBWarehouse("files", f"duckdb:///{tmp_path}")
+
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM '{outside}'",
+        "SELECT * FROM read_text('{outside}')",
+        "SELECT * FROM read_text('{folder}/../outside.csv')",
+        "SELECT * FROM read_csv('{folder}/link.csv')",
+        "SELECT * FROM link",
+        "SELECT * FROM glob('{folder}/../*')",
+        "SELECT * FROM read_csv('http://127.0.0.1:1/people.csv')",
+        "COPY (SELECT 1) TO '{folder}/written.csv'",
+        "WITH written AS (COPY (SELECT 1) TO '{folder}/written.csv') SELECT * FROM written",
+        "SELECT * FROM query('WITH w AS (COPY (SELECT 1) TO ''{folder}/written.csv'') SELECT 1')",
+        "ATTACH '{folder}/written.csv' AS other",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access = true",
+        "PRAGMA enable_profiling",
+        "CALL pragma_version()",
+        "CREATE VIEW other AS SELECT 1",
+        "DROP VIEW people",
+        "EXPORT DATABASE '{folder}/written.csv'",
+    ],
+)
+def test_a_query_cannot_leave_its_folder_or_write_in_it(tmp_path: Path, sql: str) -> None:
+    folder, outside = tmp_path / "files", tmp_path / "outside.csv"
+    folder.mkdir()
+    outside.write_text("id\n1\n")
+    (folder / "people.csv").write_text("id\n1\n")
+    (folder / "link.csv").symlink_to(outside)
+
+    refusal(folder, sql.format(folder=folder, outside=outside))
+
+    assert sorted(path.name for path in folder.iterdir()) == ["link.csv", "people.csv"]
+
+
+def test_the_files_of_the_folder_can_be_read_with_other_options(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id;name\n007;Ann\n")
+
+    sql = f"SELECT * FROM read_csv('{tmp_path}/people.csv', delim = ';', all_varchar = true)"
+    assert rows(tmp_path, sql) == [{"id": "007", "name": "Ann"}]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "crm.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE people AS SELECT 1 AS id")
+    return path
+
+
+def test_one_file_can_be_open_twice(file: Path) -> None:
+    with opened(file) as first, opened(file) as second:
+        for warehouse in (first, second):
+            assert warehouse.query("SELECT id FROM crm.main.people", timeout=TIMEOUT).read_all().num_rows == 1
+
+
+def test_a_file_that_another_program_writes_says_so(file: Path) -> None:
+    program = f"import duckdb, sys; c = duckdb.connect('{file}'); print(1, flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+
+        with pytest.raises(WarehouseError, match="lock") as caught:
+            DuckDBWarehouse("files", f"duckdb:///{file}")
+
+        other.communicate()
+    assert "another program" in caught.value.hint.lower()
+
+
+@pytest.mark.parametrize("name", ["missing.duckdb", "missing/folder", "no-database.duckdb"])
+def test_a_path_that_is_no_database_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "no-database.duckdb").write_text("hello" * 10_000)
+
+    with pytest.raises(WarehouseError, match="warehouse `files`") as caught:
+        DuckDBWarehouse("files", f"duckdb:///{tmp_path / name}")
+
+    assert str(tmp_path / name) in caught.value.message
+
+
+def test_a_url_without_a_path_is_refused() -> None:
+    with pytest.raises(WarehouseError) as caught:
+        DuckDBWarehouse("files", "duckdb:///")
+
+    assert "duckdb:///" in caught.value.hint
+
+
+def test_a_closed_warehouse_leaves_no_file_behind(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spill))
+
+    rows(file, "SELECT count(*) FROM (SELECT DISTINCT i FROM range(100000) AS t (i))")
+
+    assert list(spill.iterdir()) == []
