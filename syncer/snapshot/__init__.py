@@ -65,6 +65,11 @@ class Snapshot:
         )
         return 0 if missing else int(self._meta("last_sync_time") or 0)
 
+    @property
+    def settled_definition(self) -> str:
+        """The hash of the definition whose run ended well last; empty where none did."""
+        return self._meta("settled_definition") or ""
+
     def removals_seen(self, log_id: str) -> int:
         """The newest removal by other syncs that this snapshot has taken in; 0 where *log_id* is new to it."""
         return int(self._meta("removals_seen") or 0) if self._meta("log_id") == log_id else 0
@@ -177,7 +182,8 @@ class Snapshot:
         with self._transaction():
             self._settle(complete=complete, set_aside=complete, at=started_at)
             if complete and ended_well:
-                self._set_meta(last_sync_time=str(int(started_at.timestamp())))
+                settled = self._staged_shape.definition.hash
+                self._set_meta(last_sync_time=str(int(started_at.timestamp())), settled_definition=settled)
         self._connection.execute("CHECKPOINT")
 
     def rejections(self, limit: int) -> tuple[list[Rejection], int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -15,7 +17,10 @@ from syncer.snapshot.values import Kind, as_json, as_key, canonical, literal
 #: Bytes of UTF-8. Customer.io refuses longer ids (Track API limits), and every store keeps to the same.
 LONGEST_KEY = 150
 
-#: Rows that DuckDB is handed at once; a warehouse's batches may be any size.
+#: How far reading may be before staging.
+_BATCHES_AHEAD = 4
+
+#: Told how many rows were read so far.
 Progress = Callable[[int], None]
 
 
@@ -138,7 +143,7 @@ def _checked_batches(
     names = reader.schema.names
     rows = 0
     try:
-        for batch in reader:
+        for batch in _read_ahead(reader):
             arrays, broken = batch.columns, pa.nulls(batch.num_rows, pa.string())
             try:
                 batch.validate(full=True)
@@ -154,6 +159,18 @@ def _checked_batches(
     except BaseException as exc:
         failure.append(exc)
         raise
+
+
+def _read_ahead(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Let the warehouse's batches be read while earlier ones are staged; who stops early waits for nothing."""
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
+    try:
+        upcoming = deque(worker.submit(next, reader, None) for _ in range(_BATCHES_AHEAD))
+        while (batch := upcoming.popleft().result()) is not None:
+            upcoming.append(worker.submit(next, reader, None))
+            yield batch
+    finally:
+        worker.shutdown(wait=False, cancel_futures=True)
 
 
 def _without_broken_text(batch: pa.RecordBatch, names: list[str]) -> tuple[list[pa.Array], pa.Array]:
