@@ -54,6 +54,8 @@ class Progress:
     notes: list[str] = field(default_factory=list)
     #: Called whenever something above has changed.
     changed: Callable[[], None] = lambda: None
+    #: Cuts off the query that is being read; may be called from another thread.
+    cancel: Callable[[], None] = lambda: None
     #: Asked between batches: whether to stop after the one in hand.
     stopping: Callable[[], bool] = lambda: False
 

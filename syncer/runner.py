@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import connectors
 from syncer import query, snapshot
-from syncer.errors import DefinitionError, RunInProgressError, SyncerError
+from syncer.errors import DefinitionError, RunInProgressError, SelectionError, SettingsError, SyncerError
 from syncer.flow import HeldError, Options, Progress, StoppedError, compare, limits_passed, run_sync
 from syncer.interfaces import ProfileStore, Warehouse
 from syncer.removals import Removals
@@ -84,7 +84,8 @@ class Runner:
 
         Raises:
             RunInProgressError: it is running already; recorded as skipped.
-            DefinitionError: the definition does not fit; recorded as failed, nothing was sent.
+            DefinitionError, SelectionError, SettingsError: what was asked for cannot be done; recorded as failed,
+                nothing was sent.
         """
         options, progress = options or Options(), progress or Progress()
         started_at = self.now()
@@ -99,7 +100,7 @@ class Runner:
                 raise
             except SyncerError as exc:
                 run_id = self.run_log.start(definition.name, trigger, definition.hash, started_at)
-                return self._finish(run_id, RunStatus.FAILED, progress, exc)
+                return self._failed(run_id, progress, exc)
             self.run_log.interrupt_open(definition.name, started_at)
             run_id = self.run_log.start(definition.name, trigger, definition.hash, started_at)
             return self._recorded(run_id, definition, store, held, started_at, options, progress)
@@ -158,6 +159,7 @@ class Runner:
             self._take_in_removals(definition, store, held)
             sql = self._sql(definition, held, options)
             with self._warehouse(definition) as warehouse, held.explaining():
+                progress.cancel = warehouse.close
                 run_sync(
                     definition,
                     sql,
@@ -173,11 +175,8 @@ class Runner:
             return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
         except (StoppedError, KeyboardInterrupt):
             return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError("stopped by a signal"))
-        except DefinitionError as exc:
-            self._finish(run_id, RunStatus.FAILED, progress, exc)
-            raise
         except SyncerError as exc:
-            return self._finish(run_id, RunStatus.FAILED, progress, exc)
+            return self._failed(run_id, progress, exc)
         except Exception as exc:
             # Its text may hold values: the frames tell where, and the name tells what.
             log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
@@ -186,6 +185,15 @@ class Runner:
         rejections, total = held.rejections(KEPT_REJECTIONS)
         self.run_log.replace_rejections(definition.name, rejections, total)
         return self._finish(run_id, RunStatus.WARNING if total else RunStatus.SUCCESS, progress, None)
+
+    def _failed(self, run_id: str, progress: Progress, error: SyncerError) -> Run:
+        if progress.stopping() and progress.phase == "query":
+            # Reading was cut off on purpose.
+            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError("stopped by a signal"))
+        run = self._finish(run_id, RunStatus.FAILED, progress, error)
+        if isinstance(error, DefinitionError | SelectionError | SettingsError):
+            raise error
+        return run
 
     def _finish(self, run_id: str, status: RunStatus, progress: Progress, error: SyncerError | None) -> Run:
         self.run_log.finish(

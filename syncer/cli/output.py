@@ -126,6 +126,11 @@ def problem(word: str, text: str, hint: str = "") -> None:
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
+def sync_problem(word: str, sync: str, text: str, hint: str = "") -> None:
+    """Tell of something wrong with one sync, which *text* may begin with the name of."""
+    problem(word, f"{sync}: {text.removeprefix(f'`{sync}` ')}", hint)
+
+
 def print_exception(error: Exception) -> None:
     """Tell what ended the command; of an unexpected error not its text, which may hold values."""
     if isinstance(error, SyncerError):

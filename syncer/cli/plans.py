@@ -58,7 +58,7 @@ def _plan_one(project: Project, definition: SyncDefinition, rows: int, *, as_jso
         with progress_bar.shown(progress, definition.name):
             found = project.runner.plan(definition, progress=progress, sample_rows=rows)
     except SyncerError as exc:
-        output.problem("error", f"{definition.name}: {exc}", exc.hint)
+        output.sync_problem("error", definition.name, str(exc), exc.hint)
         return outcome_of(exc)
     if as_json:
         _print_json(definition, progress.counts, found)

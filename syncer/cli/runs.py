@@ -12,7 +12,7 @@ import typer
 
 from syncer.cli import output, progress_bar, signals
 from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
-from syncer.cli.project import Project, now, print_definition_errors
+from syncer.cli.project import Project, identifier, now, print_definition_errors
 from syncer.errors import SelectionError, SyncerError
 from syncer.types import Counts, PersonKey, Run, RunStatus, SyncDefinition, Trigger
 
@@ -59,7 +59,7 @@ def run(
     """Query, compare, and send what changed."""
     if bool(select) == everything:
         raise SelectionError(
-            "--all and a selection are one too many" if select else "nothing is selected",
+            "`--all` and a selection do not go together" if select else "nothing is selected",
             hint="Name the syncs to run, such as `syncer run customers`, or run all of them with `syncer run --all`.",
         )
     project = Project()
@@ -89,7 +89,7 @@ def _run_in_order(
         else:
             title = f"[{place}/{len(ordered)}] {definition.name}" if len(ordered) > 1 else definition.name
             ended, outcome = _run_one(project, definition, options, report, title)
-        report.show(definition, ended)
+        report.show(ended)
         yield outcome
         if ended.status not in _ENDED_WELL:
             not_run.add(definition.name)
@@ -106,9 +106,10 @@ def _run_one(
     stopped = SyncerError("stopped by a signal")
 
     def abandon() -> None:
-        project.run_log.interrupt_open(definition.name, now())
+        if progress.phase:  # Else another process may hold this sync.
+            project.run_log.interrupt_open(definition.name, now())
         end_bar()
-        report.show(definition, _ended_by(project, definition, began, RunStatus.INTERRUPTED, stopped))
+        report.show(_ended_by(project, definition, began, RunStatus.INTERRUPTED, stopped))
 
     try:
         with progress_bar.shown(progress, title) as end_bar, signals.awaited(progress, abandon):
@@ -161,7 +162,7 @@ def _key(text: str, chosen: Sequence[SyncDefinition]) -> tuple[str, ...]:
         )
     target = chosen[0].target
     parts = [text] if len(target.key_columns) == 1 else _parts(text, target.key_columns)
-    key = [part.strip() for part in parts]
+    key = [identifier(part) for part in parts]
     if target.person_key is PersonKey.EMAIL:
         key[0] = key[0].lower()
     return tuple(key)
@@ -189,27 +190,27 @@ class _Report:
         updates_only = any(not definition.create for definition in chosen)
         self._counts = [count for count in _COUNTS if count != "absent" or updates_only]
         self._headings = ["sync", "status", *self._counts, "seconds"]
-        names = (len(definition.name) for definition in chosen)
-        self._widths = [max(4, *names, 4), 7, *map(len, self._headings[2:])]
+        name_width = max(len(name) for name in ("sync", *(definition.name for definition in chosen)))
+        self._widths = [name_width, len("success"), *map(len, self._headings[2:])]
         self._begun = False
 
-    def show(self, definition: SyncDefinition, ended: Run) -> None:
+    def show(self, ended: Run) -> None:
         """Print one run, and what there is to say about it."""
         if self._as_json:
             output.json_line(run_object(ended))
         else:
             self._print_row(ended)
         for note in ended.notes:
-            if note != ended.error:
-                output.remark(f"note: {ended.sync}: {note}", as_json=self._as_json)
+            output.remark(f"note: {ended.sync}: {note}", as_json=self._as_json)
         if ended.error is not None:
             word = "error" if ended.status is RunStatus.FAILED else ended.status
-            output.problem(word, f"{ended.sync}: {_told(definition, ended.error)}", ended.hint)
+            output.sync_problem(word, ended.sync, ended.error, ended.hint)
         if ended.status is RunStatus.WARNING:
             rows = ended.counts.rejected
-            output.problem(
+            output.sync_problem(
                 "warning",
-                f"{ended.sync}: {rows:,} {'row is' if rows == 1 else 'rows are'} rejected",
+                ended.sync,
+                f"{rows:,} {'row is' if rows == 1 else 'rows are'} rejected",
                 f"See them with `syncer rejected {ended.sync}`; they are tried again at the next run.",
             )
 
@@ -237,8 +238,3 @@ def run_object(ended: Run) -> dict[str, object]:
 
 def _seconds(ended: Run) -> float:
     return ((ended.finished_at or now()) - ended.started_at).total_seconds()
-
-
-def _told(definition: SyncDefinition, error: str) -> str:
-    """The error without the name of its sync, where it begins with that."""
-    return error.removeprefix(f"`{definition.name}` ")

@@ -21,6 +21,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: How long a run that has sent nothing may take to end by itself.
 _GRACE_SECONDS = 1.0
 
+#: How long the warehouse may then take to cancel the query.
+_CANCEL_SECONDS = 5.0
+
 #: The phases up to the last moment at which nothing was sent.
 _BEFORE_SENDING = ("", "query", "compare")
 
@@ -60,8 +63,8 @@ def exit_code() -> int | None:
 def awaited(progress: Progress, abandon: Callable[[], object]) -> Iterator[None]:
     """Let a run end well at the first signal; the second one ends the process at once.
 
-    Before it has sent anything a run is given a second to end by itself; then *abandon* is called in another
-    thread and the process ends.
+    Before it has sent anything a run is given a second to end by itself; then its query is cancelled, and if that
+    does not help either, *abandon* is called in another thread and the process ends.
     """
     from syncer.flow import StoppedError
 
@@ -96,6 +99,10 @@ def _watch(pipe: int) -> None:
         if run.progress.phase not in _BEFORE_SENDING:
             print("stopping after the batch in hand; a second signal ends at once", file=sys.stderr, flush=True)
         elif not run.ended.wait(_GRACE_SECONDS):
+            # Its own thread: a driver may never come back from it.
+            threading.Thread(target=run.progress.cancel, daemon=True).start()
+            if run.ended.wait(_CANCEL_SECONDS):
+                continue
             with suppress(Exception):
                 run.abandon()
             _leave(number)

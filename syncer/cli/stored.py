@@ -12,7 +12,7 @@ import typer
 
 from syncer.cli import output
 from syncer.cli.exit_codes import FAILED
-from syncer.cli.project import Project
+from syncer.cli.project import Project, identifier
 from syncer.cli.runs import Json
 from syncer.errors import SelectionError
 from syncer.types import Entity, Identity, PersonKey, Rejection, SyncDefinition
@@ -34,7 +34,7 @@ def person(
     """Show one person, with their relationships."""
     project = Project()
     kind = by or _fitting(_identity(project, store), value)
-    value = value.strip().lower() if kind is PersonKey.EMAIL else value.strip()
+    value = identifier(value).lower() if kind is PersonKey.EMAIL else identifier(value)
     feeding = [sync for sync in _of_store(project, store) if sync.target.person_key is not None]
 
     def is_about(sync: SyncDefinition, key: Sequence[str]) -> bool:
@@ -52,7 +52,7 @@ def thing(
 ) -> None:
     """Show one object, with the people related to it."""
     project = Project()
-    object_id = object_id.strip()
+    object_id = identifier(object_id)
     feeding = [sync for sync in _of_store(project, store) if sync.target.object_type == object_type]
 
     def is_about(sync: SyncDefinition, key: Sequence[str]) -> bool:

@@ -1,0 +1,138 @@
+"""A working folder in which the real `syncer` is run as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncer.starter import write_starter
+
+REPOSITORY = Path(__file__).parents[2]
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(
+    [
+        "sqlglot",
+        "syncer.cli",
+        "syncer.runner",
+        "syncer.starter",
+        "connectors.stores.sqlite",
+        "connectors.warehouses.duckdb",
+        "connectors.warehouses.postgresql",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """What it printed with `--json`."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A working folder."""
+
+    path: Path
+
+    def syncer(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
+        """Run a command to its end, in a process of its own that is forked where its modules are loaded."""
+        with tempfile.TemporaryDirectory() as printed:
+            out, err = Path(printed, "out"), Path(printed, "err")
+            process = _PROCESSES.Process(target=_syncer, args=(self.path, arguments, environment(env), out, err))
+            process.start()
+            process.join(timeout=120)
+            assert process.exitcode is not None, "the command hangs"
+            result = Result(code=process.exitcode, out=out.read_text(), err=err.read_text())
+        process.close()
+        assert "Traceback" not in result.err, result.err
+        return result
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that runs on; it is killed at the end if it is still there."""
+        with subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def command(self, *arguments: str) -> list[str]:
+        """The words that start `syncer`."""
+        return [sys.executable, "-W", "error", "-m", "syncer", *arguments]
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file below the folder."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def define(self, name: str, sql: str, header: str = "entity: person\nperson: {id: id}") -> Path:
+        """Write a sync definition."""
+        return self.write(f"sync_definitions/{name}.sql", f"/* sync\n{header}\n*/\n{sql}\n")
+
+    def people(self, rows: Mapping[str, str], name: str = "people") -> None:
+        """Make a table of the warehouse, with a `plan` for each `id`."""
+        lines = ["id,plan", *(f"{id_},{plan}" for id_, plan in rows.items())]
+        self.write(f"sync_definitions/sample_data/{name}.csv", "\n".join(lines) + "\n")
+
+
+def environment(added: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of a command: the tests' own checkout, and nothing of who runs the tests."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return kept | {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm", "LC_ALL": "C.UTF-8", **(added or {})}
+
+
+def _syncer(folder: Path, arguments: Sequence[str], variables: Mapping[str, str], out: Path, err: Path) -> None:
+    from syncer.cli import main
+
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    sys.argv = ["syncer", *arguments]
+    main()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A folder with one sync, `customers`, over a table of three people."""
+    made = Folder(path=tmp_path)
+    made.people({"1": "free", "2": "pro", "3": "free"})
+    made.define("customers", "SELECT id, plan FROM people")
+    return made
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Folder:
+    """A folder with the starter project."""
+    write_starter(tmp_path)
+    return Folder(path=tmp_path)
