@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -64,4 +65,7 @@ def main() -> NoReturn:
         sys.exit(code_of(exc))
     finally:
         output.flush()
+        if (code := signals.exit_code()) is not None:
+            # A query that was cut off leaves objects behind that DuckDB would complain of at an ordinary exit.
+            os._exit(code)
     sys.exit()

@@ -107,10 +107,10 @@ def test_what_cannot_be_meant_is_refused_with_the_next_step(folder: Folder, argu
     assert "accepted" not in refused.out or " 0 " in refused.out
 
 
-def test_a_row_that_the_query_does_not_return_is_a_failed_run(folder: Folder) -> None:
+def test_a_row_that_the_query_does_not_return_cannot_be_sent(folder: Folder) -> None:
     ran = folder.syncer("run", "customers", "--row", "9")
 
-    assert ran.code == 1
+    assert ran.code == 2
     assert "error: customers: the query's result has no row of this key" in ran.err
 
 
