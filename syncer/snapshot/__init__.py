@@ -330,7 +330,7 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
         note = "the store, or what this sync feeds, is another than before: every row is sent, and nothing is removed"
         if record:
             file.set_aside(path, "previous")
-    with file.held(path, sync=definition.name) if record else file.in_memory() as connection:
+    with file.held(path, sync=definition.name) if record else file.in_memory(path) as connection:
         snapshot = Snapshot(connection, path, definition.name, definition.target)
         snapshot._make_ready(store_id)
         snapshot.notes.extend([note] if note else [])

@@ -71,11 +71,16 @@ def held(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty snapshot that leaves nothing behind."""
-    with duckdb.connect(":memory:", config=_config()) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
+def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty snapshot that leaves nothing behind; what does not fit into memory goes beside *path* meanwhile."""
+    spill = path.with_name(path.name + ".plan.tmp")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with duckdb.connect(":memory:", config=_config() | {"temp_directory": str(spill)}) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
 
 
 def set_aside(path: Path, why: str) -> Path:

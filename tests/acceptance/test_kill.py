@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-KILLS = 10
-ROWS = 20_000
+KILLS = 9
+ROWS = 10_000
 
 DEFINITION = """/* sync
 entity: person

@@ -326,8 +326,8 @@ class WithoutReach(Convergence):
 
 
 SETTINGS = settings(
-    max_examples=40,
-    stateful_step_count=25,
+    max_examples=25,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
