@@ -14,7 +14,14 @@ import pyarrow as pa
 
 import connectors
 from syncer import query, snapshot
-from syncer.errors import DefinitionError, RunInProgressError, SelectionError, SettingsError, SyncerError
+from syncer.errors import (
+    DefinitionError,
+    RunInProgressError,
+    SelectionError,
+    SettingsError,
+    StoreError,
+    SyncerError,
+)
 from syncer.flow import HeldError, Options, Progress, StoppedError, compare, limits_passed, run_sync
 from syncer.interfaces import ProfileStore, Warehouse
 from syncer.removals import Removals
@@ -174,7 +181,11 @@ class Runner:
         except HeldError as exc:
             return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
         except (StoppedError, KeyboardInterrupt):
+            self._publish_rejections(definition, held)
             return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError("stopped by a signal"))
+        except StoreError as exc:
+            self._publish_rejections(definition, held)
+            return self._failed(run_id, progress, exc)
         except SyncerError as exc:
             return self._failed(run_id, progress, exc)
         except Exception as exc:
@@ -182,9 +193,14 @@ class Runner:
             log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
             error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
             return self._finish(run_id, RunStatus.FAILED, progress, error)
+        refused = self._publish_rejections(definition, held)
+        return self._finish(run_id, RunStatus.WARNING if refused else RunStatus.SUCCESS, progress, None)
+
+    def _publish_rejections(self, definition: SyncDefinition, held: Snapshot) -> int:
+        """Put what is refused now where it can be read while a run holds the snapshot; returns how many rows."""
         rejections, total = held.rejections(KEPT_REJECTIONS)
         self.run_log.replace_rejections(definition.name, rejections, total)
-        return self._finish(run_id, RunStatus.WARNING if total else RunStatus.SUCCESS, progress, None)
+        return total
 
     def _failed(self, run_id: str, progress: Progress, error: SyncerError) -> Run:
         if progress.stopping() and progress.phase == "query":
@@ -213,7 +229,7 @@ class Runner:
     def _sql(self, definition: SyncDefinition, held: Snapshot, options: Options) -> str:
         rendered = query.render(
             definition,
-            last_sync_time=0 if options.full else held.last_sync_time,
+            last_sync_time=0 if options.full or options.only else held.last_sync_time,
             variables=self.settings.vars,
             environment=self.settings.environment,
         )
