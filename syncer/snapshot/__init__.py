@@ -250,11 +250,8 @@ class Snapshot:
             self._set_meta(format=str(file.FORMAT), target=file.signature(self._target), store_id=store_id)
 
     def _has_table(self, name: str) -> bool:
-        try:
-            self._connection.execute(f"SELECT 1 FROM {name} LIMIT 0").fetchall()
-        except duckdb.CatalogException:
-            return False
-        return True
+        tables = self._connection.execute("SELECT name FROM (SHOW TABLES)").fetchall()
+        return (name,) in tables
 
     def _settle(self, *, complete: bool, set_aside: bool, at: datetime) -> None:
         settle(self._connection, self._keys, complete=complete, set_aside=set_aside, at=at)

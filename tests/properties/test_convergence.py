@@ -38,6 +38,8 @@ from syncer.types import (
 from tests.fake_store import FakeStore, Key
 from tests.table_warehouse import Table
 
+pytestmark = pytest.mark.timeout(900)
+
 MOST_REMOVED = 3
 
 #: In memory where the system has such a place: what is proven here is order, not the disk.
