@@ -244,9 +244,9 @@ def _find_one_row(snapshot: Snapshot, key: tuple[str, ...]) -> None:
 def _notes(staged: Staged, difference: Difference) -> list[str]:
     notes = []
     if staged.repeated:
-        notes.append(f"{staged.repeated:,} rows stood in the result more than once, and count once")
+        notes.append(f"rows that stood in the result once more, and count once: {staged.repeated:,}")
     if staged.taken_for_null:
-        notes.append(f"{staged.taken_for_null:,} values were NaN, infinite or out of range, and count as NULL")
+        notes.append(f"values that were NaN, infinite or out of range, and count as NULL: {staged.taken_for_null:,}")
     if difference.sent_again:
-        notes.append(f"{difference.sent_again:,} rows without a difference are sent again")
+        notes.append(f"rows that are sent again though they did not change: {difference.sent_again:,}")
     return notes

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 _SHOWN = 60
 
 #: More options than this are not listed.
-_LISTED = 12
+_LISTED = 24
 
 
 def quoted(text: str) -> str:

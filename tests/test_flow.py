@@ -138,7 +138,7 @@ def test_values_without_json_form_count_as_null_and_are_noted(bench: Workbench) 
     progress = bench.run(table({"id": [1], "a": [float("nan")], "b": [float("-inf")], "c": infinite}))
 
     assert bench.store.people["1"] == {}
-    assert progress.notes == ["3 values were NaN, infinite or out of range, and count as NULL"]
+    assert progress.notes == ["values that were NaN, infinite or out of range, and count as NULL: 3"]
 
 
 def test_identifiers_are_text_trimmed_and_composed(bench: Workbench) -> None:
@@ -303,7 +303,7 @@ def test_a_lost_answer_is_sent_again_though_the_value_went_back(bench: Workbench
 
     assert bench.store.people["0"] == {"plan": "free"}
     assert progress.counts == Counts(queried=1, unchanged=1, accepted=1)
-    assert progress.notes == ["1 rows without a difference are sent again"]
+    assert progress.notes == ["rows that are sent again though they did not change: 1"]
 
 
 def test_a_row_whose_answer_was_lost_and_that_left_is_removed(bench: Workbench) -> None:
