@@ -89,6 +89,14 @@ def test_json_is_compared_by_what_it_says(bench: Workbench) -> None:
     assert other.counts == Counts(queried=2, changed=2, accepted=2)
 
 
+def test_numbers_beyond_a_double_that_change_places_are_a_change(bench: Workbench) -> None:
+    one, other = "12345678901234567890.1", "12345678901234567890.2"
+    bench.run(json_column([f'{{"a": {one}, "b": {other}}}']))
+
+    assert bench.run(json_column([f'{{"a": {other}, "b": {one}}}'])).counts.changed == 1
+    assert bench.run(json_column([f'{{"b": {other}, "a": {one}}}'])).counts.changed == 1
+
+
 def test_every_digit_reaches_the_store(bench: Workbench) -> None:
     digits = "123456789012345678901234567890123456789012345678901234567890.000000000000000000001"
     schema = pa.schema([pa.field("id", pa.int64()), pa.field("n", pa.string(), metadata=NUMBER)])

@@ -97,9 +97,7 @@ def _drop_equal_rows(
         new, old = f"s{i}", f"o{i}"
         test = f"{new} IS DISTINCT FROM {old}"
         if column.kind is Kind.JSON:
-            # Spelled alike if both hold the same leaves and, digit for digit, the same numbers.
-            leaves = f"{_leaves(new)} IS DISTINCT FROM {_leaves(old)}"
-            test += f" AND ({leaves} OR {_digits(new)} IS DISTINCT FROM {_digits(old)})"
+            test += f" AND ({_leaves(new)} IS DISTINCT FROM {_leaves(old)} OR {_differs_in_long_numbers(new, old)})"
         if shape.keeps_nulls:
             test = f"{new} IS NOT NULL AND {test}"
         differs.append(f"({test})")
@@ -120,8 +118,11 @@ def _leaves(json: str) -> str:
     return f"(SELECT list_sort(list({leaf})) FROM json_tree({json}))"
 
 
-def _digits(json: str) -> str:
-    return f"list_sort(regexp_extract_all({json}, '-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?'))"
+def _differs_in_long_numbers(new: str, old: str) -> str:
+    """SQL for whether two texts with the same leaves hold numbers beyond a double, and not the same text."""
+    squeezed = [f"regexp_replace({json}, '\\s', '', 'g')" for json in (new, old)]
+    long = f"regexp_matches({new} || {old}, '[0-9][0-9.]{{15}}|[eE][-+]?[0-9]{{3}}')"
+    return f"({long} AND {squeezed[0]} <> {squeezed[1]})"
 
 
 def _stage_rows_in_doubt(
