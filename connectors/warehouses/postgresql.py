@@ -24,7 +24,7 @@ from syncer.errors import WarehouseError
 from syncer.types import Column, Probe
 
 #: Bytes of CSV that are parsed at once: large enough for Arrow, small enough that the server goes on meanwhile.
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 22
 #: How long to wait for the server's own word on its timeout before the client gives up, in seconds.
 _GRACE_SECONDS = 5.0
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
