@@ -1,4 +1,4 @@
-"""A profile store in memory that can misbehave: it loses replies, refuses rows, fails before or after taking a batch."""
+"""A profile store in memory that can misbehave: it loses replies, refuses rows, fails before or after a batch."""
 
 from __future__ import annotations
 
@@ -78,12 +78,13 @@ class FakeStore:
         return {"seq": row["seq"], "verdict": verdict, "reason": reason}
 
     def _table(self, target: Target) -> dict[Any, dict[str, Any]]:
-        return {
+        tables: dict[Entity, dict[Any, dict[str, Any]]] = {
             Entity.PERSON: self.people,
             Entity.OBJECT: self.objects,
             Entity.RELATIONSHIP: self.relationships,
             Entity.COLLECTION: self.collections,
-        }[target.entity]
+        }
+        return tables[target.entity]
 
     def _place(self, target: Target, key: Key) -> Any:
         if target.entity is Entity.PERSON:

@@ -241,18 +241,18 @@ def test_what_is_no_url_is_a_problem_of_its_setting(tmp_path: Path, url: str) ->
 @pytest.mark.parametrize(
     ("url", "whole"),
     [
-        ("duckdb:///shop.duckdb", "duckdb:////work/shop.duckdb"),
-        ("duckdb:///data/", "duckdb:////work/data"),
+        ("duckdb:///shop.duckdb", "duckdb:////project/shop.duckdb"),
+        ("duckdb:///data/", "duckdb:////project/data"),
         ("duckdb:////data", "duckdb:////data"),
         ("duckdb:///:memory:", "duckdb:///:memory:"),
-        ("sqlite+pysqlite:///a.db?timeout=3", "sqlite+pysqlite:////work/a.db?timeout=3"),
+        ("sqlite+pysqlite:///a.db?timeout=3", "sqlite+pysqlite:////project/a.db?timeout=3"),
         ("postgresql:///shop", "postgresql:///shop"),
         ("postgresql://host/shop", "postgresql://host/shop"),
         ("customerio://eu", "customerio://eu"),
     ],
 )
 def test_the_path_of_a_file_starts_at_the_working_folder(url: str, whole: str) -> None:
-    assert connection_url.beside(url, Path("/work")) == whole
+    assert connection_url.beside(url, Path("/project")) == whole
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,13 @@ COUPON = Target(entity=Entity.COLLECTION, collection="coupons", key_columns=("co
 
 def definition(**fields: Any) -> SyncDefinition:
     """A definition with the given fields; a person by `id` unless told otherwise."""
-    defaults = {"name": "customers", "path": Path("customers.sql"), "sql": "SELECT", "sql_line": 1, "target": PERSON}
+    defaults: dict[str, Any] = {
+        "name": "customers",
+        "path": Path("customers.sql"),
+        "sql": "SELECT",
+        "sql_line": 1,
+        "target": PERSON,
+    }
     return SyncDefinition(**(defaults | fields))
 
 

@@ -23,8 +23,8 @@ from syncer.errors import SyncerError
 from syncer.flow import HeldError, Options, Progress, run_sync
 from syncer.removals import Removals
 from syncer.runner import StoreRemovals
-from syncer.state_database import StateDatabase
 from syncer.snapshot import Snapshot
+from syncer.state_database import StateDatabase
 from syncer.types import (
     Entity,
     Limit,
@@ -124,12 +124,14 @@ def _person(key: str = "user_id") -> Target:
 
 
 def _syncs() -> dict[str, Sync]:
-    account = {"object_type": "account"}
     return {
         "people": _sync("people", _person(), OnRemoved.DELETE, "plan"),
         "values": _sync("values", _person(), OnRemoved.CLEAR, "ltv"),
         "accounts": _sync(
-            "accounts", Target(entity=Entity.OBJECT, key_columns=("account_id",), **account), OnRemoved.DELETE, "name"
+            "accounts",
+            Target(entity=Entity.OBJECT, object_type="account", key_columns=("account_id",)),
+            OnRemoved.DELETE,
+            "name",
         ),
         "members": _sync(
             "members",
@@ -137,7 +139,7 @@ def _syncs() -> dict[str, Sync]:
                 entity=Entity.RELATIONSHIP,
                 person_key=PersonKey.ID,
                 key_columns=("user_id", "account_id"),
-                **account,
+                object_type="account",
             ),
             OnRemoved.DELETE,
             "role",
@@ -261,8 +263,8 @@ class Convergence(RuleBasedStateMachine):
                 "SELECT",
                 warehouse=Table(sync.result()),
                 snapshot=snapshot,  # type: ignore[arg-type]
-                store=Mortal(self.store, life),  # type: ignore[arg-type]
-                removals=Mortal(removals, life),  # type: ignore[arg-type]
+                store=Mortal(self.store, life),
+                removals=Mortal(removals, life),
                 started_at=self.clock,
                 options=Options(allow_limits=allow_limits),
                 progress=Progress(),
@@ -290,7 +292,7 @@ class Convergence(RuleBasedStateMachine):
                 k: v for k, v in expected.items() if v is not None
             }
         accounts = {("account", key[0]): value for key, value in self._valid("accounts").items()}
-        aside = {("account", key[0]) for key in self._set_aside("accounts")}
+        aside: set[Key] = {("account", key[0]) for key in self._set_aside("accounts")}
         assert {k: a.get("name") for k, a in store.objects.items() if k not in aside} == accounts
         members = {
             ("account", *key): value
