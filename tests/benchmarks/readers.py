@@ -84,7 +84,7 @@ def _ours(url: str, query: str) -> Any:
 
 
 def _adbc(url: str, query: str) -> Any:
-    from adbc_driver_postgresql import dbapi  # type: ignore[import-untyped]
+    from adbc_driver_postgresql import dbapi
 
     connection = dbapi.connect(url)
     cursor = connection.cursor(adbc_stmt_kwargs={"adbc.postgresql.batch_size_hint_bytes": str(1 << 20)})
