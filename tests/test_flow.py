@@ -269,6 +269,15 @@ def test_a_dropped_column_is_cleared_also_for_a_row_whose_answer_was_lost(bench:
     assert bench.store.people == {"0": {"plan": "free"}}
 
 
+def test_a_dropped_column_is_cleared_also_where_null_keeps(bench: Workbench) -> None:
+    bench.adjust(on_removed=OnRemoved.CLEAR, on_null=OnNull.KEEP)
+    bench.run(people(1, city=["Rome"]))
+
+    bench.run(people(1))
+
+    assert bench.store.people["0"] == {"plan": "free"}
+
+
 def test_null_clears_or_keeps_as_the_header_says(bench: Workbench) -> None:
     bench.adjust(on_null=OnNull.KEEP)
     bench.run(table({"id": [1], "plan": ["a"], "city": ["Rome"]}))
