@@ -8,7 +8,7 @@ from typing import cast
 
 from syncer.errors import SettingsError
 from syncer.interfaces import ProfileStore, Warehouse
-from syncer.types import Identity
+from syncer.types import Identity, WarehouseOptions
 
 #: URL scheme to the class that reads it, imported on use.
 WAREHOUSES: Mapping[str, str] = {
@@ -25,14 +25,17 @@ STORES: Mapping[str, str] = {
 }
 
 
-def open_warehouse(name: str, url: str) -> Warehouse:
+def open_warehouse(name: str, url: str, *, options: WarehouseOptions | None = None, sync: str = "") -> Warehouse:
     """The warehouse at *url*, which messages call *name*.
 
+    Shapes:
+        sync: whose query it will be, for the warehouse's own lists of queries.
     Raises:
-        SettingsError: no warehouse reads URLs of this scheme.
+        SettingsError: no warehouse reads URLs of this scheme, or its driver is not installed.
         WarehouseError: it cannot be reached.
     """
-    return cast(Warehouse, _class_for(WAREHOUSES, "warehouse", name, url)(name, url))
+    opened = _class_for(WAREHOUSES, "warehouse", name, url)
+    return cast(Warehouse, opened(name, url, options=options or WarehouseOptions(), sync=sync))
 
 
 def open_store(name: str, url: str, *, identity: Identity) -> ProfileStore:

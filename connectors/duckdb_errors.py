@@ -34,10 +34,10 @@ def reason(text: str) -> str:
     return " ".join(said.split()) if kind[1] in _QUOTABLE else f"{kind[1].lower()} error"
 
 
-def place(text: str) -> str:
-    """Where in the query, in brackets; or empty."""
-    line = re.search(r"^LINE (\d+):", text, re.MULTILINE)
-    return f" (line {line[1]} of the query)" if line and not _fault_in_file(text) else ""
+def line(text: str) -> int | None:
+    """The line of the query that is to blame, counted from 1, where one is."""
+    found = re.search(r"^LINE (\d+):", text, re.MULTILINE)
+    return int(found[1]) if found and not _fault_in_file(text) else None
 
 
 def hint(text: str) -> str:

@@ -71,6 +71,11 @@ class ConnectionFailedError(SyncerError):
 class WarehouseError(ConnectionFailedError):
     """The query failed or was cut off; no part of its result may be used."""
 
+    def __init__(self, message: str, *, hint: str = "", query_line: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        #: The line of the query, as it was sent, that is to blame; counted from 1.
+        self.query_line = query_line
+
 
 class StoreError(ConnectionFailedError):
     """The store failed; rows without a verdict are in doubt."""

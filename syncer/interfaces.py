@@ -48,6 +48,13 @@ class Warehouse(Protocol):
                 is no result.
         """
 
+    def forecast(self, sql: str) -> str:
+        """What running *sql* will cost, a sentence for people; empty where the warehouse does not tell.
+
+        Raises:
+            WarehouseError: the warehouse refused the query.
+        """
+
     def probe(self) -> Probe:
         """Look whether the warehouse answers and whether this role could write; changes nothing."""
 

@@ -125,10 +125,13 @@ class Runner:
             held.explaining(),
         ):
             self._take_in_removals(definition, store, held)
+            sql = self._sql(definition, held, Options())
             with self._warehouse(definition) as warehouse:
+                if forecast := warehouse.forecast(sql):
+                    progress.notes.append(forecast)
                 shape, staged, difference = compare(
                     definition,
-                    self._sql(definition, held, Options()),
+                    sql,
                     warehouse=warehouse,
                     snapshot=held,
                     store=store,
@@ -252,7 +255,10 @@ class Runner:
     @contextmanager
     def _warehouse(self, definition: SyncDefinition) -> Iterator[Warehouse]:
         setting = self.settings.warehouses[definition.warehouse]
-        with closing(connectors.open_warehouse(definition.warehouse, setting.url.get_secret_value())) as warehouse:
+        opened = connectors.open_warehouse(
+            definition.warehouse, setting.url.get_secret_value(), options=setting.options, sync=definition.name
+        )
+        with closing(opened) as warehouse:
             yield warehouse
 
 

@@ -10,7 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -24,7 +33,7 @@ from syncer import connection_url
 from syncer.errors import SettingsError
 from syncer.setting_sources import PREFIX, Variable, collect, read_dotenv, read_toml
 from syncer.spelling import closest
-from syncer.types import Identity
+from syncer.types import Identity, WarehouseOptions
 
 _TOML = "syncer.toml"
 _DOTENV = ".env"
@@ -36,6 +45,17 @@ def _checked(url: SecretStr) -> SecretStr:
 
 Url = Annotated[SecretStr, AfterValidator(_checked)]
 _ConnectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+#: What goes beside a warehouse's URL, and the schemes of the URLs that use it.
+_USED_BY = {
+    "token": ("snowflake",),
+    "key": ("snowflake", "bigquery"),
+    "key_passphrase": ("snowflake",),
+    "maximum_bytes_billed": ("bigquery",),
+    "unload_to": ("redshift",),
+    "unload_role": ("redshift",),
+}
 
 
 class ConnectionSettings(BaseModel):
@@ -51,8 +71,39 @@ class ConnectionSettings(BaseModel):
         return connection_url.shown(self.url.get_secret_value())
 
 
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
 class WarehouseSettings(ConnectionSettings):
-    """One warehouse."""
+    """One warehouse, and what goes beside its URL (see WarehouseOptions)."""
+
+    token: SecretStr | None = None
+    key: SecretStr | None = None
+    key_passphrase: SecretStr | None = None
+    maximum_bytes_billed: Annotated[int, Field(gt=0)] | None = None
+    unload_to: Annotated[str, StringConstraints(pattern=r"^s3://[^/]+(/.*)?$")] | None = None
+    unload_role: str | None = None
+
+    @model_validator(mode="after")
+    def _only_what_it_uses(self) -> WarehouseSettings:
+        scheme = self.url.get_secret_value().partition(":")[0].partition("+")[0]
+        for name, schemes in _USED_BY.items():
+            if getattr(self, name) is not None and scheme not in schemes:
+                raise ValueError(f"`{name}` is only for {' and '.join(schemes)} URLs")
+        return self
+
+    @property
+    def options(self) -> WarehouseOptions:
+        """What goes beside the URL, with its secrets."""
+        return WarehouseOptions(
+            token=_revealed(self.token),
+            key=_revealed(self.key),
+            key_passphrase=_revealed(self.key_passphrase),
+            maximum_bytes_billed=self.maximum_bytes_billed,
+            unload_to=self.unload_to,
+            unload_role=self.unload_role,
+        )
 
 
 class StoreSettings(ConnectionSettings):

@@ -191,6 +191,23 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarehouseOptions:
+    """What some warehouses take beside their URL. Which of it makes sense is checked with the settings."""
+
+    #: An access token in place of a password.
+    token: str | None = field(default=None, repr=False)
+    #: A private key as PEM, or the JSON key of a service account.
+    key: str | None = field(default=None, repr=False)
+    key_passphrase: str | None = field(default=None, repr=False)
+    #: Bytes that one query may bill.
+    maximum_bytes_billed: int | None = None
+    #: `s3://bucket/folder` through which results go.
+    unload_to: str | None = None
+    #: ARN of the role that may write there.
+    unload_role: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """What a look at a connection found."""
 

@@ -22,6 +22,9 @@ class Table:
     def columns(self, sql: str) -> tuple[Column, ...]:
         return tuple(Column(name=f.name, type=str(f.type)) for f in self.result.schema)
 
+    def forecast(self, sql: str) -> str:
+        return ""
+
     def probe(self) -> Probe:
         return Probe(version="table")
 

@@ -339,3 +339,31 @@ def test_a_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
 def test_a_state_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="SYNCER_STATE_DIR: /proc/syncer cannot be made"):
         make_state_dir(load(tmp_path, {"SYNCER_STATE_DIR": "/proc/syncer"}))
+
+
+def test_what_goes_beside_a_warehouses_url_is_a_secret_that_a_file_may_hold(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    settings = load(
+        tmp_path,
+        {
+            "SYNCER_WAREHOUSES__CRM__URL": "snowflake://me@account/db/public",
+            "SYNCER_WAREHOUSES__CRM__KEY_FILE": "key.pem",
+            "SYNCER_WAREHOUSES__CRM__KEY_PASSPHRASE": "open sesame",
+        },
+    )
+
+    options = settings.warehouses["crm"].options
+    assert (options.key, options.key_passphrase) == ("-----BEGIN PRIVATE KEY-----", "open sesame")
+    assert "sesame" not in f"{settings} {options}"
+
+
+def test_what_a_warehouse_does_not_use_is_refused(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        {
+            "SYNCER_WAREHOUSES__CRM__URL": "postgresql://me@host/db",
+            "SYNCER_WAREHOUSES__CRM__MAXIMUM_BYTES_BILLED": "1000",
+        },
+    )
+
+    assert found == ["SYNCER_WAREHOUSES__CRM__URL: `maximum_bytes_billed` is only for bigquery URLs"]

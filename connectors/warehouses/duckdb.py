@@ -16,11 +16,11 @@ import duckdb
 import pyarrow as pa
 
 from connectors.duckdb_arrow import Reading, reading
-from connectors.duckdb_errors import FILE_HINT, hint, place, reason
+from connectors.duckdb_errors import FILE_HINT, hint, line, reason
 from connectors.duckdb_folder import create_view, identifier, literal, tables
 from connectors.warehouses.results import Result, closed_early, over_timeout
 from syncer.errors import WarehouseError
-from syncer.types import Column, Probe
+from syncer.types import Column, Probe, WarehouseOptions
 
 _BATCH_ROWS = 20_000
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
@@ -33,7 +33,7 @@ class DuckDBWarehouse:
     It is a database in memory of its own: a file is attached to it read-only, so that two may have one file open.
     """
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
         self._label = f"warehouse `{name}`"
         #: Table to why its file cannot be read.
         self._unreadable: dict[str, str] = {}
@@ -57,6 +57,10 @@ class DuckDBWarehouse:
         """As in Warehouse. The infinite dates and times are Arrow's largest and smallest values."""
         self._result = Result(self._label, self._read(sql, timeout), interrupt=self._connection.interrupt)
         return self._result.reader()
+
+    def forecast(self, sql: str) -> str:
+        """As in Warehouse."""
+        return ""
 
     def probe(self) -> Probe:
         """As in Warehouse; it is opened so that it cannot be written."""
@@ -164,7 +168,7 @@ class DuckDBWarehouse:
         if missing and (said := self._unreadable.get(missing[1].casefold())):
             return WarehouseError(f"{self._label}: {said}", hint=FILE_HINT)
         step = f"Its tables: {', '.join(self._tables)}." if missing and self._tables else hint(text)
-        return WarehouseError(f"{self._label}: {reason(text)}{place(text)}", hint=step)
+        return WarehouseError(f"{self._label}: {reason(text)}", hint=step, query_line=line(text))
 
 
 def _select(statement: str, readings: list[Reading]) -> str:

@@ -21,7 +21,7 @@ from connectors.postgresql_connection import connect, reason
 from connectors.postgresql_copy import Server
 from connectors.warehouses.results import Result, over_timeout
 from syncer.errors import WarehouseError
-from syncer.types import Column, Probe
+from syncer.types import Column, Probe, WarehouseOptions
 
 #: Bytes of CSV that are parsed at once: large enough for Arrow, small enough that the server goes on meanwhile.
 _BLOCK_BYTES = 1 << 22
@@ -87,7 +87,7 @@ class PostgreSQLWarehouse:
     A query is sent by the extended protocol only, which takes no second statement.
     """
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
         self._label = f"warehouse `{name}`"
         self._connection = connect("warehouse", name, url)
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -104,6 +104,10 @@ class PostgreSQLWarehouse:
         """As in Warehouse. A date or time outside the years 1 to 9999 is Arrow's largest or smallest value."""
         self._result = Result(self._label, self._read(sql, timeout), interrupt=self._cancel)
         return self._result.reader()
+
+    def forecast(self, sql: str) -> str:
+        """As in Warehouse."""
+        return ""
 
     def probe(self) -> Probe:
         """As in Warehouse. A role can write if it could change or make any table."""
@@ -213,13 +217,13 @@ class PostgreSQLWarehouse:
     def _failure(self, error: psycopg.Error, sql: str | None = None) -> WarehouseError:
         """The error to raise for *error*; where *sql* was parsed, with the line of it."""
         state = error.sqlstate or "08"
-        where = ""
+        line = None
         if sql is not None and error.diag.statement_position:
-            where = f" (line {sql.count(chr(10), 0, int(error.diag.statement_position) - 1) + 1} of the query)"
+            line = sql.count("\n", 0, int(error.diag.statement_position) - 1) + 1
         hint = _HINTS.get(state) or _HINTS.get(state[:2], "")
         if state.startswith("42") and not hint:
             hint = error.diag.message_hint or ""
-        return WarehouseError(f"{self._label}: {reason(error)}{where}", hint=hint)
+        return WarehouseError(f"{self._label}: {reason(error)}", hint=hint, query_line=line)
 
 
 def _copy(described: _Described, encoding: str) -> str:

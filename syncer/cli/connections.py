@@ -60,7 +60,9 @@ def _connections(project: Project) -> list[_Connection]:
             kind="warehouse",
             name=name,
             url=warehouse.shown_url,
-            open=lambda name=name, url=warehouse.url: open_warehouse(name, url.get_secret_value()),  # type: ignore[misc]
+            open=lambda name=name, warehouse=warehouse: open_warehouse(  # type: ignore[misc]
+                name, warehouse.url.get_secret_value(), options=warehouse.options
+            ),
         )
         for name, warehouse in settings.warehouses.items()
     ]

@@ -83,7 +83,8 @@ def _ask_warehouses(
 
     for name, group in groupby(sorted(chosen, key=lambda sync: sync.warehouse), key=lambda sync: sync.warehouse):
         try:
-            warehouse = open_warehouse(name, project.settings.warehouses[name].url.get_secret_value())
+            setting = project.settings.warehouses[name]
+            warehouse = open_warehouse(name, setting.url.get_secret_value(), options=setting.options)
         except SyncerError as exc:
             output.print_exception(exc)
             yield outcome_of(exc)

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import psycopg
 
-from connectors.warehouses.postgresql import PostgreSQLWarehouse
+from connectors import open_warehouse
 from tests.peak_memory import peak_megabytes
 from tests.postgres_server import postgres_server
 
@@ -80,7 +80,7 @@ _OPEN: list[Any] = []
 
 
 def _ours(url: str, query: str) -> Any:
-    return PostgreSQLWarehouse("benchmark", url).query(query, timeout=timedelta(minutes=5))
+    return open_warehouse("benchmark", url).query(query, timeout=timedelta(minutes=5))
 
 
 def _adbc(url: str, query: str) -> Any:

@@ -200,7 +200,7 @@ def test_a_mistake_in_the_query_is_named_with_its_line(warehouse: Warehouse, sql
 
     assert error.message.startswith("warehouse `crm`: ")
     assert named in error.message
-    assert "line 2" in error.message
+    assert error.query_line == 2
 
 
 @pytest.mark.parametrize("sql", ["SELECT CAST(name AS INTEGER) FROM people", "SELECT CAST('Ann' AS DATE)"])

@@ -15,8 +15,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from connectors.warehouses.duckdb import DuckDBWarehouse
+from connectors import open_warehouse
 from syncer.errors import WarehouseError
+from syncer.interfaces import Warehouse
 
 TIMEOUT = timedelta(minutes=1)
 # A time in it would give the test another name in every worker.
@@ -24,8 +25,8 @@ _GZIPPED = gzip.compress(b"id,name\n1,Ann\n", mtime=0)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[DuckDBWarehouse]:
-    warehouse = DuckDBWarehouse("files", f"duckdb:///{path}")
+def opened(path: Path) -> Iterator[Warehouse]:
+    warehouse = open_warehouse("files", f"duckdb:///{path}")
     try:
         yield warehouse
     finally:
@@ -149,7 +150,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "People.json").write_text('{"id": 1}')
 
     with pytest.raises(WarehouseError, match=r"People\.json and people\.csv") as caught:
-        DuckDBWarehouse("files", f"duckdb:///{tmp_path}")
+        open_warehouse("files", f"duckdb:///{tmp_path}")
 
     assert caught.value.hint
 
@@ -218,7 +219,7 @@ def test_a_file_that_another_program_writes_says_so(file: Path) -> None:
         other.stdout.readline()
 
         with pytest.raises(WarehouseError, match="lock") as caught:
-            DuckDBWarehouse("files", f"duckdb:///{file}")
+            open_warehouse("files", f"duckdb:///{file}")
 
         other.communicate()
     assert "another program" in caught.value.hint.lower()
@@ -229,14 +230,14 @@ def test_a_path_that_is_no_database_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "no-database.duckdb").write_text("hello" * 10_000)
 
     with pytest.raises(WarehouseError, match="warehouse `files`") as caught:
-        DuckDBWarehouse("files", f"duckdb:///{tmp_path / name}")
+        open_warehouse("files", f"duckdb:///{tmp_path / name}")
 
     assert str(tmp_path / name) in caught.value.message
 
 
 def test_a_url_without_a_path_is_refused() -> None:
     with pytest.raises(WarehouseError) as caught:
-        DuckDBWarehouse("files", "duckdb:///")
+        open_warehouse("files", "duckdb:///")
 
     assert "duckdb:///" in caught.value.hint
 

@@ -11,8 +11,9 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from connectors.warehouses.postgresql import PostgreSQLWarehouse
+from connectors import open_warehouse
 from syncer.errors import SettingsError, SyncerError, WarehouseError
+from syncer.interfaces import Warehouse
 from tests.postgres_server import PostgresServer
 
 TIMEOUT = timedelta(minutes=1)
@@ -26,8 +27,8 @@ def owner(postgres_url: str) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[PostgreSQLWarehouse]:
-    warehouse = PostgreSQLWarehouse("crm", url)
+def opened(url: str) -> Iterator[Warehouse]:
+    warehouse = open_warehouse("crm", url)
     try:
         yield warehouse
     finally:
@@ -206,7 +207,7 @@ def test_a_connection_that_fails_says_why_and_tells_no_secret(
     filled = url.format(role=role, secret=SECRET, port=postgres.port, database=owner.info.dbname)
 
     with pytest.raises(WarehouseError, match="warehouse `crm`: cannot connect") as caught:
-        PostgreSQLWarehouse("crm", filled)
+        open_warehouse("crm", filled)
 
     assert said in caught.value.message
     assert "SYNCER_WAREHOUSES__CRM__URL" in caught.value.hint
@@ -218,7 +219,7 @@ def test_a_connection_that_fails_says_why_and_tells_no_secret(
 )
 def test_a_password_that_is_not_quoted_is_not_told_in_parts(password: str) -> None:
     with pytest.raises((WarehouseError, SettingsError)) as caught:
-        PostgreSQLWarehouse("crm", f"postgresql://someone:{password}@127.0.0.1:1/crm?connect_timeout=2")
+        open_warehouse("crm", f"postgresql://someone:{password}@127.0.0.1:1/crm?connect_timeout=2")
 
     assert not _tells(caught.value, "left", "right")
 
