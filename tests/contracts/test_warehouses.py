@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -52,7 +54,7 @@ def adapter(request: pytest.FixtureRequest) -> Adapter:
 
 @pytest.fixture
 def warehouse(adapter: Adapter) -> Iterator[Warehouse]:
-    opened = open_warehouse("crm", adapter.url)
+    opened = open_warehouse("crm", adapter.url, options=adapter.options)
     yield opened
     opened.close()
 
@@ -105,8 +107,10 @@ def test_types_arrive_the_same_from_a_table_and_beside_null(adapter: Adapter, wa
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_text_arrives_unchanged(warehouse: Warehouse, text: str) -> None:
-    assert rows(warehouse, f"SELECT '{text}' AS a, NULL AS b, '{text}' AS c") == [{"a": text, "b": None, "c": text}]
+def test_text_arrives_unchanged(adapter: Adapter, warehouse: Warehouse, text: str) -> None:
+    literal = adapter.literal(text)
+
+    assert rows(warehouse, f"SELECT {literal} AS a, NULL AS b, {literal} AS c") == [{"a": text, "b": None, "c": text}]
 
 
 def test_a_single_column_tells_null_from_empty(warehouse: Warehouse) -> None:
@@ -115,10 +119,8 @@ def test_a_single_column_tells_null_from_empty(warehouse: Warehouse) -> None:
     assert rows(warehouse, sql) == [{"a": None}, {"a": ""}, {"a": None}]
 
 
-def test_a_byte_order_mark_in_a_value_is_kept_in_every_row(warehouse: Warehouse) -> None:
-    sql = "SELECT chr(65279) || repeat('x', 20) AS a FROM generate_series(1, 200000) AS t (i)"
-
-    result = warehouse.query(sql, timeout=TIMEOUT).read_all()
+def test_a_byte_order_mark_in_a_value_is_kept_in_every_row(adapter: Adapter, warehouse: Warehouse) -> None:
+    result = warehouse.query(adapter.marks, timeout=TIMEOUT).read_all()
 
     assert result.num_rows == 200_000
     assert pc.all(pc.equal(result["a"], "\ufeff" + "x" * 20)).as_py()
@@ -130,10 +132,10 @@ def test_an_empty_result_has_its_schema(warehouse: Warehouse) -> None:
     assert (result.num_rows, result.schema.names) == (0, ["id", "name"])
 
 
-def test_repeated_column_names_stay(warehouse: Warehouse) -> None:
-    sql = 'SELECT 1 AS id, 2 AS id, 3 AS "Weird ""name""; --"'
+def test_odd_column_names_stay(adapter: Adapter, warehouse: Warehouse) -> None:
+    sql = "SELECT " + ", ".join(f"{i} AS {quoted}" for i, (quoted, _) in enumerate(adapter.odd_names))
 
-    names = ["id", "id", 'Weird "name"; --']
+    names = [name for _, name in adapter.odd_names]
     assert [column.name for column in warehouse.columns(sql)] == names
     assert warehouse.query(sql, timeout=TIMEOUT).schema.names == names
 
@@ -195,25 +197,25 @@ def test_anything_but_one_select_is_refused_and_changes_nothing(warehouse: Wareh
         ("SELECT id\nFORM people", "people"),
     ],
 )
-def test_a_mistake_in_the_query_is_named_with_its_line(warehouse: Warehouse, sql: str, named: str) -> None:
+def test_a_mistake_in_the_query_is_named_with_its_line(
+    adapter: Adapter, warehouse: Warehouse, sql: str, named: str
+) -> None:
     error = refusal(warehouse, sql)
 
     assert error.message.startswith("warehouse `crm`: ")
     assert named in error.message
-    assert error.query_line == 2
+    assert error.query_line == (2 if adapter.tells_line_of_names or "FORM" in sql else None)
 
 
-@pytest.mark.parametrize("sql", ["SELECT CAST(name AS INTEGER) FROM people", "SELECT CAST('Ann' AS DATE)"])
-def test_an_error_about_a_value_does_not_tell_it(warehouse: Warehouse, sql: str) -> None:
-    error = refusal(warehouse, sql)
+def test_an_error_about_a_value_does_not_tell_it(adapter: Adapter, warehouse: Warehouse) -> None:
+    for sql in adapter.bad_values:
+        error = refusal(warehouse, sql)
 
-    assert "Ann" not in "".join(traceback.format_exception(error)).replace(sql, "")
+        assert "Ann" not in "".join(traceback.format_exception(error)).replace(sql, "")
 
 
-def test_an_error_far_into_the_result_is_an_error(warehouse: Warehouse) -> None:
-    sql = "SELECT CAST(CASE WHEN i = 900000 THEN 'x' ELSE '1' END AS INTEGER) FROM generate_series(1, 1000000) AS t (i)"
-
-    refusal(warehouse, sql)
+def test_an_error_far_into_the_result_is_an_error(adapter: Adapter, warehouse: Warehouse) -> None:
+    refusal(warehouse, adapter.bad_late)
 
 
 @pytest.mark.parametrize("kind", ["silent", "flooding"])
@@ -227,7 +229,7 @@ def test_a_query_over_its_timeout_is_cancelled(adapter: Adapter, warehouse: Ware
 
 def test_the_warehouse_is_usable_after_an_error(adapter: Adapter, warehouse: Warehouse) -> None:
     refusal(warehouse, "SELECT nothing FROM nowhere")
-    refusal(warehouse, "SELECT CAST(name AS INTEGER) FROM people")
+    refusal(warehouse, adapter.bad_values[0])
     refusal(warehouse, adapter.silent, timedelta(seconds=0.1))
 
     assert rows(warehouse, "SELECT 1 AS a") == [{"a": 1}]
@@ -267,25 +269,22 @@ def test_closing_wakes_the_thread_that_waits_for_a_batch(adapter: Adapter, wareh
 
 
 def test_a_million_rows_pass_through_in_small_batches_and_little_memory(adapter: Adapter) -> None:
-    adapter.make_table(
-        "many",
-        "SELECT i AS id, 'user' || i || '@example.com' AS email, 'Name ' || i AS name, "
-        "CASE WHEN i % 7 <> 0 THEN 'city ' || i % 1000 END AS city, CAST(i AS NUMERIC(12, 2)) / 100 AS ltv, "
-        "TIMESTAMP '2024-01-01' + i * INTERVAL '1 second' AS seen_at, i % 2 = 0 AS active, 'free' AS plan, "
-        "CAST('2024-01-01' AS DATE) AS born, i % 100 AS score FROM generate_series(1, 1000000) AS t (i)",
-    )
+    adapter.make_table("many", adapter.many)
     program = """
+import json
 import sys
 from datetime import timedelta
 from connectors import open_warehouse
+from syncer.types import WarehouseOptions
 from tests.peak_memory import peak_megabytes
 
-warehouse = open_warehouse("crm", sys.argv[1])
+warehouse = open_warehouse("crm", sys.argv[1], options=WarehouseOptions(**json.loads(sys.argv[2])))
 sizes = [batch.num_rows for batch in warehouse.query("SELECT * FROM many", timeout=timedelta(minutes=1))]
 warehouse.close()
 print(sum(sizes), max(sizes), peak_megabytes())
 """
-    run = subprocess.run([sys.executable, "-c", program, adapter.url], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", program, adapter.url, json.dumps(asdict(adapter.options))]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
 
     total, largest, megabytes = map(int, run.stdout.split())
     assert total == 1_000_000

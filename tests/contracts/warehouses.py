@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from syncer.interfaces import JSON, NUMBER
+from syncer.types import WarehouseOptions
 
 #: Makes a table or file of the name from a SELECT.
 MakeTable = Callable[[str, str], None]
@@ -36,6 +37,29 @@ class Adapter:
     silent: str
     flooding: str
     types: list[TypeCase]
+    #: Names that columns of one result may have, in the warehouse's own quotes and bare.
+    odd_names: list[tuple[str, str]] = field(
+        default_factory=lambda: [("id", "id"), ("id", "id"), ('"Weird ""name""; --"', 'Weird "name"; --')]
+    )
+    #: A row whose text begins with U+FEFF, 200,000 times.
+    marks: str = "SELECT chr(65279) || repeat('x', 20) AS a FROM generate_series(1, 200000) AS t (i)"
+    #: Queries that fail because of the value 'Ann', and one that fails in the last tenth of a million rows.
+    bad_values: tuple[str, ...] = ("SELECT CAST(name AS INTEGER) FROM people", "SELECT CAST('Ann' AS DATE)")
+    bad_late: str = (
+        "SELECT CAST(CASE WHEN i = 900000 THEN 'x' ELSE '1' END AS INTEGER) FROM generate_series(1, 1000000) AS t (i)"
+    )
+    #: A million rows of ten columns, for `make_table`.
+    many: str = (
+        "SELECT i AS id, 'user' || i || '@example.com' AS email, 'Name ' || i AS name, "
+        "CASE WHEN i % 7 <> 0 THEN 'city ' || i % 1000 END AS city, CAST(i AS NUMERIC(12, 2)) / 100 AS ltv, "
+        "TIMESTAMP '2024-01-01' + i * INTERVAL '1 second' AS seen_at, i % 2 = 0 AS active, 'free' AS plan, "
+        "CAST('2024-01-01' AS DATE) AS born, i % 100 AS score FROM generate_series(1, 1000000) AS t (i)"
+    )
+    #: A text as a literal of the warehouse's SQL.
+    literal: Callable[[str], str] = lambda text: "'" + text.replace("'", "''") + "'"
+    #: Whether an unknown column or table is told with its line; a mistake of syntax always is.
+    tells_line_of_names: bool = True
+    options: WarehouseOptions = field(default_factory=WarehouseOptions)
     #: How many queries of ours the server is busy with; None where it cannot be asked.
     running: Callable[[], int] | None = None
 
