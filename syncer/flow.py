@@ -150,7 +150,8 @@ def compare(
             if progress.stopping():
                 raise StoppedError
 
-        staged = snapshot.stage(reader, shape, read)
+        every_row = options.full or options.only is not None
+        staged = snapshot.stage(reader, shape, read, every_row=every_row)
     with progress.during("compare"):
         difference = snapshot.diff(full=options.full, only=options.only)
     progress.counts = Counts(

@@ -254,7 +254,7 @@ def test_a_dropped_column_touches_the_attribute_only_where_the_header_clears(
     assert progress.counts.changed == (0 if left else 1)
     assert bench.store.people["0"].get("city") == left
     assert bench.run(people(2)).counts == Counts(queried=2, unchanged=2)
-    assert bench.run(people(2, city=["Rome", "Oslo"])).counts.changed == 2
+    assert bench.run(people(2, city=["Rome", "Oslo"])).counts.changed == (1 if left else 2)
     assert bench.store.people["1"]["city"] == "Oslo"
 
 

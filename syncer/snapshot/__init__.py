@@ -19,11 +19,13 @@ import pyarrow as pa
 
 from syncer.errors import SnapshotError
 from syncer.snapshot import diff, file, outbox, removed, stage
+from syncer.snapshot.columns import StoredColumn, stored_columns, with_kinds_kept
 from syncer.snapshot.diff import Difference
+from syncer.snapshot.incoming import Progress
 from syncer.snapshot.keys import key_text
 from syncer.snapshot.settle import record, settle
 from syncer.snapshot.shape import Shape
-from syncer.snapshot.stage import Progress, Staged, StoredColumn
+from syncer.snapshot.stage import Staged
 from syncer.types import Rejection, SyncDefinition, Target, Verdict
 
 #: How far the making of batches may be before the store, and the recording of its answers behind it.
@@ -41,6 +43,7 @@ class Snapshot:
         self._keys = [f"k{i + 1}" for i in range(len(target.key_columns))]
         self._shape: Shape | None = None
         self._columns: tuple[StoredColumn, ...] = ()
+        self._same = 0
         # The only thread that uses the connection while a run sends.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"snapshot-{sync}")
         self._recordings: deque[Future[None]] = deque()
@@ -98,22 +101,33 @@ class Snapshot:
         if made_anew:
             self.notes.append("the run log was made anew: every row is sent again")
 
-    def stage(self, reader: pa.RecordBatchReader, shape: Shape, progress: Progress = lambda rows: None) -> Staged:
+    def stage(
+        self,
+        reader: pa.RecordBatchReader,
+        shape: Shape,
+        progress: Progress = lambda rows: None,
+        *,
+        every_row: bool = False,
+    ) -> Staged:
         """Read a result to its end; nothing durable changes.
+
+        *every_row*: those too that did not change, for a `diff` with *full* or *only*.
 
         Raises:
             whatever *reader* raises; the rows read so far are no result.
         """
         self._shape = shape
-        self._columns = stage.stored_columns(self._connection, shape)
-        return stage.stage(self._connection, shape, self._columns, reader, progress)
+        self._columns = stored_columns(self._connection, shape)
+        staged = stage.stage(self._connection, shape, self._columns, reader, progress, every_row=every_row)
+        self._same = staged.same
+        return staged
 
     def diff(self, *, full: bool = False, only: tuple[str, ...] | None = None) -> Difference:
         """Compare what was staged with what was acknowledged, is in doubt, or was refused.
 
         *full* sends every row again; *only* looks at the row of one key.
         """
-        return diff.compare(self._connection, self._staged_shape, self._columns, full=full, only=only)
+        return diff.compare(self._connection, self._staged_shape, self._columns, same=self._same, full=full, only=only)
 
     def has_staged(self, key: tuple[str, ...]) -> bool:
         """Whether the result has a row of this key that can be sent."""
@@ -139,8 +153,9 @@ class Snapshot:
             if not only_one and not shape.sends_removals:
                 outbox.forget_departed(self._connection, shape)
             outbox.reshape(self._connection, shape, self._columns)
+            outbox.recognise_restated(self._connection, shape)
             rows = outbox.fill(self._connection, shape, self._columns)
-        self._columns = stage.with_kinds_kept(self._columns)
+        self._columns = with_kinds_kept(self._columns)
         return rows
 
     def removals(self) -> pa.Table:
@@ -231,22 +246,18 @@ class Snapshot:
                 f"the snapshot of `{self._sync}` was written by a newer Syncer",
                 hint="Install the newer version again, or `syncer reset` this sync.",
             )
+        if int(self._meta("format") or 0) < file.FORMAT:
+            with self._transaction():
+                file.upgrade_tables(self._connection)
+                self._set_meta(format=str(file.FORMAT))
         if self._has_table("outbox"):
             with self._transaction():
                 self._settle(complete=False, set_aside=False, at=datetime.now(UTC))
             self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
 
     def _create(self, store_id: str) -> None:
-        keys = ", ".join(f"{key} VARCHAR" for key in self._keys)
         with self._transaction():
-            for table in ("snapshot", "in_doubt", "kept"):
-                self._connection.execute(f"CREATE TABLE {table} ({keys})")
-            self._connection.execute(
-                f"CREATE TABLE rejections ({keys}, reason VARCHAR, rows BIGINT, attempts INTEGER, "
-                "first_seen TIMESTAMP, last_seen TIMESTAMP)"
-            )
-            self._connection.execute("CREATE TABLE columns (name VARCHAR, physical VARCHAR, kind VARCHAR)")
-            self._connection.execute("CREATE TABLE meta (name VARCHAR, value VARCHAR)")
+            file.make_tables(self._connection, self._keys)
             self._set_meta(format=str(file.FORMAT), target=file.signature(self._target), store_id=store_id)
 
     def _has_table(self, name: str) -> bool:
@@ -260,9 +271,8 @@ class Snapshot:
         return self._connection.sql(query).to_arrow_table().combine_chunks().to_batches()[0]
 
     def _record(self, verdicts: pa.Table) -> None:
-        keeps_nulls = self._staged_shape.keeps_nulls
         with self._transaction():
-            record(self._connection, self._keys, self._columns, verdicts, keeps_nulls=keeps_nulls)
+            record(self._connection, self._keys, self._staged_shape, self._columns, verdicts)
 
     def _finish_recording(self) -> None:
         """Wait until everything recorded is durable, and the connection is free for this thread."""

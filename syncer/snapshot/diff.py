@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
+from syncer.snapshot.columns import StoredColumn, compared
 from syncer.snapshot.keys import key_text, same_keys
 from syncer.snapshot.shape import Shape
-from syncer.snapshot.stage import StoredColumn
 from syncer.snapshot.values import Kind, as_json, literal
 
 
@@ -42,26 +42,29 @@ def compare(
     shape: Shape,
     columns: tuple[StoredColumn, ...],
     *,
+    same: int,
     full: bool,
     only: tuple[str, ...] | None,
 ) -> Difference:
-    """Fill the temporary tables `difference` (k…, change) and `again` (k…).
+    """Fill the temporary tables `difference` (k…, change), `again` (k…) and `restated` (k…, fingerprint).
 
     A change is `added`, `changed` or `removed`. Rows of `again` differ in nothing that is known, and are sent
-    all the same. A row that was set aside is not a removed row. *full* sends every row, *only* looks at one key.
+    all the same; those of `restated` say the same in other words. A row that was set aside is not a removed row.
+    *full* sends every row, *only* looks at one key. *same* rows were not staged, since nothing of them changed.
     """
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     if shape.definition.incremental:
         _stage_rows_in_doubt(connection, columns, keys)
-    compared = tuple(c for c in columns if c.fed is not None or (shape.clears_dropped and c.was is not None))
-    _find_differences(connection, compared, keys)
-    if shape.keeps_nulls or any(c.kind is Kind.JSON for c in compared):
-        _drop_equal_rows(connection, shape, compared, keys)
+    looked_at = compared(shape, columns)
+    _find_differences(connection, looked_at, keys)
+    if shape.keeps_nulls or any(c.kind is Kind.JSON for c in looked_at):
+        _drop_equal_rows(connection, shape, looked_at, keys)
+    _find_restated(connection, keys)
     _find_removals_in_doubt(connection, shape, keys)
     if only is not None:
         _keep_only(connection, "difference", keys, only)
     _find_rows_to_send_again(connection, keys, full=full, only=only)
-    return _counted(connection, shape, keys)
+    return _counted(connection, keys, same=same)
 
 
 def _row_hash(values: list[str]) -> str:
@@ -69,50 +72,74 @@ def _row_hash(values: list[str]) -> str:
 
 
 def _find_differences(
-    connection: duckdb.DuckDBPyConnection, compared: tuple[StoredColumn, ...], keys: list[str]
+    connection: duckdb.DuckDBPyConnection, looked_at: tuple[StoredColumn, ...], keys: list[str]
 ) -> None:
     k = ", ".join(keys)
-    both = ", ".join(f"coalesce(s.{key}, o.{key}) AS {key}" for key in keys)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE difference AS SELECT {both}, CASE WHEN o.k1 IS NULL THEN 'added' "
-        f"WHEN s.k1 IS NULL THEN 'removed' ELSE 'changed' END AS change "
-        f"FROM (SELECT {k}, {_row_hash([c.staged() for c in compared])} AS h FROM stage) s "
-        f"FULL JOIN (SELECT {k}, {_row_hash([c.acknowledged() for c in compared])} AS h FROM snapshot) o "
-        f"ON {same_keys('s', 'o', keys)} WHERE s.h IS DISTINCT FROM o.h"
+        f"CREATE OR REPLACE TEMP TABLE told_apart AS SELECT {', '.join(f's.{key}' for key in keys)}, s.fingerprint, "
+        "CASE WHEN o.k1 IS NULL THEN 'added' WHEN s.h <> o.h THEN 'changed' END AS change "
+        f"FROM (SELECT {k}, fingerprint, {_row_hash([c.staged() for c in looked_at])} AS h FROM stage) s "
+        f"LEFT JOIN (SELECT {k}, fingerprint, {_row_hash([c.acknowledged() for c in looked_at])} AS h FROM snapshot) o "
+        f"ON {same_keys('s', 'o', keys)} "
+        "WHERE s.h IS DISTINCT FROM o.h OR s.fingerprint IS DISTINCT FROM o.fingerprint"
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE difference AS SELECT {k}, change FROM told_apart WHERE change IS NOT NULL "
+        f"UNION ALL SELECT {k}, 'removed' FROM gone"
     )
 
 
+def _find_restated(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
+    k = ", ".join(keys)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE restated AS SELECT {k}, fingerprint FROM told_apart "
+        f"ANTI JOIN difference USING ({k}) WHERE fingerprint IS NOT NULL"
+    )
+    connection.execute("DROP TABLE told_apart")
+
+
 def _drop_equal_rows(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, compared: tuple[StoredColumn, ...], keys: list[str]
+    connection: duckdb.DuckDBPyConnection, shape: Shape, looked_at: tuple[StoredColumn, ...], keys: list[str]
 ) -> None:
     """Look closer at rows whose only difference may be a kept NULL, or how a JSON text is spelled."""
     if not connection.execute("SELECT 1 FROM difference WHERE change = 'changed' LIMIT 1").fetchall():
         return
     k = ", ".join(keys)
-    differs = []
-    sources = [
-        f"(SELECT {k}, change FROM difference WHERE change = 'changed') d",
-        f"JOIN (SELECT {k}, {_listed(compared, 'staged', 's')} FROM stage) s USING ({k})",
-        f"JOIN (SELECT {k}, {_listed(compared, 'acknowledged', 'o')} FROM snapshot) o USING ({k})",
-    ]
-    for i, column in enumerate(compared):
-        new, old = f"s{i}", f"o{i}"
-        test = f"{new} IS DISTINCT FROM {old}"
-        if column.kind is Kind.JSON:
-            test += f" AND ({_leaves(new)} IS DISTINCT FROM {_leaves(old)} OR {_differs_in_long_numbers(new, old)})"
-        if shape.keeps_nulls and column.fed is not None:
-            test = f"{new} IS NOT NULL AND {test}"
-        differs.append(f"({test})")
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM {' '.join(sources)} WHERE NOT ({' OR '.join(differs)})"
+        f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT * FROM (SELECT {k} FROM difference WHERE change = 'changed') "
+        f"JOIN (SELECT {k}, {_listed(looked_at, 'staged', 's')} FROM stage) USING ({k}) "
+        f"JOIN (SELECT {k}, {_listed(looked_at, 'acknowledged', 'o')} FROM snapshot) USING ({k})"
+    )
+    differs = {i: f"s{i} IS DISTINCT FROM o{i}" for i in range(len(looked_at))}
+    if shape.keeps_nulls:
+        differs |= {i: f"(s{i} IS NOT NULL AND {d})" for i, d in differs.items() if looked_at[i].fed is not None}
+    number = " + ".join(f"CAST({d} AS INTEGER)" for d in differs.values()) or "0"
+    json = [i for i, c in enumerate(looked_at) if c.kind is Kind.JSON]
+    respelled = _respelled(json, keys) if json else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM pairs LEFT JOIN ({respelled}) USING ({k}) "
+        f"WHERE {number} = coalesce(n, 0)"
     )
     connection.execute(
         f"DELETE FROM difference USING equal e WHERE change = 'changed' AND {same_keys('difference', 'e', keys)}"
     )
+    connection.execute("DROP TABLE pairs")
 
 
-def _listed(compared: tuple[StoredColumn, ...], side: str, prefix: str) -> str:
-    return ", ".join(f"{getattr(c, side)()} AS {prefix}{i}" for i, c in enumerate(compared)) or "1 AS nothing"
+def _listed(looked_at: tuple[StoredColumn, ...], side: str, prefix: str) -> str:
+    return ", ".join(f"{getattr(c, side)()} AS {prefix}{i}" for i, c in enumerate(looked_at)) or "1 AS nothing"
+
+
+def _respelled(columns: list[int], keys: list[str]) -> str:
+    """SQL for in how many of the JSON *columns* each row of `pairs` differs by the spelling alone: k…, n."""
+    k = ", ".join(keys)
+    # One row a column, so that the look into the JSON is planned once, however many columns there are.
+    sides = ", ".join(f"{{'new': s{i}, 'old': o{i}}}" for i in columns)
+    texts = f"SELECT {k}, unnest([{sides}], recursive := true) FROM pairs"
+    return (
+        f"SELECT {k}, count(*) AS n FROM ({texts}) t WHERE new <> old AND {_leaves('new')} = {_leaves('old')} "
+        f"AND NOT {_differs_in_long_numbers('new', 'old')} GROUP BY {k}"
+    )
 
 
 def _leaves(json: str) -> str:
@@ -176,7 +203,7 @@ def _keep_only(connection: duckdb.DuckDBPyConnection, table: str, keys: list[str
     connection.execute(f"DELETE FROM {table} WHERE NOT ({same})")
 
 
-def _counted(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str]) -> Difference:
+def _counted(connection: duckdb.DuckDBPyConnection, keys: list[str], *, same: int) -> Difference:
     counts = dict(connection.execute("SELECT change, count(*) FROM difference GROUP BY change").fetchall())
     k = ", ".join(keys)
     staged, again, snapshot, doubt = connection.execute(
@@ -188,7 +215,7 @@ def _counted(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str
         added=added,
         changed=changed,
         removed=counts.get("removed", 0),
-        unchanged=staged - added - changed,
+        unchanged=same + staged - added - changed,
         sent_again=again,
         known=snapshot + doubt,
     )
@@ -198,19 +225,19 @@ def changed_attributes(
     connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]
 ) -> dict[str, int]:
     """In how many changed rows each attribute differs, most first; attributes that differ nowhere are left out."""
-    compared = tuple(c for c in columns if c.fed is not None or (shape.clears_dropped and c.was is not None))
-    if not compared:
+    looked_at = compared(shape, columns)
+    if not looked_at:
         return {}
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     k = ", ".join(keys)
     kept = " AND s{i} IS NOT NULL" if shape.keeps_nulls else ""
-    sums = ", ".join(f"count(*) FILTER (s{i} IS DISTINCT FROM o{i}{kept.format(i=i)})" for i in range(len(compared)))
+    sums = ", ".join(f"count(*) FILTER (s{i} IS DISTINCT FROM o{i}{kept.format(i=i)})" for i in range(len(looked_at)))
     row = connection.execute(
         f"SELECT {sums} FROM (SELECT {k} FROM difference WHERE change = 'changed') d "
-        f"JOIN (SELECT {k}, {_listed(compared, 'staged', 's')} FROM stage) s USING ({k}) "
-        f"JOIN (SELECT {k}, {_listed(compared, 'acknowledged', 'o')} FROM snapshot) o USING ({k})"
+        f"JOIN (SELECT {k}, {_listed(looked_at, 'staged', 's')} FROM stage) s USING ({k}) "
+        f"JOIN (SELECT {k}, {_listed(looked_at, 'acknowledged', 'o')} FROM snapshot) o USING ({k})"
     ).fetchall()[0]
-    counts = {c.name: n for c, n in zip(compared, row, strict=True) if n}
+    counts = {c.name: n for c, n in zip(looked_at, row, strict=True) if n}
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -220,7 +247,7 @@ def sample(
     """At most *rows* changes of each sort: change, key, and the JSON objects before and after."""
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     k = ", ".join(keys)
-    before = _object([(c.name, _as_json_of(c, "acknowledged")) for c in columns if c.was is not None])
+    before = _object([(c.name, _as_json_of(c, "acknowledged")) for c in compared(shape, columns) if c.was is not None])
     after = _object([(c.name, _as_json_of(c, "staged")) for c in columns if c.fed is not None])
     found = connection.execute(
         f"SELECT change, {key_text(keys)}, o.values, s.values FROM "

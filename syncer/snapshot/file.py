@@ -3,7 +3,8 @@
 Tables, all keyed by the texts k1 to kn of the target's key:
     meta        name, value: the file's format, target, store, and what runs left behind
     columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
-    snapshot    k…, c…: the rows that the store has acknowledged
+    snapshot    k…, fingerprint, c…: the rows that the store has acknowledged; the fingerprint of what the result said
+                of a row, NULL where the row is always to be compared value by value
     in_doubt    k…: rows that were sent and had no answer, or that another sync's removal may have touched
     kept        k…, c…: newest values of rows in doubt or refused, where the query will not return them again
     rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
@@ -26,7 +27,7 @@ import duckdb
 from syncer.errors import RunInProgressError, SnapshotError
 from syncer.types import Entity, Target
 
-FORMAT = 1
+FORMAT = 2
 
 #: Bytes; above it DuckDB writes to files beside the snapshot.
 MEMORY_LIMIT = "640MB"
@@ -81,6 +82,25 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
     finally:
         shutil.rmtree(spill, ignore_errors=True)
+
+
+def make_tables(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
+    """Make the tables of a new file; part of the caller's transaction."""
+    k, seen = ", ".join(f"{key} VARCHAR" for key in keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
+    for table, columns in (
+        ("snapshot", f"{k}, fingerprint UBIGINT"),
+        ("in_doubt", k),
+        ("kept", k),
+        ("rejections", f"{k}, reason VARCHAR, rows BIGINT, attempts INTEGER, {seen}"),
+        ("columns", "name VARCHAR, physical VARCHAR, kind VARCHAR"),
+        ("meta", "name VARCHAR, value VARCHAR"),
+    ):
+        connection.execute(f"CREATE TABLE {table} ({columns})")
+
+
+def upgrade_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring a file of format 1 to format 2; part of the caller's transaction."""
+    connection.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
 
 
 def set_aside(path: Path, why: str) -> Path:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import duckdb
 
+from syncer.snapshot.columns import StoredColumn, compared, not_forgotten
 from syncer.snapshot.diff import json_name
 from syncer.snapshot.keys import same_keys
 from syncer.snapshot.shape import Shape
-from syncer.snapshot.stage import StoredColumn
 from syncer.snapshot.values import Kind, as_json, literal
 from syncer.types import Action, Entity, OnRemoved
 
 
 def reshape(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> None:
     """Give the file's tables the columns and kinds of this run; part of the caller's transaction."""
-    forgotten = [c for c in columns if _is_forgotten(connection, shape, c)]
+    forgotten = [c for c in columns if _is_forgotten(connection, c)]
     for table in ("snapshot", "kept"):
         for c in columns:
             if c in forgotten:
@@ -31,14 +31,18 @@ def reshape(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[
             connection.execute("INSERT INTO columns VALUES (?, ?, ?)", [c.name, c.physical, c.kind.value])
 
 
-def _is_forgotten(connection: duckdb.DuckDBPyConnection, shape: Shape, column: StoredColumn) -> bool:
-    """Whether a column that left the query need not be remembered to unset its attribute."""
+def _is_forgotten(connection: duckdb.DuckDBPyConnection, column: StoredColumn) -> bool:
+    """Whether no row has a value of a column that left the query, so that none can be unset."""
     if column.fed is not None:
         return False
-    if not shape.clears_dropped:
-        return True
     query = f"SELECT (SELECT count({column.physical}) FROM snapshot) + (SELECT count(*) FROM in_doubt)"
     return bool(connection.execute(query).fetchall()[0][0] == 0)
+
+
+def recognise_restated(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+    """Know rows again that now say the same in other words; part of the caller's transaction."""
+    same = same_keys("snapshot", "r", [f"k{i + 1}" for i in range(len(shape.keys))])
+    connection.execute(f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {same}")
 
 
 def fill(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> int:
@@ -116,7 +120,7 @@ def batch_queries(
 
 def _removal_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
     keys = ", ".join(f"k{i + 1}" for i in range(len(shape.keys)))
-    every = _json_array([literal(_json_text(c.name)) for c in _stored(connection, columns)])
+    every = _json_array([literal(_json_text(c.name)) for c in not_forgotten(connection, compared(shape, columns))])
     own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in _own_columns(shape, columns))
     return (
         f"SELECT seq, action, {keys}, '{{}}' AS attributes, "
@@ -132,19 +136,13 @@ def _put_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple
         attributes, cleared = whole_row(columns), "'[]'"
     else:
         attributes = _json_object([f"{json_name(c.name)} || {_json_value(c)}" for c in members])
-        names = [text for c in _stored(connection, columns) if (text := _cleared(shape, c))]
+        names = [text for c in not_forgotten(connection, compared(shape, columns)) if (text := _cleared(shape, c))]
         cleared = _json_array(names)
     return (
         f"SELECT seq, action, {keys}, {attributes} AS attributes, {cleared} AS cleared"
         + "".join(f", {_plain(c)} AS {c.name}" for c in own)
         + ' FROM outbox o JOIN stage s ON s.rowid = o."row"'
     )
-
-
-def _stored(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredColumn, ...]) -> list[StoredColumn]:
-    """The attributes that the file remembers: those of the result, and dropped ones that are still to be unset."""
-    stored = {name for (name,) in connection.execute("SELECT physical FROM columns").fetchall()}
-    return [c for c in columns if c.physical in stored]
 
 
 def _own_columns(shape: Shape, columns: tuple[StoredColumn, ...]) -> list[StoredColumn]:

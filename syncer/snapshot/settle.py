@@ -7,17 +7,17 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
+from syncer.snapshot.columns import StoredColumn, carried, not_forgotten
 from syncer.snapshot.keys import same_keys
-from syncer.snapshot.stage import StoredColumn
+from syncer.snapshot.shape import Shape
 
 
 def record(
     connection: duckdb.DuckDBPyConnection,
     keys: list[str],
+    shape: Shape,
     columns: tuple[StoredColumn, ...],
     verdicts: pa.Table,
-    *,
-    keeps_nulls: bool,
 ) -> None:
     """Write a batch's verdicts down, and make the snapshot what was accepted; part of the caller's transaction."""
     k = ", ".join(f"o.{key}" for key in keys)
@@ -30,19 +30,23 @@ def record(
         f'CREATE OR REPLACE TEMP TABLE taken AS SELECT {k}, o.action, o."row", o.known, a.verdict '
         "FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
     )
-    values = [f"s.{name}" for name in fed]
+    values = {"fingerprint": "s.fingerprint"} | {name: f"s.{name}" for name in fed}
+    if shape.keeps_nulls:
+        values |= {name: f"coalesce(s.{name}, b.{name})" for name in fed}
+    values |= {c.physical: f"b.{c.physical}" for c in not_forgotten(connection, carried(shape, columns))}
     source = 'taken o JOIN stage s ON s.rowid = o."row"'
-    if keeps_nulls:
-        values = [f"coalesce(s.{name}, b.{name}) AS {name}" for name in fed]
+    reads_old = any("b." in value for value in values.values())
+    if reads_old:
         source += f" LEFT JOIN snapshot b ON {same_keys('o', 'b', keys)}"
-    fresh = f"SELECT {', '.join([k, *values])} FROM {source} WHERE o.action = 'put' AND o.verdict = 'accepted'"
-    if keeps_nulls:
+    listed = ", ".join([k, *(f"{value} AS {name}" for name, value in values.items())])
+    fresh = f"SELECT {listed} FROM {source} WHERE o.action = 'put' AND o.verdict = 'accepted'"
+    if reads_old:
         # The acknowledged values are read before their rows are deleted.
         connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS {fresh}")
         fresh = "SELECT * FROM fresh"
     if connection.execute("SELECT 1 FROM taken WHERE known LIMIT 1").fetchall():
         connection.execute(f"DELETE FROM snapshot USING taken t WHERE t.known AND {same_keys('snapshot', 't', keys)}")
-    connection.execute(f"INSERT INTO snapshot ({', '.join([*keys, *fed])}) {fresh}")
+    connection.execute(f"INSERT INTO snapshot ({', '.join([*keys, *values])}) {fresh}")
 
 
 def settle(

@@ -100,8 +100,10 @@ def canonical(kind: Kind, type_: pa.DataType, value: str) -> str:
         case Kind.TIMESTAMP | Kind.DATE:
             cast = value if pa.types.is_temporal(type_) else f"TRY_CAST({value} AS {kind.storage})"
             return f"CASE WHEN {cast} BETWEEN '{_FIRST}' AND '{_LAST}' THEN {cast} END"
-        case Kind.JSON if _nested(type_):
-            return f"CAST(to_json({value}) AS VARCHAR)"
+        case Kind.JSON:
+            text = f"CAST({f'to_json({value})' if _nested(type_) else value} AS VARCHAR)"
+            # JSON's null, alone, is no value.
+            return f"CASE WHEN trim({text}, {_BLANKS}) <> 'null' THEN {text} END"
         case Kind.BINARY:
             return f"base64({value})"
         case _:
@@ -114,6 +116,17 @@ def _shortest_digits(text: str) -> str:
         f"THEN rtrim(rtrim({text}, '0'), '.') "
         f"WHEN {text} IN ('NaN', 'Infinity', '-Infinity') THEN NULL ELSE {text} END"
     )
+
+
+def json_holds_nul(text: str) -> str:
+    """SQL for whether a string in the JSON *text* holds a NUL character."""
+    return rf"(contains({text}, '\u0000') AND regexp_matches({text}, '(^|[^\\])(\\\\)*\\u0000'))"
+
+
+def json_holds_infinity(text: str) -> str:
+    """SQL for whether the JSON *text* has NaN or infinity among its values, which DuckDB writes and takes for JSON."""
+    bare = f"""regexp_replace({text}, '"(\\\\.|[^"\\\\])*"', '', 'g')"""
+    return f"(regexp_matches({text}, '(?i)nan|inf') AND regexp_matches({bare}, '(?i)nan|inf'))"
 
 
 def as_json(kind: Kind, value: str) -> str:
