@@ -27,7 +27,7 @@ def staged(bench: Workbench, result: pa.Table) -> int:
     with bench.opened(record=False) as snapshot:
         found = snapshot.stage(result.to_reader(), shape_of(bench.definition, result.schema, bench.store.identity))
     unseen: int = found.refused + found.repeated + found.same
-    return result.num_rows - unseen
+    return int(result.num_rows) - unseen
 
 
 def test_an_unchanged_row_is_not_looked_at_again(bench: Workbench) -> None:
