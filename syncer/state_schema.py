@@ -118,12 +118,11 @@ removals = sa.Table(
     sa.Column("open", sa.Boolean, nullable=False),
 )
 sa.Index("syncer_removals_by_seq", removals.c.store_id, removals.c.seq, unique=True)
-sa.Index(
-    "syncer_removals_open",
-    removals.c.store_id,
-    removals.c.sync,
-    sqlite_where=sa.text("open = 1"),
-    postgresql_where=removals.c.open,
+# As text: an Index with a condition would import SQLAlchemy's dialect for PostgreSQL at every start.
+sa.event.listen(
+    removals,
+    "after_create",
+    sa.DDL("CREATE INDEX syncer_removals_open ON syncer_removals (store_id, sync) WHERE open"),  # type: ignore[no-untyped-call]
 )
 
 #: The first brings a database of version 1 to version 2, and so on. A new database needs none of them.

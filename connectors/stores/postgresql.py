@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 from psycopg import errors
 
 from connectors.postgresql_connection import connect, reason
@@ -26,6 +25,11 @@ _WAIT_SECONDS = 60
 _ATTEMPTS = 5
 #: Of a batch's people, how many are looked for before all are taken to be new.
 _SAMPLED_ROWS = 100
+
+#: Of a batch, what goes to libpq at once.
+_SENT_BYTES = 1 << 17
+#: What COPY's text format writes otherwise; the backslash first.
+_ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 #: Other programs that write the same rows; once more, and they have been seen.
 _RACES = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation, errors.ForeignKeyViolation)
@@ -157,9 +161,10 @@ class PostgreSQLStore(SQLStore):
 
     def _copy(self, table: str, rows: pa.Table) -> None:
         columns = ", ".join(rows.column_names)
-        statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
-        with self._connection.cursor().copy(statement) as copy:
-            pyarrow.csv.write_csv(rows, _Stream(copy), pyarrow.csv.WriteOptions(include_header=False))
+        with self._connection.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+            for lines in _copy_lines(rows):
+                for start in range(0, len(lines), _SENT_BYTES):
+                    copy.write(lines[start : start + _SENT_BYTES])
 
     def _execute(self, sql: str, **values: str | int) -> int:
         return self._connection.execute(_named(sql), values or None).rowcount
@@ -191,21 +196,35 @@ class _RaceError(StoreError):
     """Another program wrote the same rows at the same time; nothing of the batch was stored."""
 
 
-class _Stream:
-    """A COPY as the file that pyarrow writes to, so that the server reads while the rest is being made."""
+def _copy_lines(rows: pa.Table) -> Iterator[memoryview]:
+    """Rows in COPY's text format, which the server parses in less time than CSV; nothing for no rows."""
+    for batch in rows.to_batches():
+        if batch.num_rows:
+            fields = [_copy_field(column) for column in batch.columns]
+            lines = fields[0]
+            for field in fields[1:]:
+                lines = pc.binary_join_element_wise(lines, field, "\t")
+            # Joined with nothing, each line ends in the separator; then Arrow's buffer is the text.
+            yield _content(pc.binary_join_element_wise(lines, "", "\n"))
 
-    closed = False
 
-    def __init__(self, copy: psycopg.Copy) -> None:
-        self._copy = copy
+def _copy_field(column: pa.Array) -> pa.Array:
+    """A column as COPY's text format writes it; nothing of it is NULL."""
+    text = column if pa.types.is_string(column.type) else column.cast(pa.string())
+    content = bytes(_content(text))
+    for special, escaped in _ESCAPED.items():
+        if special.encode() in content:
+            text = pc.replace_substring(text, special, escaped)
+    return text.fill_null("\\N")
 
-    def write(self, data: bytes) -> int:
-        self._copy.write(data)
-        return len(data)
 
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
+def _content(text: pa.StringArray) -> memoryview:
+    """The texts of a column, one after the other."""
+    _, offsets, content = text.buffers()
+    if content is None:
+        return memoryview(b"")
+    places = memoryview(offsets).cast("i")
+    return memoryview(content)[places[text.offset] : places[text.offset + len(text)]]
 
 
 def _named(sql: str) -> str:

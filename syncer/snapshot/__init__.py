@@ -6,6 +6,7 @@ A run that died after any of them is settled when its file is opened again.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from syncer.errors import SnapshotError
+from syncer.interfaces import VERDICTS
 from syncer.snapshot import diff, file, outbox, removed, stage
 from syncer.snapshot.columns import StoredColumn, stored_columns, with_kinds_kept
 from syncer.snapshot.diff import Difference
@@ -30,6 +32,10 @@ from syncer.types import Rejection, SyncDefinition, Target, Verdict
 
 #: How far the making of batches may be before the store, and the recording of its answers behind it.
 _BATCHES_AHEAD = 4
+#: Answers are recorded together until they are so many, exactly a row group of DuckDB's, which it writes only once
+#: where it comes whole; or until so many seconds after the last ones.
+_RECORD_ROWS = 122_880
+_RECORD_SECONDS = 1.0
 
 
 class Snapshot:
@@ -47,6 +53,8 @@ class Snapshot:
         # The only thread that uses the connection while a run sends.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"snapshot-{sync}")
         self._recordings: deque[Future[None]] = deque()
+        self._unrecorded = VERDICTS.empty_table()
+        self._recorded_at = time.monotonic()
         #: Sentences about what opening found, for the run's notes.
         self.notes: list[str] = []
 
@@ -175,12 +183,16 @@ class Snapshot:
     def record(self, verdicts: pa.Table) -> None:
         """Make a batch's verdicts durable, and what was accepted the snapshot, while the next batch is on its way.
 
+        Batches that are answered in quick succession are recorded together; until then their rows are in doubt.
+
         Raises:
             duckdb.Error: a batch before could not be recorded; its rows are in doubt.
         """
-        self._recordings.append(self._worker.submit(self._record, verdicts))
-        if len(self._recordings) > _BATCHES_AHEAD:
-            self._recordings.popleft().result()
+        self._unrecorded = pa.concat_tables([self._unrecorded, verdicts])
+        if time.monotonic() - self._recorded_at > _RECORD_SECONDS:
+            self._record_soon(len(self._unrecorded))
+        elif len(self._unrecorded) >= _RECORD_ROWS:
+            self._record_soon(_RECORD_ROWS)
 
     def verdicts(self) -> dict[Verdict, int]:
         """How many rows of the outbox have which verdict so far."""
@@ -274,8 +286,17 @@ class Snapshot:
         with self._transaction():
             record(self._connection, self._keys, self._staged_shape, self._columns, verdicts)
 
+    def _record_soon(self, rows: int) -> None:
+        verdicts, self._unrecorded = self._unrecorded[:rows], self._unrecorded[rows:]
+        self._recorded_at = time.monotonic()
+        self._recordings.append(self._worker.submit(self._record, verdicts))
+        if len(self._recordings) > _BATCHES_AHEAD:
+            self._recordings.popleft().result()
+
     def _finish_recording(self) -> None:
         """Wait until everything recorded is durable, and the connection is free for this thread."""
+        if len(self._unrecorded):
+            self._record_soon(len(self._unrecorded))
         self._worker.submit(lambda: None).result()
         while self._recordings:
             self._recordings.popleft().result()

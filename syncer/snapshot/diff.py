@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,12 @@ def compare(
     full: bool,
     only: tuple[str, ...] | None,
 ) -> Difference:
-    """Fill the temporary tables `difference` (k…, change), `again` (k…) and `restated` (k…, fingerprint).
+    """Fill the temporary tables `difference` (k…, change, place), `again` (k…, place), `restated` (k…, fingerprint).
 
-    A change is `added`, `changed` or `removed`. Rows of `again` differ in nothing that is known, and are sent
-    all the same; those of `restated` say the same in other words. A row that was set aside is not a removed row.
-    *full* sends every row, *only* looks at one key. *same* rows were not staged, since nothing of them changed.
+    A change is `added`, `changed` or `removed`; a place is a rowid of `stage`, NULL for what was removed. Rows of
+    `again` differ in nothing that is known, and are sent all the same; those of `restated` say the same in other
+    words. A row that was set aside is not a removed row. *full* sends every row, *only* looks at one key. *same* rows
+    were not staged, since nothing of them changed.
     """
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     if shape.definition.incremental:
@@ -75,17 +77,22 @@ def _find_differences(
     connection: duckdb.DuckDBPyConnection, looked_at: tuple[StoredColumn, ...], keys: list[str]
 ) -> None:
     k = ", ".join(keys)
+    if not connection.execute("SELECT 1 FROM snapshot LIMIT 1").fetchall():
+        looked_at = ()
+    new = _row_hash([c.staged() for c in looked_at])
+    old = _row_hash([c.acknowledged() for c in looked_at])
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE told_apart AS SELECT {', '.join(f's.{key}' for key in keys)}, s.fingerprint, "
+        f"CREATE OR REPLACE TEMP TABLE told_apart AS SELECT {', '.join(f's.{key}' for key in keys)}, "
+        "s.place, s.fingerprint, "
         "CASE WHEN o.k1 IS NULL THEN 'added' WHEN s.h <> o.h THEN 'changed' END AS change "
-        f"FROM (SELECT {k}, fingerprint, {_row_hash([c.staged() for c in looked_at])} AS h FROM stage) s "
-        f"LEFT JOIN (SELECT {k}, fingerprint, {_row_hash([c.acknowledged() for c in looked_at])} AS h FROM snapshot) o "
+        f"FROM (SELECT {k}, rowid AS place, fingerprint, {new} AS h FROM stage) s "
+        f"LEFT JOIN (SELECT {k}, fingerprint, {old} AS h FROM snapshot) o "
         f"ON {same_keys('s', 'o', keys)} "
         "WHERE s.h IS DISTINCT FROM o.h OR s.fingerprint IS DISTINCT FROM o.fingerprint"
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE difference AS SELECT {k}, change FROM told_apart WHERE change IS NOT NULL "
-        f"UNION ALL SELECT {k}, 'removed' FROM gone"
+        f"CREATE OR REPLACE TEMP TABLE difference AS SELECT {k}, change, place FROM told_apart "
+        f"WHERE change IS NOT NULL UNION ALL SELECT {k}, 'removed', NULL FROM gone"
     )
 
 
@@ -93,7 +100,7 @@ def _find_restated(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> No
     k = ", ".join(keys)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE restated AS SELECT {k}, fingerprint FROM told_apart "
-        f"ANTI JOIN difference USING ({k}) WHERE fingerprint IS NOT NULL"
+        f"ANTI JOIN difference USING ({k}) WHERE fingerprint IS NOT NULL AND change IS DISTINCT FROM 'added'"
     )
     connection.execute("DROP TABLE told_apart")
 
@@ -114,8 +121,8 @@ def _drop_equal_rows(
     if shape.keeps_nulls:
         differs |= {i: f"(s{i} IS NOT NULL AND {d})" for i, d in differs.items() if looked_at[i].fed is not None}
     number = " + ".join(f"CAST({d} AS INTEGER)" for d in differs.values()) or "0"
-    json = [i for i, c in enumerate(looked_at) if c.kind is Kind.JSON]
-    respelled = _respelled(json, keys) if json else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
+    texts = [i for i, c in enumerate(looked_at) if c.kind is Kind.JSON]
+    respelled = _respelled(texts, keys) if texts else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM pairs LEFT JOIN ({respelled}) USING ({k}) "
         f"WHERE {number} = coalesce(n, 0)"
@@ -142,14 +149,14 @@ def _respelled(columns: list[int], keys: list[str]) -> str:
     )
 
 
-def _leaves(json: str) -> str:
+def _leaves(text: str) -> str:
     leaf = "fullkey || '=' || type || coalesce(CAST(atom AS VARCHAR), '')"
-    return f"(SELECT list_sort(list({leaf})) FROM json_tree({json}))"
+    return f"(SELECT list_sort(list({leaf})) FROM json_tree({text}))"
 
 
 def _differs_in_long_numbers(new: str, old: str) -> str:
     """SQL for whether two texts with the same leaves hold numbers beyond a double, and not the same text."""
-    squeezed = [f"regexp_replace({json}, '\\s', '', 'g')" for json in (new, old)]
+    squeezed = [f"regexp_replace({text}, '\\s', '', 'g')" for text in (new, old)]
     long = f"regexp_matches({new} || {old}, '[0-9][0-9.]{{15}}|[eE][-+]?[0-9]{{3}}')"
     return f"({long} AND {squeezed[0]} <> {squeezed[1]})"
 
@@ -180,7 +187,7 @@ def _find_removals_in_doubt(connection: duckdb.DuckDBPyConnection, shape: Shape,
     )
     # A row that was never acknowledged, but may have arrived, and is gone from the result.
     connection.execute(
-        f"INSERT INTO difference SELECT {k}, 'removed' FROM in_doubt ANTI JOIN snapshot USING ({k}) "
+        f"INSERT INTO difference SELECT {k}, 'removed', NULL FROM in_doubt ANTI JOIN snapshot USING ({k}) "
         f"ANTI JOIN stage USING ({k}) ANTI JOIN set_aside USING ({k})"
     )
 
@@ -191,7 +198,7 @@ def _find_rows_to_send_again(
     k = ", ".join(keys)
     wanted = "" if full or only is not None else f" SEMI JOIN in_doubt USING ({k})"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE again AS SELECT {k} FROM stage{wanted} "
+        f"CREATE OR REPLACE TEMP TABLE again AS SELECT {k}, stage.rowid AS place FROM stage{wanted} "
         f"ANTI JOIN (SELECT {k} FROM difference WHERE change <> 'removed') USING ({k})"
     )
     if only is not None:
@@ -271,4 +278,4 @@ def _object(members: list[tuple[str, str]]) -> str:
 
 def json_name(name: str) -> str:
     """SQL for a JSON member's name and colon."""
-    return f"(CAST(to_json({literal(name)}) AS VARCHAR) || ':')"
+    return literal(json.dumps(name, ensure_ascii=False) + ":")

@@ -54,7 +54,7 @@ def fill(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[Sto
     k = ", ".join(keys)
     connection.execute(
         f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {', '.join(f'{key} VARCHAR' for key in keys)}, "
-        '"row" BIGINT, known BOOLEAN)'
+        "place BIGINT, known BOOLEAN)"
     )
     connection.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
     rows = 0
@@ -67,10 +67,9 @@ def fill(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[Sto
         )
     rows += _inserted(
         connection,
-        f"INSERT INTO outbox SELECT {rows} + row_number() OVER (ORDER BY s.rowid), '{Action.PUT}', "
-        f"{', '.join(f's.{key}' for key in keys)}, s.rowid, change <> 'added' FROM stage s JOIN "
-        f"(SELECT {k}, change FROM difference WHERE change <> 'removed' UNION ALL SELECT {k}, 'again' FROM again) d "
-        f"ON {same_keys('s', 'd', keys)}",
+        f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, place, known "
+        f"FROM (SELECT {k}, place, change <> 'added' AS known FROM difference WHERE change <> 'removed' "
+        f"UNION ALL SELECT {k}, place, TRUE FROM again)",
     )
     if shape.definition.incremental:
         _keep_values(connection, columns, keys)
@@ -87,7 +86,7 @@ def _keep_values(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredCol
     k = ", ".join(keys)
     connection.execute(
         f"INSERT INTO kept ({k}{names}) SELECT {k}{names} FROM stage "
-        'SEMI JOIN (SELECT "row" FROM outbox) o ON stage.rowid = o."row"'
+        "SEMI JOIN (SELECT place FROM outbox) o ON stage.rowid = o.place"
     )
 
 
@@ -141,7 +140,7 @@ def _put_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple
     return (
         f"SELECT seq, action, {keys}, {attributes} AS attributes, {cleared} AS cleared"
         + "".join(f", {_plain(c)} AS {c.name}" for c in own)
-        + ' FROM outbox o JOIN stage s ON s.rowid = o."row"'
+        + " FROM outbox o JOIN stage s ON s.rowid = o.place"
     )
 
 

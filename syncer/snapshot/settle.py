@@ -27,14 +27,14 @@ def record(
     connection.unregister("answers")
     connection.execute("INSERT INTO verdicts SELECT * FROM answered")
     connection.execute(
-        f'CREATE OR REPLACE TEMP TABLE taken AS SELECT {k}, o.action, o."row", o.known, a.verdict '
+        f"CREATE OR REPLACE TEMP TABLE taken AS SELECT {k}, o.action, o.place, o.known, a.verdict "
         "FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
     )
     values = {"fingerprint": "s.fingerprint"} | {name: f"s.{name}" for name in fed}
     if shape.keeps_nulls:
         values |= {name: f"coalesce(s.{name}, b.{name})" for name in fed}
     values |= {c.physical: f"b.{c.physical}" for c in not_forgotten(connection, carried(shape, columns))}
-    source = 'taken o JOIN stage s ON s.rowid = o."row"'
+    source = "taken o JOIN stage s ON s.rowid = o.place"
     reads_old = any("b." in value for value in values.values())
     if reads_old:
         source += f" LEFT JOIN snapshot b ON {same_keys('o', 'b', keys)}"
