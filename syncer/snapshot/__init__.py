@@ -6,36 +6,25 @@ A run that died after any of them is settled when its file is opened again.
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from syncer.errors import SnapshotError
-from syncer.interfaces import VERDICTS
 from syncer.snapshot import diff, file, outbox, removed, stage
 from syncer.snapshot.columns import StoredColumn, stored_columns, with_kinds_kept
 from syncer.snapshot.diff import Difference
+from syncer.snapshot.dispatch import Dispatch
 from syncer.snapshot.incoming import Progress
 from syncer.snapshot.keys import key_text
 from syncer.snapshot.settle import record, settle
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import Staged
 from syncer.types import Rejection, SyncDefinition, Target, Verdict
-
-#: How far the making of batches may be before the store, and the recording of its answers behind it.
-_BATCHES_AHEAD = 4
-#: Answers are recorded together until they are so many, exactly a row group of DuckDB's, which it writes only once
-#: where it comes whole; or until so many seconds after the last ones.
-_RECORD_ROWS = 122_880
-_RECORD_SECONDS = 1.0
 
 
 class Snapshot:
@@ -50,11 +39,8 @@ class Snapshot:
         self._shape: Shape | None = None
         self._columns: tuple[StoredColumn, ...] = ()
         self._same = 0
-        # The only thread that uses the connection while a run sends.
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"snapshot-{sync}")
-        self._recordings: deque[Future[None]] = deque()
-        self._unrecorded = VERDICTS.empty_table()
-        self._recorded_at = time.monotonic()
+        # While a run sends, only its thread uses the connection.
+        self._dispatch = Dispatch(sync, make=self._batch, record=self._record)
         #: Sentences about what opening found, for the run's notes.
         self.notes: list[str] = []
 
@@ -64,7 +50,7 @@ class Snapshot:
         try:
             yield
         except duckdb.Error as exc:
-            self._worker.shutdown()
+            self._dispatch.close()
             self._connection.close()
             raise file.failed(self._path, self._sync, exc) from None
 
@@ -173,12 +159,8 @@ class Snapshot:
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """What is in the outbox, as `ProfileStore.apply` takes it, removals first; the next is made meanwhile."""
-        queries = iter(outbox.batch_queries(self._connection, self._staged_shape, self._columns, rows=rows))
-        upcoming = deque(self._worker.submit(self._batch, query) for query in islice(queries, _BATCHES_AHEAD))
-        while upcoming:
-            batch = upcoming.popleft().result()
-            upcoming.extend(self._worker.submit(self._batch, query) for query in islice(queries, 1))
-            yield batch
+        queries = outbox.batch_queries(self._connection, self._staged_shape, self._columns, rows=rows)
+        return self._dispatch.batches(queries)
 
     def record(self, verdicts: pa.Table) -> None:
         """Make a batch's verdicts durable, and what was accepted the snapshot, while the next batch is on its way.
@@ -188,15 +170,11 @@ class Snapshot:
         Raises:
             duckdb.Error: a batch before could not be recorded; its rows are in doubt.
         """
-        self._unrecorded = pa.concat_tables([self._unrecorded, verdicts])
-        if time.monotonic() - self._recorded_at > _RECORD_SECONDS:
-            self._record_soon(len(self._unrecorded))
-        elif len(self._unrecorded) >= _RECORD_ROWS:
-            self._record_soon(_RECORD_ROWS)
+        self._dispatch.record(verdicts)
 
     def verdicts(self) -> dict[Verdict, int]:
         """How many rows of the outbox have which verdict so far."""
-        self._finish_recording()
+        self._dispatch.finish()
         rows = self._connection.execute("SELECT verdict, count(DISTINCT seq) FROM verdicts GROUP BY verdict").fetchall()
         return {Verdict(verdict): count for verdict, count in rows}
 
@@ -205,7 +183,7 @@ class Snapshot:
 
         *complete*: the run looked at every row of the result, not at one. *ended_well*: every row had an answer.
         """
-        self._finish_recording()
+        self._dispatch.finish()
         with self._transaction():
             self._settle(complete=complete, set_aside=complete, at=started_at)
             if complete and ended_well:
@@ -286,21 +264,6 @@ class Snapshot:
         with self._transaction():
             record(self._connection, self._keys, self._staged_shape, self._columns, verdicts)
 
-    def _record_soon(self, rows: int) -> None:
-        verdicts, self._unrecorded = self._unrecorded[:rows], self._unrecorded[rows:]
-        self._recorded_at = time.monotonic()
-        self._recordings.append(self._worker.submit(self._record, verdicts))
-        if len(self._recordings) > _BATCHES_AHEAD:
-            self._recordings.popleft().result()
-
-    def _finish_recording(self) -> None:
-        """Wait until everything recorded is durable, and the connection is free for this thread."""
-        if len(self._unrecorded):
-            self._record_soon(len(self._unrecorded))
-        self._worker.submit(lambda: None).result()
-        while self._recordings:
-            self._recordings.popleft().result()
-
     @property
     def _k(self) -> str:
         return ", ".join(self._keys)
@@ -352,7 +315,7 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
             with snapshot.explaining():
                 usable = snapshot._make_ready(store_id)
             if usable:
-                with snapshot._worker:
+                with closing(snapshot._dispatch):
                     yield snapshot
                 return
         note = "the store, or what this sync feeds, is another than before: every row is sent, and nothing is removed"
@@ -362,5 +325,5 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
         snapshot = Snapshot(connection, path, definition.name, definition.target)
         snapshot._make_ready(store_id)
         snapshot.notes.extend([note] if note else [])
-        with snapshot._worker:
+        with closing(snapshot._dispatch):
             yield snapshot
