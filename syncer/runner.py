@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import connectors
-from syncer import query, snapshot
+from syncer import query, query_faults, snapshot
 from syncer.errors import (
     DefinitionError,
     RunInProgressError,
@@ -24,6 +24,7 @@ from syncer.errors import (
 )
 from syncer.flow import HeldError, Options, Progress, StoppedError, compare, limits_passed, run_sync
 from syncer.interfaces import ProfileStore, Warehouse
+from syncer.query import Query
 from syncer.removals import Removals
 from syncer.run_log import KEPT_REJECTIONS, RunLog
 from syncer.settings import Settings
@@ -125,13 +126,13 @@ class Runner:
             held.explaining(),
         ):
             self._take_in_removals(definition, store, held)
-            sql = self._sql(definition, held, Options())
-            with self._warehouse(definition) as warehouse:
-                if forecast := warehouse.forecast(sql):
+            asked = self._query(definition, held, Options())
+            with self._warehouse(asked) as warehouse:
+                if forecast := warehouse.forecast(asked.statement):
                     progress.notes.append(forecast)
                 shape, staged, difference = compare(
                     definition,
-                    sql,
+                    asked.statement,
                     warehouse=warehouse,
                     snapshot=held,
                     store=store,
@@ -167,12 +168,12 @@ class Runner:
         try:
             removals.close()
             self._take_in_removals(definition, store, held)
-            sql = self._sql(definition, held, options)
-            with self._warehouse(definition) as warehouse, held.explaining():
+            asked = self._query(definition, held, options)
+            with self._warehouse(asked) as warehouse, held.explaining():
                 progress.cancel = warehouse.close
                 run_sync(
                     definition,
-                    sql,
+                    asked.statement,
                     warehouse=warehouse,
                     snapshot=held,
                     store=store,
@@ -229,7 +230,7 @@ class Runner:
         assert run is not None
         return run
 
-    def _sql(self, definition: SyncDefinition, held: Snapshot, options: Options) -> str:
+    def _query(self, definition: SyncDefinition, held: Snapshot, options: Options) -> Query:
         rendered = query.render(
             definition,
             last_sync_time=0 if options.full or options.only else held.last_sync_time,
@@ -238,9 +239,10 @@ class Runner:
         )
         if held.settled_definition == definition.hash:
             # The warehouse has taken it before; the look for friendly errors costs a tenth of a second.
-            return rendered
+            return Query(definition=definition, rendered=rendered, statement=rendered)
         url = self.settings.warehouses[definition.warehouse].url.get_secret_value()
-        return query.check(definition, rendered, query.dialect(url))
+        statement = query.check(definition, rendered, query.dialect(url))
+        return Query(definition=definition, rendered=rendered, statement=statement)
 
     def _take_in_removals(self, definition: SyncDefinition, store: ProfileStore, held: Snapshot) -> None:
         log_id = self.run_log.log_id
@@ -253,12 +255,14 @@ class Runner:
         return connectors.open_store(definition.store, setting.url.get_secret_value(), identity=setting.identity)
 
     @contextmanager
-    def _warehouse(self, definition: SyncDefinition) -> Iterator[Warehouse]:
+    def _warehouse(self, asked: Query) -> Iterator[Warehouse]:
+        """The warehouse of a query; what it says against the query names the definition's file and line."""
+        definition = asked.definition
         setting = self.settings.warehouses[definition.warehouse]
         opened = connectors.open_warehouse(
             definition.warehouse, setting.url.get_secret_value(), options=setting.options, sync=definition.name
         )
-        with closing(opened) as warehouse:
+        with closing(opened) as warehouse, query_faults.placed(asked):
             yield warehouse
 
 

@@ -160,7 +160,7 @@ UNFIT: dict[str, tuple[str, str, int, str, int]] = {
     ),
     "its_own_name": (PERSON, "SELECT id, 1 AS cio_id FROM people", 2, "`cio_id` is the store's own", 2),
     "no_such_table": (PERSON, "SELECT id FROM peeple", 5, "peeple", 1),
-    "no_such_column": (PERSON, "SELECT id, plam FROM people", 5, "plam", 1),
+    "no_such_column": (PERSON, "SELECT id,\n  plam FROM people", 6, "plam", 1),
     "no_sql": (PERSON, "SELECT id FROM people WHERE", 5, "syntax error", 1),
 }  # fmt: skip
 
@@ -194,7 +194,8 @@ def test_what_only_the_warehouse_can_see_is_told_when_it_is_asked(project: Proje
     for name, (_, _, line, words, _) in UNFIT.items():
         assert (told[name]["line"], words in told[name]["message"]) == (line, True), told[name]
         assert runs[name]["status"] == "failed"
-        assert words in runs[name]["error"]
+        assert runs[name]["error"] == f"sync_definitions/{name}.sql:{line}: {told[name]['message']}"
+        assert f"error: {name}: {runs[name]['error']}\n" in ran.err
         assert (runs[name]["queried"], runs[name]["accepted"]) == (0, 0)
     assert runs["good"]["status"] == "success"
     assert people(project) == {"1", "2"}
