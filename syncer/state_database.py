@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
 from syncer import state_schema
-from syncer.errors import ConnectionFailedError, SettingsError
+from syncer.errors import SettingsError, StateDatabaseError
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -27,10 +27,6 @@ _WRITE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SET LOCAL lock_timeout = 
 
 #: Any number, the same for every version of Syncer: who holds it makes or upgrades the tables.
 _PREPARE_LOCK = 7305711
-
-
-class StateDatabaseError(ConnectionFailedError):
-    """The state database cannot be used; what was being written is not written."""
 
 
 class StateDatabase:
