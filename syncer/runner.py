@@ -167,21 +167,22 @@ class Runner:
         removals = StoreRemovals(removals=self.removals, store_id=store.store_id, sync=definition.name)
         try:
             removals.close()
-            self._take_in_removals(definition, store, held)
-            asked = self._query(definition, held, options)
-            with self._warehouse(asked) as warehouse, held.explaining():
-                progress.cancel = warehouse.close
-                run_sync(
-                    definition,
-                    asked.statement,
-                    warehouse=warehouse,
-                    snapshot=held,
-                    store=store,
-                    removals=removals,
-                    started_at=started_at,
-                    options=options,
-                    progress=progress,
-                )
+            with held.explaining():
+                self._take_in_removals(definition, store, held)
+                asked = self._query(definition, held, options)
+                with self._warehouse(asked) as warehouse:
+                    progress.cancel = warehouse.close
+                    run_sync(
+                        definition,
+                        asked.statement,
+                        warehouse=warehouse,
+                        snapshot=held,
+                        store=store,
+                        removals=removals,
+                        started_at=started_at,
+                        options=options,
+                        progress=progress,
+                    )
         except HeldError as exc:
             return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
         except (StoppedError, KeyboardInterrupt):
@@ -202,7 +203,8 @@ class Runner:
 
     def _publish_rejections(self, definition: SyncDefinition, held: Snapshot) -> int:
         """Put what is refused now where it can be read while a run holds the snapshot; returns how many rows."""
-        rejections, total = held.rejections(KEPT_REJECTIONS)
+        with held.explaining():
+            rejections, total = held.rejections(KEPT_REJECTIONS)
         self.run_log.replace_rejections(definition.name, rejections, total)
         return total
 
