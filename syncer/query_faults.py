@@ -45,7 +45,7 @@ def fault(query: Query, error: WarehouseError) -> DefinitionError:
     label = f"warehouse `{definition.warehouse}`: "
     own = label if error.message.startswith(label) else ""
     return DefinitionError(
-        own + _without_values(error.message.removeprefix(own), query),
+        own + _without_values(" ".join(error.message.removeprefix(own).split()), query),
         path=definition.path,
         line=definition.sql_line + _line(query, error.query_line) - 1,
         hint=_without_values(error.hint, query),

@@ -98,6 +98,12 @@ def test_what_only_the_rendering_knows_is_hidden(value: str, message: str, expec
     assert told(asked, message, message) == (expected, expected)
 
 
+def test_a_message_is_one_line() -> None:
+    asked = query_of("SELECT id FROM people")
+
+    assert told(asked, 'column "a\nerror: b" does not exist')[0] == 'column "a error: b" does not exist'
+
+
 @pytest.mark.parametrize(
     "message",
     [
