@@ -21,6 +21,8 @@ _SECONDS = 120
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
     [
+        # First, before DuckDB.
+        "tests.acceptance.main_file",
         "sqlglot",
         "syncer.cli",
         "syncer.runner",
