@@ -28,14 +28,15 @@ _UNQUOTED = re.compile(r"""[^\s"'`()\[\]{},;:]+""")
 def placed(query: Query) -> Iterator[None]:
     """Make each WarehouseError about *query* begin with file and line, and show no value that was rendered into it.
 
-    It stays the same exception, and its context goes, so that no chain holds what the warehouse said.
+    It stays the same exception, and what it is chained to goes, so that no chain holds what the warehouse said.
     """
     try:
         yield
     except WarehouseError as exc:
         found = fault(query, exc)
         exc.message, exc.hint = str(found), found.hint
-        exc.args, exc.__context__ = (exc.message,), None
+        exc.args = (exc.message,)
+        exc.__cause__ = exc.__context__ = None
         raise
 
 

@@ -59,15 +59,15 @@ def test_the_error_stays_what_it_is_and_forgets_what_it_was() -> None:
     asked = query_of("SELECT id FROM {{ env_var('NAME') }}", NAME="canary")
 
     error = WarehouseError("warehouse `default`: no canary", hint="Make canary now.", query_line=1)
-    error.__context__ = OSError("canary")
+    error.__cause__, error.__context__ = OSError("canary"), OSError("canary")
 
     with pytest.raises(WarehouseError) as caught, placed(asked):
-        raise error from None
+        raise error
 
     assert caught.value is error
     assert caught.value.message == str(caught.value) == "people.sql:6: warehouse `default`: no …"
     assert caught.value.hint == "Make … now."
-    assert caught.value.__context__ is None
+    assert [chained for chained in (caught.value.__cause__, caught.value.__context__) if chained] == []
 
 
 @pytest.mark.parametrize(
