@@ -7,10 +7,13 @@ SyncerError                    a message for people, and a hint with the next st
 ├─ RunInProgressError          another process runs this sync                              exit 4
 ├─ SnapshotError               state that cannot be read; never taken for "no rows"
 ├─ QueryResultError            the result cannot be used; nothing was sent
-└─ ConnectionFailedError       a warehouse or store refused or cannot be reached
+└─ ConnectionFailedError       a database refused or cannot be reached
    ├─ WarehouseError           the query failed or was cut off; nothing of its result is used
-   └─ StoreError               the store failed; what it did not answer for is in doubt
-      └─ StoreRefusesError     the store can never take this sync as it is defined
+   ├─ StoreError               the store failed; what it did not answer for is in doubt
+   │  └─ StoreRefusesError     the store can never take this sync as it is defined
+   └─ StateDatabaseError       the run log cannot be used; what was being written is not written
+
+Where no exit code is told it is 1.
 
 No message holds a secret, a row, or an identifier's value.
 """
@@ -83,3 +86,7 @@ class StoreError(ConnectionFailedError):
 
 class StoreRefusesError(StoreError):
     """The store cannot take this sync as it is defined; nothing was sent."""
+
+
+class StateDatabaseError(ConnectionFailedError):
+    """The state database cannot be used; what was being written is not written."""

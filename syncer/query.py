@@ -7,6 +7,7 @@ transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,16 @@ _DIALECTS = {"postgresql": "postgres", "cockroachdb": "postgres", "mariadb": "my
 _FIRST = ("SELECT", "WITH", "FROM", "VALUES", "PIVOT", "UNPIVOT", "TABLE", "L_PAREN")
 
 _ONE_SELECT = "Write one SELECT that returns the rows to sync."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A definition's query for one run."""
+
+    definition: SyncDefinition
+    rendered: str
+    #: What is sent: as it was rendered, perhaps without what stands after the statement.
+    statement: str
 
 
 def template(path: Path, sql: str, sql_line: int) -> Template | None:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from syncer.state_database import StateDatabase, StateDatabaseError
+from syncer.errors import StateDatabaseError
+from syncer.state_database import StateDatabase
 from syncer.state_schema import pauses, rejection_totals, rejections, runs
 from syncer.types import Counts, Rejection, Run, RunStatus, Trigger
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import connectors
-from syncer import query, snapshot
+from syncer import query, query_faults, snapshot
 from syncer.errors import (
     DefinitionError,
     RunInProgressError,
@@ -24,6 +24,7 @@ from syncer.errors import (
 )
 from syncer.flow import HeldError, Options, Progress, StoppedError, compare, limits_passed, run_sync
 from syncer.interfaces import ProfileStore, Warehouse
+from syncer.query import Query
 from syncer.removals import Removals
 from syncer.run_log import KEPT_REJECTIONS, RunLog
 from syncer.settings import Settings
@@ -125,13 +126,13 @@ class Runner:
             held.explaining(),
         ):
             self._take_in_removals(definition, store, held)
-            sql = self._sql(definition, held, Options())
-            with self._warehouse(definition) as warehouse:
-                if forecast := warehouse.forecast(sql):
+            asked = self._query(definition, held, Options())
+            with self._warehouse(asked) as warehouse:
+                if forecast := warehouse.forecast(asked.statement):
                     progress.notes.append(forecast)
                 shape, staged, difference = compare(
                     definition,
-                    sql,
+                    asked.statement,
                     warehouse=warehouse,
                     snapshot=held,
                     store=store,
@@ -166,21 +167,22 @@ class Runner:
         removals = StoreRemovals(removals=self.removals, store_id=store.store_id, sync=definition.name)
         try:
             removals.close()
-            self._take_in_removals(definition, store, held)
-            sql = self._sql(definition, held, options)
-            with self._warehouse(definition) as warehouse, held.explaining():
-                progress.cancel = warehouse.close
-                run_sync(
-                    definition,
-                    sql,
-                    warehouse=warehouse,
-                    snapshot=held,
-                    store=store,
-                    removals=removals,
-                    started_at=started_at,
-                    options=options,
-                    progress=progress,
-                )
+            with held.explaining():
+                self._take_in_removals(definition, store, held)
+                asked = self._query(definition, held, options)
+                with self._warehouse(asked) as warehouse:
+                    progress.cancel = warehouse.close
+                    run_sync(
+                        definition,
+                        asked.statement,
+                        warehouse=warehouse,
+                        snapshot=held,
+                        store=store,
+                        removals=removals,
+                        started_at=started_at,
+                        options=options,
+                        progress=progress,
+                    )
         except HeldError as exc:
             return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
         except (StoppedError, KeyboardInterrupt):
@@ -201,7 +203,8 @@ class Runner:
 
     def _publish_rejections(self, definition: SyncDefinition, held: Snapshot) -> int:
         """Put what is refused now where it can be read while a run holds the snapshot; returns how many rows."""
-        rejections, total = held.rejections(KEPT_REJECTIONS)
+        with held.explaining():
+            rejections, total = held.rejections(KEPT_REJECTIONS)
         self.run_log.replace_rejections(definition.name, rejections, total)
         return total
 
@@ -229,7 +232,7 @@ class Runner:
         assert run is not None
         return run
 
-    def _sql(self, definition: SyncDefinition, held: Snapshot, options: Options) -> str:
+    def _query(self, definition: SyncDefinition, held: Snapshot, options: Options) -> Query:
         rendered = query.render(
             definition,
             last_sync_time=0 if options.full or options.only else held.last_sync_time,
@@ -238,9 +241,10 @@ class Runner:
         )
         if held.settled_definition == definition.hash:
             # The warehouse has taken it before; the look for friendly errors costs a tenth of a second.
-            return rendered
+            return Query(definition=definition, rendered=rendered, statement=rendered)
         url = self.settings.warehouses[definition.warehouse].url.get_secret_value()
-        return query.check(definition, rendered, query.dialect(url))
+        statement = query.check(definition, rendered, query.dialect(url))
+        return Query(definition=definition, rendered=rendered, statement=statement)
 
     def _take_in_removals(self, definition: SyncDefinition, store: ProfileStore, held: Snapshot) -> None:
         log_id = self.run_log.log_id
@@ -253,12 +257,14 @@ class Runner:
         return connectors.open_store(definition.store, setting.url.get_secret_value(), identity=setting.identity)
 
     @contextmanager
-    def _warehouse(self, definition: SyncDefinition) -> Iterator[Warehouse]:
+    def _warehouse(self, asked: Query) -> Iterator[Warehouse]:
+        """The warehouse of a query; what it says against the query names the definition's file and line."""
+        definition = asked.definition
         setting = self.settings.warehouses[definition.warehouse]
         opened = connectors.open_warehouse(
             definition.warehouse, setting.url.get_secret_value(), options=setting.options, sync=definition.name
         )
-        with closing(opened) as warehouse:
+        with closing(opened) as warehouse, query_faults.placed(asked):
             yield warehouse
 
 

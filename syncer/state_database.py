@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
 from syncer import state_schema
-from syncer.errors import ConnectionFailedError, SettingsError
+from syncer.errors import SettingsError, StateDatabaseError
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -25,12 +25,11 @@ _CONNECT_SECONDS = 10
 _READ = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 _WRITE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"}
 
+#: What SQLite and PostgreSQL say of a disk that takes nothing more.
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "53100")
+
 #: Any number, the same for every version of Syncer: who holds it makes or upgrades the tables.
 _PREPARE_LOCK = 7305711
-
-
-class StateDatabaseError(ConnectionFailedError):
-    """The state database cannot be used; what was being written is not written."""
 
 
 class StateDatabase:
@@ -168,6 +167,12 @@ def _explanation(error: exc.SQLAlchemyError) -> StateDatabaseError:
         return StateDatabaseError(
             f"{_SETTING}: another process has been writing the run log for {_WAIT_SECONDS} seconds",
             hint="Look for a Syncer process that hangs.",
+        )
+    if code.startswith(_NO_ROOM):
+        return StateDatabaseError(
+            f"{_SETTING}: the run log cannot be written: its disk is full, or fails",
+            hint="Free some space there (by default it is in SYNCER_STATE_DIR) and run the command again; what the"
+            " store has taken stays known.",
         )
     # Any other kind may quote values.
     speaks = isinstance(error, exc.OperationalError | exc.ProgrammingError)

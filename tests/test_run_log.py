@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from syncer import run_log, state_schema
-from syncer.errors import SettingsError
+from syncer.errors import SettingsError, StateDatabaseError
 from syncer.run_log import RunLog
-from syncer.state_database import StateDatabase, StateDatabaseError
+from syncer.state_database import StateDatabase
 from syncer.types import Counts, Rejection, Run, RunStatus, Trigger
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)

@@ -20,6 +20,7 @@ from syncer.types import SyncDefinition
 
 if TYPE_CHECKING:
     from syncer.interfaces import Warehouse
+    from syncer.query import Query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -45,43 +46,46 @@ def validate(
     selected = project.select(select or [])
     paths = {sync.path for sync in selected.definitions} | {error.path for error in selected.errors}
     findings = {_of_error(error) for error in selected.errors}
-    sql: dict[str, str] = {}
+    queries: list[Query] = []
     for definition in selected.definitions:
         try:
-            sql[definition.name] = _sql(project, definition)
+            queries.append(_query(project, definition))
         except DefinitionError as exc:
             findings.add(_of_error(exc))
     outcomes = [Outcome.WELL]
     columns: dict[str, tuple[str, ...]] = {}
     if connect:
-        queries = [definition for definition in selected.definitions if definition.name in sql]
-        outcomes += _ask_warehouses(project, queries, sql, columns, findings)
+        outcomes += _ask_warehouses(project, queries, columns, findings)
     findings |= _warnings(project, paths, columns)
     _print(sorted(findings), checked=len(paths), as_json=as_json)
     outcomes += [Outcome.UNUSABLE for finding in findings if finding.level == "error"]
     raise typer.Exit(exit_code(outcomes))
 
 
-def _sql(project: Project, definition: SyncDefinition) -> str:
+def _query(project: Project, definition: SyncDefinition) -> Query:
     from syncer import query
 
     settings = project.settings
     rendered = query.render(definition, last_sync_time=0, variables=settings.vars, environment=settings.environment)
     url = settings.warehouses[definition.warehouse].url.get_secret_value()
-    return query.check(definition, rendered, query.dialect(url))
+    statement = query.check(definition, rendered, query.dialect(url))
+    return query.Query(definition=definition, rendered=rendered, statement=statement)
 
 
 def _ask_warehouses(
     project: Project,
-    chosen: Sequence[SyncDefinition],
-    sql: Mapping[str, str],
+    chosen: Sequence[Query],
     columns: dict[str, tuple[str, ...]],
     findings: set[_Finding],
 ) -> Iterator[Outcome]:
     """Ask for the columns of each query; gives how it ended for each warehouse that cannot be asked."""
     from connectors import open_warehouse
+    from syncer.query_faults import fault
 
-    for name, group in groupby(sorted(chosen, key=lambda sync: sync.warehouse), key=lambda sync: sync.warehouse):
+    def warehouse_of(query: Query) -> str:
+        return query.definition.warehouse
+
+    for name, group in groupby(sorted(chosen, key=warehouse_of), key=warehouse_of):
         try:
             setting = project.settings.warehouses[name]
             warehouse = open_warehouse(name, setting.url.get_secret_value(), options=setting.options)
@@ -90,21 +94,20 @@ def _ask_warehouses(
             yield outcome_of(exc)
             continue
         with closing(warehouse):
-            for definition in group:
+            for query in group:
                 try:
-                    columns[definition.name] = _columns(warehouse, definition, sql[definition.name])
+                    columns[query.definition.name] = _columns(warehouse, query)
+                except WarehouseError as exc:
+                    findings.add(_of_error(fault(query, exc)))
                 except DefinitionError as exc:
                     findings.add(_of_error(exc))
 
 
-def _columns(warehouse: Warehouse, definition: SyncDefinition, sql: str) -> tuple[str, ...]:
+def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
     from syncer.definitions import check_columns
 
-    try:
-        columns = tuple(column.name for column in warehouse.columns(sql))
-    except WarehouseError as exc:
-        raise DefinitionError(exc.message, path=definition.path, line=definition.sql_line, hint=exc.hint) from exc
-    check_columns(definition, columns)
+    columns = tuple(column.name for column in warehouse.columns(query.statement))
+    check_columns(query.definition, columns)
     return columns
 
 

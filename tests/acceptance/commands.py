@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 import runpy
 import sqlite3
 import sys
@@ -20,6 +21,8 @@ _SECONDS = 120
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
     [
+        # First, before DuckDB.
+        "tests.acceptance.main_file",
         "sqlglot",
         "syncer.cli",
         "syncer.runner",
@@ -72,6 +75,8 @@ class Project:
 
     path: Path
     environment: dict[str, str] = field(default_factory=dict)
+    #: The size in bytes beyond which a command can write no file.
+    file_limit: int = resource.RLIM_INFINITY
     #: Every command so far: its words, and the files of what it printed.
     commands: list[tuple[tuple[str, ...], Path, Path]] = field(default_factory=list)
 
@@ -101,7 +106,7 @@ class Project:
         out, err = (printed / f"{len(self.commands)}.{stream}" for stream in ("out", "err"))
         self.commands.append((words, out, err))
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"} | self.environment
-        process = _processes.Process(target=_syncer, args=(self.path, words, environment, out, err))
+        process = _processes.Process(target=_syncer, args=(self.path, words, environment, out, err, self.file_limit))
         process.start()
         return Command(process=process, out=out, err=err)
 
@@ -120,7 +125,10 @@ class Project:
 _SHOW_ROWS = ("plan", "rejected", "show")
 
 
-def _syncer(folder: Path, words: tuple[str, ...], environment: Mapping[str, str], out: Path, err: Path) -> None:
+def _syncer(
+    folder: Path, words: tuple[str, ...], environment: Mapping[str, str], out: Path, err: Path, file_limit: int
+) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -64,6 +64,15 @@ MISTAKES: dict[str, tuple[str | bytes, int, str]] = {
     "copies": (text(query="COPY people TO 'people.csv'"), 5, "does not begin with `COPY`"),
 }  # fmt: skip
 
+#: A mistake to what was probably meant.
+MEANT = {
+    "unknown": "schedule",
+    "warehouse": "default",
+    "store": "default",
+    "waits_for_none": "good",
+    "misspelled": "last_sync_time",
+}
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
@@ -97,6 +106,8 @@ def test_each_mistake_is_told_at_its_line_and_keeps_no_other_sync_from_running(p
         assert words in told[name]["message"]
         assert f"sync_definitions/{name}.sql:{line}: {told[name]['message']}" in ran.err
     assert len([finding for finding in errors if not finding["hint"]]) < 4
+    for name, meant in MEANT.items():
+        assert f"Did you mean `{meant}`?" in told[name]["hint"]
     statuses = {run["sync"]: run["status"] for run in ran.objects}
     assert {sync for sync, status in statuses.items() if status == "success"} == {"good", "of_another_system"}
     assert set(statuses.values()) == {"success", "failed"}
@@ -160,7 +171,7 @@ UNFIT: dict[str, tuple[str, str, int, str, int]] = {
     ),
     "its_own_name": (PERSON, "SELECT id, 1 AS cio_id FROM people", 2, "`cio_id` is the store's own", 2),
     "no_such_table": (PERSON, "SELECT id FROM peeple", 5, "peeple", 1),
-    "no_such_column": (PERSON, "SELECT id, plam FROM people", 5, "plam", 1),
+    "no_such_column": (PERSON, "SELECT id,\n  plam FROM people", 6, "plam", 1),
     "no_sql": (PERSON, "SELECT id FROM people WHERE", 5, "syntax error", 1),
 }  # fmt: skip
 
@@ -194,8 +205,11 @@ def test_what_only_the_warehouse_can_see_is_told_when_it_is_asked(project: Proje
     for name, (_, _, line, words, _) in UNFIT.items():
         assert (told[name]["line"], words in told[name]["message"]) == (line, True), told[name]
         assert runs[name]["status"] == "failed"
-        assert words in runs[name]["error"]
+        assert runs[name]["error"] == f"sync_definitions/{name}.sql:{line}: {told[name]['message']}"
+        assert f"error: {name}: {runs[name]['error']}\n" in ran.err
         assert (runs[name]["queried"], runs[name]["accepted"]) == (0, 0)
+    for name in ("no_such_attribute", "no_such_exclusion"):
+        assert "Did you mean `plan`?" in told[name]["hint"]
     assert runs["good"]["status"] == "success"
     assert people(project) == {"1", "2"}
     for name in ("no_such_key", "no_such_table"):

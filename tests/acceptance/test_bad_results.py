@@ -102,7 +102,7 @@ def test_a_read_that_is_cut_off_is_no_result(
     assert ended.code == 1
     (run,) = ended.objects
     assert run["status"] == "failed"
-    assert run["error"] == f"warehouse `default`: {told}"
+    assert run["error"] == f"sync_definitions/people.sql:6: warehouse `default`: {told}"
     assert "run the sync again" in ended.err
     assert newest(project)["error"] == run["error"]
     assert people(project) == before

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import pytest
 
-from syncer.cli.exit_codes import Outcome, exit_code
+from syncer import errors
+from syncer.cli.exit_codes import Outcome, code_of, exit_code
 
 
 @pytest.mark.parametrize(
@@ -19,3 +23,18 @@ from syncer.cli.exit_codes import Outcome, exit_code
 )
 def test_of_several_outcomes_the_worst_gives_the_exit_code(outcomes: list[Outcome], code: int) -> None:
     assert exit_code(outcomes) == exit_code(reversed(outcomes)) == code
+
+
+def kinds_of(error: type[errors.SyncerError]) -> Iterator[type[errors.SyncerError]]:
+    yield error
+    for kind in error.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield from kinds_of(kind)
+
+
+@pytest.mark.parametrize("kind", list(kinds_of(errors.SyncerError)))
+def test_each_error_s_exit_code_is_the_documented_one(kind: type[errors.SyncerError]) -> None:
+    told = re.search(rf"^\W*{kind.__name__} .*?(?:exit (\d))?$", errors.__doc__ or "", re.MULTILINE)
+    assert told is not None
+
+    assert code_of(kind.__new__(kind)) == int(told[1] or 1)

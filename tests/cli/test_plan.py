@@ -102,4 +102,4 @@ def test_a_plan_of_several_syncs_goes_on_after_a_failure(folder: Folder) -> None
 
     assert planned.code == 1
     assert [plan["sync"] for plan in planned.objects] == ["customers"]
-    assert planned.err.startswith("error: first: warehouse `default`: ")
+    assert planned.err.startswith("error: first: sync_definitions/first.sql:5: warehouse `default`: ")

@@ -183,7 +183,7 @@ def test_a_failed_run_tells_why_and_the_others_go_on(folder: Folder) -> None:
     assert ran.code == 1
     statuses = {run["sync"]: run["status"] for run in ran.objects}
     assert statuses == {"customers": "success", "first": "failed"}
-    assert "error: first: warehouse `default`: " in ran.err
+    assert "error: first: sync_definitions/first.sql:5: warehouse `default`: " in ran.err
 
 
 def test_what_depends_on_a_failed_sync_is_not_run(folder: Folder) -> None:
