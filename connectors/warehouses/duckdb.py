@@ -90,7 +90,8 @@ class DuckDBWarehouse:
 
     def _lock(self, *, allowed: list[str]) -> None:
         self._connection.execute(f"""
-            SET TimeZone = 'UTC'; SET allowed_directories = [{", ".join(map(literal, allowed))}];
+            SET TimeZone = 'UTC'; SET enable_progress_bar = false;
+            SET allowed_directories = [{", ".join(map(literal, allowed))}];
             SET enable_external_access = false; SET lock_configuration = true
         """)
 

@@ -43,6 +43,9 @@ _SIGNS_OF_DAMAGE = (
     "serialization error",
 )
 
+#: What the system says, in lower case, where a disk, a quota or a limit on a file's size is used up.
+_SIGNS_OF_FULL_DISK = ("no space left", "quota exceeded", "file too large")
+
 _open_paths: set[Path] = set()
 _open_paths_lock = threading.Lock()
 
@@ -78,7 +81,7 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with duckdb.connect(":memory:", config=_config() | {"temp_directory": str(spill)}) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            _begin_session(connection)
             yield connection
     finally:
         shutil.rmtree(spill, ignore_errors=True)
@@ -134,12 +137,18 @@ def _config() -> dict[str, str | bool | int | float | list[str]]:
     }
 
 
+def _begin_session(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("SET TimeZone = 'UTC'")
+    # In a program that DuckDB takes for a prompt it would write on what is ours.
+    connection.execute("SET enable_progress_bar = false")
+
+
 def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
     spill = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = duckdb.connect(str(path), config=_config() | {"temp_directory": str(spill)})
-        connection.execute("SET TimeZone = 'UTC'")
+        _begin_session(connection)
     except duckdb.IOException as exc:
         if "lock" in str(exc).lower():
             raise _in_progress(sync, holder=re.search(r"PID (\d+)", str(exc))) from None
@@ -172,7 +181,7 @@ def _in_progress(sync: str, holder: re.Match[str] | None = None) -> RunInProgres
 def failed(path: Path, sync: str, cause: duckdb.Error) -> SnapshotError:
     """What DuckDB's error means for the person who reads it; its own text may hold values."""
     text = str(cause).lower()
-    if "no space left" in text or isinstance(cause, duckdb.OutOfMemoryException):
+    if any(sign in text for sign in _SIGNS_OF_FULL_DISK) or isinstance(cause, duckdb.OutOfMemoryException):
         return SnapshotError(
             f"the snapshot of `{sync}` does not fit: the disk or the memory is full: {path.parent}",
             hint="Free some space and run the sync again; what was acknowledged is kept.",
