@@ -16,6 +16,7 @@ import pytest
 
 from syncer.interfaces import JSON, NUMBER
 from syncer.types import WarehouseOptions
+from tests.bigquery_server import BigQueryProject
 
 #: Makes a table or file of the name from a SELECT.
 MakeTable = Callable[[str, str], None]
@@ -59,6 +60,8 @@ class Adapter:
     literal: Callable[[str], str] = lambda text: "'" + text.replace("'", "''") + "'"
     #: Whether an unknown column or table is told with its line; a mistake of syntax always is.
     tells_line_of_names: bool = True
+    #: The same for a table alone.
+    tells_line_of_tables: bool = True
     options: WarehouseOptions = field(default_factory=WarehouseOptions)
     #: How many queries of ours the server is busy with; None where it cannot be asked.
     running: Callable[[], int] | None = None
@@ -66,6 +69,54 @@ class Adapter:
     def runs(self, queries: int) -> bool:
         """Whether the server is busy with so many queries of ours, as far as it can be asked."""
         return self.running is None or self.running() == queries
+
+
+def bigquery_storage(request: pytest.FixtureRequest) -> Adapter:
+    """BigQuery, read by the Storage Read API."""
+    project: BigQueryProject = request.getfixturevalue("bigquery_project")
+    return _bigquery(project, project.url())
+
+
+def bigquery_rest(request: pytest.FixtureRequest) -> Adapter:
+    """BigQuery, read by REST alone."""
+    project: BigQueryProject = request.getfixturevalue("bigquery_project")
+    return _bigquery(project, project.url(storage=False))
+
+
+def _bigquery(project: BigQueryProject, url: str) -> Adapter:
+    def rows(count: int) -> str:
+        return f"FROM UNNEST(GENERATE_ARRAY(1, {count})) AS i"
+
+    return _with_people(
+        Adapter(
+            url=url,
+            make_table=lambda name, select: project.execute(f"CREATE TABLE {name} AS {select}"),
+            product="BigQuery",
+            silent=f"SELECT COUNTIF(MOD(i, 7) = 3) AS n {rows(10**14)}",
+            # Its rows come when there are all.
+            flooding=f"SELECT i {rows(30 * 10**6)}",
+            types=_BIGQUERY_TYPES,
+            # BigQuery refuses a name twice.
+            odd_names=[("id", "id"), ("`Größe in %`", "Größe in %"), ("`select`", "select")],
+            marks=f"SELECT CONCAT('\ufeff', REPEAT('x', 20)) AS a {rows(200_000)}",
+            bad_values=("SELECT CAST(name AS INT64) FROM people", "SELECT CAST('Ann' AS DATE)"),
+            bad_late=f"SELECT CAST(IF(i = 900000, 'x', '1') AS INT64) AS n {rows(1_000_000)}",
+            many=(
+                "SELECT i AS id, CONCAT('user', i, '@example.com') AS email, CONCAT('Name ', i) AS name, "
+                "IF(MOD(i, 7) <> 0, CONCAT('city ', MOD(i, 1000)), NULL) AS city, CAST(i / 100 AS NUMERIC) AS ltv, "
+                "TIMESTAMP_SECONDS(1704067200 + i) AS seen_at, MOD(i, 2) = 0 AS active, 'free' AS plan, "
+                f"DATE '2024-01-01' AS born, MOD(i, 100) AS score {rows(1_000_000)}"
+            ),
+            literal=_bigquery_literal,
+            tells_line_of_tables=False,
+            running=project.running,
+        )
+    )
+
+
+def _bigquery_literal(text: str) -> str:
+    escapes = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+    return "'" + "".join(escapes.get(character, character) for character in text) + "'"
 
 
 def _with_people(adapter: Adapter) -> Adapter:
@@ -135,7 +186,13 @@ def _duckdb(path: Path, make_table: MakeTable) -> Adapter:
     )
 
 
-ADAPTERS: list[Callable[[pytest.FixtureRequest], Adapter]] = [postgresql, duckdb_file, duckdb_folder]
+ADAPTERS: list[Callable[[pytest.FixtureRequest], Adapter]] = [
+    postgresql,
+    duckdb_file,
+    duckdb_folder,
+    bigquery_storage,
+    bigquery_rest,
+]
 
 _NOON = datetime.fromisoformat("2024-02-29 12:00:00.123456")
 _LONG = "1234567890" * 6 + ".123456789"
@@ -234,3 +291,52 @@ _DUCKDB_TYPES: list[TypeCase] = [
     ("NULL", _TEXT, None, None),
     ("''", _TEXT, None, ""),
 ]
+
+_BIGQUERY_TYPES: list[TypeCase] = [
+    (f"{expression} AS c{number}", *expected)
+    for number, (expression, *expected) in enumerate(
+        [
+            ("TRUE", pa.bool_(), None, True),
+            ("9223372036854775807", pa.int64(), None, 2**63 - 1),
+            ("CAST(NULL AS INT64)", pa.int64(), None, None),
+            ("0.1", pa.float64(), None, 0.1),
+            ("CAST('-inf' AS FLOAT64)", pa.float64(), None, float("-inf")),
+            ("1.7976931348623157e308", pa.float64(), None, 1.7976931348623157e308),
+            ("NUMERIC '-1.50'", pa.decimal128(38, 9), None, Decimal("-1.500000000")),
+            ("NUMERIC '0.000000001'", pa.decimal128(38, 9), None, Decimal("0.000000001")),
+            (f"BIGNUMERIC '{_LONG[22:]}'", _TEXT, NUMBER, _LONG[22:]),
+            ("BIGNUMERIC '0.00000000000000000001'", _TEXT, NUMBER, "0.00000000000000000001"),
+            ("CAST(NULL AS BIGNUMERIC)", _TEXT, NUMBER, None),
+            ("'x'", _TEXT, None, "x"),
+            ("CAST(NULL AS STRING)", _TEXT, None, None),
+            ("b'\\x00\\xff'", pa.binary(), None, b"\x00\xff"),
+            ("DATE '2024-02-29'", _DAY, None, date(2024, 2, 29)),
+            ("DATE '0001-01-01'", _DAY, None, date(1, 1, 1)),
+            ("DATETIME '2024-02-29 12:00:00.123456'", _NAIVE, None, _NOON),
+            ("DATETIME '9999-12-31 23:59:59.999999'", _NAIVE, None, datetime(9999, 12, 31, 23, 59, 59, 999999)),
+            ("TIMESTAMP '2024-02-29 14:00:00.123456+02'", _UTC, None, _NOON.replace(tzinfo=UTC)),
+            ("TIMESTAMP '0001-01-01 00:00:00+00'", _UTC, None, datetime(1, 1, 1, tzinfo=UTC)),
+            ("TIME '12:34:56.789'", _TEXT, None, "12:34:56.789"),
+            ("TIME '00:00:00'", _TEXT, None, "00:00:00"),
+            ("INTERVAL 14 MONTH", _TEXT, None, "1-2 0 0:0:0"),
+            ("INTERVAL 90 SECOND", _TEXT, None, "0-0 0 0:1:30"),
+            ("""JSON '{"b":1,"a":[2.50,12345678901234567890123]}'""", _TEXT, JSON,
+             '{"b":1,"a":[2.50,12345678901234567890123]}'),
+            ("ST_GEOGFROMTEXT('POINT(1 2)')", _TEXT, None, "POINT(1 2)"),
+            ("RANGE<DATE> '[2024-01-01, UNBOUNDED)'", _TEXT, None, "[2024-01-01, UNBOUNDED)"),
+            ("RANGE<TIMESTAMP> '[2024-01-01 00:00:00+00, 2024-02-29 12:00:00.5+00)'", _TEXT, None,
+             "[2024-01-01T00:00:00Z, 2024-02-29T12:00:00.5Z)"),
+            ("[1, 2]", _TEXT, JSON, "[1,2]"),
+            ("CAST(NULL AS ARRAY<INT64>)", _TEXT, JSON, "[]"),
+            ("STRUCT(1 AS a, 'x' AS b, CAST(NULL AS STRING) AS c)", _TEXT, JSON, '{"a":1,"b":"x","c":null}'),
+            ("[STRUCT('say \"hi\"' AS a, [NUMERIC '1.50'] AS b, [BIGNUMERIC '0.00000001'] AS c)]", _TEXT, JSON,
+             '[{"a":"say \\"hi\\"","b":[1.5],"c":[0.00000001]}]'),
+            ("[CAST('nan' AS FLOAT64), CAST('inf' AS FLOAT64), 0.5]", _TEXT, JSON, '["NaN","Infinity",0.5]'),
+            ("STRUCT(TIMESTAMP '2024-02-29 12:00:00+00' AS t, DATETIME '2024-02-29 12:00:00.5' AS d, b'x' AS b)",
+             _TEXT, JSON, '{"t":"2024-02-29T12:00:00Z","d":"2024-02-29T12:00:00.5","b":"eA=="}'),
+            ("""[JSON '{"a": 1}']""", _TEXT, JSON, '[{"a": 1}]'),
+            ("[DATE '2024-02-29']", _TEXT, JSON, '["2024-02-29"]'),
+            ("NULL", pa.int64(), None, None),
+        ]
+    )
+]  # fmt: skip

@@ -1,0 +1,156 @@
+"""One query on its way through BigQuery: the job, and its rows as Arrow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from connectors.bigquery_arrow import Shape, from_arrow, from_cells
+from connectors.bigquery_connection import Connection
+from connectors.warehouses.results import closed_early
+
+#: Rows of one batch, and of one page of the REST API, which ends it at some ten MB.
+_BATCH_ROWS = 20_000
+#: Streams of the Storage Read API that are read side by side; each holds a message or two in memory.
+_STREAMS = 2
+#: Between two looks at a job that runs.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+#: For one answer of a server that is there.
+_ANSWER_SECONDS = 30.0
+_CANCEL_SECONDS = 5.0
+
+
+class Job:
+    """A query that runs, until *deadline* by time.monotonic(). Another thread may stop it."""
+
+    def __init__(self, connection: Connection, label: str, *, deadline: float, stop: threading.Event) -> None:
+        self._connection = connection
+        self._label = label
+        self._deadline = deadline
+        self._stop = stop
+        self._id = f"syncer-{uuid4()}"
+        self._job: Any = None
+
+    def start(self, sql: str, config: Any) -> None:
+        """Send it.
+
+        Raises:
+            Exception: what the driver raises.
+        """
+        from google.api_core.exceptions import Conflict
+
+        client, location = self._connection.client, self._connection.place.location
+        with suppress(Conflict):
+            self._job = client.query(
+                sql, job_config=config, job_id=self._id, location=location, job_retry=None, **self._patience()
+            )
+        if self._job is None:
+            # An answer was lost and the driver has asked again: the job is ours.
+            self._job = client.get_job(self._id, location=location, **self._patience())
+
+    def wait(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            WarehouseError: it was stopped.
+            Exception: it failed, or what else the driver raises.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._job.done(**self._patience()):
+            if self._stop.wait(min(pause, self._seconds_left())):
+                raise closed_early(self._label)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        if failed := self._job.exception():
+            raise failed
+
+    def batches(self, shapes: list[Shape]) -> Iterator[pa.RecordBatch]:
+        """The rows.
+
+        Raises:
+            as `wait`.
+        """
+        found = self._job.result(job_retry=None, **self._patience())
+        if found.total_rows is None or [field.name for field in found.schema] != [shape.name for shape in shapes]:
+            raise pa.ArrowInvalid("the result has other columns than the dry run told")
+        schema = pa.schema([shape.field for shape in shapes])
+        count = 0
+        for columns in self._columns(found, shapes):
+            arrays = [from_arrow(column, shape) for column, shape in zip(columns, shapes, strict=True)]
+            batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+            count += batch.num_rows
+            for start in range(0, batch.num_rows, _BATCH_ROWS):
+                if self._stop.is_set():
+                    raise closed_early(self._label)
+                self._seconds_left()
+                yield batch.slice(start, _BATCH_ROWS)
+        if count != found.total_rows:
+            raise ConnectionError(f"{count} rows of {found.total_rows} arrived")
+
+    def cancel(self) -> None:
+        """Cancel it on the server, unless it has ended; nothing is raised."""
+        from google.api_core.exceptions import GoogleAPIError
+        from requests.exceptions import RequestException
+
+        job = self._job
+        if job is None or job.state == "DONE":
+            return
+        with suppress(GoogleAPIError, RequestException):
+            self._connection.client.cancel_job(
+                self._id, location=job.location, retry=None, timeout=_CANCEL_SECONDS
+            )
+
+    def _columns(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
+        if found.total_rows == 0:
+            return
+        if self._connection.storage is not None:
+            from google.api_core.exceptions import PermissionDenied
+
+            batches = found.to_arrow_iterable(
+                self._connection.storage, max_stream_count=_STREAMS, timeout=self._seconds_left()
+            )
+            try:
+                first = next(batches, None)
+            except PermissionDenied:
+                self.was_denied_storage = True
+            else:
+                names = [shape.name for shape in shapes]
+                while first is not None:
+                    yield [first.column(name) for name in names]
+                    first = next(batches, None)
+                return
+        yield from self._pages(found, shapes)
+
+    #: Whether the Storage Read API may not be used with this login.
+    was_denied_storage = False
+
+    def _pages(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
+        """By the REST API; the driver's own reader makes Python values of its cells, which lose digits of JSON."""
+        parameters = {**found.extra_params, "maxResults": _BATCH_ROWS}
+        while True:
+            page = found.api_request(
+                method="GET", path=found.path, query_params=parameters, timeout=self._patience()["timeout"]
+            )
+            rows = [row["f"] for row in page.get("rows", ())]
+            yield [from_cells([row[i]["v"] for row in rows], shape) for i, shape in enumerate(shapes)]
+            if not (token := page.get("pageToken")):
+                return
+            parameters["pageToken"] = token
+
+    def _seconds_left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _patience(self) -> dict[str, Any]:
+        """How long and how often the driver may ask for one answer."""
+        left = self._seconds_left()
+        retry = self._connection.bigquery.DEFAULT_RETRY.with_timeout(min(left, _ANSWER_SECONDS))
+        return {"retry": retry, "timeout": min(left, _ANSWER_SECONDS)}
