@@ -83,7 +83,7 @@ def from_arrow(array: pa.Array, column: Shape) -> pa.Array:
     match column.type:
         case "BIGNUMERIC":
             return _digits(array)
-        case "TIME" if pa.types.is_time(array.type):
+        case "TIME":
             return _without_zeros(array.cast(pa.string()))
         case "RANGE":
             return _range(array, column)

@@ -46,6 +46,8 @@ class Connection:
     client: Any
     #: Of the Storage Read API; None where its package is not installed.
     storage: Any
+    #: The module of its messages; None where it is.
+    storage_types: Any
 
     def close(self) -> None:
         """Close every connection; a thread that reads from the Storage Read API gets an error."""
@@ -73,7 +75,9 @@ def connect(name: str, url: str, options: WarehouseOptions) -> Connection:
     client = bigquery.Client(
         project=place.project, credentials=login, location=place.location, client_options=_at(place.endpoint)
     )
-    return Connection(place=place, bigquery=bigquery, client=client, storage=_storage(place, login))
+    storage = _storage(place, login)
+    types = storage and driver("google.cloud.bigquery_storage_v1.types", extra="bigquery", label=label)
+    return Connection(place=place, bigquery=bigquery, client=client, storage=storage, storage_types=types)
 
 
 def read_url(name: str, url: str) -> Place:
@@ -136,8 +140,7 @@ def _service_account(name: str, key: str) -> Any:
         # Their texts may quote the key.
         raise SettingsError(
             f"warehouse `{name}`: its key is not the JSON key of a service account",
-            hint=f"Set {setting(name, 'KEY_FILE')} to the file that "
-            "`gcloud iam service-accounts keys create` wrote.",
+            hint=f"Set {setting(name, 'KEY_FILE')} to the file that `gcloud iam service-accounts keys create` wrote.",
         ) from None
 
 

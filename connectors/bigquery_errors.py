@@ -35,6 +35,7 @@ _LIMIT = re.compile(r"(\d+) or higher required")
 
 #: Reason to what happened and the next step.
 _REASONS = {
+    "required": ("the query is empty", SELECT_HINT),
     "stopped": ("the query was cancelled", "Somebody cancelled it on the server; run the sync again."),
     "quotaExceeded": ("a quota of the project is used up", "Wait, or ask who runs the project for a higher quota."),
     "rateLimitExceeded": ("too many queries at once", "Run the sync again, or let fewer run at the same time."),
@@ -50,6 +51,16 @@ _REASONS = {
     "jobInternalError": ("BigQuery had an error of its own", _AGAIN),
     "timeout": ("BigQuery took too long to answer", _AGAIN),
 }  # fmt: skip
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What the driver raises, and what it lets through: they have no error in common."""
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from requests.exceptions import RequestException
+
+    # gRPC has a ValueError for a channel that another thread has closed.
+    return GoogleAPIError, GoogleAuthError, RequestException, OSError, ValueError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +120,9 @@ class Explainer:
             return self._error(said, "Check the name; a table outside of the URL's dataset needs it, as in "
                                "`dataset.table`.")  # fmt: skip
         if location:
-            return self._error(said, f"Check the name; if it is elsewhere, add its location to {url}, as `?location=EU`.")
+            return self._error(
+                said, f"Check the name; if it is elsewhere, add its location to {url}, as `?location=EU`."
+            )
         return self._error(said, f"Check the names in the query and in {url}.")
 
     def _denied(self, text: str) -> WarehouseError:
@@ -142,8 +155,10 @@ def _told(error: Any) -> tuple[str, str]:
     for told in getattr(error, "errors", None) or ():
         if isinstance(told, dict) and re.fullmatch(r"\w+", reason := str(told.get("reason", ""))):
             return reason, str(told.get("message", ""))
-    code = getattr(error, "code", None)
-    reason = {400: "invalid", 403: "forbidden", 404: "notFound", 401: "authError", 429: "rateLimitExceeded"}.get(code, "")
+    code: Any = getattr(error, "code", None)
+    reason = {400: "invalid", 403: "forbidden", 404: "notFound", 401: "authError", 429: "rateLimitExceeded"}.get(
+        code, ""
+    )
     return reason, ""
 
 

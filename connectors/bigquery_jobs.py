@@ -17,8 +17,6 @@ from connectors.warehouses.results import closed_early
 
 #: Rows of one batch, and of one page of the REST API, which ends it at some ten MB.
 _BATCH_ROWS = 20_000
-#: Streams of the Storage Read API that are read side by side; each holds a message or two in memory.
-_STREAMS = 2
 #: Between two looks at a job that runs.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 #: For one answer of a server that is there.
@@ -36,6 +34,8 @@ class Job:
         self._stop = stop
         self._id = f"syncer-{uuid4()}"
         self._job: Any = None
+        #: Whether the Storage Read API may not be used with this login.
+        self.was_denied_storage = False
 
     def start(self, sql: str, config: Any) -> None:
         """Send it.
@@ -102,9 +102,7 @@ class Job:
         if job is None or job.state == "DONE":
             return
         with suppress(GoogleAPIError, RequestException):
-            self._connection.client.cancel_job(
-                self._id, location=job.location, retry=None, timeout=_CANCEL_SECONDS
-            )
+            self._connection.client.cancel_job(self._id, location=job.location, retry=None, timeout=_CANCEL_SECONDS)
 
     def _columns(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
         if found.total_rows == 0:
@@ -112,23 +110,35 @@ class Job:
         if self._connection.storage is not None:
             from google.api_core.exceptions import PermissionDenied
 
-            batches = found.to_arrow_iterable(
-                self._connection.storage, max_stream_count=_STREAMS, timeout=self._seconds_left()
-            )
             try:
-                first = next(batches, None)
+                session = self._read_session()
             except PermissionDenied:
                 self.was_denied_storage = True
             else:
-                names = [shape.name for shape in shapes]
-                while first is not None:
-                    yield [first.column(name) for name in names]
-                    first = next(batches, None)
+                yield from self._messages(session, [shape.name for shape in shapes])
                 return
         yield from self._pages(found, shapes)
 
-    #: Whether the Storage Read API may not be used with this login.
-    was_denied_storage = False
+    def _read_session(self) -> Any:
+        storage, types = self._connection.storage, self._connection.storage_types
+        wanted = types.ReadSession(table=self._job.destination.to_bqstorage(), data_format=types.DataFormat.ARROW)
+        lz4 = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
+        wanted.read_options.arrow_serialization_options.buffer_compression = lz4
+        parent = f"projects/{self._connection.place.project}"
+        # gRPC reads ahead by itself; one stream needs the memory of a few messages.
+        return storage.create_read_session(
+            parent=parent, read_session=wanted, max_stream_count=1, timeout=self._patience()["timeout"]
+        )
+
+    def _messages(self, session: Any, names: list[str]) -> Iterator[list[pa.Array]]:
+        """By the Storage Read API; the driver's own way to Arrow is deprecated, its messages are not."""
+        schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
+        for stream in session.streams:
+            for message in self._connection.storage.read_rows(stream.name, timeout=self._seconds_left()):
+                batch = pa.ipc.read_record_batch(
+                    pa.py_buffer(message.arrow_record_batch.serialized_record_batch), schema
+                )
+                yield [batch.column(name) for name in names]
 
     def _pages(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
         """By the REST API; the driver's own reader makes Python values of its cells, which lose digits of JSON."""

@@ -7,20 +7,19 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 import sqlglot
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 from connectors.bigquery_arrow import shape
-from connectors.bigquery_connection import connect, setting
-from connectors.bigquery_errors import SELECT_HINT, Explainer
+from connectors.bigquery_connection import connect
+from connectors.bigquery_errors import SELECT_HINT, Explainer, failures
 from connectors.bigquery_jobs import Job
-from connectors.warehouses.results import Result, over_timeout
+from connectors.warehouses.results import Result, closed_early, over_timeout
 from syncer.errors import SyncerError, WarehouseError
 from syncer.types import Column, Probe, WarehouseOptions
 
@@ -70,7 +69,7 @@ class BigQueryWarehouse:
         return f"BigQuery will read {_size(told)} (a dry run's estimate), of at most {_size(self._most_bytes)} allowed"
 
     def probe(self) -> Probe:
-        """As in Warehouse. Runs `SELECT 1`, which bills nothing; asks the first tables of the dataset for permissions."""
+        """As in Warehouse. Runs `SELECT 1`, which bills nothing; asks for permissions on some tables of the dataset."""
         for _ in self.query("SELECT 1 AS one", timeout=_DESCRIBE_TIMEOUT):
             pass
         with self._failures(_DESCRIBE_TIMEOUT):
@@ -165,8 +164,11 @@ class BigQueryWarehouse:
         except pa.ArrowException:
             # Its text may quote a value.
             raise WarehouseError(f"{self._label}: the result cannot be read as the columns that it has") from None
-        except Exception as exc:
-            # The driver, its transport, its login and gRPC have no error in common.
+        except failures() as exc:
+            if self._stop.is_set():
+                raise closed_early(self._label) from None
+            if isinstance(exc, ValueError):
+                raise
             if time.monotonic() >= deadline:
                 raise over_timeout(self._label, timeout) from None
             raise self._explainer.failure(exc) from None

@@ -37,18 +37,26 @@ class BigQueryServer:
         """Of the REST API."""
         return f"http://127.0.0.1:{self.port}"
 
+    def revoke_logins(self, *, revoked: bool = True) -> None:
+        """Let every service account be unknown, or known again."""
+        self.control("POST", "token", json.dumps({"unknown_login": revoked}).encode())
+
+    def control(self, method: str, project: str, body: bytes | None = None) -> None:
+        """Ask for what is no part of BigQuery."""
+        urlopen(Request(f"{self.endpoint}/control/{project}", data=body, method=method)).close()
+
     @contextmanager
     def new_project(self, *, location: str = "US") -> Iterator[BigQueryProject]:
         """A project of its own with an empty dataset `shop`."""
         name = f"project-{next(self._numbers)}"
-        client = bigquery.Client(
-            project=name, credentials=AnonymousCredentials(), client_options={"api_endpoint": self.endpoint}
-        )
+        client = bigquery.Client(project=name, credentials=_anonymous(), client_options={"api_endpoint": self.endpoint})
         dataset = bigquery.Dataset(f"{name}.shop")
         dataset.location = location
         client.create_dataset(dataset)
-        yield BigQueryProject(name=name, server=self, client=client)
-        client.close()
+        project = BigQueryProject(name=name, server=self, client=client)
+        yield project
+        self.control("DELETE", name)
+        client.close()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +89,11 @@ class BigQueryProject:
 
     def control(self, **faults: Any) -> None:
         """Set what goes wrong in this project from now on; see `Faults`."""
-        body = json.dumps(faults).encode()
-        urlopen(Request(f"{self.server.endpoint}/control/{self.name}", data=body, method="POST")).close()
+        self.server.control("POST", self.name, json.dumps(faults).encode())
+
+
+def _anonymous() -> AnonymousCredentials:
+    return AnonymousCredentials()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

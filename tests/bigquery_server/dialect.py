@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, TokenError
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 #: What DuckDB lacks. A type that it lacks is a STRUCT with one field, whose name begins with `$`.
 MACROS = """
+CREATE MACRO float64_(t) AS CAST(t AS DOUBLE);
 CREATE MACRO bignumeric_(t) AS {'$BIGNUMERIC': CAST(t AS VARCHAR)};
 CREATE MACRO range_date_(t) AS {'$RANGE_DATE': t};
 CREATE MACRO range_timestamp_(t) AS {'$RANGE_TIMESTAMP': t};
@@ -30,7 +31,7 @@ _STATEMENTS = {
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it is an answer
     """An error as BigQuery words it."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
@@ -65,9 +66,7 @@ def understand(text: str, project: str, dataset: str) -> Statement:
             raise invalid("Syntax error: Unexpected keyword", (1, 1))
         if isinstance(trees[0], exp.Query):
             _refuse_doubles(trees[0])
-    return Statement(
-        kind=kind, sql=[tree.transform(_replaced).sql(dialect="duckdb") for tree in trees], tables=tables
-    )
+    return Statement(kind=kind, sql=[tree.transform(_replaced).sql(dialect="duckdb") for tree in trees], tables=tables)
 
 
 def invalid(message: str, position: tuple[int, int] | None = None) -> Refused:
@@ -122,9 +121,7 @@ def _refuse_doubles(query: exp.Query) -> None:
     names = [name.lower() for name in query.named_selects]
     for name in names:
         if name not in ("", "*") and names.count(name) > 1:
-            raise invalid(
-                "Duplicate column names in the result are not supported. Found duplicate(s): " + name
-            )
+            raise invalid("Duplicate column names in the result are not supported. Found duplicate(s): " + name)
 
 
 def _replaced(node: exp.Expr) -> exp.Expr:
@@ -139,6 +136,9 @@ def _replaced(node: exp.Expr) -> exp.Expr:
             exp.to_identifier(name)]))  # fmt: skip
     if isinstance(node, exp.Cast):
         return _replaced_cast(node)
+    if isinstance(node, exp.Literal) and not node.is_string and not node.is_int:
+        # DuckDB's 0.1 is a decimal, BigQuery's a FLOAT64.
+        return exp.Anonymous(this="float64_", expressions=[exp.Literal.string(node.this)])
     return node
 
 

@@ -75,6 +75,12 @@ class Jobs:
         """What goes wrong in *project*."""
         return self.faults.setdefault(project, Faults())
 
+    def forget(self, project: str) -> None:
+        """Let go of the results of *project*."""
+        for job in [job for job in self.jobs.values() if job.project == project]:
+            self.cancel(job)
+            del self.jobs[job.id]
+
     def make_dataset(self, project: str, dataset: str, location: str) -> None:
         """Make a dataset, if it is not there."""
         self._locations[project, dataset] = location
@@ -100,6 +106,8 @@ class Jobs:
         if "jobs" in self.faults_of(project).denied:
             said = "User does not have bigquery.jobs.create permission in project"
             raise Refused(403, "accessDenied", f"Access Denied: Project {project}: {said} {project}.")
+        if not query.get("query"):
+            raise Refused(400, "required", "Required parameter is missing: query")
         statement = understand(query["query"], project, dataset)
         job = Job(id=id_, project=project, location=location or "US", configuration=configuration)
         job.kind = statement.kind

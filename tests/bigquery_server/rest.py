@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.bigquery_server.dialect import Refused
 from tests.bigquery_server.jobs import Faults, Job, Jobs
-from tests.bigquery_server.values import cells
+from tests.bigquery_server.values import rows_text
 
 _PAGE_ROWS = 100_000
 Parameters = dict[str, str]
@@ -35,6 +35,7 @@ class _Api:
         project = r"/bigquery/v2/projects/([^/]+)"
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("POST", r"/control/([^/]+)", self._control),
+            ("DELETE", r"/control/([^/]+)", self._forget),
             ("POST", r"/token", self._token),
             ("POST", rf"{project}/jobs", self._insert),
             ("GET", rf"{project}/jobs", self._list),
@@ -58,14 +59,18 @@ class _Api:
     def breaks(self, path: str) -> bool:
         """Whether the answer is to break off."""
         found = re.fullmatch(r"/bigquery/v2/projects/([^/]+)/queries/.*", path)
-        return bool(found) and self._jobs.faults_of(found[1]).broken
+        return found is not None and self._jobs.faults_of(found[1]).broken
 
     def _control(self, project: str, *, body: Any, **_: Any) -> Any:
         self._jobs.faults[project] = Faults(**body)
         return {}
 
+    def _forget(self, project: str, **_: Any) -> Any:
+        self._jobs.forget(project)
+        return {}
+
     def _token(self, *, body: Any, **_: Any) -> Any:
-        if b"assertion" not in body or b"revoked" in body:
+        if b"assertion" not in body or self._jobs.faults_of("token").unknown_login:
             raise Refused(400, "invalid_grant", "Invalid JWT Signature.")
         return {"access_token": "granted", "expires_in": 3600, "token_type": "Bearer"}
 
@@ -105,8 +110,7 @@ class _Api:
         start = int(parameters.get("pageToken") or 0)
         page = job.result.slice(start, min(int(parameters.get("maxResults", _PAGE_ROWS)), _PAGE_ROWS))
         if page.num_rows:
-            columns = [cells(c.combine_chunks(), t) for c, t in zip(page.columns, job.types, strict=True)]
-            told["rows"] = [{"f": [{"v": value} for value in row]} for row in zip(*columns, strict=True)]
+            told["rows"] = rows_text(page, job.types)
             is_last = start + page.num_rows >= job.result.num_rows or self._jobs.faults_of(project).cut
             told |= {} if is_last else {"pageToken": str(start + page.num_rows)}
         return told
@@ -149,19 +153,20 @@ class _Handler(BaseHTTPRequestHandler):
             code, answer = 200, self.api.answer(self.command, path, parameters, body)
         except Refused as exc:
             code, answer = exc.code, {"error": _told(exc)} if path != "/token" else {"error": exc.reason}
-        text = json.dumps(answer, separators=(",", ":")).encode()
+        rows = answer.pop("rows", "")
+        text = f'{json.dumps(answer)[:-1]},"rows":[{rows}]}}'.encode() if rows else json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        if self.api.breaks(path) and "rows" in answer:
+        if rows and self.api.breaks(path):
             self.wfile.write(text[: len(text) // 2])
             self.wfile.flush()
             self.close_connection = True
         else:
             self.wfile.write(text)
 
-    do_GET = do_POST = _answer  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - http.server's names
 
 
 def _told(error: Refused) -> dict[str, Any]:

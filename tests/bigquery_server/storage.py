@@ -49,20 +49,19 @@ class _Service:
         if "storage" in self._jobs.faults_of(project).denied:
             said = f"request failed: the user does not have 'bigquery.readsessions.create' permission for '{project}'"
             context.abort(grpc.StatusCode.PERMISSION_DENIED, said)
-        job = next((job for job in self._jobs.jobs.values() if job.table == table), None)
-        if job is None or job.result is None:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"request failed: Not found: Table {project}:{table}")
+        result = next(job.result for job in self._jobs.jobs.values() if job.table == table)
+        assert result is not None
         name = f"projects/{project}/locations/us/sessions/{next(self._numbers)}"
         streams = max(1, request.max_stream_count)
-        rows = -(-job.result.num_rows // streams)
+        rows = -(-result.num_rows // streams)
         for number in range(streams):
-            self._streams[f"{name}/streams/{number}"] = project, job.result.slice(number * rows, rows)
+            self._streams[f"{name}/streams/{number}"] = project, result.slice(number * rows, rows)
         names = [stream for stream in self._streams if stream.startswith(f"{name}/")]
         return types.ReadSession(
             name=name,
             data_format=types.DataFormat.ARROW,
             table=request.read_session.table,
-            arrow_schema=_schema(job.result.schema),
+            arrow_schema=_schema(result.schema),
             streams=[types.ReadStream(name=stream) for stream in names],
         )
 

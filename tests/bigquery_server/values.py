@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +110,22 @@ def cells(array: pa.Array, type_: Type) -> list[Any]:
     return _scalars(array, type_)
 
 
+def rows_text(table: pa.Table, types: list[Type]) -> str:
+    """The rows of an answer of the REST API, as JSON without the brackets around them."""
+    columns: list[Any] = []
+    for column, type_ in zip(table.columns, types, strict=True):
+        values = cells(column.combine_chunks(), type_)
+        if not type_.repeated and not type_.fields:
+            text = pa.array(values, pa.string())
+            if not pc.any(pc.match_substring_regex(text, r'["\\\x00-\x1f]')).as_py():
+                quoted = pc.binary_join_element_wise('{"v":"', text, '"}', "")
+                columns += [",", quoted.fill_null('{"v":null}')]
+                continue
+        columns += [",", pa.array([json.dumps({"v": value}) for value in values], pa.string())]
+    rows = pc.binary_join_element_wise('{"f":[', *columns[1:], "]}", "")
+    return ",".join(rows.to_pylist())
+
+
 def _scalars(array: pa.Array, type_: Type) -> list[Any]:
     match type_.word:
         case "BYTES":
@@ -134,6 +151,4 @@ def _scalars(array: pa.Array, type_: Type) -> list[Any]:
 def _interval(months: int, days: int, nanoseconds: int) -> str:
     seconds = nanoseconds // 10**9
     fraction = f".{nanoseconds % 10**9 // 1000:06}".rstrip("0").rstrip(".")
-    return (
-        f"{months // 12}-{months % 12} {days} {seconds // 3600}:{seconds // 60 % 60}:{seconds % 60}{fraction}"
-    )
+    return f"{months // 12}-{months % 12} {days} {seconds // 3600}:{seconds // 60 % 60}:{seconds % 60}{fraction}"
