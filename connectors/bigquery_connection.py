@@ -148,7 +148,7 @@ def _storage(place: Place, login: Any) -> Any:
     if place.endpoint and not place.storage_endpoint:
         return None
     try:
-        storage = driver("google.cloud.bigquery_storage_v1", extra="bigquery", label="")
+        storage = driver("google.cloud.bigquery_storage_v1.services.big_query_read", extra="bigquery", label="")
     except SettingsError:
         return None
     if place.storage_endpoint and _is_loopback(place.storage_endpoint):

@@ -59,8 +59,7 @@ def failures() -> tuple[type[Exception], ...]:
     from google.auth.exceptions import GoogleAuthError
     from requests.exceptions import RequestException
 
-    # gRPC has a ValueError for a channel that another thread has closed.
-    return GoogleAPIError, GoogleAuthError, RequestException, OSError, ValueError
+    return GoogleAPIError, GoogleAuthError, RequestException, OSError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

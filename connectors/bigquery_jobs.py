@@ -22,6 +22,8 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 #: For one answer of a server that is there.
 _ANSWER_SECONDS = 30.0
 _CANCEL_SECONDS = 5.0
+#: For a stream that broke off to go on.
+_RESUME_SECONDS = 10.0
 
 
 class Job:
@@ -126,19 +128,33 @@ class Job:
         wanted.read_options.arrow_serialization_options.buffer_compression = lz4
         parent = f"projects/{self._connection.place.project}"
         # gRPC reads ahead by itself; one stream needs the memory of a few messages.
-        return storage.create_read_session(
-            parent=parent, read_session=wanted, max_stream_count=1, timeout=self._patience()["timeout"]
-        )
+        return storage.create_read_session(parent=parent, read_session=wanted, max_stream_count=1, **self._patience())
 
     def _messages(self, session: Any, names: list[str]) -> Iterator[list[pa.Array]]:
-        """By the Storage Read API; the driver's own way to Arrow is deprecated, its messages are not."""
+        """By the Storage Read API; the driver's own way to Arrow is deprecated, and asks again for ever."""
         schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
         for stream in session.streams:
-            for message in self._connection.storage.read_rows(stream.name, timeout=self._seconds_left()):
-                batch = pa.ipc.read_record_batch(
-                    pa.py_buffer(message.arrow_record_batch.serialized_record_batch), schema
-                )
+            for message in self._resumed(stream.name):
+                record_batch = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
+                batch = pa.ipc.read_record_batch(record_batch, schema)
                 yield [batch.column(name) for name in names]
+
+    def _resumed(self, stream: str) -> Iterator[Any]:
+        """The messages of a stream, which goes on where it broke off."""
+        from google.api_core.exceptions import ServiceUnavailable
+
+        offset, heard = 0, time.monotonic()
+        while True:
+            try:
+                for message in self._connection.storage.read_rows(
+                    read_stream=stream, offset=offset, retry=None, timeout=self._seconds_left()
+                ):
+                    yield message
+                    offset, heard = offset + message.row_count, time.monotonic()
+                return
+            except ServiceUnavailable:
+                if time.monotonic() - heard > _RESUME_SECONDS or self._stop.wait(_LONGEST_PAUSE_SECONDS):
+                    raise
 
     def _pages(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
         """By the REST API; the driver's own reader makes Python values of its cells, which lose digits of JSON."""

@@ -167,11 +167,14 @@ class BigQueryWarehouse:
         except failures() as exc:
             if self._stop.is_set():
                 raise closed_early(self._label) from None
-            if isinstance(exc, ValueError):
-                raise
             if time.monotonic() >= deadline:
                 raise over_timeout(self._label, timeout) from None
             raise self._explainer.failure(exc) from None
+        except ValueError:
+            # gRPC's word for a channel that another thread has closed.
+            if not self._stop.is_set():
+                raise
+            raise closed_early(self._label) from None
 
 
 def _plain(sql: str) -> str:

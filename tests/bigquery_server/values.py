@@ -16,7 +16,7 @@ _WORDS = {
     "time": "TIME", "timestamp": "DATETIME", "timestamp with time zone": "TIMESTAMP", "interval": "INTERVAL",
     "tinyint": "INTEGER", "smallint": "INTEGER", "integer": "INTEGER", "bigint": "INTEGER", "hugeint": "INTEGER",
     "utinyint": "INTEGER", "usmallint": "INTEGER", "uinteger": "INTEGER", "ubigint": "INTEGER",
-    "sqlnull": "INTEGER", '"null"': "INTEGER",
+    "null": "INTEGER",
 }  # fmt: skip
 _ARROW = {
     "BOOLEAN": pa.bool_(), "INTEGER": pa.int64(), "FLOAT": pa.float64(), "NUMERIC": pa.decimal128(38, 9),
@@ -63,7 +63,7 @@ def type_of(name: str, type_: Any) -> Type:
         return Type(name=name, word="RECORD", fields=tuple(type_of(n, t) for n, t in type_.children))
     if str(type_) == "JSON":
         return Type(name=name, word="JSON")
-    return Type(name=name, word=_WORDS.get(str(type_.id).lower(), "STRING"))
+    return Type(name=name, word=_WORDS.get(str(type_.id), "STRING"))
 
 
 def as_arrow(array: pa.Array, type_: Type) -> pa.Array:
