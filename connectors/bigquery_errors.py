@@ -128,6 +128,8 @@ class Explainer:
         found = _DENIED.match(text)
         kind, what = found.groups() if found else ("", "")
         said = f"access denied{f' to the {kind.lower()} {what}' if found else ''}"
+        if "Drive" in text:
+            return self._error("access denied to a file in Drive", "Share the file with whoever is logged in.")
         if kind == "Project" or "jobs.create" in text:
             return self._error(said, f"Ask for the role roles/bigquery.jobUser on the project {self.place.project}.")
         return self._error(said, "Ask for the role roles/bigquery.dataViewer on the dataset, and for "

@@ -294,6 +294,7 @@ def test_nobody_there_says_where_and_does_not_wait_long() -> None:
         ("resourcesExceeded", "Resources exceeded: canary", "more than BigQuery gives one query", None),
         ("somethingNew", "canary", "an error (somethingNew)", None),
         ("canary reason", "canary", "crm", None),
+        ("accessDenied", "Access Denied: BigQuery BigQuery: No OAuth token with Drive scope", "file in Drive", None),
         ("stopped", "Job execution was cancelled", "was cancelled", None),
     ],
 )
