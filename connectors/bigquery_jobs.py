@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from connectors.bigquery_arrow import Shape, from_arrow, from_cells
 from connectors.bigquery_connection import Connection
+from connectors.bigquery_errors import failures
 from connectors.warehouses.results import closed_early
 
 #: Rows of one batch, and of one page of the REST API, which ends it at some ten MB.
@@ -97,13 +99,10 @@ class Job:
 
     def cancel(self) -> None:
         """Cancel it on the server, unless it has ended; nothing is raised."""
-        from google.api_core.exceptions import GoogleAPIError
-        from requests.exceptions import RequestException
-
         job = self._job
         if job is None or job.state == "DONE":
             return
-        with suppress(GoogleAPIError, RequestException):
+        with suppress(*failures()):
             self._connection.client.cancel_job(self._id, location=job.location, retry=None, timeout=_CANCEL_SECONDS)
 
     def _columns(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
@@ -160,9 +159,10 @@ class Job:
         """By the REST API; the driver's own reader makes Python values of its cells, which lose digits of JSON."""
         parameters = {**found.extra_params, "maxResults": _BATCH_ROWS}
         while True:
-            page = found.api_request(
-                method="GET", path=found.path, query_params=parameters, timeout=self._patience()["timeout"]
-            )
+            with _no_collections():
+                page = found.api_request(
+                    method="GET", path=found.path, query_params=parameters, timeout=self._patience()["timeout"]
+                )
             rows = [row["f"] for row in page.get("rows", ())]
             yield [from_cells([row[i]["v"] for row in rows], shape) for i, shape in enumerate(shapes)]
             if not (token := page.get("pageToken")):
@@ -180,3 +180,15 @@ class Job:
         left = self._seconds_left()
         retry = self._connection.bigquery.DEFAULT_RETRY.with_timeout(min(left, _ANSWER_SECONDS))
         return {"retry": retry, "timeout": min(left, _ANSWER_SECONDS)}
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep the garbage collector still: it would look at each small object of a page many times, and find no cycle."""
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,18 @@ def test_a_key_that_is_none_is_refused_and_not_told(people: BigQueryProject, key
 
     assert "KEY_FILE" in caught.value.hint
     assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_nobody_logged_in_says_how_to_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the Google client looks at: a folder without a login, and no machine of Google's to ask.
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+    with pytest.raises(WarehouseError, match="nobody is logged in") as caught:
+        open_warehouse("crm", "bigquery://project/shop")
+
+    assert "SYNCER_WAREHOUSES__CRM__KEY_FILE" in caught.value.hint
+    assert "gcloud auth application-default login" in caught.value.hint
 
 
 def service_account(server: BigQueryServer, name: str) -> str:
