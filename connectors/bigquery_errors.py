@@ -27,7 +27,7 @@ _QUOTABLE = re.compile(
     r"Illegal input character )[^\n]*"
 )
 #: What a message that may be passed on still quotes of the query's literals.
-_LITERAL = re.compile(r"(literal) (?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\S+)")
+_LITERAL = re.compile(r"(literal) (?:\w{0,2}(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')|[-.\d][\w.]*)")
 _POSITION = re.compile(r" ?at \[(\d+):(\d+)\]")
 _NOT_FOUND = re.compile(r"Not found: ([A-Z]\w+) (\S+?)(?: was not found in location ([\w-]+))?[.;]?(?:\s|$)")
 _DENIED = re.compile(r"Access Denied: ([A-Z]\w+) ([^\s:]+:?[^\s:]+)")

@@ -41,15 +41,15 @@ class Job:
         #: Whether the Storage Read API may not be used with this login.
         self.was_denied_storage = False
 
-    def start(self, sql: str, config: Any) -> None:
-        """Send it.
+    def start(self, sql: str, config: Any, *, location: str | None) -> None:
+        """Send it to where its tables are.
 
         Raises:
             Exception: what the driver raises.
         """
         from google.api_core.exceptions import Conflict
 
-        client, location = self._connection.client, self._connection.place.location
+        client = self._connection.client
         with suppress(Conflict):
             self._job = client.query(
                 sql, job_config=config, job_id=self._id, location=location, job_retry=None, **self._patience()

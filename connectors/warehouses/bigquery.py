@@ -102,11 +102,12 @@ class BigQueryWarehouse:
         deadline = time.monotonic() + timeout.total_seconds()
         with self._failures(timeout):
             sql = _plain(sql)
-            shapes = [shape(field) for field in self._dry_run(sql).schema]
-            yield pa.schema([shape.field for shape in shapes])
+            told = self._dry_run(sql)
+            shapes = [shape(field) for field in told.schema]
+            yield pa.schema([column.field for column in shapes])
             self._job = Job(self._connection, self._label, deadline=deadline, stop=self._stop)
             try:
-                self._job.start(sql, self._config(timeout=timeout))
+                self._job.start(sql, self._config(timeout=timeout), location=told.location)
                 self._job.wait()
                 yield from self._job.batches(shapes)
             finally:

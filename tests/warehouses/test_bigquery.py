@@ -185,6 +185,7 @@ def test_a_dataset_elsewhere_is_read_where_it_is(bigquery: BigQueryServer) -> No
         for url in (project.url(), project.url(location="EU")):
             with opened(url) as warehouse:
                 assert warehouse.query("SELECT * FROM people", timeout=TIMEOUT).read_all().num_rows == 1
+        assert {job.location for job in project.jobs() if job.labels or job.statement_type == "SELECT"} == {"EU"}
 
 
 def test_the_job_carries_label_limit_timeout_and_dataset(people: BigQueryProject) -> None:
