@@ -13,6 +13,7 @@ from syncer.types import Identity, WarehouseOptions
 #: URL scheme to the class that reads it, imported on use.
 WAREHOUSES: Mapping[str, str] = {
     "duckdb": "connectors.warehouses.duckdb:DuckDBWarehouse",
+    "bigquery": "connectors.warehouses.bigquery:BigQueryWarehouse",
     "postgresql": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
     "postgres": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
 }

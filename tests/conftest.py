@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.bigquery_server import BigQueryProject, BigQueryServer, bigquery_server
 from tests.postgres_server import PostgresServer, postgres_server
 
 
 def pytest_configure() -> None:
     """Take away what the caller's environment would change in the tests and in the processes they start."""
     for name in list(os.environ):
-        if name.startswith(("SYNCER_", "PG")):
+        if name.startswith(("SYNCER_", "PG", "GOOGLE_", "BIGQUERY_")):
             del os.environ[name]
 
 
@@ -29,3 +30,17 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """An empty PostgreSQL database of this test's own, as superuser."""
     with postgres.new_database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def bigquery() -> Iterator[BigQueryServer]:
+    """A stand-in for BigQuery, one for each worker of pytest-xdist."""
+    with bigquery_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bigquery_project(bigquery: BigQueryServer) -> Iterator[BigQueryProject]:
+    """A project of this test's own, with an empty dataset `shop`."""
+    with bigquery.new_project() as project:
+        yield project

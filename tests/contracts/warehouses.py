@@ -16,6 +16,8 @@ import pytest
 
 from syncer.interfaces import JSON, NUMBER
 from syncer.types import WarehouseOptions
+from tests.bigquery_server import BigQueryProject
+from tests.contracts.bigquery_types import BIGQUERY_TYPES
 
 #: Makes a table or file of the name from a SELECT.
 MakeTable = Callable[[str, str], None]
@@ -59,6 +61,8 @@ class Adapter:
     literal: Callable[[str], str] = lambda text: "'" + text.replace("'", "''") + "'"
     #: Whether an unknown column or table is told with its line; a mistake of syntax always is.
     tells_line_of_names: bool = True
+    #: The same for a table alone.
+    tells_line_of_tables: bool = True
     options: WarehouseOptions = field(default_factory=WarehouseOptions)
     #: How many queries of ours the server is busy with; None where it cannot be asked.
     running: Callable[[], int] | None = None
@@ -66,6 +70,54 @@ class Adapter:
     def runs(self, queries: int) -> bool:
         """Whether the server is busy with so many queries of ours, as far as it can be asked."""
         return self.running is None or self.running() == queries
+
+
+def bigquery_storage(request: pytest.FixtureRequest) -> Adapter:
+    """BigQuery, read by the Storage Read API."""
+    project: BigQueryProject = request.getfixturevalue("bigquery_project")
+    return _bigquery(project, project.url())
+
+
+def bigquery_rest(request: pytest.FixtureRequest) -> Adapter:
+    """BigQuery, read by REST alone."""
+    project: BigQueryProject = request.getfixturevalue("bigquery_project")
+    return _bigquery(project, project.url(storage=False))
+
+
+def _bigquery(project: BigQueryProject, url: str) -> Adapter:
+    def rows(count: int) -> str:
+        return f"FROM UNNEST(GENERATE_ARRAY(1, {count})) AS i"
+
+    return _with_people(
+        Adapter(
+            url=url,
+            make_table=lambda name, select: project.execute(f"CREATE TABLE {name} AS {select}"),
+            product="BigQuery",
+            silent=f"SELECT COUNTIF(MOD(i, 7) = 3) AS n {rows(10**14)}",
+            # Its rows come when there are all.
+            flooding=f"SELECT i {rows(30 * 10**6)}",
+            types=list(BIGQUERY_TYPES),
+            # BigQuery refuses a name twice.
+            odd_names=[("id", "id"), ("`Größe in %`", "Größe in %"), ("`select`", "select")],
+            marks=f"SELECT CONCAT('\ufeff', REPEAT('x', 20)) AS a {rows(200_000)}",
+            bad_values=("SELECT CAST(name AS INT64) FROM people", "SELECT CAST('Ann' AS DATE)"),
+            bad_late=f"SELECT CAST(IF(i = 900000, 'x', '1') AS INT64) AS n {rows(1_000_000)}",
+            many=(
+                "SELECT i AS id, CONCAT('user', i, '@example.com') AS email, CONCAT('Name ', i) AS name, "
+                "IF(MOD(i, 7) <> 0, CONCAT('city ', MOD(i, 1000)), NULL) AS city, CAST(i / 100 AS NUMERIC) AS ltv, "
+                "TIMESTAMP_SECONDS(1704067200 + i) AS seen_at, MOD(i, 2) = 0 AS active, 'free' AS plan, "
+                f"DATE '2024-01-01' AS born, MOD(i, 100) AS score {rows(1_000_000)}"
+            ),
+            literal=_bigquery_literal,
+            tells_line_of_tables=False,
+            running=project.running,
+        )
+    )
+
+
+def _bigquery_literal(text: str) -> str:
+    escapes = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+    return "'" + "".join(escapes.get(character, character) for character in text) + "'"
 
 
 def _with_people(adapter: Adapter) -> Adapter:
@@ -135,7 +187,13 @@ def _duckdb(path: Path, make_table: MakeTable) -> Adapter:
     )
 
 
-ADAPTERS: list[Callable[[pytest.FixtureRequest], Adapter]] = [postgresql, duckdb_file, duckdb_folder]
+ADAPTERS: list[Callable[[pytest.FixtureRequest], Adapter]] = [
+    postgresql,
+    duckdb_file,
+    duckdb_folder,
+    bigquery_storage,
+    bigquery_rest,
+]
 
 _NOON = datetime.fromisoformat("2024-02-29 12:00:00.123456")
 _LONG = "1234567890" * 6 + ".123456789"
