@@ -15,6 +15,8 @@ WAREHOUSES: Mapping[str, str] = {
     "duckdb": "connectors.warehouses.duckdb:DuckDBWarehouse",
     "postgresql": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
     "postgres": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
+    "mysql": "connectors.warehouses.mysql:MySQLWarehouse",
+    "mariadb": "connectors.warehouses.mysql:MySQLWarehouse",
 }
 
 #: URL scheme to the class that writes it, imported on use.

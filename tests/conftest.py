@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.mariadb_server import MariaDBServer, mariadb_server
 from tests.postgres_server import PostgresServer, postgres_server
 
 
@@ -29,3 +30,17 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """An empty PostgreSQL database of this test's own, as superuser."""
     with postgres.new_database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDBServer]:
+    """A MariaDB server, one for each worker of pytest-xdist."""
+    with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MariaDBServer) -> Iterator[str]:
+    """The name of an empty MariaDB database of this test's own."""
+    with mariadb.new_database() as name:
+        yield name
