@@ -90,20 +90,23 @@ def connect(to: Address, *, seconds: float = _CONNECT_SECONDS) -> Any:
             **to.arguments,
             host=to.host,
             port=to.port,
-            unix_socket=to.unix_socket or None,
             charset="utf8mb4",
             autocommit=None,
             program_name="syncer",
             connect_timeout=seconds,
             read_timeout=seconds,
+            defer_connect=True,
         )
+        if to.unix_socket:
+            _connect_by_socket(connection, to.unix_socket, seconds)
+        else:
+            connection.connect()
+            _keep_alive(connection._sock)
     # RuntimeError: a way to log in that needs another package; ValueError: a host that cannot be one.
-    except (pymysql.Error, RuntimeError, ValueError) as exc:
+    except (pymysql.Error, OSError, RuntimeError, ValueError) as exc:
         said = reason(exc)
     else:
         connection._read_timeout = None
-        if not to.unix_socket:
-            _keep_alive(connection._sock)
         return connection
     raise WarehouseError(
         f"{to.label}: cannot connect to {to.where}: {said}", hint=connection_hint(said).format(setting=to.setting)
@@ -159,6 +162,20 @@ def _encryption(label: str, setting: str, parameters: Mapping[str, str]) -> dict
     context.check_hostname = mode == "VERIFY_IDENTITY"
     context.verify_mode = ssl.CERT_REQUIRED if mode.startswith("VERIFY") else ssl.CERT_NONE
     return {"ssl": context}
+
+
+def _connect_by_socket(connection: Any, path: str, seconds: float) -> None:
+    # The driver leaves a socket open that it could not connect.
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        own.settimeout(seconds)
+        own.connect(path)
+    except BaseException:
+        own.close()
+        raise
+    # A password may go over it as it is.
+    connection._secure = True
+    connection.connect(own)
 
 
 def _keep_alive(connected: socket.socket) -> None:

@@ -7,6 +7,8 @@ numbers are passed on.
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from importlib import import_module
 
 SELECT_HINT = "A sync's query is one SELECT, and only reads."
@@ -24,8 +26,8 @@ _QUOTABLE = {
     1040, 1044, 1045, 1046, 1049, 1051, 1052, 1053, 1054, 1055, 1056, 1060, 1066, 1072, 1081, 1102, 1103, 1104, 1109,
     1110, 1111, 1115, 1116, 1120, 1129, 1130, 1140, 1142, 1143, 1146, 1147, 1158, 1159, 1160, 1161, 1166, 1176, 1184,
     1191, 1193, 1203, 1205, 1213, 1221, 1222, 1226, 1227, 1234, 1235, 1241, 1242, 1248, 1250, 1251, 1253, 1267, 1270,
-    1271, 1273, 1290, 1305, 1317, 1318, 1347, 1356, 1370, 1390, 1415, 1418, 1449, 1524, 1582, 1583, 1584, 1630, 1637,
-    1698, 1702, 1792, 1820, 1862, 1969, 3024, 3118, 3159, 4151,
+    1271, 1273, 1290, 1305, 1317, 1318, 1347, 1356, 1370, 1390, 1412, 1415, 1418, 1449, 1524, 1582, 1583, 1584, 1630,
+    1637, 1698, 1702, 1792, 1820, 1862, 1969, 3024, 3118, 3159, 4151,
 }
 # fmt: on
 
@@ -39,6 +41,7 @@ _HINTS = {
     1146: "Check the name; a table of another database needs its name, as in `database.table`.",
     1205: _AGAIN,
     1213: _AGAIN,
+    1412: _AGAIN,
     INTERRUPTED: "Somebody cancelled it on the server; run the sync again.",
     1370: "Ask its owner to GRANT EXECUTE on it to this user.",
     1792: SELECT_HINT,
@@ -48,7 +51,8 @@ _HINTS = {
 
 #: Part of what was said when connecting to the next step.
 _CONNECTION_HINTS = {
-    r"Access denied for user .* to database": "Ask its owner to GRANT SELECT on the database's tables to this user.",
+    r"Access denied for user .* to database": "Check the database's name in {setting}, or ask its owner to GRANT SELECT"
+    " on its tables to this user.",
     r"Access denied|account is locked": "Check user and password in {setting}; in a URL `@` is `%40`, `/` is `%2F`.",
     r"Unknown database": "Check the database's name in {setting}.",
     r"cannot be looked up": "Check the host in {setting}, and that this machine can look it up.",
@@ -63,13 +67,15 @@ _CONNECTION_HINTS = {
 
 def reason(error: Exception) -> str:
     """What a message may say of an error of the driver."""
+    if isinstance(error, OSError):
+        return _of_the_system(error)
     number, message = number_and_message(error)
     if number == SYNTAX:
         return _syntax(message)
     if number in _QUOTABLE:
         return " ".join(message.split())
     if 2000 <= number < 3000 or number == 0:
-        return _of_the_connection(number, message, getattr(error, "original_exception", None))
+        return _of_the_connection(message, getattr(error, "original_exception", None))
     words = _WORDS.get(number) or _words(number)
     return f"{words} (error {number})"
 
@@ -119,27 +125,27 @@ def _syntax(message: str) -> str:
     return "you have an error in your SQL syntax" + (f" near `{near[1]}`" if near and near[1] else "")
 
 
-def _of_the_connection(number: int, message: str, cause: Exception | None) -> str:
-    if cause is None:
-        if "package" in message:
-            needed = re.search(r"'(\w+)' package|(pynacl)", message)
-            return f"this user's way to log in needs the package {needed[1] or needed[2] if needed else ''}".rstrip()
-        if "SSL" in message:
-            return "the server does not speak TLS"
-        if "plugin" in message or "auth" in message:
-            return "this user's way to log in is not supported"
-        return "the connection was lost"
-    import socket
-    import ssl
+def _of_the_connection(message: str, cause: Exception | None) -> str:
+    if isinstance(cause, OSError):
+        return _of_the_system(cause)
+    if "package" in message:
+        needed = re.search(r"'(\w+)' package|(pynacl)", message)
+        return f"this user's way to log in needs the package {needed[1] or needed[2] if needed else ''}".rstrip()
+    if "SSL" in message:
+        return "the server does not speak TLS"
+    if "plugin" in message or "auth" in message:
+        return "this user's way to log in is not supported"
+    return "the connection was lost"
 
-    if isinstance(cause, socket.gaierror):
+
+def _of_the_system(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
         return "its host cannot be looked up"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
-        return f"TLS failed: {cause.reason or 'the connection was closed'}".replace("_", " ")
-    said = getattr(cause, "strerror", None) or ("timed out" if isinstance(cause, TimeoutError) else "")
-    return said or "the connection was lost"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or 'the connection was closed'}".replace("_", " ")
+    return error.strerror or ("timed out" if isinstance(error, TimeoutError) else "the connection was lost")
 
 
 def _words(number: int) -> str:

@@ -29,6 +29,7 @@ _SETTINGS = {
     "bind-address": "127.0.0.1",
     "character-set-server": "utf8mb4",
     "innodb-buffer-pool-size": "256M",
+    "max-allowed-packet": "64M",
     "innodb-flush-log-at-trx-commit": "0",
     "innodb-flush-method": "nosync",
     "secure-file-priv": "",
