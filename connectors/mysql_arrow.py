@@ -1,29 +1,21 @@
-"""What each type of MySQL and MariaDB becomes in Arrow, a block of rows and a column at a time.
-
-In the binary protocol a row is a bitmap of its NULLs and then its values, one behind the other, of a width that the
-type or the value's first byte tells. So the places of one column's values in all rows of a block are found by adding
-to the places of the column before, and no row is touched in Python.
-https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html
-"""
+"""What each type of MySQL and MariaDB becomes in Arrow, a block of rows and a column at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.mysql_statement import Block, Field
+from connectors.mysql_values import Numbers, Rows
 from syncer.interfaces import JSON, NUMBER
 
 _UNSIGNED, _ENUM, _SET = 1 << 5, 1 << 8, 1 << 11
 _NO_TEXT = 63
 _SECOND, _DAY = 1_000_000, 86_400_000_000
-
-Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 class UnexpectedValueError(Exception):
@@ -43,58 +35,7 @@ class Reading:
     #: What it is in the result.
     type: pa.DataType
     metadata: dict[bytes, bytes] | None = None
-    read: Callable[[_Rows, int, Field], pa.Array]
-
-
-class _Rows:
-    """The rows of a block, read column by column in their order."""
-
-    def __init__(self, block: Block, columns: int) -> None:
-        self.content = block.content
-        self._bitmap = np.array(block.starts, np.int64) + 1
-        #: Where the values of the next column are.
-        self._places = self._bitmap + (columns + 9) // 8
-
-    def nulls(self, column: int) -> Numbers | None:
-        """Which rows have no value in the column; None where all have one."""
-        found = self._at(np.uint8, self._bitmap + (column + 2) // 8) & (1 << (column + 2) % 8) != 0
-        return found if found.any() else None
-
-    def fixed(self, column: int, kind: str) -> tuple[Numbers, Numbers | None]:
-        """Values of one width, and the NULLs among them."""
-        nulls = self.nulls(column)
-        values = self._at(kind, self._places)
-        self._places = self._places + (values.itemsize if nulls is None else np.where(nulls, 0, values.itemsize))
-        return values, nulls
-
-    def sized(self, column: int) -> tuple[Numbers, Numbers, Numbers | None]:
-        """Where values begin and end that tell their length, and which of them are NULL."""
-        nulls = self.nulls(column)
-        first = self._at(np.uint8, self._places)
-        begins = self._places + 1
-        lengths = first.astype(np.int64)
-        if nulls is not None:
-            begins = begins - nulls
-            lengths[nulls] = 0
-            first[nulls] = 0
-        if first.size and first.max() > 250:
-            for sign, kind, mask, width in ((252, "<u2", 0xFFFF, 2), (253, "<u4", 0xFFFFFF, 3), (254, "<i8", -1, 8)):
-                is_long = first == sign
-                lengths[is_long] = self._at(kind, begins[is_long]).astype(np.int64) & mask
-                begins[is_long] += width
-        self._places = begins + lengths
-        return begins, self._places, nulls
-
-    def parts(self, begins: Numbers, kind: str, offset: int, where: Numbers | None = None) -> Numbers:
-        """The number *offset* bytes into each value; 0 where it does not count."""
-        found = self._at(kind, begins + offset).astype(np.int64)
-        return found if where is None else np.where(where, found, 0)
-
-    def _at(self, kind: Any, places: Numbers) -> Numbers:
-        width = np.dtype(kind).itemsize
-        everywhere: Numbers = np.ndarray((len(self.content) - width + 1,), kind, self.content, strides=(1,))
-        # A NULL in the last rows may point behind the values, and so into the padding.
-        return everywhere[places]
+    read: Callable[[Rows, int, Field], pa.Array]
 
 
 def schema(fields: Sequence[Field]) -> pa.Schema:
@@ -108,9 +49,13 @@ def columns(block: Block, fields: Sequence[Field]) -> list[pa.Array]:
 
     Raises:
         UnexpectedValueError: a TINYINT(1) is neither 0 nor 1.
+        ValueError: the block's rows are not of these fields.
     """
-    rows = _Rows(block, len(fields))
-    return [reading(field).read(rows, number, field) for number, field in enumerate(fields)]
+    rows = Rows(block, len(fields))
+    columns = [reading(field).read(rows, number, field) for number, field in enumerate(fields)]
+    if not rows.are_at_their_ends():
+        raise ValueError("the rows do not fit their columns")
+    return columns
 
 
 def reading(field: Field) -> Reading:
@@ -141,14 +86,14 @@ def _text_or_binary(field: Field) -> Reading:
     return Reading(word=words[1], type=pa.binary(), read=_read_binary)
 
 
-def _read_integer(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_integer(rows: Rows, column: int, field: Field) -> pa.Array:
     _, signed, unsigned = _INTEGERS[field.code]
     kind = unsigned if field.flags & _UNSIGNED else signed
     values, nulls = rows.fixed(column, kind)
     return pa.array(values, _ARROW[kind], mask=nulls)
 
 
-def _read_boolean(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_boolean(rows: Rows, column: int, field: Field) -> pa.Array:
     values, nulls = rows.fixed(column, "i1")
     others = values & ~1 != 0
     if (others if nulls is None else others & ~nulls).any():
@@ -156,31 +101,31 @@ def _read_boolean(rows: _Rows, column: int, field: Field) -> pa.Array:
     return pa.array(values == 1, pa.bool_(), mask=nulls)
 
 
-def _read_year(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_year(rows: Rows, column: int, field: Field) -> pa.Array:
     values, nulls = rows.fixed(column, "<i2")
     return pa.array(values, pa.int16(), mask=nulls)
 
 
-def _read_double(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_double(rows: Rows, column: int, field: Field) -> pa.Array:
     values, nulls = rows.fixed(column, "<f8")
     return pa.array(values, pa.float64(), mask=nulls)
 
 
-def _read_float(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_float(rows: Rows, column: int, field: Field) -> pa.Array:
     values, nulls = rows.fixed(column, "<f4")
     # By the shortest digits that mean this float: 0.1, not 0.10000000149.
     return pa.array(values, pa.float32(), mask=nulls).cast(pa.string()).cast(pa.float64())
 
 
-def _read_text(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_text(rows: Rows, column: int, field: Field) -> pa.Array:
     return _cut(rows, column, pa.string())
 
 
-def _read_binary(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_binary(rows: Rows, column: int, field: Field) -> pa.Array:
     return _cut(rows, column, pa.binary())
 
 
-def _cut(rows: _Rows, column: int, arrow: pa.DataType) -> pa.Array:
+def _cut(rows: Rows, column: int, arrow: pa.DataType) -> pa.Array:
     begins, ends, nulls = rows.sized(column)
     # The block as one array in which values and what lies between them take turns; every second one is wanted.
     bounds = np.empty(2 * len(begins), np.int32)
@@ -191,7 +136,7 @@ def _cut(rows: _Rows, column: int, arrow: pa.DataType) -> pa.Array:
     return turns.take(pa.array(np.arange(0, len(bounds), 2), mask=nulls))
 
 
-def _read_bits(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_bits(rows: Rows, column: int, field: Field) -> pa.Array:
     begins, ends, nulls = rows.sized(column)
     values = np.zeros(len(begins), np.uint64)
     for offset in range((field.length + 7) // 8):
@@ -201,21 +146,21 @@ def _read_bits(rows: _Rows, column: int, field: Field) -> pa.Array:
     return pa.array(values == 1 if field.length == 1 else values, mask=nulls)
 
 
-def _read_date(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_date(rows: Rows, column: int, field: Field) -> pa.Array:
     days, _, nulls = _moments(rows, column)
     return pa.array(days.astype(np.int32), pa.int32(), mask=nulls).cast(pa.date32())
 
 
-def _read_datetime(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_datetime(rows: Rows, column: int, field: Field) -> pa.Array:
     days, within, nulls = _moments(rows, column)
     return pa.array(days * _DAY + within, pa.int64(), mask=nulls).cast(pa.timestamp("us"))
 
 
-def _read_timestamp(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_timestamp(rows: Rows, column: int, field: Field) -> pa.Array:
     return _read_datetime(rows, column, field).cast(pa.timestamp("us", "UTC"))
 
 
-def _moments(rows: _Rows, column: int) -> tuple[Numbers, Numbers, Numbers | None]:
+def _moments(rows: Rows, column: int) -> tuple[Numbers, Numbers, Numbers | None]:
     """Days since 1970, microseconds of the day, and which are NULL or no day of any year, such as 0000-00-00."""
     begins, ends, nulls = rows.sized(column)
     lengths = ends - begins
@@ -235,14 +180,14 @@ def _first_day(months: Numbers) -> Numbers:
     return days
 
 
-def _clock(rows: _Rows, begins: Numbers, where: Numbers) -> Numbers:
+def _clock(rows: Rows, begins: Numbers, where: Numbers) -> Numbers:
     """Seconds of hour, minute and second in three bytes."""
     hour, minute, second = (rows.parts(begins, "u1", offset, where) for offset in range(3))
     seconds: Numbers = hour * 3600 + minute * 60 + second
     return seconds
 
 
-def _read_time(rows: _Rows, column: int, field: Field) -> pa.Array:
+def _read_time(rows: Rows, column: int, field: Field) -> pa.Array:
     begins, ends, nulls = rows.sized(column)
     has_time, has_fraction = ends - begins >= 8, ends - begins >= 12
     days = rows.parts(begins, "<u4", 1, has_time)

@@ -15,8 +15,6 @@ SELECT_HINT = "A sync's query is one SELECT, and only reads."
 _AGAIN = "Nothing of the result was used; run the sync again."
 
 SYNTAX = 1064
-#: The server ended the query: somebody's KILL; its own limit of time, of MariaDB and of MySQL.
-INTERRUPTED, _OUT_OF_TIME = 1317, (1969, 3024)
 
 #: Numbers whose messages name tables, columns, functions, users and settings only.
 #: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html,
@@ -31,6 +29,7 @@ _QUOTABLE = {
 }
 # fmt: on
 
+_CHEAPER = "A limit of the query, the server or this user ended it; raise it, or make the query cheaper."
 _GRANT = "Ask its owner to GRANT SELECT on it to this user."
 _HINTS = {
     SYNTAX: "",
@@ -42,11 +41,12 @@ _HINTS = {
     1205: _AGAIN,
     1213: _AGAIN,
     1412: _AGAIN,
-    INTERRUPTED: "Somebody cancelled it on the server; run the sync again.",
+    1317: "Somebody cancelled it on the server; run the sync again.",
     1370: "Ask its owner to GRANT EXECUTE on it to this user.",
     1792: SELECT_HINT,
-    1969: "A limit of the server or of this user ended it; make the query cheaper.",
-    3024: "A limit of the server or of this user ended it; make the query cheaper.",
+    # A limit of time that is not ours, in MariaDB and in MySQL.
+    1969: _CHEAPER,
+    3024: _CHEAPER,
 }
 
 #: Part of what was said when connecting to the next step.
@@ -65,6 +65,16 @@ _CONNECTION_HINTS = {
 }
 
 
+#: Numbers that are met often, beside the driver's own names of them.
+_WORDS = {
+    1105: "the server refused a value or an operation",
+    1292: "a value cannot be read as the type that is asked of it",
+    1366: "a value cannot be read as the type that is asked of it",
+    1525: "a value cannot be read as the type that is asked of it",
+    1690: "a number is out of range",
+}
+
+
 def reason(error: Exception) -> str:
     """What a message may say of an error of the driver."""
     if isinstance(error, OSError):
@@ -80,16 +90,6 @@ def reason(error: Exception) -> str:
     return f"{words} (error {number})"
 
 
-#: Numbers that are met often, beside the driver's own names of them.
-_WORDS = {
-    1105: "the server refused a value or an operation",
-    1292: "a value cannot be read as the type that is asked of it",
-    1366: "a value cannot be read as the type that is asked of it",
-    1525: "a value cannot be read as the type that is asked of it",
-    1690: "a number is out of range",
-}
-
-
 def hint(error: Exception) -> str:
     """The next step, or empty."""
     number, _ = number_and_message(error)
@@ -101,11 +101,6 @@ def line(error: Exception) -> int | None:
     number, message = number_and_message(error)
     found = re.search(r"at line (\d+)$", message) if number == SYNTAX else None
     return int(found[1]) if found else None
-
-
-def is_late(error: Exception) -> bool:
-    """Whether the server ended a query because of its limit of time."""
-    return number_and_message(error)[0] in _OUT_OF_TIME
 
 
 def connection_hint(said: str) -> str:

@@ -69,8 +69,9 @@ class MySQLWarehouse:
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
         with self._transaction(_DESCRIBE_TIMEOUT):
-            fields = self._prepare(sql).fields
-        return tuple(Column(name=field.name, type=self._arrow.reading(field).word) for field in fields)
+            statement = self._prepare(sql)
+            statement.close()
+        return tuple(Column(name=field.name, type=self._arrow.reading(field).word) for field in statement.fields)
 
     def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
         """As in Warehouse. A date that is in no calendar, such as 0000-00-00, is NULL."""
@@ -108,6 +109,7 @@ class MySQLWarehouse:
             for block in statement.blocks(size=_BLOCK_BYTES, rows=_BATCH_ROWS):
                 yield self._batch(block, fields, schema)
             self._is_busy = False
+            statement.close()
 
     def _batch(self, block: Block, fields: tuple[Field, ...], schema: pa.Schema) -> pa.RecordBatch:
         try:
@@ -132,11 +134,8 @@ class MySQLWarehouse:
             sql = one_select(sql, sql_mode=self._mode)
         except NotASelectError as exc:
             raise WarehouseError(f"{self._label}: {exc}", hint=SELECT_HINT, query_line=exc.line) from None
-        try:
-            statement = Statement(self._connection, sql)
-            self._check_subquery(sql)
-        except self._pymysql.Error as exc:
-            raise self._failure(exc) from None
+        statement = Statement(self._connection, sql)
+        self._check_subquery(sql)
         if statement.parameters:
             raise WarehouseError(f"{self._label}: the query holds a `?` for a value", hint="Write the value itself.")
         if not statement.fields:
@@ -148,9 +147,12 @@ class MySQLWarehouse:
         try:
             Statement(self._connection, f"SELECT EXISTS (\n{sql}\n)").close()
         except self._pymysql.MySQLError as exc:
-            # Other numbers say that it is one which may not stand just there, such as SELECT SQL_NO_CACHE.
-            if mysql_errors.number_and_message(exc)[0] == mysql_errors.SYNTAX:
+            number, _ = mysql_errors.number_and_message(exc)
+            if number == mysql_errors.SYNTAX:
                 raise WarehouseError(f"{self._label}: the query is not a SELECT", hint=SELECT_HINT) from None
+            # Others say that it is one which may not stand just there, such as SELECT SQL_NO_CACHE.
+            if self._connection._sock is None:
+                raise
 
     @contextmanager
     def _transaction(self, timeout: timedelta) -> Iterator[None]:
@@ -162,7 +164,7 @@ class MySQLWarehouse:
             self._begin(timeout, timer)
             yield
         except (self._pymysql.MySQLError, LostError) as exc:
-            if time.monotonic() >= deadline or mysql_errors.is_late(exc):
+            if time.monotonic() >= deadline:
                 raise over_timeout(self._label, timeout) from None
             raise self._failure(exc) from None
         finally:

@@ -16,6 +16,7 @@ import pytest
 
 from connectors import open_warehouse
 from connectors.mysql_connection import address, connect
+from connectors.mysql_text import NotASelectError, one_select
 from syncer.errors import SettingsError, SyncerError, WarehouseError
 from syncer.interfaces import Warehouse
 from tests.certificates import write_certificates
@@ -268,6 +269,63 @@ def test_what_looks_like_more_than_a_select_is_read(
     mariadb.execute("ALTER TABLE people ADD PRIMARY KEY (id)", mariadb_database)
     with opened(database_url) as warehouse:
         assert len(rows(warehouse, sql)) == 1
+
+
+@pytest.mark.parametrize(
+    ("sql_mode", "sql"),
+    [
+        ("NO_BACKSLASH_ESCAPES", r"SELECT '\' INTO OUTFILE 'x' -- '"),
+        ("ANSI_QUOTES,STRICT_TRANS_TABLES", r'SELECT 1 AS "\" INTO OUTFILE "x" -- "'),
+        ("", r"SELECT '\\' INTO OUTFILE 'x' -- '"),
+        ("", r"SELECT `\` INTO OUTFILE 'x' -- `"),
+        ("", "SELECT x'41'INTO OUTFILE 'x'"),
+        ("", "SELECT 1e5INTO OUTFILE 'x'"),
+        ("", "SELECT 1 FROM t WHERE a = 5FOR UPDATE"),
+    ],
+)
+def test_what_a_quote_hides_depends_on_the_servers_mode(sql_mode: str, sql: str) -> None:
+    with pytest.raises(NotASelectError, match=r"INTO|locks"):
+        one_select(sql, sql_mode=sql_mode)
+
+
+@pytest.mark.parametrize(
+    ("sql_mode", "sql"),
+    [
+        ("", r"SELECT '\' INTO' AS a"),
+        ("", r'SELECT "\" INTO" AS a'),
+        ("NO_BACKSLASH_ESCAPES", r"SELECT '\', 'INTO'"),
+        ("", "SELECT 1 AS `INTO`, 2 AS intone /* INTO */ -- INTO\n# INTO"),
+    ],
+)
+def test_what_a_quote_or_comment_hides_is_no_word(sql_mode: str, sql: str) -> None:
+    assert one_select(sql, sql_mode=sql_mode) == sql
+
+
+def test_a_table_that_others_hold_is_waited_for_until_the_timeout(
+    mariadb: MariaDBServer, mariadb_database: str, database_url: str
+) -> None:
+    mariadb.execute("CREATE TABLE people AS SELECT 1 AS id", mariadb_database)
+    with opened(database_url) as warehouse:
+        with mariadb.connect(mariadb_database) as holder:
+            holder.query("LOCK TABLES people WRITE")
+            with pytest.raises(WarehouseError, match=r"over the timeout of 0\.5 seconds"):
+                warehouse.query("SELECT id FROM people", timeout=timedelta(seconds=0.5)).read_all()
+
+        assert rows(warehouse, "SELECT id FROM people") == [{"id": 1}]
+
+
+def test_a_table_that_is_altered_before_it_is_read_is_an_error(
+    mariadb: MariaDBServer, mariadb_database: str, database_url: str
+) -> None:
+    mariadb.execute("CREATE TABLE people AS SELECT 1 AS id", mariadb_database)
+    with opened(database_url) as warehouse:
+        result = warehouse.query("SELECT * FROM people", timeout=TIMEOUT)
+        mariadb.execute("ALTER TABLE people ADD COLUMN name TEXT", mariadb_database)
+
+        with pytest.raises(WarehouseError) as caught:
+            result.read_all()
+
+    assert "un the sync again" in caught.value.hint
 
 
 def test_writing_by_a_function_is_refused(mariadb: MariaDBServer, mariadb_database: str, database_url: str) -> None:
