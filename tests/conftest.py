@@ -44,3 +44,9 @@ def mariadb_database(mariadb: MariaDBServer) -> Iterator[str]:
     """The name of an empty MariaDB database of this test's own."""
     with mariadb.new_database() as name:
         yield name
+
+
+@pytest.fixture
+def mariadb_url(mariadb: MariaDBServer, mariadb_database: str) -> str:
+    """The URL of that database, as `root`."""
+    return mariadb.url(mariadb_database)
