@@ -40,6 +40,9 @@ def one_select(sql: str, *, sql_mode: str) -> str:
     sql = sql.removeprefix("\ufeff")
     if "\0" in sql:
         raise NotASelectError("the query holds a NUL character")
+    if re.search("[\ud800-\udfff]", sql):
+        # Such as a variable of the environment may bring.
+        raise NotASelectError("the query holds text that is not UTF-8")
     tokens = _tokens(sql, sql_mode)
     while tokens and tokens[-1].text == ";":
         at = tokens.pop().start

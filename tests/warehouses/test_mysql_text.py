@@ -60,6 +60,7 @@ def test_a_file_on_the_server_is_not_written(mariadb: MariaDBServer, mariadb_url
         "SELECT 'never closed",
         "SELECT 1 /* never closed",
         "SELECT 1 AS a\0",
+        "SELECT '\udcff' AS a",
     ],
 )
 def test_what_else_is_not_one_select_is_refused(
