@@ -16,6 +16,8 @@ WAREHOUSES: Mapping[str, str] = {
     "bigquery": "connectors.warehouses.bigquery:BigQueryWarehouse",
     "postgresql": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
     "postgres": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
+    "mysql": "connectors.warehouses.mysql:MySQLWarehouse",
+    "mariadb": "connectors.warehouses.mysql:MySQLWarehouse",
 }
 
 #: URL scheme to the class that writes it, imported on use.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.bigquery_server import BigQueryProject, BigQueryServer, bigquery_server
+from tests.mariadb_server import MariaDBServer, mariadb_server
 from tests.postgres_server import PostgresServer, postgres_server
 
 
@@ -44,3 +45,23 @@ def bigquery_project(bigquery: BigQueryServer) -> Iterator[BigQueryProject]:
     """A project of this test's own, with an empty dataset `shop`."""
     with bigquery.new_project() as project:
         yield project
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDBServer]:
+    """A MariaDB server, one for each worker of pytest-xdist."""
+    with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MariaDBServer) -> Iterator[str]:
+    """The name of an empty MariaDB database of this test's own."""
+    with mariadb.new_database() as name:
+        yield name
+
+
+@pytest.fixture
+def mariadb_url(mariadb: MariaDBServer, mariadb_database: str) -> str:
+    """The URL of that database, as `root`."""
+    return mariadb.url(mariadb_database)

@@ -91,7 +91,7 @@ def value(column: pa.ChunkedArray) -> Any:
 def test_every_type_arrives_exactly(adapter: Adapter, warehouse: Warehouse) -> None:
     selected = ",\n".join(expression for expression, *_ in adapter.types)
 
-    result = warehouse.query(f"SELECT {selected}", timeout=TIMEOUT).read_all()
+    result = warehouse.query(f"SELECT {selected}{adapter.types_from}", timeout=TIMEOUT).read_all()
 
     got = [
         (expression, field.type, field.metadata, value(column))
