@@ -15,6 +15,7 @@ WAREHOUSES: Mapping[str, str] = {
     "duckdb": "connectors.warehouses.duckdb:DuckDBWarehouse",
     "postgresql": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
     "postgres": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
+    "snowflake": "connectors.warehouses.snowflake:SnowflakeWarehouse",
 }
 
 #: URL scheme to the class that writes it, imported on use.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.snowflake_server import SnowflakeServer, snowflake_server
 
 
 def pytest_configure() -> None:
@@ -15,6 +16,8 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(("SYNCER_", "PG")):
             del os.environ[name]
+    # Snowflake's driver would ask the network where this machine stands.
+    os.environ["SNOWFLAKE_DISABLE_PLATFORM_DETECTION"] = "true"
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +32,10 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """An empty PostgreSQL database of this test's own, as superuser."""
     with postgres.new_database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def snowflake() -> Iterator[SnowflakeServer]:
+    """A stand-in for Snowflake, one for each worker of pytest-xdist."""
+    with snowflake_server() as server:
+        yield server
