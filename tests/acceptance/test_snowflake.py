@@ -107,7 +107,7 @@ def test_a_mistake_is_told_before_a_run(project: Project) -> None:
     ended = project.syncer("validate", "--connect")
 
     assert ended.code == 2
-    assert "wrong.sql:" in ended.out
+    assert "wrong.sql:7: " in ended.out
     assert "warehouse `snow`: invalid identifier 'NMAE'" in ended.out
 
 
