@@ -18,6 +18,7 @@ WAREHOUSES: Mapping[str, str] = {
     "postgres": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
     "mysql": "connectors.warehouses.mysql:MySQLWarehouse",
     "mariadb": "connectors.warehouses.mysql:MySQLWarehouse",
+    "snowflake": "connectors.warehouses.snowflake:SnowflakeWarehouse",
 }
 
 #: URL scheme to the class that writes it, imported on use.

@@ -10,6 +10,7 @@ import pytest
 from tests.bigquery_server import BigQueryProject, BigQueryServer, bigquery_server
 from tests.mariadb_server import MariaDBServer, mariadb_server
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.snowflake_server import SnowflakeServer, snowflake_server
 
 
 def pytest_configure() -> None:
@@ -17,6 +18,8 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(("SYNCER_", "PG", "GOOGLE_", "BIGQUERY_")):
             del os.environ[name]
+    # Snowflake's driver would ask the network where this machine stands.
+    os.environ["SNOWFLAKE_DISABLE_PLATFORM_DETECTION"] = "true"
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +68,10 @@ def mariadb_database(mariadb: MariaDBServer) -> Iterator[str]:
 def mariadb_url(mariadb: MariaDBServer, mariadb_database: str) -> str:
     """The URL of that database, as `root`."""
     return mariadb.url(mariadb_database)
+
+
+@pytest.fixture(scope="session")
+def snowflake() -> Iterator[SnowflakeServer]:
+    """A stand-in for Snowflake, one for each worker of pytest-xdist."""
+    with snowflake_server() as server:
+        yield server

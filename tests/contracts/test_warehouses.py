@@ -60,8 +60,9 @@ def warehouse(adapter: Adapter) -> Iterator[Warehouse]:
 
 
 def rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = warehouse.query(sql, timeout=TIMEOUT).read_all().to_pylist()
-    return found
+    """The rows, with names in lower case: some warehouses fold what is not quoted to upper case."""
+    found = warehouse.query(sql, timeout=TIMEOUT).read_all()
+    return found.rename_columns([name.lower() for name in found.schema.names]).to_pylist()  # type: ignore[no-any-return]
 
 
 def refusal(warehouse: Warehouse, sql: str, timeout: timedelta = TIMEOUT) -> WarehouseError:
@@ -101,9 +102,10 @@ def test_every_type_arrives_exactly(adapter: Adapter, warehouse: Warehouse) -> N
 
 
 def test_types_arrive_the_same_from_a_table_and_beside_null(adapter: Adapter, warehouse: Warehouse) -> None:
-    result = warehouse.query("SELECT id, name FROM people ORDER BY id", timeout=TIMEOUT).read_all()
-
-    assert result.to_pylist() == [{"id": 1, "name": "Ann"}, {"id": 2, "name": None}]
+    assert rows(warehouse, "SELECT id, name FROM people ORDER BY id") == [
+        {"id": 1, "name": "Ann"},
+        {"id": 2, "name": None},
+    ]
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -123,13 +125,13 @@ def test_a_byte_order_mark_in_a_value_is_kept_in_every_row(adapter: Adapter, war
     result = warehouse.query(adapter.marks, timeout=TIMEOUT).read_all()
 
     assert result.num_rows == 200_000
-    assert pc.all(pc.equal(result["a"], "\ufeff" + "x" * 20)).as_py()
+    assert pc.all(pc.equal(result.column(0), "\ufeff" + "x" * 20)).as_py()
 
 
 def test_an_empty_result_has_its_schema(warehouse: Warehouse) -> None:
     result = warehouse.query("SELECT id, name FROM people WHERE id > 99", timeout=TIMEOUT).read_all()
 
-    assert (result.num_rows, result.schema.names) == (0, ["id", "name"])
+    assert (result.num_rows, [name.lower() for name in result.schema.names]) == (0, ["id", "name"])
 
 
 def test_odd_column_names_stay(adapter: Adapter, warehouse: Warehouse) -> None:
@@ -203,7 +205,7 @@ def test_a_mistake_in_the_query_is_named_with_its_line(
     error = refusal(warehouse, sql)
 
     assert error.message.startswith("warehouse `crm`: ")
-    assert named in error.message
+    assert named in error.message.lower()
     is_told = adapter.tells_line_of_names and (adapter.tells_line_of_tables or named != "poeple")
     assert error.query_line == (2 if is_told or "FORM" in sql else None)
 

@@ -1,0 +1,136 @@
+"""What a column of Snowflake's becomes in Arrow.
+
+The driver has put the wire's forms into Arrow's types already, but each batch on its own: an integer is as narrow
+as the batch allows, a time as coarse. Here they are brought to one type a column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from syncer.interfaces import JSON
+
+#: The driver's numbers for types, by their names.
+_NAMES = ("FIXED", "REAL", "TEXT", "DATE", "TIMESTAMP_NTZ", "VARIANT", "TIMESTAMP_LTZ", "TIMESTAMP_TZ",
+          "TIMESTAMP_NTZ", "OBJECT", "ARRAY", "BINARY", "TIME", "BOOLEAN", "GEOGRAPHY", "GEOMETRY", "VECTOR", "MAP",
+          "FILE", "INTERVAL_YEAR_MONTH", "INTERVAL_DAY_TIME")  # fmt: skip
+
+_JSON_TYPES = {"VARIANT", "OBJECT", "ARRAY", "GEOGRAPHY", "GEOMETRY", "VECTOR", "MAP", "FILE"}
+_PLAIN = {"REAL": pa.float64(), "TEXT": pa.string(), "BINARY": pa.binary(), "BOOLEAN": pa.bool_()}
+
+#: What the server is asked to make of a column that the driver would get wrong or not read at all.
+_CASTS = {"VECTOR": "{}::ARRAY", "INTERVAL_YEAR_MONTH": "{}::VARCHAR", "INTERVAL_DAY_TIME": "{}::VARCHAR"}
+#: With so many digits of a second the driver may take a time for a thousand times what it is.
+_MISREAD_SCALES = (7, 8)
+
+_MOST_DIGITS_OF_INT64 = 18
+#: The first and the last microsecond and day of the years 1 to 9999.
+_MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+_DAYS = (-719_162, 2_932_896)
+
+_MAYBE_NO_JSON = r"undefined|NaN|nan|Infinity|inf"
+_NO_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|undefined|(-?)(?:(NaN|nan)|Infinity|inf)')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How one column is read."""
+
+    #: The warehouse's word for its type.
+    name: str
+    type: pa.DataType
+    metadata: dict[bytes, bytes] | None = None
+    #: What the server shall make of the column first, an expression of `{}`; empty for nothing.
+    cast: str = ""
+    #: From the driver's array to one of *type*.
+    convert: Callable[[pa.Array], pa.Array]
+
+
+def reading(type_code: int, precision: int | None, scale: int | None) -> Reading | None:
+    """How to read a column that the driver describes so; None for a type that cannot be read."""
+    name = _NAMES[type_code] if 0 <= type_code < len(_NAMES) else ""
+    if name == "FIXED":
+        return _number(precision, scale)
+    if name.startswith("TIMESTAMP"):
+        return _timestamp(name, 9 if scale is None else scale)
+    if name == "DATE":
+        return Reading(name=name, type=pa.date32(), convert=_dates)
+    if name == "TIME":
+        return Reading(name=name, type=pa.string(), convert=_times)
+    if name in _JSON_TYPES:
+        return Reading(name=name, type=pa.string(), metadata=JSON, cast=_CASTS.get(name, ""), convert=_json)
+    if name.startswith("INTERVAL"):
+        return Reading(name=name.replace("_", " "), type=pa.string(), cast=_CASTS[name], convert=_to(pa.string()))
+    kind = _PLAIN.get(name)
+    return None if kind is None else Reading(name=name, type=kind, convert=_to(kind))
+
+
+def _number(precision: int | None, scale: int | None) -> Reading | None:
+    if scale is None:
+        return None  # DECFLOAT, which the driver calls FIXED.
+    precision = precision or 38
+    is_small = scale == 0 and precision <= _MOST_DIGITS_OF_INT64
+    kind = pa.int64() if is_small else pa.decimal128(38, scale)
+    return Reading(name=f"NUMBER({precision},{scale})", type=kind, convert=_to(kind))
+
+
+def _timestamp(name: str, scale: int) -> Reading:
+    kind = pa.timestamp("us", None if name == "TIMESTAMP_NTZ" else "UTC")
+
+    def convert(values: pa.Array) -> pa.Array:
+        # A zone only says how to show an instant.
+        return _bounded(values.cast(kind, safe=False), pa.int64(), _MICROSECONDS, 2**63 - 1)
+
+    cast = f"{{}}::{name}(6)" if scale in _MISREAD_SCALES else ""
+    return Reading(name=f"{name}({scale})", type=kind, cast=cast, convert=convert)
+
+
+def _to(kind: pa.DataType) -> Callable[[pa.Array], pa.Array]:
+    return lambda values: values.cast(kind)
+
+
+def _dates(values: pa.Array) -> pa.Array:
+    return _bounded(values.cast(pa.date32()), pa.int32(), _DAYS, 2**31 - 1)
+
+
+def _bounded(values: pa.Array, bits: pa.DataType, bounds: tuple[int, int], infinity: int) -> pa.Array:
+    """*values* where Python's calendar has them, else Arrow's largest or smallest."""
+    counted = values.view(bits)
+    least, most = pc.min_max(counted).as_py().values()
+    if least is None or (bounds[0] <= least and most <= bounds[1]):
+        return values
+    counted = pc.if_else(pc.greater(counted, bounds[1]), pa.scalar(infinity, bits), counted)
+    counted = pc.if_else(pc.less(counted, bounds[0]), pa.scalar(-infinity, bits), counted)
+    return counted.view(values.type)
+
+
+def _times(values: pa.Array) -> pa.Array:
+    text = values.cast(pa.string())
+    if values.type in (pa.time32("s"), pa.string()):
+        return text
+    return pc.utf8_rtrim(pc.utf8_rtrim(text, "0"), ".")
+
+
+def _json(values: pa.Array) -> pa.Array:
+    text = values.cast(pa.string())
+    suspect = pc.fill_null(pc.match_substring_regex(text, _MAYBE_NO_JSON), False)
+    if not pc.any(suspect).as_py():
+        return text
+    mended = [_NO_JSON.sub(_mended, one) for one in text.filter(suspect).to_pylist()]
+    return pc.replace_with_mask(text, suspect, pa.array(mended, pa.string()))
+
+
+def _mended(found: re.Match[str]) -> str:
+    """JSON for what Snowflake writes beside JSON: an element that was never set, and the special floats."""
+    word: Any = found[0]
+    if word.startswith('"'):
+        return str(word)
+    if word == "undefined":
+        return "null"
+    return '"NaN"' if found[2] else f'"{found[1]}Infinity"'

@@ -1,0 +1,100 @@
+"""What may be said of Snowflake's errors, and what to do next.
+
+The service quotes values of rows in some texts, and the driver the addresses of results, which are secrets: only
+texts of the service about names, syntax and sessions are repeated, by their number.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from syncer.errors import WarehouseError
+
+SELECT_HINT = "A sync's query is one SELECT, and only reads."
+_AGAIN = "Nothing of the result was used; run the sync again."
+
+#: Where the numbers begin of errors about values, of the driver's own, and of those about logins.
+_VALUES, _DRIVER, _LOGINS = 100_000, 200_000, 390_000
+
+#: Number to what is said in place of the service's text.
+_TEXTS = {
+    100035: "a text is no timestamp",
+    100037: "a text is no boolean",
+    100038: "a text is no number",
+    100040: "a text is no date",
+    100046: "a number is out of range",
+    100051: "division by zero",
+    100069: "a text is no JSON",
+    100071: "a VARIANT cannot be cast to the type",
+    100078: "a text is too long",
+}
+_VALUE_HINT = "Look for the value that does not fit; the functions that begin with TRY_ give NULL for it."
+
+#: Number to the next step.
+_HINTS = {
+    8: SELECT_HINT,
+    606: "Add `?warehouse=NAME` to {setting}__URL, one that this role may use.",
+    604: "Somebody cancelled it on the server; run the sync again.",
+    630: "A limit on the server is lower than `timeout`; ask for a higher one, or make the query cheaper.",
+    904: "Check the name; one that was made in quotes and lower case must be quoted.",
+    2003: "Check the name; if it is right, ask for USAGE on its database and schema, and SELECT on it.",
+    2043: "Check the name; if it is right, ask for USAGE on its database and schema, and SELECT on it.",
+    3001: "Ask for USAGE on its database and schema, and SELECT on it, for this role.",
+    90073: "Ask who looks after the warehouse: its resource monitor has stopped it.",
+    90105: "Name the database in {setting}__URL, as in snowflake://user@account/database/schema.",
+    90106: "Name the schema in {setting}__URL, as in snowflake://user@account/database/schema.",
+    390144: "Check the user in {setting}__URL, and that {setting}__KEY belongs to the public key set for this user.",
+    390189: "Check `role` in {setting}__URL, and that it was granted to this user.",
+    390201: "Check database, schema and `warehouse` in {setting}__URL, and that `role` has USAGE on each.",
+    390303: "Get a new access token for {setting}__TOKEN.",
+    390318: "Get a new access token for {setting}__TOKEN.",
+    394400: "Check {setting}__TOKEN and the user in {setting}__URL, and that the token has not run out.",
+}
+_LOGIN_HINT = "Check user and password in {setting}__URL; in a URL `@` is `%40`, `/` is `%2F`."
+
+#: Part of the driver's text to what is said of it, and the next step.
+_CONNECTION = {
+    r"dns|resolve|lookup": ("the host cannot be found", "Check the account in {setting}__URL."),
+    r"refused": ("the connection was refused", "Check `host` and `port` in {setting}__URL."),
+    r"certificate|tls|ssl": ("its certificate was not accepted", "Check the account in {setting}__URL."),
+    r"40[34]|forbidden|not found": ("there is no such account", "Check the account in {setting}__URL."),
+    r"time": ("there was no answer in time", "Check the account in {setting}__URL, and that no firewall is between."),
+}
+
+
+def login_failure(error: Any, *, label: str, setting: str, where: str) -> WarehouseError:
+    """The error to raise where logging in raised *error*."""
+    if error.errno >= _LOGINS:
+        text, hint = _told(error), _HINTS.get(error.errno, _LOGIN_HINT)
+        return WarehouseError(f"{label}: Snowflake refuses the login: {text}", hint=hint.format(setting=setting))
+    said = (words for pattern, words in _CONNECTION.items() if re.search(pattern, str(error.raw_msg), re.IGNORECASE))
+    reason, hint = next(said, ("the driver does not say why", "Check {setting}__URL."))
+    at = f" at {where}" if where else ""
+    return WarehouseError(f"{label}: cannot connect to Snowflake{at}: {reason}", hint=hint.format(setting=setting))
+
+
+def query_failure(error: Any, *, label: str, setting: str) -> WarehouseError:
+    """The error to raise where a statement raised *error*; `query_line` is a line of the statement."""
+    number = error.errno
+    if not error.sqlstate or number >= _DRIVER:
+        return WarehouseError(f"{label}: the connection was lost", hint=_AGAIN)
+    if number >= _VALUES:
+        text = _TEXTS.get(number, "a value does not fit")
+        return WarehouseError(f"{label}: {text} (Snowflake's error {number})", hint=_VALUE_HINT)
+    hint = _HINTS.get(number, "").format(setting=setting)
+    line = re.search(r"line (\d+) at position", error.raw_msg)
+    return WarehouseError(f"{label}: {_told(error)}", hint=hint, query_line=int(line[1]) if line else None)
+
+
+def missing_name(error: Any) -> str:
+    """The last part of the name of what *error* says does not exist; else empty."""
+    found = re.search(r"Object '(?:.*\.)?\"?([^.'\"]+)\"?' does not exist", str(error.raw_msg))
+    return found[1] if found else ""
+
+
+def _told(error: Any) -> str:
+    """The service's own text in one line, without what every text begins with."""
+    text = re.sub(r"^(SQL compilation error:)?\s*(error )?(line \d+ at position \d+)?\s*", "", str(error.raw_msg))
+    text = re.sub(r" line \d+ at position \d+", "", text)
+    return re.sub(r"\s+", " ", text).strip().rstrip(".")
