@@ -6,6 +6,7 @@ The look is a second lock. What makes a run unable to write is the role, and a r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from syncer.errors import WarehouseError
@@ -104,4 +105,4 @@ def _writes(tree: Expr | None, tokens: Sequence[Token]) -> bool:
             tree.find_all(exp.DML, exp.Create, exp.Drop, exp.Command, exp.Into, exp.Lock)
         )
     words = [token.text.upper() for token in tokens]
-    return any(word in ("(", ")") and following in _WRITING for word, following in zip(words, words[1:], strict=False))
+    return any(word in ("(", ")") and following in _WRITING for word, following in pairwise(words))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from types import NoneType
 from typing import Any
 
@@ -60,7 +61,9 @@ def _json(value: Any) -> str:
         case None | bool() | str():
             return json.dumps(value, ensure_ascii=False)
         case dict():
-            return "{" + ", ".join(f"{json.dumps(str(k), ensure_ascii=False)}: {_json(v)}" for k, v in value.items()) + "}"
+            return (
+                "{" + ", ".join(f"{json.dumps(str(k), ensure_ascii=False)}: {_json(v)}" for k, v in value.items()) + "}"
+            )
         case list() | tuple() | set() | frozenset():
             return "[" + ", ".join(map(_json, value)) + "]"
         case int() | float() | Decimal():
@@ -90,7 +93,7 @@ _BY_NAME = {
     r"u?int(8|16|32)|int64|(tiny|small|big)int|int(eger)?[248]?|long|short|byte": _INTEGER,
     r"uint64|u?int(128|256)|decimal(32|64|128|256)?|numeric|number|db_type_number": _NUMBER,
     r"float(4|8|32|64)?|double( precision)?|real|db_type_binary_(float|double)": _FLOAT,
-    r"n?(var)?char2?|character( varying)?|bpchar|text|string|fixedstring|name|uuid|db_type_(n?varchar|n?char|n?clob)": _TEXT,
+    r"n?(var)?char2?|character( varying)?|bpchar|text|(fixed)?string|name|uuid|db_type_n?((var)?char|clob)": _TEXT,
     r"jsonb?|variant|array|map|row|struct|tuple|object|db_type_(json|object)": _JSON,
     r"bytea|(var)?binary|blob|db_type_(blob|raw|long_raw)": _BINARY,
     r"date(32)?": _DATE,
@@ -166,13 +169,7 @@ def array(name: str, values: Sequence[Any], kind: Kind, *, is_announced: bool) -
     try:
         if types <= kind.plain:
             return pa.array(values, kind.type)
-        if kind.convert is None and not all(issubclass(type_, tuple(kind.plain)) for type_ in types) or (
-            kind is _DATE and any(issubclass(type_, datetime) for type_ in types)
-        ):
-            raise TypeError
-        if kind.convert is None:
-            return pa.array(values, kind.type)
-        convert = kind.convert
+        convert = kind.convert or partial(_plain, kind)
         return pa.array([None if value is None else convert(value) for value in values], kind.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         raise MisfitError(f"column `{name}` holds what is none of the {kind.name} that were announced") from None
@@ -181,6 +178,13 @@ def array(name: str, values: Sequence[Any], kind: Kind, *, is_announced: bool) -
 def first_zone(values: Sequence[Any], kind: Kind) -> Kind:
     """*kind*, which was found in *values*; of times, whether they have a zone."""
     return _AWARE if kind is _NAIVE and any(v is not None and v.tzinfo is not None for v in values) else kind
+
+
+def _plain(kind: Kind, value: Any) -> Any:
+    """*value*, a driver's own class of what Arrow takes."""
+    if not isinstance(value, tuple(kind.plain)) or (kind is _DATE and isinstance(value, datetime)):
+        raise TypeError
+    return value
 
 
 def _fits(found: Kind, kind: Kind) -> bool:

@@ -39,6 +39,8 @@ class Dialect:
     #: What tells a query's columns where LIMIT is not known: a row each, of which the third value is the name
     #: and the sixth the type.
     description: str = ""
+    #: What to do where it cannot be reached, before "in" and the setting's name.
+    unreachable: str = "Check host, port, user, password and database"
 
 
 _DIALECTS = {
@@ -52,7 +54,12 @@ _DIALECTS = {
         product="PostgreSQL",
         read_only=("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SET LOCAL TimeZone = 'UTC'"),
     ),
-    "sqlite": Dialect(product="SQLite", read_only=("PRAGMA query_only = ON",), is_locked=True),
+    "sqlite": Dialect(
+        product="SQLite",
+        read_only=("PRAGMA query_only = ON",),
+        is_locked=True,
+        unreachable="Write sqlite:///name for a path from the working folder, sqlite:////name for one from the root,",
+    ),
     "trino": Dialect(product="Trino"),
 }
 
@@ -100,7 +107,7 @@ def reason(error: BaseException) -> tuple[str, str]:
     return f"{said}: {found[0]}", word.rpartition(".")[2]
 
 
-def keep_digits(connection: Any, _: object) -> None:
+def keep_digits(connection: Any) -> None:
     """Make psycopg hand out JSON as the text that it is; its numbers would lose digits."""
     if type(connection).__module__.partition(".")[0] == "psycopg":
         from psycopg.types.string import TextLoader
@@ -150,6 +157,4 @@ def _step(name: str) -> str:
 def _read_only_file(url: URL) -> URL:
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         return url
-    return url.set(
-        database="file:" + quote(url.database), query={**url.query, "mode": "ro", "uri": "true"}
-    )
+    return url.set(database="file:" + quote(url.database), query={**url.query, "mode": "ro", "uri": "true"})

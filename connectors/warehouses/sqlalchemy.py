@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -47,11 +48,13 @@ class SQLAlchemyWarehouse:
         self._dialect = dialect(found.name)
         self._dialect_name: str = found.name
         self._engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
-        event.listen(self._engine, "connect", keep_digits)
+        event.listen(self._engine, "connect", self._prepare)
         event.listen(self._engine, "before_cursor_execute", self._remember)
         self._result: Result | None = None
         self._thread: DriverThread | None = None
         self._connection: Connection | None = None
+        #: The driver's own.
+        self._raw: Any = None
         self._cursor: Any = None
         self._is_closed = False
         with self._failures(timedelta(seconds=_CONNECT_SECONDS)) as deadline:
@@ -142,7 +145,7 @@ class SQLAlchemyWarehouse:
 
             try:
                 for sql in self._dialect.read_only:
-                    call(lambda sql=sql: connection.exec_driver_sql(sql))
+                    call(partial(connection.exec_driver_sql, sql))
                 yield call
                 is_over = True
             finally:
@@ -170,28 +173,31 @@ class SQLAlchemyWarehouse:
     def _unreachable(self, said: str) -> WarehouseError:
         return WarehouseError(
             f"{self._label}: cannot connect to {self._dialect.product}: {said}",
-            hint=f"Check host, port, user, password and database in SYNCER_WAREHOUSES__{self._name.upper()}__URL.",
+            hint=f"{self._dialect.unreachable} in SYNCER_WAREHOUSES__{self._name.upper()}__URL.",
         )
+
+    def _prepare(self, connection: Any, _: object) -> None:
+        self._raw = connection
+        keep_digits(connection)
 
     def _remember(self, connection: Any, cursor: Any, *_: Any) -> None:
         self._cursor = cursor
 
     def _interrupt(self) -> None:
         """Ask the driver to cancel, in the ways that drivers have, and let nobody wait for it."""
-        connection, thread = self._connection, self._thread
-        raw = connection.connection.driver_connection if connection is not None else None
-        ways = ((raw, "interrupt"), (raw, "cancel_safe"), (raw, "cancel"), (self._cursor, "cancel"))
+        raw, cursor, thread = self._raw, self._cursor, self._thread
+        ways = ((raw, "interrupt"), (raw, "cancel_safe"), (raw, "cancel"), (cursor, "cancel"))
         cancel = next((way for owner, name in ways if callable(way := getattr(owner, name, None))), None)
         if cancel is not None:
-            with suppress(Exception):  # Whatever it says, the connection goes.
-                cancel()
+            # A server that is gone would keep it waiting.
+            DriverThread().end(cancel)
         if thread is not None:
             thread.leave()
 
     def _let_go(self) -> None:
         """Roll back and close, on the driver's thread; nobody waits for a driver that hangs."""
         connection, thread, cursor = self._connection, self._thread, self._cursor
-        self._connection = self._thread = self._cursor = None
+        self._connection = self._thread = self._raw = self._cursor = None
         if thread is not None:
             thread.end(*(part.close for part in (cursor, connection) if part is not None))
 
