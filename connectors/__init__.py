@@ -15,6 +15,7 @@ WAREHOUSES: Mapping[str, str] = {
     "duckdb": "connectors.warehouses.duckdb:DuckDBWarehouse",
     "postgresql": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
     "postgres": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
+    "redshift": "connectors.warehouses.redshift:RedshiftWarehouse",
 }
 
 _ANY_OTHER_WAREHOUSE = "connectors.warehouses.sqlalchemy:SQLAlchemyWarehouse"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -108,6 +109,18 @@ def postgresql(request: pytest.FixtureRequest) -> Adapter:
     )
 
 
+def redshift(request: pytest.FixtureRequest) -> Adapter:
+    """PostgreSQL in Redshift's place: the protocol, and our own statements, which keep to what both know."""
+    base = postgresql(request)
+    return replace(
+        base,
+        url=base.url.replace("postgresql:", "redshift:", 1),
+        types=_REDSHIFT_TYPES,
+        # In a literal, Redshift takes a backslash for an escape and PostgreSQL does not.
+        literal=lambda text: "'" + text.replace("'", "''").replace("\\", "' || chr(92) || '") + "'",
+    )
+
+
 def sqlalchemy_postgresql(request: pytest.FixtureRequest) -> Adapter:
     """PostgreSQL by way of SQLAlchemy, for what only a server far away can show."""
     base = postgresql(request)
@@ -185,6 +198,7 @@ def _duckdb(path: Path, make_table: MakeTable) -> Adapter:
 
 ADAPTERS: list[Callable[[pytest.FixtureRequest], Adapter]] = [
     postgresql,
+    redshift,
     duckdb_file,
     duckdb_folder,
     sqlite_file,
@@ -252,6 +266,17 @@ _POSTGRESQL_TYPES: list[TypeCase] = [
     ("NULL::bytea", pa.binary(), None, None),
     ("NULL", _TEXT, None, None),
     ("''::text", _TEXT, None, ""),
+]  # fmt: skip
+
+#: What Redshift knows of PostgreSQL's types, and JSON in place of SUPER.
+_REDSHIFT_TYPES: list[TypeCase] = [
+    case
+    for case in _POSTGRESQL_TYPES
+    if not re.search(r"oid|money|::timetz|\[\]|ROW|ARRAY|mood|positive|inet|B'|range|json'", case[0])
+] + [
+    ("'12:34:56.789+05:30'::timetz", _TEXT, None, "12:34:56.789+05:30"),
+    ("""'{"b":1,  "a": [2.50, 12345678901234567890123]}'::json""", _TEXT, JSON,
+     '{"b":1,  "a": [2.50, 12345678901234567890123]}'),
 ]  # fmt: skip
 
 _SQLITE_TYPES: list[TypeCase] = [
