@@ -80,8 +80,9 @@ class Unload:
         except OSError as exc:
             raise self._failure("cannot delete", exc) from None
 
-    def _store(self) -> fs.S3FileSystem:
-        return fs.S3FileSystem()
+    def _store(self) -> fs.FileSystem:
+        # By way of a URI, since that looks up the bucket's region and hears AWS_ENDPOINT_URL.
+        return fs.FileSystem.from_uri(f"s3://{self.folder}")[0]
 
     def _failure(self, said: str, error: OSError) -> WarehouseError:
         kind = type(error).__name__

@@ -1,10 +1,18 @@
 """Amazon Redshift as a warehouse, over PostgreSQL's protocol; large results may go by UNLOAD and S3.
 
 Redshift is not PostgreSQL. What our own statements use, and where it is documented, read 2026-11-24, below
-https://docs.aws.amazon.com/redshift/latest/dg/: `BEGIN READ ONLY` (r_BEGIN), `SET LOCAL` (r_SET) of timezone,
-datestyle, extra_float_digits, statement_timeout and query_group (cm_chap_ConfigurationRef), `UNLOAD` (r_UNLOAD), `version()`
-(r_VERSION), HAS_TABLE_PRIVILEGE, HAS_SCHEMA_PRIVILEGE, and the catalog tables pg_user, pg_class and pg_namespace
-(c_intro_catalog_views). There is no COPY TO STDOUT, no savepoint, and a cursor would lie whole on the leader node.
+https://docs.aws.amazon.com/redshift/latest/dg/:
+
+    BEGIN READ ONLY                                             r_BEGIN
+    SET, SET LOCAL                                              r_SET
+    timezone, datestyle, extra_float_digits, statement_timeout,
+    query_group                                                 cm_chap_ConfigurationRef
+    UNLOAD                                                      r_UNLOAD
+    version()                                                   r_VERSION
+    has_table_privilege, has_schema_privilege                   r_HAS_TABLE_PRIVILEGE, r_HAS_SCHEMA_PRIVILEGE
+    pg_user, pg_class, pg_namespace                             c_intro_catalog_views
+
+There is no COPY TO STDOUT and no savepoint, and a cursor's result would lie whole on the leader node.
 """
 
 from __future__ import annotations
@@ -24,6 +32,7 @@ from connectors.redshift_arrow import UNLOADABLE, RowParser
 from connectors.redshift_unload import Unload
 from connectors.select_statement import SelectStatement
 from connectors.warehouses.results import Result
+from syncer.errors import WarehouseError
 from syncer.types import Column, Probe, WarehouseOptions
 
 #: Rows of a part: small enough that Python's values of one part stay in the processor's cache.
@@ -108,16 +117,25 @@ class RedshiftWarehouse:
                 for part in server.rows(statement.encode(), size=_PART_ROWS):
                     yield parser.parse(part)
                 return
-        unload = Unload(self._label, self._options, parser.schema)
+        yield from self._unloaded(statement, parser.schema, timeout)
+
+    def _unloaded(self, statement: str, schema: pa.Schema, timeout: timedelta) -> Generator[Any]:
+        """Batches, by way of S3; no file stays there."""
+        unload = Unload(self._label, self._options, schema)
+        # Only the text in UNLOAD's quotes is from outside, and that is refused unless it is a SELECT.
         self._connection.read_only = False
         try:
             with self._session.transaction(timeout) as server:
                 server.ask(self._connection.pgconn.send_query_params, unload.statement(statement).encode(), None)
                 yield from unload.batches()
+        except BaseException:
+            with suppress(WarehouseError):  # What went wrong first is what to tell.
+                unload.delete()
+            raise
         finally:
-            unload.delete()
             if not self._connection.closed:
                 self._connection.read_only = True
+        unload.delete()
 
     def _goes_by_unload(self, parser: RowParser) -> bool:
         has_bucket = self._options.unload_to is not None and self._options.unload_role is not None

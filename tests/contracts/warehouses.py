@@ -272,7 +272,7 @@ _POSTGRESQL_TYPES: list[TypeCase] = [
 _REDSHIFT_TYPES: list[TypeCase] = [
     case
     for case in _POSTGRESQL_TYPES
-    if not re.search(r"oid|money|::timetz|\[\]|ROW|ARRAY|mood|positive|inet|B'|range|json'", case[0])
+    if not re.search(r"oid|money|::timetz|\[\]|ROW|ARRAY|mood|positive|inet|B'|range|::json$", case[0])
 ] + [
     ("'12:34:56.789+05:30'::timetz", _TEXT, None, "12:34:56.789+05:30"),
     ("""'{"b":1,  "a": [2.50, 12345678901234567890123]}'::json""", _TEXT, JSON,
