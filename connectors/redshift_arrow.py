@@ -16,6 +16,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq.abc import PGresult
 
 from connectors.postgresql_arrow import Reading, typed
+from connectors.row_memory import uncollected
 from syncer.interfaces import JSON, NUMBER
 
 _TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, _BYTEA_OID = 25, 1042, 1700, 1043, 17
@@ -84,11 +85,12 @@ class RowParser:
         """The rows of *part*, of which there is one at least."""
         self._transformer.set_pgresult(part, set_loaders=False)
         self._transformer.set_loader_types(self._loaded, pq.Format.TEXT)
-        rows = self._transformer.load_rows(0, part.ntuples, tuple)
-        arrays = [
-            array_of(values, oid, field.type)
-            for values, oid, field in zip(zip(*rows, strict=True), self.oids, self.schema, strict=True)
-        ]
+        with uncollected():
+            rows = self._transformer.load_rows(0, part.ntuples, tuple)
+            arrays = [
+                array_of(values, oid, field.type)
+                for values, oid, field in zip(zip(*rows, strict=True), self.oids, self.schema, strict=True)
+            ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 

@@ -19,6 +19,7 @@ from types import NoneType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from syncer.interfaces import JSON, NUMBER
 
@@ -169,6 +170,8 @@ def array(name: str, values: Sequence[Any], kind: Kind, *, is_announced: bool) -
     try:
         if types <= kind.plain:
             return pa.array(values, kind.type)
+        if kind is _NUMBER and (quick := _digits_at_once(values)) is not None:
+            return quick
         convert = kind.convert or partial(_plain, kind)
         return pa.array([None if value is None else convert(value) for value in values], kind.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
@@ -178,6 +181,12 @@ def array(name: str, values: Sequence[Any], kind: Kind, *, is_announced: bool) -
 def first_zone(values: Sequence[Any], kind: Kind) -> Kind:
     """*kind*, which was found in *values*; of times, whether they have a zone."""
     return _AWARE if kind is _NAIVE and any(v is not None and v.tzinfo is not None for v in values) else kind
+
+
+def _digits_at_once(values: Sequence[Any]) -> pa.Array | None:
+    """Python's own texts of numbers, where none of them is an exponent of a decimal, a boolean or not finite."""
+    texts = pa.array([None if value is None else str(value) for value in values], pa.string())
+    return None if pc.any(pc.match_substring_regex(texts, "[^0-9.e+-]")).as_py() else texts
 
 
 def _plain(kind: Kind, value: Any) -> Any:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, CursorResult, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from connectors.driver_thread import DriverError, DriverThread, LeftError
+from connectors.row_memory import uncollected
 from connectors.select_statement import SelectStatement
 from connectors.sqlalchemy_arrow import (
     UNSEEN,
@@ -31,9 +32,10 @@ from connectors.warehouses.results import Result, closed_early, over_timeout
 from syncer.errors import WarehouseError
 from syncer.types import Column, Probe, WarehouseOptions
 
-_BATCH_ROWS = 20_000
+#: Small enough that Python's values of one batch stay in the processor's cache.
+_BATCH_ROWS = 5_000
 #: How many batches may hold nothing but NULL in a column of which the driver does not tell the type.
-_BATCHES_AHEAD = 5
+_BATCHES_AHEAD = 20
 _CONNECT_SECONDS = 60.0
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _STREAMED = {"stream_results": True, "max_row_buffer": _BATCH_ROWS, "no_parameters": True}
@@ -112,13 +114,13 @@ class SQLAlchemyWarehouse:
             reading = _Reading(description)
             held: list[Sequence[Sequence[Any]]] = []
             while not reading.is_known:
-                held.append(call(lambda: result.fetchmany(_BATCH_ROWS)))
+                held.append(call(partial(_fetched, result)))
                 reading.learn(held[-1], is_last=not held[-1] or len(held) == _BATCHES_AHEAD)
             yield reading.schema
             for rows in held:
                 if rows:
                     yield reading.batch(rows)
-            while rows := call(lambda: result.fetchmany(_BATCH_ROWS)):
+            while rows := call(partial(_fetched, result)):
                 yield reading.batch(rows)
 
     def _statement(self, sql: str) -> SelectStatement:
@@ -248,13 +250,19 @@ class _Reading:
         return pa.schema([pa.field(n, k.type, metadata=k.metadata) for n, k in zip(self._names, kinds, strict=True)])
 
     def batch(self, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-        arrays = [
-            array(name, values, kind or UNSEEN, is_announced=announced is not None)
-            for name, values, kind, announced in zip(
-                self._names, zip(*rows, strict=True), self._kinds, self._announced, strict=True
-            )
-        ]
+        with uncollected():
+            arrays = [
+                array(name, values, kind or UNSEEN, is_announced=announced is not None)
+                for name, values, kind, announced in zip(
+                    self._names, zip(*rows, strict=True), self._kinds, self._announced, strict=True
+                )
+            ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
+    with uncollected():
+        return result.fetchmany(_BATCH_ROWS)
 
 
 def _shown_type(described: Sequence[Any]) -> str:
