@@ -19,7 +19,10 @@ WAREHOUSES: Mapping[str, str] = {
     "mysql": "connectors.warehouses.mysql:MySQLWarehouse",
     "mariadb": "connectors.warehouses.mysql:MySQLWarehouse",
     "snowflake": "connectors.warehouses.snowflake:SnowflakeWarehouse",
+    "redshift": "connectors.warehouses.redshift:RedshiftWarehouse",
 }
+
+_ANY_OTHER_WAREHOUSE = "connectors.warehouses.sqlalchemy:SQLAlchemyWarehouse"
 
 #: URL scheme to the class that writes it, imported on use.
 STORES: Mapping[str, str] = {
@@ -38,8 +41,8 @@ def open_warehouse(name: str, url: str, *, options: WarehouseOptions | None = No
         SettingsError: no warehouse reads URLs of this scheme, or its driver is not installed.
         WarehouseError: it cannot be reached.
     """
-    opened = _class_for(WAREHOUSES, "warehouse", name, url)
-    return cast(Warehouse, opened(name, url, options=options or WarehouseOptions(), sync=sync))
+    reader = WAREHOUSES.get(_scheme(url), _ANY_OTHER_WAREHOUSE)
+    return cast(Warehouse, _imported(reader)(name, url, options=options or WarehouseOptions(), sync=sync))
 
 
 def open_store(name: str, url: str, *, identity: Identity) -> ProfileStore:
@@ -49,15 +52,18 @@ def open_store(name: str, url: str, *, identity: Identity) -> ProfileStore:
         SettingsError: no store has URLs of this scheme.
         StoreError: it cannot be reached, or was made with another identity.
     """
-    return cast(ProfileStore, _class_for(STORES, "store", name, url)(name, url, identity=identity))
-
-
-def _class_for(table: Mapping[str, str], kind: str, name: str, url: str) -> type:
-    scheme = url.split(":", 1)[0].split("+", 1)[0]
-    if scheme not in table:
+    scheme = _scheme(url)
+    if scheme not in STORES:
         raise SettingsError(
-            f"{kind} `{name}`: no {kind} has URLs that start with `{scheme}:`",
-            hint=f"Use one of: {', '.join(table)}.",
+            f"store `{name}`: no store has URLs that start with `{scheme}:`", hint=f"Use one of: {', '.join(STORES)}."
         )
-    module, _, attribute = table[scheme].partition(":")
+    return cast(ProfileStore, _imported(STORES[scheme])(name, url, identity=identity))
+
+
+def _scheme(url: str) -> str:
+    return url.split(":", 1)[0].split("+", 1)[0]
+
+
+def _imported(place: str) -> type:
+    module, _, attribute = place.partition(":")
     return cast(type, getattr(import_module(module), attribute))

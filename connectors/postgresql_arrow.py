@@ -112,12 +112,13 @@ class CsvParser:
         except pa.ArrowInvalid:
             # Arrow's own text quotes a value.
             raise AssertionError("PostgreSQL's CSV does not fit the types that it announced") from None
-        columns = [_typed(column, f.type) for column, f in zip(table.columns, self.schema, strict=True)]
+        columns = [typed(column, f.type) for column, f in zip(table.columns, self.schema, strict=True)]
         batches: list[pa.RecordBatch] = pa.Table.from_arrays(columns, schema=self.schema).to_batches(_BATCH_ROWS)
         return batches
 
 
-def _typed(column: pa.ChunkedArray, arrow: pa.DataType) -> pa.ChunkedArray | pa.Array:
+def typed(column: pa.ChunkedArray, arrow: pa.DataType) -> pa.ChunkedArray | pa.Array:
+    """PostgreSQL's text as *arrow*; bytes are hex digits, and times beyond the years 1 to 9999 infinities."""
     if column.type == arrow:
         return column
     if pa.types.is_binary(arrow):

@@ -41,6 +41,31 @@ class Server:
             self._wait(selectors.EVENT_READ | selectors.EVENT_WRITE)
         return self._answer()
 
+    def rows(self, sql: bytes, *, size: int) -> Iterator[PGresult]:
+        """What one statement returns, as text, in parts of at most *size* rows; nothing of it is kept on the server.
+
+        Raises:
+            psycopg.Error: the server refused, or the connection is lost; what came is not all.
+            TimeoutError: the server is silent past the deadline.
+        """
+        self._pgconn.send_query_params(sql, None)
+        self._pgconn.set_chunked_rows_mode(size)
+        while self._pgconn.flush():
+            self._wait(selectors.EVENT_READ | selectors.EVENT_WRITE)
+        failed = None
+        while True:
+            while self._pgconn.is_busy():
+                self._wait(selectors.EVENT_READ)
+            part = self._pgconn.get_result()
+            if part is None:
+                break
+            if part.status in _FAILED:
+                failed = part
+            elif part.ntuples:
+                yield part
+        if failed is not None:
+            raise error_from_result(failed)
+
     def copied(self, *, start: bytes, size: int) -> Iterator[bytearray]:
         """Everything that a COPY TO STDOUT begun by `ask` sends, in blocks of *start* and then whole rows.
 

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 _JINJA_MARKS = ("{{", "{%", "{#")
 
 #: URL scheme to sqlglot's name, where it has another one.
-_DIALECTS = {"postgresql": "postgres", "cockroachdb": "postgres", "mariadb": "mysql", "mssql": "tsql"}
+_DIALECTS = {
+    "clickhousedb": "clickhouse",
+    "cockroachdb": "postgres",
+    "mariadb": "mysql",
+    "mssql": "tsql",
+    "postgresql": "postgres",
+}
 
 #: The tokens that open a query; `(` opens one in brackets.
 _FIRST = ("SELECT", "WITH", "FROM", "VALUES", "PIVOT", "UNPIVOT", "TABLE", "L_PAREN")

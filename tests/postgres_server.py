@@ -25,10 +25,9 @@ from typing import Any
 import psycopg
 
 _START_SECONDS = 30.0
-_HBA = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+_HBA = "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -44,6 +43,8 @@ class PostgresServer:
 
     port: int
     pid: int
+    #: The folder of its Unix socket, named as Cloud SQL names such.
+    sockets: Path
     _numbers: Iterator[int]
 
     def url(self, database: str = "postgres", *, user: str = "postgres", password: str = "") -> str:
@@ -75,11 +76,15 @@ def postgres_server() -> Iterator[PostgresServer]:
     try:
         if account:
             os.chown(folder, account["user"], account["group"])
+        sockets = folder / "project:region:instance"
+        sockets.mkdir()
+        if account:
+            os.chown(sockets, account["user"], account["group"])
         binaries = _binaries(folder, account)
         _make_cluster(binaries, folder, account)
-        process, port = _start(binaries, folder, account)
+        process, port = _start(binaries, folder, sockets, account)
         try:
-            yield PostgresServer(port=port, pid=process.pid, _numbers=count(1))
+            yield PostgresServer(port=port, pid=process.pid, sockets=sockets, _numbers=count(1))
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=_START_SECONDS)
@@ -123,8 +128,8 @@ def _make_cluster(binaries: Path, folder: Path, account: dict[str, Any]) -> None
     (folder / "data" / "pg_hba.conf").write_text(_HBA)
 
 
-def _start(binaries: Path, folder: Path, account: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
-    settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+def _start(binaries: Path, folder: Path, sockets: Path, account: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
+    settings = [f"--{name}={value}" for name, value in _SETTINGS.items()] + [f"--unix_socket_directories={sockets}"]
     log = folder / "log"
     for _ in range(3):  # Another process may take the port first.
         port = _free_port()

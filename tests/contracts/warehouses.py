@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import psycopg
@@ -68,6 +72,10 @@ class Adapter:
     #: The same for a table alone.
     tells_line_of_tables: bool = True
     options: WarehouseOptions = field(default_factory=WarehouseOptions)
+    #: What opens it, as `module:name`.
+    opened_by: str = "connectors:open_warehouse"
+    #: Whether the schema is told before the first row.
+    tells_types: bool = True
     #: How many queries of ours the server is busy with; None where it cannot be asked.
     running: Callable[[], int] | None = None
 
@@ -198,6 +206,59 @@ def mariadb(request: pytest.FixtureRequest) -> Adapter:
     )
 
 
+def redshift(request: pytest.FixtureRequest) -> Adapter:
+    """PostgreSQL in Redshift's place: the protocol, and our own statements, which keep to what both know."""
+    base = postgresql(request)
+    return replace(
+        base,
+        url=base.url.replace("postgresql:", "redshift:", 1),
+        types=_REDSHIFT_TYPES,
+        # In a literal, Redshift takes a backslash for an escape and PostgreSQL does not.
+        literal=lambda text: "'" + text.replace("'", "''").replace("\\", "' || chr(92) || '") + "'",
+    )
+
+
+def sqlalchemy_postgresql(request: pytest.FixtureRequest) -> Adapter:
+    """PostgreSQL by way of SQLAlchemy, for what only a server far away can show."""
+    base = postgresql(request)
+    return replace(
+        base,
+        url=base.url.replace("postgresql:", "postgresql+psycopg:", 1) + "?application_name=syncer",
+        opened_by="connectors.warehouses.sqlalchemy:SQLAlchemyWarehouse",
+        types=_SQLALCHEMY_POSTGRESQL_TYPES,
+        tells_types=False,
+    )
+
+
+def sqlite_file(request: pytest.FixtureRequest) -> Adapter:
+    """An SQLite file, by way of SQLAlchemy: a driver that tells no types."""
+    path: Path = request.getfixturevalue("tmp_path") / "warehouse ü?.sqlite"
+
+    def make_table(name: str, select: str) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"CREATE TABLE {name} AS {select}")
+
+    series = "(WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s LIMIT {}) SELECT i FROM s) AS t"
+    return _with_people(
+        Adapter(
+            url=f"sqlite:///{quote(str(path))}",
+            make_table=make_table,
+            product="SQLite",
+            silent=f"SELECT i FROM {series.format(10**15)} WHERE i < 0",
+            flooding=f"SELECT i FROM {series.format(10**15)}",
+            types=_SQLITE_TYPES,
+            marks=f"SELECT char(65279) || '{'x' * 20}' AS a FROM {series.format(200_000)}",
+            bad_values=("SELECT json_extract(name, '$') FROM people", "SELECT json('Ann')"),
+            bad_late=f"SELECT CASE WHEN i = 900000 THEN json('x') ELSE '1' END FROM {series.format(1_000_000)}",
+            many="SELECT i AS id, 'user' || i || '@example.com' AS email, 'Name ' || i AS name, "
+            "CASE WHEN i % 7 <> 0 THEN 'city ' || i % 1000 END AS city, i / 100.0 AS ltv, "
+            "datetime(1704067200 + i, 'unixepoch') AS seen_at, i % 2 = 0 AS active, 'free' AS plan, "
+            f"'2024-01-01' AS born, i % 100 AS score FROM {series.format(1_000_000)}",
+            tells_types=False,
+        )
+    )
+
+
 def duckdb_file(request: pytest.FixtureRequest) -> Adapter:
     """A DuckDB file."""
     path: Path = request.getfixturevalue("tmp_path") / "warehouse.duckdb"
@@ -277,6 +338,9 @@ ADAPTERS: list[Callable[[pytest.FixtureRequest], Adapter]] = [
     bigquery_storage,
     bigquery_rest,
     snowflake_stand_in,
+    redshift,
+    sqlite_file,
+    sqlalchemy_postgresql,
 ]
 
 _NOON = datetime.fromisoformat("2024-02-29 12:00:00.123456")
@@ -340,6 +404,59 @@ _POSTGRESQL_TYPES: list[TypeCase] = [
     ("NULL::bytea", pa.binary(), None, None),
     ("NULL", _TEXT, None, None),
     ("''::text", _TEXT, None, ""),
+]  # fmt: skip
+
+#: What Redshift knows of PostgreSQL's types, and JSON in place of SUPER.
+_REDSHIFT_TYPES: list[TypeCase] = [
+    case
+    for case in _POSTGRESQL_TYPES
+    if not re.search(r"oid|money|::timetz|\[\]|ROW|ARRAY|mood|positive|inet|B'|range|::json$", case[0])
+] + [
+    ("'12:34:56.789+05:30'::timetz", _TEXT, None, "12:34:56.789+05:30"),
+    ("""'{"b":1,  "a": [2.50, 12345678901234567890123]}'::json""", _TEXT, JSON,
+     '{"b":1,  "a": [2.50, 12345678901234567890123]}'),
+]  # fmt: skip
+
+_SQLITE_TYPES: list[TypeCase] = [
+    ("9223372036854775807", _TEXT, NUMBER, "9223372036854775807"),
+    ("0.1", _TEXT, NUMBER, "0.1"),
+    ("1e308", _TEXT, NUMBER, "1e+308"),
+    ("-9e999", _TEXT, NUMBER, "-Infinity"),
+    ("'1'", _TEXT, None, "1"),
+    ("''", _TEXT, None, ""),
+    ("x'00ff'", pa.binary(), None, b"\x00\xff"),
+    ("x''", pa.binary(), None, b""),
+    ("NULL", _TEXT, None, None),
+    ("':x %s %'", _TEXT, None, ":x %s %"),
+]
+
+_SQLALCHEMY_POSTGRESQL_TYPES: list[TypeCase] = [
+    ("true", pa.bool_(), None, True),
+    ("(-32768)::smallint", pa.int64(), None, -32768),
+    ("(-9223372036854775808)::bigint", pa.int64(), None, -9223372036854775808),
+    ("0.1::float4", pa.float64(), None, 0.1),
+    ("1.7976931348623157e308::float8", pa.float64(), None, 1.7976931348623157e308),
+    (f"{_LONG}::numeric", _TEXT, NUMBER, _LONG),
+    ("1.50::numeric(5,2)", _TEXT, NUMBER, "1.50"),
+    ("1e-20::numeric", _TEXT, NUMBER, "0.00000000000000000001"),
+    ("'NaN'::numeric", _TEXT, NUMBER, "NaN"),
+    ("'-Infinity'::numeric", _TEXT, NUMBER, "-Infinity"),
+    ("'2024-02-29 14:00:00.123456+02'::timestamptz", _UTC, None, _NOON.replace(tzinfo=UTC)),
+    ("'2024-02-29 12:00:00.123456'::timestamp", _NAIVE, None, _NOON),
+    ("'2024-02-29'::date", _DAY, None, date(2024, 2, 29)),
+    ("'12:34:56'::time", _TEXT, None, "12:34:56"),
+    ("""'{"b":1,  "a": [2.50, 12345678901234567890123]}'::json""", _TEXT, JSON,
+     '{"b":1,  "a": [2.50, 12345678901234567890123]}'),
+    ("'{1,NULL,3}'::int[]", _TEXT, JSON, "[1, null, 3]"),
+    ("'{1.10,NaN}'::numeric[]", _TEXT, JSON, '[1.10, "NaN"]'),
+    (f"'{_UUID}'::uuid", _TEXT, None, _UUID),
+    ("'sad'::mood", _TEXT, None, "sad"),
+    ("'10.0.0.0/8'::inet", _TEXT, None, "10.0.0.0/8"),
+    (r"'\x00ff'::bytea", pa.binary(), None, b"\x00\xff"),
+    ("''::bytea", pa.binary(), None, b""),
+    ("NULL::bytea", pa.binary(), None, None),
+    ("NULL", _TEXT, None, None),
+    ("':x %s %'::text", _TEXT, None, ":x %s %"),
 ]  # fmt: skip
 
 _DUCKDB_TYPES: list[TypeCase] = [

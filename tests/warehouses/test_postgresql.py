@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from connectors import open_warehouse
+from syncer import connection_url
 from syncer.errors import SettingsError, SyncerError, WarehouseError
 from syncer.interfaces import Warehouse
 from tests.postgres_server import PostgresServer
@@ -228,6 +229,12 @@ def test_a_password_that_is_not_quoted_is_not_told_in_parts(password: str) -> No
 def test_other_spellings_of_the_scheme_are_understood(postgres_url: str, scheme: str) -> None:
     with opened(postgres_url.replace("postgresql", scheme, 1)) as warehouse:
         assert warehouse.query("SELECT 1 AS a", timeout=TIMEOUT).read_all().num_rows == 1
+
+
+def test_a_unix_socket_such_as_cloud_sqls_is_understood(postgres: PostgresServer, owner: psycopg.Connection) -> None:
+    url = f"postgresql://postgres@/{owner.info.dbname}?host={postgres.sockets}&port={postgres.port}"
+    with opened(connection_url.checked(url)) as warehouse:
+        assert warehouse.query("SELECT inet_server_addr() IS NULL AS a", timeout=TIMEOUT).read_all()["a"][0].as_py()
 
 
 def _tells(error: SyncerError, *secrets: str) -> bool:

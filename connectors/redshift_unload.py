@@ -1,0 +1,110 @@
+"""Redshift's UNLOAD: the cluster writes a result to S3 as Parquet, and it is read and deleted there."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs, parquet
+
+from syncer.errors import WarehouseError
+from syncer.types import WarehouseOptions
+
+_BATCH_ROWS = 20_000
+_HINT = "Check the bucket, its region and this machine's AWS credentials; they must read, list and delete there."
+
+
+class Unload:
+    """The files of one result, in a folder of their own."""
+
+    def __init__(self, label: str, options: WarehouseOptions, schema: pa.Schema) -> None:
+        """Nothing is written yet.
+
+        Shapes:
+            options: `unload_to` and `unload_role` are set.
+            schema: what the batches shall be of.
+        """
+        self._label = label
+        self._role = options.unload_role or ""
+        self._schema = schema
+        folder = (options.unload_to or "").removeprefix("s3://").rstrip("/")
+        #: Bucket and folder, which no other result has.
+        self.folder = f"{folder}/syncer-{secrets.token_hex(16)}"
+
+    def statement(self, select: str) -> str:
+        """What makes Redshift write the files.
+
+        Source: https://docs.aws.amazon.com/redshift/latest/dg/r_UNLOAD.html, read 2026-11-24: quotes and backslashes
+        are escaped; an outer LIMIT is refused, so the query stands in brackets.
+        """
+        wrapped = f"SELECT * FROM ({select}\n) AS q".replace("\\", "\\\\").replace("'", "\\'")
+        to, role = (text.replace("'", "''") for text in (f"s3://{self.folder}/", self._role))
+        return f"UNLOAD ('{wrapped}') TO '{to}' IAM_ROLE '{role}' FORMAT AS PARQUET MANIFEST VERBOSE"
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """What the files hold.
+
+        Raises:
+            WarehouseError: S3 refused, or there are not as many rows as Redshift says that it wrote.
+        """
+        rows = 0
+        try:
+            store = self._store()
+            with store.open_input_stream(f"{self.folder}/manifest") as file:
+                manifest = json.loads(file.read())
+            for entry in manifest["entries"]:
+                with store.open_input_file(entry["url"].removeprefix("s3://")) as file:
+                    for batch in parquet.ParquetFile(file).iter_batches(_BATCH_ROWS):
+                        rows += batch.num_rows
+                        yield self._typed(batch)
+        except OSError as exc:
+            raise self._failure("cannot read", exc) from None
+        told = _row_count(manifest)
+        if told is not None and told != rows:
+            raise WarehouseError(f"{self._label}: Redshift unloaded {told} rows, {rows} were found in S3")
+
+    def delete(self) -> None:
+        """Delete the files, where there are any.
+
+        Raises:
+            WarehouseError: S3 refused; the files are still there.
+        """
+        try:
+            store = self._store()
+            if store.get_file_info(self.folder).type != fs.FileType.NotFound:
+                store.delete_dir(self.folder)
+        except OSError as exc:
+            raise self._failure("cannot delete", exc) from None
+
+    def _store(self) -> fs.FileSystem:
+        # By way of a URI, since that looks up the bucket's region and hears AWS_ENDPOINT_URL.
+        return fs.FileSystem.from_uri(f"s3://{self.folder}")[0]
+
+    def _failure(self, said: str, error: OSError) -> WarehouseError:
+        kind = type(error).__name__
+        return WarehouseError(f"{self._label}: {said} what was unloaded to s3://{self.folder}: {kind}", hint=_HINT)
+
+    def _typed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if (
+            batch.schema.names != [name.lower() for name in self._schema.names]
+            and batch.schema.names != self._schema.names
+        ):
+            raise WarehouseError(f"{self._label}: the unloaded files have other columns than the query")
+        arrays = [_cast(column, field.type) for column, field in zip(batch.columns, self._schema, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+def _cast(column: pa.Array, arrow: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(arrow) and column.type.tz is None:
+        # Parquet's times are UTC, with or without saying so.
+        return pc.cast(pc.cast(column, pa.timestamp("us")), arrow)
+    return column if column.type == arrow else pc.cast(column, arrow)
+
+
+def _row_count(manifest: dict[str, Any]) -> int | None:
+    counts = [entry.get("meta", {}).get("record_count") for entry in manifest["entries"]]
+    return None if None in counts else sum(counts)
