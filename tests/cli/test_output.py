@@ -176,8 +176,8 @@ sys.argv = ["syncer", "--help"]
 try:
     main()
 finally:
-    heavy = {"duckdb", "sqlalchemy", "pyarrow", "psycopg", "pymysql", "snowflake", "google", "numpy", "pydantic", "sqlglot"}
-    print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+    heavy = "duckdb google numpy psycopg pyarrow pydantic pymysql snowflake sqlalchemy sqlglot".split()
+    print(sorted({*heavy} & {*sys.modules}), file=sys.stderr)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
