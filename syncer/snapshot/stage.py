@@ -19,7 +19,16 @@ from syncer.snapshot.columns import StoredColumn, compared
 from syncer.snapshot.incoming import Incoming, Progress
 from syncer.snapshot.keys import same_keys
 from syncer.snapshot.shape import Attribute, Shape
-from syncer.snapshot.values import Kind, as_json, as_key, canonical, json_holds_infinity, json_holds_nul, literal
+from syncer.snapshot.values import (
+    Kind,
+    as_json,
+    as_key,
+    canonical,
+    hashed,
+    json_holds_infinity,
+    json_holds_nul,
+    literal,
+)
 
 #: Bytes of UTF-8. Customer.io refuses longer ids (Track API limits), and every store keeps to the same.
 LONGEST_KEY = 150
@@ -200,8 +209,9 @@ def _fingerprint(shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
     stored = [(c.name, c.kind, c.fed is not None) for c in compared(shape, columns)]
     rules = repr((_RULES, told, stored, shape.keeps_nulls)).encode()
     seed = int.from_bytes(hashlib.sha256(rules).digest()[:8])
-    used = sorted({a.position for a in (*shape.keys, *shape.attributes)})
-    return f"xor(hash({', '.join(f'r{i}' for i in used)}), {seed}::UBIGINT)"
+    used = {a.position: a.type for a in (*shape.keys, *shape.attributes)}
+    values = [hashed(type_, f"r{position}") for position, type_ in sorted(used.items(), key=lambda item: item[0])]
+    return f"xor(hash({', '.join(values)}), {seed}::UBIGINT)"
 
 
 def _lost_sql(fed: list[tuple[StoredColumn, Attribute]]) -> str:

@@ -110,6 +110,11 @@ def canonical(kind: Kind, type_: pa.DataType, value: str) -> str:
             return f"CAST({value} AS {kind.storage})"
 
 
+def hashed(type_: pa.DataType, value: str) -> str:
+    """SQL for what to hash of a value as it comes: DuckDB's hash of [0] is that of [0, 0], and of [] that of NULL."""
+    return f"CAST(to_json({value}) AS VARCHAR)" if _nested(type_) else value
+
+
 def _shortest_digits(text: str) -> str:
     return (
         f"CASE WHEN ends_with({text}, '0') AND contains({text}, '.') AND NOT contains(lower({text}), 'e') "
