@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +177,12 @@ _PAIR = pa.struct([("a", pa.int64()), ("b", pa.int64())])
         (_PAIR, {"a": 0, "b": None}, {"a": None, "b": 0}),
         (_PAIR, {"a": None, "b": None}, None),
         (pa.map_(pa.string(), pa.int64()), [("", 0)], [("", 0), (" ", 0)]),
+        (pa.decimal128(38, 0), Decimal(0), Decimal(-1)),
+        (pa.duration("s"), timedelta(days=30), timedelta(days=31)),
+        (pa.time64("us"), time(0), None),
     ],
 )
-def test_a_change_inside_a_list_or_struct_is_seen(
+def test_a_change_that_a_weak_hash_would_miss_is_seen(
     bench: Workbench, type_: pa.DataType, before: Any, after: Any
 ) -> None:
     bench.run(table({"id": [1, 2], "x": pa.array([before, before], type_)}))
