@@ -1,0 +1,48 @@
+"""The vendor's published definitions of its APIs, where `shared/contracts` beside the repository has them."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+_FOLDERS = [parent / "shared" / "contracts" for parent in Path(__file__).resolve().parents]
+_FILES = {"track": "customerio-track.openapi.json", "pipelines": "customerio-pipelines.openapi.json"}
+_BATCHES = {"track": "/api/v2/batch", "pipelines": "/batch"}
+
+
+def folder() -> Path | None:
+    """Where the definitions lie; None where they do not."""
+    return next((folder for folder in _FOLDERS if (folder / _FILES["track"]).is_file()), None)
+
+
+def faults_of(api: str, batch: Any) -> list[str]:
+    """What the definitions say against a posted batch; nothing where they are not there."""
+    return [error.message[:300] for error in validator.iter_errors(batch)] if (validator := _validator(api)) else []
+
+
+@cache
+def _validator(api: str) -> Draft202012Validator | None:
+    found = folder()
+    if found is None:
+        return None
+    document = json.loads((found / _FILES[api]).read_text())
+    # The branches for a person in an object's relationships require nothing, so that each of them always holds.
+    _one_to_any(document)
+    body = document["paths"][_BATCHES[api]]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return Draft202012Validator({**body, "components": document["components"]})
+
+
+def _one_to_any(node: Any) -> None:
+    if isinstance(node, dict):
+        branches = node.get("oneOf")
+        if isinstance(branches, list) and not any("required" in json.dumps(branch) for branch in branches):
+            node["anyOf"] = node.pop("oneOf")
+        for child in list(node.values()):
+            _one_to_any(child)
+    elif isinstance(node, list):
+        for child in node:
+            _one_to_any(child)
