@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import duckdb
 import pyarrow as pa
@@ -245,8 +246,9 @@ def _pipelines_sql(own: list[str], wording: Wording) -> str:
     traits = _members([name for name in own if name != "id"])
     # With the run's start in it: a value that comes back after another one is no repetition.
     content = f"concat_ws(chr(31), '{wording.store_id}', '{wording.timestamp}', action, k1, {traits})"
-    common = f'\',"userId":\' || {_text("k1")} || \',"messageId":"\' || md5({content}) || \'","timestamp":"\' || '
-    common += f"strftime(make_timestamp({wording.timestamp} * 1000000), '%Y-%m-%dT%H:%M:%SZ') || '\"'"
+    moment = datetime.fromtimestamp(wording.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    names = f"',\"userId\":' || {_text('k1')} || ',\"messageId\":\"' || md5({content}) || '\"'"
+    common = f'{names} || \',"timestamp":"{moment}"\''
     return (
         f'CASE WHEN action = \'delete\' THEN \'{{"type":"track","event":"User Deleted"\' || {common} || \'}}\' '
         f"ELSE '{{\"type\":\"identify\"' || {common} || ',\"traits\":' || {traits} || '}}' END"

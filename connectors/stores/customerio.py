@@ -149,7 +149,11 @@ class CustomerIOStore:
             object_type=self._type_number(target) if target.object_type else "",
         )
         self._duckdb = self._duckdb or duckdb.connect(config={"python_enable_replacements": False})
-        requests, refused = composed(self._duckdb, target, batch, wording)
+        try:
+            requests, refused = composed(self._duckdb, target, batch, wording)
+        except duckdb.Error as exc:
+            # Its text may hold values.
+            raise StoreError(f"{self._label}: a batch cannot be written as JSON: {type(exc).__name__}") from None
         api, path = (self._pipelines, _PIPELINES_BATCH) if through_pipelines else (self._track, _BATCH)
         verdicts = deliver(api, path, requests)
         return pa.concat_tables([verdicts, rejected(refused["seq"], refused["reason"])])

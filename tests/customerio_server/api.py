@@ -51,10 +51,10 @@ def application(workspace: Workspace) -> Starlette:
             ),
             Route("/v1/collections/{id:int}/content", apis.guarded(apis.collection_content, apis.app_login)),
             Route("/v1/customers/attributes", apis.guarded(apis.people, apis.app_login), methods=["POST"]),
-            Route("/v1/customers/{id}/attributes", apis.guarded(apis.person, apis.app_login)),
-            Route("/v1/customers/{id}/relationships", apis.guarded(apis.relationships, apis.app_login)),
-            Route("/v1/objects/{type}/{id}/attributes", apis.guarded(apis.one_object, apis.app_login)),
-            Route("/v1/objects/{type}/{id}/relationships", apis.guarded(apis.related_people, apis.app_login)),
+            Route("/v1/customers/{id:path}/attributes", apis.guarded(apis.person, apis.app_login)),
+            Route("/v1/customers/{id:path}/relationships", apis.guarded(apis.relationships, apis.app_login)),
+            Route("/v1/objects/{type}/{id:path}/attributes", apis.guarded(apis.one_object, apis.app_login)),
+            Route("/v1/objects/{type}/{id:path}/relationships", apis.guarded(apis.related_people, apis.app_login)),
         ]
     )
 

@@ -64,7 +64,7 @@ class Workspace:
         ((kind, value),) = named.items()
         if kind == "cio_id":
             return next((p for p in self.people if p.cio_id == value), None)
-        folded = value.lower() if kind == "email" else value
+        folded = value.lower() if kind == "email" and "email" in self.unique else value
         return next((p for p in self.people if p.attributes.get(kind) == folded), None)
 
     def attributes(self, id_: str) -> dict[str, Any]:
