@@ -31,11 +31,11 @@ def replace(api: Api, label: str, name: str, batch: pa.RecordBatch) -> pa.Table:
     rows, refused = _rows(batch)
     seqs = batch["seq"].drop_null()
     refusals = rejected(refused, pa.repeat(f"the row makes more than {LONGEST_ROW:,} bytes of JSON", len(refused)))
-    data = _json_array(rows)
-    if len(data) > LARGEST_COLLECTION:
-        reason = f"the collection makes {len(data):,} bytes of JSON, over {LARGEST_COLLECTION:,}; nothing was sent"
+    size = (pc.sum(pc.binary_length(rows)).as_py() or 0) + max(len(rows) - 1, 0) + 2
+    if size > LARGEST_COLLECTION:
+        reason = f"the collection makes {size:,} bytes of JSON, over {LARGEST_COLLECTION:,}; nothing was sent"
         return rejected(seqs, pa.repeat(reason, len(seqs)))
-    body = b'{"name":' + json.dumps(name, ensure_ascii=False).encode() + b',"data":' + data + b"}"
+    body = b'{"name":' + json.dumps(name, ensure_ascii=False).encode() + b',"data":' + _json_array(rows) + b"}"
     number = find(api, label, name)
     if number is None:
         # Repeated after a lost answer, it would make a second one.
@@ -85,7 +85,7 @@ def _rows(batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
 
 
 def _json_array(rows: pa.Array) -> bytes:
-    together = pa.LargeListArray.from_arrays(pa.array([0, len(rows)], pa.int64()), rows.cast(pa.large_string()))
+    together = pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows.cast(pa.string()))
     joined: bytes = pc.binary_join(together, ",")[0].as_buffer().to_pybytes()
     return b"[" + joined + b"]"
 

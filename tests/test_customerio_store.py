@@ -354,7 +354,7 @@ def test_a_forecast_tells_calls_and_time(store: Any, server: CustomerIOServer) -
     assert store.forecast(PEOPLE, rows=0, row_bytes=0) == ""
     with closing(opened(server, requests_per_second=5)) as slow:
         told = slow.forecast(PEOPLE, rows=10_000_000, row_bytes=200)
-    assert told == "Customer.io: about 10,000 calls, at least 33 minutes at 5 calls a second"
+    assert told == "Customer.io: about 10,000 calls, at least 33 minutes at 5 a second"
     assert "2 calls" in store.forecast(COUPONS, rows=1, row_bytes=10)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from datetime import UTC, datetime
 from functools import cached_property
@@ -117,11 +118,12 @@ class CustomerIOStore:
         if target.entity is Entity.COLLECTION:
             return "Customer.io: the whole collection is sent anew, in 2 calls"
         of_bytes = rows * (row_bytes + _AROUND) / (LONGEST_REQUEST * 0.93)
-        calls = max(1, round(max(of_bytes, rows / MOST_ITEMS) + 0.5))
+        calls = math.ceil(max(of_bytes, rows / MOST_ITEMS))
         rate = self._options.requests_per_second
         minutes = calls / rate / 60
         time = "under a minute" if minutes < 1 else f"at least {minutes:,.0f} minutes"
-        return f"Customer.io: about {calls:,} calls, {time} at {rate} calls a second"
+        about = "1 call" if calls == 1 else f"about {calls:,} calls"
+        return f"Customer.io: {about}, {time} at {rate} a second"
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`; without an App API key only the name by which they are deleted."""

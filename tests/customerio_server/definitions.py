@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 
 _FOLDERS = [parent / "shared" / "contracts" for parent in Path(__file__).resolve().parents]
 _FILES = {"track": "customerio-track.openapi.json", "pipelines": "customerio-pipelines.openapi.json"}
+#: Items of a batch that are looked at, about.
+_READ = 100
 _BATCHES = {"track": "/api/v2/batch", "pipelines": "/batch"}
 
 
@@ -20,8 +22,10 @@ def folder() -> Path | None:
 
 
 def faults_of(api: str, batch: Any) -> list[str]:
-    """What the definitions say against a posted batch; nothing where they are not there."""
-    return [error.message[:300] for error in validator.iter_errors(batch)] if (validator := _validator(api)) else []
+    """What the definitions say against a posted batch; nothing where they are not there. Of a long one a part is read."""
+    validator, items = _validator(api), batch["batch"]
+    read = {**batch, "batch": items[:: len(items) // _READ + 1]}
+    return [error.message[:300] for error in validator.iter_errors(read)] if validator else []
 
 
 @cache
