@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -194,9 +195,10 @@ class Api:
         return jittered
 
     def _once(self, method: str, path: str, content: bytes | None, query: Mapping[str, str] | None) -> Answer:
+        open_ = self._gate.pass_through(self._stopped.wait)
         if self._stopped.is_set():
-            raise StoreError(f"{self.label}: stopped", hint=_AGAIN)
-        if not self._gate.pass_through(self._stopped.wait):
+            raise StoreError(f"{self.label}: nothing more is sent after a failure", hint=_AGAIN)
+        if not open_:
             raise StoreError(
                 f"{self.label}: Customer.io failed {FAILURES_IN_A_ROW} times in a row; nothing is sent for "
                 f"{PAUSE_SECONDS:.0f} seconds",
@@ -244,4 +246,4 @@ def retry_after(text: str | None) -> float | None:
         except ValueError:
             return None
         seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if seconds == seconds else None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

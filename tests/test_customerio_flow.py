@@ -216,6 +216,17 @@ def test_one_row_of_a_collection_is_sent_with_the_others_as_they_were(
     assert [row["off"] for row in content(server)] == [1, 12, 3]
 
 
+def test_an_incremental_query_leaves_the_other_rows_of_a_collection(
+    collection: Bench, server: CustomerIOServer
+) -> None:
+    collection.adjust(incremental=True)
+    collection.feed(coupons(ten=10, two=2))
+
+    collection.feed(coupons(ten=12, new=1))
+
+    assert [(row["code"], row["off"]) for row in content(server)] == [("new", 1), ("ten", 12), ("two", 2)]
+
+
 def test_a_collection_over_its_limit_is_refused_whole(collection: Bench, server: CustomerIOServer) -> None:
     rows = [f"k{i}" for i in range(1_200)]
 

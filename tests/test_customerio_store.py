@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pyarrow as pa
@@ -206,7 +207,7 @@ def test_one_poisoned_row_is_found_and_the_others_are_taken(store: Any, server: 
 def test_an_answer_that_cannot_be_understood_leaves_its_rows_in_doubt(
     store: Any, server: CustomerIOServer, body: bytes
 ) -> None:
-    # The keys are of one lane, so that one request has all of them.
+    # One person's rows go in one request.
     server.workspace.faults.always = Fault(applied=True, status=200, body=body)
 
     assert verdicts(store, put("1", "a"), put("1", "b"), target=MEMBERS) == {}
@@ -251,28 +252,64 @@ def test_retry_after_is_kept_by_all_requests(store: Any, server: CustomerIOServe
     assert time.monotonic() - began >= 1
 
 
-def test_after_many_failures_nothing_is_sent_for_a_while(server: CustomerIOServer) -> None:
+def test_after_many_failures_nothing_is_sent_for_a_while(
+    store: Any, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(customerio_calls, "ATTEMPTS", 100)
+    monkeypatch.setattr(customerio_calls, "LONGEST_WAIT", 0.005)
     server.workspace.faults.always = DOWN
-    for _ in range(6):
-        with closing(opened(server)) as store, pytest.raises(StoreError):
-            store.apply(PEOPLE, batch_of(put("ann")), create=True)
-        calls = len(server.workspace.requests)
-        if posts(server) >= customerio_calls.FAILURES_IN_A_ROW:
-            break
-        # Opening a store is answered well, and ends the row of failures.
-        customerio_calls.shared_gate(server.address, server.workspace.site_id, per_second=1, label="").tell(failed=True)
+    with pytest.raises(StoreError, match="failed 30 times in a row"):
+        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+    calls = len(server.workspace.requests)
 
-    gate = customerio_calls.shared_gate(server.address, server.workspace.site_id, per_second=1, label="")
-    for _ in range(customerio_calls.FAILURES_IN_A_ROW):
-        gate.tell(failed=True)
+    # For every sync of the process.
     with pytest.raises(StoreError, match="failed 30 times in a row"):
         opened(server)
+    assert posts(server) == customerio_calls.FAILURES_IN_A_ROW
     assert len(server.workspace.requests) == calls
 
-    time.sleep(customerio_calls.PAUSE_SECONDS)
     server.workspace.faults.always = None
-    with closing(opened(server)) as store:
-        assert apply(store, PEOPLE, put("ann")) == [ACCEPTED]
+    time.sleep(customerio_calls.PAUSE_SECONDS)
+    with closing(opened(server)) as again:
+        assert apply(again, PEOPLE, put("ann")) == [ACCEPTED]
+
+
+def test_a_failure_ends_what_the_other_requests_wait_for(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.next.extend([Fault(status=401), *[Fault(status=503, headers={"Retry-After": "60"})] * 7])
+    began = time.monotonic()
+
+    with pytest.raises(StoreError, match="refuses the login"):
+        store.apply(PEOPLE, batch_of(*[put(f"p{i}") for i in range(100)]), create=True)
+
+    assert time.monotonic() - began < 30
+    assert posts(server) <= 8
+
+
+def test_syncs_of_one_workspace_share_its_rate(server: CustomerIOServer) -> None:
+    began = time.monotonic()
+    for _ in range(3):
+        with closing(opened(server, requests_per_second=5)) as store:
+            assert apply(store, ACCOUNTS, put("acme")) == [ACCEPTED]
+            assert apply(store, ACCOUNTS, put("acme")) == [ACCEPTED]
+    # Nine calls, of which opening is three.
+    assert time.monotonic() - began > 0.8
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("0.5", 0.5), ("-3", 0), ("inf", 300), ("99999", 300), ("nan", None), ("soon", None), (None, None)],
+)
+def test_how_long_a_header_asks_to_wait(header: str | None, seconds: float | None) -> None:
+    assert customerio_calls.retry_after(header) == seconds
+
+
+def test_a_header_may_name_the_moment() -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+
+    waited = customerio_calls.retry_after(moment)
+
+    assert waited is not None
+    assert 90 < waited <= 100
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -43,7 +43,8 @@ _KNOWN_BY = {
 class CustomerIOStore:
     """One workspace."""
 
-    batch_rows = 10_000
+    #: A lane's share of it fills two requests.
+    batch_rows = 15_000
     collection_bytes = customerio_collections.LARGEST_COLLECTION
     value_form = ValueForm.UNIX_SECONDS
     replaces_collections = True

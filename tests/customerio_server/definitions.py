@@ -22,7 +22,7 @@ def folder() -> Path | None:
 
 
 def faults_of(api: str, batch: Any) -> list[str]:
-    """What the definitions say against a posted batch; nothing where they are not there. Of a long one a part is read."""
+    """What the definitions say against a posted batch, of which a part is read; nothing where they are not there."""
     validator, items = _validator(api), batch["batch"]
     read = {**batch, "batch": items[:: len(items) // _READ + 1]}
     return [error.message[:300] for error in validator.iter_errors(read)] if validator else []
