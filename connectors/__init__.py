@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from importlib import import_module
 from typing import cast
 
 from syncer.errors import SettingsError
 from syncer.interfaces import ProfileStore, Warehouse
-from syncer.types import Identity, WarehouseOptions
+from syncer.types import Identity, StoreOptions, WarehouseOptions
 
 #: URL scheme to the class that reads it, imported on use.
 WAREHOUSES: Mapping[str, str] = {
@@ -29,6 +30,7 @@ STORES: Mapping[str, str] = {
     "sqlite": "connectors.stores.sqlite:SQLiteStore",
     "postgresql": "connectors.stores.postgresql:PostgreSQLStore",
     "postgres": "connectors.stores.postgresql:PostgreSQLStore",
+    "customerio": "connectors.stores.customerio:CustomerIOStore",
 }
 
 
@@ -45,11 +47,20 @@ def open_warehouse(name: str, url: str, *, options: WarehouseOptions | None = No
     return cast(Warehouse, _imported(reader)(name, url, options=options or WarehouseOptions(), sync=sync))
 
 
-def open_store(name: str, url: str, *, identity: Identity) -> ProfileStore:
+def open_store(
+    name: str,
+    url: str,
+    *,
+    identity: Identity,
+    options: StoreOptions | None = None,
+    started_at: datetime | None = None,
+) -> ProfileStore:
     """The profile store at *url*, which messages call *name*; made on first use.
 
+    Shapes:
+        started_at: the start of the run, aware: what the store is told of is from then; None for now.
     Raises:
-        SettingsError: no store has URLs of this scheme.
+        SettingsError: no store has URLs of this scheme, or its driver is not installed.
         StoreError: it cannot be reached, or was made with another identity.
     """
     scheme = _scheme(url)
@@ -57,7 +68,10 @@ def open_store(name: str, url: str, *, identity: Identity) -> ProfileStore:
         raise SettingsError(
             f"store `{name}`: no store has URLs that start with `{scheme}:`", hint=f"Use one of: {', '.join(STORES)}."
         )
-    return cast(ProfileStore, _imported(STORES[scheme])(name, url, identity=identity))
+    opened = _imported(STORES[scheme])(
+        name, url, identity=identity, options=options or StoreOptions(), started_at=started_at
+    )
+    return cast(ProfileStore, opened)
 
 
 def _scheme(url: str) -> str:

@@ -140,7 +140,7 @@ def compare(
     progress: Progress,
 ) -> tuple[Shape, Staged, Difference]:
     """Query and compare; sends and records nothing."""
-    store.check(definition.target)
+    store.check(definition.target, create=definition.create)
     with progress.during("query"):
         reader = warehouse.query(sql, timeout=definition.timeout)
         shape = shape_of(definition, reader.schema, store.identity)
@@ -182,13 +182,15 @@ def limits_passed(
 
 
 def _send(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, progress: Progress) -> None:
-    for batch in snapshot.batches(store.batch_rows):
+    whole = definition.target.entity is Entity.COLLECTION and store.replaces_collections
+    for batch in snapshot.batches(store.batch_rows, form=store.value_form, whole=whole):
         verdicts = store.apply(definition.target, batch, create=definition.create)
         snapshot.record(verdicts)
-        progress.reached(progress.rows + batch.num_rows)
-        if len(verdicts) < batch.num_rows:
+        rows = batch.num_rows - batch["seq"].null_count
+        progress.reached(progress.rows + rows)
+        if len(verdicts) < rows:
             raise StoreError(
-                f"store `{definition.store}` did not answer for {batch.num_rows - len(verdicts):,} rows",
+                f"store `{definition.store}` did not answer for {rows - len(verdicts):,} rows",
                 hint="They are sent again at the next run.",
             )
         if progress.stopping():
@@ -223,7 +225,7 @@ def _answered(counts: Counts, snapshot: Snapshot, staged: Staged) -> Counts:
 def _refuse_large_collection(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore) -> None:
     if definition.target.entity is not Entity.COLLECTION:
         return
-    size = snapshot.staged_bytes()
+    size = snapshot.staged_bytes(store.value_form)
     if size > store.collection_bytes:
         raise QueryResultError(
             f"collection `{definition.target.collection}` would be {size:,} bytes of JSON, "

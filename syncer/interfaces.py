@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from syncer.types import Column, Entity, Identity, Probe, Target
+from syncer.types import Column, Entity, Identity, Probe, Target, ValueForm
 
 #: The key of a field's metadata that tells JSON and digits from text.
 KIND = b"syncer"
@@ -72,13 +72,20 @@ class ProfileStore(Protocol):
     batch_rows: int
     #: The most bytes of JSON (UTF-8) that one collection may hold.
     collection_bytes: int
+    #: How numbers and times stand in the `attributes` that `apply` is given.
+    value_form: ValueForm
+    #: Whether a collection can only be replaced as a whole. Then `apply` is given all of it as one batch.
+    replaces_collections: bool
 
-    def check(self, target: Target) -> None:
-        """Make sure that the store can be fed *target*.
+    def check(self, target: Target, *, create: bool = True) -> None:
+        """Make sure that the store can be fed *target*, with *create* as for `apply`.
 
         Raises:
-            StoreRefusesError: it identifies people by what this store does not know.
+            StoreRefusesError: it identifies people by what this store does not know, or lacks a key or a setting.
         """
+
+    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
+        """What sending so many *rows* of *row_bytes* bytes of JSON each will take, a sentence; empty for no matter."""
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """Every name by which the store knows the entities about to be deleted.
@@ -111,6 +118,9 @@ class ProfileStore(Protocol):
             objects that exist, else the verdict is `absent`. `clear` unsets the attributes in `cleared` of what
             exists. `delete` deletes the person, object, relationship or collection row. Clearing or
             deleting what does not exist is accepted.
+            Where the store replaces collections, a collection's batch is all of it: rows that stay have no seq (null)
+            and ask for no verdict, and a column `held` has what the store was last known to hold of a row, as a JSON
+            object, or NULL; `attributes` of a row to delete are empty, and a rejected row leaves what it held.
         Raises:
             StoreError: the store failed. Rows of this batch are in doubt, and no later batch should be sent.
         """

@@ -99,7 +99,7 @@ class Runner:
         started_at = self.now()
         with ExitStack() as stack:
             try:
-                store = stack.enter_context(closing(self._store(definition)))
+                store = stack.enter_context(closing(self._store(definition, started_at)))
                 held = stack.enter_context(
                     snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id)
                 )
@@ -121,7 +121,7 @@ class Runner:
         """
         progress = progress or Progress()
         with (
-            closing(self._store(definition)) as store,
+            closing(self._store(definition, self.now())) as store,
             snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as held,
             held.explaining(),
         ):
@@ -139,6 +139,8 @@ class Runner:
                     options=Options(),
                     progress=progress,
                 )
+            if forecast := _forecast(definition, held, store, shape, difference):
+                progress.notes.append(forecast)
             return Plan(
                 staged=staged,
                 difference=difference,
@@ -252,9 +254,15 @@ class Runner:
         removed, newest = self.removals.since(store.store_id, seen, except_sync=definition.name)
         held.doubt_removed(removed, log_id=log_id, seen=newest)
 
-    def _store(self, definition: SyncDefinition) -> ProfileStore:
+    def _store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
         setting = self.settings.stores[definition.store]
-        return connectors.open_store(definition.store, setting.url.get_secret_value(), identity=setting.identity)
+        return connectors.open_store(
+            definition.store,
+            setting.url.get_secret_value(),
+            identity=setting.identity,
+            options=setting.options,
+            started_at=started_at,
+        )
 
     @contextmanager
     def _warehouse(self, asked: Query) -> Iterator[Warehouse]:
@@ -266,6 +274,14 @@ class Runner:
         )
         with closing(opened) as warehouse, query_faults.placed(asked):
             yield warehouse
+
+
+def _forecast(
+    definition: SyncDefinition, held: Snapshot, store: ProfileStore, shape: Shape, difference: Difference
+) -> str:
+    rows = difference.added + difference.changed + difference.sent_again
+    rows += difference.removed if shape.sends_removals else 0
+    return store.forecast(definition.target, rows=rows, row_bytes=held.staged_row_bytes(store.value_form))
 
 
 def _held_hint(definition: SyncDefinition) -> str:

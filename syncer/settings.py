@@ -10,16 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import SecretStr, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -30,86 +21,17 @@ from pydantic_settings import (
 )
 
 from syncer import connection_url
+from syncer.connection_settings import PATTERNS, ConnectionSettings, StoreSettings, Url, WarehouseSettings
 from syncer.errors import SettingsError
 from syncer.setting_sources import PREFIX, Variable, collect, read_dotenv, read_toml
 from syncer.spelling import closest
-from syncer.types import Identity, WarehouseOptions
 
 _TOML = "syncer.toml"
 _DOTENV = ".env"
 
 
-def _checked(url: SecretStr) -> SecretStr:
-    return SecretStr(connection_url.checked(url.get_secret_value()))
-
-
-Url = Annotated[SecretStr, AfterValidator(_checked)]
+_NAME_RULE = "a name is 1 to 63 of the characters `a-z 0-9 _ -` and starts with one of `a-z 0-9`"
 _ConnectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-
-
-#: What goes beside a warehouse's URL, and the schemes of the URLs that use it.
-_USED_BY = {
-    "token": ("snowflake",),
-    "key": ("snowflake", "bigquery"),
-    "key_passphrase": ("snowflake",),
-    "maximum_bytes_billed": ("bigquery",),
-    "unload_to": ("redshift",),
-    "unload_role": ("redshift",),
-}
-
-
-class ConnectionSettings(BaseModel):
-    """How to reach a warehouse or store; its text holds no secret."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    url: Url
-
-    @property
-    def shown_url(self) -> str:
-        """The URL for people, without its secrets."""
-        return connection_url.shown(self.url.get_secret_value())
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
-
-
-class WarehouseSettings(ConnectionSettings):
-    """One warehouse, and what goes beside its URL (see WarehouseOptions)."""
-
-    token: SecretStr | None = None
-    key: SecretStr | None = None
-    key_passphrase: SecretStr | None = None
-    maximum_bytes_billed: Annotated[int, Field(gt=0)] | None = None
-    unload_to: Annotated[str, StringConstraints(pattern=r"^s3://[^/]+(/.*)?$")] | None = None
-    unload_role: str | None = None
-
-    @model_validator(mode="after")
-    def _only_what_it_uses(self) -> WarehouseSettings:
-        scheme = self.url.get_secret_value().partition(":")[0].partition("+")[0]
-        for name, schemes in _USED_BY.items():
-            if getattr(self, name) is not None and scheme not in schemes:
-                raise ValueError(f"`{name}` is only for {' and '.join(schemes)} URLs")
-        return self
-
-    @property
-    def options(self) -> WarehouseOptions:
-        """What goes beside the URL, with its secrets."""
-        return WarehouseOptions(
-            token=_revealed(self.token),
-            key=_revealed(self.key),
-            key_passphrase=_revealed(self.key_passphrase),
-            maximum_bytes_billed=self.maximum_bytes_billed,
-            unload_to=self.unload_to,
-            unload_role=self.unload_role,
-        )
-
-
-class StoreSettings(ConnectionSettings):
-    """One profile store."""
-
-    identity: Identity = Identity.ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,7 +217,9 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
             meant = closest(path[-1], model.model_fields)
             return f"is no setting{f'; did you mean `{meant}`?' if meant else ''}"
         case "string_pattern_mismatch":
-            return "a name is 1 to 63 of the characters `a-z 0-9 _ -` and starts with one of `a-z 0-9`"
+            return PATTERNS.get(path[2] if len(path) > 2 else "", _NAME_RULE)
+        case "dict_type" if path[-1] in PATTERNS:
+            return PATTERNS[path[-1]]
         case "model_type" | "dict_type":
             return "is a group of settings, such as its `url`, and has no value itself"
         case "value_error":

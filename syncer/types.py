@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -62,6 +63,22 @@ class Verdict(enum.StrEnum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     ABSENT = "absent"
+
+
+class ValueForm(enum.StrEnum):
+    """How a store takes numbers and times in its JSON."""
+
+    #: Numbers with every digit, times as ISO-8601 text in UTC.
+    EXACT = "exact"
+    #: Numbers beyond 2^53 as strings, times as unix seconds (a date is its midnight UTC).
+    UNIX_SECONDS = "unix_seconds"
+
+
+class Via(enum.StrEnum):
+    """Through which of Customer.io's APIs people go."""
+
+    TRACK = "track"
+    PIPELINES = "pipelines"
 
 
 class RunStatus(enum.StrEnum):
@@ -205,6 +222,28 @@ class WarehouseOptions:
     unload_to: str | None = None
     #: ARN of the role that may write there.
     unload_role: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """What some stores take beside their URL. Which of it makes sense is checked with the settings."""
+
+    #: The Track API's login.
+    site_id: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    #: The App API's key: collections, and reading back.
+    app_api_key: str | None = field(default=None, repr=False)
+    #: The Pipelines API's key.
+    cdp_api_key: str | None = field(default=None, repr=False)
+    #: Other addresses than the region's.
+    track_url: str | None = None
+    app_url: str | None = None
+    cdp_url: str | None = None
+    #: The most calls that all syncs of this process make together.
+    requests_per_second: int = 100
+    #: Object types by name, to the numbers that the store knows them by.
+    object_types: Mapping[str, str] = field(default_factory=dict)
+    via: Via = Via.TRACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from syncer.errors import StoreError
 from syncer.interfaces import IDENTIFIERS, VERDICTS
-from syncer.types import Entity, Identity, Probe, Target
+from syncer.types import Entity, Identity, Probe, Target, ValueForm
 
 Key = tuple[str, ...]
 
@@ -24,6 +24,8 @@ class FakeStore:
     identity: Identity = Identity.ID
     batch_rows: int = 2
     collection_bytes: int = 10_000_000
+    value_form: ValueForm = ValueForm.EXACT
+    replaces_collections: bool = False
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
     relationships: dict[Key, dict[str, Any]] = field(default_factory=dict)
@@ -36,7 +38,10 @@ class FakeStore:
     #: Rows that were taken, in order: action and key.
     taken: list[tuple[str, Key]] = field(default_factory=list)
 
-    def check(self, target: Target) -> None: ...
+    def check(self, target: Target, *, create: bool = True) -> None: ...
+
+    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
+        return ""
 
     def probe(self) -> Probe:
         return Probe(version="fake")

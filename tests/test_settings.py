@@ -8,7 +8,7 @@ import pytest
 from syncer import connection_url
 from syncer.errors import SettingsError
 from syncer.settings import Settings, load, make_state_dir
-from syncer.types import Identity
+from syncer.types import Identity, Via
 
 
 def problems(folder: Path, environment: dict[str, str]) -> list[str]:
@@ -367,3 +367,55 @@ def test_what_a_warehouse_does_not_use_is_refused(tmp_path: Path) -> None:
     )
 
     assert found == ["SYNCER_WAREHOUSES__CRM__URL: `maximum_bytes_billed` is only for bigquery URLs"]
+
+
+CUSTOMERIO = {
+    "SYNCER_STORES__CRM__URL": "customerio://eu",
+    "SYNCER_STORES__CRM__SITE_ID": "hush-1",
+    "SYNCER_STORES__CRM__API_KEY": "hush-2",
+}
+
+
+def test_a_store_of_customerio_takes_its_settings_beside_the_url(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hush-3\n")
+
+    found = load(
+        tmp_path,
+        {
+            **CUSTOMERIO,
+            "SYNCER_STORES__CRM__APP_API_KEY_FILE": "key",
+            "SYNCER_STORES__CRM__CDP_API_KEY": "hush-4",
+            "SYNCER_STORES__CRM__TRACK_URL": "http://127.0.0.1:8080",
+            "SYNCER_STORES__CRM__OBJECT_TYPES": '{"account": "1", "course": 2}',
+            "SYNCER_STORES__CRM__REQUESTS_PER_SECOND": "50",
+            "SYNCER_STORES__CRM__VIA": "pipelines",
+        },
+    ).stores["crm"]
+
+    options = found.options
+    assert (options.site_id, options.api_key, options.app_api_key) == ("hush-1", "hush-2", "hush-3")
+    assert (options.track_url, options.app_url) == ("http://127.0.0.1:8080", None)
+    assert options.object_types == {"account": "1", "course": "2"}
+    assert (options.requests_per_second, options.via) == (50, Via.PIPELINES)
+    assert "hush" not in repr(found) + repr(options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("OBJECT_TYPES", '{"account": "hush"}', "should give each type its number"),
+        ("OBJECT_TYPES", "hush", "should give each type its number"),
+        ("TRACK_URL", "http://hush.example.com", "should be an address such as `https://host`, without a path"),
+        ("APP_URL", "https://user:hush@host", "should be an address such as `https://host`, without a path"),
+        ("REQUESTS_PER_SECOND", "0", "should be greater than 0"),
+        ("VIA", "pipelines", "`cdp_api_key` is needed for `via` pipelines"),
+        ("API_KEY", "", "`site_id` and `api_key` are needed for customerio URLs"),
+        ("URL", "sqlite:///x.db", "`site_id` is only for customerio URLs"),
+    ],
+)
+def test_what_a_store_of_customerio_cannot_use_is_a_problem(
+    tmp_path: Path, name: str, value: str, problem: str
+) -> None:
+    (found,) = problems(tmp_path, {**CUSTOMERIO, f"SYNCER_STORES__CRM__{name}": value})
+
+    assert problem in found

@@ -70,7 +70,7 @@ class PostgreSQLStore(SQLStore):
         find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
     )
 
-    def __init__(self, name: str, url: str, *, identity: Identity) -> None:
+    def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
         """Connect to the store, and make it where there is none.
 
         Raises:

@@ -69,7 +69,7 @@ class SQLiteStore(SQLStore):
         find_workspace="SELECT 1 FROM sqlite_master WHERE name = 'workspace'",
     )
 
-    def __init__(self, name: str, url: str, *, identity: Identity) -> None:
+    def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
         """Open the store, and make it where there is none.
 
         Shapes:

@@ -14,7 +14,7 @@ from connectors.stores.dialect import Dialect
 from connectors.stores.staging import answered, staged, staged_keys
 from syncer.errors import StoreError, StoreRefusesError
 from syncer.interfaces import IDENTIFIERS
-from syncer.types import Entity, Identity, PersonKey, Target, Verdict
+from syncer.types import Entity, Identity, PersonKey, Target, ValueForm, Verdict
 
 #: The newest migration. A later one sorts after it.
 SCHEMA_VERSION = "0001"
@@ -36,6 +36,8 @@ class SQLStore(ABC):
 
     batch_rows: int
     collection_bytes = 10_000_000
+    value_form = ValueForm.EXACT
+    replaces_collections = False
     dialect: ClassVar[Dialect]
 
     def __init__(self, name: str, identity: Identity) -> None:
@@ -43,7 +45,7 @@ class SQLStore(ABC):
         self.identity = identity
         self.store_id = ""
 
-    def check(self, target: Target) -> None:
+    def check(self, target: Target, *, create: bool = True) -> None:
         """See `ProfileStore.check`."""
         key = target.person_key
         if key in (None, PersonKey.CIO_ID) or key in people.UNIQUE[self.identity]:
@@ -53,6 +55,10 @@ class SQLStore(ABC):
             f"store `{self.name}` cannot tell people apart by `{key}`: its identity is `{self.identity}`",
             hint=f"Identify people by {known}, or feed a store with another identity.",
         )
+
+    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
+        """See `ProfileStore.forecast`."""
+        return ""
 
     def apply(self, target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
         """See `ProfileStore.apply`."""

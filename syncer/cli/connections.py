@@ -72,7 +72,7 @@ def _connections(project: Project) -> list[_Connection]:
             name=name,
             url=store.shown_url,
             open=lambda name=name, store=store: open_store(  # type: ignore[misc]
-                name, store.url.get_secret_value(), identity=store.identity
+                name, store.url.get_secret_value(), identity=store.identity, options=store.options
             ),
         )
         for name, store in settings.stores.items()

@@ -99,7 +99,8 @@ def _show(
     from connectors import open_store
 
     setting = project.settings.stores[store]
-    with closing(open_store(store, setting.url.get_secret_value(), identity=setting.identity)) as opened:
+    url = setting.url.get_secret_value()
+    with closing(open_store(store, url, identity=setting.identity, options=setting.options)) as opened:
         held = opened.show(entity, kind, value)
     refused = [
         row for sync in feeding for row in project.run_log.rejections(sync.name)[0] if is_about(sync, _key(sync, row))

@@ -24,7 +24,7 @@ from syncer.snapshot.keys import key_text
 from syncer.snapshot.settle import record, settle
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import Staged
-from syncer.types import Rejection, SyncDefinition, Target, Verdict
+from syncer.types import Rejection, SyncDefinition, Target, ValueForm, Verdict
 
 
 class Snapshot:
@@ -136,9 +136,14 @@ class Snapshot:
         """At most *rows* changes of each sort: change, key, JSON object before and after (None: no such row)."""
         return diff.sample(self._connection, self._staged_shape, self._columns, rows=rows)
 
-    def staged_bytes(self) -> int:
+    def staged_bytes(self, form: ValueForm = ValueForm.EXACT) -> int:
         """Bytes of JSON that all staged rows make together."""
-        return outbox.staged_bytes(self._connection, self._columns)
+        return outbox.staged_bytes(self._connection, self._columns, form)[0]
+
+    def staged_row_bytes(self, form: ValueForm = ValueForm.EXACT) -> int:
+        """Bytes of JSON of a staged row, on the average; 0 without rows."""
+        size, rows = outbox.staged_bytes(self._connection, self._columns, form)
+        return size // rows if rows else 0
 
     def open_outbox(self, *, only_one: bool = False) -> int:
         """Put durably in doubt everything about to be sent; returns the rows to send. Nothing was sent before."""
@@ -157,10 +162,15 @@ class Snapshot:
         names = ", ".join(f"{sql} AS {name}" for name, sql in removed.names(self._target, self._keys).items())
         return self._connection.sql(f"SELECT {names}, {self._k} FROM outbox WHERE action = 'delete'").to_arrow_table()
 
-    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """What is in the outbox, as `ProfileStore.apply` takes it, removals first; the next is made meanwhile."""
-        queries = outbox.batch_queries(self._connection, self._staged_shape, self._columns, rows=rows)
-        return self._dispatch.batches(queries)
+    def batches(self, rows: int, *, form: ValueForm = ValueForm.EXACT, whole: bool = False) -> Iterator[pa.RecordBatch]:
+        """What is in the outbox, as `ProfileStore.apply` takes it, removals first; the next is made meanwhile.
+
+        *form*: how the store takes values. *whole*: all rows of a collection at once.
+        """
+        con, shape, columns = self._connection, self._staged_shape, self._columns
+        if whole:
+            return self._dispatch.batches(outbox.whole_collection_queries(con, shape, columns, form=form))
+        return self._dispatch.batches(outbox.batch_queries(con, shape, columns, rows=rows, form=form))
 
     def record(self, verdicts: pa.Table) -> None:
         """Make a batch's verdicts durable, and what was accepted the snapshot, while the next batch is on its way.

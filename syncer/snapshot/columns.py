@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from syncer.snapshot.shape import Attribute, Shape
-from syncer.snapshot.values import Kind, as_json
+from syncer.snapshot.values import Kind, as_json, as_sent, as_sent_from_json
+from syncer.types import ValueForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,12 @@ class StoredColumn:
     def staged(self) -> str:
         """SQL for its value in the staged row."""
         return self.physical if self.fed else "NULL"
+
+    def sent(self, value: str, form: ValueForm) -> str:
+        """SQL for the JSON text, as a store takes it, of a *value* in the new kind; NULL stays NULL."""
+        if self.fed is None or self.fed.kind is self.kind:
+            return as_sent(self.kind, value, form)
+        return as_sent_from_json(self.fed.kind, value, form)
 
     def acknowledged(self) -> str:
         """SQL for its value in the snapshot's row, in the new kind."""

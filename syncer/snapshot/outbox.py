@@ -9,7 +9,7 @@ from syncer.snapshot.diff import json_name
 from syncer.snapshot.keys import same_keys
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.values import Kind, as_json, literal
-from syncer.types import Action, Entity, OnRemoved
+from syncer.types import Action, Entity, OnRemoved, ValueForm
 
 
 def reshape(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> None:
@@ -103,17 +103,45 @@ def forget_departed(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None
 
 
 def batch_queries(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, rows: int
+    connection: duckdb.DuckDBPyConnection,
+    shape: Shape,
+    columns: tuple[StoredColumn, ...],
+    *,
+    rows: int,
+    form: ValueForm,
 ) -> list[str]:
     """A query for each batch of the outbox as a store takes it (see `ProfileStore.apply`), in the order to send."""
     removals, total = connection.execute(
         f"SELECT count(*) FILTER (action <> '{Action.PUT}'), count(*) FROM outbox"
     ).fetchall()[0]
-    remove, put = _removal_sql(connection, shape, columns), _put_sql(connection, shape, columns)
+    remove, put = _removal_sql(connection, shape, columns), _put_sql(connection, shape, columns, form)
     return [
         f"{query} WHERE seq BETWEEN {first} AND {min(first + rows - 1, last)} ORDER BY seq"
         for query, begin, last in ((remove, 1, removals), (put, removals + 1, total))
         for first in range(begin, last + 1, rows)
+    ]
+
+
+def whole_collection_queries(
+    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, form: ValueForm
+) -> list[str]:
+    """One query for all rows of a collection, in the order of their keys; none where nothing is in the outbox.
+
+    What is not in the outbox is taken as it was acknowledged: nothing is sent that is not in doubt before.
+    """
+    if not connection.execute("SELECT 1 FROM outbox LIMIT 1").fetchall():
+        return []
+    keys = [f"k{i + 1}" for i in range(len(shape.keys))]
+    k = ", ".join(keys)
+    held = whole_row(columns, form, "acknowledged")
+    new = whole_row(columns, form)
+    return [
+        f"SELECT o.seq, o.action, {', '.join(f'o.{key}' for key in keys)}, "
+        f"CASE WHEN o.action = '{Action.PUT}' THEN s.whole ELSE '{{}}' END AS attributes, '[]' AS cleared, b.held "
+        f"FROM outbox o LEFT JOIN (SELECT rowid AS place, {new} AS whole FROM stage) s USING (place) "
+        f"LEFT JOIN (SELECT {k}, {held} AS held FROM snapshot) b ON {same_keys('o', 'b', keys)} "
+        f"UNION ALL SELECT NULL, '{Action.PUT}', {k}, held, '[]', held "
+        f"FROM (SELECT {k}, {held} AS held FROM snapshot) ANTI JOIN outbox USING ({k}) ORDER BY {k}"
     ]
 
 
@@ -127,14 +155,16 @@ def _removal_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: t
     )
 
 
-def _put_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
+def _put_sql(
+    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], form: ValueForm
+) -> str:
     keys = ", ".join(f"o.k{i + 1}" for i in range(len(shape.keys)))
     own = _own_columns(shape, columns)
     members = [c for c in columns if c.fed is not None and c not in own]
     if shape.definition.target.entity is Entity.COLLECTION:
-        attributes, cleared = whole_row(columns), "'[]'"
+        attributes, cleared = whole_row(columns, form), "'[]'"
     else:
-        attributes = _json_object([f"{json_name(c.name)} || {_json_value(c)}" for c in members])
+        attributes = _json_object([f"{json_name(c.name)} || {_json_value(c, form)}" for c in members])
         names = [text for c in not_forgotten(connection, compared(shape, columns)) if (text := _cleared(shape, c))]
         cleared = _json_array(names)
     return (
@@ -151,10 +181,11 @@ def _own_columns(shape: Shape, columns: tuple[StoredColumn, ...]) -> list[Stored
     return [c for c in columns if c.fed is not None and c.name in ("id", "email")]
 
 
-def whole_row(columns: tuple[StoredColumn, ...]) -> str:
-    """SQL for all of a staged row's columns as a JSON object, NULL ones as null."""
+def whole_row(columns: tuple[StoredColumn, ...], form: ValueForm, side: str = "staged") -> str:
+    """SQL for all of a row's columns as a JSON object, NULL ones as null; *side* as the methods of StoredColumn."""
     fed = [c for c in columns if c.fed is not None]
-    return _json_object([f"{json_name(c.name)} || coalesce({_json_value(c)}, 'null')" for c in fed])
+    values = [(c.name, c.sent(f"({getattr(c, side)()})", form)) for c in fed]
+    return _json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
 
 
 def _cleared(shape: Shape, column: StoredColumn) -> str:
@@ -165,9 +196,9 @@ def _cleared(shape: Shape, column: StoredColumn) -> str:
     return "" if shape.keeps_nulls else f"CASE WHEN {column.physical} IS NULL THEN {name} END"
 
 
-def _json_value(column: StoredColumn) -> str:
+def _json_value(column: StoredColumn, form: ValueForm) -> str:
     # NULL stays NULL: concat_ws leaves such members out.
-    return as_json(column.kind, column.physical)
+    return column.sent(column.physical, form)
 
 
 def _plain(column: StoredColumn) -> str:
@@ -189,7 +220,10 @@ def _json_array(items: list[str]) -> str:
     return f"'[' || concat_ws(',', {', '.join(items)}) || ']'" if items else "'[]'"
 
 
-def staged_bytes(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredColumn, ...]) -> int:
-    """Bytes of UTF-8 JSON of all staged rows as one array."""
-    query = f"SELECT coalesce(sum(strlen({whole_row(columns)}) + 1), 1) + 1 FROM stage"
-    return int(connection.execute(query).fetchall()[0][0])
+def staged_bytes(
+    connection: duckdb.DuckDBPyConnection, columns: tuple[StoredColumn, ...], form: ValueForm
+) -> tuple[int, int]:
+    """Bytes of UTF-8 JSON of all staged rows as one array, and how many rows they are."""
+    query = f"SELECT coalesce(sum(strlen({whole_row(columns, form)}) + 1), 1) + 1, count(*) FROM stage"
+    size, rows = connection.execute(query).fetchall()[0]
+    return int(size), int(rows)

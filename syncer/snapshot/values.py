@@ -11,6 +11,7 @@ import enum
 import pyarrow as pa
 
 from syncer.interfaces import KIND
+from syncer.types import ValueForm
 
 #: What fits an ISO-8601 date of four digits; other times are taken for NULL, as infinity is.
 _FIRST, _LAST = "0001-01-01", "9999-12-31 23:59:59.999999"
@@ -174,6 +175,35 @@ def as_json(kind: Kind, value: str) -> str:
             return f"('\"' || CAST({value} AS VARCHAR) || '\"')"
         case Kind.TEXT | Kind.BINARY:
             return f"CAST(to_json({value}) AS VARCHAR)"
+
+
+def as_sent(kind: Kind, value: str, form: ValueForm) -> str:
+    """SQL for the JSON text, as a store takes it, of the stored, not NULL *value*."""
+    if form is ValueForm.UNIX_SECONDS:
+        match kind:
+            case Kind.TIMESTAMP | Kind.DATE:
+                return f"CAST(CAST(epoch(date_trunc('second', {value})) AS BIGINT) AS VARCHAR)"
+            case Kind.INTEGER:
+                text = as_json(kind, value)
+                # 2^53: beyond it not every reader of JSON keeps every digit.
+                fits = f"{value} BETWEEN -9007199254740992 AND 9007199254740992"
+                return f"CASE WHEN {fits} THEN {text} ELSE '\"' || {text} || '\"' END"
+            case Kind.NUMBER:
+                return as_sent_from_json(kind, value, form)
+    return as_json(kind, value)
+
+
+def as_sent_from_json(kind: Kind, text: str, form: ValueForm) -> str:
+    """The same of a value of *kind* whose JSON *text* is what is stored."""
+    if form is ValueForm.UNIX_SECONDS:
+        match kind:
+            case Kind.TIMESTAMP | Kind.DATE:
+                moment = f"TRY_CAST(trim({text}, '\"') AS TIMESTAMP)"
+                return f"coalesce({as_sent(Kind.TIMESTAMP, moment, form)}, {text})"
+            case Kind.INTEGER | Kind.NUMBER:
+                number = f"TRY_CAST({text} AS DOUBLE)"
+                return f"CASE WHEN abs({number}) >= 9007199254740992 THEN '\"' || {text} || '\"' ELSE {text} END"
+    return text
 
 
 def as_key(kind: Kind, value: str, *, fold: bool) -> str:

@@ -1,0 +1,249 @@
+"""Calls to one of Customer.io's APIs: never redirected, limited, retried, and given up where it is of no use."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from connectors.drivers import driver
+from syncer.errors import StoreError
+
+#: Calls for one request before it is given up, the first one counted.
+ATTEMPTS = 7
+#: Seconds; a wait is a random part of what doubles from the first to the longest.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+#: Seconds of a Retry-After that are waited at the most.
+LONGEST_RETRY_AFTER = 300.0
+#: Failures in a row, of all syncs together, after which nothing is sent for some seconds.
+FAILURES_IN_A_ROW = 30
+PAUSE_SECONDS = 30.0
+
+_TIMEOUT_SECONDS = 60.0
+_CONNECT_SECONDS = 10.0
+_RETRIED = frozenset({408, 425, 429})
+_AGAIN = "What Customer.io did not answer for is sent again at the next run."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was taken; what of it is in the body."""
+        return 200 <= self.status < 300
+
+
+class _UnavailableError(Exception):
+    """No answer, or one that asks for patience."""
+
+    def __init__(self, what: str, *, refused: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        #: Whether it is sure that nothing was taken.
+        self.refused = refused
+        self.retry_after = retry_after
+
+
+class Gate:
+    """What all calls of this process to one workspace pass: its rate, and a stop while it fails."""
+
+    def __init__(self, limiter: Any) -> None:
+        self._limiter = limiter
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._closed_until = 0.0
+        self._patient_until = 0.0
+
+    def pass_through(self, sleep: Callable[[float], object]) -> bool:
+        """Wait for one's turn; False where nothing may be sent for now."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._closed_until:
+                return False
+            patience = self._patient_until - now
+        if patience > 0:
+            sleep(patience)
+        self._limiter.try_acquire("call")
+        return True
+
+    def be_patient(self, seconds: float) -> None:
+        """Let nobody through for so long."""
+        with self._lock:
+            self._patient_until = max(self._patient_until, time.monotonic() + seconds)
+
+    def tell(self, *, failed: bool) -> None:
+        """Count how a call ended."""
+        with self._lock:
+            self._failures = self._failures + 1 if failed else 0
+            if self._failures >= FAILURES_IN_A_ROW:
+                self._closed_until = time.monotonic() + PAUSE_SECONDS
+
+
+_gates: dict[tuple[str, str], Gate] = {}
+_gates_lock = threading.Lock()
+
+
+def shared_gate(address: str, login: str, *, per_second: int, label: str) -> Gate:
+    """The gate of a workspace's API, the same for every sync of this process; its first rate stays."""
+    limits = driver("pyrate_limiter", extra="customerio", label=label)
+    with _gates_lock:
+        if (address, login) not in _gates:
+            _gates[address, login] = Gate(limits.Limiter(limits.Rate(per_second, limits.Duration.SECOND)))
+        return _gates[address, login]
+
+
+class Api:
+    """One API with its login; may be used by several threads at once."""
+
+    def __init__(
+        self,
+        label: str,
+        address: str,
+        *,
+        login: tuple[str, str] | str,
+        key_setting: str,
+        per_second: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Nothing is sent yet.
+
+        Shapes:
+            label: for messages, such as "store `crm`".
+            login: user and password, or a bearer's token.
+            key_setting: the setting to look at where the login is refused.
+        """
+        self._http = driver("httpx2", extra="customerio", label=label)
+        self._tenacity = driver("tenacity", extra="customerio", label=label)
+        # It tells every address at INFO, and identifiers are part of some.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
+        self.label = label
+        self._key_setting = key_setting
+        self._stopped = threading.Event()
+        own = {"User-Agent": "syncer", "Content-Type": "application/json", **(headers or {})}
+        if isinstance(login, str):
+            own["Authorization"] = f"Bearer {login}"
+        user = login if isinstance(login, str) else login[0]
+        self._gate = shared_gate(address, user, per_second=per_second, label=label)
+        self._client = self._http.Client(
+            base_url=address,
+            auth=login if isinstance(login, tuple) else None,
+            headers=own,
+            timeout=self._http.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
+            follow_redirects=False,
+        )
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        idempotent: bool = True,
+    ) -> Answer:
+        """Call until there is an answer that says something of the request itself.
+
+        Without *idempotent* a call is only repeated where it is sure that nothing was taken.
+
+        Raises:
+            StoreError: none came in time, the login was refused, or the address is another's. What was sent may have
+                been taken.
+        """
+        tenacity = self._tenacity
+
+        def again(exc: BaseException) -> bool:
+            return isinstance(exc, _UnavailableError) and (idempotent or exc.refused) and not self._stopped.is_set()
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(again),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=self._wait,
+            sleep=self._stopped.wait,
+            reraise=True,
+        )
+        try:
+            answer: Answer = retrying(self._once, method, path, content, query)
+        except _UnavailableError as exc:
+            raise StoreError(f"{self.label}: Customer.io {exc.what}", hint=_AGAIN) from None
+        return answer
+
+    def stop(self) -> None:
+        """Let no thread wait any longer, and nothing more be sent."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.stop()
+        self._client.close()
+
+    def _wait(self, state: Any) -> float:
+        told = state.outcome.exception().retry_after
+        if told is not None:
+            return float(told)
+        jittered: float = self._tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)(state)
+        return jittered
+
+    def _once(self, method: str, path: str, content: bytes | None, query: Mapping[str, str] | None) -> Answer:
+        open_ = self._gate.pass_through(self._stopped.wait)
+        if self._stopped.is_set():
+            raise StoreError(f"{self.label}: nothing more is sent after a failure", hint=_AGAIN)
+        if not open_:
+            raise StoreError(
+                f"{self.label}: Customer.io failed {FAILURES_IN_A_ROW} times in a row; nothing is sent for "
+                f"{PAUSE_SECONDS:.0f} seconds",
+                hint=_AGAIN,
+            )
+        try:
+            response = self._client.request(method, path, content=content, params=query)
+            answer = Answer(status=response.status_code, body=response.content)
+        except (self._http.HTTPError, RuntimeError) as exc:
+            # Their texts may hold addresses with identifiers.
+            self._gate.tell(failed=True)
+            raise _UnavailableError(f"did not answer: {type(exc).__name__}") from None
+        self._gate.tell(failed=answer.status >= 500)
+        self._refuse_unusable(answer, response.headers)
+        return answer
+
+    def _refuse_unusable(self, answer: Answer, headers: Mapping[str, str]) -> None:
+        status = answer.status
+        if status in _RETRIED or status >= 500:
+            seconds = retry_after(headers.get("Retry-After"))
+            if status == 429 and seconds is not None:
+                self._gate.be_patient(seconds)
+            raise _UnavailableError(f"answered {status}", refused=status == 429, retry_after=seconds)
+        if status in (401, 403):
+            raise StoreError(
+                f"{self.label}: Customer.io refuses the login: {status}",
+                hint=f"Check {self._key_setting}, and that the key belongs to this workspace and region.",
+            )
+        if 300 <= status < 400:
+            raise StoreError(
+                f"{self.label}: Customer.io answers from elsewhere: {status}",
+                hint="Is the workspace in the other region? Write the store's URL as customerio://us or customerio://eu.",
+            )
+
+
+def retry_after(text: str | None) -> float | None:
+    """The seconds to wait that a header asks for, at most LONGEST_RETRY_AFTER; None where it asks for nothing."""
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

@@ -1,0 +1,255 @@
+"""A batch as the JSON of Customer.io's operations, checked and packed: made by DuckDB, never row by row.
+
+The limits: https://docs.customer.io/api/track/ and the reserved names:
+https://docs.customer.io/journeys/people/reserved-attributes/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from syncer.types import Entity, Identity, PersonKey, Target, Via
+
+#: Bytes of UTF-8, as all limits here.
+LONGEST_IDENTIFIER = 150
+LONGEST_NAME = 150
+LONGEST_VALUE = 1_000
+LONGEST_ITEM = 32_000
+LONGEST_REQUEST = 500_000
+MOST_ATTRIBUTES = 300
+#: None is documented; connectors of others kept to it.
+MOST_ITEMS = 1_000
+#: Requests in flight at once. An entity is always in the same lane, and a lane sends one after the other.
+LANES = 8
+
+#: A request holds items that begin within so many bytes, and the last of them reaches beyond.
+_PART = LONGEST_REQUEST - LONGEST_ITEM - 100
+
+_RESERVED = {
+    Entity.PERSON: ("cio_id", "_relationship", "_created_in_customerio_at", "_update", "_timestamp"),
+    Entity.OBJECT: ("cio_object_id", "object_id", "objectId", "relationship"),
+    Entity.RELATIONSHIP: (),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """What all items of a run say alike."""
+
+    identity: Identity
+    via: Via
+    create: bool
+    #: The run's start, unix seconds.
+    timestamp: int
+    #: What tells this workspace from others.
+    store_id: str
+    #: The number of the target's object type; empty where it has none.
+    object_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Some items of a lane that go together."""
+
+    lane: int
+    #: The rows that the items are of.
+    seqs: pa.Array
+    #: JSON texts.
+    items: pa.Array
+
+    def halves(self) -> tuple[Request, Request]:
+        """Two smaller ones."""
+        half = len(self.seqs) // 2
+        parts = ((self.seqs[:half], self.items[:half]), (self.seqs[half:], self.items[half:]))
+        first, second = (Request(lane=self.lane, seqs=seqs, items=items) for seqs, items in parts)
+        return first, second
+
+    def body(self) -> bytes:
+        """The JSON to post."""
+        together = pa.ListArray.from_arrays(pa.array([0, len(self.items)], pa.int32()), self.items)
+        joined: bytes = pc.binary_join(together, ",")[0].as_buffer().to_pybytes()
+        return b'{"batch":[' + joined + b"]}"
+
+
+def composed(
+    connection: duckdb.DuckDBPyConnection, target: Target, batch: pa.RecordBatch, wording: Wording
+) -> tuple[list[Request], pa.Table]:
+    """The requests that send *batch*, lane by lane in the order to send; and the rows that cannot be sent.
+
+    Shapes:
+        batch: as for `ProfileStore.apply`, of a person, an object or a relationship.
+        returns: the refused rows as `seq`, `reason`.
+    """
+    columns = batch.schema.names
+    own = [name for name in ("id", "email") if name in columns]
+    connection.register("given", pa.table(batch))
+    try:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {_checked_sql(target, own, wording)}")
+    finally:
+        connection.unregister("given")
+    item = _item_sql(target, own, wording)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE items AS SELECT seq, hash(k1) % {LANES} AS lane, "
+        f"CASE WHEN refusal IS NULL THEN {item} END AS item, refusal FROM checked"
+    )
+    connection.execute(
+        f"UPDATE items SET refusal = 'the row makes ' || strlen(item) || ' bytes of JSON, over {LONGEST_ITEM}' "
+        f"WHERE strlen(item) > {LONGEST_ITEM}"
+    )
+    packed = connection.sql(
+        f"SELECT seq, lane, CAST(begins // {_PART} AS BIGINT) AS part, item FROM (SELECT *, coalesce(sum(weight) OVER ("
+        "PARTITION BY lane ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS begins "
+        f"FROM (SELECT *, greatest(strlen(item) + 1, {_PART // MOST_ITEMS + 1}) AS weight FROM items "
+        "WHERE refusal IS NULL)) ORDER BY lane, part, seq"
+    ).to_arrow_table()
+    refused = connection.sql("SELECT seq, refusal AS reason FROM items WHERE refusal IS NOT NULL").to_arrow_table()
+    return list(_requests(packed)), refused
+
+
+def _requests(packed: pa.Table) -> Iterator[Request]:
+    packed = packed.combine_chunks()
+    groups = packed.group_by(["lane", "part"], use_threads=False).aggregate([("seq", "count")])
+    first = 0
+    for group in groups.to_pylist():
+        rows = packed.slice(first, group["seq_count"])
+        first += group["seq_count"]
+        yield Request(
+            lane=group["lane"], seqs=rows["seq"].combine_chunks(), items=_plain(rows["item"].combine_chunks())
+        )
+
+
+def _plain(items: pa.Array) -> pa.Array:
+    return items.cast(pa.string())
+
+
+def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
+    """SQL for the rows, and why one cannot be sent as `refusal`, NULL where it can."""
+    present = "".join(f", CASE WHEN {name} IS NOT NULL THEN '{name}' END" for name in own)
+    shared = "FALSE"
+    if "email" in own and wording.identity is Identity.ID_OR_EMAIL:
+        others = "count(*) FILTER (action = 'put') OVER (PARTITION BY lower(email))"
+        shared = f"email IS NOT NULL AND action = 'put' AND {others} > 1"
+    keys = [name for name in ("k1", "k2") if name == "k1" or target.entity is Entity.RELATIONSHIP]
+    blank = " OR ".join(f"trim({key}) = ''" for key in keys)
+    long = " OR ".join(f"strlen({key}) > {LONGEST_IDENTIFIER}" for key in keys)
+    reserved = ", ".join(f"'{name}'" for name in _RESERVED[target.entity])
+    # A row that is too long anyway is not read as JSON: it may be nested without end.
+    too_long = f"strlen(attributes) > {LONGEST_ITEM}"
+    return (
+        f"WITH sized AS (SELECT * REPLACE (CASE WHEN {too_long} THEN '{{}}' ELSE attributes END AS attributes), "
+        f"CASE WHEN {too_long} THEN strlen(attributes) END AS excess, {shared} AS shared FROM given), "
+        "named AS (SELECT *, list_filter(list_concat(json_keys(attributes), from_json(cleared, '[\"VARCHAR\"]')"
+        f"{', [' + present[2:] + ']' if present else ''}), lambda n: n IS NOT NULL) AS names FROM sized), "
+        f"long_values AS ({_long_values_sql(own)}) "
+        "SELECT n.* EXCLUDE (excess, shared, names), "
+        f"CASE WHEN {blank} THEN 'the identifier is blank' "
+        f"WHEN {long} THEN 'the identifier is longer than {LONGEST_IDENTIFIER} bytes' "
+        f"WHEN excess IS NOT NULL THEN 'the row makes ' || excess || ' bytes of JSON, over {LONGEST_ITEM}' "
+        "WHEN shared THEN 'two rows have this email' "
+        f"WHEN len(names) > {MOST_ATTRIBUTES} "
+        f"THEN 'the row has ' || len(names) || ' attributes, over {MOST_ATTRIBUTES}' "
+        f"WHEN len(list_filter(names, lambda n: strlen(n) > {LONGEST_NAME})) > 0 "
+        f"THEN 'an attribute''s name is longer than {LONGEST_NAME} bytes' "
+        f"WHEN len(list_intersect(names, CAST([{reserved}] AS VARCHAR[]))) > 0 "
+        f"THEN 'the name `' || list_intersect(names, CAST([{reserved}] AS VARCHAR[]))[1] || '` is reserved' "
+        f"WHEN l.name IS NOT NULL THEN 'attribute `' || l.name || '` is longer than {LONGEST_VALUE} bytes' "
+        "END AS refusal FROM named n LEFT JOIN long_values l USING (seq)"
+    )
+
+
+def _long_values_sql(own: list[str]) -> str:
+    text = "CASE WHEN v.type = 'VARCHAR' THEN v.value->>'$' ELSE CAST(v.value AS VARCHAR) END"
+    long_rows = f"SELECT seq, attributes FROM sized WHERE strlen(attributes) > {LONGEST_VALUE}"
+    found = (
+        f"SELECT s.seq, v.key AS name FROM ({long_rows}) s, "
+        f"json_each(s.attributes) v WHERE strlen({text}) > {LONGEST_VALUE}"
+    )
+    for name in own:
+        found += f" UNION ALL SELECT seq, '{name}' FROM sized WHERE strlen({name}) > {LONGEST_VALUE}"
+    return f"SELECT seq, min(name) AS name FROM ({found}) GROUP BY seq"
+
+
+def _text(value: str) -> str:
+    return f"CAST(to_json({value}) AS VARCHAR)"
+
+
+def _members(own: list[str], *more: str) -> str:
+    """SQL for a JSON object of what a row sets and unsets."""
+    inner = "trim(substr(trim(attributes), 2, length(trim(attributes)) - 2))"
+    unset = (
+        "CASE WHEN cleared <> '[]' THEN list_aggregate(list_transform(json_extract(cleared, '$[*]'), "
+        "lambda n: CAST(n AS VARCHAR) || ':null'), 'string_agg', ',') END"
+    )
+    set_ = [f"CASE WHEN {name} IS NOT NULL THEN '\"{name}\":' || {_text(name)} END" for name in own]
+    return f"'{{' || concat_ws(',', nullif({inner}, ''), {', '.join([unset, *set_, *more])}) || '}}'"
+
+
+def _item_sql(target: Target, own: list[str], wording: Wording) -> str:
+    match target.entity:
+        case Entity.PERSON if wording.via is Via.PIPELINES:
+            return _pipelines_sql(own, wording)
+        case Entity.PERSON:
+            return _person_sql(target, own, wording)
+        case Entity.OBJECT:
+            return _object_sql(wording)
+        case _:
+            return _relationship_sql(target, wording)
+
+
+def _person(key: PersonKey | None) -> str:
+    return f"'\"identifiers\":{{\"{key}\":' || {_text('k1')} || '}}'"
+
+
+def _object(value: str, object_type: str) -> str:
+    return f'\'"identifiers":{{"object_type_id":"{object_type}","object_id":\' || {_text(value)} || \'}}\''
+
+
+def _person_sql(target: Target, own: list[str], wording: Wording) -> str:
+    # Unsetting must not make anybody.
+    only_known = "TRUE" if not wording.create else "action = 'clear'"
+    members = _members(own, f"CASE WHEN {only_known} THEN '\"_update\":true' END")
+    who = _person(target.person_key)
+    return (
+        f'CASE WHEN action = \'delete\' THEN \'{{"type":"person","action":"delete",\' || {who} || \'}}\' '
+        f'ELSE \'{{"type":"person","action":"identify",\' || {who} || '
+        f"',\"timestamp\":{wording.timestamp},\"attributes\":' || {members} || '}}' END"
+    )
+
+
+def _object_sql(wording: Wording) -> str:
+    what = _object("k1", wording.object_type)
+    return (
+        f'CASE WHEN action = \'delete\' THEN \'{{"type":"object","action":"delete",\' || {what} || \'}}\' '
+        f'ELSE \'{{"type":"object","action":"identify",\' || {what} || '
+        f"',\"attributes\":' || {_members([])} || '}}' END"
+    )
+
+
+def _relationship_sql(target: Target, wording: Wording) -> str:
+    who, what = _person(target.person_key), _object("k2", wording.object_type)
+    return (
+        '\'{"type":"person","action":"\' || '
+        "CASE WHEN action = 'delete' THEN 'delete_relationships' ELSE 'add_relationships' END || '\",' || "
+        f"{who} || ',\"cio_relationships\":[{{' || {what} || CASE WHEN action = 'delete' THEN '' "
+        f"ELSE ',\"relationship_attributes\":' || {_members([])} END || '}}]}}'"
+    )
+
+
+def _pipelines_sql(own: list[str], wording: Wording) -> str:
+    """The same for the Pipelines API, where a call is known again by its `messageId`."""
+    traits = _members([name for name in own if name != "id"])
+    # With the run's start in it: a value that comes back after another one is no repetition.
+    content = f"concat_ws(chr(31), '{wording.store_id}', '{wording.timestamp}', action, k1, {traits})"
+    moment = datetime.fromtimestamp(wording.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    names = f"',\"userId\":' || {_text('k1')} || ',\"messageId\":\"' || md5({content}) || '\"'"
+    common = f'{names} || \',"timestamp":"{moment}"\''
+    return (
+        f'CASE WHEN action = \'delete\' THEN \'{{"type":"track","event":"User Deleted"\' || {common} || \'}}\' '
+        f"ELSE '{{\"type\":\"identify\"' || {common} || ',\"traits\":' || {traits} || '}}' END"
+    )

@@ -1,0 +1,53 @@
+"""The vendor's published definitions of its APIs, where `shared/contracts` beside the repository has them."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+_FOLDERS = [parent / "shared" / "contracts" for parent in Path(__file__).resolve().parents]
+_FILES = {"track": "customerio-track.openapi.json", "pipelines": "customerio-pipelines.openapi.json"}
+#: Items of a batch that are looked at, about.
+_READ = 100
+_BATCHES = {"track": "/api/v2/batch", "pipelines": "/batch"}
+
+
+def folder() -> Path | None:
+    """Where the definitions lie; None where they do not."""
+    return next((folder for folder in _FOLDERS if (folder / _FILES["track"]).is_file()), None)
+
+
+def faults_of(api: str, batch: Any) -> list[str]:
+    """What the definitions say against a posted batch, of which a part is read; nothing where they are not there."""
+    validator, items = _validator(api), batch["batch"]
+    read = {**batch, "batch": items[:: len(items) // _READ + 1]}
+    return [error.message[:300] for error in validator.iter_errors(read)] if validator else []
+
+
+@cache
+def _validator(api: str) -> Draft202012Validator | None:
+    found = folder()
+    if found is None:
+        return None
+    document = json.loads((found / _FILES[api]).read_text())
+    # The branches for a person in an object's relationships require nothing, so that each of them always holds; and
+    # whoever is known to the Pipelines API fits the branch for the unknown too.
+    _one_to_any(document, every=api == "pipelines")
+    body = document["paths"][_BATCHES[api]]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return Draft202012Validator({**body, "components": document["components"]})
+
+
+def _one_to_any(node: Any, *, every: bool) -> None:
+    if isinstance(node, dict):
+        branches = node.get("oneOf")
+        if isinstance(branches, list) and (every or not any("required" in json.dumps(branch) for branch in branches)):
+            node["anyOf"] = node.pop("oneOf")
+        for child in list(node.values()):
+            _one_to_any(child, every=every)
+    elif isinstance(node, list):
+        for child in node:
+            _one_to_any(child, every=every)
