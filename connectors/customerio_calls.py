@@ -25,7 +25,8 @@ LONGEST_RETRY_AFTER = 300.0
 FAILURES_IN_A_ROW = 30
 PAUSE_SECONDS = 30.0
 
-_TIMEOUT_SECONDS = 60.0
+#: Seconds without a byte after which an answer counts as lost.
+TIMEOUT_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
 _RETRIED = frozenset({408, 425, 429})
 _AGAIN = "What Customer.io did not answer for is sent again at the next run."
@@ -139,7 +140,7 @@ class Api:
             base_url=address,
             auth=login if isinstance(login, tuple) else None,
             headers=own,
-            timeout=self._http.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
+            timeout=self._http.Timeout(TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
             follow_redirects=False,
         )
 

@@ -235,6 +235,26 @@ def test_a_request_is_repeated_until_it_is_answered(store: Any, server: Customer
     assert server.workspace.attributes("ann") == {"a": 1}
 
 
+def test_an_answer_that_takes_too_long_is_a_lost_one(server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(customerio_calls, "TIMEOUT_SECONDS", 0.5)
+    server.workspace.faults.next.append(Fault(applied=True, status=200, body=b"{}", seconds=3))
+
+    with closing(opened(server)) as store:
+        assert apply(store, PEOPLE, put("ann", attributes={"a": 1})) == [ACCEPTED]
+
+    assert posts(server) == 2
+
+
+def test_several_requests_are_on_their_way_at_once(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.slow = 0.5
+    began = time.monotonic()
+
+    assert set(apply(store, PEOPLE, *[put(f"p{i}") for i in range(200)])) == {ACCEPTED}
+
+    assert posts(server) == 8
+    assert time.monotonic() - began < 3
+
+
 def test_a_store_that_stays_down_fails_after_some_calls(store: Any, server: CustomerIOServer) -> None:
     server.workspace.faults.always = DOWN
 
