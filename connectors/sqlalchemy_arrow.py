@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -170,7 +171,7 @@ def array(name: str, values: Sequence[Any], kind: Kind, *, is_announced: bool) -
     try:
         if types <= kind.plain:
             return pa.array(values, kind.type)
-        if kind is _NUMBER and (quick := _digits_at_once(values)) is not None:
+        if kind is _NUMBER and (quick := _digits_at_once(values, types)) is not None:
             return quick
         convert = kind.convert or partial(_plain, kind)
         return pa.array([None if value is None else convert(value) for value in values], kind.type)
@@ -183,9 +184,14 @@ def first_zone(values: Sequence[Any], kind: Kind) -> Kind:
     return _AWARE if kind is _NAIVE and any(v is not None and v.tzinfo is not None for v in values) else kind
 
 
-def _digits_at_once(values: Sequence[Any]) -> pa.Array | None:
+def _digits_at_once(values: Sequence[Any], types: set[type]) -> pa.Array | None:
     """Python's own texts of numbers, where none of them is an exponent of a decimal, a boolean or not finite."""
-    texts = pa.array([None if value is None else str(value) for value in values], pa.string())
+    if types == {int}:
+        with suppress(OverflowError):
+            return pa.array(values, pa.int64()).cast(pa.string())
+    texts = pa.array([*map(str, values)], pa.string())
+    if None in values:
+        texts = pc.if_else(pc.equal(texts, "None"), None, texts)
     return None if pc.any(pc.match_substring_regex(texts, "[^0-9.e+-]")).as_py() else texts
 
 

@@ -261,8 +261,10 @@ class _Reading:
 
 
 def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
+    """The next rows as the driver has them; SQLAlchemy's own would take longer, and nothing asks for their names."""
     with uncollected():
-        return result.fetchmany(_BATCH_ROWS)
+        rows: Sequence[Sequence[Any]] = result.cursor_strategy.fetchmany(result, result.cursor, _BATCH_ROWS)
+        return rows
 
 
 def _shown_type(described: Sequence[Any]) -> str:
