@@ -12,7 +12,7 @@ import pytest
 
 from syncer.snapshot.shape import shape_of
 from syncer.types import Counts, OnNull, OnRemoved
-from tests.workbench import Workbench, table
+from tests.workbench import COUPON, Workbench, table
 
 
 @pytest.fixture
@@ -153,6 +153,17 @@ def test_a_column_that_left_and_came_back_with_null_is_cleared(bench: Workbench)
 
     assert bench.run(back).counts == Counts(queried=2, changed=1, unchanged=1, accepted=1)
     assert bench.store.people == {"1": {"plan": "x"}, "2": {"plan": "b", "city": "Oslo"}}
+
+
+def test_a_column_that_came_back_to_a_collection_is_sent(bench: Workbench) -> None:
+    bench.adjust(target=COUPON)
+    bench.run(table({"code": ["A"], "percent": [10]}))
+    bench.run(table({"code": ["A"], "amount": [5]}))
+    assert bench.store.collections == {("coupons", "A"): {"code": "A", "amount": 5}}
+
+    bench.run(table({"code": ["A"], "percent": [10]}))
+
+    assert bench.store.collections == {("coupons", "A"): {"code": "A", "percent": 10}}
 
 
 def test_a_plan_shows_only_what_a_run_would_touch(bench: Workbench) -> None:
