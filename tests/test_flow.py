@@ -431,6 +431,22 @@ def test_an_incremental_query_removes_nothing_and_keeps_what_it_will_not_see_aga
     assert bench.rejections() == {}
 
 
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_refused_value_that_went_back_is_not_tried_again(bench: Workbench, incremental: bool) -> None:
+    bench.adjust(incremental=True)
+    bench.run(table({"id": [1], "plan": ["old"]}))
+    bench.store.refuses = lambda key: True
+    bench.run(table({"id": [1], "plan": ["new"]}))
+    bench.store.refuses = lambda key: False
+    bench.adjust(incremental=incremental)
+    bench.run(table({"id": [1], "plan": ["old"]}))
+    bench.adjust(incremental=True)
+
+    bench.run(people(0))
+
+    assert bench.store.people == {"1": {"plan": "old"}}
+
+
 def test_an_incremental_run_that_failed_does_not_move_the_window(bench: Workbench) -> None:
     bench.adjust(incremental=True)
     bench.run(people(1))
