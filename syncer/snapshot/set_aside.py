@@ -109,10 +109,11 @@ def refuse_shared_identifiers(
 def move_refused(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> int:
     """Move refused rows out of `stage` into `set_aside`, one line a key and reason; returns how many they were."""
     blanked = ", ".join(f"nullif({key}, '') AS {key}" for key in keys)
+    k, keyless = ", ".join(keys), " OR ".join(f"{key} IS NULL" for key in keys)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE set_aside AS SELECT {blanked}, min(refusal) AS reason, "
-        f"CAST(count(*) AS BIGINT) AS rows FROM stage WHERE refusal IS NOT NULL "
-        f"GROUP BY {', '.join(keys)}, CASE WHEN {' OR '.join(f'{key} IS NULL' for key in keys)} THEN refusal END"
+        f"CREATE OR REPLACE TEMP TABLE set_aside AS SELECT {k}, min(refusal) AS reason, "
+        f"CAST(count(*) AS BIGINT) AS rows FROM (SELECT {blanked}, refusal FROM stage WHERE refusal IS NOT NULL) "
+        f"GROUP BY {k}, CASE WHEN {keyless} THEN refusal END"
     )
     if not _any(connection, "set_aside"):
         return 0
