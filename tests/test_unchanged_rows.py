@@ -101,6 +101,19 @@ def test_a_repeated_key_of_text_that_is_spelled_otherwise_is_one_key(bench: Work
     assert bench.run(plans(("a", 1), (" a ", 1))).counts == Counts(queried=2, unchanged=1)
 
 
+def test_a_row_whose_null_kept_a_value_is_not_taken_for_one_that_has_it(bench: Workbench) -> None:
+    bench.adjust(on_null=OnNull.KEEP)
+    bench.run(plans((1, "a"), (2, "b")))
+    bench.run(plans((1, None), (2, "b")))
+
+    assert bench.run(plans((1, None), (1, "a"), (2, "b"))).counts == Counts(queried=3, unchanged=1, rejected=2)
+
+    bench.run(table({"id": [1, 2], "plan": [None, "b"], "city": ["Rome", "Oslo"]}))
+    both = table({"id": [1, 1, 2], "plan": [None, "a", "b"], "city": ["Rome", "Rome", "Oslo"]})
+
+    assert bench.run(both).counts == Counts(queried=3, unchanged=1, rejected=2)
+
+
 def test_a_value_taken_for_null_is_counted_in_every_run(bench: Workbench) -> None:
     rows = table({"id": [1, 2], "x": [float("nan"), 1.5]})
     bench.run(rows)

@@ -61,7 +61,7 @@ def compare(
     _find_differences(connection, looked_at, keys)
     if shape.keeps_nulls or any(c.kind is Kind.JSON for c in looked_at):
         _drop_equal_rows(connection, shape, looked_at, keys)
-    _find_restated(connection, keys)
+    _find_restated(connection, shape, keys)
     _find_removals_in_doubt(connection, shape, keys)
     if only is not None:
         _keep_only(connection, "difference", keys, only)
@@ -96,11 +96,13 @@ def _find_differences(
     )
 
 
-def _find_restated(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
+def _find_restated(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str]) -> None:
     k = ", ".join(keys)
+    # Where NULL keeps a value, the row does not say what the snapshot has: a fingerprint would stand for more than it.
+    which = "change IS NULL" if shape.keeps_nulls else "change IS DISTINCT FROM 'added'"
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE restated AS SELECT {k}, fingerprint FROM told_apart "
-        f"ANTI JOIN difference USING ({k}) WHERE fingerprint IS NOT NULL AND change IS DISTINCT FROM 'added'"
+        f"ANTI JOIN difference USING ({k}) WHERE fingerprint IS NOT NULL AND {which}"
     )
     connection.execute("DROP TABLE told_apart")
 
