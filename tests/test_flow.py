@@ -185,6 +185,17 @@ def test_rows_without_a_usable_key_are_refused_one_line_a_reason(bench: Workbenc
     assert reasons == ["`id` is NULL (2 rows)", "`id` is blank", "`id` is longer than 150 bytes"]
 
 
+def test_rows_without_a_key_that_are_broken_alike_are_one_line(bench: Workbench) -> None:
+    rows = table({"id": [None, "  ", ""], "plan": pa.array([b"a\x00"] * 3).view(pa.string())})
+
+    bench.run(rows)
+    bench.run(rows)
+
+    with bench.opened() as snapshot:
+        ((rejection,), _) = snapshot.rejections(10)
+    assert (rejection.reason, rejection.attempts) == ("column `plan` holds a NUL character (3 rows)", 2)
+
+
 def test_text_that_no_store_can_hold_is_refused_by_column(bench: Workbench) -> None:
     broken = pa.array([b"ok", b"\xff\xfe", b"a\x00b"]).view(pa.string())
 
@@ -429,6 +440,22 @@ def test_an_incremental_query_removes_nothing_and_keeps_what_it_will_not_see_aga
     assert bench.store.people["5"] == {"plan": "new"}
     assert len(bench.store.people) == 6
     assert bench.rejections() == {}
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_refused_value_that_went_back_is_not_tried_again(bench: Workbench, incremental: bool) -> None:
+    bench.adjust(incremental=True)
+    bench.run(table({"id": [1], "plan": ["old"]}))
+    bench.store.refuses = lambda key: True
+    bench.run(table({"id": [1], "plan": ["new"]}))
+    bench.store.refuses = lambda key: False
+    bench.adjust(incremental=incremental)
+    bench.run(table({"id": [1], "plan": ["old"]}))
+    bench.adjust(incremental=True)
+
+    bench.run(people(0))
+
+    assert bench.store.people == {"1": {"plan": "old"}}
 
 
 def test_an_incremental_run_that_failed_does_not_move_the_window(bench: Workbench) -> None:

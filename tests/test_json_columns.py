@@ -57,6 +57,33 @@ def test_words_that_look_like_infinity_are_text(bench: Workbench) -> None:
     assert bench.rejections() == {}
 
 
+@pytest.mark.parametrize(
+    ("texts", "rejected"),
+    [
+        (['{"a": 1, "b": 2}', '{"b":2,"a":1}'], 0),
+        (['{"b":2,"a":1}', '{"a":1,"b":2}'], 0),
+        (['{"a":1,"b":2}', '{"a":1,"b":3}'], 2),
+        (['{"b":2,"a":1}', None], 2),
+        (['{"a":12345678901234567890.1}', '{"a":12345678901234567890.2}'], 2),
+        (["{", "{ "], 2),
+    ],
+)
+def test_rows_whose_json_is_spelled_otherwise_count_once(
+    bench: Workbench, texts: list[str | None], rejected: int
+) -> None:
+    assert bench.run(_repeated(texts)).counts.rejected == rejected
+
+    bench.run(_repeated(['{"a":1,"b":2}']))
+    bench.run(_repeated(['{"b":2,"a":1}']))
+
+    assert bench.run(_repeated(texts)).counts.rejected == rejected
+
+
+def _repeated(texts: list[str | None]) -> pa.Table:
+    schema = pa.schema([pa.field("id", pa.int64()), pa.field("data", pa.string(), metadata=JSON)])
+    return pa.table([[1] * len(texts), texts], schema=schema)
+
+
 @pytest.mark.timeout(60)
 def test_many_json_columns_are_compared_by_what_they_say(bench: Workbench) -> None:
     spelled = [f'{{"a": {i}, "b": [1, 2]}}' for i in range(500)]

@@ -12,7 +12,7 @@ import pytest
 
 from syncer.snapshot.shape import shape_of
 from syncer.types import Counts, OnNull, OnRemoved
-from tests.workbench import Workbench, table
+from tests.workbench import COUPON, Workbench, table
 
 
 @pytest.fixture
@@ -101,6 +101,19 @@ def test_a_repeated_key_of_text_that_is_spelled_otherwise_is_one_key(bench: Work
     assert bench.run(plans(("a", 1), (" a ", 1))).counts == Counts(queried=2, unchanged=1)
 
 
+def test_a_row_whose_null_kept_a_value_is_not_taken_for_one_that_has_it(bench: Workbench) -> None:
+    bench.adjust(on_null=OnNull.KEEP)
+    bench.run(plans((1, "a"), (2, "b")))
+    bench.run(plans((1, None), (2, "b")))
+
+    assert bench.run(plans((1, None), (1, "a"), (2, "b"))).counts == Counts(queried=3, unchanged=1, rejected=2)
+
+    bench.run(table({"id": [1, 2], "plan": [None, "b"], "city": ["Rome", "Oslo"]}))
+    both = table({"id": [1, 1, 2], "plan": [None, "a", "b"], "city": ["Rome", "Rome", "Oslo"]})
+
+    assert bench.run(both).counts == Counts(queried=3, unchanged=1, rejected=2)
+
+
 def test_a_value_taken_for_null_is_counted_in_every_run(bench: Workbench) -> None:
     rows = table({"id": [1, 2], "x": [float("nan"), 1.5]})
     bench.run(rows)
@@ -153,6 +166,17 @@ def test_a_column_that_left_and_came_back_with_null_is_cleared(bench: Workbench)
 
     assert bench.run(back).counts == Counts(queried=2, changed=1, unchanged=1, accepted=1)
     assert bench.store.people == {"1": {"plan": "x"}, "2": {"plan": "b", "city": "Oslo"}}
+
+
+def test_a_column_that_came_back_to_a_collection_is_sent(bench: Workbench) -> None:
+    bench.adjust(target=COUPON)
+    bench.run(table({"code": ["A"], "percent": [10]}))
+    bench.run(table({"code": ["A"], "amount": [5]}))
+    assert bench.store.collections == {("coupons", "A"): {"code": "A", "amount": 5}}
+
+    bench.run(table({"code": ["A"], "percent": [10]}))
+
+    assert bench.store.collections == {("coupons", "A"): {"code": "A", "percent": 10}}
 
 
 def test_a_plan_shows_only_what_a_run_would_touch(bench: Workbench) -> None:

@@ -153,7 +153,7 @@ class Snapshot:
                 outbox.forget_departed(self._connection, shape)
             outbox.reshape(self._connection, shape, self._columns)
             outbox.recognise_restated(self._connection, shape)
-            rows = outbox.fill(self._connection, shape, self._columns)
+            rows = outbox.fill(self._connection, shape, self._columns, only_one=only_one)
         self._columns = with_kinds_kept(self._columns)
         return rows
 

@@ -8,7 +8,7 @@ import duckdb
 
 from syncer.snapshot.shape import Attribute, Shape
 from syncer.snapshot.values import Kind, as_json, as_sent, as_sent_from_json
-from syncer.types import ValueForm
+from syncer.types import Entity, ValueForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,13 @@ def compared(shape: Shape, columns: tuple[StoredColumn, ...]) -> tuple[StoredCol
 
 
 def carried(shape: Shape, columns: tuple[StoredColumn, ...]) -> tuple[StoredColumn, ...]:
-    """Dropped columns whose attributes stay in the store: the snapshot remembers them, in case they come back."""
-    return tuple(c for c in columns if c.fed is None and not shape.clears_dropped)
+    """Dropped columns whose attributes stay in the store: the snapshot remembers them, in case they come back.
+
+    A collection's row is replaced whole, and has them no more.
+    """
+    if shape.clears_dropped or shape.definition.target.entity is Entity.COLLECTION:
+        return ()
+    return tuple(c for c in columns if c.fed is None)
 
 
 def not_forgotten(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredColumn, ...]) -> tuple[StoredColumn, ...]:

@@ -11,7 +11,7 @@ import duckdb
 from syncer.snapshot.columns import StoredColumn, compared
 from syncer.snapshot.keys import key_text, same_keys
 from syncer.snapshot.shape import Shape
-from syncer.snapshot.values import Kind, as_json, literal
+from syncer.snapshot.values import Kind, as_json, json_said, literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def compare(
     _find_differences(connection, looked_at, keys)
     if shape.keeps_nulls or any(c.kind is Kind.JSON for c in looked_at):
         _drop_equal_rows(connection, shape, looked_at, keys)
-    _find_restated(connection, keys)
+    _find_restated(connection, shape, keys)
     _find_removals_in_doubt(connection, shape, keys)
     if only is not None:
         _keep_only(connection, "difference", keys, only)
@@ -96,11 +96,13 @@ def _find_differences(
     )
 
 
-def _find_restated(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
+def _find_restated(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str]) -> None:
     k = ", ".join(keys)
+    # Where NULL keeps a value, the row does not say what the snapshot has: a fingerprint would stand for more than it.
+    which = "change IS NULL" if shape.keeps_nulls else "change IS DISTINCT FROM 'added'"
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE restated AS SELECT {k}, fingerprint FROM told_apart "
-        f"ANTI JOIN difference USING ({k}) WHERE fingerprint IS NOT NULL AND change IS DISTINCT FROM 'added'"
+        f"ANTI JOIN difference USING ({k}) WHERE fingerprint IS NOT NULL AND {which}"
     )
     connection.execute("DROP TABLE told_apart")
 
@@ -144,21 +146,9 @@ def _respelled(columns: list[int], keys: list[str]) -> str:
     sides = ", ".join(f"{{'new': s{i}, 'old': o{i}}}" for i in columns)
     texts = f"SELECT {k}, unnest([{sides}], recursive := true) FROM pairs"
     return (
-        f"SELECT {k}, count(*) AS n FROM ({texts}) t WHERE new <> old AND {_leaves('new')} = {_leaves('old')} "
-        f"AND NOT {_differs_in_long_numbers('new', 'old')} GROUP BY {k}"
+        f"SELECT {k}, count(*) AS n FROM ({texts}) t "
+        f"WHERE new <> old AND {json_said('new')} = {json_said('old')} GROUP BY {k}"
     )
-
-
-def _leaves(text: str) -> str:
-    leaf = "fullkey || '=' || type || coalesce(CAST(atom AS VARCHAR), '')"
-    return f"(SELECT list_sort(list({leaf})) FROM json_tree({text}))"
-
-
-def _differs_in_long_numbers(new: str, old: str) -> str:
-    """SQL for whether two texts with the same leaves hold numbers beyond a double, and not the same text."""
-    squeezed = [f"regexp_replace({text}, '\\s', '', 'g')" for text in (new, old)]
-    long = f"regexp_matches({new} || {old}, '[0-9][0-9.]{{15}}|[eE][-+]?[0-9]{{3}}')"
-    return f"({long} AND {squeezed[0]} <> {squeezed[1]})"
 
 
 def _stage_rows_in_doubt(

@@ -45,7 +45,9 @@ def recognise_restated(connection: duckdb.DuckDBPyConnection, shape: Shape) -> N
     connection.execute(f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {same}")
 
 
-def fill(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> int:
+def fill(
+    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, only_one: bool
+) -> int:
     """Write down every row about to be sent, removals first; part of the caller's transaction; returns how many.
 
     The values stay in `stage`, by `row`; where the query will not return them again, `kept` takes them too.
@@ -71,9 +73,17 @@ def fill(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[Sto
         f"FROM (SELECT {k}, place, change <> 'added' AS known FROM difference WHERE change <> 'removed' "
         f"UNION ALL SELECT {k}, place, TRUE FROM again)",
     )
+    if not only_one:
+        _forget_kept(connection, shape, keys)
     if shape.definition.incremental:
         _keep_values(connection, columns, keys)
     return rows
+
+
+def _forget_kept(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str]) -> None:
+    """Drop the values that are not the newest any more: the result has the key, or all there is."""
+    staged = f" USING stage s WHERE {same_keys('kept', 's', keys)}" if shape.definition.incremental else ""
+    connection.execute(f"DELETE FROM kept{staged}")
 
 
 def _inserted(connection: duckdb.DuckDBPyConnection, statement: str) -> int:

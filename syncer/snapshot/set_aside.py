@@ -10,7 +10,7 @@ import pyarrow as pa
 from syncer.snapshot.columns import StoredColumn
 from syncer.snapshot.keys import same_keys
 from syncer.snapshot.shape import Shape
-from syncer.snapshot.values import as_key, literal
+from syncer.snapshot.values import Kind, as_key, json_said, literal
 
 
 def settle_repeated_keys(
@@ -34,11 +34,7 @@ def settle_repeated_keys(
     if not _any(connection, "repeated"):
         return 0, 0
     put, unseen = _complete(connection, keys, columns) if seen else (0, 0)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE ambiguous AS SELECT {k}, count(*) AS rows FROM ("
-        f"SELECT DISTINCT * EXCLUDE (lost, fingerprint) FROM stage SEMI JOIN repeated USING ({k})) "
-        f"GROUP BY {k} HAVING count(*) > 1"
-    )
+    _find_ambiguous(connection, keys, columns)
     connection.execute(
         f"UPDATE stage SET refusal = coalesce(refusal, 'rows that differ share this key') FROM ambiguous a "
         f"WHERE {same_keys('stage', 'a', keys)}"
@@ -66,6 +62,27 @@ def _find_repeated(
     )
     if seen is not None:
         connection.unregister("seen")
+
+
+def _find_ambiguous(connection: duckdb.DuckDBPyConnection, keys: list[str], columns: tuple[StoredColumn, ...]) -> None:
+    """Fill `ambiguous` (k…): the repeated keys whose rows do not all say the same."""
+    k = ", ".join(keys)
+    differing = f"SELECT {k} FROM ({{rows}}) GROUP BY {k} HAVING count(*) > 1"
+    rows = f"SELECT DISTINCT * EXCLUDE (lost, fingerprint) FROM stage SEMI JOIN repeated USING ({k})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE ambiguous AS {differing.format(rows=rows)}")
+    texts = [c.physical for c in columns if c.fed is not None and c.kind is Kind.JSON]
+    if not texts or not _any(connection, "ambiguous"):
+        return
+    # One row a column, so that the look into the JSON is planned once, however many columns there are.
+    spelled = ", ".join(f"{{'number': {i}, 'text': {text}}}" for i, text in enumerate(texts))
+    unnested = f"SELECT rowid AS row, unnest([{spelled}], recursive := true) FROM stage SEMI JOIN ambiguous USING ({k})"
+    valid = f"SELECT *, CASE WHEN json_valid(text) THEN text END AS valid FROM ({unnested})"
+    said = f"{{'said': {json_said('valid')}, 'invalid': CASE WHEN valid IS NULL THEN text END}}"
+    rows = (
+        f"SELECT DISTINCT * EXCLUDE (row, lost, fingerprint, {', '.join(texts)}) FROM stage JOIN ("
+        f"SELECT row, list({said} ORDER BY number) AS said FROM ({valid}) GROUP BY row) ON stage.rowid = row"
+    )
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE ambiguous AS {differing.format(rows=rows)}")
 
 
 def _complete(
@@ -109,10 +126,11 @@ def refuse_shared_identifiers(
 def move_refused(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> int:
     """Move refused rows out of `stage` into `set_aside`, one line a key and reason; returns how many they were."""
     blanked = ", ".join(f"nullif({key}, '') AS {key}" for key in keys)
+    k, keyless = ", ".join(keys), " OR ".join(f"{key} IS NULL" for key in keys)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE set_aside AS SELECT {blanked}, min(refusal) AS reason, "
-        f"CAST(count(*) AS BIGINT) AS rows FROM stage WHERE refusal IS NOT NULL "
-        f"GROUP BY {', '.join(keys)}, CASE WHEN {' OR '.join(f'{key} IS NULL' for key in keys)} THEN refusal END"
+        f"CREATE OR REPLACE TEMP TABLE set_aside AS SELECT {k}, min(refusal) AS reason, "
+        f"CAST(count(*) AS BIGINT) AS rows FROM (SELECT {blanked}, refusal FROM stage WHERE refusal IS NOT NULL) "
+        f"GROUP BY {k}, CASE WHEN {keyless} THEN refusal END"
     )
     if not _any(connection, "set_aside"):
         return 0

@@ -32,6 +32,8 @@ def record(
     )
     values = {"fingerprint": "s.fingerprint"} | {name: f"s.{name}" for name in fed}
     if shape.keeps_nulls:
+        kept = " OR ".join(f"(s.{name} IS NULL AND b.{name} IS NOT NULL)" for name in fed) or "FALSE"
+        values = {"fingerprint": f"CASE WHEN {kept} THEN NULL ELSE s.fingerprint END"}
         values |= {name: f"coalesce(s.{name}, b.{name})" for name in fed}
     values |= {c.physical: f"b.{c.physical}" for c in not_forgotten(connection, carried(shape, columns))}
     source = "taken o JOIN stage s ON s.rowid = o.place"

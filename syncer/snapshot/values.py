@@ -156,6 +156,14 @@ def json_holds_infinity(text: str) -> str:
     return f"(regexp_matches({text}, '(?i)nan|inf') AND regexp_matches({bare}, '(?i)nan|inf'))"
 
 
+def json_said(text: str) -> str:
+    """SQL for what the valid JSON *text* says, however it is spelled; numbers beyond a double say their digits."""
+    leaf = "fullkey || '=' || type || coalesce(CAST(atom AS VARCHAR), '')"
+    leaves = f"(SELECT list_sort(list({leaf})) FROM json_tree({text}))"
+    long = f"regexp_matches({text}, '[0-9][0-9.]{{15}}|[eE][-+]?[0-9]{{3}}')"
+    return f"{{'leaves': {leaves}, 'long': CASE WHEN {long} THEN regexp_replace({text}, '\\s', '', 'g') END}}"
+
+
 def as_json(kind: Kind, value: str) -> str:
     """SQL for the JSON text of the stored, not NULL *value*. Equal values have equal texts, over kinds too."""
     match kind:
