@@ -85,7 +85,20 @@ def render(
         return definition.sql
     from syncer import sandbox
 
-    return parsed.render(sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=environment))
+    rendered = parsed.render(sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=environment))
+    if not _is_unicode(rendered):
+        raise DefinitionError(
+            "a variable of the query holds bytes that are not UTF-8",
+            path=definition.path,
+            line=definition.sql_line,
+            hint="Set it to text: a warehouse cannot be sent anything else.",
+        )
+    return rendered
+
+
+def _is_unicode(text: str) -> bool:
+    # Python spells the other bytes of a variable as halves of surrogate pairs.
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def dialect(url: str) -> str:

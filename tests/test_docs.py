@@ -16,7 +16,7 @@ import typer
 from syncer import definitions
 from syncer.cli import app
 from syncer.cli.exit_codes import Outcome, exit_code
-from syncer.connection_settings import StoreSettings
+from syncer.connection_settings import StoreSettings, WarehouseSettings
 from syncer.header_fields import FIELDS
 from syncer.settings import Settings
 from syncer.types import Counts, RunStatus
@@ -69,7 +69,8 @@ def test_every_setting_is_in_the_readme() -> None:
     names = {field.name for field in fields(Settings)} - {"environment", "warehouses", "stores", "vars"}
     settings = {f"SYNCER_{name.upper()}" for name in names}
     settings |= {f"SYNCER_STORES__<NAME>__{name.upper()}" for name in StoreSettings.model_fields}
-    settings |= {"SYNCER_WAREHOUSES__<NAME>__URL", "SYNCER_VARS__<NAME>"}
+    settings |= {f"SYNCER_WAREHOUSES__<NAME>__{name.upper()}" for name in WarehouseSettings.model_fields}
+    settings |= {"SYNCER_VARS__<NAME>"}
 
     rows = re.findall(r"(?m)^\| ((?:`SYNCER_[^`]*`(?:, )?)+) \|", section("## Settings"))
     assert settings == {name for row in rows for name in re.findall("`([^`]*)`", row)}

@@ -184,6 +184,14 @@ def test_an_error_never_shows_a_value_of_the_environment() -> None:
         assert "s3cret" not in f"{error} {error.hint} {error.__cause__}"
 
 
+def test_a_variable_that_is_not_text_is_refused_without_showing_it() -> None:
+    error = error_of(
+        "SELECT '{{ env_var(\"X\") }}' AS id", environment={"X": b"canary \xff".decode(errors="surrogateescape")}
+    )
+
+    assert error.message == "a variable of the query holds bytes that are not UTF-8"
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

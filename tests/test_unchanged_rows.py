@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +161,32 @@ def test_a_plan_shows_only_what_a_run_would_touch(bench: Workbench) -> None:
     _, _, [(change, _, before, after)] = bench.plan(plans((1, "b")))
 
     assert (change, before, after) == ("changed", '{"plan":"a"}', '{"plan":"b"}')
+
+
+_NUMBERS = pa.list_(pa.int64())
+_PAIR = pa.struct([("a", pa.int64()), ("b", pa.int64())])
+
+
+@pytest.mark.parametrize(
+    ("type_", "before", "after"),
+    [
+        (_NUMBERS, [0], [0, 0]),
+        (_NUMBERS, [], None),
+        (_NUMBERS, [None], []),
+        (pa.list_(_NUMBERS), [[0]], [[0], [0]]),
+        (_PAIR, {"a": 0, "b": None}, {"a": None, "b": 0}),
+        (_PAIR, {"a": None, "b": None}, None),
+        (pa.map_(pa.string(), pa.int64()), [("", 0)], [("", 0), (" ", 0)]),
+        (pa.decimal128(38, 0), Decimal(0), Decimal(-1)),
+        (pa.duration("s"), timedelta(days=30), timedelta(days=31)),
+        (pa.time64("us"), time(0), None),
+    ],
+)
+def test_a_change_that_a_weak_hash_would_miss_is_seen(
+    bench: Workbench, type_: pa.DataType, before: Any, after: Any
+) -> None:
+    bench.run(table({"id": [1, 2], "x": pa.array([before, before], type_)}))
+
+    changed = bench.run(table({"id": [1, 2], "x": pa.array([before, after], type_)}))
+
+    assert changed.counts == Counts(queried=2, changed=1, unchanged=1, accepted=1)

@@ -103,5 +103,5 @@ def _object(connection: _Connection, probe: Probe | None, error: SyncerError | N
 
 def _row(connection: _Connection, probe: Probe | None, error: SyncerError | None) -> tuple[str, ...]:
     can_write = {True: "yes", False: "no", None: ""}[probe.can_write] if probe else ""
-    told = " ".join(filter(None, (str(error), error.hint))) if error else probe.note if probe else ""
+    told = ". ".join(filter(None, (str(error), error.hint))) if error else probe.note if probe else ""
     return connection.kind, connection.name, connection.url, probe.version if probe else "", can_write, told

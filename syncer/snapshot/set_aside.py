@@ -85,7 +85,7 @@ def _complete(
     names = "".join(f", {c.physical}" for c in fed)
     values = "".join(f", {c.acknowledged()}" for c in fed)
     put = connection.execute(
-        f"INSERT INTO stage ({k}{names}, lost, known) SELECT {k}{values}, 0, TRUE FROM snapshot JOIN ("
+        f"INSERT INTO stage ({k}{names}, lost) SELECT {k}{values}, 0 FROM snapshot JOIN ("
         f"SELECT {k}, unnest(range(rows)) FROM lacking WHERE staged IS NOT NULL) USING ({k})"
     ).fetchall()[0][0]
     unseen = connection.execute("SELECT coalesce(sum(rows - 1), 0) FROM lacking WHERE staged IS NULL").fetchall()[0][0]

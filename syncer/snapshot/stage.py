@@ -19,7 +19,16 @@ from syncer.snapshot.columns import StoredColumn, compared
 from syncer.snapshot.incoming import Incoming, Progress
 from syncer.snapshot.keys import same_keys
 from syncer.snapshot.shape import Attribute, Shape
-from syncer.snapshot.values import Kind, as_json, as_key, canonical, json_holds_infinity, json_holds_nul, literal
+from syncer.snapshot.values import (
+    Kind,
+    as_json,
+    as_key,
+    canonical,
+    hashed,
+    json_holds_infinity,
+    json_holds_nul,
+    literal,
+)
 
 #: Bytes of UTF-8. Customer.io refuses longer ids (Track API limits), and every store keeps to the same.
 LONGEST_KEY = 150
@@ -56,7 +65,7 @@ def stage(
 
     Shapes:
         every_row: whether rows that did not change are staged too.
-        stage: k…, c… of the result's columns, fingerprint, known (the snapshot has the key); a key once.
+        stage: k…, c… of the result's columns, fingerprint; a key once.
         gone: k…; what the snapshot has and the result has not; empty for an incremental query.
         set_aside: k… (NULL where the row has none), reason, rows.
     Raises:
@@ -65,26 +74,24 @@ def stage(
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     acknowledged = _scalar(connection, "SELECT count(*) FROM snapshot")
     # A unique identifier is compared with those of all rows, and a collection is measured whole.
-    every_row |= shape.unique is not None or shape.definition.target.collection is not None
+    every_row |= shape.unique is not None or shape.definition.target.collection is not None or acknowledged == 0
     incoming = Incoming(
         reader,
         used=[a.position for a in (*shape.keys, *shape.attributes)],
-        remembered=[] if every_row or not acknowledged else [key.position for key in shape.keys],
+        remembered=[] if every_row else [key.position for key in shape.keys],
         progress=progress,
     )
     connection.execute("DROP TABLE IF EXISTS stage")
-    _read(connection, incoming, _stage_sql(connection, shape, columns, every_row=every_row, join=acknowledged > 0))
-    gone = _split_gone(connection, keys)
-    staged, known, lost = connection.execute(
-        "SELECT count(*), count(*) FILTER (known), coalesce(sum(lost), 0) FROM stage"
-    ).fetchall()[0]
+    _read(connection, incoming, _stage_sql(connection, shape, columns, every_row=every_row))
+    unmatched = acknowledged if every_row else _split_unmatched(connection)
+    _find_gone(connection, keys, shape, every_row=every_row)
+    staged, lost = connection.execute("SELECT count(*), coalesce(sum(lost), 0) FROM stage").fetchall()[0]
     same = incoming.rows - staged
-    repeats_unseen = same > 0 and (shape.definition.incremental or same + known > acknowledged - gone)
     repeated, no_more = set_aside.settle_repeated_keys(
         connection,
         keys,
         columns,
-        seen=incoming.seen if repeats_unseen else None,
+        seen=incoming.seen if same and _repeats_a_matched_row(connection, keys, shape, same, unmatched) else None,
         key_sql=_key_sql(shape),
     )
     if shape.unique is not None:
@@ -118,14 +125,37 @@ def _joined_as_written(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute("RESET disabled_optimizers")
 
 
-def _split_gone(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> int:
-    """Move rows that only the snapshot has from `stage` to `gone`; returns how many they are."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE gone AS SELECT {', '.join(keys)} FROM stage WHERE gone")
-    gone = _scalar(connection, "SELECT count(*) FROM gone")
-    if gone:
-        connection.execute("DELETE FROM stage WHERE gone")
-    connection.execute("ALTER TABLE stage DROP COLUMN gone")
-    return gone
+def _split_unmatched(connection: duckdb.DuckDBPyConnection) -> int:
+    """Move the places of snapshot rows that no row matched from `stage` to `unmatched`; returns how many they are."""
+    connection.execute("CREATE OR REPLACE TEMP TABLE unmatched AS SELECT place FROM stage WHERE place IS NOT NULL")
+    unmatched = _scalar(connection, "SELECT count(*) FROM unmatched")
+    if unmatched:
+        connection.execute("DELETE FROM stage WHERE place IS NOT NULL")
+    return unmatched
+
+
+def _find_gone(connection: duckdb.DuckDBPyConnection, keys: list[str], shape: Shape, *, every_row: bool) -> None:
+    k = ", ".join(keys)
+    source = "snapshot" if every_row else "snapshot h JOIN unmatched u ON h.rowid = u.place"
+    none = " LIMIT 0" if shape.definition.incremental else ""
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE gone AS SELECT {k} FROM {source} ANTI JOIN stage USING ({k}){none}"
+    )
+
+
+def _repeats_a_matched_row(
+    connection: duckdb.DuckDBPyConnection, keys: list[str], shape: Shape, same: int, unmatched: int
+) -> bool:
+    """Whether a row of the result may have the key of one that was left out of `stage`, for it did not change."""
+    if shape.definition.incremental or same > _scalar(connection, "SELECT count(*) FROM snapshot") - unmatched:
+        return True
+    return bool(
+        _scalar(
+            connection,
+            f"SELECT count(*) FROM (SELECT h.rowid AS place FROM snapshot h SEMI JOIN stage USING ({', '.join(keys)})) "
+            "ANTI JOIN unmatched USING (place)",
+        )
+    )
 
 
 def _key_sql(shape: Shape) -> list[str]:
@@ -133,48 +163,43 @@ def _key_sql(shape: Shape) -> list[str]:
 
 
 def _stage_sql(
-    connection: duckdb.DuckDBPyConnection,
-    shape: Shape,
-    columns: tuple[StoredColumn, ...],
-    *,
-    every_row: bool,
-    join: bool,
+    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, every_row: bool
 ) -> str:
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
-    scanned = [f"{sql} AS {key}" for sql, key in zip(_key_sql(shape), keys, strict=True)]
-    source = f"SELECT {', '.join(scanned)}, {_fingerprint(shape, columns)} AS p, * FROM incoming"
-    if join:
-        source = _differing(connection, source, keys, shape, every_row=every_row)
+    source = f"SELECT CASE WHEN broken IS NULL THEN {_fingerprint(shape, columns)} END AS p, * FROM incoming"
+    if every_row:
+        source = f"SELECT *, NULL::BIGINT AS place FROM ({source})"
     else:
-        source = f"SELECT *, FALSE AS known, FALSE AS gone FROM ({source})"
+        source = _differing(connection, source, keys, shape)
     fed = [(c, c.fed) for c in columns if c.fed is not None]
-    values = "".join(f", {_stored(c, a)} AS {c.physical}" for c, a in fed)
-    kept = ", ".join([*keys, *(c.physical for c, _ in fed), "lost", "known", "gone"])
+    values = [f"{sql} AS {key}" for sql, key in zip(_key_sql(shape), keys, strict=True)]
+    values += [f"{_stored(c, a)} AS {c.physical}" for c, a in fed]
+    kept = ", ".join([*keys, *(c.physical for c, _ in fed), "lost", "place"])
     return (
         f"CREATE TEMP TABLE stage AS SELECT {kept}, CASE WHEN lost = 0 THEN p END AS fingerprint, "
-        f"CASE WHEN NOT gone THEN {_refusal_sql(shape, fed)} END AS refusal "
-        f"FROM (SELECT *{values}, {_lost_sql(fed)} AS lost FROM ({source}))"
+        f"CASE WHEN place IS NULL THEN {_refusal_sql(shape, fed)} END AS refusal "
+        f"FROM (SELECT *, {', '.join(values)}, {_lost_sql(fed)} AS lost FROM ({source}))"
     )
 
 
-def _differing(
-    connection: duckdb.DuckDBPyConnection, scanned: str, keys: list[str], shape: Shape, *, every_row: bool
-) -> str:
-    """SQL for the rows of *scanned* that may differ from the snapshot's, and for those that only the snapshot has."""
+def _differing(connection: duckdb.DuckDBPyConnection, scanned: str, keys: list[str], shape: Shape) -> str:
+    """SQL for the rows of *scanned* whose fingerprint the snapshot has not, and the places of its rows left over.
+
+    Fingerprints alone are compared, and places kept of the snapshot's rows: ten million of them fit into memory.
+    """
     k = ", ".join(keys)
-    held = f"SELECT {k}, {'NULL' if every_row else 'fingerprint'} AS p FROM snapshot"
+    held = "SELECT fingerprint AS p, rowid AS place FROM snapshot"
     open_rows = f"SELECT {k} FROM in_doubt UNION SELECT {k} FROM kept"
-    if not every_row and _scalar(connection, f"SELECT count(*) FROM ({open_rows})"):
+    if _scalar(connection, f"SELECT count(*) FROM ({open_rows})"):
         held = (
-            f"SELECT {k}, CASE WHEN d.k1 IS NULL THEN fingerprint END AS p FROM snapshot h "
-            f"LEFT JOIN (SELECT {k} FROM ({open_rows})) d USING ({k})"
+            f"SELECT CASE WHEN d.k1 IS NULL THEN fingerprint END AS p, h.rowid AS place FROM snapshot h "
+            f"LEFT JOIN ({open_rows}) d ON {same_keys('h', 'd', keys)}"
         )
-    both = ", ".join(f"coalesce(s.{key}, o.{key}) AS {key}" for key in keys)
     how = "LEFT" if shape.definition.incremental else "FULL"
     return (
-        f"SELECT {both}, s.* EXCLUDE ({k}), o.k1 IS NOT NULL AS known, s.p IS NULL AS gone "
-        f"FROM ({scanned}) s {how} JOIN ({held}) o ON {same_keys('s', 'o', keys)} "
-        "WHERE s.broken IS NOT NULL OR (s.p = o.p) IS NOT TRUE"
+        f"SELECT s.*, CASE WHEN s.arrived IS NULL THEN o.place END AS place "
+        f"FROM (SELECT *, TRUE AS arrived FROM ({scanned})) s {how} JOIN ({held}) o ON s.p = o.p "
+        "WHERE s.arrived IS NULL OR o.place IS NULL"
     )
 
 
@@ -184,8 +209,9 @@ def _fingerprint(shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
     stored = [(c.name, c.kind, c.fed is not None) for c in compared(shape, columns)]
     rules = repr((_RULES, told, stored, shape.keeps_nulls)).encode()
     seed = int.from_bytes(hashlib.sha256(rules).digest()[:8])
-    used = sorted({a.position for a in (*shape.keys, *shape.attributes)})
-    return f"xor(hash({', '.join(f'r{i}' for i in used)}), {seed}::UBIGINT)"
+    used = {a.position: a.type for a in (*shape.keys, *shape.attributes)}
+    values = [hashed(type_, f"r{position}") for position, type_ in sorted(used.items(), key=lambda item: item[0])]
+    return f"xor(hash({', '.join(values)}), {seed}::UBIGINT)"
 
 
 def _lost_sql(fed: list[tuple[StoredColumn, Attribute]]) -> str:

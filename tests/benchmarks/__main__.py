@@ -1,10 +1,15 @@
-"""How fast Syncer is, as ratios to a bare COPY of the same query in the same run: `python -m tests.benchmarks`."""
+"""How fast Syncer is, as ratios to a bare COPY of the same query in the same run: `python -m tests.benchmarks`.
+
+A machine may be twice as fast in one minute as in the next, so the bare COPY is timed right before and right after
+each piece of work, and a ratio is to the mean of the two. Each work is done several times; the median ratio counts.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,61 +28,64 @@ class Measured:
     work: str
     rows: int
     seconds: float
-    #: Seconds of the bare COPY beside it.
+    #: Seconds of the bare COPY, right before and right after.
     bare: float
     peak_megabytes: int
     counts: dict[str, int]
 
+    @property
+    def ratio(self) -> float:
+        """How many bare COPYs the process took."""
+        return self.seconds / self.bare
+
     def line(self) -> str:
-        """For people: times as ratios to the bare COPY."""
-        ratio = f"{self.seconds / self.bare:.1f} x"
-        return f"{self.work:<34}{self.rows:>12,}{self.seconds:>9.2f} s{ratio:>9}{self.peak_megabytes:>8} MB"
+        """For people."""
+        return (
+            f"{self.work:<26}{self.rows:>12,}{self.seconds:>10.2f} s{self.bare:>8.2f} s{self.ratio:>7.1f} x"
+            f"{self.peak_megabytes:>8} MB"
+        )
 
 
 def main() -> None:
     """Measure, and print a line for each piece of work."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--times", type=int, default=3, help="how often to run what changes nothing; the best counts")
-    parser.add_argument("--large", action="store_true", help="also ten times as many rows")
+    parser.add_argument("--times", type=int, default=3, help="how often to do each work; the median ratio counts")
+    parser.add_argument("--large", action="store_true", help="also ten times as many rows, once")
     options = parser.parse_args()
-    print(f"{'work':<34}{'rows':>12}{'time':>11}{'ratio':>9}{'peak':>11}")
+    print(f"{'work':<26}{'rows':>12}{'time':>12}{'bare':>10}{'ratio':>9}{'peak':>11}")
     with postgres_server() as server:
         small = _measure(server, options.rows, options.times)
         if options.large:
             large = _measure(server, options.rows * 10, 1)
-            print(f"ten times the rows, 1 % changed: {large / small:.1f} x the time")
+            print(f"ten times the rows, 1 % changed: {large.seconds / small.seconds:.1f} x the time")
+            print(f"in bare COPYs of so many rows each: {large.ratio / small.ratio:.1f} x")
 
 
-def _measure(server: PostgresServer, rows: int, times: int) -> float:
-    """Print every piece of work on so many rows; returns the seconds of the run with 1 % changed."""
-    with (
-        tempfile.TemporaryDirectory(prefix="syncer-benchmark-") as folder,
-        server.new_database() as warehouse,
-        server.new_database() as store,
-    ):
-        project = Path(folder)
-        write_definition(project / "sync_definitions")
+def _measure(server: PostgresServer, rows: int, times: int) -> Measured:
+    """Print every piece of work on so many rows; returns the one with 1 % changed."""
+    with server.new_database() as warehouse:
         make_customers(warehouse, rows)
-        bare = min(bare_copy_seconds(warehouse) for _ in range(times + 1))
-        print(f"{'bare COPY, thrown away':<34}{rows:>12,}{bare:>9.2f} s{'1.0 x':>9}")
-        bench = _Bench(project=project, warehouse=warehouse, store=store, rows=rows, bare=bare)
-        _show(bench.run("first load"), added=rows)
-        unchanged = min((bench.run("nothing changed") for _ in range(times)), key=lambda m: m.seconds)
-        _show(unchanged, unchanged=rows)
-        changed = []
-        for _ in range(times):
-            change_customers(warehouse, every=100)
-            changed.append(bench.run("1 % of the rows changed"))
-        best = min(changed, key=lambda m: m.seconds)
-        _show(best, changed=rows // 100)
-        return best.seconds
+        for _ in range(2):
+            bare_copy_seconds(warehouse)
+        first, unchanged, changed = [], [], []
+        for number in range(times):
+            is_last = number == times - 1
+            with tempfile.TemporaryDirectory(prefix="syncer-benchmark-") as folder, server.new_database() as store:
+                write_definition(Path(folder) / "sync_definitions")
+                bench = _Bench(project=Path(folder), warehouse=warehouse, store=store, rows=rows)
+                first.append(bench.run("first load", added=rows))
+                for _ in range(times if is_last else 0):
+                    unchanged.append(bench.run("nothing changed", unchanged=rows))
+                    change_customers(warehouse, every=100)
+                    changed.append(bench.run("1 % of the rows changed", changed=rows // 100))
+        for measured in (_median(first), _median(unchanged), _median(changed)):
+            print(measured.line(), flush=True)
+        return _median(changed)
 
 
-def _show(measured: Measured, **expected: int) -> None:
-    found = {name: measured.counts[name] for name in expected}
-    assert found == expected, f"{measured.work}: expected {expected}, found {found}"
-    print(measured.line(), flush=True)
+def _median(measured: list[Measured]) -> Measured:
+    return sorted(measured, key=lambda m: m.ratio)[len(measured) // 2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +94,20 @@ class _Bench:
     warehouse: str
     store: str
     rows: int
-    bare: float
 
-    def run(self, work: str) -> Measured:
+    def run(self, work: str, **expected: int) -> Measured:
+        """Measure one run, whose counts must be as *expected*."""
+        before = bare_copy_seconds(self.warehouse)
+        output, seconds, peak_megabytes = self._timed()
+        bare = statistics.mean([before, bare_copy_seconds(self.warehouse)])
+        counts = json.loads(output)
+        found = {name: counts[name] for name in expected}
+        assert found == expected, f"{work}: expected {expected}, found {found}"
+        return Measured(
+            work=work, rows=self.rows, seconds=seconds, bare=bare, peak_megabytes=peak_megabytes, counts=counts
+        )
+
+    def _timed(self) -> tuple[str, float, int]:
         environment = {
             "PATH": os.environ["PATH"],
             "SYNCER_WAREHOUSES__DEFAULT__URL": self.warehouse,
@@ -101,15 +120,8 @@ class _Bench:
         output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - begun
-        assert status == 0, f"{work} ended with {os.waitstatus_to_exitcode(status)}"
-        return Measured(
-            work=work,
-            rows=self.rows,
-            seconds=seconds,
-            bare=self.bare,
-            peak_megabytes=usage.ru_maxrss // 1024,
-            counts=json.loads(output),
-        )
+        assert status == 0, f"the run ended with {os.waitstatus_to_exitcode(status)}"
+        return output, seconds, usage.ru_maxrss // 1024
 
 
 if __name__ == "__main__":

@@ -166,3 +166,20 @@ def test_help_does_not_wait_for_drivers(folder: Folder) -> None:
     shown = min(seconds(sys.executable, "-m", "syncer", "--help") for _ in range(3))
 
     assert shown < 1.6 * imports
+
+
+def test_help_waits_for_no_driver_and_no_database() -> None:
+    program = """
+import sys
+from syncer.cli import main
+sys.argv = ["syncer", "--help"]
+try:
+    main()
+finally:
+    heavy = "duckdb google numpy psycopg pyarrow pydantic pymysql snowflake sqlalchemy sqlglot".split()
+    print(sorted({*heavy} & {*sys.modules}), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert "Usage" in ended.stdout
+    assert ended.stderr.strip() == "[]"

@@ -22,7 +22,8 @@ import pytest
 
 from syncer.errors import WarehouseError
 from syncer.interfaces import NUMBER, Warehouse
-from tests.contracts.warehouses import ADAPTERS, Adapter
+from tests.contracts.warehouses import ADAPTERS
+from tests.contracts.warehouses.adapter import Adapter
 
 TIMEOUT = timedelta(minutes=1)
 #: Characters that mean something to CSV, to COPY, or to a reader of either.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import psycopg
@@ -14,8 +13,8 @@ import pytest
 from connectors import open_warehouse
 from syncer import connection_url
 from syncer.errors import SettingsError, SyncerError, WarehouseError
-from syncer.interfaces import Warehouse
 from tests.postgres_server import PostgresServer
+from tests.warehouses.reading import opened
 
 TIMEOUT = timedelta(minutes=1)
 SECRET = "s3cr3t-Pa55"
@@ -25,15 +24,6 @@ SECRET = "s3cr3t-Pa55"
 def owner(postgres_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         yield connection
-
-
-@contextmanager
-def opened(url: str) -> Iterator[Warehouse]:
-    warehouse = open_warehouse("crm", url)
-    try:
-        yield warehouse
-    finally:
-        warehouse.close()
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import sqlite3
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -23,8 +22,9 @@ from connectors.sqlalchemy_arrow import announced, array, first_zone, seen
 from connectors.sqlalchemy_dialects import reason
 from connectors.warehouses.sqlalchemy import SQLAlchemyWarehouse
 from syncer.errors import SettingsError, WarehouseError
-from syncer.interfaces import JSON, NUMBER, Warehouse
+from syncer.interfaces import JSON, NUMBER
 from syncer.types import WarehouseOptions
+from tests.warehouses.reading import opened
 
 TIMEOUT = timedelta(minutes=1)
 SECRET = "s3cr3t-Pa55"
@@ -36,15 +36,6 @@ def file(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name")
     return path
-
-
-@contextmanager
-def opened(url: str) -> Iterator[Warehouse]:
-    warehouse = open_warehouse("crm", url)
-    try:
-        yield warehouse
-    finally:
-        warehouse.close()
 
 
 def series(first: str, then: str, *, change_at: int, rows: int) -> str:
