@@ -56,7 +56,7 @@ class Round:
 
 def measure(name: str, url: str, *, is_bare: bool) -> Measured:
     """Read the candidate called *name* at *url* in this process."""
-    candidate = _candidate(name)
+    candidate = resolved(name)
     read = candidate.bare if is_bare else partial(_read, candidate)
     # What is imported on use does not count.
     read(url, _FIRST_QUERY)
@@ -72,7 +72,8 @@ def _read(candidate: Candidate, url: str, query: str) -> None:
     warehouse.close()
 
 
-def _candidate(name: str) -> Candidate:
+def resolved(name: str) -> Candidate:
+    """The candidate called *name*."""
     found: Candidate = resolve_name(f"tests.benchmarks.warehouses.{CANDIDATES[name]}")
     return found
 
@@ -91,7 +92,7 @@ def _in_own_process(name: str, url: str, *, is_bare: bool) -> Measured:
 
 
 def _compare(name: str, rows: int, rounds: int) -> str:
-    candidate = _candidate(name)
+    candidate = resolved(name)
     bare, ours = [], []
     with candidate.serve(rows) as url:
         bare.append(_in_own_process(name, url, is_bare=True))
