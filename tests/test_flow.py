@@ -412,6 +412,26 @@ def test_full_sends_every_row_and_counts_only_differences(bench: Workbench) -> N
     assert progress.counts == Counts(queried=3, unchanged=3, accepted=3)
 
 
+@pytest.mark.parametrize("options", [{"full": True}, {"only": ("1",)}])
+def test_a_row_that_is_refused_though_it_did_not_change_is_tried_again(
+    bench: Workbench, options: dict[str, Any]
+) -> None:
+    bench.run(people(3))
+    bench.store.people.pop("1")
+    bench.store.refuses = lambda key: key == ("1",)
+    bench.run(people(3), **options)
+    bench.run(people(3))
+    assert list(bench.rejections()) == ["1"]
+
+    bench.store.refuses = lambda key: False
+    progress = bench.run(people(3))
+
+    assert progress.counts == Counts(queried=3, unchanged=3, accepted=1)
+    assert bench.store.people["1"] == {"plan": "free"}
+    assert bench.rejections() == {}
+    assert bench.run(people(3)).counts == Counts(queried=3, unchanged=3)
+
+
 def test_one_row_can_be_sent_alone(bench: Workbench) -> None:
     bench.run(people(3))
     changed = people(3, plan=["x", "y", "z"])

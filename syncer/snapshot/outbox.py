@@ -73,6 +73,8 @@ def fill(
         f"FROM (SELECT {k}, place, change <> 'added' AS known FROM difference WHERE change <> 'removed' "
         f"UNION ALL SELECT {k}, place, TRUE FROM again)",
     )
+    # Nothing but this tells the next run to try them again, where the store refuses them.
+    connection.execute(f"INSERT INTO in_doubt SELECT {k} FROM again ANTI JOIN in_doubt USING ({k})")
     if not only_one:
         _forget_kept(connection, shape, keys)
     if shape.definition.incremental:
