@@ -478,6 +478,22 @@ def test_a_refused_value_that_went_back_is_not_tried_again(bench: Workbench, inc
     assert bench.store.people == {"1": {"plan": "old"}}
 
 
+def test_what_an_incremental_query_does_not_return_again_stays_rejected(bench: Workbench) -> None:
+    bench.adjust(incremental=True)
+    bench.run(people(3))
+    bench.store.refuses = lambda key: key == ("1",)
+    bench.run(table({"id": [1], "plan": ["refused"]}))
+    bench.store.refuses = lambda key: False
+    bench.run(table({"id": [1, 1], "plan": ["x", "y"]}))
+
+    bench.run(table({"id": [2], "plan": ["new"]}))
+
+    assert bench.rejections() == {"1": "rows that differ share this key (2 rows)"}
+    assert bench.store.people == {"0": {"plan": "free"}, "1": {"plan": "free"}, "2": {"plan": "new"}}
+    bench.run(table({"id": [1], "plan": ["free"]}))
+    assert bench.rejections() == {}
+
+
 def test_an_incremental_run_that_failed_does_not_move_the_window(bench: Workbench) -> None:
     bench.adjust(incremental=True)
     bench.run(people(1))

@@ -39,6 +39,8 @@ class Snapshot:
         self._shape: Shape | None = None
         self._columns: tuple[StoredColumn, ...] = ()
         self._same = 0
+        #: Whether the result need not have every row that it had before.
+        self._is_partial = False
         # While a run sends, only its thread uses the connection.
         self._dispatch = Dispatch(sync, make=self._batch, record=self._record)
         #: Sentences about what opening found, for the run's notes.
@@ -121,6 +123,7 @@ class Snapshot:
 
         *full* sends every row again; *only* looks at the row of one key.
         """
+        self._is_partial = self._staged_shape.definition.incremental and not full
         return diff.compare(self._connection, self._staged_shape, self._columns, same=self._same, full=full, only=only)
 
     def has_staged(self, key: tuple[str, ...]) -> bool:
@@ -195,7 +198,7 @@ class Snapshot:
         """
         self._dispatch.finish()
         with self._transaction():
-            self._settle(complete=complete, set_aside=complete, at=started_at)
+            self._settle(complete=complete, partial=self._is_partial, set_aside=complete, at=started_at)
             if complete and ended_well:
                 settled = self._staged_shape.definition.hash
                 self._set_meta(last_sync_time=str(int(started_at.timestamp())), settled_definition=settled)
@@ -252,7 +255,7 @@ class Snapshot:
                 self._set_meta(format=str(file.FORMAT))
         if self._has_table("outbox"):
             with self._transaction():
-                self._settle(complete=False, set_aside=False, at=datetime.now(UTC))
+                self._settle(complete=False, partial=False, set_aside=False, at=datetime.now(UTC))
             self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
 
     def _create(self, store_id: str) -> None:
@@ -264,8 +267,8 @@ class Snapshot:
         tables = self._connection.execute("SELECT name FROM (SHOW TABLES)").fetchall()
         return (name,) in tables
 
-    def _settle(self, *, complete: bool, set_aside: bool, at: datetime) -> None:
-        settle(self._connection, self._keys, complete=complete, set_aside=set_aside, at=at)
+    def _settle(self, *, complete: bool, partial: bool, set_aside: bool, at: datetime) -> None:
+        settle(self._connection, self._keys, complete=complete, partial=partial, set_aside=set_aside, at=at)
 
     def _batch(self, query: str) -> pa.RecordBatch:
         return self._connection.sql(query).to_arrow_table().combine_chunks().to_batches()[0]

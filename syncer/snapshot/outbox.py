@@ -84,7 +84,9 @@ def fill(
 
 def _forget_kept(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str]) -> None:
     """Drop the values that are not the newest any more: the result has the key, or all there is."""
-    staged = f" USING stage s WHERE {same_keys('kept', 's', keys)}" if shape.definition.incremental else ""
+    k = ", ".join(keys)
+    told = f"(SELECT {k} FROM stage UNION ALL SELECT {k} FROM set_aside)"
+    staged = f" USING {told} s WHERE {same_keys('kept', 's', keys)}" if shape.definition.incremental else ""
     connection.execute(f"DELETE FROM kept{staged}")
 
 

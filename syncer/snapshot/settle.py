@@ -52,13 +52,20 @@ def record(
 
 
 def settle(
-    connection: duckdb.DuckDBPyConnection, keys: list[str], *, complete: bool, set_aside: bool, at: datetime
+    connection: duckdb.DuckDBPyConnection,
+    keys: list[str],
+    *,
+    complete: bool,
+    partial: bool,
+    set_aside: bool,
+    at: datetime,
 ) -> None:
     """Drop the outbox: what has no answer stays in doubt, what was refused stays visible.
 
     Part of the caller's transaction.
 
-    *complete*: the run looked at every row, so that older rejections end, except of rows in doubt.
+    *complete*: the run looked at every row, so that older rejections end, except of rows in doubt; but where the
+    result is *partial*, only those of the keys that it has.
     *set_aside*: the run staged a result, so the table of that name is there.
     """
     k = ", ".join(keys)
@@ -76,13 +83,19 @@ def settle(
         f"INSERT INTO in_doubt SELECT {k} FROM (SELECT {k} FROM answered WHERE verdict IS NULL) "
         f"ANTI JOIN in_doubt USING ({k})"
     )
-    _settle_rejections(connection, keys, complete=complete, set_aside=set_aside, at=at)
+    _settle_rejections(connection, keys, complete=complete, partial=partial, set_aside=set_aside, at=at)
     for table in ("outbox", "verdicts", "answered"):
         connection.execute(f"DROP TABLE {table}")
 
 
 def _settle_rejections(
-    connection: duckdb.DuckDBPyConnection, keys: list[str], *, complete: bool, set_aside: bool, at: datetime
+    connection: duckdb.DuckDBPyConnection,
+    keys: list[str],
+    *,
+    complete: bool,
+    partial: bool,
+    set_aside: bool,
+    at: datetime,
 ) -> None:
     k = ", ".join(keys)
     keyless = " OR ".join(f"r.{key} IS NULL" for key in keys)
@@ -97,8 +110,11 @@ def _settle_rejections(
         {"at": at.replace(tzinfo=None)},
     )
     if complete:
+        staged = f"EXISTS (SELECT 1 FROM stage s WHERE {same_keys('rejections', 's', keys)})"
+        seen = f"({keyless.replace('r.', 'rejections.')} OR {staged})"
+        which = f"{seen} AND " if partial else ""
         connection.execute(
-            f"DELETE FROM rejections WHERE NOT EXISTS (SELECT 1 FROM answered a "
+            f"DELETE FROM rejections WHERE {which}NOT EXISTS (SELECT 1 FROM answered a "
             f"WHERE a.verdict IS NULL AND {same_keys('rejections', 'a', keys)})"
         )
     else:

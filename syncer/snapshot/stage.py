@@ -190,6 +190,8 @@ def _differing(connection: duckdb.DuckDBPyConnection, scanned: str, keys: list[s
     k = ", ".join(keys)
     held = "SELECT fingerprint AS p, rowid AS place FROM snapshot"
     open_rows = f"SELECT {k} FROM in_doubt UNION SELECT {k} FROM kept"
+    if shape.definition.incremental:
+        open_rows += f" UNION SELECT {k} FROM rejections"
     if _scalar(connection, f"SELECT count(*) FROM ({open_rows})"):
         held = (
             f"SELECT CASE WHEN d.k1 IS NULL THEN fingerprint END AS p, h.rowid AS place FROM snapshot h "
