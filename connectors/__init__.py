@@ -7,6 +7,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import cast
 
+from connectors.drivers import importing
 from syncer.errors import SettingsError
 from syncer.interfaces import ProfileStore, Warehouse
 from syncer.types import Identity, StoreOptions, WarehouseOptions
@@ -80,4 +81,5 @@ def _scheme(url: str) -> str:
 
 def _imported(place: str) -> type:
     module, _, attribute = place.partition(":")
-    return cast(type, getattr(import_module(module), attribute))
+    with importing:
+        return cast(type, getattr(import_module(module), attribute))

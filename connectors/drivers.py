@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from importlib import import_module
 from typing import Any
 
 from syncer.errors import SettingsError
+
+#: Held while a module is imported: of modules that import each other, two threads may each wait for the other's.
+importing = threading.RLock()
 
 
 def driver(module: str, *, extra: str, label: str) -> Any:
@@ -18,7 +22,8 @@ def driver(module: str, *, extra: str, label: str) -> Any:
         SettingsError: it is not installed.
     """
     try:
-        return import_module(module)
+        with importing:
+            return import_module(module)
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
             raise

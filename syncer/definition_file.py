@@ -19,8 +19,8 @@ from syncer.types import Cron, Entity, Limits, OnRemoved, PersonKey, Schedule, S
 
 #: Fields that go into the definition as they are read.
 _PLAIN = (
-    "description", "owner", "tags", "attributes", "exclude", "warehouse", "store", "on_removed", "on_null", "create",
-    "timeout", "depends_on", "enabled",
+    "description", "owner", "tags", "attributes", "exclude", "warehouse", "store", "catch_up", "on_removed", "on_null",
+    "create", "timeout", "depends_on", "enabled",
 )  # fmt: skip
 
 

@@ -45,6 +45,8 @@ class Options:
 class Progress:
     """What is known of a run while it goes on; the flow writes it, whoever watches reads it."""
 
+    #: As soon as the run log has the run.
+    run_id: str = ""
     phases: dict[str, float] = field(default_factory=dict)
     phase: str = ""
     #: Rows done in this phase, and how many it has where that is known.
@@ -58,6 +60,8 @@ class Progress:
     cancel: Callable[[], None] = lambda: None
     #: Asked between batches: whether to stop after the one in hand.
     stopping: Callable[[], bool] = lambda: False
+    #: What the run log says of a run that was asked to stop.
+    stopped_by: str = "stopped by a signal"
 
     @contextmanager
     def during(self, phase: str, total: int | None = None) -> Iterator[None]:

@@ -14,7 +14,7 @@ from syncer.errors import SyncerError
 from syncer.header import Node
 from syncer.header_values import Choice, Flag, Kind, Names, Parsed, Part, Shape, Text
 from syncer.spelling import quoted
-from syncer.types import Cron, Entity, Every, Limit, Manual, OnNull, OnRemoved, PersonKey
+from syncer.types import CatchUp, Cron, Entity, Every, Limit, Manual, OnNull, OnRemoved, PersonKey
 
 #: UTF-8 bytes of a name that goes to a store, such as an attribute's.
 NAME_BYTES = 150
@@ -233,6 +233,12 @@ FIELDS: Mapping[str, Field] = {
         kind=Parsed(parse=_timezone, described={"type": "string"}),
         description="The IANA name of cron's time zone.",
         default="UTC",
+    ),
+    "catch_up": Field(
+        kind=Choice(words=CatchUp),
+        description="What becomes of runs that were due while the service was down: `once` makes one for all of them, "
+        "`skip` none.",
+        default="once",
     ),
     "on_removed": Field(
         kind=Choice(words=OnRemoved),

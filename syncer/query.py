@@ -107,6 +107,14 @@ def dialect(url: str) -> str:
     return _DIALECTS.get(scheme, scheme)
 
 
+def load_parser() -> None:
+    """Import what reads SQL, which `check` else does at its first call.
+
+    Its modules import each other, which two threads at once cannot do.
+    """
+    import sqlglot.dialects.dialect  # noqa: F401
+
+
 def check(definition: SyncDefinition, rendered: str, dialect: str | None) -> str:
     """The one statement of *rendered*, without what stands after it.
 

@@ -11,14 +11,18 @@ import sqlalchemy as sa
 
 from syncer.errors import StateDatabaseError
 from syncer.state_database import StateDatabase
-from syncer.state_schema import pauses, rejection_totals, rejections, runs
-from syncer.types import Counts, Rejection, Run, RunStatus, Trigger
+from syncer.state_schema import pauses, rejection_totals, rejections, runs, terms
+from syncer.types import Counts, Order, Rejection, Run, RunStatus, Trigger
 
 #: The most rejections of one sync that are kept; beyond them only the number is known.
 KEPT_REJECTIONS = 10_000
 
 _NO_ROWS = Counts()
 _COUNTS = tuple(field.name for field in fields(Counts))
+
+
+class TickAnsweredError(Exception):
+    """Another run has answered this tick of the schedule."""
 
 
 class RunLog:
@@ -32,13 +36,21 @@ class RunLog:
         """The database's random name; another one means that it was made anew."""
         return self._database.log_id
 
-    def start(self, sync: str, trigger: Trigger, definition_hash: str, at: datetime) -> str:
-        """Record a run that begins, and give its id; ids sort by time."""
-        return self._add(sync, trigger, definition_hash, at, status=RunStatus.RUNNING)
+    def start(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
+        """Record a run that begins, and give its id; ids sort by time. One that was promised before begins now.
 
-    def record_skipped(self, sync: str, trigger: Trigger, definition_hash: str, at: datetime, *, note: str) -> str:
-        """Record a run that did not begin, with the reason in its notes, and give its id."""
-        return self._add(sync, trigger, definition_hash, at, status=RunStatus.SKIPPED, finished_at=at, notes=[note])
+        Raises:
+            TickAnsweredError: the order's tick has a run already.
+        """
+        return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
+
+    def record_skipped(self, sync: str, order: Order, definition_hash: str, at: datetime, *, note: str) -> str:
+        """Record a run that did not begin, with the reason in its notes, and give its id.
+
+        Raises:
+            TickAnsweredError: the order's tick has a run already.
+        """
+        return self._add(sync, order, definition_hash, at, status=RunStatus.SKIPPED, finished_at=at, notes=[note])
 
     def finish(
         self,
@@ -86,6 +98,63 @@ class RunLog:
                 _run(row) for row in connection.execute(query if sync is None else query.where(runs.c.sync == sync))
             ]
 
+    def newest_of_each(self, number: int) -> dict[str, list[Run]]:
+        """The newest *number* runs of every sync that ever had one, newest first."""
+        place = sa.func.row_number().over(partition_by=runs.c.sync, order_by=runs.c.id.desc()).label("place")
+        placed = sa.select(runs, place).subquery()
+        columns = [placed.c[column.name] for column in runs.c]
+        query = sa.select(*columns).where(placed.c.place <= number).order_by(placed.c.sync, placed.c.place)
+        found: dict[str, list[Run]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.sync, []).append(_run(row))
+        return found
+
+    def page(self, sync: str | None = None, *, before: str = "", limit: int = 50) -> list[Run]:
+        """The newest runs of one sync, or of all, newest first, of those older than the run *before*."""
+        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+        if sync is not None:
+            query = query.where(runs.c.sync == sync)
+        if before:
+            query = query.where(runs.c.id < before)
+        with self._database.reading() as connection:
+            return [_run(row) for row in connection.execute(query)]
+
+    def last_ended_well(self) -> dict[str, datetime]:
+        """When the newest run of each sync that ended `success` or `warning` began."""
+        well = runs.c.status.in_([RunStatus.SUCCESS, RunStatus.WARNING])
+        query = sa.select(runs.c.sync, sa.func.max(runs.c.started_at).label("at")).where(well).group_by(runs.c.sync)
+        with self._database.reading() as connection:
+            return {row.sync: row.at for row in connection.execute(query)}
+
+    def open_runs(self) -> list[Run]:
+        """The runs that have not ended, as far as the run log knows."""
+        query = sa.select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.id)
+        with self._database.reading() as connection:
+            return [_run(row) for row in connection.execute(query)]
+
+    def interrupt(self, run_id: str, at: datetime) -> None:
+        """Mark one run that never ended as `interrupted`; only for who knows that it is dead."""
+        left_open = (runs.c.id == run_id) & (runs.c.status == RunStatus.RUNNING)
+        with self._database.writing() as connection:
+            connection.execute(runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at))
+
+    def cut_off(self) -> set[str]:
+        """The syncs whose newest answer to a tick was interrupted, and that no run of the schedule made up for."""
+        place = sa.func.row_number().over(partition_by=runs.c.sync, order_by=runs.c.id.desc()).label("place")
+        answers = sa.select(runs.c.sync, runs.c.status, runs.c.due_at, place).where(
+            runs.c.trigger == Trigger.SCHEDULE, runs.c.status != RunStatus.SKIPPED
+        )
+        newest = answers.subquery()
+        cut = (newest.c.place == 1) & (newest.c.status == RunStatus.INTERRUPTED) & newest.c.due_at.is_not(None)
+        with self._database.reading() as connection:
+            return set(connection.execute(sa.select(newest.c.sync).where(cut)).scalars())
+
+    def rejection_totals(self) -> dict[str, int]:
+        """How many rows each sync has refused now; syncs without any are left out."""
+        with self._database.reading() as connection:
+            return {row.sync: row.total for row in connection.execute(sa.select(rejection_totals))}
+
     def get(self, run_id: str) -> Run | None:
         """One run; None where there is none."""
         with self._database.reading() as connection:
@@ -106,6 +175,16 @@ class RunLog:
         query = sa.select(runs.c.started_at).where(runs.c.sync == sync, wanted).order_by(runs.c.id.desc()).limit(1)
         with self._database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
+
+    def last_due(self) -> dict[str, datetime]:
+        """The newest tick of each sync's schedule that a run has answered, also one that was skipped."""
+        query = sa.select(runs.c.sync, sa.func.max(runs.c.due_at).label("due_at")).group_by(runs.c.sync)
+        with self._database.reading() as connection:
+            return {row.sync: row.due_at for row in connection.execute(query) if row.due_at is not None}
+
+    def promise(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
+        """Record a run that is going to begin as soon as there is room, and give its id."""
+        return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
 
     def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int) -> None:
         """Record what *sync* has refused now, in place of what it had before; the first KEPT_REJECTIONS are kept.
@@ -132,6 +211,23 @@ class RunLog:
             ).scalar_one_or_none()
         return rows, total or 0
 
+    def begin_term(self, holder: str, at: datetime) -> int:
+        """Record that a service leads from now on, and give the number of its term, greater than every earlier one's.
+
+        Shapes:
+            holder: the service, for people.
+        """
+        with self._database.writing() as connection:
+            term = (connection.execute(sa.select(sa.func.max(terms.c.term))).scalar_one() or 0) + 1
+            connection.execute(terms.delete())
+            connection.execute(terms.insert().values(term=term, holder=holder, began_at=at))
+        return term
+
+    def leader(self) -> str:
+        """The service whose term is the newest, for people; empty where there never was one."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(terms.c.holder)).scalar_one_or_none() or ""
+
     def pause(self, sync: str, at: datetime) -> None:
         """Keep *sync* from being scheduled, until it is resumed."""
         with self._database.writing() as connection:
@@ -150,7 +246,7 @@ class RunLog:
     def _add(
         self,
         sync: str,
-        trigger: Trigger,
+        order: Order,
         definition_hash: str,
         at: datetime,
         *,
@@ -158,13 +254,20 @@ class RunLog:
         finished_at: datetime | None = None,
         notes: Sequence[str] = (),
     ) -> str:
+        values = {"status": status, "started_at": at, "finished_at": finished_at, "notes": list(notes)}
+        if order.run_id:
+            with self._database.writing() as connection:
+                connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
+            return order.run_id
         run_id = _run_id(at)
-        values = {"sync": sync, "trigger": trigger, "definition_hash": definition_hash, "started_at": at}
-        empty = {"phases": {}, "hint": "", "notes": list(notes)}
+        asked = {"trigger": order.trigger, "actor": order.actor, "due_at": order.due_at, "term": order.term}
+        row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
+        insert = self._database.insert(runs).values(**row, **asked, **values)
         with self._database.writing() as connection:
-            connection.execute(
-                runs.insert().values(id=run_id, status=status, finished_at=finished_at, **values, **empty)
-            )
+            once = insert.on_conflict_do_nothing(index_elements=["sync", "due_at"]).returning(runs.c.id)
+            added = connection.execute(once).one_or_none()
+        if added is None:
+            raise TickAnsweredError(sync)
         return run_id
 
 

@@ -32,7 +32,7 @@ from syncer.snapshot import Snapshot
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import Staged
-from syncer.types import Run, RunStatus, SyncDefinition, Trigger
+from syncer.types import Order, Run, RunStatus, SyncDefinition
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Runner:
         self,
         definition: SyncDefinition,
         *,
-        trigger: Trigger,
+        order: Order,
         options: Options | None = None,
         progress: Progress | None = None,
     ) -> Run:
@@ -92,6 +92,7 @@ class Runner:
 
         Raises:
             RunInProgressError: it is running already; recorded as skipped.
+            TickAnsweredError: the order's tick has a run already; nothing is recorded.
             DefinitionError, SelectionError, SettingsError: what was asked for cannot be done; recorded as failed,
                 nothing was sent.
         """
@@ -104,13 +105,14 @@ class Runner:
                     snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id)
                 )
             except RunInProgressError as exc:
-                self.run_log.record_skipped(definition.name, trigger, definition.hash, started_at, note=exc.message)
+                self.run_log.record_skipped(definition.name, order, definition.hash, started_at, note=exc.message)
                 raise
             except SyncerError as exc:
-                run_id = self.run_log.start(definition.name, trigger, definition.hash, started_at)
+                run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
                 return self._failed(run_id, progress, exc)
             self.run_log.interrupt_open(definition.name, started_at)
-            run_id = self.run_log.start(definition.name, trigger, definition.hash, started_at)
+            run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
+            progress.run_id = run_id
             return self._recorded(run_id, definition, store, held, started_at, options, progress)
 
     def plan(self, definition: SyncDefinition, *, progress: Progress | None = None, sample_rows: int = 5) -> Plan:
@@ -189,7 +191,7 @@ class Runner:
             return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
         except (StoppedError, KeyboardInterrupt):
             self._publish_rejections(definition, held)
-            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError("stopped by a signal"))
+            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.stopped_by))
         except StoreError as exc:
             self._publish_rejections(definition, held)
             return self._failed(run_id, progress, exc)
@@ -213,7 +215,7 @@ class Runner:
     def _failed(self, run_id: str, progress: Progress, error: SyncerError) -> Run:
         if progress.stopping() and progress.phase == "query":
             # Reading was cut off on purpose.
-            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError("stopped by a signal"))
+            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.stopped_by))
         run = self._finish(run_id, RunStatus.FAILED, progress, error)
         if isinstance(error, DefinitionError | SelectionError | SettingsError):
             raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 from zoneinfo import ZoneInfo, available_timezones
@@ -18,6 +19,10 @@ _MINUTES = {"minute": 1, "hour": 60, "day": 24 * 60}
 _EVERY = re.compile(r"every(?: ([0-9]{1,9}))? (second|minute|hour|day)s?")
 
 _LONGEST = timedelta(days=366)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_COUNTED = timedelta(days=2)
 
 _EXPECTED = 'Write `every 15 minutes`, `every 2 hours`, `every day`, `{cron: "0 6 * * *"}` or `manual`.'
 
@@ -105,16 +110,17 @@ def words(schedule: Schedule) -> str:
 
 
 def next_run_at(schedule: Schedule, *, after: datetime) -> datetime | None:
-    """The first time after *after* at which the schedule asks for a run; None where it never does.
+    """The first tick after *after*; None where there is none.
 
     Shapes:
-        after: aware; for an interval the last run's start.
-        returns: aware UTC. A local time that the clocks leave out comes as soon as they have; one that they
-            repeat comes once, the first time, unless the minute or the hour is a `*`.
+        after: aware.
+        returns: aware UTC. An interval's ticks are its multiples since 1970 in UTC, so that `every 1 hour` is on the
+            hour and syncs of one interval have the same ticks. A local time that the clocks leave out comes as soon
+            as they have; one that they repeat comes once, the first time, unless the minute or the hour is a `*`.
     """
     match schedule:
         case Every(interval=interval):
-            return after.astimezone(UTC) + interval
+            return _floor(after, interval) + interval
         case Cron(expression=expression, timezone=timezone):
             # CronSim reads a repeated hour as its first pass, and so may answer with a time that is over.
             times = (at.astimezone(UTC) for at in CronSim(expression, after.astimezone(ZoneInfo(timezone))))
@@ -123,6 +129,34 @@ def next_run_at(schedule: Schedule, *, after: datetime) -> datetime | None:
             return None
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def last_run_at(schedule: Schedule, *, after: datetime, until: datetime) -> tuple[datetime | None, int]:
+    """The last tick after *after* and not after *until*, and how many there are; None and 0 where there is none.
+
+    Shapes:
+        after, until: aware; of a cron expression's ticks no more than the last two days of this time are counted,
+            unless there is none in them.
+        returns: aware UTC.
+    """
+    if isinstance(schedule, Every):
+        newest, interval = _floor(until, schedule.interval), schedule.interval
+        number = (newest - _floor(after, interval)) // interval
+        return (newest, number) if number > 0 else (None, 0)
+    recent = max(after, until - _COUNTED)
+    found = list(_ticks(schedule, recent, until)) or list(_ticks(schedule, after, until))
+    return (found[-1], len(found)) if found else (None, 0)
+
+
+def _ticks(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
+    at = next_run_at(schedule, after=after)
+    while at is not None and at <= until:
+        yield at
+        at = next_run_at(schedule, after=at)
+
+
+def _floor(at: datetime, interval: timedelta) -> datetime:
+    return at.astimezone(UTC) - (at - _EPOCH) % interval
 
 
 def _interval_text(interval: timedelta) -> str:

@@ -6,11 +6,12 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
-from pydantic import SecretStr, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -20,9 +21,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from syncer import connection_url
+from syncer import connection_url, service_settings
 from syncer.connection_settings import PATTERNS, ConnectionSettings, StoreSettings, Url, WarehouseSettings
 from syncer.errors import SettingsError
+from syncer.service_settings import SECTIONS, AlertSettings, LogLevel, WebSettings
 from syncer.setting_sources import PREFIX, Variable, collect, read_dotenv, read_toml
 from syncer.spelling import closest
 
@@ -46,6 +48,15 @@ class Settings:
     warehouses: Mapping[str, WarehouseSettings]
     #: By name; `default` is always there.
     stores: Mapping[str, StoreSettings]
+    #: Runs that a service makes side by side.
+    pool_size: int
+    #: By how much a service puts off each sync's ticks, at the most.
+    jitter: timedelta
+    #: How long a service that is told to stop waits for its runs.
+    grace: timedelta
+    log_level: LogLevel
+    web: WebSettings
+    alerts: AlertSettings
     #: For `{{ var('x') }}`, names in lower case.
     vars: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: For `{{ env_var('X') }}`: the process's variables, and what `.env` adds.
@@ -121,6 +132,12 @@ class _Fields(BaseSettings):
     warehouses: dict[_ConnectionName, WarehouseSettings]
     stores: dict[_ConnectionName, StoreSettings]
     vars: dict[str, str] = {}
+    pool_size: Annotated[int, Field(ge=1, le=64)] = service_settings.POOL_SIZE
+    jitter: Annotated[int, Field(ge=0, le=3600)] = int(service_settings.JITTER.total_seconds())
+    grace: Annotated[int, Field(ge=0, le=3600)] = int(service_settings.GRACE.total_seconds())
+    log_level: LogLevel = LogLevel.INFO
+    web: WebSettings = WebSettings()
+    alerts: AlertSettings = AlertSettings()
 
     def __init__(self, *sources: PydanticBaseSettingsSource) -> None:
         super().__init__(sources=sources)
@@ -172,20 +189,31 @@ _GROUPS: Mapping[str, type[ConnectionSettings] | None] = {
 
 def _may_be_file(name: str) -> bool:
     group, *rest = _path(name)
+    if group in SECTIONS:
+        return _is_secret(SECTIONS[group], rest)
     model = _GROUPS.get(group)
     return group == "database_url" if model is None else len(rest) == 2 and rest[1] in model.model_fields
+
+
+def _is_secret(section: type[BaseModel], path: list[str]) -> bool:
+    """Whether a setting of a section is one that should not be in the open."""
+    if section is WebSettings and path[:1] == ["tokens"]:
+        return path[2:] == ["token"]
+    return len(path) == 1 and path[0] in section.model_fields and "Secret" in str(section.model_fields[path[0]])
 
 
 def _take_out_unknown(variables: dict[str, Variable], problems: dict[str, str]) -> None:
     """Tell of the variables that no setting is called by; deeper ones are for the models to tell."""
     for name, variable in list(variables.items()):
         head, *rest = _path(name)
-        if head in _GROUPS and not rest:
+        if head in SECTIONS and not rest:
+            problems.setdefault(variable.label, "is a group of settings, and has no value itself")
+        elif head in _GROUPS and not rest:
             example = "__".join([PREFIX + head.upper(), "<NAME>", *(["URL"] if _GROUPS[head] else [])])
             problems.setdefault(variable.label, f"has no value itself; set {example}")
-        elif head not in _Fields.model_fields or (rest and head not in _GROUPS):
+        elif head not in _Fields.model_fields or (rest and head not in (*_GROUPS, *SECTIONS)):
             meant = closest(head, _Fields.model_fields)
-            suggestion = "__".join([meant, *(rest if meant in _GROUPS else [])]).upper() if meant else ""
+            suggestion = "__".join([meant, *(rest if meant in (*_GROUPS, *SECTIONS) else [])]).upper() if meant else ""
             hint = f"; did you mean {PREFIX}{suggestion}?" if suggestion else ""
             problems.setdefault(variable.label, f"is no setting{hint}")
         else:
@@ -213,11 +241,12 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
         case "missing":
             return "is not set"
         case "extra_forbidden":
-            model = _GROUPS.get(path[0]) or _Fields
+            model = _GROUPS.get(path[0]) or SECTIONS.get(path[0]) or _Fields
             meant = closest(path[-1], model.model_fields)
             return f"is no setting{f'; did you mean `{meant}`?' if meant else ''}"
         case "string_pattern_mismatch":
-            return PATTERNS.get(path[2] if len(path) > 2 else "", _NAME_RULE)
+            patterns = service_settings.PATTERNS if path[0] in SECTIONS else PATTERNS
+            return patterns.get(path[-1], _NAME_RULE)
         case "dict_type" if path[-1] in PATTERNS:
             return PATTERNS[path[-1]]
         case "model_type" | "dict_type":
@@ -249,6 +278,12 @@ def _settings(fields: _Fields, working_dir: Path, environment: dict[str, str]) -
         database_url=beside(fields.database_url or SecretStr(f"sqlite:///{state_dir}/runs.db")),
         warehouses=connections(fields.warehouses),
         stores=connections(fields.stores),
+        pool_size=fields.pool_size,
+        jitter=timedelta(seconds=fields.jitter),
+        grace=timedelta(seconds=fields.grace),
+        log_level=fields.log_level,
+        web=fields.web,
+        alerts=fields.alerts,
         vars=MappingProxyType({name.lower(): value for name, value in fields.vars.items()}),
         environment=MappingProxyType(environment),
     )

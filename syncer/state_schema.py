@@ -69,6 +69,9 @@ runs = sa.Table(
     sa.Column("trigger", _word(Trigger), nullable=False),
     sa.Column("status", _word(RunStatus), nullable=False),
     sa.Column("definition_hash", sa.Text, nullable=False),
+    sa.Column("actor", ShownText, nullable=False, server_default=""),
+    sa.Column("due_at", AwareDateTime),
+    sa.Column("term", sa.BigInteger),
     sa.Column("started_at", AwareDateTime, nullable=False),
     sa.Column("finished_at", AwareDateTime),
     *(sa.Column(count.name, sa.BigInteger, nullable=False, server_default="0") for count in fields(Counts)),
@@ -77,6 +80,8 @@ runs = sa.Table(
     sa.Column("hint", ShownText, nullable=False),
     sa.Column("notes", sa.JSON, nullable=False),
     sa.Index("syncer_runs_by_sync", "sync", "id", "status"),
+    # A tick is answered once, whoever is told of it.
+    sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
 )
 
 rejections = sa.Table(
@@ -106,6 +111,64 @@ pauses = sa.Table(
     sa.Column("paused_at", AwareDateTime, nullable=False),
 )
 
+#: Which run last sent from a snapshot of each sync, on whatever machine: another snapshot than its own is out of date.
+newest_snapshots = sa.Table(
+    "syncer_newest_snapshots",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+)
+
+#: One row once a service has led: which one led last, counted from 1.
+terms = sa.Table(
+    "syncer_terms",
+    metadata,
+    sa.Column("term", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("holder", ShownText, nullable=False),
+    sa.Column("began_at", AwareDateTime, nullable=False),
+)
+
+#: What callers of the API called their requests, so that one that is repeated is known again.
+requests = sa.Table(
+    "syncer_requests",
+    metadata,
+    sa.Column("key", ShownText, primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("requested_at", AwareDateTime, nullable=False),
+)
+
+#: Who did what by way of the page and the API.
+audit = sa.Table(
+    "syncer_audit",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("at", AwareDateTime, nullable=False),
+    sa.Column("actor", ShownText, nullable=False),
+    sa.Column("address", ShownText, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("sync", ShownText, nullable=False),
+    sa.Column("run_id", ShownText, nullable=False),
+)
+
+#: Who is logged in on the page.
+sessions = sa.Table(
+    "syncer_sessions",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("actor", ShownText, nullable=False),
+    sa.Column("expires_at", AwareDateTime, nullable=False),
+)
+
+#: What was told of a sync and is not over; no row: all is well.
+alerts = sa.Table(
+    "syncer_alerts",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("since", AwareDateTime, nullable=False),
+)
+
 removals = sa.Table(
     "syncer_removals",
     metadata,
@@ -125,8 +188,19 @@ sa.event.listen(
     sa.DDL("CREATE INDEX syncer_removals_open ON syncer_removals (store_id, sync) WHERE open"),  # type: ignore[no-untyped-call]
 )
 
+
+def _know_the_service(connection: sa.Connection) -> None:
+    """Version 2: who asked for a run and when it was due, and what a service remembers."""
+    zoned = runs.c.due_at.type.compile(connection.dialect)
+    for column in ("actor TEXT NOT NULL DEFAULT ''", f"due_at {zoned}", "term BIGINT"):
+        connection.exec_driver_sql(f"ALTER TABLE syncer_runs ADD COLUMN {column}")
+    connection.exec_driver_sql("CREATE UNIQUE INDEX syncer_runs_by_tick ON syncer_runs (sync, due_at)")
+    for table in (newest_snapshots, terms, requests, audit, sessions, alerts):
+        table.create(connection)
+
+
 #: The first brings a database of version 1 to version 2, and so on. A new database needs none of them.
-UPGRADES: Sequence[Callable[[sa.Connection], None]] = ()
+UPGRADES: Sequence[Callable[[sa.Connection], None]] = (_know_the_service,)
 
 
 def newest_version() -> int:

@@ -49,6 +49,13 @@ class OnNull(enum.StrEnum):
     KEEP = "keep"
 
 
+class CatchUp(enum.StrEnum):
+    """What becomes of the ticks of a schedule that passed while no service ran."""
+
+    ONCE = "once"
+    SKIP = "skip"
+
+
 class Action(enum.StrEnum):
     """What a store does with one row of a batch."""
 
@@ -103,7 +110,7 @@ class Trigger(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Every:
-    """A schedule by interval; at least one minute."""
+    """A schedule by interval, at least one minute; its ticks are the interval's multiples since 1970 in UTC."""
 
     interval: timedelta
 
@@ -183,6 +190,7 @@ class SyncDefinition:
     warehouse: str = "default"
     store: str = "default"
     schedule: Schedule = field(default_factory=lambda: Every(interval=timedelta(hours=1)))
+    catch_up: CatchUp = CatchUp.ONCE
     on_removed: OnRemoved = OnRemoved.KEEP
     on_null: OnNull = OnNull.CLEAR
     create: bool = True
@@ -273,6 +281,22 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Why a run is made."""
+
+    trigger: Trigger
+    #: Who asked for it, for people: a user's name; empty for the schedule and the command line.
+    actor: str = ""
+    #: The tick of the schedule that it answers, aware UTC; None for every other run.
+    due_at: datetime | None = None
+    #: The term of the service that leads (see `Leadership`), by which an older leader's run is known; None on the
+    #: command line.
+    term: int | None = None
+    #: The run's id where it was promised to somebody before the run begins.
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One execution of a sync, as the run log keeps it. Times are aware UTC."""
 
@@ -282,6 +306,12 @@ class Run:
     status: RunStatus
     started_at: datetime
     definition_hash: str
+    #: Who asked for it; empty for the schedule and the command line.
+    actor: str = ""
+    #: The tick of the schedule that it answers.
+    due_at: datetime | None = None
+    #: Of the service that leads; None on the command line.
+    term: int | None = None
     finished_at: datetime | None = None
     counts: Counts = Counts()
     #: Phase to seconds, in the order they ran.

@@ -14,7 +14,7 @@ from syncer import run_log, state_schema
 from syncer.errors import SettingsError, StateDatabaseError
 from syncer.run_log import RunLog
 from syncer.state_database import StateDatabase
-from syncer.types import Counts, Rejection, Run, RunStatus, Trigger
+from syncer.types import Counts, Order, Rejection, Run, RunStatus, Trigger
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -24,11 +24,11 @@ import sys
 from datetime import UTC, datetime
 from syncer.run_log import RunLog
 from syncer.state_database import StateDatabase
-from syncer.types import RunStatus, Trigger
+from syncer.types import Order, RunStatus, Trigger
 log = RunLog(StateDatabase(sys.argv[1]))
 for _ in range(int(sys.argv[3])):
     now = datetime.now(UTC)
-    run_id = log.start(sys.argv[2], Trigger.SCHEDULE, "hash", now)
+    run_id = log.start(sys.argv[2], Order(trigger=Trigger.SCHEDULE), "hash", now)
     log.finish(run_id, RunStatus.SUCCESS, now)
     print(run_id, flush=True)
 """
@@ -55,7 +55,7 @@ def log(database: StateDatabase) -> RunLog:
 
 
 def ended(log: RunLog, sync: str, status: RunStatus, at: datetime) -> str:
-    run_id = log.start(sync, Trigger.MANUAL, "hash", at)
+    run_id = log.start(sync, Order(trigger=Trigger.MANUAL), "hash", at)
     log.finish(run_id, status, at)
     return run_id
 
@@ -70,7 +70,7 @@ def logging_process(url: str, sync: str, runs: int) -> subprocess.Popen[str]:
 
 
 def test_a_run_that_began_is_running(log: RunLog) -> None:
-    run_id = log.start("people", Trigger.API, "abc", NOON)
+    run_id = log.start("people", Order(trigger=Trigger.API), "abc", NOON)
 
     assert log.get(run_id) == Run(
         id=run_id,
@@ -83,7 +83,7 @@ def test_a_run_that_began_is_running(log: RunLog) -> None:
 
 
 def test_a_run_that_ended_is_read_back_whole(log: RunLog) -> None:
-    run_id = log.start("people", Trigger.SCHEDULE, "abc", NOON)
+    run_id = log.start("people", Order(trigger=Trigger.SCHEDULE), "abc", NOON)
     counts = Counts(queried=8, added=1, changed=2, removed=3, unchanged=4, accepted=5, rejected=6, absent=7)
 
     log.finish(
@@ -123,7 +123,7 @@ def test_a_run_nobody_recorded_cannot_end(log: RunLog) -> None:
 
 
 def test_times_of_any_zone_come_back_in_utc(log: RunLog) -> None:
-    run_id = log.start("people", Trigger.MANUAL, "abc", NOON.astimezone(timezone(timedelta(hours=-7))))
+    run_id = log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON.astimezone(timezone(timedelta(hours=-7))))
 
     run = log.get(run_id)
     assert run is not None
@@ -134,11 +134,11 @@ def test_times_of_any_zone_come_back_in_utc(log: RunLog) -> None:
 
 def test_a_time_without_a_zone_is_refused(log: RunLog) -> None:
     with pytest.raises(sa.exc.StatementError, match="without a time zone"):
-        log.start("people", Trigger.MANUAL, "abc", NOON.replace(tzinfo=None))
+        log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON.replace(tzinfo=None))
 
 
 def test_the_newest_runs_come_first(log: RunLog) -> None:
-    ids = [log.start(f"sync{i % 2}", Trigger.MANUAL, "abc", NOON + i * MINUTE) for i in range(6)]
+    ids = [log.start(f"sync{i % 2}", Order(trigger=Trigger.MANUAL), "abc", NOON + i * MINUTE) for i in range(6)]
 
     assert [run.id for run in log.recent()] == ids[::-1]
     assert [run.id for run in log.recent(limit=2)] == [ids[5], ids[4]]
@@ -147,7 +147,7 @@ def test_the_newest_runs_come_first(log: RunLog) -> None:
 
 
 def test_a_skipped_run_has_its_reason_and_an_end(log: RunLog) -> None:
-    run_id = log.record_skipped("people", Trigger.SCHEDULE, "abc", NOON, note="already running")
+    run_id = log.record_skipped("people", Order(trigger=Trigger.SCHEDULE), "abc", NOON, note="already running")
 
     run = log.get(run_id)
     assert run is not None
@@ -157,10 +157,10 @@ def test_a_skipped_run_has_its_reason_and_an_end(log: RunLog) -> None:
 def test_the_last_status_leaves_out_what_runs_and_what_was_skipped(log: RunLog) -> None:
     ended(log, "people", RunStatus.SUCCESS, NOON)
     ended(log, "people", RunStatus.HELD, NOON + MINUTE)
-    log.record_skipped("people", Trigger.SCHEDULE, "abc", NOON + 2 * MINUTE, note="already running")
-    log.start("people", Trigger.MANUAL, "abc", NOON + 3 * MINUTE)
+    log.record_skipped("people", Order(trigger=Trigger.SCHEDULE), "abc", NOON + 2 * MINUTE, note="already running")
+    log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON + 3 * MINUTE)
     ended(log, "accounts", RunStatus.WARNING, NOON)
-    log.start("new", Trigger.MANUAL, "abc", NOON)
+    log.start("new", Order(trigger=Trigger.MANUAL), "abc", NOON)
 
     assert log.last_status() == {"people": RunStatus.HELD, "accounts": RunStatus.WARNING}
 
@@ -168,17 +168,45 @@ def test_the_last_status_leaves_out_what_runs_and_what_was_skipped(log: RunLog) 
 def test_the_last_start_is_known_for_all_runs_or_some(log: RunLog) -> None:
     ended(log, "people", RunStatus.SUCCESS, NOON)
     ended(log, "people", RunStatus.FAILED, NOON + MINUTE)
-    log.record_skipped("people", Trigger.SCHEDULE, "abc", NOON + 2 * MINUTE, note="already running")
+    log.record_skipped("people", Order(trigger=Trigger.SCHEDULE), "abc", NOON + 2 * MINUTE, note="already running")
 
     assert log.last_started("people") == NOON + MINUTE
     assert log.last_started("people", {RunStatus.SUCCESS, RunStatus.WARNING}) == NOON
     assert log.last_started("other") is None
 
 
+def test_a_tick_is_answered_once(log: RunLog) -> None:
+    tick = Order(trigger=Trigger.SCHEDULE, due_at=NOON)
+    log.start("people", tick, "abc", NOON)
+    log.start("accounts", tick, "abc", NOON)
+
+    with pytest.raises(run_log.TickAnsweredError):
+        log.start("people", tick, "abc", NOON + MINUTE)
+    with pytest.raises(run_log.TickAnsweredError):
+        log.record_skipped("people", tick, "abc", NOON + MINUTE, note="already running")
+
+    log.record_skipped("people", replace(tick, due_at=NOON + MINUTE), "abc", NOON + MINUTE, note="already running")
+    log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON)
+    assert log.last_due() == {"people": NOON + MINUTE, "accounts": NOON}
+
+
+def test_a_promised_run_begins_under_its_id(log: RunLog) -> None:
+    order = Order(trigger=Trigger.API, actor="ann")
+    run_id = log.promise("people", order, "abc", NOON)
+    # Another process ran the sync meanwhile.
+    log.interrupt_open("people", NOON + MINUTE)
+
+    assert log.start("people", replace(order, run_id=run_id), "abc", NOON + 2 * MINUTE) == run_id
+
+    (run,) = log.recent()
+    assert (run.status, run.started_at, run.finished_at) == (RunStatus.RUNNING, NOON + 2 * MINUTE, None)
+    assert run.actor == "ann"
+
+
 def test_runs_left_open_are_interrupted_those_of_other_syncs_are_not(log: RunLog) -> None:
-    left_open = log.start("people", Trigger.MANUAL, "abc", NOON)
+    left_open = log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON)
     done = ended(log, "people", RunStatus.SUCCESS, NOON)
-    other = log.start("accounts", Trigger.MANUAL, "abc", NOON)
+    other = log.start("accounts", Order(trigger=Trigger.MANUAL), "abc", NOON)
 
     assert log.interrupt_open("people", NOON + MINUTE) == 1
     assert log.interrupt_open("people", NOON + MINUTE) == 0
@@ -212,7 +240,7 @@ def test_no_more_rejections_are_kept_than_a_person_reads(log: RunLog, monkeypatc
 
 def test_text_that_a_database_cannot_hold_is_kept_as_a_sign(log: RunLog) -> None:
     log.replace_rejections("members", [refused("a\0b", "text with \udcff")], 1)
-    run_id = log.start("members", Trigger.MANUAL, "abc", NOON)
+    run_id = log.start("members", Order(trigger=Trigger.MANUAL), "abc", NOON)
     log.finish(run_id, RunStatus.FAILED, NOON, error="file \udcff\0", notes=["\0"])
 
     [rejection], _ = log.rejections("members")
@@ -238,7 +266,7 @@ def test_a_pause_lasts_until_it_is_resumed(url: str) -> None:
 
 
 def test_a_reader_does_not_wait_for_a_writer(url: str, database: StateDatabase, log: RunLog) -> None:
-    before = log.start("people", Trigger.MANUAL, "abc", NOON)
+    before = log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON)
 
     with database.writing() as connection:
         connection.execute(state_schema.runs.update().values(status=RunStatus.FAILED))
@@ -256,7 +284,7 @@ def test_a_writer_does_not_wait_for_a_reader_who_sees_one_moment(url: str, datab
     with database.reading() as connection:
         before = connection.execute(count).scalar_one()
         writer = StateDatabase(url)
-        RunLog(writer).start("people", Trigger.MANUAL, "abc", NOON)
+        RunLog(writer).start("people", Order(trigger=Trigger.MANUAL), "abc", NOON)
         writer.close()
         after = connection.execute(count).scalar_one()
 
@@ -330,7 +358,9 @@ def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.Monkey
         connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
         applied.append("colour")
 
-    monkeypatch.setattr(state_schema, "UPGRADES", (add_colour,))
+    known = state_schema.UPGRADES
+    version = state_schema.newest_version()
+    monkeypatch.setattr(state_schema, "UPGRADES", (*known, add_colour))
     for _ in range(2):
         upgraded = StateDatabase(url)
         assert upgraded.log_id == first.log_id
@@ -338,9 +368,56 @@ def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.Monkey
         upgraded.close()
     assert applied == ["colour"]
 
-    monkeypatch.setattr(state_schema, "UPGRADES", ())
-    with pytest.raises(SettingsError, match=r"newer Syncer.* version is 2.* knows 1"):
+    monkeypatch.setattr(state_schema, "UPGRADES", known)
+    with pytest.raises(SettingsError, match=rf"newer Syncer.* version is {version + 1}.* knows {version}"):
         StateDatabase(url)
+
+
+def columns(database: StateDatabase) -> dict[str, set[str]]:
+    with database.reading() as connection:
+        found = sa.inspect(connection)
+        return {name: {one["name"] for one in found.get_columns(name)} for name in found.get_table_names()}
+
+
+#: The tables of version 1 that version 2 changed, as version 1 made them.
+VERSION_1 = """
+CREATE TABLE syncer_state (schema_version INTEGER NOT NULL, log_id TEXT NOT NULL);
+INSERT INTO syncer_state VALUES (1, 'first');
+CREATE TABLE syncer_runs (
+    id TEXT NOT NULL PRIMARY KEY, sync TEXT NOT NULL, trigger VARCHAR(20) NOT NULL, status VARCHAR(20) NOT NULL,
+    definition_hash TEXT NOT NULL, started_at {time} NOT NULL, finished_at {time},
+    queried BIGINT DEFAULT '0' NOT NULL, added BIGINT DEFAULT '0' NOT NULL, changed BIGINT DEFAULT '0' NOT NULL,
+    removed BIGINT DEFAULT '0' NOT NULL, unchanged BIGINT DEFAULT '0' NOT NULL, accepted BIGINT DEFAULT '0' NOT NULL,
+    rejected BIGINT DEFAULT '0' NOT NULL, absent BIGINT DEFAULT '0' NOT NULL,
+    phases JSON NOT NULL, error TEXT, hint TEXT NOT NULL, notes JSON NOT NULL
+);
+INSERT INTO syncer_runs (id, sync, trigger, status, definition_hash, started_at, phases, hint, notes)
+    VALUES ('r1', 'people', 'manual', 'success', 'abc', '2026-11-23 12:00:00', '{{}}', '', '[]');
+"""
+
+
+def test_a_database_of_version_1_becomes_like_a_new_one(url: str, tmp_path: Path) -> None:
+    zoned = "TIMESTAMP WITH TIME ZONE" if url.startswith("postgresql") else "DATETIME"
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        for statement in VERSION_1.format(time=zoned).split(";")[:-1]:
+            connection.exec_driver_sql(statement)
+
+    old, new = StateDatabase(url), StateDatabase(f"sqlite:///{tmp_path}/new.db")
+
+    (run,) = RunLog(old).recent("people")
+    assert (run.actor, run.due_at, run.term) == ("", None, None)
+    assert RunLog(old).start("people", Order(trigger=Trigger.SCHEDULE, due_at=NOON), "abc", NOON)
+    upgraded, made = columns(old), columns(new)
+    assert upgraded == {table: made[table] for table in upgraded}
+    assert made.keys() - upgraded.keys() == {
+        "syncer_rejections",
+        "syncer_rejection_totals",
+        "syncer_pauses",
+        "syncer_removals",
+    }
+    for closing in (old, new, engine):
+        closing.close() if isinstance(closing, StateDatabase) else closing.dispose()
 
 
 def test_an_upgrade_that_fails_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,11 +427,12 @@ def test_an_upgrade_that_fails_changes_nothing(url: str, monkeypatch: pytest.Mon
         connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
         connection.exec_driver_sql("ALTER TABLE missing ADD COLUMN colour text")
 
-    monkeypatch.setattr(state_schema, "UPGRADES", (fail,))
+    known = state_schema.UPGRADES
+    monkeypatch.setattr(state_schema, "UPGRADES", (*known, fail))
     with pytest.raises(StateDatabaseError, match="missing"):
         StateDatabase(url)
 
-    monkeypatch.setattr(state_schema, "UPGRADES", ())
+    monkeypatch.setattr(state_schema, "UPGRADES", known)
     database = StateDatabase(url)
     with database.reading() as connection:
         assert "colour" not in {column["name"] for column in sa.inspect(connection).get_columns("syncer_pauses")}

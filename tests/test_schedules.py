@@ -106,10 +106,40 @@ def test_schedules_are_said_in_words() -> None:
     assert schedules.text(cron("0 6 * * *")) == "0 6 * * *"
 
 
-def test_an_interval_counts_from_the_last_start() -> None:
-    assert next_runs(Every(interval=timedelta(hours=2)), "2026-03-29T01:30:00+01:00", 1) == [
-        "2026-03-29T02:30:00+00:00"
-    ]
+@pytest.mark.parametrize(
+    ("minutes", "after", "expected"),
+    [
+        (120, "2026-03-29T01:30:00+01:00", "2026-03-29T02:00:00+00:00"),
+        (60, "2026-03-29T02:00:00+00:00", "2026-03-29T03:00:00+00:00"),
+        (60, "2026-03-29T01:59:59.999999+00:00", "2026-03-29T02:00:00+00:00"),
+        (24 * 60, "2026-03-29T23:00:00-05:00", "2026-03-31T00:00:00+00:00"),
+        (7, "2026-01-01T00:00:00+00:00", "2026-01-01T00:06:00+00:00"),
+    ],
+)
+def test_an_interval_s_ticks_are_its_multiples(minutes: int, after: str, expected: str) -> None:
+    assert next_runs(Every(interval=timedelta(minutes=minutes)), after, 1) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "after", "until", "expected"),
+    [
+        (Every(interval=timedelta(hours=1)), "2026-01-01T00:00", "2026-01-01T00:59", (None, 0)),
+        (Every(interval=timedelta(hours=1)), "2026-01-01T00:00", "2026-01-01T03:00", ("2026-01-01T03:00", 3)),
+        (Every(interval=timedelta(minutes=1)), "2020-01-01T00:00", "2026-01-01T00:00", ("2026-01-01T00:00", 3156480)),
+        (cron("0 6 * * *"), "2026-01-01T06:00", "2026-01-02T05:59", (None, 0)),
+        (cron("0 6 * * *"), "2026-01-01T05:00", "2026-01-02T07:00", ("2026-01-02T06:00", 2)),
+        (cron("0 6 1 1 *"), "2020-01-01T07:00", "2026-05-01T07:00", ("2026-01-01T06:00", 6)),
+        (Manual(), "2020-01-01T07:00", "2026-05-01T07:00", (None, 0)),
+    ],
+)
+def test_the_last_tick_of_some_time_is_found(
+    schedule: Schedule, after: str, until: str, expected: tuple[str | None, int]
+) -> None:
+    first, last = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (after, until))
+
+    at, number = schedules.last_run_at(schedule, after=first, until=last)
+
+    assert (at and at.isoformat()[:16], number) == expected
 
 
 def test_a_manual_sync_is_never_due() -> None:

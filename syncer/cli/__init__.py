@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from syncer import __version__
-from syncer.cli import connections, files, history, output, plans, runs, signals, state, stored, validation
+from syncer.cli import connections, files, history, output, plans, runs, serve, signals, state, stored, validation
 from syncer.cli.exit_codes import code_of
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for command in (
     files.list_syncs,
     plans.plan,
     runs.run,
+    serve.serve,
     history.show_runs,
     history.rejected,
     state.pause,

@@ -14,7 +14,7 @@ from syncer.cli import output, progress_bar, signals
 from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
 from syncer.cli.project import Project, identifier, now, print_definition_errors
 from syncer.errors import SelectionError, SyncerError
-from syncer.types import Counts, PersonKey, Run, RunStatus, SyncDefinition, Trigger
+from syncer.types import Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
 
 if TYPE_CHECKING:
     from syncer.flow import Options
@@ -40,6 +40,8 @@ _OUTCOMES = {
     RunStatus.HELD: Outcome.HELD,
     RunStatus.SKIPPED: Outcome.IN_PROGRESS,
 }
+
+_BY_HAND = Order(trigger=Trigger.MANUAL)
 
 _ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
 
@@ -113,7 +115,7 @@ def _run_one(
 
     try:
         with progress_bar.shown(progress, title) as end_bar, signals.awaited(progress, abandon):
-            ended = project.runner.run(definition, trigger=Trigger.MANUAL, options=options, progress=progress)
+            ended = project.runner.run(definition, order=_BY_HAND, options=options, progress=progress)
     except StoppedError:
         return _ended_by(project, definition, began, RunStatus.INTERRUPTED, stopped), Outcome.FAILED
     except SyncerError as exc:
@@ -128,7 +130,7 @@ def _left_out(project: Project, definition: SyncDefinition, missing: Sequence[st
 
     reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
     began = now()
-    project.run_log.record_skipped(definition.name, Trigger.MANUAL, definition.hash, began, note=reason)
+    project.run_log.record_skipped(definition.name, _BY_HAND, definition.hash, began, note=reason)
     return _ended_by(project, definition, began, RunStatus.SKIPPED, SyncerError(reason))
 
 

@@ -39,6 +39,7 @@ class _Run:
 
 _received: list[int] = []
 _runs: list[_Run] = []
+_listeners: list[Callable[[], object]] = []
 
 
 def install() -> None:
@@ -86,11 +87,26 @@ def awaited(progress: Progress, abandon: Callable[[], object]) -> Iterator[None]
         run.ended.set()
 
 
+@contextmanager
+def heard(stop: Callable[[], object]) -> Iterator[None]:
+    """Call *stop*, in another thread, at the first signal; the second one ends the process at once."""
+    _listeners.append(stop)
+    try:
+        yield
+    finally:
+        _listeners.clear()
+
+
 def _watch(pipe: int) -> None:
     while True:
         number = os.read(pipe, 1)[0]
         run = next(iter(_runs), None)
         if number not in _SIGNALS:
+            continue
+        if _listeners and not _received:
+            _received.append(number)
+            print("stopping; a second signal ends at once", file=sys.stderr, flush=True)
+            _listeners[0]()
             continue
         if _received or run is None:
             _leave(number)

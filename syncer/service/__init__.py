@@ -1,0 +1,300 @@
+"""The service: keeps the schedule, takes orders, and runs syncs side by side in one process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from syncer import query, schedules
+from syncer.errors import RunInProgressError, SelectionError, SyncerError
+from syncer.flow import Options
+from syncer.run_log import RunLog
+from syncer.runner import Plan, Runner
+from syncer.service.catalog import Catalog, Changes
+from syncer.service.leadership import Leadership
+from syncer.service.live import Live
+from syncer.service.pool import AlreadyLiveError, ClosedError, Pool
+from syncer.service.precedence import Precedence
+from syncer.service.standing import Standing, standings
+from syncer.service.timetable import Tick, Timetable
+from syncer.settings import Settings
+from syncer.snapshot import file as snapshot_file
+from syncer.spelling import did_you_mean, quoted
+from syncer.types import CatchUp, Order, RunStatus, SyncDefinition, Trigger
+
+__all__ = ["AlreadyLiveError", "ClosedError", "Live", "Service"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """The parts of the service and what they tell each other; everything that pages and the API ask goes through it."""
+
+    settings: Settings
+    catalog: Catalog
+    runner: Runner
+    run_log: RunLog
+    leadership: Leadership
+    #: Gives aware UTC.
+    now: Callable[[], datetime]
+    #: Told of every run that has ended, also of ticks that were skipped.
+    ended: list[Callable[[Live], None]] = field(default_factory=list)
+    #: Called at every heartbeat.
+    beats: list[Callable[[], None]] = field(default_factory=list)
+    pool: Pool = field(init=False)
+    timetable: Timetable = field(init=False)
+    #: When the schedule last showed that it is alive, aware UTC.
+    last_beat: datetime = field(init=False)
+    started_at: datetime = field(init=False)
+    _led_at: datetime = field(init=False)
+    _paused: set[str] = field(default_factory=set)
+    _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.started_at = self.last_beat = self._led_at = self.now()
+        self.timetable = Timetable(jitter=self.settings.jitter, tick=self._tick, beat=self._beat)
+        self.pool = Pool(
+            runner=self.runner,
+            run_log=self.run_log,
+            size=self.settings.pool_size,
+            now=self.now,
+            still_due=self.timetable.still_due,
+            ended=self.ended,
+        )
+
+    @property
+    def leads(self) -> bool:
+        """Whether this service keeps the schedule and takes orders; else it stands by."""
+        return self.leadership.term is not None
+
+    def start(self) -> None:
+        """Read the definitions, begin to keep the schedule if nobody else does, and take orders.
+
+        Raises:
+            SyncerError: the run log cannot be used.
+        """
+        query.load_parser()
+        self.catalog.reload()
+        self.pool.precedence = Precedence(self.catalog.edition.definitions.values())
+        self.pool.open()
+        self._take_the_lead()
+        self.timetable.start()
+
+    def stop(self, by: str) -> bool:
+        """Begin no more runs, let those that go on end after the batch in hand; returns whether all ended in time."""
+        self.timetable.stop()
+        all_ended = self.pool.close(by, self.settings.grace.total_seconds())
+        self.leadership.release()
+        return all_ended
+
+    def reload(self) -> Changes:
+        """Take in what changed in the folder of definitions."""
+        changes = self.catalog.reload()
+        if changes:
+            log.info(
+                "the definitions changed", extra={"syncs": sorted(changes.added | changes.changed | changes.removed)}
+            )
+            self.pool.precedence = Precedence(self.catalog.edition.definitions.values())
+            if self.leads:
+                self._schedule(changes.added | changes.changed | changes.removed)
+        return changes
+
+    def run_now(self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: Options | None = None) -> Live:
+        """Ask for one run, which begins as soon as there is room; its id is known at once.
+
+        Raises:
+            SelectionError: there is no such sync.
+            AlreadyLiveError: it has a run that waits or goes on.
+            ClosedError: this service is stopping or stands by.
+        """
+        definition = self.definition(name)
+        if not self.leads:
+            raise ClosedError
+        other = self.pool.of(name)
+        if other is not None:
+            raise AlreadyLiveError(other)
+        order = Order(trigger=trigger, actor=actor, term=self.leadership.term)
+        at = self.now()
+        order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
+        live = self._live(definition, order, options or Options(), at)
+        try:
+            self.pool.submit(live)
+        except (AlreadyLiveError, ClosedError):
+            note = "another run of this sync was asked for at the same moment, or the service was stopping"
+            self.run_log.finish(order.run_id, RunStatus.SKIPPED, self.now(), notes=[note])
+            raise
+        return live
+
+    def cancel(self, run_id: str, *, actor: str) -> Live | None:
+        """Ask a run to end after the batch in hand; None where it has ended, or is not this service's."""
+        live = self.live(run_id)
+        by = f"stopped by {actor}"
+        if live is not None and not self.pool.take_out(live, by):
+            live.stop(by)
+        return live
+
+    def standings(self) -> list[Standing]:
+        """How every sync stands, by name."""
+        return standings(
+            self.catalog.edition,
+            run_log=self.run_log,
+            next_due=self.timetable.next_due(),
+            lives=self.pool.lives(),
+            grace=timedelta(seconds=self.settings.alerts.late),
+            now=self.now(),
+        )
+
+    def live(self, run_id: str) -> Live | None:
+        """A run that waits or goes on."""
+        return next((live for live in self.pool.lives() if live.run_id == run_id), None) if run_id else None
+
+    def plan(self, name: str, *, sample_rows: int) -> Plan:
+        """Query and compare; sends and records nothing.
+
+        Raises:
+            SyncerError: as `Runner.plan`.
+        """
+        return self.runner.plan(self.definition(name), sample_rows=sample_rows)
+
+    def pause(self, name: str) -> None:
+        """Let no ticks of a sync come, over restarts too; a run that goes on is left alone."""
+        self.run_log.pause(self.definition(name).name, self.now())
+        self._follow_pauses()
+
+    def resume(self, name: str) -> None:
+        """Let the ticks of a sync come again, from the next one on."""
+        self.run_log.resume(self.definition(name).name)
+        self._follow_pauses()
+
+    def definition(self, name: str) -> SyncDefinition:
+        """The definition of that name in force.
+
+        Raises:
+            SelectionError: there is none.
+        """
+        found = self.catalog.get(name)
+        if found is None:
+            names = self.catalog.edition.definitions
+            raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, names))
+        return found
+
+    def _live(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> Live:
+        live = Live(definition=definition, order=order, options=options, asked_at=at)
+        live.fenced = lambda: not self.leadership.holds()
+        return live
+
+    def _tick(self, tick: Tick) -> None:
+        """Answer a tick: with a run, or with a record that it was skipped."""
+        definition = self.catalog.get(tick.sync)
+        if definition is None or not self.leadership.holds():
+            return
+        order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=self.leadership.term)
+        live = self._live(definition, order, Options(), self.now())
+        # What passed before this service led is one moment: people first, whatever their tick was.
+        live.moment = max(tick.due_at, self._led_at)
+        self._note_missed(live, tick)
+        try:
+            self.pool.submit(live)
+        except AlreadyLiveError as exc:
+            self._skip(live, exc.live)
+        except ClosedError:
+            return
+
+    def _skip(self, live: Live, running: Live) -> None:
+        since = f"since {running.began_at:%H:%M:%S} UTC" if running.began_at else "waiting to begin"
+        note = f"not run, as the run before it is not over ({since})"
+        run_id = self.run_log.record_skipped(live.name, live.order, live.definition.hash, self.now(), note=note)
+        live.run = self.run_log.get(run_id)
+        for told in self.ended:
+            told(live)
+
+    def _note_missed(self, live: Live, tick: Tick) -> None:
+        answered = self.run_log.last_due().get(tick.sync)
+        if answered is not None:
+            _, ticks = schedules.last_run_at(live.definition.schedule, after=answered, until=tick.due_at)
+            if ticks > 1:
+                missed = f"{ticks - 1} earlier ticks" if ticks > 2 else "an earlier tick"
+                live.progress.notes.append(f"this run also stands for {missed} that passed while no service ran")
+
+    def _beat(self) -> None:
+        self.last_beat = self.now()
+        if not self.leadership.holds():
+            self._take_the_lead()
+        else:
+            self._follow_pauses()
+        for beat in self.beats:
+            beat()
+
+    def _take_the_lead(self) -> None:
+        for name in self.timetable.names():
+            self.timetable.remove(name)
+        if not self.leadership.acquire():
+            return
+        log.info("this service leads", extra={"term": self.leadership.term})
+        self._led_at = self.now()
+        self._interrupt_what_is_dead()
+        self._paused = self.run_log.paused()
+        self._schedule(self.catalog.edition.definitions)
+        self._make_up_for_what_was_cut_off()
+
+    def _interrupt_what_is_dead(self) -> None:
+        """End the runs that a service before this one, or a command that was killed, left open."""
+        for run in self.run_log.open_runs():
+            if run.term is not None or self._is_dead(run.sync):
+                self.run_log.interrupt(run.id, self.now())
+
+    def _is_dead(self, sync: str) -> bool:
+        """Whether nobody on this machine runs a sync; only of use where the run log is this machine's."""
+        if not self.settings.database_url.get_secret_value().startswith("sqlite"):
+            return False
+        path = self.runner.snapshot_path(sync)
+        if not path.exists():
+            return True
+        try:
+            with snapshot_file.held(path, sync=sync):
+                return True
+        except RunInProgressError:
+            return False
+        except SyncerError:
+            return True
+
+    def _make_up_for_what_was_cut_off(self) -> None:
+        """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
+        for name in sorted(self.run_log.cut_off()):
+            definition = self.catalog.get(name)
+            if definition is None or not definition.enabled or name in self._paused:
+                continue
+            if definition.catch_up is CatchUp.ONCE:
+                order = Order(trigger=Trigger.SCHEDULE, term=self.leadership.term)
+                live = self._live(definition, order, Options(), self.now())
+                live.progress.notes.append("this run makes up for the one before, which was interrupted")
+                with suppress(AlreadyLiveError, ClosedError):
+                    self.pool.submit(live)
+
+    def _follow_pauses(self) -> None:
+        """Take in what the command line, or another thread, paused and resumed."""
+        with self._schedule_lock:
+            paused = self.run_log.paused()
+            resumed, self._paused = self._paused - paused, paused
+            for name in paused:
+                self.timetable.remove(name)
+            for name in resumed:
+                definition = self.catalog.get(name)
+                if definition is not None and definition.enabled and self.leads:
+                    # What passed while it was paused was not meant to run.
+                    self.timetable.set(definition, answered=self.now(), now=self.now())
+
+    def _schedule(self, names: Iterable[str]) -> None:
+        with self._schedule_lock:
+            answered = self.run_log.last_due()
+            for name in names:
+                definition = self.catalog.get(name)
+                if definition is None or not definition.enabled or name in self._paused:
+                    self.timetable.remove(name)
+                else:
+                    self.timetable.set(definition, answered=answered.get(name), now=self.now())

@@ -1,0 +1,105 @@
+"""The definitions in force: what the folder last said, and of a file that is broken now, what it said before."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from syncer.definitions import Loaded
+from syncer.errors import DefinitionError, SyncerError
+from syncer.types import SyncDefinition
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edition:
+    """What was in force at one moment."""
+
+    #: By name.
+    definitions: Mapping[str, SyncDefinition] = field(default_factory=dict)
+    #: What is wrong with the files now, by path and line.
+    errors: tuple[DefinitionError, ...] = ()
+    #: The names of syncs that are in force as they were before their file broke, each to its file's first error.
+    outdated: Mapping[str, DefinitionError] = field(default_factory=dict)
+    #: What is wrong with the folder as a whole; then everything is as it was before. Empty where nothing is.
+    folder_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How an edition differs from the one before; names of syncs."""
+
+    added: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+class Catalog:
+    """The definitions of a folder that is edited while the service runs; may be used by several threads."""
+
+    def __init__(self, load: Callable[[], Loaded]) -> None:
+        """Nothing is read yet; *load* reads the folder."""
+        self._load = load
+        self._lock = threading.Lock()
+        self._edition = Edition()
+
+    @property
+    def edition(self) -> Edition:
+        """What is in force now."""
+        return self._edition
+
+    def get(self, name: str) -> SyncDefinition | None:
+        """The definition of that name in force."""
+        return self._edition.definitions.get(name)
+
+    def reload(self) -> Changes:
+        """Read the folder. A file is taken as a whole or not at all, and a broken one leaves what it said before."""
+        with self._lock:
+            before = self._edition
+            try:
+                loaded = self._load()
+            except SyncerError as exc:
+                log.error("the definitions cannot be read: %s", exc)
+                self._edition = Edition(
+                    definitions=before.definitions,
+                    errors=before.errors,
+                    outdated=before.outdated,
+                    folder_error=str(exc),
+                )
+                return Changes()
+            self._edition = _edition(before, loaded)
+            return _changes(before.definitions, self._edition.definitions)
+
+
+def _edition(before: Edition, loaded: Loaded) -> Edition:
+    definitions = {definition.name: definition for definition in loaded.definitions}
+    faults: dict[Path, DefinitionError] = {}
+    for error in loaded.errors:
+        faults.setdefault(error.path, error)
+    outdated = {}
+    for name, definition in before.definitions.items():
+        if definition.path in faults and name not in definitions:
+            definitions[name] = definition
+            outdated[name] = faults[definition.path]
+    return Edition(
+        definitions=MappingProxyType(dict(sorted(definitions.items()))),
+        errors=loaded.errors,
+        outdated=MappingProxyType(outdated),
+    )
+
+
+def _changes(before: Mapping[str, SyncDefinition], now: Mapping[str, SyncDefinition]) -> Changes:
+    both = before.keys() & now.keys()
+    return Changes(
+        added=frozenset(now.keys() - before.keys()),
+        changed=frozenset(name for name in both if before[name] != now[name]),
+        removed=frozenset(before.keys() - now.keys()),
+    )

@@ -1,0 +1,122 @@
+"""The process of `syncer serve`: opens everything, waits for a signal, and lets everything end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import uvicorn
+import watchfiles
+from fastapi import FastAPI
+
+from syncer.errors import SettingsError
+from syncer.service import Service
+
+log = logging.getLogger(__name__)
+
+#: How old the last heartbeat of the schedule may be before the process gives up on itself.
+LONGEST_SILENCE = timedelta(seconds=60)
+
+#: Seconds that answers in progress are given when the service stops.
+_ANSWERS_SECONDS = 3
+
+#: Milliseconds without a further change after which changed definitions are read.
+_SETTLED_MILLISECONDS = 300
+
+
+class StuckError(Exception):
+    """The schedule has not shown a sign of life for too long; a supervisor is to start the process anew."""
+
+
+def holder() -> str:
+    """This process, for people."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Process:
+    """A service with its page, in one process."""
+
+    service: Service
+    app: FastAPI
+    now: Callable[[], datetime]
+    #: What is set at the first signal.
+    asked_to_stop: threading.Event = field(default_factory=threading.Event)
+    #: Set once the page answers; `address` is known then.
+    answering: threading.Event = field(default_factory=threading.Event)
+    address: str = ""
+
+    def run(self, stop_reason: Callable[[], str]) -> None:
+        """Serve until asked to stop, then let the runs in progress end.
+
+        Raises:
+            SettingsError: the address cannot be listened on.
+            StuckError: the schedule hangs.
+        """
+        with ExitStack() as stack:
+            sock = self._listen()
+            stack.callback(sock.close)
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    self.app,
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    proxy_headers=False,
+                    timeout_graceful_shutdown=_ANSWERS_SECONDS,
+                )
+            )
+            self.service.start()
+            stack.callback(lambda: self.service.stop(stop_reason()))
+            threading.Thread(target=self._watch_definitions, name="definitions", daemon=True).start()
+            answering = threading.Thread(target=server.run, args=([sock],), name="page", daemon=True)
+            answering.start()
+            stack.callback(answering.join, _ANSWERS_SECONDS + 1)
+            stack.callback(setattr, server, "should_exit", True)
+            self.answering.set()
+            self._wait()
+
+    def _listen(self) -> socket.socket:
+        web = self.service.settings.web
+        family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
+        sock = socket.socket(family)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((web.host, web.port))
+        except OSError as exc:
+            sock.close()
+            raise SettingsError(
+                f"the page cannot listen on {web.host} port {web.port}: {exc.strerror}",
+                hint="Set SYNCER_WEB__PORT or --port to one that is free; 0 takes any.",
+            ) from None
+        host = f"[{web.host}]" if ":" in web.host else web.host
+        self.address = f"http://{host}:{sock.getsockname()[1]}"
+        return sock
+
+    def _wait(self) -> None:
+        while not self.asked_to_stop.wait(1):
+            silence = self.now() - self.service.last_beat
+            if silence > LONGEST_SILENCE:
+                raise StuckError(f"the schedule has not moved for {silence.total_seconds():.0f} seconds")
+
+    def _watch_definitions(self) -> None:
+        folder = self.service.settings.definitions_dir
+        while not self.asked_to_stop.is_set():
+            try:
+                for _ in watchfiles.watch(
+                    folder, stop_event=self.asked_to_stop, debounce=_SETTLED_MILLISECONDS, raise_interrupt=False
+                ):
+                    self.service.reload()
+            except FileNotFoundError:
+                # The folder is gone for now, as while it is replaced.
+                self.asked_to_stop.wait(2)
+                self.service.reload()
+            except Exception:
+                log.exception("the definitions cannot be watched")
+                self.asked_to_stop.wait(10)

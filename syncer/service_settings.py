@@ -1,0 +1,129 @@
+"""How the service runs, who may use its page and API, and whom it tells: the settings of `syncer serve`."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+
+#: What the settings with a pattern of their own should look like.
+PATTERNS = {
+    "url": "should be an address such as `https://syncer.example.com`, without a path",
+    "proxy_header": "should be the name of an HTTP header, such as `X-Forwarded-User`",
+    "ping_url": "should be an address such as `https://host/path`",
+}
+
+
+class Scope(enum.StrEnum):
+    """What a token allows."""
+
+    READ = "read"
+    RUN = "run"
+
+
+def _listed(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _networks(values: list[str]) -> list[str]:
+    for value in values:
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            raise ValueError("should be addresses or networks such as `10.0.0.1` or `10.0.0.0/8`") from None
+    return values
+
+
+def _share(value: object) -> object:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        number = value.strip().removesuffix("%").strip()
+        return float(number) / 100 if number.replace(".", "", 1).isdigit() else value
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+Seconds = Annotated[int, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class TokenSettings(_Section):
+    """One program that may use the API."""
+
+    token: Annotated[SecretStr, Field(min_length=16)]
+    scope: Scope = Scope.READ
+
+
+class WebSettings(_Section):
+    """The page and the API."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    #: The address that people type, where it is another than host and port: behind a proxy that does TLS.
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$")] | None = None
+    #: In plain, or its Argon2 hash.
+    password: SecretStr | None = None
+    tokens: dict[str, TokenSettings] = {}
+    #: The header in which a proxy tells who a user is, and the proxies that are believed.
+    proxy_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    proxy_addresses: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_networks)] = []
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether anybody is asked who they are."""
+        return bool(self.password or self.tokens or (self.proxy_header and self.proxy_addresses))
+
+
+class AlertSettings(_Section):
+    """Who is told of what."""
+
+    #: Addresses as Apprise writes them, separated by blanks or lines.
+    urls: SecretStr | None = None
+    #: Called after each round of the schedule's heartbeat, for who watches that the service lives.
+    ping_url: SecretStr | None = None
+    #: The share of a run's rows that may be rejected.
+    rejected: Share = 0.05
+    #: How far a run's rows may be from those of the runs before it.
+    rows: Share = 0.5
+    #: Seconds after a tick in which a run should have ended well.
+    late: Seconds = 900
+
+    @property
+    def targets(self) -> list[str]:
+        """The addresses, with their secrets."""
+        return self.urls.get_secret_value().split() if self.urls else []
+
+
+#: The settings that are groups of their own, by the name that variables begin with.
+SECTIONS: Mapping[str, type[BaseModel]] = {"web": WebSettings, "alerts": AlertSettings}
+
+
+class LogLevel(enum.StrEnum):
+    """What of the log is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+#: Runs side by side.
+POOL_SIZE = 4
+#: By how much each sync's ticks are put off, at the most.
+JITTER = timedelta(seconds=60)
+#: How long a service that is told to stop waits for its runs.
+GRACE = timedelta(seconds=30)

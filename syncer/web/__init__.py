@@ -1,0 +1,15 @@
+"""The page and the API of the service."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from syncer import __version__
+from syncer.service import Service
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application that answers for a service; it holds nothing but what it is asked for."""
+    app = FastAPI(title="Syncer", version=__version__, docs_url=None, redoc_url=None)
+    app.state.service = service
+    return app
