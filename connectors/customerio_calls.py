@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 from connectors.drivers import driver
@@ -104,6 +105,12 @@ def shared_gate(address: str, login: str, *, per_second: int, label: str) -> Gat
         return _gates[address, login]
 
 
+@cache
+def _certificates(http: Any) -> Any:
+    """The authorities to trust; reading them takes longer than a call."""
+    return http.create_ssl_context()
+
+
 class Api:
     """One API with its login; may be used by several threads at once."""
 
@@ -140,6 +147,7 @@ class Api:
             base_url=address,
             auth=login if isinstance(login, tuple) else None,
             headers=own,
+            verify=_certificates(self._http),
             timeout=self._http.Timeout(TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
             follow_redirects=False,
         )

@@ -127,7 +127,7 @@ class _Apis:
                 except RefusedError as exc:
                     errors.append({"batch_index": place, **exc.told})
         self._leave(entities)
-        return JSONResponse({"errors": errors}, 207) if errors else JSONResponse({})
+        return JSONResponse({"errors": errors}, self._w.faults.partly) if errors else JSONResponse({})
 
     async def calls(self, request: Request) -> Response:
         body = await request.body()
