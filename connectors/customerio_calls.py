@@ -92,6 +92,20 @@ class Gate:
                 self._closed_until = time.monotonic() + PAUSE_SECONDS
 
 
+#: They tell of addresses and of headers, and identifiers are part of some.
+_TALKATIVE = ("httpx2", *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+
+
+def _quieten() -> None:
+    """Let only warnings of the HTTP client be logged, whatever levels are set."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_is_warning)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
 _gates: dict[tuple[str, str], Gate] = {}
 _gates_lock = threading.Lock()
 
@@ -133,8 +147,7 @@ class Api:
         """
         self._http = driver("httpx2", extra="customerio", label=label)
         self._tenacity = driver("tenacity", extra="customerio", label=label)
-        # It tells every address at INFO, and identifiers are part of some.
-        logging.getLogger("httpx2").setLevel(logging.WARNING)
+        _quieten()
         self.label = label
         self._key_setting = key_setting
         self._stopped = threading.Event()
@@ -252,7 +265,7 @@ def retry_after(text: str | None) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+            seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
             return None
-        seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
     return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

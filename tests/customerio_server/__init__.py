@@ -67,7 +67,7 @@ class CustomerIOServer:
 @contextmanager
 def customerio_server(**settings: Any) -> Iterator[CustomerIOServer]:
     """A new workspace on a free port, in a thread of its own; *settings* as Workspace has them."""
-    workspace = Workspace(site_id=f"site-{next(_numbers)}", **settings)
+    workspace = Workspace(**({"site_id": f"site-{next(_numbers)}"} | settings))
     app = application(workspace)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="off")
     server = uvicorn.Server(config)

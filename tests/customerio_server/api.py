@@ -81,6 +81,8 @@ class _Apis:
                 return JSONResponse({"meta": {"error": "unauthorized"}}, 401)
             if login == self.app_login and self._over_rate():
                 return JSONResponse({"errors": [{"detail": "too many", "status": "429"}]}, 429)
+            if request.method == "GET" and self._w.faults.reading and handler != self.region:
+                return _faulty(self._w.faults.reading)
             return await handler(request)
 
         return handle
@@ -122,7 +124,7 @@ class _Apis:
             for place, item in enumerate(items):
                 try:
                     if self._w.faults.refuses(item):
-                        raise RefusedError("refused", "attributes", "on purpose")
+                        raise RefusedError("refused", "attributes", self._quoted(item) or "on purpose")
                     self._w.take(item)
                 except RefusedError as exc:
                     errors.append({"batch_index": place, **exc.told})
@@ -151,8 +153,16 @@ class _Apis:
             if len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()) > ITEM_BYTES:
                 return _bad("too large", "item")
             if self._w.faults.poison(item):
-                return _bad("poisoned", "item")
+                return _bad("poisoned", "item", self._quoted(item))
         return None
+
+    def _quoted(self, item: dict[str, Any]) -> str:
+        """What a refusal says of an operation, whole and in parts."""
+        told = item.get("attributes") or item.get("traits") or {}
+        values = [str(value) for value in (*(item.get("identifiers") or {}).values(), *told.values())]
+        return (
+            f"not valid: {json.dumps(item)} {' '.join(values)} ({values[-1][:20]}...)" if self._w.faults.quoting else ""
+        )
 
     def _enter(self, entities: set[str]) -> None:
         for entity in entities:

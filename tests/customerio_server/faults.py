@@ -34,10 +34,14 @@ class Faults:
     next: deque[Fault | None] = field(default_factory=deque)
     #: For every writing request, where nothing is in `next`.
     always: Fault | None = None
+    #: For every request that reads.
+    reading: Fault | None = None
     #: Operations that are refused among others.
     refuses: Callable[[dict[str, Any]], bool] = lambda item: False
     #: The status of the answer that tells of them.
     partly: int = 207
+    #: Whether refusals quote what they refuse.
+    quoting: bool = False
     #: Operations for which the whole request is refused, with 400.
     poison: Callable[[dict[str, Any]], bool] = lambda item: False
     #: Seconds that every writing request takes.
