@@ -214,8 +214,9 @@ class _Apis:
 
     async def one_object(self, request: Request) -> Response:
         held = self._w.objects.get((request.path_params["type"], request.path_params["id"]))
-        told = {"object": {"attributes": _texts(held), "object_type_id": request.path_params["type"]}} if held else {}
-        return JSONResponse(told, 404 if held is None else 200)
+        if held is None:
+            return JSONResponse({}, 404)
+        return JSONResponse({"object": {"attributes": _texts(held), "object_type_id": request.path_params["type"]}})
 
     async def related_people(self, request: Request) -> Response:
         thing = request.path_params["type"], request.path_params["id"]
