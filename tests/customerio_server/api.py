@@ -81,7 +81,7 @@ class _Apis:
                 return JSONResponse({"meta": {"error": "unauthorized"}}, 401)
             if login == self.app_login and self._over_rate():
                 return JSONResponse({"errors": [{"detail": "too many", "status": "429"}]}, 429)
-            if request.method == "GET" and self._w.faults.reading and handler != self.region:
+            if self._w.faults.reading and login == self.app_login and not _writes(request):
                 return _faulty(self._w.faults.reading)
             return await handler(request)
 
@@ -235,12 +235,16 @@ class _Apis:
         while self._app_calls and now - self._app_calls[0] > 1:
             self._app_calls.popleft()
         self._app_calls.append(now)
-        return len(self._app_calls) > 10
+        return len(self._app_calls) > self._w.app_rate
 
 
 def _basic(request: Request) -> str:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     return base64.b64decode(value).decode() if scheme == "Basic" else ""
+
+
+def _writes(request: Request) -> bool:
+    return request.method != "GET" and not request.url.path.endswith("/attributes")
 
 
 def _faulty(fault: Fault) -> Response:

@@ -34,7 +34,7 @@ class Faults:
     next: deque[Fault | None] = field(default_factory=deque)
     #: For every writing request, where nothing is in `next`.
     always: Fault | None = None
-    #: For every request that reads.
+    #: For every request that reads from the App API.
     reading: Fault | None = None
     #: Operations that are refused among others.
     refuses: Callable[[dict[str, Any]], bool] = lambda item: False

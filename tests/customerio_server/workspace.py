@@ -40,6 +40,8 @@ class Workspace:
     app_api_key: str = "app-secret"
     cdp_api_key: str = "cdp-secret"
     region: str = "us"
+    #: Calls a second that the App API takes.
+    app_rate: int = 10
     #: Identifiers that are unique, beside cio_id.
     unique: tuple[str, ...] = ("id",)
     object_types: tuple[str, ...] = ("1", "2")
