@@ -81,7 +81,7 @@ def collection(api: Api, label: str, name: str) -> dict[str, Any] | None:
 def identifiers_of_people(api: Api, key: PersonKey, keys: list[str]) -> pa.Table:
     """Every name of those of *keys* who exist, as IDENTIFIERS."""
     rows = [
-        {"entity": str(Entity.PERSON), "kind": name, "value": str(names[name])}
+        {"entity": str(Entity.PERSON), "kind": name, "value": str(names[name]).encode(errors="replace").decode()}
         for first in range(0, len(keys), _PEOPLE)
         for names in _people(api, key, keys[first : first + _PEOPLE])
         for name in _IDENTIFIERS

@@ -37,15 +37,17 @@ def _without(reason: str, values: list[str]) -> str:
     text = _EMAIL.sub(HIDDEN, reason)
     folded = text.casefold()
     spelled = {spelling for value in values for spelling in _spellings(value) if spelling.casefold() in folded}
-    if not spelled:
-        return text
-    longest_first = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
-    return re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
+    if spelled:
+        longest_first = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
+        text = re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
+    # Not every database takes a NUL, and none half a sign.
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _spellings(value: str) -> set[str]:
     """How a value may stand in a text."""
-    return {value, value.strip(), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], quote(value)}
+    escaped = (json.dumps(value, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False))
+    return {value, value.strip(), *escaped, quote(value, errors="replace")}
 
 
 def _values_in(text: str) -> list[str]:

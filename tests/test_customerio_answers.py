@@ -25,7 +25,7 @@ NAMES = [
     "rows", "id", "name", "customer", "customers", "attributes", "identifiers", "cio_relationships", "object",
     "object_id", "updated_at",
 ]  # fmt: skip
-SCALARS = st.sampled_from([None, True, 0, 1, -1, 2, 1.5, 10**30, "", "x", "coupons", "ann"])
+SCALARS = st.sampled_from([None, True, 0, 1, -1, 2, 1.5, 10**30, "", "x", "coupons", "ann", "a\nb\0", "\ud800"])
 ANSWERS = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -11,8 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors import customerio_calls
 from connectors.customerio_reasons import HIDDEN, LONGEST, kept, kept_of_many
@@ -256,6 +260,7 @@ ITEM = json.dumps(
         ("mail ann%40x.com", f"mail {HIDDEN}"),
         (r'bio: "says \"hi\"\nand more"', f'bio: "{HIDDEN}"'),
         ("city: Oslo", f"city: {HIDDEN}"),
+        ("a\nb\0c\ud800", "a b c "),
         ("", ""),
     ],
 )
@@ -275,6 +280,20 @@ def test_a_reason_about_many_rows_is_kept_without_their_values() -> None:
 
     assert kept_of_many("row ten: no list", rows='[{"code":"ten","off":1}]') == f"row {HIDDEN}: no list"
     assert kept_of_many("row secret: no list", rows=f'[{{"code":{deep}}}]') == f"row {HIDDEN}: no list"
+
+
+@given(
+    values=st.lists(st.text(min_size=1) | st.integers() | st.floats(allow_nan=False), min_size=1, max_size=5),
+    around=st.text(alphabet=" .,:'\"()[]=\n\\", min_size=1),
+)
+def test_no_value_that_stands_by_itself_is_kept(values: list[Any], around: str) -> None:
+    item = json.dumps({"identifiers": {"id": "u-17"}, "attributes": {f"a{i}": value for i, value in enumerate(values)}})
+    told = [value if isinstance(value, str) else json.dumps(value) for value in values]
+
+    text = kept(around.join(["", *told, ""]), item=item)
+
+    words = set(re.findall(r"[0-9A-Za-z]{2,}", text.replace(HIDDEN, " ")))
+    assert not words
 
 
 def test_the_client_is_quiet_whatever_levels_are_set(

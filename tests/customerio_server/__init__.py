@@ -72,6 +72,8 @@ def customerio_server(**settings: Any) -> Iterator[CustomerIOServer]:
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="off")
     server = uvicorn.Server(config)
     listening = config.bind_socket()
+    # Whoever comes before the server runs is to wait for it.
+    listening.listen()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
