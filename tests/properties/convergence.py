@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -199,6 +199,11 @@ def _syncs() -> dict[str, Sync]:
 IDS = st.sampled_from(["1", "2", "3", "4"])
 VALUES = st.sampled_from(["a", "b", None])
 NAMES = st.sampled_from(sorted(_syncs()))
+#: How much of a run goes well before a fault.
+AT = st.sampled_from([0, 0, 0, 1, 2])
+#: Rows that were put before a run, so that it has something to send.
+ROWS = st.lists(st.tuples(IDS, IDS, VALUES), max_size=4)
+Rows = Sequence[tuple[str, str, str | None]]
 
 
 class Convergence(RuleBasedStateMachine):
@@ -232,6 +237,11 @@ class Convergence(RuleBasedStateMachine):
         if name == "members" and self.store.makes_ends:
             self.ends.add(("account", second))
 
+    def put_all(self, name: str, rows: Rows) -> None:
+        """As so many calls of `put`."""
+        for first, second, value in rows:
+            self.put(name, first, second, value)
+
     @rule(name=NAMES, first=IDS, second=IDS)
     def leave(self, name: str, first: str, second: str) -> None:
         self.syncs[name].rows.pop(self._key(name, first, second), None)
@@ -253,8 +263,9 @@ class Convergence(RuleBasedStateMachine):
     def run(self, name: str) -> None:
         self._run(name)
 
-    @rule(name=NAMES, steps=st.integers(0, 50))
-    def run_and_die(self, name: str, steps: int) -> None:
+    @rule(name=NAMES, rows=ROWS, steps=st.integers(0, 50))
+    def run_and_die(self, name: str, rows: Rows, steps: int) -> None:
+        self.put_all(name, rows)
         with suppress(DeathError):
             self._run(name, life=Life(steps))
 

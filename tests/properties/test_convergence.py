@@ -13,10 +13,13 @@ from hypothesis.stateful import invariant, rule
 
 from tests.fake_store import FakeStore
 from tests.properties.convergence import (
+    AT,
     IDS,
     NAMES,
+    ROWS,
     Convergence,
     Life,
+    Rows,
     WithoutOutbox,
     WithoutReach,
     ended,
@@ -54,14 +57,16 @@ class WithAFakeStore(Convergence):
     def new_store(self) -> FakeOnTrial:
         return FakeOnTrial()
 
-    @rule(name=NAMES, batches=st.integers(0, 3), fault=st.sampled_from(["before", "after", "reply"]))
-    def run_and_lose_the_store(self, name: str, batches: int, fault: str) -> None:
+    @rule(name=NAMES, batches=AT, fault=st.sampled_from(["before", "after", "reply"]), rows=ROWS)
+    def run_and_lose_the_store(self, name: str, batches: int, fault: str, rows: Rows = ()) -> None:
+        self.put_all(name, rows)
         self.store.strikes_at, self.store.fault = batches, fault
         self._run(name)
         self.store.strikes_at = None
 
-    @rule(name=NAMES, refused=IDS)
-    def run_and_refuse(self, name: str, refused: str) -> None:
+    @rule(name=NAMES, refused=IDS, rows=ROWS)
+    def run_and_refuse(self, name: str, refused: str, rows: Rows) -> None:
+        self.put_all(name, rows)
         self.store.refuses = lambda key: key[0] == refused
         self._run(name)
         self.store.refuses = lambda key: False

@@ -25,7 +25,19 @@ from tests.customerio_server import CustomerIOServer, customerio_server
 from tests.customerio_server.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.customerio_server.workspace import Workspace
 from tests.fake_store import Key
-from tests.properties.convergence import IDS, NAMES, Convergence, Life, Mortal, WithoutOutbox, ended, proven_in
+from tests.properties.convergence import (
+    AT,
+    IDS,
+    NAMES,
+    ROWS,
+    Convergence,
+    Life,
+    Mortal,
+    Rows,
+    WithoutOutbox,
+    ended,
+    proven_in,
+)
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -48,6 +60,8 @@ FAULTS = {
     "elsewhere": Fault(status=301, headers={"Location": "/api/v2/batch"}),
     "login refused": Fault(status=401),
 }
+#: A collection is refused as a whole.
+WHOLE = Fault(status=422, body=json.dumps({"errors": [{"detail": "on purpose", "status": "422"}]}).encode())
 
 
 @dataclass
@@ -164,21 +178,20 @@ class WithCustomerIO(Convergence):
     def new_store(self) -> WorkspaceOnTrial:
         return WorkspaceOnTrial()
 
-    @rule(name=NAMES, fault=st.sampled_from(sorted(FAULTS)), at=st.integers(0, 4), times=st.integers(1, 3))
-    def run_through(self, name: str, fault: str, at: int, times: int) -> None:
+    @rule(name=NAMES, fault=st.sampled_from(sorted(FAULTS)), at=AT, times=st.integers(1, 3), rows=ROWS)
+    def run_through(self, name: str, fault: str, at: int, times: int, rows: Rows = ()) -> None:
+        self.put_all(name, rows)
         with self.store.misbehaving(FAULTS[fault], at=at, times=times):
             self._run(name)
 
-    @rule(name=NAMES, refused=IDS, how=st.sampled_from([200, 207, 400]))
-    def run_and_refuse(self, name: str, refused: str, how: int) -> None:
+    @rule(name=NAMES, refused=IDS, how=st.sampled_from([200, 207, 400]), rows=ROWS)
+    def run_and_refuse(self, name: str, refused: str, how: int, rows: Rows) -> None:
+        self.put_all(name, rows)
+        if name == "coupons":
+            with self.store.misbehaving(WHOLE, at=0, times=1):
+                self._run(name)
         with self.store.refusing(refused, how):
             self._run(name)
-
-    @rule(times=st.integers(1, 2))
-    def run_and_refuse_a_collection(self, times: int) -> None:
-        body = json.dumps({"errors": [{"detail": "on purpose", "status": "422"}]}).encode()
-        with self.store.misbehaving(Fault(status=422, body=body), at=0, times=times):
-            self._run("coupons")
 
     @invariant()
     def nothing_of_one_entity_was_on_its_way_twice(self) -> None:
