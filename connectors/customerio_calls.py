@@ -32,6 +32,10 @@ _RETRIED = frozenset({408, 425, 429})
 _AGAIN = "What Customer.io did not answer for is sent again at the next run."
 
 
+#: A second as it is kept: a call may be on its way for so much less than one before it.
+_KEPT_SECOND = 1.03
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What came back."""
@@ -56,27 +60,35 @@ class _UnavailableError(Exception):
         self.retry_after = retry_after
 
 
+def kept_rate(per_second: int) -> float:
+    """The calls that are made in a second where so many are allowed."""
+    return per_second / _KEPT_SECOND
+
+
 class Gate:
     """What all calls of this process to one workspace pass: its rate, and a stop while it fails."""
 
-    def __init__(self, limiter: Any) -> None:
-        self._limiter = limiter
+    def __init__(self, per_second: int) -> None:
+        self._apart = 1 / kept_rate(per_second)
         self._lock = threading.Lock()
         self._failures = 0
         self._closed_until = 0.0
         self._patient_until = 0.0
+        self._last_turn = 0.0
 
     def pass_through(self, sleep: Callable[[float], object]) -> bool:
         """Wait for one's turn; False where nothing may be sent for now."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._closed_until:
-                return False
-            patience = self._patient_until - now
-        if patience > 0:
-            sleep(patience)
-        self._limiter.try_acquire("call")
-        return True
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                if now < self._closed_until:
+                    return False
+                turn = self._last_turn = max(now, self._last_turn + self._apart, self._patient_until)
+            if turn > now:
+                sleep(turn - now)
+            # Else somebody was told to be patient meanwhile.
+            if turn >= self._patient_until:
+                return True
 
     def be_patient(self, seconds: float) -> None:
         """Let nobody through for so long."""
@@ -95,13 +107,10 @@ _gates: dict[tuple[str, str], Gate] = {}
 _gates_lock = threading.Lock()
 
 
-def shared_gate(address: str, login: str, *, per_second: int, label: str) -> Gate:
+def shared_gate(address: str, login: str, *, per_second: int) -> Gate:
     """The gate of a workspace's API, the same for every sync of this process; its first rate stays."""
-    limits = driver("pyrate_limiter", extra="customerio", label=label)
     with _gates_lock:
-        if (address, login) not in _gates:
-            _gates[address, login] = Gate(limits.Limiter(limits.Rate(per_second, limits.Duration.SECOND)))
-        return _gates[address, login]
+        return _gates.setdefault((address, login), Gate(per_second))
 
 
 class Api:
@@ -135,7 +144,7 @@ class Api:
         if isinstance(login, str):
             own["Authorization"] = f"Bearer {login}"
         user = login if isinstance(login, str) else login[0]
-        self._gate = shared_gate(address, user, per_second=per_second, label=label)
+        self._gate = shared_gate(address, user, per_second=per_second)
         self._client = self._http.Client(
             base_url=address,
             auth=login if isinstance(login, tuple) else None,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from connectors import customerio_calls, open_store
-from connectors.customerio_items import LONGEST_REQUEST
+from connectors.customerio_requests import LONGEST_REQUEST
 from syncer.errors import SettingsError, StoreError, StoreRefusesError
 from syncer.types import Entity, Identity, PersonKey, Target, Via
 from tests.contracts.batches import (
@@ -25,10 +25,10 @@ from tests.contracts.batches import (
     PEOPLE,
     PEOPLE_BY_EMAIL,
     apply,
-    batch_of,
     clear,
     delete,
     put,
+    sent,
 )
 from tests.customerio_server import CustomerIOServer, customerio_server, definitions
 from tests.customerio_server.faults import LOST_AFTER, LOST_BEFORE, Fault
@@ -63,9 +63,14 @@ def posts(server: CustomerIOServer) -> int:
     return [method for method, _ in server.workspace.requests].count("POST")
 
 
+def long_people(rows: int) -> list[Any]:
+    """About 25 of them fill a request."""
+    return [put(f"p{i}", attributes={f"a{n}": "x" * 900 for n in range(20)}) for i in range(rows)]
+
+
 def verdicts(store: Any, *rows: Any, target: Target = PEOPLE) -> dict[int, str]:
     """Verdict by place of the row; nothing for a row in doubt."""
-    answered = store.apply(target, batch_of(*rows), create=True).to_pylist()
+    answered = sent(store, target, *rows).to_pylist()
     return {row["seq"] - 100: row["verdict"] for row in answered}
 
 
@@ -249,7 +254,7 @@ def test_several_requests_are_on_their_way_at_once(store: Any, server: CustomerI
     server.workspace.faults.slow = 0.5
     began = time.monotonic()
 
-    assert set(apply(store, PEOPLE, *[put(f"p{i}") for i in range(200)])) == {ACCEPTED}
+    assert set(apply(store, PEOPLE, *long_people(200))) == {ACCEPTED}
 
     assert posts(server) == 8
     assert time.monotonic() - began < 3
@@ -259,7 +264,7 @@ def test_a_store_that_stays_down_fails_after_some_calls(store: Any, server: Cust
     server.workspace.faults.always = DOWN
 
     with pytest.raises(StoreError, match=r"store `crm`: Customer\.io answered 503"):
-        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        sent(store, PEOPLE, put("ann"))
 
     assert posts(server) == customerio_calls.ATTEMPTS
 
@@ -279,7 +284,7 @@ def test_after_many_failures_nothing_is_sent_for_a_while(
     monkeypatch.setattr(customerio_calls, "LONGEST_WAIT", 0.005)
     server.workspace.faults.always = DOWN
     with pytest.raises(StoreError, match="failed 30 times in a row"):
-        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        sent(store, PEOPLE, put("ann"))
     calls = len(server.workspace.requests)
 
     # For every sync of the process.
@@ -299,7 +304,7 @@ def test_a_failure_ends_what_the_other_requests_wait_for(store: Any, server: Cus
     began = time.monotonic()
 
     with pytest.raises(StoreError, match="refuses the login"):
-        store.apply(PEOPLE, batch_of(*[put(f"p{i}") for i in range(100)]), create=True)
+        sent(store, PEOPLE, *long_people(200))
 
     assert time.monotonic() - began < 30
     assert posts(server) <= 8
@@ -337,7 +342,7 @@ def test_a_refused_login_ends_at_once(store: Any, server: CustomerIOServer, stat
     server.workspace.faults.always = Fault(status=status)
 
     with pytest.raises(StoreError, match="refuses the login") as raised:
-        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        sent(store, PEOPLE, put("ann"))
 
     assert posts(server) == 1
     assert "SYNCER_STORES__CRM__SITE_ID" in raised.value.hint
@@ -347,7 +352,7 @@ def test_a_redirect_is_never_followed(store: Any, server: CustomerIOServer) -> N
     server.workspace.faults.always = Fault(status=301, headers={"Location": "/api/v2/batch"})
 
     with pytest.raises(StoreError, match="answers from elsewhere: 301"):
-        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        sent(store, PEOPLE, put("ann"))
 
     assert posts(server) == 1
 
@@ -411,7 +416,7 @@ def test_a_forecast_tells_calls_and_time(store: Any, server: CustomerIOServer) -
     assert store.forecast(PEOPLE, rows=0, row_bytes=0) == ""
     with closing(opened(server, requests_per_second=5)) as slow:
         told = slow.forecast(PEOPLE, rows=10_000_000, row_bytes=200)
-    assert told == "Customer.io: about 10,000 calls, at least 33 minutes at 5 a second"
+    assert told == "Customer.io: about 10,000 calls, at least 34.3 minutes at 5 a second"
     assert "2 calls" in store.forecast(COUPONS, rows=1, row_bytes=10)
 
 

@@ -238,11 +238,12 @@ def _check(given: dict[str, Any]) -> None:
     if len(given) > ATTRIBUTES:
         raise RefusedError("too many", "attributes")
     for name, value in given.items():
-        if _bytes(name) > NAME_BYTES:
+        if _is_longer(name, NAME_BYTES):
             raise RefusedError("too long", "attribute name")
-        if (_bytes(value) if isinstance(value, str) else len(orjson.dumps(value))) > VALUE_BYTES:
+        if _is_longer(value if isinstance(value, str) else orjson.dumps(value).decode(), VALUE_BYTES):
             raise RefusedError("too long", "attribute value")
 
 
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def _is_longer(text: str, limit: int) -> bool:
+    # A character is four bytes at most.
+    return len(text) > limit // 4 and len(text.encode()) > limit

@@ -201,6 +201,10 @@ class Convergence(RuleBasedStateMachine):
     def run(self, name: str) -> None:
         self._run(name)
 
+    @rule(behind=st.integers(0, 3))
+    def answer_late(self, behind: int) -> None:
+        self.store.behind = behind
+
     @rule(name=NAMES, batches=st.integers(0, 3), fault=st.sampled_from(["before", "after", "reply"]))
     def run_and_lose_the_store(self, name: str, batches: int, fault: str) -> None:
         self.store.strikes_at, self.store.fault = batches, fault
