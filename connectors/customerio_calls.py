@@ -6,7 +6,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,8 +33,9 @@ _RETRIED = frozenset({408, 425, 429})
 _AGAIN = "What Customer.io did not answer for is sent again at the next run."
 
 
-#: A second as it is kept: a call may be on its way for so much less than one before it.
-_KEPT_SECOND = 1.03
+#: Calls are spread over so much more than a second, so that one that comes late makes no other wait; and at least so
+#: long lies between a call and the one that would be too many, which may be quicker on its way.
+_SPREAD, _WINDOW = 1.035, 1.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,33 +64,42 @@ class _UnavailableError(Exception):
 
 def kept_rate(per_second: int) -> float:
     """The calls that are made in a second where so many are allowed."""
-    return per_second / _KEPT_SECOND
+    return per_second / _SPREAD
 
 
 class Gate:
     """What all calls of this process to one workspace pass: its rate, and a stop while it fails."""
 
     def __init__(self, per_second: int) -> None:
-        self._apart = 1 / kept_rate(per_second)
         self._lock = threading.Lock()
         self._failures = 0
         self._closed_until = 0.0
         self._patient_until = 0.0
-        self._last_turn = 0.0
+        self._apart = 1 / kept_rate(per_second)
+        self._next = 0.0
+        #: When the last calls went, as many as are allowed in a second.
+        self._gone: deque[float] = deque([0.0], maxlen=per_second)
 
-    def pass_through(self, sleep: Callable[[float], object]) -> bool:
-        """Wait for one's turn; False where nothing may be sent for now."""
-        while True:
-            with self._lock:
-                now = time.monotonic()
-                if now < self._closed_until:
-                    return False
-                turn = self._last_turn = max(now, self._last_turn + self._apart, self._patient_until)
-            if turn > now:
-                sleep(turn - now)
-            # Else somebody was told to be patient meanwhile.
-            if turn >= self._patient_until:
+    def pass_through(self, stopped: threading.Event) -> bool:
+        """Wait for one's turn, or until *stopped*; False where nothing may be sent for now."""
+        while (patience := self._patience()) is not None:
+            if patience == 0 or stopped.wait(patience):
                 return True
+        return False
+
+    def _patience(self) -> float | None:
+        """Seconds until a call may go, 0 where this one goes now; None where nothing may be sent."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._closed_until:
+                return None
+            is_full = len(self._gone) == self._gone.maxlen
+            turn = max(self._next, self._patient_until, self._gone[0] + _WINDOW if is_full else 0.0)
+            if turn <= now:
+                # Being late by less than a turn moves no later one.
+                self._next = max(self._next, now - self._apart) + self._apart
+                self._gone.append(now)
+            return max(turn - now, 0.0)
 
     def be_patient(self, seconds: float) -> None:
         """Let nobody through for so long."""
@@ -205,7 +216,7 @@ class Api:
         return jittered
 
     def _once(self, method: str, path: str, content: bytes | None, query: Mapping[str, str] | None) -> Answer:
-        open_ = self._gate.pass_through(self._stopped.wait)
+        open_ = self._gate.pass_through(self._stopped)
         if self._stopped.is_set():
             raise StoreError(f"{self.label}: nothing more is sent after a failure", hint=_AGAIN)
         if not open_:

@@ -50,7 +50,7 @@ class Delivery:
         for request in requests:
             self._wait_for_fewer_than(MOST_UNDER_WAY)
             lane = self._emptiest() if request.lane is None else request.lane
-            self._under_way[self._lanes[lane].submit(self._deliver, request)] = lane
+            self._under_way[self._lanes[lane].submit(self._deliver, request, request.body())] = lane
 
     def finish(self) -> None:
         """Wait until nothing is under way.
@@ -100,8 +100,8 @@ class Delivery:
         for one in done:
             del self._under_way[one]
 
-    def _deliver(self, request: Request) -> None:
-        answer = self._api.call("POST", self._path, content=request.body())
+    def _deliver(self, request: Request, body: bytes) -> None:
+        answer = self._api.call("POST", self._path, content=body)
         if answer.ok:
             self.tell(_verdicts(answer, request))
         elif answer.status not in _REFUSED:
@@ -113,7 +113,7 @@ class Delivery:
             self.tell(rejected(request.seqs, pa.array([reason_in(answer)])))
         else:
             for half in request.halves():
-                self._deliver(half)
+                self._deliver(half, half.body())
 
 
 def accepted(seqs: pa.Array) -> pa.Table:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from syncer.types import Entity, Identity, PersonKey, Target, Via
 
@@ -57,22 +58,23 @@ def worded(
     """
     own = [name for name in ("id", "email") if name in batch.schema.names]
     lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity is Entity.RELATIONSHIP else "CAST(NULL AS INTEGER)"
+    length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {_too_long('strlen(item)')} END"
     connection.register("given", pa.table(batch))
     try:
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE items AS SELECT seq, {lane} AS lane, "
-            f"CASE WHEN refusal IS NULL THEN {_item_sql(target, own, wording)} END AS item, refusal "
-            f"FROM ({_checked_sql(target, own, wording)})"
-        )
+        rows = connection.sql(
+            f"SELECT seq, {lane} AS lane, item, coalesce(refusal, {length}) AS reason FROM ("
+            f"SELECT *, CASE WHEN refusal IS NULL THEN {_item_sql(target, own, wording)} END AS item "
+            f"FROM ({_checked_sql(target, own, wording)})) ORDER BY seq"
+        ).to_arrow_table()
     finally:
         connection.unregister("given")
-    connection.execute(
-        f"UPDATE items SET refusal = 'the row makes ' || strlen(item) || ' bytes of JSON, over {LONGEST_ITEM}' "
-        f"WHERE strlen(item) > {LONGEST_ITEM}"
-    )
-    items = connection.sql("SELECT seq, lane, item FROM items WHERE refusal IS NULL ORDER BY seq").to_arrow_table()
-    refused = connection.sql("SELECT seq, refusal AS reason FROM items WHERE refusal IS NOT NULL").to_arrow_table()
-    return items.set_column(2, "item", items["item"].cast(pa.string())), refused
+    rows = rows.set_column(2, "item", rows["item"].cast(pa.string()))
+    fits = pc.is_null(rows["reason"])
+    return rows.filter(fits).drop_columns("reason"), rows.filter(pc.invert(fits)).select(["seq", "reason"])
+
+
+def _too_long(length: str) -> str:
+    return f"'the row makes ' || {length} || ' bytes of JSON, over {LONGEST_ITEM}'"
 
 
 def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
@@ -97,7 +99,7 @@ def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
         "SELECT n.* EXCLUDE (excess, shared, names), "
         f"CASE WHEN {blank} THEN 'the identifier is blank' "
         f"WHEN {long} THEN 'the identifier is longer than {LONGEST_IDENTIFIER} bytes' "
-        f"WHEN excess IS NOT NULL THEN 'the row makes ' || excess || ' bytes of JSON, over {LONGEST_ITEM}' "
+        f"WHEN excess IS NOT NULL THEN {_too_long('excess')} "
         "WHEN shared THEN 'two rows have this email' "
         f"WHEN len(names) > {MOST_ATTRIBUTES} "
         f"THEN 'the row has ' || len(names) || ' attributes, over {MOST_ATTRIBUTES}' "

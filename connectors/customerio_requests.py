@@ -46,8 +46,8 @@ class Request:
     def body(self) -> bytes:
         """The JSON to post."""
         together = pa.ListArray.from_arrays(pa.array([0, len(self.items)], pa.int32()), self.items)
-        joined: bytes = pc.binary_join(together, ",")[0].as_buffer().to_pybytes()
-        return b'{"batch":[' + joined + b"]}"
+        joined = memoryview(pc.binary_join(together, ",")[0].as_buffer())
+        return b"".join((b'{"batch":[', joined, b"]}"))
 
 
 class Packing:

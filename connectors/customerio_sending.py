@@ -23,7 +23,7 @@ class Sending:
         self._wording = wording
         self._packing = Packing()
         self._delivery = Delivery(api, path)
-        self._duckdb = duckdb.connect(config={"python_enable_replacements": False})
+        self._duckdb = duckdb.connect(config={"python_enable_replacements": False, "threads": 1})
 
     def add(self, batch: pa.RecordBatch) -> pa.Table:
         """Put *batch* on its way, and return the verdicts that are there by now.

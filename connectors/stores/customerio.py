@@ -40,7 +40,7 @@ _KNOWN_BY = {
 class CustomerIOStore:
     """One workspace."""
 
-    batch_rows = 15_000
+    batch_rows = 5_000
     collection_bytes = customerio_collections.LARGEST_COLLECTION
     value_form = ValueForm.UNIX_SECONDS
     replaces_collections = True

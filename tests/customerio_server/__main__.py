@@ -1,7 +1,8 @@
-"""Runs a workspace until its input ends: `python -m tests.customerio_server`; prints its address as JSON.
+"""Runs a workspace until its input ends: `python -m tests.customerio_server`; prints where it is as JSON.
 
-Each line of its input is the name of a file to write everybody into, a JSON object a line; then it prints what it has
-seen of batches so far, and forgets it.
+It does not check requests against the vendor's definitions. Each line of its input names a folder, into which it writes
+everybody (`people.jsonl`), and the bodies of the batches since the last time (`bodies.jsonl`), a line each; then it
+prints what else there is to tell of these batches.
 """
 
 from __future__ import annotations
@@ -19,23 +20,21 @@ from tests.customerio_server import CustomerIOServer, customerio_server
 def _serve() -> None:
     # Going through a million people again and again would take longer than all the rest.
     gc.disable()
-    with customerio_server(checked=False) as server:
+    with customerio_server(checked=False, bodies=[]) as server:
         print(json.dumps({"address": server.address, "environment": server.environment()}), flush=True)
         for line in sys.stdin:
             print(json.dumps(_told(server, Path(line.strip()))), flush=True)
 
 
-def _told(server: CustomerIOServer, file: Path) -> dict[str, object]:
+def _told(server: CustomerIOServer, folder: Path) -> dict[str, object]:
     workspace = server.workspace
-    with file.open("wb") as lines:
+    assert workspace.bodies is not None
+    with (folder / "people.jsonl").open("wb") as lines:
         lines.writelines(orjson.dumps(person.attributes) + b"\n" for person in workspace.people)
-    told: dict[str, object] = {
-        "arrivals": list(workspace.arrivals),
-        "bytes": sum(workspace.batches),
-        "breaches": len(workspace.breaches),
-    }
+    (folder / "bodies.jsonl").write_bytes(b"\n".join(workspace.bodies))
+    told: dict[str, object] = {"arrivals": list(workspace.arrivals), "breaches": len(workspace.breaches)}
     workspace.arrivals.clear()
-    workspace.batches.clear()
+    workspace.bodies.clear()
     return told
 
 

@@ -113,6 +113,8 @@ class _Apis:
         posted = orjson.loads(body)
         items = posted["batch"]
         self._w.batches.append(len(body))
+        if self._w.bodies is not None:
+            self._w.bodies.append(body)
         if told := self._refused(body, items, self._faults("track", posted)):
             return told
         entities = {(item["type"], *item["identifiers"].items()) for item in items}

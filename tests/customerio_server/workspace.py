@@ -55,6 +55,8 @@ class Workspace:
     requests: list[tuple[str, str]] = field(default_factory=list)
     #: When each batch began to come, in seconds of the monotonic clock.
     arrivals: list[float] = field(default_factory=list)
+    #: The body of every batch of the Track API, where they are to be kept.
+    bodies: list[bytes] | None = None
     #: Bytes of every batch.
     batches: list[int] = field(default_factory=list)
     #: Entities of which two operations were in flight at once.
