@@ -25,6 +25,7 @@ from tests.contracts.batches import (
     PEOPLE,
     PEOPLE_BY_EMAIL,
     apply,
+    batch_of,
     clear,
     delete,
     put,
@@ -258,6 +259,57 @@ def test_several_requests_are_on_their_way_at_once(store: Any, server: CustomerI
 
     assert posts(server) == 8
     assert time.monotonic() - began < 3
+
+
+def test_the_next_batch_goes_while_one_is_on_its_way(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.slow = 1.0
+    first, second = (long_people(60), long_people(120)[60:])
+
+    # Two requests each, and some rows that wait for more.
+    early = [store.apply(PEOPLE, batch_of(*rows), create=True) for rows in (first, second)]
+    assert [len(table) for table in early] == [0, 0]
+    began = time.monotonic()
+    late = store.flush()
+
+    assert time.monotonic() - began < 1.9
+    assert sorted(late["seq"].to_pylist()) == sorted([*range(100, 160), *range(100, 160)])
+    assert len(server.workspace.people) == 120
+    assert len(store.flush()) == 0
+
+
+def test_a_person_is_never_in_two_requests_at_once_across_batches(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.slow = 0.02
+    rows = [put(f"p{i % 7}", f"a{i}", attributes={f"n{n}": "x" * 900 for n in range(20)}) for i in range(600)]
+    for first in range(0, len(rows), 50):
+        store.apply(MEMBERS, batch_of(*rows[first : first + 50]), create=True)
+
+    store.flush()
+
+    # The server counts a breach where the same entity is in flight twice.
+    assert len(server.workspace.relationships) == 600
+    assert len(server.workspace.batches) > 20
+
+
+def test_what_was_answered_before_a_failure_is_told(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.next.extend([*[None] * 8, *[Fault(status=401)] * 8])
+
+    with pytest.raises(StoreError, match="refuses the login"):
+        store.apply(PEOPLE, batch_of(*long_people(800)), create=True)
+    told = store.flush()
+
+    assert set(told["verdict"].to_pylist()) == {"accepted"}
+    assert len(told) >= 8 * 20
+    assert {f"p{seq - 100}" for seq in told["seq"].to_pylist()} == {p.attributes["id"] for p in server.workspace.people}
+    assert len(store.flush()) == 0
+
+
+def test_a_request_that_fails_in_halves_keeps_the_half_that_was_taken(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.next.extend([Fault(status=400, body=b"{}"), None, Fault(status=403)])
+
+    with pytest.raises(StoreError, match="refuses the login"):
+        sent(store, PEOPLE, put("a"), put("b"), put("c"), put("d"))
+
+    assert store.flush()["seq"].to_pylist() == [100, 101]
 
 
 def test_a_store_that_stays_down_fails_after_some_calls(store: Any, server: CustomerIOServer) -> None:

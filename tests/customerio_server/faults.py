@@ -28,9 +28,9 @@ LOST_AFTER = Fault(applied=True)
 
 @dataclass
 class Faults:
-    """What the next writing requests meet, in order; then all is well again."""
+    """What the next writing requests meet, in order, None for no fault; then all is well again."""
 
-    next: deque[Fault] = field(default_factory=deque)
+    next: deque[Fault | None] = field(default_factory=deque)
     #: For every writing request, where nothing is in `next`.
     always: Fault | None = None
     #: Operations that are refused among others, with 207.
