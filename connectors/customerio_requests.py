@@ -21,8 +21,8 @@ MOST_ITEMS = 1_000
 _PART = LONGEST_REQUEST - LONGEST_ITEM - 1_000
 #: What an item counts at least, so that no more than MOST_ITEMS come together.
 _LEAST_WEIGHT = _PART // MOST_ITEMS
-#: Bytes of an item beside its attributes, about.
-_AROUND = 110
+#: Bytes of an item beside its row, about.
+_AROUND = {Entity.PERSON: 85, Entity.OBJECT: 85, Entity.RELATIONSHIP: 135}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +80,11 @@ class Packing:
 
 def expected_calls(entity: Entity, *, rows: int, row_bytes: int) -> int:
     """How many requests so many rows of *row_bytes* bytes of JSON each will make, about."""
-    full = rows * max(row_bytes + _AROUND, _LEAST_WEIGHT) / _PART
+    full = rows * max(row_bytes + _AROUND[entity], _LEAST_WEIGHT) / _PART
     if entity is not Entity.RELATIONSHIP:
         return math.ceil(full)
     # The last request of every lane is half full, on the average.
-    return math.ceil(max(min(rows, LANES), full + LANES / 2))
+    return math.ceil(min(rows, max(LANES, full + LANES / 2)))
 
 
 def _parts(items: pa.Table) -> list[pa.Table]:

@@ -468,8 +468,21 @@ def test_a_forecast_tells_calls_and_time(store: Any, server: CustomerIOServer) -
     assert store.forecast(PEOPLE, rows=0, row_bytes=0) == ""
     with closing(opened(server, requests_per_second=5)) as slow:
         told = slow.forecast(PEOPLE, rows=10_000_000, row_bytes=200)
-    assert told == "Customer.io: about 10,000 calls, at least 34.3 minutes at 5 a second"
+    assert told == "Customer.io: about 10,000 calls, at least 34.5 minutes at 5 a second"
     assert "2 calls" in store.forecast(COUPONS, rows=1, row_bytes=10)
+
+
+@pytest.mark.parametrize(("target", "key"), [(PEOPLE, 1), (ACCOUNTS, 1), (MEMBERS, 2)])
+def test_the_calls_are_about_as_many_as_forecast(
+    store: Any, server: CustomerIOServer, target: Target, key: int
+) -> None:
+    rows = [put(*[f"k{i}"] * key, attributes={f"a{n}": "x" * 900 for n in range(20)}) for i in range(400)]
+
+    told = store.forecast(target, rows=len(rows), row_bytes=20 * 908 + 20 * key)
+    assert set(apply(store, target, *rows)) == {ACCEPTED}
+
+    forecast = int(told.removeprefix("Customer.io: about ").partition(" ")[0])
+    assert abs(forecast - posts(server)) <= 0.1 * posts(server) + 2
 
 
 # Reading back
