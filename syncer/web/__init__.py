@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from syncer import __version__
+from syncer.metrics import metrics_router
 from syncer.service import Service
 
 
@@ -12,4 +13,5 @@ def create_app(service: Service) -> FastAPI:
     """The application that answers for a service; it holds nothing but what it is asked for."""
     app = FastAPI(title="Syncer", version=__version__, docs_url=None, redoc_url=None)
     app.state.service = service
+    app.include_router(metrics_router(service))
     return app
