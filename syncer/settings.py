@@ -245,8 +245,9 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
             meant = closest(path[-1], model.model_fields)
             return f"is no setting{f'; did you mean `{meant}`?' if meant else ''}"
         case "string_pattern_mismatch":
-            patterns = service_settings.PATTERNS if path[0] in SECTIONS else PATTERNS
-            return patterns.get(path[-1], _NAME_RULE)
+            if path[0] in SECTIONS:
+                return service_settings.PATTERNS.get(path[1], _NAME_RULE)
+            return PATTERNS.get(path[2] if len(path) > 2 else "", _NAME_RULE)
         case "dict_type" if path[-1] in PATTERNS:
             return PATTERNS[path[-1]]
         case "model_type" | "dict_type":
