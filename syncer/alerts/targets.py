@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,9 +64,21 @@ def opened(urls: list[str]) -> list[Target]:
     Raises:
         SettingsError: with all that Apprise does not know; it names their numbers, not the addresses.
     """
-    if not urls:
-        return []
     _silence()
+    with warnings.catch_warnings():
+        # Plugins import modules that Python is going to drop.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = {number: _opened(number, url) for number, url in enumerate(urls, start=1)}
+    unknown = [str(number) for number, target in found.items() if target is None]
+    if unknown:
+        raise SettingsError(
+            f"SYNCER_ALERTS__URLS: Apprise knows no service with an address such as number {', '.join(unknown)}",
+            hint="How the addresses of each service are written is at https://github.com/caronc/apprise/wiki.",
+        )
+    return [target for target in found.values() if target is not None]
+
+
+def _opened(number: int, url: str) -> Target | None:
     from apprise import Apprise, AppriseAsset
 
     asset = AppriseAsset(
@@ -77,21 +90,12 @@ def opened(urls: list[str]) -> list[Target]:
         storage_mode="memory",
         service_timeout=_SERVICE_SECONDS,
     )
-    targets, unknown = [], []
-    for number, url in enumerate(urls, start=1):
-        plugin = Apprise.instantiate(url, asset=asset)
-        if plugin is None:
-            unknown.append(str(number))
-            continue
-        service = Apprise(asset=asset)
-        service.add(plugin)
-        targets.append(Target(label=f"target {number} ({_shown(url, plugin)})", _service=service))
-    if unknown:
-        raise SettingsError(
-            f"SYNCER_ALERTS__URLS: Apprise knows no service with an address such as number {', '.join(unknown)}",
-            hint="How the addresses of each service are written is at https://github.com/caronc/apprise/wiki.",
-        )
-    return targets
+    plugin = Apprise.instantiate(url, asset=asset)
+    if plugin is None:
+        return None
+    service = Apprise(asset=asset)
+    service.add(plugin)
+    return Target(label=f"target {number} ({_shown(url, plugin)})", _service=service)
 
 
 def _shown(url: str, plugin: object) -> str:
