@@ -57,6 +57,7 @@ def about(run: Running) -> Iterator[None]:
 def write_to(stream: TextIO, settings: Settings, *, colours: bool) -> None:
     """Send the log of this process to *stream*, in place of where it went before."""
     handler = logging.StreamHandler(stream)
+    handler.setLevel(settings.log_level.upper())
     handler.setFormatter(_formatter(Redactor(settings), terminal=stream.isatty(), colours=colours))
     root = logging.getLogger()
     for other in root.handlers.copy():
