@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from syncer import __version__
 from syncer.metrics import metrics_router
@@ -14,4 +14,9 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="Syncer", version=__version__, docs_url=None, redoc_url=None)
     app.state.service = service
     app.include_router(metrics_router(service))
+
+    @app.get("/livez", include_in_schema=False)
+    def livez() -> Response:
+        return Response()
+
     return app
