@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic_settings import NoDecode
 
 #: What the settings with a pattern of their own should look like.
 PATTERNS = {
@@ -73,7 +74,7 @@ class WebSettings(_Section):
     tokens: dict[str, TokenSettings] = {}
     #: The header in which a proxy tells who a user is, and the proxies that are believed.
     proxy_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] | None = None
-    proxy_addresses: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_networks)] = []
+    proxy_addresses: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_networks)] = []
 
     @property
     def is_loopback(self) -> bool:
@@ -134,3 +135,5 @@ POOL_SIZE = 4
 JITTER = timedelta(seconds=60)
 #: How long a service that is told to stop waits for its runs.
 GRACE = timedelta(seconds=30)
+#: How long runs are kept in the run log.
+KEEP_RUNS = timedelta(days=90)

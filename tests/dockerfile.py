@@ -67,5 +67,6 @@ def read(path: Path) -> tuple[dict[str, str], list[Stage]]:
             stages[-1].instructions.append(Instruction(word=word, rest=rest))
         else:
             assert word == "ARG", line
-            arguments.update([rest.split("=", 1)])
+            name, _, default = rest.partition("=")
+            arguments[name] = default
     return arguments, stages

@@ -52,12 +52,11 @@ def alerting(bench: Bench, *urls: str, started: bool = True) -> Iterator[tuple[S
 
 
 def alerts_of(service: Service) -> Alerts:
-    told = Told(service.run_log._database)
-    return Alerts(service, told, targets.opened(service.settings.alerts.targets), look_seconds=0, waits=(0.01, 0.01))
+    return Alerts(service, targets.opened(service.settings.alerts.targets), look_seconds=0, waits=(0.01, 0.01))
 
 
 def kinds(service: Service) -> set[tuple[str, str]]:
-    return {(alert.sync, alert.kind) for alert in Told(service.run_log._database).all()}
+    return {(alert.sync, alert.kind) for alert in Told(service.run_log.database).all()}
 
 
 def run(service: Service, name: str = "customers", *, full: bool = False) -> Run:

@@ -164,9 +164,9 @@ def test_a_package_that_is_not_the_locked_one_is_refused(image: Image, tmp_path:
     assert pinned is not None
     changed = tmp_path / "changed.lock"
     changed.write_text(f"{pinned.group().strip()} --hash=sha256:{'0' * 64}\n")
-    uv = [image.root / "usr/bin/uv", "pip", "install", "--no-cache", "--target", tmp_path / "into"]
+    uv = [str(image.root / "usr/bin/uv"), "pip", "install", "--no-cache", "--target", str(tmp_path / "into")]
     ran = subprocess.run(
-        [*uv, "--constraints", changed, "annotated-doc"], capture_output=True, encoding="utf-8", check=False
+        [*uv, "--constraints", str(changed), "annotated-doc"], capture_output=True, encoding="utf-8", check=False
     )
 
     assert ran.returncode != 0

@@ -82,7 +82,7 @@ def test_what_runs_found_is_told(service: Service, bench: Bench) -> None:
     run(service)
     found = wait_until(lambda: _when(scraped(client), ("syncer_sync_runs_total", "customers", "success"), 2))
 
-    last = service.run_log.last_ended_well()["customers"]
+    last = service.run_log.last_ended_well(["customers"])["customers"]
     assert found["syncer_sync_last_success_timestamp_seconds", "customers"] == pytest.approx(last.timestamp())
     assert found["syncer_sync_last_duration_seconds", "customers"] > 0
     assert found["syncer_sync_runs_total", "customers", "failed"] == 0
@@ -142,7 +142,7 @@ def test_broken_definitions_and_a_run_log_that_is_away_are_told(service: Service
 
     log = bench.path / ".syncer/runs.db"
     service.timetable.stop()
-    service.run_log._database.close()
+    service.run_log.database.close()
     for path in (log, log.with_name("runs.db-wal"), log.with_name("runs.db-shm")):
         path.unlink(missing_ok=True)
     log.mkdir()

@@ -37,15 +37,14 @@ class Alerts:
     def __init__(
         self,
         service: Service,
-        told: Told,
         targets: Sequence[Target],
         *,
         look_seconds: float = LOOK_SECONDS,
         waits: Sequence[float] = WAITS,
     ) -> None:
-        """Nobody is told anything yet; *told* is in the service's own state database."""
+        """Nobody is told anything yet."""
         self._service = service
-        self._told = told
+        self._told = Told(service.run_log.database)
         self._stopped = threading.Event()
         self._delivery = Delivery(targets, stopped=self._stopped, waits=waits)
         self._clean = Redactor(service.settings)

@@ -23,7 +23,9 @@ def alerts(
     if test:
         _try_targets(project, as_json)
         return
-    found = project.told.all()
+    from syncer.alerts.told import Told
+
+    found = Told(project.run_log.database).all()
     if as_json:
         for alert in found:
             output.json_line(asdict(alert))

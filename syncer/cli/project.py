@@ -16,7 +16,6 @@ from syncer.cli import output
 from syncer.errors import DefinitionError, SelectionError
 
 if TYPE_CHECKING:
-    from syncer.alerts.told import Told
     from syncer.definitions import Loaded
     from syncer.run_log import RunLog
     from syncer.runner import Runner
@@ -75,13 +74,6 @@ class Project:
         from syncer.runner import Runner
 
         return Runner(settings=self.settings, run_log=self.run_log, removals=Removals(self._database), now=now)
-
-    @cached_property
-    def told(self) -> Told:
-        """The alerts that are not over."""
-        from syncer.alerts.told import Told
-
-        return Told(self._database)
 
     @cached_property
     def _database(self) -> StateDatabase:

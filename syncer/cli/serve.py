@@ -14,7 +14,6 @@ from syncer.cli import output, signals
 from syncer.cli.project import Project, now
 
 if TYPE_CHECKING:
-    from syncer.alerts.told import Told
     from syncer.definitions import Loaded
     from syncer.service import Service
     from syncer.settings import Settings
@@ -32,11 +31,12 @@ def serve(
     from syncer.service.catalog import Catalog
     from syncer.service.leadership import Sole
     from syncer.service.process import Process, holder
-    from syncer.web import create_app
+    from syncer.web import access, create_app
 
     project = Project()
     settings = _listening(project.settings, host, port)
     logs.write_to(sys.stderr, settings, colours=output.is_terminal(sys.stderr))
+    access.check(settings.web)
     service = Service(
         settings=settings,
         catalog=Catalog(lambda: _loaded(settings)),
@@ -46,13 +46,13 @@ def serve(
         now=now,
     )
     process = Process(service=service, app=create_app(service), now=now)
-    with signals.heard(process.asked_to_stop.set), _watched(service, project.told):
+    with signals.heard(process.asked_to_stop.set), _watched(service):
         process.run(lambda: "the service was stopped")
     raise typer.Exit(signals.exit_code() or 0)
 
 
 @contextmanager
-def _watched(service: Service, told: Told) -> Iterator[None]:
+def _watched(service: Service) -> Iterator[None]:
     """Let people know of what goes wrong, and somebody of that the service lives."""
     from syncer.alerts import Alerts, targets
     from syncer.alerts.ping import Ping
@@ -60,7 +60,7 @@ def _watched(service: Service, told: Told) -> Iterator[None]:
     settings = service.settings.alerts
     with ExitStack() as stack:
         if settings.targets:
-            alerts = Alerts(service, told, targets.opened(settings.targets))
+            alerts = Alerts(service, targets.opened(settings.targets))
             alerts.start()
             stack.callback(alerts.stop)
         if settings.ping_url is not None:

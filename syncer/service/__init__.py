@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from syncer import query, schedules
 from syncer.errors import RunInProgressError, SelectionError, SyncerError
@@ -24,11 +24,14 @@ from syncer.service.timetable import Tick, Timetable
 from syncer.settings import Settings
 from syncer.snapshot import file as snapshot_file
 from syncer.spelling import did_you_mean, quoted
-from syncer.types import CatchUp, Order, RunStatus, SyncDefinition, Trigger
+from syncer.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
 
 __all__ = ["AlreadyLiveError", "ClosedError", "Live", "Service"]
 
 log = logging.getLogger(__name__)
+
+_DAY = timedelta(days=1)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,11 +51,14 @@ class Service:
     beats: list[Callable[[], None]] = field(default_factory=list)
     pool: Pool = field(init=False)
     timetable: Timetable = field(init=False)
+    #: Set when the process is about to end: answers that go on for long end then.
+    closing: threading.Event = field(default_factory=threading.Event)
     #: When the schedule last showed that it is alive, aware UTC.
     last_beat: datetime = field(init=False)
     started_at: datetime = field(init=False)
     #: When it began to lead; without meaning while it stands by.
     led_at: datetime = field(init=False)
+    _purged_at: datetime = _LONG_AGO
     _paused: set[str] = field(default_factory=set)
     _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -156,6 +162,14 @@ class Service:
         """A run that waits or goes on."""
         return next((live for live in self.pool.lives() if live.run_id == run_id), None) if run_id else None
 
+    def elsewhere(self, name: str) -> Run | None:
+        """A run of a sync that another process makes, as far as the run log knows."""
+        ours = {live.run_id for live in self.pool.lives()}
+        run = next((run for run in self.run_log.open_runs() if run.sync == name and run.id not in ours), None)
+        # A run of the command line holds the snapshot from before it is recorded until after.
+        is_over = run is not None and run.term is None and self._is_dead(name)
+        return None if is_over else run
+
     def plan(self, name: str, *, sample_rows: int) -> Plan:
         """Query and compare; sends and records nothing.
 
@@ -219,7 +233,7 @@ class Service:
             told(live)
 
     def _note_missed(self, live: Live, tick: Tick) -> None:
-        answered = self.run_log.last_due().get(tick.sync)
+        answered = self.run_log.last_due([tick.sync]).get(tick.sync)
         if answered is not None:
             _, ticks = schedules.last_run_at(live.definition.schedule, after=answered, until=tick.due_at)
             if ticks > 1:
@@ -232,8 +246,16 @@ class Service:
             self._take_the_lead()
         else:
             self._follow_pauses()
+            self._forget_the_old()
         for beat in self.beats:
             beat()
+
+    def _forget_the_old(self) -> None:
+        """Once a day, keep the run log from growing without end."""
+        if self.now() - self._purged_at >= _DAY:
+            self._purged_at = self.now()
+            forgotten = self.run_log.purge(self.now() - self.settings.keep_runs)
+            log.info("old runs were forgotten", extra={"runs": forgotten})
 
     def _take_the_lead(self) -> None:
         for name in self.timetable.names():
@@ -270,7 +292,7 @@ class Service:
 
     def _make_up_for_what_was_cut_off(self) -> None:
         """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
-        for name in sorted(self.run_log.cut_off()):
+        for name in sorted(self.run_log.cut_off(self.catalog.edition.definitions)):
             definition = self.catalog.get(name)
             if definition is None or not definition.enabled or name in self._paused:
                 continue
@@ -296,7 +318,8 @@ class Service:
 
     def _schedule(self, names: Iterable[str]) -> None:
         with self._schedule_lock:
-            answered = self.run_log.last_due()
+            names = list(names)
+            answered = self.run_log.last_due(names)
             for name in names:
                 definition = self.catalog.get(name)
                 if definition is None or not definition.enabled or name in self._paused:

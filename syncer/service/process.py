@@ -79,6 +79,7 @@ class Process:
             answering.start()
             stack.callback(answering.join, _ANSWERS_SECONDS + 1)
             stack.callback(setattr, server, "should_exit", True)
+            stack.callback(self.service.closing.set)
             self.answering.set()
             self._tell_the_address()
             self._wait()
@@ -90,6 +91,8 @@ class Process:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((web.host, web.port))
+            # From here on callers wait for an answer, where before they were refused.
+            sock.listen()
         except OSError as exc:
             sock.close()
             raise SettingsError(
