@@ -63,7 +63,7 @@ def _labels(labels: dict[str, str]) -> list[str]:
 
 
 def client_of(service: Service) -> TestClient:
-    return TestClient(create_app(service), base_url="http://127.0.0.1")
+    return TestClient(create_app(service), base_url="http://127.0.0.1:8765", client=("127.0.0.1", 50_000))
 
 
 def run(service: Service, name: str = "customers") -> None:
