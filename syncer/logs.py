@@ -134,7 +134,7 @@ class _Clean:
         self._on_terminal = on_terminal
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        cleaned = {self._text(str(name)): self._value(value) for name, value in event.items()}
+        cleaned = {str(name): self._value(value) for name, value in event.items()}
         if self._on_terminal:
             return {name: _shown(name, value) if isinstance(value, str) else value for name, value in cleaned.items()}
         return cleaned

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from syncer import settings
+from tests.cli.conftest import Folder
 from tests.dockerfile import Stage, read
 from tests.service.conftest import wait_until
 from tests.test_docs import REPOSITORY, blocks, section
@@ -156,21 +157,7 @@ def test_it_installs_and_serves(image: Image, tmp_path: Path) -> None:
         nobody = image.environment(SYNCER_WEB__PORT="1")
         assert subprocess.run(check, env=nobody, capture_output=True, check=False).returncode != 0
     assert not list((tmp_path / "sync_definitions").iterdir())
-
-
-def test_a_package_that_is_not_the_locked_one_is_refused(image: Image, tmp_path: Path) -> None:
-    lock = (REPOSITORY / "requirements.lock").read_text()
-    pinned = re.search(r"(?m)^annotated-doc==[^\\]*", lock)
-    assert pinned is not None
-    changed = tmp_path / "changed.lock"
-    changed.write_text(f"{pinned.group().strip()} --hash=sha256:{'0' * 64}\n")
-    uv = [str(image.root / "usr/bin/uv"), "pip", "install", "--no-cache", "--target", str(tmp_path / "into")]
-    ran = subprocess.run(
-        [*uv, "--constraints", str(changed), "annotated-doc"], capture_output=True, encoding="utf-8", check=False
-    )
-
-    assert ran.returncode != 0
-    assert "Hash mismatch" in ran.stderr
+    _assert_that_only_what_is_locked_is_taken(image, tmp_path)
 
 
 def test_the_compose_example_is_one(tmp_path: Path) -> None:
@@ -189,6 +176,17 @@ def test_the_compose_example_is_one(tmp_path: Path) -> None:
     assert settings.load(tmp_path, _secrets_in(named, tmp_path)).web.is_guarded
     grace = settings.load(tmp_path, {}).grace.total_seconds()
     assert int(service["stop_grace_period"].removesuffix("s")) > grace
+
+
+def test_run_log_and_store_may_share_a_database_as_in_the_example(tmp_path: Path, postgres_url: str) -> None:
+    folder = Folder(path=tmp_path)
+    folder.people({"1": "free", "2": "pro"})
+    folder.define("customers", "SELECT id, plan FROM people")
+    env = {"SYNCER_DATABASE_URL": postgres_url, "SYNCER_STORES__DEFAULT__URL": postgres_url}
+
+    assert folder.syncer("run", "--all", env=env).code == 0
+    assert folder.syncer("runs", "--json", env=env).objects[0]["accepted"] == 2
+    assert folder.syncer("show", "person", "1", env=env).code == 0
 
 
 def _secrets_in(named: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -225,3 +223,18 @@ def _port_of(process: subprocess.Popen[bytes]) -> int | None:
     assert process.poll() is None, process.communicate()[1].decode()
     listening = [one for one in psutil.Process(process.pid).net_connections() if one.status == psutil.CONN_LISTEN]
     return int(listening[0].laddr.port) if listening else None
+
+
+def _assert_that_only_what_is_locked_is_taken(image: Image, folder: Path) -> None:
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    pinned = re.search(r"(?m)^annotated-doc==[^\\]*", lock)
+    assert pinned is not None
+    changed = folder / "changed.lock"
+    changed.write_text(f"{pinned.group().strip()} --hash=sha256:{'0' * 64}\n")
+    uv = [str(image.root / "usr/bin/uv"), "pip", "install", "--no-cache", "--target", str(folder / "into")]
+    ran = subprocess.run(
+        [*uv, "--constraints", str(changed), "annotated-doc"], capture_output=True, encoding="utf-8", check=False
+    )
+
+    assert ran.returncode != 0
+    assert "Hash mismatch" in ran.stderr

@@ -51,7 +51,7 @@ class Alerts:
         self._look_seconds = look_seconds
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
         self._wake = threading.Event()
-        self._all_looked_at = 0.0
+        self._all_looked_at = float("-inf")
         #: The syncs to look at next; None stands for all.
         self._names: set[str] | None = None
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class Alerts:
         self._service.beats.append(self.beat)
         self._thread.start()
 
-    def stop(self, seconds: float = 5.0) -> None:
+    def stop(self, seconds: float = 3.0) -> None:
         """Tell nothing more; what is being handed over may end meanwhile."""
         self._stopped.set()
         self._wake.set()

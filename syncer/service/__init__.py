@@ -229,6 +229,7 @@ class Service:
         note = f"not run, as the run before it is not over ({since})"
         run_id = self.run_log.record_skipped(live.name, live.order, live.definition.hash, self.now(), note=note)
         live.run = self.run_log.get(run_id)
+        log.info("a tick is skipped: %s", note, extra={"sync": live.name, "run": run_id})
         for told in self.ended:
             told(live)
 
