@@ -44,7 +44,7 @@ def served(folder: Folder, *options: str) -> Iterator[tuple[subprocess.Popen[str
         def answers() -> bool:
             assert process.poll() is None, process.communicate()
             try:
-                return httpx2.get(f"{address}/livez").status_code == 204
+                return httpx2.get(f"{address}/livez").is_success
             except httpx2.TransportError:
                 return False
 

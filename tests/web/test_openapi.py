@@ -40,7 +40,7 @@ SCHEMA = schemathesis.pytest.from_fixture("document")
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_the_api_keeps_to_its_document(answering: Served, case: schemathesis.Case) -> None:
+def test_the_api_keeps_to_its_document(answering: Served, case: schemathesis.Case[Any]) -> None:
     if case.query.get("wait"):
         case.query["wait"] = 0
     case.call_and_validate(headers=_TOKEN)
