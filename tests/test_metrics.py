@@ -184,6 +184,15 @@ def test_the_output_keeps_to_the_conventions(service: Service) -> None:
         assert labels <= {"sync", "store", "status", "change", "le"}
 
 
+def test_metrics_are_for_who_may_read(bench: Bench) -> None:
+    token = "a token of sixteen signs"
+    bench.environment |= {"SYNCER_WEB__TOKENS__CI__TOKEN": token, "SYNCER_WEB__TOKENS__CI__SCOPE": "read"}
+    with bench.service() as service:
+        client = client_of(service)
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
 def test_every_count_of_a_run_is_a_change(service: Service) -> None:
     changes = {name[2] for name in scraped(client_of(service)) if name[0] == "syncer_sync_rows_total"}
     assert changes == set(Counts.__dataclass_fields__)
