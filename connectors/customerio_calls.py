@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
+from connectors import call_counts
 from connectors.drivers import driver
 from syncer.errors import StoreError
 
@@ -151,7 +152,7 @@ class Api:
 
     def __init__(
         self,
-        label: str,
+        store: str,
         address: str,
         *,
         login: tuple[str, str] | str,
@@ -162,14 +163,15 @@ class Api:
         """Nothing is sent yet.
 
         Shapes:
-            label: for messages, such as "store `crm`".
+            store: as the settings call it.
             login: user and password, or a bearer's token.
             key_setting: the setting to look at where the login is refused.
         """
+        label = f"store `{store}`"
         self._http = driver("httpx2", extra="customerio", label=label)
         self._tenacity = driver("tenacity", extra="customerio", label=label)
         _quieten()
-        self.label = label
+        self.store, self.label = store, label
         self._key_setting = key_setting
         self._stopped = threading.Event()
         own = {"User-Agent": "syncer", "Content-Type": "application/json", **(headers or {})}
@@ -213,6 +215,7 @@ class Api:
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=self._wait,
             sleep=self._stopped.wait,
+            before_sleep=lambda _: call_counts.add(self.store, retries=1),
             reraise=True,
         )
         try:
@@ -247,6 +250,7 @@ class Api:
                 f"{PAUSE_SECONDS:.0f} seconds",
                 hint=AGAIN,
             )
+        call_counts.add(self.store, requests=1)
         try:
             response = self._client.request(method, path, content=content, params=query)
             answer = Answer(status=response.status_code, body=response.content)

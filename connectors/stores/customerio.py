@@ -58,7 +58,7 @@ class CustomerIOStore:
             StoreError: it cannot be reached, refuses the login, or is in the other region.
         """
         self.identity = identity
-        self._label = f"store `{name}`"
+        self._name, self._label = name, f"store `{name}`"
         self._prefix = f"SYNCER_STORES__{name.upper()}__"
         self._options = options
         self._region = _region(self._label, self._prefix, url)
@@ -68,7 +68,7 @@ class CustomerIOStore:
         if not options.site_id or not options.api_key:
             raise self._missing("SITE_ID and {}API_KEY", "it is told of changes with them")
         self._track = Api(
-            self._label,
+            self._name,
             options.track_url or _HOSTS[self._region][0],
             login=(options.site_id, options.api_key),
             key_setting=f"{self._prefix}SITE_ID and {self._prefix}API_KEY",
@@ -200,7 +200,7 @@ class CustomerIOStore:
             raise self._missing("APP_API_KEY", "collections and what it holds go through the App API")
         address = self._options.app_url or _HOSTS[self._region][1]
         setting = f"{self._prefix}APP_API_KEY"
-        return Api(self._label, address, login=key, key_setting=setting, per_second=_APP_RATE)
+        return Api(self._name, address, login=key, key_setting=setting, per_second=_APP_RATE)
 
     @cached_property
     def _pipelines(self) -> Api:
@@ -208,7 +208,7 @@ class CustomerIOStore:
         if not key:
             raise self._missing("CDP_API_KEY", "the Pipelines API needs it")
         return Api(
-            self._label,
+            self._name,
             self._options.cdp_url or _HOSTS[self._region][2],
             login=(key, ""),
             key_setting=f"{self._prefix}CDP_API_KEY",

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from syncer import __version__
 from syncer.errors import SyncerError
+from syncer.metrics import metrics_router
 from syncer.service import Service
 from syncer.web import api, health, login, openapi, problems
 from syncer.web.access import Access
@@ -48,7 +49,8 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(health.router(service))
     app.include_router(login.router(_door(service, rules, audit)))
     app.include_router(api.router)
-    # Here come the pages and the metrics: the guard lets nobody at what is below but who may read, and at no change
+    app.include_router(metrics_router(service))
+    # Here come the pages: the guard lets nobody at what is below but who may read, and at no change
     # but who may run.
     return app
 
