@@ -13,7 +13,7 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 #: What connectors may know of syncer.
 SEAMS = {"syncer.types", "syncer.errors", "syncer.interfaces"}
 #: What may open connectors.
-OPENERS = {"syncer.runner", "syncer.cli", "syncer.__main__"}
+OPENERS = {"syncer.runner", "syncer.connections", "syncer.cli", "syncer.__main__"}
 
 
 def _modules() -> set[str]:
