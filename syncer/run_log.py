@@ -32,6 +32,11 @@ class RunLog:
         self._database = database
 
     @property
+    def database(self) -> StateDatabase:
+        """Where it is kept, beside what others remember."""
+        return self._database
+
+    @property
     def log_id(self) -> str:
         """The database's random name; another one means that it was made anew."""
         return self._database.log_id

@@ -26,10 +26,11 @@ def serve(
     from syncer.service.catalog import Catalog
     from syncer.service.leadership import Sole
     from syncer.service.process import Process, holder
-    from syncer.web import create_app
+    from syncer.web import access, create_app
 
     project = Project()
     settings = _listening(project.settings, host, port)
+    access.check(settings.web)
     service = Service(
         settings=settings,
         catalog=Catalog(lambda: _loaded(settings)),

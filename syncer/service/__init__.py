@@ -48,6 +48,8 @@ class Service:
     beats: list[Callable[[], None]] = field(default_factory=list)
     pool: Pool = field(init=False)
     timetable: Timetable = field(init=False)
+    #: Set when the process is about to end: answers that go on for long end then.
+    closing: threading.Event = field(default_factory=threading.Event)
     #: When the schedule last showed that it is alive, aware UTC.
     last_beat: datetime = field(init=False)
     started_at: datetime = field(init=False)

@@ -79,6 +79,7 @@ class Process:
             answering.start()
             stack.callback(answering.join, _ANSWERS_SECONDS + 1)
             stack.callback(setattr, server, "should_exit", True)
+            stack.callback(self.service.closing.set)
             self.answering.set()
             self._wait()
 

@@ -3,13 +3,81 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 
 from syncer import __version__
+from syncer.errors import SyncerError
 from syncer.service import Service
+from syncer.web import health, login, problems
+from syncer.web.access import Access
+from syncer.web.audit import Audit
+from syncer.web.guard import Guard, Rules
+from syncer.web.login import Door, Password
+from syncer.web.peers import Peers
+from syncer.web.problems import ProblemError
+from syncer.web.safety import BODY_BYTES, Names, Safety
+from syncer.web.sessions import Sessions
+from syncer.web.throttle import Throttle
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application that answers for a service; it holds nothing but what it is asked for."""
-    app = FastAPI(title="Syncer", version=__version__, docs_url=None, redoc_url=None)
-    app.state.service = service
+    """The application that answers for a service; it holds nothing but what it is asked for.
+
+    Raises:
+        SettingsError: the settings would let in anybody.
+    """
+    rules = _rules(service)
+    audit = Audit(database=service.run_log.database, now=service.now)
+    app = FastAPI(
+        title="Syncer",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=BODY_BYTES,
+        middleware=[Middleware(Safety), Middleware(Guard, rules=rules)],
+    )
+    for kind in (ProblemError, SyncerError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _problem)
+    app.include_router(health.router(service))
+    app.include_router(login.router(_door(service, rules, audit)))
+    # Here come the pages and the metrics: the guard lets nobody at what is below but who may read, and at no change
+    # but who may run.
     return app
+
+
+def _rules(service: Service) -> Rules:
+    web = service.settings.web
+    peers = Peers(web)
+    return Rules(
+        access=Access(web, peers),
+        peers=peers,
+        names=Names(web, peers),
+        sessions=Sessions(
+            database=service.run_log.database,
+            password=web.password.get_secret_value() if web.password else "",
+            now=service.now,
+        ),
+        has_password=login.has_password(web),
+    )
+
+
+def _door(service: Service, rules: Rules, audit: Audit) -> Door | None:
+    password = service.settings.web.password
+    if not password:
+        return None
+    return Door(
+        password=Password(password.get_secret_value()),
+        sessions=rules.sessions,
+        throttle=Throttle(now=service.now),
+        audit=audit,
+        names=rules.names,
+    )
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    return problems.answer(request, error)
