@@ -52,6 +52,8 @@ class Progress:
     #: Rows done in this phase, and how many it has where that is known.
     rows: int = 0
     total: int | None = None
+    #: When this phase began, as `time.monotonic` tells it.
+    began: float = 0.0
     counts: Counts = field(default_factory=Counts)
     notes: list[str] = field(default_factory=list)
     #: Called whenever something above has changed.
@@ -66,7 +68,7 @@ class Progress:
     @contextmanager
     def during(self, phase: str, total: int | None = None) -> Iterator[None]:
         """Time a phase; its seconds count also where it fails."""
-        begun = time.monotonic()
+        begun = self.began = time.monotonic()
         self.phase, self.rows, self.total = phase, 0, total
         self.changed()
         try:

@@ -211,9 +211,18 @@ class RunLog:
             if total:
                 connection.execute(rejection_totals.insert().values(sync=sync, total=total))
 
-    def rejections(self, sync: str) -> tuple[list[Rejection], int]:
-        """What *sync* has refused now, in the order recorded, and how many rows that are, also those not kept."""
-        kept = rejections.select().where(rejections.c.sync == sync).order_by(rejections.c.position)
+    def rejections(self, sync: str, *, first: int = 0, limit: int = KEPT_REJECTIONS) -> tuple[list[Rejection], int]:
+        """What *sync* has refused now, in the order recorded, and how many rows that are, also those not kept.
+
+        Shapes:
+            first, limit: the part of them to give, counted from 0.
+        """
+        kept = (
+            rejections.select()
+            .where(rejections.c.sync == sync, rejections.c.position >= first)
+            .order_by(rejections.c.position)
+            .limit(limit)
+        )
         with self._database.reading() as connection:
             rows = [_rejection(row) for row in connection.execute(kept)]
             total = connection.execute(

@@ -134,6 +134,8 @@ requests = sa.Table(
     metadata,
     sa.Column("key", ShownText, primary_key=True),
     sa.Column("sync", sa.Text, nullable=False),
+    #: What else was asked for: words, separated by blanks.
+    sa.Column("options", sa.Text, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("requested_at", AwareDateTime, nullable=False),
 )

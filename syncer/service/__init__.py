@@ -25,7 +25,7 @@ from syncer.service.timetable import Tick, Timetable
 from syncer.settings import Settings
 from syncer.snapshot import file as snapshot_file
 from syncer.spelling import did_you_mean, quoted
-from syncer.types import CatchUp, Order, RunStatus, SyncDefinition, Trigger
+from syncer.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
 
 __all__ = ["AlreadyLiveError", "ClosedError", "Live", "Service"]
 
@@ -155,6 +155,14 @@ class Service:
     def live(self, run_id: str) -> Live | None:
         """A run that waits or goes on."""
         return next((live for live in self.pool.lives() if live.run_id == run_id), None) if run_id else None
+
+    def elsewhere(self, name: str) -> Run | None:
+        """A run of a sync that another process makes, as far as the run log knows."""
+        ours = {live.run_id for live in self.pool.lives()}
+        run = next((run for run in self.run_log.open_runs() if run.sync == name and run.id not in ours), None)
+        # A run of the command line holds the snapshot from before it is recorded until after.
+        is_over = run is not None and run.term is None and self._is_dead(name)
+        return None if is_over else run
 
     def plan(self, name: str, *, sample_rows: int) -> Plan:
         """Query and compare; sends and records nothing.

@@ -13,14 +13,16 @@ from starlette.staticfiles import StaticFiles
 from syncer import __version__
 from syncer.errors import SyncerError
 from syncer.service import Service
-from syncer.web import health, login, pages, problems, rendering
+from syncer.web import api, health, login, openapi, pages, problems, rendering
 from syncer.web.access import Access
 from syncer.web.audit import Audit
 from syncer.web.guard import Guard, Rules
 from syncer.web.login import Door, Password
+from syncer.web.openapi import DescribedApp
+from syncer.web.orders import Orders
 from syncer.web.peers import Peers
 from syncer.web.problems import ProblemError
-from syncer.web.safety import BODY_BYTES, Names, Safety
+from syncer.web.safety import Names, Safety
 from syncer.web.sessions import Sessions
 from syncer.web.throttle import Throttle
 
@@ -33,23 +35,24 @@ def create_app(service: Service) -> FastAPI:
     """
     rules = _rules(service)
     audit = Audit(database=service.run_log.database, now=service.now)
-    app = FastAPI(
+    app = DescribedApp(
         title="Syncer",
         version=__version__,
-        openapi_url=None,
+        openapi_url=openapi.PATH,
         docs_url=None,
         redoc_url=None,
-        max_body_size=BODY_BYTES,
         middleware=[Middleware(Safety), Middleware(Guard, rules=rules)],
     )
+    app.state.service, app.state.audit, app.state.orders = service, audit, Orders(service=service, audit=audit)
     for kind in (ProblemError, SyncerError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _problem)
     app.include_router(health.router(service))
     app.include_router(login.router(_door(service, rules, audit)))
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
+    app.include_router(api.router)
     # Here come the pages and the metrics: the guard lets nobody at what is below but who may read, and at no change
     # but who may run.
-    app.include_router(pages.router(service, audit))
+    app.include_router(pages.router(app.state.orders))
     return app
 
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from syncer.errors import SyncerError
 from syncer.service_settings import Scope as Needed
-from syncer.web import problems, sessions
+from syncer.web import problems, safety, sessions
 from syncer.web.access import Access, bearer
 from syncer.web.peers import Peers
 from syncer.web.principals import Caller, Means, Principal, caller
@@ -55,6 +55,7 @@ class Guard:
             request = Request(scope)
             try:
                 await self._admit(request)
+                receive = safety.limited(request, receive)
             except (ProblemError, SyncerError) as exc:
                 await self._refusal(request, exc)(scope, receive, send)
                 return

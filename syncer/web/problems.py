@@ -32,6 +32,15 @@ _STATUSES: Mapping[type[SyncerError], int] = {
 _SHOWN_FAULTS = 5
 
 
+#: What is told of what the framework refuses.
+HTTP_DETAILS = {
+    400: "the request cannot be read",
+    404: "there is nothing at this address",
+    405: "this cannot be done here",
+    413: "the request's body is too large",
+}
+
+
 class ProblemError(Exception):
     """An answer that is no success."""
 
@@ -79,16 +88,8 @@ def problem_of(error: Exception) -> ProblemError:
         case RequestValidationError():
             return ProblemError(422, _faults(error))
         case HTTPException():
-            return ProblemError(error.status_code, _HTTP_DETAILS.get(error.status_code, ""), headers=error.headers)
-    return ProblemError(500, "this is a defect of Syncer; its log says where", hint="")
-
-
-_HTTP_DETAILS = {
-    400: "the request cannot be read",
-    404: "there is nothing at this address",
-    405: "this cannot be done here",
-    413: "the request's body is too large",
-}
+            return ProblemError(error.status_code, HTTP_DETAILS.get(error.status_code, ""), headers=error.headers)
+    return ProblemError(500, "this is a defect of Syncer; its log says where")
 
 
 def wants_page(request: Request) -> bool:
@@ -107,7 +108,7 @@ def answer(request: Request, error: Exception) -> Response:
 def _faults(error: RequestValidationError) -> str:
     """Which parts of a request are wrong, and how; what was sent is not repeated."""
     faults = [
-        f"{'.'.join(str(part) for part in fault['loc'] if _is_ours(fault, part))}: {fault['msg']}"
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
         for fault in error.errors()
         if fault["type"] not in ("json_invalid", "extra_forbidden")
     ]
@@ -115,7 +116,3 @@ def _faults(error: RequestValidationError) -> str:
     faults += ["the body is not JSON"] * ("json_invalid" in kinds)
     faults += ["the body has a member that is not known"] * ("extra_forbidden" in kinds)
     return "; ".join(faults[:_SHOWN_FAULTS])
-
-
-def _is_ours(fault: Mapping[str, Any], part: object) -> bool:
-    return isinstance(part, str)

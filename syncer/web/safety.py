@@ -8,6 +8,7 @@ import traceback
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +20,7 @@ from syncer.web.problems import ProblemError
 log = logging.getLogger(__name__)
 
 #: Bytes of a request's body that are taken.
-BODY_BYTES = 64 * 1024
+_BODY_BYTES = 64 * 1024
 
 STATIC = "/static/"
 
@@ -66,6 +67,28 @@ class Safety:
             log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
             if not started:
                 await problems.answer(Request(scope), exc)(scope, receive, send_safely)
+
+
+def limited(request: Request, receive: Receive) -> Receive:
+    """*receive*, which takes no more of a body than is allowed.
+
+    Raises:
+        ProblemError: the body says by itself that it is larger.
+    """
+    told = request.headers.get("content-length", "0")
+    if not told.isdecimal() or int(told) > _BODY_BYTES:
+        raise ProblemError(413, problems.HTTP_DETAILS[413])
+    taken = 0
+
+    async def receive_limited() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > _BODY_BYTES:
+            raise HTTPException(413)
+        return message
+
+    return receive_limited
 
 
 class Names:
@@ -121,25 +144,22 @@ class Names:
 
     def is_secure(self, request: HTTPConnection) -> bool:
         """Whether the caller came by TLS."""
-        if self._url is not None and self._url.scheme == "https" and self._url.hostname == _host(request):
-            return True
-        return self._peers.forwarded_scheme(request) == "https"
+        by_url = self._url is not None and self._url.scheme == "https"
+        return by_url or self._peers.forwarded_scheme(request) == "https"
 
     def _origins(self, request: HTTPConnection) -> set[str]:
-        scheme = "https" if self.is_secure(request) else "http"
-        own = {_origin(scheme, request.headers.get("host", ""))}
-        if self._url is not None:
-            own.add(_origin(self._url.scheme, self._url.netloc))
-        return own
+        """What a page of the service's own has for an origin, as `scheme://name:port`."""
+        host = request.headers.get("host", "")
+        scheme = "https" if self._peers.forwarded_scheme(request) == "https" else "http"
+        if self._url is None:
+            return {_origin(scheme, host)}
+        by_url = _origin(self._url.scheme, self._url.netloc)
+        return {by_url} if _name(host) == self._url.hostname else {by_url, _origin(scheme, host)}
 
 
 def _origin(scheme: str, netloc: str) -> str:
     usual = {"http": ":80", "https": ":443"}[scheme]
     return f"{scheme}://{netloc.lower().removesuffix(usual)}"
-
-
-def _host(request: HTTPConnection) -> str:
-    return _name(request.headers.get("host", ""))
 
 
 def _name(host: str) -> str:

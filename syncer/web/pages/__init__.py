@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from syncer.service import Service
-from syncer.web.audit import Audit
+from syncer.web.orders import Orders
 from syncer.web.pages import connections, overview, runs, sync, things
 from syncer.web.pages.viewing import Pages
 
 
-def router(service: Service, audit: Audit) -> APIRouter:
+def router(orders: Orders) -> APIRouter:
     """The routes of all pages; who may use which of them is the guard's to say."""
     routes = APIRouter(include_in_schema=False)
-    pages = Pages(service=service, audit=audit)
+    pages = Pages(orders=orders)
     for part in (overview, sync, runs, things, connections):
         part.add(routes, pages)
     return routes

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from syncer.service import Live
 from syncer.types import Run, RunStatus
-from syncer.web.audit import Deed
 from syncer.web.pages import charts
 from syncer.web.pages.viewing import Pages, back_to
 from syncer.web.principals import caller
@@ -27,6 +27,9 @@ PHASES: Mapping[str, str] = {
     "journal": "Writes down what will be sent",
     "send": "Sends to the store",
     "settle": "Settles what was acknowledged",
+    "waiting": "Waits for its turn",
+    "stopping": "Ends after the batch in hand",
+    "elsewhere": "Goes on in another process",
 }
 
 
@@ -70,17 +73,15 @@ def add(routes: APIRouter, pages: Pages) -> None:
             is_open=is_open,
             counts=asdict(live.progress.counts if live is not None and is_open else run.counts),
             phases=PHASES,
+            phase=_phase(live),
             phase_parts=charts.of_phases(run.phases),
             is_newest_definition=None if definition is None else definition.hash == run.definition_hash,
         )
 
     @routes.post("/runs/{run_id}/cancel")
     def cancel(request: Request, run_id: str) -> Response:
-        run, who = _run(pages, run_id), caller(request)
-        live = service.cancel(run_id, actor=who.actor)
-        if live is None:
-            return back_to(f"/runs/{run.id}", "ended")
-        pages.audit.record(who, Deed.CANCEL, sync=run.sync, run_id=run.id)
+        run = _run(pages, run_id)
+        pages.orders.cancel(caller(request), run)
         return back_to(f"/runs/{run.id}", "stopping")
 
 
@@ -89,6 +90,15 @@ def _run(pages: Pages, run_id: str) -> Run:
     if found is None:
         raise ProblemError(404, "there is no such run", hint="The run log may have been made anew.")
     return found
+
+
+def _phase(live: Live | None) -> str:
+    """Which of PHASES a run is in that has not ended."""
+    if live is None:
+        return "elsewhere"
+    if live.is_stopped:
+        return "stopping"
+    return live.progress.phase or "query" if live.began_at else "waiting"
 
 
 def _status(text: str) -> RunStatus | None:

@@ -7,16 +7,17 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from syncer.columns import attribute_columns
-from syncer.flow import Options
+from syncer.errors import SelectionError
 from syncer.overlaps import written_attributes
 from syncer.runner import Plan
-from syncer.service import AlreadyLiveError, ClosedError
 from syncer.service.standing import Standing
+from syncer.spelling import did_you_mean, quoted
 from syncer.types import Entity, Rejection, SyncDefinition
-from syncer.web.audit import Deed
+from syncer.web.answers import RunRequest
 from syncer.web.pages import charts, plans
 from syncer.web.pages.viewing import Pages, back_to
 from syncer.web.principals import caller
@@ -92,7 +93,7 @@ def _add_views(routes: APIRouter, pages: Pages) -> None:
 
 
 def _add_orders(routes: APIRouter, pages: Pages) -> None:
-    service = pages.service
+    orders = pages.orders
 
     @routes.post("/syncs/{name}/run")
     def run(
@@ -101,35 +102,29 @@ def _add_orders(routes: APIRouter, pages: Pages) -> None:
         full: Annotated[bool, Form()] = False,
         allow_limits: Annotated[bool, Form()] = False,
     ) -> Response:
-        who, options = caller(request), Options(full=full, allow_limits=allow_limits)
         try:
-            live = service.run_now(name, actor=who.actor, options=options)
-        except AlreadyLiveError as exc:
-            running = exc.live.run_id
-            return back_to(f"/runs/{running}" if running else f"/syncs/{name}", "already")
-        except ClosedError:
-            raise _closed() from None
-        pages.audit.record(who, Deed.RUN, sync=name, run_id=live.run_id)
-        return back_to(f"/runs/{live.run_id}", "started")
+            run_id = orders.run(caller(request), name, RunRequest(full=full, allow_limits=allow_limits))
+        except ProblemError as exc:
+            if exc.run_id is None:
+                raise
+            return back_to(f"/runs/{exc.run_id}", "already")
+        return back_to(f"/runs/{run_id}", "started")
 
     @routes.post("/syncs/{name}/pause")
     def pause(request: Request, name: str, to: Annotated[str, Form()] = "") -> Response:
-        service.pause(name)
-        pages.audit.record(caller(request), Deed.PAUSE, sync=name)
+        orders.pause(caller(request), name)
         return back_to("/" if to == "syncs" else f"/syncs/{name}", "paused")
 
     @routes.post("/syncs/{name}/resume")
     def resume(request: Request, name: str, to: Annotated[str, Form()] = "") -> Response:
-        service.resume(name)
-        pages.audit.record(caller(request), Deed.RESUME, sync=name)
+        orders.resume(caller(request), name)
         return back_to("/" if to == "syncs" else f"/syncs/{name}", "resumed")
 
     @routes.post("/syncs/{name}/plan")
-    def plan(request: Request, name: str) -> Response:
-        sync = service.definition(name)
-        pages.audit.record(caller(request), Deed.PLAN, sync=name)
-        found = service.plan(name, sample_rows=_SAMPLE_ROWS)
-        return pages.page(request, "plan.html", sync=sync, **_planned(sync, found))
+    async def plan(request: Request, name: str) -> Response:
+        sync = pages.service.definition(name)
+        found = await orders.plan(caller(request), name, _SAMPLE_ROWS)
+        return await run_in_threadpool(pages.page, request, "plan.html", sync=sync, **_planned(sync, found))
 
 
 def _planned(sync: SyncDefinition, found: Plan) -> dict[str, Any]:
@@ -143,17 +138,12 @@ def _standing(pages: Pages, name: str) -> Standing:
 
     Raises:
         SelectionError: there is no such sync.
-        ProblemError: it once ran, and is no more.
     """
     found = next((standing for standing in pages.service.standings() if standing.definition.name == name), None)
     if found is None:
-        pages.service.definition(name)
-        raise _closed()
+        known = pages.service.catalog.edition.definitions
+        raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, known))
     return found
-
-
-def _closed() -> ProblemError:
-    return ProblemError(503, "this service takes no orders now: it stands by, or is about to stop")
 
 
 def _refused(pages: Pages, name: str, key: str, skip: int) -> Refused:

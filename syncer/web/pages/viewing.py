@@ -19,7 +19,7 @@ from syncer.spelling import identifier
 from syncer.stored import key_parts
 from syncer.types import Entity, Rejection, SyncDefinition
 from syncer.web import rendering
-from syncer.web.audit import Audit
+from syncer.web.orders import Orders
 from syncer.web.pages import highlighting, wording
 from syncer.web.pages.provenance import Provenance
 from syncer.web.principals import Means, caller
@@ -31,7 +31,6 @@ MESSAGES: Mapping[str, str] = {
     "paused": "The schedule is paused. A run that goes on is left alone.",
     "resumed": "The schedule goes on with its next tick.",
     "stopping": "The run ends after the batch in hand.",
-    "ended": "The run had ended already.",
 }
 
 
@@ -52,9 +51,13 @@ class Viewer:
 class Pages:
     """What the routes of all pages share."""
 
-    service: Service
-    audit: Audit
+    orders: Orders
     provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def service(self) -> Service:
+        """What the pages tell of."""
+        return self.orders.service
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """A page, with what stands on all of them."""

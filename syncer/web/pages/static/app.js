@@ -17,25 +17,29 @@ function span(seconds) {
 // A run that goes on: told by the server, until it has ended.
 function follow(section) {
   const bar = section.querySelector("progress");
+  const words = JSON.parse(section.dataset.phases);
   const events = new EventSource(section.dataset.events);
-  const show = (told) => {
-    section.dispatchEvent(new CustomEvent("told", { detail: told }));
-    say(section, "phase", told.words || told.phase);
-    say(section, "rows", told.rows ? `${counted.format(told.rows)}${told.total ? ` of ${counted.format(told.total)}` : ""} rows` : "");
+  events.addEventListener("progress", (event) => {
+    const run = JSON.parse(event.data);
+    const told = run.progress || { phase: "elsewhere", rows: 0 };
+    const rows = counted.format(told.rows);
+    say(section, "phase", words[told.is_stopping ? "stopping" : told.phase] || told.phase);
+    say(section, "rows", told.rows ? `${rows}${told.total ? ` of ${counted.format(told.total)}` : ""} rows` : "");
     say(section, "rate", told.rate ? `· ${counted.format(Math.round(told.rate))} rows a second` : "");
-    say(section, "left", told.left ? `· about ${span(told.left)} left` : "");
+    say(section, "left", told.seconds_left ? `· about ${span(told.seconds_left)} left` : "");
     if (told.total) {
       bar.max = told.total;
       bar.value = told.rows;
     } else {
       bar.removeAttribute("value");
     }
-    for (const [name, count] of Object.entries(told.counts || {})) {
+    for (const [name, count] of Object.entries(run.counts)) {
       const place = document.querySelector(`[data-count="${name}"]`);
-      if (place) place.textContent = counted.format(count);
+      if (!place) continue;
+      place.textContent = counted.format(count);
+      place.classList.toggle("is-zero", !count);
     }
-  };
-  events.addEventListener("progress", (event) => show(JSON.parse(event.data)));
+  });
   events.addEventListener("end", () => {
     events.close();
     location.replace(location.pathname);

@@ -1,0 +1,13 @@
+"""The JSON API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from syncer.web.api import deeds, documents, runs, syncs
+
+PREFIX = "/api/v1"
+
+router = APIRouter(prefix=PREFIX)
+for part in (syncs, runs, deeds, documents):
+    router.include_router(part.router)

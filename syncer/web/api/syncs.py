@@ -1,0 +1,123 @@
+"""What the API tells of syncs, and how it orders runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from syncer.service import Service
+from syncer.service.standing import Standing
+from syncer.web import answers
+from syncer.web.answers import (
+    PlanAnswer,
+    RejectionPage,
+    RunAnswer,
+    RunRequest,
+    SyncAnswer,
+    SyncDetailAnswer,
+    SyncPage,
+)
+from syncer.web.api.parameters import Cursor, Limit, Name, Number, TheOrders, TheService, Who, known_sync
+from syncer.web.openapi import refusals
+from syncer.web.orders import until_ended
+
+#: Seconds that an answer may be put off until a run is over.
+_LONGEST_WAIT = 300
+
+#: Rows of each sort of change that a plan shows at the most.
+_SAMPLE_ROWS = 100
+
+router = APIRouter(tags=["syncs"])
+
+
+@router.get("/syncs", responses=refusals())
+def list_syncs(service: TheService, limit: Limit = 100, cursor: Cursor = None) -> SyncPage:
+    """Every sync and how it stands, by name."""
+    found = [standing for standing in service.standings() if standing.definition.name > (cursor or "")]
+    shown = [answers.sync_of(standing) for standing in found[:limit]]
+    return SyncPage(items=shown, next=shown[-1].name if len(found) > limit else None)
+
+
+@router.get("/syncs/{name}", responses=refusals(404))
+def show_sync(service: TheService, name: Name) -> SyncDetailAnswer:
+    """One sync, how it stands, and its definition."""
+    return answers.sync_detail_of(_standing(service, name), service.settings.definitions_dir)
+
+
+@router.post("/syncs/{name}/runs", status_code=202, responses={200: {"model": RunAnswer}, **refusals(404, 409, 413)})
+async def order_run(
+    request: Request,
+    response: Response,
+    service: TheService,
+    orders: TheOrders,
+    who: Who,
+    name: Name,
+    asked: RunRequest | None = None,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=200, description="The same order again gives the same run.")
+    ] = None,
+    wait: Annotated[int, Query(ge=0, le=_LONGEST_WAIT, description="Seconds to wait for the run's end.")] = 0,
+) -> RunAnswer:
+    """Ask for a run, which begins as soon as there is room: 202 while it is not over, 200 when it is."""
+    run_id = await run_in_threadpool(orders.run, who, name, asked or RunRequest(), idempotency_key)
+
+    async def gives_up() -> bool:
+        return service.closing.is_set() or await request.is_disconnected()
+
+    await until_ended(service.live(run_id), wait, gives_up)
+    run = await run_in_threadpool(_run, service, run_id)
+    if run.finished_at is not None:
+        response.status_code = 200
+    return run
+
+
+@router.get("/syncs/{name}/rejected", responses=refusals(404))
+def list_rejected(service: TheService, name: Name, limit: Limit = 100, cursor: Number = None) -> RejectionPage:
+    """The rows of a sync that are refused now, and why."""
+    first = int(cursor or 0)
+    rows, total = service.run_log.rejections(known_sync(service, name), first=first, limit=limit + 1)
+    following = str(first + limit) if len(rows) > limit else None
+    return answers.rejections_of(rows[:limit], total, following)
+
+
+@router.post("/syncs/{name}/pause", responses=refusals(404))
+def pause_sync(service: TheService, orders: TheOrders, who: Who, name: Name) -> SyncAnswer:
+    """Let no ticks of its schedule come, until it is resumed; a run that goes on is left alone."""
+    orders.pause(who, name)
+    return answers.sync_of(_standing(service, name))
+
+
+@router.post("/syncs/{name}/resume", responses=refusals(404))
+def resume_sync(service: TheService, orders: TheOrders, who: Who, name: Name) -> SyncAnswer:
+    """Let the ticks of its schedule come again, from the next one on."""
+    orders.resume(who, name)
+    return answers.sync_of(_standing(service, name))
+
+
+@router.post(
+    "/syncs/{name}/plan", response_model=PlanAnswer, response_class=Response, responses=refusals(404, 409, 502)
+)
+async def plan_sync(
+    orders: TheOrders,
+    who: Who,
+    name: Name,
+    rows: Annotated[int, Query(ge=0, le=_SAMPLE_ROWS, description="Sample rows of each sort of change.")] = 5,
+) -> Response:
+    """What a run would send, with rows as they were and as they would be; sends and records nothing."""
+    plan = await orders.plan(who, name, rows)
+    text = await run_in_threadpool(answers.plan_json, name, plan)
+    return Response(text, media_type="application/json")
+
+
+def _standing(service: Service, name: str) -> Standing:
+    service.definition(name)
+    return next(standing for standing in service.standings() if standing.definition.name == name)
+
+
+def _run(service: Service, run_id: str) -> RunAnswer:
+    live = service.live(run_id)
+    run = service.run_log.get(run_id)
+    assert run is not None
+    return answers.run_of(run, live if run.finished_at is None else None)
