@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import sqrt
 
 from syncer.service.standing import SHOWN_RUNS
 from syncer.types import Run, RunStatus
@@ -23,7 +24,7 @@ _FOOT = 16.0
 
 _MARKED = (RunStatus.WARNING, RunStatus.FAILED, RunStatus.HELD, RunStatus.INTERRUPTED)
 
-_CHANGES = ("added", "changed", "removed", "rejected")
+_CHANGES = ("added", "changed", "removed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +86,27 @@ def of_statuses(runs: Sequence[Run]) -> Chart:
 
 
 def of_counts(runs: Sequence[Run], *, slots: int) -> Chart:
-    """Rows added, changed, removed and rejected in each run, on top of each other; *runs* newest first."""
+    """Rows added, changed and removed in each run, on top of each other; *runs* newest first."""
     parts = [{name: getattr(run.counts, name) for name in _CHANGES} for run in runs]
     most = max((sum(part.values()) for part in parts), default=0)
     by_run = dict(zip((run.id for run in runs), parts, strict=True))
     return Chart(
         width=slots * _SLOT,
         bars=_bars(runs, slots, lambda run: by_run[run.id], most),
-        label=f"Rows added, changed, removed and rejected in the last {len(runs)} runs, at most {number(most)} in one",
+        label=f"Rows added, changed and removed in the last {len(runs)} runs, at most {number(most)} in one",
         top=f"{number(most)} rows",
         kinds=_CHANGES,
+    )
+
+
+def of_rejections(runs: Sequence[Run], *, slots: int) -> Chart:
+    """Rows rejected in each run; *runs* newest first."""
+    most = max((run.counts.rejected for run in runs), default=0)
+    return Chart(
+        width=slots * _SLOT,
+        bars=_bars(runs, slots, lambda run: {"rejected": run.counts.rejected}, most),
+        label=f"Rows rejected in the last {len(runs)} runs, at most {number(most)} in one",
+        top=f"{number(most)} rows",
     )
 
 
@@ -135,10 +147,13 @@ def _bars(runs: Sequence[Run], slots: int, values: Callable[[Run], Mapping[str, 
 
 
 def _parts(values: Mapping[str, float], most: float) -> list[Part]:
+    """The parts of one bar. Heights grow with the square root: a first run of all rows must not hide every other."""
     parts, y = [], _HEIGHT
+    total = sum(values.values())
+    scale = _HEIGHT * sqrt(total / most) / total if total else 0.0
     for kind, value in values.items():
         if value or len(values) == 1:
-            height = max(_HEIGHT * value / most, _LEAST) if value else _NOTHING
+            height = max(scale * value, _LEAST) if value else _NOTHING
             # Parts that were made higher to be seen may not push others out.
             height = round(min(height, y), 2)
             y = round(y - height, 2)
@@ -151,7 +166,8 @@ def _changed(run: Run) -> int:
 
 
 def _title(run: Run) -> str:
-    counts = [f"{number(getattr(run.counts, name))} {name}" for name in _CHANGES if getattr(run.counts, name)]
+    counted = (*_CHANGES, "rejected")
+    counts = [f"{number(getattr(run.counts, name))} {name}" for name in counted if getattr(run.counts, name)]
     took = seconds_of(run)
     told = [moment(run.started_at), STATUS_WORDS[run.status], ", ".join(counts) or "no row changed"]
     return " · ".join([*told, f"{span(took)}"] if took is not None and run.status is not RunStatus.SKIPPED else told)

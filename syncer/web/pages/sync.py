@@ -25,9 +25,12 @@ from syncer.web.problems import ProblemError
 
 #: Runs in the charts, and in the list of a page.
 _DRAWN_RUNS = 60
-_LISTED_RUNS = 15
+_LISTED_RUNS = 10
 
-_LISTED_REJECTIONS = 25
+#: Places in a chart, also where there are fewer runs.
+_LEAST_SLOTS = 20
+
+_LISTED_REJECTIONS = 10
 
 #: Rows of each sort of change.
 _SAMPLE_ROWS = 20
@@ -69,17 +72,19 @@ def _add_views(routes: APIRouter, pages: Pages) -> None:
         run_log, sync = pages.service.run_log, standing.definition
         drawn = run_log.page(name, limit=_DRAWN_RUNS)
         runs = run_log.page(name, before=before, limit=_LISTED_RUNS + 1)
-        older = f"/syncs/{name}?{urlencode({'before': runs[_LISTED_RUNS - 1].id})}#runs"
+        slots = max(len(drawn), _LEAST_SLOTS)
+        listed = runs[:_LISTED_RUNS]
         return pages.page(
             request,
             "sync.html",
             sync=sync,
             standing=standing,
             refused=_refused(pages, name, key, skip),
-            counts=charts.of_counts(drawn, slots=_DRAWN_RUNS),
-            durations=charts.of_durations(drawn, slots=_DRAWN_RUNS),
-            runs=runs[:_LISTED_RUNS],
-            older=older if len(runs) > _LISTED_RUNS else "",
+            counts=charts.of_counts(drawn, slots=slots),
+            rejections=charts.of_rejections(drawn, slots=slots),
+            durations=charts.of_durations(drawn, slots=slots),
+            runs=listed,
+            older=f"/syncs/{name}?{urlencode({'before': listed[-1].id})}#runs" if len(runs) > len(listed) else "",
             newest=f"/syncs/{name}#runs" if before else "",
             columns=_columns(sync),
             commit=pages.provenance.of(sync.path),
@@ -170,11 +175,10 @@ def _refused(pages: Pages, name: str, key: str, skip: int) -> Refused:
 
 def _columns(sync: SyncDefinition) -> list[tuple[str, str]] | None:
     """Each column of the result with the attribute it feeds; None where only the warehouse knows them."""
+    keys = () if sync.target.entity is Entity.COLLECTION else sync.target.key_columns
+    identifiers = [(column, "identifier") for column in keys]
     if sync.attributes is not None:
         names = (*sync.target.key_columns, *sync.attributes.values())
-        return [(column, attribute) for attribute, column in attribute_columns(sync, names).items()]
+        return identifiers + [(column, attribute) for attribute, column in attribute_columns(sync, names).items()]
     attributes = written_attributes(sync, None)
-    if attributes is None:
-        return None
-    keys = () if sync.target.entity is Entity.COLLECTION else sync.target.key_columns
-    return [*((column, "identifier") for column in keys), *((name, name) for name in attributes)]
+    return None if attributes is None else identifiers + [(name, name) for name in attributes]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -62,8 +63,19 @@ class Pages:
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """A page, with what stands on all of them."""
         return rendering.page(
-            template, status=status, viewer=self._viewer(request), said=_said(request), path=request.url.path, **values
+            template,
+            status=status,
+            viewer=self._viewer(request),
+            said=_said(request),
+            path=request.url.path,
+            place=self._place,
+            **values,
         )
+
+    def _place(self, path: Path) -> str:
+        """A definition's file, from the folder that holds the definitions on."""
+        folder = self.service.settings.definitions_dir.parent
+        return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
     def _viewer(self, request: Request) -> Viewer:
         who, service = caller(request).principal, self.service
@@ -118,6 +130,14 @@ def _version_of_static() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
+def _read_time(text: object) -> datetime | None:
+    """A time as stores give it, where that can be read."""
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+
+
 def _without_quotes(value: object) -> str:
     """A value of a store, for people: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json_text(value)
@@ -129,6 +149,8 @@ rendering.environment.filters.update(
     limit=wording.limit,
     moment=wording.moment,
     number=wording.number,
+    prose=wording.prose,
+    read_time=_read_time,
     removal=wording.removal,
     schedule=wording.schedule_words,
     seconds_of=wording.seconds_of,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+
+from markupsafe import Markup, escape
 
 from syncer.schedules import words as schedule_words
 from syncer.types import Entity, Limit, OnRemoved, Run, RunStatus, SyncDefinition, Target, Trigger
 
 #: Seconds, and what so many of them are called.
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+_UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
+
+_CODE = re.compile("`([^`]+)`")
 
 _DATE_FROM = timedelta(days=30)
 
@@ -35,6 +40,7 @@ __all__ = [
     "limit",
     "moment",
     "number",
+    "prose",
     "removal",
     "schedule_words",
     "seconds_of",
@@ -49,7 +55,7 @@ def moment(at: datetime) -> str:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """`3 minutes ago`, `in 2 hours`, `just now`; a date where that is long ago or far away."""
+    """`3 min ago`, `in 2 h`, `just now`; a date where that is long ago or far away."""
     distance = abs(now - at)
     if distance < timedelta(seconds=5):
         return "just now"
@@ -57,20 +63,19 @@ def ago(at: datetime, now: datetime) -> str:
         return f"{at.astimezone(UTC):%d %b %Y}"
     size, unit = next(pair for pair in _UNITS if distance.total_seconds() >= pair[0])
     count = int(distance.total_seconds() // size)
-    told = f"{count} {unit}{'' if count == 1 else 's'}"
+    told = f"{count} {unit.removesuffix('s') if unit == 'days' and count == 1 else unit}"
     return f"in {told}" if at > now else f"{told} ago"
 
 
 def span(seconds: float) -> str:
-    """A length of time: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    """A length of time: `40 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `30 min`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
-        return f"{seconds:.1f} s" if seconds >= 0.05 else "0 s"
+        return f"{seconds:.1f} s"
     whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60 if whole < 3600 else 0, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
 def seconds_of(run: Run) -> float | None:
@@ -114,6 +119,11 @@ def removal(definition: SyncDefinition) -> str:
     if definition.target.entity is Entity.COLLECTION:
         return "are dropped from the collection"
     return _REMOVED[definition.on_removed]
+
+
+def prose(text: str) -> Markup:
+    """A message, in which what stands between backticks is code; every sign of it is escaped."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def limit(value: Limit) -> str:

@@ -80,7 +80,7 @@ function copier(block) {
     button.textContent = "Copied";
     setTimeout(() => (button.textContent = "Copy"), 1500);
   });
-  block.before(button);
+  block.previousElementSibling.append(button);
 }
 
 document.querySelectorAll("[data-events]").forEach(follow);
