@@ -104,7 +104,9 @@ def of_rejections(runs: Sequence[Run], *, slots: int) -> Chart:
     most = max((run.counts.rejected for run in runs), default=0)
     return Chart(
         width=slots * _SLOT,
-        bars=_bars(runs, slots, lambda run: {"rejected": run.counts.rejected}, most),
+        bars=_bars(
+            runs, slots, lambda run: {"rejected" if run.counts.rejected else "nothing": run.counts.rejected}, most
+        ),
         label=f"Rows rejected in the last {len(runs)} runs, at most {number(most)} in one",
         top=f"{number(most)} rows",
     )
