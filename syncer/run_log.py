@@ -233,7 +233,9 @@ class RunLog:
     def rejections_with(self, text: str, limit: int) -> list[Rejection]:
         """What any sync has refused now whose key contains *text*, as it is or as JSON spells it; by sync."""
         keys = rejections.c.key
-        contains = keys.contains(text, autoescape=True) | keys.contains(json.dumps(text)[1:-1], autoescape=True)
+        contains = keys.contains(text, autoescape=True) | keys.contains(
+            json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True
+        )
         query = rejections.select().where(contains).order_by(rejections.c.sync, rejections.c.position).limit(limit)
         with self._database.reading() as connection:
             return [_rejection(row) for row in connection.execute(query)]

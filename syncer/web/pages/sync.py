@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from syncer.columns import attribute_columns
-from syncer.errors import SelectionError
+from syncer.errors import SelectionError, SyncerError
 from syncer.overlaps import written_attributes
 from syncer.runner import Plan
 from syncer.service.standing import Standing
@@ -21,7 +21,7 @@ from syncer.web.answers import RunRequest
 from syncer.web.pages import charts, plans
 from syncer.web.pages.viewing import Pages, back_to
 from syncer.web.principals import caller
-from syncer.web.problems import ProblemError
+from syncer.web.problems import ProblemError, problem_of
 
 #: Runs in the charts, and in the list of a page.
 _DRAWN_RUNS = 60
@@ -128,7 +128,11 @@ def _add_orders(routes: APIRouter, pages: Pages) -> None:
     @routes.post("/syncs/{name}/plan")
     async def plan(request: Request, name: str) -> Response:
         sync = pages.service.definition(name)
-        found = await orders.plan(caller(request), name, _SAMPLE_ROWS)
+        try:
+            found = await orders.plan(caller(request), name, _SAMPLE_ROWS)
+        except SyncerError as exc:
+            problem = problem_of(exc)
+            return pages.page(request, "plan_failed.html", status=problem.status, sync=sync, problem=problem)
         return await run_in_threadpool(pages.page, request, "plan.html", sync=sync, **_planned(sync, found))
 
 

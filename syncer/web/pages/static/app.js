@@ -24,7 +24,7 @@ function follow(section) {
     const told = run.progress || { phase: "elsewhere", rows: 0 };
     const rows = counted.format(told.rows);
     say(section, "phase", words[told.is_stopping ? "stopping" : told.phase] || told.phase);
-    say(section, "rows", told.rows ? `${rows}${told.total ? ` of ${counted.format(told.total)}` : ""} rows` : "");
+    say(section, "rows", told.rows || told.total ? `${rows}${told.total ? ` of ${counted.format(told.total)}` : ""} rows` : "");
     say(section, "rate", told.rate ? `· ${counted.format(Math.round(told.rate))} rows a second` : "");
     say(section, "left", told.seconds_left ? `· about ${span(told.seconds_left)} left` : "");
     if (told.total) {
@@ -39,6 +39,10 @@ function follow(section) {
       place.textContent = counted.format(count);
       place.classList.toggle("is-zero", !count);
     }
+  });
+  events.addEventListener("error", () => {
+    // It tries again by itself, but for an answer that was no stream: then the page tells why.
+    if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
   });
   events.addEventListener("end", () => {
     events.close();
