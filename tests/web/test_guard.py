@@ -200,7 +200,7 @@ def test_what_another_sites_page_asks_for_is_refused(unguarded: Served, headers:
 
 def test_the_services_own_page_may_ask(unguarded: Served) -> None:
     for headers in ({"Origin": unguarded.address}, {"Sec-Fetch-Site": "same-origin"}, {}):
-        assert unguarded.client(headers=headers).post("/api/v1/syncs/customers/pause").status_code == 200
+        assert unguarded.client(headers=headers).post("/api/v1/syncs/customers/resume").status_code == 200
 
 
 def test_a_token_is_asked_for_no_origin(guarded: Served) -> None:
