@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic_settings import NoDecode
 
 #: What the settings with a pattern of their own should look like.
 PATTERNS = {
@@ -72,7 +73,7 @@ class WebSettings(_Section):
     tokens: dict[str, TokenSettings] = {}
     #: The header in which a proxy tells who a user is, and the proxies that are believed.
     proxy_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] | None = None
-    proxy_addresses: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_networks)] = []
+    proxy_addresses: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_networks)] = []
 
     @property
     def is_loopback(self) -> bool:

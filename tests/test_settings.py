@@ -419,3 +419,12 @@ def test_what_a_store_of_customerio_cannot_use_is_a_problem(
     (found,) = problems(tmp_path, {**CUSTOMERIO, f"SYNCER_STORES__CRM__{name}": value})
 
     assert problem in found
+
+
+def test_proxies_are_written_with_commas_or_blanks(tmp_path: Path) -> None:
+    found = load(tmp_path, {"SYNCER_WEB__PROXY_ADDRESSES": "127.0.0.1, 10.0.0.0/8 ::1"})
+
+    assert found.web.proxy_addresses == ["127.0.0.1", "10.0.0.0/8", "::1"]
+    assert problems(tmp_path, {"SYNCER_WEB__PROXY_ADDRESSES": "proxy"}) == [
+        "SYNCER_WEB__PROXY_ADDRESSES: should be addresses or networks such as `10.0.0.1` or `10.0.0.0/8`"
+    ]

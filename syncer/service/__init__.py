@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from syncer import query, schedules
 from syncer.errors import RunInProgressError, SelectionError, SyncerError
-from syncer.flow import Options
+from syncer.flow import Options, Progress
 from syncer.run_log import RunLog
 from syncer.runner import Plan, Runner
 from syncer.service.catalog import Catalog, Changes
@@ -169,8 +169,10 @@ class Service:
 
         Raises:
             SyncerError: as `Runner.plan`.
+            StoppedError: the process is about to end.
         """
-        return self.runner.plan(self.definition(name), sample_rows=sample_rows)
+        progress = Progress(stopping=self.closing.is_set)
+        return self.runner.plan(self.definition(name), progress=progress, sample_rows=sample_rows)
 
     @property
     def lookup(self) -> Lookup:

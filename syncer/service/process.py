@@ -90,6 +90,8 @@ class Process:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((web.host, web.port))
+            # From here on callers wait for an answer, where before they were refused.
+            sock.listen()
         except OSError as exc:
             sock.close()
             raise SettingsError(

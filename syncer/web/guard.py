@@ -111,7 +111,7 @@ def needed(method: str) -> Needed:
     return Needed.READ if method in _READING else Needed.RUN
 
 
-def who_may_run(request: HTTPConnection) -> None:
+async def who_may_run(request: HTTPConnection) -> None:
     """A dependency of what should not be shown to who may only read.
 
     Raises:

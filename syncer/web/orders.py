@@ -99,6 +99,7 @@ class Orders:
         while not making.done():
             await asyncio.wait([making], timeout=_LOOK)
             if self.service.closing.is_set():
+                making.cancel()
                 raise self._closed()
         return making.result()
 

@@ -39,7 +39,7 @@ class Peers:
             return None
         told = request.headers.getlist(self._header)
         # Two may be the caller's own and the proxy's.
-        name = told[0].strip() if len(told) == 1 else ""
+        name = _text(told[0]).strip() if len(told) == 1 else ""
         return name if name and name.isprintable() and len(name) <= _NAME_LENGTH else None
 
     def forwarded_scheme(self, request: HTTPConnection) -> str | None:
@@ -53,6 +53,14 @@ class Peers:
 
     def _is_believed(self, peer: Address | None) -> bool:
         return peer is not None and any(peer in network for network in self._networks)
+
+
+def _text(header: str) -> str:
+    """What a header says, whose bytes are read as Latin 1 by default though many write UTF-8."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
 
 
 def _peer(request: HTTPConnection) -> Address | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import argon2
 import httpx2
+import psutil
 import pytest
 
 from syncer import definitions, settings
+from syncer.errors import StateDatabaseError
 from syncer.removals import Removals
 from syncer.run_log import RunLog
 from syncer.runner import Runner
@@ -30,15 +36,23 @@ PASSWORD = "canary-password-1"
 READ_TOKEN = "canary-token-that-reads"
 RUN_TOKEN = "canary-token-that-runs"
 
+#: Its hash, as weak as can be.
+PASSWORD_HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
 #: The settings of a service that asks everybody who they are.
 GUARDED = {
-    "SYNCER_WEB__PASSWORD": PASSWORD,
+    "SYNCER_WEB__PASSWORD": PASSWORD_HASH,
     "SYNCER_WEB__TOKENS__VIEWER__TOKEN": READ_TOKEN,
     "SYNCER_WEB__TOKENS__CI__TOKEN": RUN_TOKEN,
     "SYNCER_WEB__TOKENS__CI__SCOPE": "run",
 }
 
+REPOSITORY = Path(__file__).parents[2]
+
 SECONDS = 30.0
+
+#: Ends long after every test.
+ENDLESS = "SELECT a.range AS id FROM range(1000000000000) a WHERE hash(a.range) % 1000000000000 = 3"
 
 
 def wait_until(told: Callable[[], Any]) -> Any:
@@ -66,11 +80,41 @@ class Served:
     def address(self) -> str:
         return self.process.address
 
-    def client(self, token: str = "", headers: Mapping[str, str] | None = None) -> httpx2.Client:
+    def later(self, site: Site, ahead: timedelta) -> None:
+        """Let it be so much later than it is; the schedule goes on as if it had always been."""
+        self.service.last_beat = datetime.now(UTC) + ahead
+        site.ahead = ahead
+
+    @contextmanager
+    def without_log(self, site: Site) -> Iterator[None]:
+        """Let the run log be out of reach."""
+        log, aside = site.path / ".syncer/runs.db", site.path / ".syncer/aside.db"
+        log.rename(aside)
+        log.mkdir()
+        try:
+            wait_until(lambda: _is_away(self.service.run_log))
+            yield
+        finally:
+            log.rmdir()
+            aside.rename(log)
+            self.service.run_log.database.close()
+
+    def client(self, token: str = "", headers: Mapping[str, str | bytes] | None = None) -> httpx2.Client:
         """Somebody who asks, with a token or without."""
         shown = {"Authorization": f"Bearer {token}"} if token else {}
+        raw = [
+            (name.encode(), text if isinstance(text, bytes) else text.encode())
+            for name, text in {**shown, **(headers or {})}.items()
+        ]
         return self.clients.enter_context(
-            httpx2.Client(base_url=self.address, headers={**shown, **(headers or {})}, timeout=SECONDS, trust_env=False)
+            httpx2.Client(
+                base_url=self.address,
+                headers=raw,
+                timeout=SECONDS,
+                trust_env=False,
+                # Nothing is by TLS here, and to read its certificates takes a tenth of a second.
+                verify=False,
+            )
         )
 
 
@@ -105,6 +149,30 @@ class Site:
             store.execute("BEGIN IMMEDIATE")
             yield
 
+    @contextmanager
+    def elsewhere(self, sync: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+        """`syncer run` of an endless sync that the service knows of, in a process of its own, and the run's id."""
+        running = "SELECT id FROM syncer_runs WHERE sync = ? AND status = 'running'"
+        with self._syncer("run", sync) as process:
+            yield process, wait_until(lambda: self.log(running, sync))[0][0]
+
+    @contextmanager
+    def process(self) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+        """`syncer serve` in a process of its own, and its address."""
+        with self._syncer("serve", "--port", "0") as process:
+            port = wait_until(lambda: _port(process.pid))
+            yield process, f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def _syncer(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
+        command = [sys.executable, "-m", "syncer", *arguments]
+        with subprocess.Popen(command, cwd=self.path, env=environment, stderr=subprocess.DEVNULL) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def log(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of the run log."""
         with closing(sqlite3.connect(self.path / ".syncer/runs.db")) as log:
@@ -132,13 +200,29 @@ class Site:
             yield from _answering(Process(service=service, app=create_app(service), now=self.now))
 
 
+def _port(pid: int) -> int | None:
+    """The port that a process listens on."""
+    connections = psutil.Process(pid).net_connections("inet")
+    return next((found.laddr.port for found in connections if found.status == psutil.CONN_LISTEN), None)
+
+
+def _is_away(log: RunLog) -> bool:
+    # Connections that are open know the file by another name than its own.
+    log.database.close()
+    try:
+        log.paused()
+    except StateDatabaseError:
+        return True
+    return False
+
+
 def _answering(process: Process) -> Iterator[Served]:
     thread = threading.Thread(target=process.run, args=[lambda: "the test is over"], name="process")
     thread.start()
     served = Served(process=process)
     try:
         assert process.answering.wait(SECONDS)
-        wait_until(lambda: served.client().get("/livez").status_code == 200)
+        assert served.client().get("/livez").status_code == 200
         yield served
     finally:
         process.asked_to_stop.set()
@@ -147,14 +231,19 @@ def _answering(process: Process) -> Iterator[Served]:
     assert not thread.is_alive()
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """A folder with one sync, `customers`, over a table of three people."""
-    made = Site(path=tmp_path)
-    (tmp_path / "sync_definitions/sample_data").mkdir(parents=True)
+def small_site(path: Path) -> Site:
+    """See `site`."""
+    made = Site(path=path)
+    (path / "sync_definitions/sample_data").mkdir(parents=True)
     made.people({"1": "free", "2": "pro", "3": "free"})
     made.define("customers")
     return made
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A folder with one sync, `customers`, over a table of three people."""
+    return small_site(tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,35 @@
+"""What supervisors are told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.web.conftest import Served, Site
+
+
+def test_a_service_that_lives_says_so_without_content(guarded: Served) -> None:
+    client = guarded.client(headers={"Host": "10.0.0.7:8765"})
+    for path in ("/livez", "/readyz"):
+        assert (client.get(path).status_code, client.get(path).content) == (200, b"")
+        assert client.head(path).status_code == 200
+        assert client.post(path).status_code == 405
+    assert guarded.client(headers={"Host": "whatever-a-supervisor-says"}).get("/livez").status_code == 200
+
+
+def test_a_schedule_that_hangs_is_not_alive(site: Site, served: Served) -> None:
+    served.service.timetable.stop()
+    site.ahead = timedelta(seconds=31)
+
+    assert served.client().get("/livez").status_code == 503
+
+
+def test_a_service_that_can_do_nothing_is_not_ready(site: Site, served: Served) -> None:
+    client = served.client()
+    assert client.get("/readyz").status_code == 200
+
+    served.service.closing.set()
+    assert client.get("/readyz").status_code == 503
+    served.service.closing.clear()
+    with served.without_log(site):
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/livez").status_code == 200
