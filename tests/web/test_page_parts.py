@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncer import settings
-from syncer.connections import connections, tested_side_by_side
+from syncer import connections, settings
 from syncer.types import Counts, Run, RunStatus, Trigger
 from syncer.web import rendering
 from syncer.web.pages import charts, highlighting, wording
@@ -157,7 +156,7 @@ def test_a_connection_that_is_silent_keeps_no_other_waiting(tmp_path: Path) -> N
         )
         settings.make_state_dir(found)
         begun = time.monotonic()
-        default, quiet, store = tested_side_by_side(connections(found), seconds=2)
+        default, quiet, store = connections.tested_side_by_side(connections.connections(found), seconds=2)
 
     assert time.monotonic() - begun < 20
     assert default.probe is not None
