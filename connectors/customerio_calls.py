@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 from connectors.drivers import driver
@@ -91,6 +92,20 @@ class Gate:
                 self._closed_until = time.monotonic() + PAUSE_SECONDS
 
 
+#: They tell of addresses and of headers, and identifiers are part of some.
+_TALKATIVE = ("httpx2", *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+
+
+def _quieten() -> None:
+    """Let only warnings of the HTTP client be logged, whatever levels are set."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_is_warning)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
 _gates: dict[tuple[str, str], Gate] = {}
 _gates_lock = threading.Lock()
 
@@ -102,6 +117,12 @@ def shared_gate(address: str, login: str, *, per_second: int, label: str) -> Gat
         if (address, login) not in _gates:
             _gates[address, login] = Gate(limits.Limiter(limits.Rate(per_second, limits.Duration.SECOND)))
         return _gates[address, login]
+
+
+@cache
+def _certificates(http: Any) -> Any:
+    """The authorities to trust; reading them takes longer than a call."""
+    return http.create_ssl_context()
 
 
 class Api:
@@ -126,8 +147,7 @@ class Api:
         """
         self._http = driver("httpx2", extra="customerio", label=label)
         self._tenacity = driver("tenacity", extra="customerio", label=label)
-        # It tells every address at INFO, and identifiers are part of some.
-        logging.getLogger("httpx2").setLevel(logging.WARNING)
+        _quieten()
         self.label = label
         self._key_setting = key_setting
         self._stopped = threading.Event()
@@ -140,6 +160,7 @@ class Api:
             base_url=address,
             auth=login if isinstance(login, tuple) else None,
             headers=own,
+            verify=_certificates(self._http),
             timeout=self._http.Timeout(TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
             follow_redirects=False,
         )
@@ -244,7 +265,7 @@ def retry_after(text: str | None) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+            seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
             return None
-        seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
     return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

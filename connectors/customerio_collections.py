@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from connectors.customerio_calls import Answer, Api
 from connectors.customerio_delivery import accepted, reason_in, rejected
+from connectors.customerio_reasons import kept_of_many
 from syncer.errors import StoreError
 from syncer.interfaces import VERDICTS
 
@@ -35,7 +36,8 @@ def replace(api: Api, label: str, name: str, batch: pa.RecordBatch) -> pa.Table:
     if size > LARGEST_COLLECTION:
         reason = f"the collection makes {size:,} bytes of JSON, over {LARGEST_COLLECTION:,}; nothing was sent"
         return rejected(seqs, pa.repeat(reason, len(seqs)))
-    body = b'{"name":' + json.dumps(name, ensure_ascii=False).encode() + b',"data":' + _json_array(rows) + b"}"
+    data = _json_array(rows)
+    body = b'{"name":' + json.dumps(name, ensure_ascii=False).encode() + b',"data":' + data + b"}"
     number = find(api, label, name)
     if number is None:
         # Repeated after a lost answer, it would make a second one.
@@ -43,7 +45,7 @@ def replace(api: Api, label: str, name: str, batch: pa.RecordBatch) -> pa.Table:
     else:
         answer = api.call("PUT", f"{PATH}/{number}", content=body)
     if not answer.ok:
-        return rejected(seqs, pa.repeat(reason_in(answer), len(seqs)))
+        return rejected(seqs, pa.repeat(kept_of_many(reason_in(answer), rows=data.decode()), len(seqs)))
     if not _is_whole(answer, len(rows)):
         return VERDICTS.empty_table()
     taken = seqs.filter(pc.invert(pc.is_in(seqs, value_set=refused)))
@@ -63,8 +65,10 @@ def find(api: Api, label: str, name: str) -> int | None:
             f"{label}: Customer.io gives no list of collections",
             hint="Check that the App API key may read collections, and that the plan has them.",
         )
-    numbers = [one["id"] for one in listed if isinstance(one, dict) and one.get("name") == name]
-    return int(numbers[0]) if numbers else None
+    numbers = [one.get("id") for one in listed if isinstance(one, dict) and one.get("name") == name]
+    if numbers and type(numbers[0]) is not int:
+        raise StoreError(f"{label}: Customer.io gives the collection `{name}` no number", hint="Run it again.")
+    return numbers[0] if numbers else None
 
 
 def parsed(answer: Answer) -> Any:

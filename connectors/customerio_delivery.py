@@ -12,14 +12,13 @@ import pyarrow as pa
 
 from connectors.customerio_calls import Answer, Api
 from connectors.customerio_items import LANES, Request
+from connectors.customerio_reasons import kept
 from syncer.errors import StoreError
 from syncer.interfaces import VERDICTS
 from syncer.types import Verdict
 
 #: Of the whole request, though perhaps one row is to blame.
 _REFUSED = frozenset({400, 413, 422})
-#: Characters of a reason that are kept.
-_REASON = 500
 
 
 def deliver(api: Api, path: str, requests: Sequence[Request]) -> pa.Table:
@@ -55,14 +54,14 @@ def rejected(seqs: pa.Array, reasons: pa.Array | pa.ChunkedArray) -> pa.Table:
 
 
 def reason_in(answer: Answer) -> str:
-    """What an answer gives as its reason."""
+    """What an answer gives as its reason; it may quote what was sent."""
     told = _parsed(answer)
     errors = told.get("errors") if isinstance(told, dict) else None
     meta = told.get("meta") if isinstance(told, dict) else None
     if isinstance(meta, dict):
         errors = meta.get("errors") or [meta.get("error")]
     texts = [_reason(error) for error in errors if error] if isinstance(errors, list) else []
-    return f"Customer.io answered {answer.status}: {'; '.join(filter(None, texts)) or 'no reason was given'}"[:_REASON]
+    return f"Customer.io answered {answer.status}: {'; '.join(filter(None, texts)) or 'no reason was given'}"
 
 
 def _deliver_lane(api: Api, path: str, requests: Iterable[Request]) -> list[pa.Table]:
@@ -79,7 +78,7 @@ def _delivered(api: Api, path: str, request: Request) -> list[pa.Table]:
             hint="Check the addresses and keys of this store.",
         )
     if len(request.seqs) == 1:
-        return [rejected(request.seqs, pa.array([reason_in(answer)]))]
+        return [rejected(request.seqs, pa.array([kept(reason_in(answer), item=request.items[0].as_py())]))]
     return [table for half in request.halves() for table in _delivered(api, path, half)]
 
 
@@ -92,7 +91,8 @@ def _verdicts(answer: Answer, request: Request) -> pa.Table:
         return accepted(request.seqs)
     places = pa.array(sorted(errors), pa.int64())
     others = pa.array([place for place in range(len(request.seqs)) if place not in errors], pa.int64())
-    reasons = pa.array([errors[place][:_REASON] for place in sorted(errors)], pa.string())
+    kept_reasons = [kept(errors[place], item=request.items[place].as_py()) for place in sorted(errors)]
+    reasons = pa.array(kept_reasons, pa.string())
     return pa.concat_tables([accepted(request.seqs.take(others)), rejected(request.seqs.take(places), reasons)])
 
 

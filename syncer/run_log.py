@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from syncer.errors import StateDatabaseError
 from syncer.state_database import StateDatabase
-from syncer.state_schema import pauses, rejection_totals, rejections, runs, terms
+from syncer.state_schema import audit, pauses, rejection_totals, rejections, requests, runs, sessions, terms
 from syncer.types import Counts, Order, Rejection, Run, RunStatus, Trigger
 
 #: The most rejections of one sync that are kept; beyond them only the number is known.
@@ -104,17 +105,13 @@ class RunLog:
                 _run(row) for row in connection.execute(query if sync is None else query.where(runs.c.sync == sync))
             ]
 
-    def newest_of_each(self, number: int) -> dict[str, list[Run]]:
-        """The newest *number* runs of every sync that ever had one, newest first."""
-        place = sa.func.row_number().over(partition_by=runs.c.sync, order_by=runs.c.id.desc()).label("place")
-        placed = sa.select(runs, place).subquery()
-        columns = [placed.c[column.name] for column in runs.c]
-        query = sa.select(*columns).where(placed.c.place <= number).order_by(placed.c.sync, placed.c.place)
-        found: dict[str, list[Run]] = {}
+    def newest_of_each(self, syncs: Iterable[str], number: int) -> dict[str, list[Run]]:
+        """The newest *number* runs of each of *syncs* that ever had one, newest first."""
+        newest = sa.select(runs).where(runs.c.sync == sa.bindparam("of")).order_by(runs.c.id.desc()).limit(number)
         with self._database.reading() as connection:
-            for row in connection.execute(query):
-                found.setdefault(row.sync, []).append(_run(row))
-        return found
+            # One query for all would read every run there ever was.
+            found = {sync: [_run(row) for row in connection.execute(newest, {"of": sync})] for sync in syncs}
+        return {sync: newest_runs for sync, newest_runs in found.items() if newest_runs}
 
     def page(
         self, sync: str | None = None, *, status: RunStatus | None = None, before: str = "", limit: int = 50
@@ -130,12 +127,10 @@ class RunLog:
         with self._database.reading() as connection:
             return [_run(row) for row in connection.execute(query)]
 
-    def last_ended_well(self) -> dict[str, datetime]:
-        """When the newest run of each sync that ended `success` or `warning` began."""
+    def last_ended_well(self, syncs: Iterable[str]) -> dict[str, datetime]:
+        """When the newest run of each of *syncs* that ended `success` or `warning` began."""
         well = runs.c.status.in_([RunStatus.SUCCESS, RunStatus.WARNING])
-        query = sa.select(runs.c.sync, sa.func.max(runs.c.started_at).label("at")).where(well).group_by(runs.c.sync)
-        with self._database.reading() as connection:
-            return {row.sync: row.at for row in connection.execute(query)}
+        return self._newest(syncs, runs.c.started_at, well)
 
     def open_runs(self) -> list[Run]:
         """The runs that have not ended, as far as the run log knows."""
@@ -149,16 +144,13 @@ class RunLog:
         with self._database.writing() as connection:
             connection.execute(runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at))
 
-    def cut_off(self) -> set[str]:
-        """The syncs whose newest answer to a tick was interrupted, and that no run of the schedule made up for."""
-        place = sa.func.row_number().over(partition_by=runs.c.sync, order_by=runs.c.id.desc()).label("place")
-        answers = sa.select(runs.c.sync, runs.c.status, runs.c.due_at, place).where(
-            runs.c.trigger == Trigger.SCHEDULE, runs.c.status != RunStatus.SKIPPED
-        )
-        newest = answers.subquery()
-        cut = (newest.c.place == 1) & (newest.c.status == RunStatus.INTERRUPTED) & newest.c.due_at.is_not(None)
-        with self._database.reading() as connection:
-            return set(connection.execute(sa.select(newest.c.sync).where(cut)).scalars())
+    def cut_off(self, syncs: Iterable[str]) -> set[str]:
+        """Those of *syncs* whose newest answer to a tick was interrupted, and was not made up for."""
+        answers = (runs.c.trigger == Trigger.SCHEDULE) & (runs.c.status != RunStatus.SKIPPED)
+        ended_by = sa.case((runs.c.due_at.is_not(None), runs.c.status), else_=None)
+        return {
+            name for name, status in self._newest(syncs, ended_by, answers).items() if status == RunStatus.INTERRUPTED
+        }
 
     def rejection_totals(self) -> dict[str, int]:
         """How many rows each sync has refused now; syncs without any are left out."""
@@ -186,11 +178,37 @@ class RunLog:
         with self._database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def last_due(self) -> dict[str, datetime]:
-        """The newest tick of each sync's schedule that a run has answered, also one that was skipped."""
-        query = sa.select(runs.c.sync, sa.func.max(runs.c.due_at).label("due_at")).group_by(runs.c.sync)
+    def last_due(self, syncs: Iterable[str]) -> dict[str, datetime]:
+        """The newest tick of the schedule of each of *syncs* that a run has answered, also one that was skipped."""
+        newest = sa.select(sa.func.max(runs.c.due_at)).where(runs.c.sync == sa.bindparam("of"))
         with self._database.reading() as connection:
-            return {row.sync: row.due_at for row in connection.execute(query) if row.due_at is not None}
+            found = {sync: connection.execute(newest, {"of": sync}).scalar_one() for sync in syncs}
+        return {sync: due_at for sync, due_at in found.items() if due_at is not None}
+
+    def _newest(
+        self, syncs: Iterable[str], value: sa.ColumnElement[Any], which: sa.ColumnElement[bool]
+    ) -> dict[str, Any]:
+        """What the newest of some runs of each sync has; syncs without such a run are left out."""
+        newest = sa.select(value).where(runs.c.sync == sa.bindparam("of"), which).order_by(runs.c.id.desc()).limit(1)
+        with self._database.reading() as connection:
+            found = {sync: connection.execute(newest, {"of": sync}).one_or_none() for sync in syncs}
+        return {sync: row[0] for sync, row in found.items() if row is not None}
+
+    def purge(self, before: datetime) -> int:
+        """Forget the runs that began before *before*, but for the newest of each sync and status; returns how many.
+
+        What is refused now stays as well; old requests, sessions and lines of the audit go.
+        """
+        kept = sa.select(sa.func.max(runs.c.id)).group_by(runs.c.sync, runs.c.status)
+        old = (runs.c.started_at < before) & (runs.c.status != RunStatus.RUNNING)
+        with self._database.writing() as connection:
+            for table, at in (
+                (requests, requests.c.requested_at),
+                (audit, audit.c.at),
+                (sessions, sessions.c.expires_at),
+            ):
+                connection.execute(table.delete().where(at < before))
+            return connection.execute(runs.delete().where(old, runs.c.id.not_in(kept))).rowcount
 
     def promise(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
         """Record a run that is going to begin as soon as there is room, and give its id."""

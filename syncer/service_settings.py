@@ -128,3 +128,5 @@ POOL_SIZE = 4
 JITTER = timedelta(seconds=60)
 #: How long a service that is told to stop waits for its runs.
 GRACE = timedelta(seconds=30)
+#: How long runs are kept in the run log.
+KEEP_RUNS = timedelta(days=90)

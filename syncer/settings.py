@@ -54,6 +54,8 @@ class Settings:
     jitter: timedelta
     #: How long a service that is told to stop waits for its runs.
     grace: timedelta
+    #: How long a service keeps runs in the run log.
+    keep_runs: timedelta
     log_level: LogLevel
     web: WebSettings
     alerts: AlertSettings
@@ -135,6 +137,7 @@ class _Fields(BaseSettings):
     pool_size: Annotated[int, Field(ge=1, le=64)] = service_settings.POOL_SIZE
     jitter: Annotated[int, Field(ge=0, le=3600)] = int(service_settings.JITTER.total_seconds())
     grace: Annotated[int, Field(ge=0, le=3600)] = int(service_settings.GRACE.total_seconds())
+    keep_runs: Annotated[int, Field(ge=1, le=36500)] = service_settings.KEEP_RUNS.days
     log_level: LogLevel = LogLevel.INFO
     web: WebSettings = WebSettings()
     alerts: AlertSettings = AlertSettings()
@@ -245,8 +248,9 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
             meant = closest(path[-1], model.model_fields)
             return f"is no setting{f'; did you mean `{meant}`?' if meant else ''}"
         case "string_pattern_mismatch":
-            patterns = service_settings.PATTERNS if path[0] in SECTIONS else PATTERNS
-            return patterns.get(path[-1], _NAME_RULE)
+            if path[0] in SECTIONS:
+                return service_settings.PATTERNS.get(path[1], _NAME_RULE)
+            return PATTERNS.get(path[2] if len(path) > 2 else "", _NAME_RULE)
         case "dict_type" if path[-1] in PATTERNS:
             return PATTERNS[path[-1]]
         case "model_type" | "dict_type":
@@ -281,6 +285,7 @@ def _settings(fields: _Fields, working_dir: Path, environment: dict[str, str]) -
         pool_size=fields.pool_size,
         jitter=timedelta(seconds=fields.jitter),
         grace=timedelta(seconds=fields.grace),
+        keep_runs=timedelta(days=fields.keep_runs),
         log_level=fields.log_level,
         web=fields.web,
         alerts=fields.alerts,

@@ -82,6 +82,7 @@ runs = sa.Table(
     sa.Index("syncer_runs_by_sync", "sync", "id", "status"),
     # A tick is answered once, whoever is told of it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
+    sa.Index("syncer_runs_by_status", "status"),
 )
 
 rejections = sa.Table(
@@ -197,6 +198,7 @@ def _know_the_service(connection: sa.Connection) -> None:
     for column in ("actor TEXT NOT NULL DEFAULT ''", f"due_at {zoned}", "term BIGINT"):
         connection.exec_driver_sql(f"ALTER TABLE syncer_runs ADD COLUMN {column}")
     connection.exec_driver_sql("CREATE UNIQUE INDEX syncer_runs_by_tick ON syncer_runs (sync, due_at)")
+    connection.exec_driver_sql("CREATE INDEX syncer_runs_by_status ON syncer_runs (status)")
     for table in (newest_snapshots, terms, requests, audit, sessions, alerts):
         table.create(connection)
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 
 from connectors import customerio_calls, open_store
+from connectors.stores.customerio import CustomerIOStore
 from syncer.errors import QueryResultError, StoreError
 from syncer.interfaces import JSON
 from syncer.types import Entity, Identity, OnRemoved, PersonKey, Target
@@ -45,11 +46,12 @@ class Bench(Workbench):
     """A workbench whose store is a workspace, opened for every run."""
 
     server: CustomerIOServer
+    identity = Identity.ID
 
     @contextmanager
     def connected(self) -> Iterator[None]:
         store = open_store(
-            "crm", "customerio://us", identity=Identity.ID, options=self.server.options(), started_at=self.clock
+            "crm", "customerio://us", identity=self.identity, options=self.server.options(), started_at=self.clock
         )
         with closing(store):
             self.store = store  # type: ignore[assignment]
@@ -134,6 +136,40 @@ def test_a_column_that_becomes_a_time_is_sent_as_one(bench: Bench, server: Custo
     assert unchanged == 2
 
 
+# Emails
+
+
+def mails(**of: str | None) -> pa.Table:
+    return table({"id": list(of), "email": pa.array(list(of.values()), pa.string())})
+
+
+@pytest.mark.parametrize("rows_at_once", [2, 15_000])
+def test_rows_that_share_an_email_are_refused_in_whatever_batches_they_come(
+    bench: Bench, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(CustomerIOStore, "batch_rows", rows_at_once)
+    bench.identity, server.workspace.unique = Identity.ID_OR_EMAIL, ("id", "email")
+    others = {key: f"{key}@x.com" for key in "bcdefgh"}
+
+    bench.feed(mails(a="one@x.com", **others, z="One@X.com"))
+
+    reason = "several rows have this `email`"
+    assert bench.rejections() == {"a": reason, "z": reason}
+    assert {p.attributes["id"]: p.attributes["email"] for p in server.workspace.people} == others
+
+    bench.feed(mails(a="one@x.com", **others, z="b@x.com"))
+    assert bench.rejections() == {"b": reason, "z": reason}
+    bench.feed(mails(a="one@x.com", **others, z=None))
+    assert bench.rejections() == {}
+    assert server.workspace.person(email="one@x.com") is server.workspace.person(id="a")
+
+
+def test_where_id_is_the_identity_rows_may_share_an_email(bench: Bench, server: CustomerIOServer) -> None:
+    bench.feed(mails(a="one@x.com", b="one@x.com"))
+
+    assert [p.attributes["email"] for p in server.workspace.people] == ["one@x.com"] * 2
+
+
 # Collections
 
 
@@ -214,6 +250,56 @@ def test_one_row_of_a_collection_is_sent_with_the_others_as_they_were(
     assert content(server) == [{"code": "ten", "off": 10}, {"code": "two", "off": 3}]
     collection.feed(coupons(ten=12, two=3, new=1))
     assert [row["off"] for row in content(server)] == [1, 12, 3]
+
+
+def test_a_collection_is_found_by_its_name_among_others(collection: Bench, server: CustomerIOServer) -> None:
+    for name in ("coupon", "coupons 2", "Coupons"):
+        server.workspace.replace_collection(name, [{"code": "theirs"}])
+
+    collection.feed(coupons(ten=10))
+    collection.feed(coupons(ten=12))
+
+    assert writes(server) == ["POST", "PUT"]
+    assert content(server) == [{"code": "ten", "off": 12}]
+    assert [content(server, name) for name in ("coupon", "Coupons")] == [[{"code": "theirs"}]] * 2
+
+
+def test_a_collection_of_which_nothing_is_left_is_there_and_empty(collection: Bench, server: CustomerIOServer) -> None:
+    collection.feed(coupons(ten=10))
+
+    collection.feed(coupons(), allow_limits=True)
+
+    assert content(server) == []
+    collection.feed(coupons(ten=10))
+    assert content(server) == [{"code": "ten", "off": 10}]
+
+
+def test_a_collections_key_may_be_several_columns(bench: Bench, server: CustomerIOServer) -> None:
+    target = Target(entity=Entity.COLLECTION, collection="prices", key_columns=("sku", "country"))
+    bench.adjust(name="prices", target=target)
+    bench.feed(table({"sku": ["a", "a"], "country": ["no", "se"], "price": [1, 2]}))
+
+    bench.feed(table({"sku": ["a", "a"], "country": ["no", "se"], "price": [3, 2]}))
+
+    assert content(server, "prices") == [
+        {"sku": "a", "country": "no", "price": 3},
+        {"sku": "a", "country": "se", "price": 2},
+    ]
+
+
+def test_a_collections_limit_is_of_encoded_bytes(collection: Bench, server: CustomerIOServer) -> None:
+    keys = [f"k{i:04}" for i in range(1_000)]
+
+    # 9.9 MB of JSON as it is sent, of which escapes and quotes are a part; a byte more a row is too much.
+    for length, taken in ((4_944, True), (5_000, False)):
+        result = table({"code": keys, "text": ["é" * length] * len(keys)})
+        if taken:
+            assert collection.feed(result).counts.accepted == len(keys)
+        else:
+            with pytest.raises(QueryResultError, match="nothing was sent"):
+                collection.feed(result)
+
+    assert writes(server) == ["POST"]
 
 
 def test_an_incremental_query_leaves_the_other_rows_of_a_collection(
@@ -352,9 +438,11 @@ def test_commands_tell_of_the_workspace(folder: Path, server: CustomerIOServer) 
     assert ran(folder, "run", "people").returncode == 0
     shown = json.loads(ran(folder, "show", "person", "p1", "--json").stdout)
     assert shown["held"]["attributes"] == {"plan": "free1", "seen_at": "1795435200"}
+    server.workspace.requests.clear()
     tested = [json.loads(line) for line in ran(folder, "connections", "--test", "--json").stdout.splitlines()]
     (store,) = [one for one in tested if one["kind"] == "store"]
     assert (store["url"], store["reachable"], store["version"]) == ("customerio://us", True, "Customer.io US")
+    assert {path for _, path in server.workspace.requests} == {"/api/v1/accounts/region", "/v1/collections"}
 
     server.workspace.api_key = "changed"
     failed = ran(folder, "run", "people")

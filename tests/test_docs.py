@@ -18,6 +18,7 @@ from syncer.cli import app
 from syncer.cli.exit_codes import Outcome, exit_code
 from syncer.connection_settings import StoreSettings, WarehouseSettings
 from syncer.header_fields import FIELDS
+from syncer.service_settings import SECTIONS, TokenSettings
 from syncer.settings import Settings
 from syncer.types import Counts, RunStatus
 
@@ -66,11 +67,14 @@ def test_every_field_of_the_header_is_in_the_readme(field: str) -> None:
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    names = {field.name for field in fields(Settings)} - {"environment", "warehouses", "stores", "vars"}
+    names = {field.name for field in fields(Settings)} - {"environment", "warehouses", "stores", "vars", *SECTIONS}
     settings = {f"SYNCER_{name.upper()}" for name in names}
     settings |= {f"SYNCER_STORES__<NAME>__{name.upper()}" for name in StoreSettings.model_fields}
     settings |= {f"SYNCER_WAREHOUSES__<NAME>__{name.upper()}" for name in WarehouseSettings.model_fields}
     settings |= {"SYNCER_VARS__<NAME>"}
+    for section_, model in SECTIONS.items():
+        settings |= {f"SYNCER_{section_.upper()}__{name.upper()}" for name in model.model_fields if name != "tokens"}
+    settings |= {f"SYNCER_WEB__TOKENS__<NAME>__{name.upper()}" for name in TokenSettings.model_fields}
 
     rows = re.findall(r"(?m)^\| ((?:`SYNCER_[^`]*`(?:, )?)+) \|", section("## Settings"))
     assert settings == {name for row in rows for name in re.findall("`([^`]*)`", row)}

@@ -187,7 +187,7 @@ def test_a_tick_is_answered_once(log: RunLog) -> None:
 
     log.record_skipped("people", replace(tick, due_at=NOON + MINUTE), "abc", NOON + MINUTE, note="already running")
     log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON)
-    assert log.last_due() == {"people": NOON + MINUTE, "accounts": NOON}
+    assert log.last_due(["people", "accounts", "none"]) == {"people": NOON + MINUTE, "accounts": NOON}
 
 
 def test_a_promised_run_begins_under_its_id(log: RunLog) -> None:
@@ -201,6 +201,51 @@ def test_a_promised_run_begins_under_its_id(log: RunLog) -> None:
     (run,) = log.recent()
     assert (run.status, run.started_at, run.finished_at) == (RunStatus.RUNNING, NOON + 2 * MINUTE, None)
     assert run.actor == "ann"
+
+
+def test_the_overview_reads_the_newest_runs_of_each_sync(log: RunLog) -> None:
+    for number in range(4):
+        ended(log, "people", RunStatus.WARNING if number == 1 else RunStatus.FAILED, NOON + number * MINUTE)
+    ended(log, "accounts", RunStatus.SUCCESS, NOON)
+
+    newest = log.newest_of_each(["people", "accounts", "none"], 2)
+
+    assert {sync: [run.started_at for run in found] for sync, found in newest.items()} == {
+        "people": [NOON + 3 * MINUTE, NOON + 2 * MINUTE],
+        "accounts": [NOON],
+    }
+    assert log.last_ended_well(["people", "accounts", "none"]) == {"people": NOON + MINUTE, "accounts": NOON}
+
+
+def test_runs_are_read_page_by_page(log: RunLog) -> None:
+    ids = [ended(log, f"sync{number % 2}", RunStatus.SUCCESS, NOON + number * MINUTE) for number in range(6)][::-1]
+
+    assert [run.id for run in log.page(limit=4)] == ids[:4]
+    assert [run.id for run in log.page(before=ids[3], limit=4)] == ids[4:]
+    assert [run.id for run in log.page("sync1", before=ids[0])] == [ids[2], ids[4]]
+
+
+def test_what_was_cut_off_is_made_up_for_once(log: RunLog) -> None:
+    tick = Order(trigger=Trigger.SCHEDULE, due_at=NOON)
+    for sync in ("people", "accounts", "done"):
+        log.finish(log.start(sync, tick, "abc", NOON), RunStatus.INTERRUPTED, NOON)
+    again = Order(trigger=Trigger.SCHEDULE)
+    log.finish(log.start("done", again, "abc", NOON + MINUTE), RunStatus.INTERRUPTED, NOON + MINUTE)
+    log.record_skipped("accounts", replace(tick, due_at=NOON + MINUTE), "abc", NOON + MINUTE, note="already running")
+
+    assert log.cut_off(["people", "accounts", "done", "none"]) == {"people", "accounts"}
+
+
+def test_old_runs_are_forgotten_but_for_the_newest_of_each_kind(log: RunLog) -> None:
+    for number, status in enumerate([RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SUCCESS, RunStatus.FAILED]):
+        ended(log, "people", status, NOON + number * MINUTE)
+    ended(log, "accounts", RunStatus.SUCCESS, NOON)
+    log.start("slow", Order(trigger=Trigger.MANUAL), "abc", NOON)
+
+    assert log.purge(NOON + 10 * MINUTE) == 2
+
+    assert [run.started_at for run in log.recent("people")] == [NOON + 3 * MINUTE, NOON + 2 * MINUTE]
+    assert len(log.recent()) == 4
 
 
 def test_runs_left_open_are_interrupted_those_of_other_syncs_are_not(log: RunLog) -> None:

@@ -33,10 +33,15 @@ def list_syncs(as_json: Json = False) -> None:
     """Show the syncs, when they run, and how they ended."""
     project = Project()
     last_status, paused = project.run_log.last_status(), project.run_log.paused()
+    answered = project.run_log.last_due([definition.name for definition in project.loaded.definitions])
     rows = []
     for definition in project.loaded.definitions:
         started = project.run_log.last_started(definition.name)
-        due = None if definition.name in paused else _due(definition, started)
+        due = (
+            None
+            if definition.name in paused
+            else _due(definition, max(filter(None, [started, answered.get(definition.name)]), default=None))
+        )
         status = last_status.get(definition.name)
         if as_json:
             output.json_line(_object(definition, due, started, status, paused=definition.name in paused))
@@ -56,15 +61,15 @@ def schema() -> None:
     print(json_text(header_schema.schema(), indent=2))
 
 
-def _due(definition: SyncDefinition, started: datetime | None) -> datetime | None:
-    """When the schedule asks for the next run; in the past where it is late, None where it never does."""
+def _due(definition: SyncDefinition, last: datetime | None) -> datetime | None:
+    """When the schedule asks for the run after the last one; in the past where it is late, None where it never does."""
     from syncer import schedules
 
     if not definition.enabled:
         return None
-    if started is None and isinstance(definition.schedule, Every):
+    if last is None and isinstance(definition.schedule, Every):
         return now()
-    return schedules.next_run_at(definition.schedule, after=started or now())
+    return schedules.next_run_at(definition.schedule, after=last or now())
 
 
 def _object(

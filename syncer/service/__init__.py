@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from syncer import query, schedules
 from syncer.errors import RunInProgressError, SelectionError, SyncerError
@@ -30,6 +30,9 @@ from syncer.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
 __all__ = ["AlreadyLiveError", "ClosedError", "Live", "Service"]
 
 log = logging.getLogger(__name__)
+
+_DAY = timedelta(days=1)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class Service:
     last_beat: datetime = field(init=False)
     started_at: datetime = field(init=False)
     _led_at: datetime = field(init=False)
+    _purged_at: datetime = _LONG_AGO
     _paused: set[str] = field(default_factory=set)
     _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -232,7 +236,7 @@ class Service:
             told(live)
 
     def _note_missed(self, live: Live, tick: Tick) -> None:
-        answered = self.run_log.last_due().get(tick.sync)
+        answered = self.run_log.last_due([tick.sync]).get(tick.sync)
         if answered is not None:
             _, ticks = schedules.last_run_at(live.definition.schedule, after=answered, until=tick.due_at)
             if ticks > 1:
@@ -245,8 +249,16 @@ class Service:
             self._take_the_lead()
         else:
             self._follow_pauses()
+            self._forget_the_old()
         for beat in self.beats:
             beat()
+
+    def _forget_the_old(self) -> None:
+        """Once a day, keep the run log from growing without end."""
+        if self.now() - self._purged_at >= _DAY:
+            self._purged_at = self.now()
+            forgotten = self.run_log.purge(self.now() - self.settings.keep_runs)
+            log.info("old runs were forgotten", extra={"runs": forgotten})
 
     def _take_the_lead(self) -> None:
         for name in self.timetable.names():
@@ -283,7 +295,7 @@ class Service:
 
     def _make_up_for_what_was_cut_off(self) -> None:
         """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
-        for name in sorted(self.run_log.cut_off()):
+        for name in sorted(self.run_log.cut_off(self.catalog.edition.definitions)):
             definition = self.catalog.get(name)
             if definition is None or not definition.enabled or name in self._paused:
                 continue
@@ -309,7 +321,8 @@ class Service:
 
     def _schedule(self, names: Iterable[str]) -> None:
         with self._schedule_lock:
-            answered = self.run_log.last_due()
+            names = list(names)
+            answered = self.run_log.last_due(names)
             for name in names:
                 definition = self.catalog.get(name)
                 if definition is None or not definition.enabled or name in self._paused:

@@ -75,7 +75,8 @@ def standings(
     Units:
         grace: after a tick, in which a run should have ended well.
     """
-    runs, well = run_log.newest_of_each(SHOWN_RUNS), run_log.last_ended_well()
+    names = list(edition.definitions)
+    runs, well = run_log.newest_of_each(names, SHOWN_RUNS), run_log.last_ended_well(names)
     paused, refused = run_log.paused(), run_log.rejection_totals()
     by_name = {live.name: live for live in lives}
     return [

@@ -82,7 +82,7 @@ def first_tick(definition: SyncDefinition, *, answered: datetime | None, now: da
         missed, _ = schedules.last_run_at(schedule, after=answered or now, until=now)
         if missed is not None:
             return missed
-    return schedules.next_run_at(schedule, after=max(answered or now, now))
+    return schedules.next_run_at(schedule, after=now)
 
 
 class Timetable:

@@ -264,8 +264,7 @@ class Snapshot:
             self._set_meta(format=str(file.FORMAT), target=file.signature(self._target), store_id=store_id)
 
     def _has_table(self, name: str) -> bool:
-        tables = self._connection.execute("SELECT name FROM (SHOW TABLES)").fetchall()
-        return (name,) in tables
+        return bool(self._scalar("SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [name]))
 
     def _settle(self, *, complete: bool, partial: bool, set_aside: bool, at: datetime) -> None:
         settle(self._connection, self._keys, complete=complete, partial=partial, set_aside=set_aside, at=at)

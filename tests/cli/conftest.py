@@ -20,6 +20,9 @@ from syncer.starter import write_starter
 
 REPOSITORY = Path(__file__).parents[2]
 
+#: More than two of the store's batches.
+MANY_ROWS = 25_000
+
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
     [
@@ -129,6 +132,17 @@ def folder(tmp_path: Path) -> Folder:
     made.people({"1": "free", "2": "pro", "3": "free"})
     made.define("customers", "SELECT id, plan FROM people")
     return made
+
+
+@pytest.fixture
+def sending(folder: Folder) -> Folder:
+    """A folder whose store exists, and a sync, `many`, of several batches."""
+    assert folder.syncer("run", "customers").code == 0
+    folder.define(
+        "many",
+        f"SELECT 'p' || range AS id, md5(range::VARCHAR) || md5(range::VARCHAR || 'x') AS plan FROM range({MANY_ROWS})",
+    )
+    return folder
 
 
 @pytest.fixture

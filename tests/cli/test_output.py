@@ -13,7 +13,7 @@ import pytest
 
 from syncer.cli import output
 from tests.cli.conftest import Folder, environment
-from tests.cli.test_signals import ENDLESS
+from tests.cli.watching import ENDLESS
 
 HOSTILE = "\x1b[31mred\x1b[0m [bold]x[/bold] \u202eevil\r\n\x07"
 

@@ -153,22 +153,32 @@ BATCHES: list[tuple[Target, list[Any]]] = [
     (ACCOUNTS, [put("acme", attributes={"a": 1}), put("zeta"), delete("none")]),
     (MEMBERS, [put("ann", "acme", attributes={"role": "owner"}), put("ann", "zeta"), put("bob", "acme")]),
     (MEMBERS, [clear("ann", "acme", cleared=("role",)), delete("ann", "zeta"), delete("bob", "zeta")]),
+]
+COLLECTION_BATCHES: list[tuple[Target, list[Any]]] = [
     (COUPONS, [put("ten", attributes={"code": "ten", "off": 10}), put("old"), delete("none")]),
     (COUPONS, [put("ten", attributes={"code": "ten"}), delete("old")]),
     (PRICES, [put("a", "no", attributes={"price": 1.50}), delete("b", "no")]),
 ]
 
 
-def test_a_batch_applied_twice_is_the_same_as_once(store: ProfileStore) -> None:
-    for target, rows in BATCHES:
+def assert_twice_is_once(store: ProfileStore, batches: list[tuple[Target, list[Any]]]) -> None:
+    for target, rows in batches:
         first, after_once = apply(store, target, *rows), everything(store)
 
         assert apply(store, target, *rows) == first
         assert everything(store) == after_once
 
 
+def test_a_batch_applied_twice_is_the_same_as_once(store: ProfileStore) -> None:
+    assert_twice_is_once(store, BATCHES)
+
+
+def test_a_collections_batch_applied_twice_is_the_same_as_once(store: ProfileStore) -> None:
+    assert_twice_is_once(store, COLLECTION_BATCHES)
+
+
 def test_a_store_gives_the_whole_of_a_history_back(store: ProfileStore) -> None:
-    for target, rows in BATCHES:
+    for target, rows in BATCHES + COLLECTION_BATCHES:
         apply(store, target, *rows)
 
     ann, bob, cy, acme, zeta, coupons, prices = everything(store)

@@ -67,11 +67,13 @@ class CustomerIOServer:
 @contextmanager
 def customerio_server(**settings: Any) -> Iterator[CustomerIOServer]:
     """A new workspace on a free port, in a thread of its own; *settings* as Workspace has them."""
-    workspace = Workspace(site_id=f"site-{next(_numbers)}", **settings)
+    workspace = Workspace(**({"site_id": f"site-{next(_numbers)}"} | settings))
     app = application(workspace)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="off")
     server = uvicorn.Server(config)
     listening = config.bind_socket()
+    # Whoever comes before the server runs is to wait for it.
+    listening.listen()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

@@ -81,6 +81,8 @@ class _Apis:
                 return JSONResponse({"meta": {"error": "unauthorized"}}, 401)
             if login == self.app_login and self._over_rate():
                 return JSONResponse({"errors": [{"detail": "too many", "status": "429"}]}, 429)
+            if self._w.faults.reading and login == self.app_login and not _writes(request):
+                return _faulty(self._w.faults.reading)
             return await handler(request)
 
         return handle
@@ -122,12 +124,12 @@ class _Apis:
             for place, item in enumerate(items):
                 try:
                     if self._w.faults.refuses(item):
-                        raise RefusedError("refused", "attributes", "on purpose")
+                        raise RefusedError("refused", "attributes", self._quoted(item) or "on purpose")
                     self._w.take(item)
                 except RefusedError as exc:
                     errors.append({"batch_index": place, **exc.told})
         self._leave(entities)
-        return JSONResponse({"errors": errors}, 207) if errors else JSONResponse({})
+        return JSONResponse({"errors": errors}, self._w.faults.partly) if errors else JSONResponse({})
 
     async def calls(self, request: Request) -> Response:
         body = await request.body()
@@ -151,8 +153,16 @@ class _Apis:
             if len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()) > ITEM_BYTES:
                 return _bad("too large", "item")
             if self._w.faults.poison(item):
-                return _bad("poisoned", "item")
+                return _bad("poisoned", "item", self._quoted(item))
         return None
+
+    def _quoted(self, item: dict[str, Any]) -> str:
+        """What a refusal says of an operation, whole and in parts."""
+        told = item.get("attributes") or item.get("traits") or {}
+        values = [str(value) for value in (*(item.get("identifiers") or {}).values(), *told.values())]
+        return (
+            f"not valid: {json.dumps(item)} {' '.join(values)} ({values[-1][:20]}...)" if self._w.faults.quoting else ""
+        )
 
     def _enter(self, entities: set[str]) -> None:
         for entity in entities:
@@ -204,8 +214,9 @@ class _Apis:
 
     async def one_object(self, request: Request) -> Response:
         held = self._w.objects.get((request.path_params["type"], request.path_params["id"]))
-        told = {"object": {"attributes": _texts(held), "object_type_id": request.path_params["type"]}} if held else {}
-        return JSONResponse(told, 404 if held is None else 200)
+        if held is None:
+            return JSONResponse({}, 404)
+        return JSONResponse({"object": {"attributes": _texts(held), "object_type_id": request.path_params["type"]}})
 
     async def related_people(self, request: Request) -> Response:
         thing = request.path_params["type"], request.path_params["id"]
@@ -224,12 +235,16 @@ class _Apis:
         while self._app_calls and now - self._app_calls[0] > 1:
             self._app_calls.popleft()
         self._app_calls.append(now)
-        return len(self._app_calls) > 10
+        return len(self._app_calls) > self._w.app_rate
 
 
 def _basic(request: Request) -> str:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     return base64.b64decode(value).decode() if scheme == "Basic" else ""
+
+
+def _writes(request: Request) -> bool:
+    return request.method != "GET" and not request.url.path.endswith("/attributes")
 
 
 def _faulty(fault: Fault) -> Response:

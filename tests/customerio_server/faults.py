@@ -30,11 +30,18 @@ LOST_AFTER = Fault(applied=True)
 class Faults:
     """What the next writing requests meet, in order; then all is well again."""
 
-    next: deque[Fault] = field(default_factory=deque)
+    #: None for a request that meets none.
+    next: deque[Fault | None] = field(default_factory=deque)
     #: For every writing request, where nothing is in `next`.
     always: Fault | None = None
-    #: Operations that are refused among others, with 207.
+    #: For every request that reads from the App API.
+    reading: Fault | None = None
+    #: Operations that are refused among others.
     refuses: Callable[[dict[str, Any]], bool] = lambda item: False
+    #: The status of the answer that tells of them.
+    partly: int = 207
+    #: Whether refusals quote what they refuse.
+    quoting: bool = False
     #: Operations for which the whole request is refused, with 400.
     poison: Callable[[dict[str, Any]], bool] = lambda item: False
     #: Seconds that every writing request takes.

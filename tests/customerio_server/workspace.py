@@ -40,6 +40,8 @@ class Workspace:
     app_api_key: str = "app-secret"
     cdp_api_key: str = "cdp-secret"
     region: str = "us"
+    #: Calls a second that the App API takes.
+    app_rate: int = 10
     #: Identifiers that are unique, beside cio_id.
     unique: tuple[str, ...] = ("id",)
     object_types: tuple[str, ...] = ("1", "2")
@@ -53,6 +55,8 @@ class Workspace:
     requests: list[tuple[str, str]] = field(default_factory=list)
     #: Bytes of every batch.
     batches: list[int] = field(default_factory=list)
+    #: Operations of the Track API that were taken, in order: action and identifiers.
+    taken: list[tuple[str, str]] = field(default_factory=list)
     #: Entities in flight; two of one at once is a breach.
     breaches: list[str] = field(default_factory=list)
     message_ids: set[str] = field(default_factory=set)
@@ -91,6 +95,9 @@ class Workspace:
             self._object(item)
         else:
             raise RefusedError("invalid", "type")
+        related = [one["identifiers"] for one in item.get("cio_relationships", [])]
+        unsets = (item.get("attributes") or {}).get("_update", False)
+        self.taken.append(("clear" if unsets else action, json.dumps([kind, item["identifiers"], *related])))
 
     def take_call(self, call: dict[str, Any]) -> None:
         """Apply one call of the Pipelines API; one that came before is not taken again."""

@@ -1,0 +1,405 @@
+"""Any history of results, faults and deaths, after which one clean run is to make the store equal to the queries."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import duckdb
+import pyarrow as pa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from syncer import snapshot as snapshots
+from syncer.errors import SyncerError
+from syncer.flow import HeldError, Options, Progress, run_sync
+from syncer.interfaces import ProfileStore
+from syncer.removals import Removals
+from syncer.runner import StoreRemovals
+from syncer.snapshot import Snapshot
+from syncer.state_database import StateDatabase
+from syncer.types import (
+    Entity,
+    Limit,
+    Limits,
+    OnNull,
+    OnRemoved,
+    PersonKey,
+    SyncDefinition,
+    Target,
+)
+from tests.conftest import LONG
+from tests.fake_store import Key
+from tests.table_warehouse import Table
+
+Machine = TypeVar("Machine", bound="Convergence")
+
+MOST_REMOVED = 3
+
+#: In memory where the system has such a place: what is proven here is order, not the disk.
+FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+class StoreOnTrial(Protocol):
+    """A store whose contents can be looked at."""
+
+    #: Whether a relationship makes the ends that are missing, and is not refused until they are there.
+    makes_ends: bool
+
+    @property
+    def store_id(self) -> str:
+        """As the store has it."""
+
+    @property
+    def people(self) -> dict[str, dict[str, Any]]:
+        """By id."""
+
+    @property
+    def objects(self) -> dict[Key, dict[str, Any]]:
+        """By type and id."""
+
+    @property
+    def relationships(self) -> dict[Key, dict[str, Any]]:
+        """By type, and ids of person and object."""
+
+    @property
+    def collections(self) -> dict[Key, dict[str, Any]]:
+        """Rows, by name and key."""
+
+    def opened(self, started_at: datetime, life: Life) -> AbstractContextManager[ProfileStore]:
+        """The store for one run, in a process of this life."""
+
+    def mark(self) -> Any:
+        """Where the store is in its history."""
+
+    def written_since(self, mark: Any) -> bool:
+        """Whether anything was sent."""
+
+    def removed_since(self, mark: Any) -> int:
+        """How many different rows were removed or cleared."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class DeathError(BaseException):
+    """The process is gone: nothing after it happens, not even what a `finally` says."""
+
+
+@dataclass
+class Mortal:
+    """Passes every call on, until the process dies before or after the call it was told of."""
+
+    inner: Any
+    life: Life
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.inner, name)
+        if not callable(value):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.life.step()
+            result = value(*args, **kwargs)
+            if isinstance(result, Iterator):
+                return self._stepped(result)
+            self.life.step()
+            return result
+
+        return call
+
+    def _stepped(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            self.life.step()
+            yield item
+
+
+@dataclass
+class Life:
+    """Steps until the process dies; None lives on."""
+
+    steps: int | None
+
+    def step(self) -> None:
+        if self.steps is None:
+            return
+        if self.steps <= 0:
+            raise DeathError
+        self.steps -= 1
+
+
+@dataclass
+class Sync:
+    definition: SyncDefinition
+    schema: pa.Schema
+    #: Rows by key; several values under one key are an ambiguous key.
+    rows: dict[Key, list[Any]] = field(default_factory=dict)
+
+    def result(self) -> pa.Table:
+        rows = [(*key, value) for key, values in self.rows.items() for value in values]
+        return pa.table([[row[i] for row in rows] for i in range(len(self.schema))], schema=self.schema)
+
+
+def _sync(name: str, target: Target, on_removed: OnRemoved, value: str, on_null: OnNull = OnNull.CLEAR) -> Sync:
+    definition = SyncDefinition(
+        name=name,
+        path=Path(f"{name}.sql"),
+        sql="SELECT",
+        sql_line=1,
+        target=target,
+        on_removed=on_removed,
+        on_null=on_null,
+        limits=Limits(removed=Limit(count=MOST_REMOVED), allow_empty=True),
+    )
+    names = [*target.key_columns, value]
+    return Sync(definition, pa.schema([(n, pa.string()) for n in names]))
+
+
+def _person(key: str = "user_id") -> Target:
+    return Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=(key,))
+
+
+def _syncs() -> dict[str, Sync]:
+    return {
+        "people": _sync("people", _person(), OnRemoved.DELETE, "plan"),
+        "values": _sync("values", _person(), OnRemoved.CLEAR, "ltv"),
+        "accounts": _sync(
+            "accounts",
+            Target(entity=Entity.OBJECT, object_type="account", key_columns=("account_id",)),
+            OnRemoved.DELETE,
+            "name",
+        ),
+        "members": _sync(
+            "members",
+            Target(
+                entity=Entity.RELATIONSHIP,
+                person_key=PersonKey.ID,
+                key_columns=("user_id", "account_id"),
+                object_type="account",
+            ),
+            OnRemoved.DELETE,
+            "role",
+        ),
+        "coupons": _sync(
+            "coupons",
+            Target(entity=Entity.COLLECTION, collection="coupons", key_columns=("code",)),
+            OnRemoved.KEEP,
+            "discount",
+        ),
+    }
+
+
+IDS = st.sampled_from(["1", "2", "3", "4"])
+VALUES = st.sampled_from(["a", "b", None])
+NAMES = st.sampled_from(sorted(_syncs()))
+#: How much of a run goes well before a fault.
+AT = st.sampled_from([0, 0, 0, 1, 2])
+#: Rows that were put before a run, so that it has something to send.
+ROWS = st.lists(st.tuples(IDS, IDS, VALUES), max_size=4)
+Rows = Sequence[tuple[str, str, str | None]]
+
+
+class Convergence(RuleBasedStateMachine):
+    """Analysts change tables, runs end in every way there is; a subclass gives the store and its faults."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="convergence-", dir=FOLDER))
+        self.database = StateDatabase(f"sqlite:///{self.folder}/runs.db")
+        self.removals = Removals(self.database)
+        self.store = self.new_store()
+        self.syncs = _syncs()
+        self.clock = datetime(2026, 1, 1, tzinfo=UTC)
+        #: Objects that a relationship may have made.
+        self.ends: set[Key] = set()
+
+    def new_store(self) -> StoreOnTrial:
+        """An empty store."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.database.close()
+        shutil.rmtree(self.folder)
+
+    # --- what analysts and customers do ----------------------------------------------------------------
+
+    @rule(name=NAMES, first=IDS, second=IDS, value=VALUES)
+    def put(self, name: str, first: str, second: str, value: str | None) -> None:
+        self.syncs[name].rows[self._key(name, first, second)] = [value]
+        if name == "members" and self.store.makes_ends:
+            self.ends.add(("account", second))
+
+    def put_all(self, name: str, rows: Rows) -> None:
+        """As so many calls of `put`."""
+        for first, second, value in rows:
+            self.put(name, first, second, value)
+
+    @rule(name=NAMES, first=IDS, second=IDS)
+    def leave(self, name: str, first: str, second: str) -> None:
+        self.syncs[name].rows.pop(self._key(name, first, second), None)
+
+    @rule(name=NAMES, first=IDS, second=IDS)
+    def repeat_with_another_value(self, name: str, first: str, second: str) -> None:
+        self.syncs[name].rows[self._key(name, first, second)] = ["a", "b"]
+
+    @rule(name=NAMES)
+    def empty(self, name: str) -> None:
+        self.syncs[name].rows.clear()
+
+    def _key(self, name: str, first: str, second: str) -> Key:
+        return (first, second)[: len(self.syncs[name].definition.target.key_columns)]
+
+    # --- how runs end -------------------------------------------------------------------------------------
+
+    @rule(name=NAMES)
+    def run(self, name: str) -> None:
+        self._run(name)
+
+    @rule(name=NAMES, rows=ROWS, steps=st.integers(0, 50))
+    def run_and_die(self, name: str, rows: Rows, steps: int) -> None:
+        self.put_all(name, rows)
+        with suppress(DeathError):
+            self._run(name, life=Life(steps))
+
+    @rule(again=NAMES)
+    def run_all_cleanly(self, again: str) -> None:
+        for name in self.syncs:
+            self._run(name, allow_limits=True)
+        self._check_store_equals_queries()
+        mark = self.store.mark()
+        # Each of them sooner or later: all of them at every time would take twice as long.
+        self._run(again, allow_limits=True)
+
+        assert not self.store.written_since(mark), "a run without a change sent something"
+
+    # --- machinery ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def opened(self, sync: Sync) -> Iterator[Snapshot]:
+        with snapshots.opened(self._path(sync), sync.definition, self.store.store_id) as snapshot:
+            yield snapshot
+
+    def _path(self, sync: Sync) -> Path:
+        return self.folder / f"{sync.definition.name}.duckdb"
+
+    def take_in_removals(self, snapshot: Any, sync: str) -> None:
+        log_id = self.database.log_id
+        removed, newest = self.removals.since(self.store.store_id, snapshot.removals_seen(log_id), except_sync=sync)
+        snapshot.doubt_removed(removed, log_id=log_id, seen=newest)
+
+    def _run(self, name: str, *, life: Life | None = None, allow_limits: bool = False) -> None:
+        sync = self.syncs[name]
+        life = life or Life(None)
+        self.clock += timedelta(hours=1)
+        mark = self.store.mark()
+        removals = StoreRemovals(removals=self.removals, store_id=self.store.store_id, sync=name)
+        with self.opened(sync) as held, suppress(SyncerError, HeldError), self.store.opened(self.clock, life) as store:
+            snapshot = Mortal(held, life)
+            removals.close()
+            self.take_in_removals(snapshot, name)
+            run_sync(
+                sync.definition,
+                "SELECT",
+                warehouse=Table(sync.result()),
+                snapshot=snapshot,  # type: ignore[arg-type]
+                store=Mortal(store, life),
+                removals=Mortal(removals, life),
+                started_at=self.clock,
+                options=Options(allow_limits=allow_limits),
+                progress=Progress(),
+            )
+        if not allow_limits:
+            assert self.store.removed_since(mark) <= MOST_REMOVED, "a run removed more than its limit"
+
+    def _valid(self, name: str) -> dict[Key, Any]:
+        return {key: values[0] for key, values in self.syncs[name].rows.items() if len(values) == 1}
+
+    def _set_aside(self, name: str) -> set[Key]:
+        return {key for key, values in self.syncs[name].rows.items() if len(values) > 1}
+
+    def _check_store_equals_queries(self) -> None:
+        self._check_people("people", "plan")
+        self._check_people("values", "ltv")
+        self._check_objects()
+        self._check_relationships()
+        coupons = {
+            ("coupons", *key): {"code": key[0], "discount": value} for key, value in self._valid("coupons").items()
+        }
+        aside: set[Key] = {("coupons", *key) for key in self._set_aside("coupons")}
+        assert {k: data for k, data in self.store.collections.items() if k not in aside} == coupons
+
+    def _check_people(self, name: str, attribute: str) -> None:
+        people, expected = self.store.people, {key[0]: value for key, value in self._valid(name).items()}
+        set_aside = {key[0] for key in self._set_aside(name)}
+        assert expected.keys() <= people.keys()
+        held = {key: a.get(attribute) for key, a in people.items() if key not in set_aside}
+        assert {k: v for k, v in held.items() if v is not None} == {k: v for k, v in expected.items() if v is not None}
+
+    def _check_objects(self) -> None:
+        accounts = {("account", key[0]): value for key, value in self._valid("accounts").items()}
+        aside: set[Key] = {("account", key[0]) for key in self._set_aside("accounts")}
+        held = {k: a.get("name") for k, a in self.store.objects.items() if k not in aside}
+        made = {k for k, name in held.items() if k not in accounts and k in self.ends and name is None}
+        assert {k: name for k, name in held.items() if k not in made} == accounts
+
+    def _check_relationships(self) -> None:
+        store = self.store
+        members = {
+            ("account", *key): value
+            for key, value in self._valid("members").items()
+            if store.makes_ends or (key[0] in store.people and ("account", key[1]) in store.objects)
+        }
+        aside: set[Key] = {("account", *key) for key in self._set_aside("members")}
+        assert {k: a.get("role") for k, a in store.relationships.items() if k not in aside} == members
+
+
+class WithoutOutbox(Convergence):
+    """A mutant that writes nothing down before it sends: what has no answer is forgotten."""
+
+    @contextmanager
+    def opened(self, sync: Sync) -> Iterator[Snapshot]:
+        if self._path(sync).exists():
+            with duckdb.connect(str(self._path(sync))) as connection:
+                connection.execute("DROP TABLE IF EXISTS outbox")
+                connection.execute("DROP TABLE IF EXISTS verdicts")
+                connection.execute("CREATE TABLE IF NOT EXISTS in_doubt (k1 VARCHAR)")
+                connection.execute("DELETE FROM in_doubt")
+        with super().opened(sync) as snapshot:
+            yield snapshot
+
+
+class WithoutReach(Convergence):
+    """A mutant whose removals stay unknown to the other syncs of the store."""
+
+    def take_in_removals(self, snapshot: Any, sync: str) -> None: ...
+
+
+@contextmanager
+def ended(machine: Machine) -> Iterator[Machine]:
+    """A machine that leaves nothing behind."""
+    try:
+        yield machine
+    finally:
+        machine.teardown()
+
+
+def proven_in(examples: int) -> settings:
+    """How far a machine goes: so many *examples*, or as `pytest --hypothesis-profile=long` has it."""
+    steps = 20
+    if settings.get_current_profile_name() == LONG:
+        examples, steps = 40 * examples, 50
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )

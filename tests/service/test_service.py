@@ -1,0 +1,359 @@
+"""The service: ticks and orders become runs, one of a sync at a time, in order, and every tick is answered once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from syncer import snapshot
+from syncer.errors import SelectionError
+from syncer.flow import Options
+from syncer.service import AlreadyLiveError, ClosedError, Live
+from syncer.service.precedence import Precedence
+from syncer.types import Order, RunStatus, Trigger
+from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
+
+SECOND = timedelta(seconds=1)
+MANUAL = f"{PERSON}schedule: manual"
+#: As long as anybody cares to wait, until it is cut off.
+ENDLESS = "SELECT 1 AS id, count(*) AS plan FROM range(1000000000000) a, range(1000000) b"
+
+
+def order(trigger: Trigger = Trigger.SCHEDULE, due_at: datetime | None = None) -> Order:
+    return Order(trigger=trigger, due_at=due_at)
+
+
+def test_a_new_sync_runs_at_once_and_then_at_its_ticks(bench: Bench) -> None:
+    bench.define("people")
+    bench.intervals["people"] = SECOND
+
+    with bench.service() as service:
+        wait_until(lambda: len(ended_runs(service, "people")) >= 4)
+        runs = sorted(runs_of(service, "people"), key=lambda run: run.due_at or bench.now())
+        well = ended_runs(service, "people")
+
+    assert {run.trigger for run in runs} == {Trigger.SCHEDULE}
+    due = [run.due_at for run in runs]
+    assert due[0] is not None
+    assert due == [due[0] + number * SECOND for number in range(len(due))]
+    assert {run.term for run in runs} == {1}
+    assert [run.counts.added for run in well[:4]] == [3, 0, 0, 0]
+
+
+def test_a_tick_while_the_sync_runs_is_recorded_as_skipped_and_others_go_on(bench: Bench) -> None:
+    bench.define("slow", ENDLESS)
+    bench.define("people")
+    bench.intervals |= {"slow": SECOND, "people": SECOND}
+
+    with bench.service() as service:
+        wait_until(lambda: len(runs_of(service, "slow")) >= 4 and len(ended_runs(service, "people")) >= 4)
+        slow, *skipped = runs_of(service, "slow")[:4]
+
+    assert slow.status is RunStatus.RUNNING
+    assert {run.status for run in skipped} == {RunStatus.SKIPPED}
+    assert "not run, as the run before it is not over (" in skipped[0].notes[0]
+
+
+def test_a_run_asked_for_has_its_id_at_once(bench: Bench) -> None:
+    bench.define("people", header=MANUAL)
+
+    with bench.service() as service:
+        live = service.run_now("people", actor="ann")
+        promised = service.run_log.get(live.run_id)
+        assert live.ended.wait(30)
+
+        assert promised is not None
+        assert live.run is not None
+        assert (live.run.id, live.run.status, live.run.actor) == (promised.id, RunStatus.SUCCESS, "ann")
+        assert live.run.trigger is Trigger.API
+        assert (live.run.counts.added, service.live(live.run_id)) == (3, None)
+
+
+def test_a_sync_has_one_run_at_a_time(bench: Bench) -> None:
+    bench.define("slow", ENDLESS, MANUAL)
+
+    with bench.service() as service:
+        live = service.run_now("slow", actor="ann")
+        with pytest.raises(AlreadyLiveError) as raised:
+            service.run_now("slow", actor="bob")
+        assert raised.value.live is live
+
+
+def test_a_run_is_cancelled_by_whoever_asks(bench: Bench) -> None:
+    bench.define("slow", ENDLESS, MANUAL)
+
+    with bench.service() as service:
+        live = service.run_now("slow", actor="ann")
+        wait_until(lambda: live.progress.phase == "query")
+
+        assert service.cancel(live.run_id, actor="bob") is live
+        assert live.ended.wait(30)
+
+        assert live.run is not None
+        assert (live.run.status, live.run.error) == (RunStatus.INTERRUPTED, "stopped by bob")
+        assert service.cancel(live.run_id, actor="bob") is None
+
+
+def test_a_run_that_waits_is_taken_out(bench: Bench) -> None:
+    bench.environment["SYNCER_POOL_SIZE"] = "1"
+    bench.define("slow", ENDLESS, MANUAL)
+    bench.define("people", header=MANUAL)
+
+    with bench.service() as service:
+        slow = service.run_now("slow", actor="ann")
+        wait_until(lambda: slow.began_at)
+        waiting = service.run_now("people", actor="ann")
+        service.cancel(waiting.run_id, actor="bob")
+
+        assert waiting.ended.is_set()
+        (run,) = runs_of(service, "people")
+        assert (run.status, run.error) == (RunStatus.INTERRUPTED, "stopped by bob")
+
+
+def test_no_more_run_side_by_side_than_the_pool_has_room_for(bench: Bench) -> None:
+    bench.environment["SYNCER_POOL_SIZE"] = "2"
+    for number in range(4):
+        bench.define(f"slow{number}", ENDLESS, MANUAL)
+
+    with bench.service() as service:
+        lives = [service.run_now(f"slow{number}", actor="ann") for number in range(4)]
+        wait_until(lambda: sum(live.progress.phase == "query" for live in lives) == 2)
+        assert [live.began_at is not None for live in lives] == [True, True, False, False]
+
+        service.cancel(lives[0].run_id, actor="ann")
+        wait_until(lambda: lives[2].progress.phase == "query")
+        assert lives[3].began_at is None
+
+
+def test_what_depends_on_a_sync_goes_after_it_at_a_tick(bench: Bench) -> None:
+    bench.define("a_last", header=f"{PERSON}depends_on: [z_first]")
+    bench.define("z_first")
+    bench.intervals |= {"a_last": SECOND, "z_first": SECOND}
+
+    with bench.service() as service:
+        wait_until(lambda: len(ended_runs(service, "a_last")) >= 4)
+        first, last = ({run.due_at: run for run in ended_runs(service, name)} for name in ("z_first", "a_last"))
+
+    both = [moment for moment in last if moment in first]
+    assert both
+    assert all(first[moment].finished_at <= last[moment].started_at for moment in both)  # type: ignore[operator]
+
+
+def test_what_depends_on_a_sync_that_failed_is_skipped(bench: Bench) -> None:
+    bench.define("later", header=f"{PERSON}depends_on: [broken]")
+    bench.define("broken", "SELECT * FROM missing")
+
+    with bench.service() as service:
+        (run,) = wait_until(lambda: runs_of(service, "later"))
+        assert (run.status, run.notes) == (
+            RunStatus.SKIPPED,
+            ("not run, as it depends on `broken`, which did not end well",),
+        )
+        # By hand it runs all the same.
+        live = service.run_now("later", actor="ann")
+        assert live.ended.wait(30)
+        assert live.run is not None
+        assert live.run.status is RunStatus.SUCCESS
+
+
+def test_people_go_before_relationships_at_the_first_start(bench: Bench) -> None:
+    bench.people({"1": "a", "2": "b"})
+    bench.define("a_objects", "SELECT id FROM people", "entity: object\nobject: {type: team, id: id}")
+    bench.define(
+        "a_members",
+        "SELECT id, id AS team FROM people",
+        "entity: relationship\nperson: {id: id}\nobject: {type: team, id: team}\nschedule: every 7 minutes",
+    )
+    bench.define("z_people", header=f"{PERSON}schedule: every 2 hours")
+
+    with bench.service() as service:
+        wait_until(lambda: ended_runs(service, "a_members"))
+        people, objects, members = (runs_of(service, name)[0] for name in ("z_people", "a_objects", "a_members"))
+
+    assert (members.status, members.counts.accepted) == (RunStatus.SUCCESS, 2)
+    assert people.finished_at <= objects.started_at  # type: ignore[operator]
+    assert objects.finished_at <= members.started_at  # type: ignore[operator]
+
+
+def test_the_order_of_a_tick_never_makes_two_wait_for_each_other(bench: Bench) -> None:
+    bench.define("person", header=f"{PERSON}depends_on: [lookup]")
+    bench.define("lookup", header="entity: collection\ncollection: x\nkey: id\ndepends_on: [member]")
+    bench.define("member", header="entity: relationship\nperson: {id: id}\nobject: {type: team, id: plan}")
+    found = Precedence(bench.load().definitions)
+    names = ["person", "lookup", "member"]
+
+    assert not [(a, b) for a in names for b in names if found.goes_before(a, b) and found.goes_before(b, a)]
+    assert [found.goes_before("member", "lookup"), found.goes_before("lookup", "person")] == [True, True]
+    assert not found.goes_before("person", "member")
+
+
+def test_ticks_missed_while_no_service_ran_are_made_up_for_by_one_run(bench: Bench) -> None:
+    bench.define("people")
+    bench.define("patient", header=f"{PERSON}catch_up: skip")
+    long_ago = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+    with bench.service(started=False) as service:
+        for name in ("people", "patient"):
+            run_id = service.run_log.start(name, order(due_at=long_ago), "x", long_ago)
+            service.run_log.finish(run_id, RunStatus.SUCCESS, long_ago)
+
+        service.start()
+        wait_until(lambda: len(ended_runs(service, "people")) == 2)
+
+        (run,) = ended_runs(service, "people")[1:]
+        assert run.due_at is not None
+        assert run.due_at >= long_ago + timedelta(hours=5)
+        assert "this run also stands for 4 earlier ticks that passed while no service ran" in run.notes
+        assert len(runs_of(service, "patient")) == 1
+
+
+def test_a_run_of_the_schedule_that_was_cut_off_is_made_up_for_once(bench: Bench) -> None:
+    bench.define("people")
+    with bench.service(started=False) as service:
+        due_at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        log = service.run_log
+        log.start(
+            "people", replace(order(due_at=due_at), term=log.begin_term("a service that died", due_at)), "x", due_at
+        )
+
+    with bench.service() as service:
+        wait_until(lambda: len([run for run in runs_of(service, "people") if run.finished_at]) == 2)
+        cut, again = runs_of(service, "people")
+        assert (cut.status, again.status, again.due_at) == (RunStatus.INTERRUPTED, RunStatus.SUCCESS, None)
+        assert "this run makes up for the one before, which was interrupted" in again.notes
+
+    with bench.service() as service:
+        wait_until(lambda: service.timetable.next_due())
+        assert (len(runs_of(service, "people")), service.pool.lives()) == (2, [])
+
+
+def test_a_command_that_was_killed_is_known_to_be_dead_and_one_that_runs_is_not(bench: Bench) -> None:
+    bench.define("dead", header=MANUAL)
+    bench.define("alive", header=MANUAL)
+    with bench.service(started=False) as service:
+        for name in ("dead", "alive"):
+            service.run_log.start(name, order(Trigger.MANUAL), "x", bench.now())
+        path = service.runner.snapshot_path("alive")
+        definition = next(one for one in bench.load().definitions if one.name == "alive")
+        with snapshot.opened(path, definition, "a store"):
+            service.start()
+            assert [run.status for run in runs_of(service, "alive")] == [RunStatus.RUNNING]
+        assert [run.status for run in runs_of(service, "dead")] == [RunStatus.INTERRUPTED]
+
+
+def test_a_pause_holds_ticks_back_and_what_it_held_back_is_not_made_up_for(bench: Bench) -> None:
+    bench.define("people")
+    bench.intervals["people"] = SECOND
+
+    with bench.service() as service:
+        wait_until(lambda: runs_of(service, "people"))
+        service.pause("people")
+        assert service.timetable.names() == frozenset()
+        wait_until(lambda: not service.pool.lives())
+        paused_at = bench.now()
+        bench.ahead += 10 * SECOND
+        service.resume("people")
+        wait_until(lambda: runs_of(service, "people")[-1].due_at > paused_at)  # type: ignore[operator]
+        later = [run for run in runs_of(service, "people") if run.due_at > paused_at]  # type: ignore[operator]
+
+    assert later[0].due_at >= paused_at + 9 * SECOND  # type: ignore[operator]
+    assert not [note for note in later[0].notes if "stands for" in note]
+
+
+def test_a_pause_by_the_command_line_is_noticed_and_kept_over_restarts(bench: Bench) -> None:
+    bench.define("people")
+    with bench.service() as service:
+        assert service.timetable.names() == {"people"}
+        service.run_log.pause("people", bench.now())
+        wait_until(lambda: service.timetable.names() == frozenset())
+    with bench.service() as service:
+        assert service.timetable.names() == frozenset()
+        service.run_log.resume("people")
+        wait_until(lambda: service.timetable.names() == {"people"})
+
+
+def test_definitions_that_change_are_scheduled_anew(bench: Bench) -> None:
+    bench.define("people", header=MANUAL)
+    bench.define("gone")
+
+    with bench.service() as service:
+        assert service.timetable.names() == {"gone"}
+        bench.define("people", header=PERSON)
+        bench.define("new", header=f"{PERSON}enabled: false")
+        (bench.path / "sync_definitions/gone.sql").unlink()
+        service.reload()
+
+        assert service.timetable.names() == {"people"}
+        wait_until(lambda: runs_of(service, "people"))
+        with pytest.raises(SelectionError, match="there is no sync"):
+            service.run_now("gone", actor="ann")
+
+
+def test_a_removed_file_leaves_the_store_and_the_snapshot(bench: Bench) -> None:
+    file = bench.define("people", header=f"{PERSON}on_removed: delete")
+    with bench.service() as service:
+        wait_until(lambda: ended_runs(service, "people") and not service.pool.lives())
+        file.unlink()
+        service.reload()
+        assert service.timetable.names() == frozenset()
+        assert service.runner.snapshot_path("people").exists()
+        bench.define("people", header=f"{PERSON}on_removed: delete\nschedule: manual")
+        service.reload()
+
+        live = service.run_now("people", actor="ann")
+        assert live.ended.wait(30)
+
+        assert live.run is not None
+        assert live.run.counts.unchanged == 3
+
+
+def test_a_run_ends_with_the_definition_that_it_began_with(bench: Bench) -> None:
+    bench.define("slow", ENDLESS, MANUAL)
+    with bench.service() as service:
+        live = service.run_now("slow", actor="ann")
+        before = live.definition.hash
+        bench.define("slow", header=MANUAL)
+        service.reload()
+        service.cancel(live.run_id, actor="ann")
+        assert live.ended.wait(30)
+        again = service.run_now("slow", actor="ann")
+        assert again.ended.wait(30)
+
+        assert live.run is not None
+        assert again.run is not None
+        assert (live.run.definition_hash, again.run.definition_hash != before) == (before, True)
+
+
+def test_a_service_that_stops_lets_runs_end_and_takes_no_more(bench: Bench) -> None:
+    bench.define("slow", ENDLESS, MANUAL)
+    bench.define("people", header=MANUAL)
+    bench.environment["SYNCER_POOL_SIZE"] = "1"
+    ended: list[Live] = []
+    with bench.service() as service:
+        service.ended.append(ended.append)
+        slow = service.run_now("slow", actor="ann")
+        wait_until(lambda: slow.progress.phase == "query")
+        waiting = service.run_now("people", actor="ann")
+
+        assert service.stop("the service was stopped")
+
+        for name in ("slow", "people"):
+            (run,) = runs_of(service, name)
+            assert (run.status, run.error) == (RunStatus.INTERRUPTED, "the service was stopped")
+        assert waiting.ended.is_set()
+        assert ended == [slow]
+        with pytest.raises(ClosedError):
+            service.run_now("people", actor="ann")
+
+
+def test_a_service_that_no_longer_leads_ends_its_runs(bench: Bench) -> None:
+    bench.define("slow", ENDLESS, MANUAL)
+    with bench.service() as service:
+        live = service.run_now("slow", actor="ann", options=Options(full=True))
+        wait_until(lambda: live.progress.phase == "query")
+        leads = threading.Event()
+        live.fenced = leads.is_set
+        leads.set()
+        assert live.progress.stopping()
