@@ -219,6 +219,13 @@ def test_a_session_must_tell_its_origin(guarded: Served) -> None:
     assert client.post("/api/v1/syncs/customers/pause", headers={"Origin": guarded.address}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["localhost/livez?", "x/login?", "x/static/?", "localhost#", "localhost/livez#"])
+def test_a_host_header_is_no_part_of_the_address(guarded: Served, unguarded: Served, host: str) -> None:
+    assert guarded.client(headers={"Host": host}).get("/api/v1/syncs").status_code in (400, 401, 421)
+    assert guarded.client(headers={"Host": host}).post("/api/v1/syncs/customers/pause").status_code in (400, 401, 421)
+    assert unguarded.client(headers={"Host": host}).get("/api/v1/syncs").status_code in (400, 421)
+
+
 # Proxies
 
 
