@@ -126,7 +126,7 @@ def _check_scope(principal: Principal | None, scope: Needed) -> None:
         raise ProblemError(
             401,
             "this needs somebody who may",
-            hint="Log in on the page, send a token as `Authorization: Bearer TOKEN`, or set the proxy that is believed.",
+            hint="Log in on the page, send a token as `Authorization: Bearer TOKEN`, or name your proxy.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     if not principal.may(scope):
