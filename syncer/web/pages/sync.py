@@ -17,11 +17,11 @@ from syncer.runner import Plan
 from syncer.service.standing import Standing
 from syncer.spelling import did_you_mean, quoted
 from syncer.types import Entity, Rejection, SyncDefinition
-from syncer.web.answers import RunRequest
 from syncer.web.pages import charts, plans
 from syncer.web.pages.viewing import Pages, back_to
 from syncer.web.principals import caller
 from syncer.web.problems import ProblemError, problem_of
+from syncer.web.shapes import RunRequest
 
 #: Runs in the charts, and in the list of a page.
 _DRAWN_RUNS = 60
