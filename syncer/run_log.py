@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -116,11 +117,15 @@ class RunLog:
             found = {sync: [_run(row) for row in connection.execute(newest, {"of": sync})] for sync in syncs}
         return {sync: newest_runs for sync, newest_runs in found.items() if newest_runs}
 
-    def page(self, sync: str | None = None, *, before: str = "", limit: int = 50) -> list[Run]:
+    def page(
+        self, sync: str | None = None, *, status: RunStatus | None = None, before: str = "", limit: int = 50
+    ) -> list[Run]:
         """The newest runs of one sync, or of all, newest first, of those older than the run *before*."""
         query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
         if sync is not None:
             query = query.where(runs.c.sync == sync)
+        if status is not None:
+            query = query.where(runs.c.status == status)
         if before:
             query = query.where(runs.c.id < before)
         with self._database.reading() as connection:
@@ -252,6 +257,16 @@ class RunLog:
                 sa.select(rejection_totals.c.total).where(rejection_totals.c.sync == sync)
             ).scalar_one_or_none()
         return rows, total or 0
+
+    def rejections_with(self, text: str, limit: int) -> list[Rejection]:
+        """What any sync has refused now whose key contains *text*, as it is or as JSON spells it; by sync."""
+        keys = rejections.c.key
+        contains = keys.contains(text, autoescape=True) | keys.contains(
+            json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True
+        )
+        query = rejections.select().where(contains).order_by(rejections.c.sync, rejections.c.position).limit(limit)
+        with self._database.reading() as connection:
+            return [_rejection(row) for row in connection.execute(query)]
 
     def begin_term(self, holder: str, at: datetime) -> int:
         """Record that a service leads from now on, and give the number of its term, greater than every earlier one's.

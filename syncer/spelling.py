@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection
 from difflib import get_close_matches
 
@@ -44,3 +45,8 @@ def did_you_mean(word: str, options: Collection[str], *, or_list: bool = True) -
     if match is not None:
         return f"Did you mean {quoted(match)}?"
     return f"Use {listed(sorted(options))}." if or_list and 0 < len(options) <= _LISTED else ""
+
+
+def identifier(text: str) -> str:
+    """*text* as snapshots and stores spell an identifier: trimmed, and composed."""
+    return unicodedata.normalize("NFC", text.strip(" \t\n\v\f\r\xa0"))

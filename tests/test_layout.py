@@ -13,8 +13,8 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 #: What connectors may know of syncer.
 SEAMS = {"syncer.types", "syncer.errors", "syncer.interfaces"}
 #: What may open connectors.
-OPENERS = {"syncer.runner", "syncer.cli", "syncer.__main__"}
-#: What opens connectors by way of the runner alone.
+OPENERS = {"syncer.runner", "syncer.connections", "syncer.cli", "syncer.__main__"}
+#: What opens connectors by way of those alone.
 SERVICE = {"syncer.alerts", "syncer.metrics", "syncer.service", "syncer.web"}
 
 

@@ -275,6 +275,18 @@ def test_rejections_are_those_of_now(log: RunLog) -> None:
     assert log.rejections("members") == ([], 0)
 
 
+def test_rejections_are_found_by_a_part_of_their_key(log: RunLog) -> None:
+    quoting = refused('["say \\"hi\\"","t_1"]')
+    log.replace_rejections("members", [refused("Zoë 100%"), quoting], 2)
+
+    assert log.rejections_with('say "hi"', 10) == [quoting]
+    assert log.rejections_with("Zoë", 10) == [refused("Zoë 100%")]
+    assert log.rejections_with("%", 10) == [refused("Zoë 100%")]
+    assert log.rejections_with("t_", 10) == [quoting]
+    assert log.rejections_with("t.1", 10) == []
+    assert len(log.rejections_with("", 1)) == 1
+
+
 def test_no_more_rejections_are_kept_than_a_person_reads(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_log, "KEPT_REJECTIONS", 3)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,19 +10,11 @@ from syncer.cli import output
 from syncer.cli.exit_codes import FAILED
 from syncer.cli.project import Project
 from syncer.cli.runs import Json
-from syncer.errors import SyncerError
 
 if TYPE_CHECKING:
-    from syncer.interfaces import ProfileStore, Warehouse
+    from syncer.connections import Connection
+    from syncer.errors import SyncerError
     from syncer.types import Probe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Connection:
-    kind: str
-    name: str
-    url: str
-    open: Callable[[], Warehouse | ProfileStore]
 
 
 def connections(
@@ -35,11 +24,14 @@ def connections(
     as_json: Json = False,
 ) -> None:
     """Show the warehouses and stores of the settings."""
-    project = Project()
+    from syncer.connections import connections as of_settings
+    from syncer.connections import tested
+
     failed = False
     rows = []
-    for connection in _connections(project):
-        probe, error = _tested(connection) if test else (None, None)
+    for connection in of_settings(Project().settings):
+        found = tested(connection) if test else None
+        probe, error = (found.probe, found.error) if found else (None, None)
         failed |= error is not None
         if as_json:
             output.json_line(_object(connection, probe, error))
@@ -51,44 +43,7 @@ def connections(
     raise typer.Exit(FAILED if failed else 0)
 
 
-def _connections(project: Project) -> list[_Connection]:
-    from connectors import open_store, open_warehouse
-
-    settings = project.settings
-    found = [
-        _Connection(
-            kind="warehouse",
-            name=name,
-            url=warehouse.shown_url,
-            open=lambda name=name, warehouse=warehouse: open_warehouse(  # type: ignore[misc]
-                name, warehouse.url.get_secret_value(), options=warehouse.options
-            ),
-        )
-        for name, warehouse in settings.warehouses.items()
-    ]
-    found += [
-        _Connection(
-            kind="store",
-            name=name,
-            url=store.shown_url,
-            open=lambda name=name, store=store: open_store(  # type: ignore[misc]
-                name, store.url.get_secret_value(), identity=store.identity, options=store.options
-            ),
-        )
-        for name, store in settings.stores.items()
-    ]
-    return found
-
-
-def _tested(connection: _Connection) -> tuple[Probe | None, SyncerError | None]:
-    try:
-        with closing(connection.open()) as opened:
-            return opened.probe(), None
-    except SyncerError as exc:
-        return None, exc
-
-
-def _object(connection: _Connection, probe: Probe | None, error: SyncerError | None) -> dict[str, object]:
+def _object(connection: Connection, probe: Probe | None, error: SyncerError | None) -> dict[str, object]:
     return {
         "kind": connection.kind,
         "name": connection.name,
@@ -101,7 +56,7 @@ def _object(connection: _Connection, probe: Probe | None, error: SyncerError | N
     }
 
 
-def _row(connection: _Connection, probe: Probe | None, error: SyncerError | None) -> tuple[str, ...]:
+def _row(connection: Connection, probe: Probe | None, error: SyncerError | None) -> tuple[str, ...]:
     can_write = {True: "yes", False: "no", None: ""}[probe.can_write] if probe else ""
     told = ". ".join(filter(None, (str(error), error.hint))) if error else probe.note if probe else ""
     return connection.kind, connection.name, connection.url, probe.version if probe else "", can_write, told

@@ -12,6 +12,7 @@ from syncer.cli import output
 from syncer.cli.exit_codes import UNUSABLE
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.cli.runs import Json
+from syncer.json_text import json_text
 from syncer.types import Every, SyncDefinition
 
 
@@ -57,7 +58,7 @@ def schema() -> None:
     """Print the header's JSON Schema, draft 7."""
     from syncer import header_schema
 
-    print(output.json_text(header_schema.schema(), indent=2))
+    print(json_text(header_schema.schema(), indent=2))
 
 
 def _due(definition: SyncDefinition, last: datetime | None) -> datetime | None:

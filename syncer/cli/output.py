@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -10,10 +9,10 @@ import traceback
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, TextIO
 
 from syncer.errors import SyncerError
+from syncer.json_text import json_text
 from syncer.spelling import visible
 
 _COLOURS = {
@@ -67,29 +66,6 @@ def json_line(value: Mapping[str, Any]) -> None:
 def raw_json_line(text: str) -> None:
     """Print a JSON text that is complete already."""
     print(text if text.isprintable() else "".join(map(_json_sign, text)), flush=True)
-
-
-def json_text(value: Any, indent: int | None = None, *, level: int = 0) -> str:
-    """JSON with every digit of a Decimal, and times in ISO-8601."""
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, datetime):
-        return json.dumps(value.astimezone(UTC).isoformat())
-    if not isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Mapping):
-        parts = [
-            f"{json.dumps(str(name), ensure_ascii=False)}: {json_text(each, indent, level=level + 1)}"
-            for name, each in value.items()
-        ]
-        opening, closing = "{", "}"
-    else:
-        parts = [json_text(each, indent, level=level + 1) for each in value]
-        opening, closing = "[", "]"
-    if indent is None or not parts:
-        return f"{opening}{', '.join(parts)}{closing}"
-    inner, outer = "\n" + " " * indent * (level + 1), "\n" + " " * indent * level
-    return f"{opening}{inner}{f',{inner}'.join(parts)}{outer}{closing}"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> None:

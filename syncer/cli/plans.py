@@ -13,6 +13,7 @@ from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
 from syncer.cli.project import Project, print_definition_errors
 from syncer.cli.runs import Exclude, Json, Select
 from syncer.errors import SelectionError, SyncerError
+from syncer.json_text import differing, json_text
 from syncer.types import Counts, Entity, OnRemoved, SyncDefinition
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _print_json(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
         f'"before": {before or "null"}, "after": {after or "null"}}}'
         for change, key, before, after in plan.sample
     )
-    output.raw_json_line(f'{output.json_text(told)[:-1]}, "sample": [{sample}]}}')
+    output.raw_json_line(f'{json_text(told)[:-1]}, "sample": [{sample}]}}')
 
 
 def _print(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
@@ -119,14 +120,10 @@ def _values(change: str, before: str | None, after: str | None) -> list[str]:
     """What the plan says of one row, beside its key."""
     if change == "removed":
         return []
-    old, new = _members(before or "{}"), _members(after or "{}")
+    differences = differing(before, after)
     if change == "added":
-        return [f"{name}: {_shown(value)}" for name, value in new.items() if value != "null"]
-    return [
-        f"{name}: {_shown(old.get(name, 'null'))} → {_shown(new.get(name, 'null'))}"
-        for name in {**new, **old}
-        if old.get(name, "null") != new.get(name, "null")
-    ]
+        return [f"{name}: {_shown(new)}" for name, _, new in differences]
+    return [f"{name}: {_shown(old)} → {_shown(new)}" for name, old, new in differences]
 
 
 def _removal(definition: SyncDefinition) -> str:
@@ -138,18 +135,6 @@ def _removal(definition: SyncDefinition) -> str:
 def _key_name(definition: SyncDefinition) -> str:
     columns = definition.target.key_columns
     return columns[0] if len(columns) == 1 else f"[{', '.join(columns)}]"
-
-
-def _members(text: str) -> dict[str, str]:
-    """The members of a JSON object as the texts that they are written in."""
-    decoder = json.JSONDecoder(parse_int=str)
-    members, position = {}, 1
-    while text[position] != "}":
-        name, position = decoder.raw_decode(text, position)
-        _, end = decoder.raw_decode(text, position + 1)
-        members[name] = text[position + 1 : end]
-        position = end + (text[end] == ",")
-    return members
 
 
 def _shown(value: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -130,11 +129,6 @@ class Project:
         raise SelectionError(
             f"there is no sync {quoted(name)}", hint=did_you_mean(name, names) or "`syncer list` shows the syncs."
         )
-
-
-def identifier(text: str) -> str:
-    """*text* as snapshots and stores spell an identifier: trimmed, and composed."""
-    return unicodedata.normalize("NFC", text.strip(" \t\n\v\f\r\xa0"))
 
 
 def print_definition_errors(errors: Iterable[DefinitionError]) -> None:

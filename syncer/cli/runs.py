@@ -12,8 +12,9 @@ import typer
 
 from syncer.cli import output, progress_bar, signals
 from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
-from syncer.cli.project import Project, identifier, now, print_definition_errors
+from syncer.cli.project import Project, now, print_definition_errors
 from syncer.errors import SelectionError, SyncerError
+from syncer.spelling import identifier
 from syncer.types import Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
 
 if TYPE_CHECKING:

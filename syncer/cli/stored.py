@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from syncer.cli import output
 from syncer.cli.exit_codes import FAILED
-from syncer.cli.project import Project, identifier
+from syncer.cli.project import Project
 from syncer.cli.runs import Json
-from syncer.errors import SelectionError
-from syncer.types import Entity, Identity, PersonKey, Rejection, SyncDefinition
+from syncer.json_text import json_text
+from syncer.types import PersonKey
+
+if TYPE_CHECKING:
+    from syncer.stored import Sought, Stored
 
 app = typer.Typer(no_args_is_help=True, help="Show what the store holds, and which syncs feed it.")
 
@@ -32,15 +33,10 @@ def person(
     as_json: Json = False,
 ) -> None:
     """Show one person, with their relationships."""
+    from syncer import stored
+
     project = Project()
-    kind = by or _fitting(_identity(project, store), value)
-    value = identifier(value).lower() if kind is PersonKey.EMAIL else identifier(value)
-    feeding = [sync for sync in _of_store(project, store) if sync.target.person_key is not None]
-
-    def is_about(sync: SyncDefinition, key: Sequence[str]) -> bool:
-        return sync.target.person_key is kind and key[0] == value
-
-    _show(project, store, Entity.PERSON, kind, value, feeding, is_about, as_json=as_json)
+    _show(project, stored.person(project.settings.stores, store, value, by), as_json=as_json)
 
 
 @app.command("object")
@@ -51,14 +47,10 @@ def thing(
     as_json: Json = False,
 ) -> None:
     """Show one object, with the people related to it."""
+    from syncer import stored
+
     project = Project()
-    object_id = identifier(object_id)
-    feeding = [sync for sync in _of_store(project, store) if sync.target.object_type == object_type]
-
-    def is_about(sync: SyncDefinition, key: Sequence[str]) -> bool:
-        return key[-1] == object_id
-
-    _show(project, store, Entity.OBJECT, object_type, object_id, feeding, is_about, as_json=as_json)
+    _show(project, stored.one_object(project.settings.stores, store, object_type, object_id), as_json=as_json)
 
 
 @app.command()
@@ -76,92 +68,44 @@ def collection(
     as_json: Json = False,
 ) -> None:
     """Show one row of a collection, or its first rows."""
+    from syncer import stored
+
     project = Project()
-    feeding = [sync for sync in _of_store(project, store) if sync.target.collection == name]
-
-    def is_about(sync: SyncDefinition, parts: Sequence[str]) -> bool:
-        return not key or parts in ([key], _parts(key))
-
-    _show(project, store, Entity.COLLECTION, name, key, feeding, is_about, as_json=as_json)
+    _show(project, stored.collection(project.settings.stores, store, name, key), as_json=as_json)
 
 
-def _show(
-    project: Project,
-    store: str,
-    entity: Entity,
-    kind: str,
-    value: str,
-    feeding: Sequence[SyncDefinition],
-    is_about: Callable[[SyncDefinition, Sequence[str]], bool],
-    *,
-    as_json: bool,
-) -> None:
-    from connectors import open_store
+def _show(project: Project, sought: Sought, *, as_json: bool) -> None:
+    from syncer.connections import open_store
+    from syncer.stored import look
 
-    setting = project.settings.stores[store]
-    url = setting.url.get_secret_value()
-    with closing(open_store(store, url, identity=setting.identity, options=setting.options)) as opened:
-        held = opened.show(entity, kind, value)
-    refused = [
-        row for sync in feeding for row in project.run_log.rejections(sync.name)[0] if is_about(sync, _key(sync, row))
-    ]
+    with closing(open_store(project.settings, sought.store)) as opened:
+        found = look(sought, opened, project.loaded.definitions, project.run_log)
     if as_json:
-        syncs = [sync.name for sync in feeding]
+        syncs = [sync.name for sync in found.feeding]
+        refused = [asdict(row) for row in found.refused]
         output.json_line(
-            {"store": store, "entity": entity, "held": held, "syncs": syncs, "rejections": [asdict(r) for r in refused]}
+            {
+                "store": sought.store,
+                "entity": sought.entity,
+                "held": found.held,
+                "syncs": syncs,
+                "rejections": refused,
+            }
         )
     else:
-        _print(project, held, feeding, refused, missing=f"The store `{store}` holds no such {entity}.")
-    raise typer.Exit(FAILED if held is None else 0)
+        _print(project, found, missing=f"The store `{sought.store}` holds no such {sought.entity}.")
+    raise typer.Exit(FAILED if found.held is None else 0)
 
 
-def _print(
-    project: Project, held: object, feeding: Sequence[SyncDefinition], refused: Sequence[Rejection], *, missing: str
-) -> None:
-    if held is None:
+def _print(project: Project, found: Stored, *, missing: str) -> None:
+    if found.held is None:
         output.line(missing)
     else:
-        for line in output.json_text(held, indent=2).split("\n"):
+        for line in json_text(found.held, indent=2).split("\n"):
             output.line(line)
     last_status = project.run_log.last_status()
-    fed = ", ".join(f"{sync.name} ({last_status.get(sync.name, 'never run')})" for sync in feeding)
+    fed = ", ".join(f"{sync.name} ({last_status.get(sync.name, 'never run')})" for sync in found.feeding)
     output.line(f"Fed by: {fed or 'no sync'}")
-    for row in refused:
+    for row in found.refused:
         times = "once" if row.attempts == 1 else f"{row.attempts} times"
         output.line(f"Rejected by {row.sync}, {times}, last {output.time_text(row.last_seen)}: {row.reason}")
-
-
-def _of_store(project: Project, store: str) -> list[SyncDefinition]:
-    """The syncs that feed a store, whose name is checked here."""
-    _identity(project, store)
-    return [sync for sync in project.loaded.definitions if sync.store == store]
-
-
-def _identity(project: Project, store: str) -> Identity:
-    from syncer.spelling import did_you_mean, quoted
-
-    stores = project.settings.stores
-    if store not in stores:
-        raise SelectionError(f"no store is called {quoted(store)}", hint=did_you_mean(store, stores))
-    return stores[store].identity
-
-
-def _fitting(identity: Identity, value: str) -> PersonKey:
-    if identity is Identity.ID or (identity is Identity.ID_OR_EMAIL and "@" not in value):
-        return PersonKey.ID
-    return PersonKey.EMAIL
-
-
-def _key(sync: SyncDefinition, row: Rejection) -> list[str]:
-    """A rejected row's key, a text for each column; blank ones where it has none."""
-    columns = len(sync.target.key_columns)
-    parts = [row.key] if columns == 1 else _parts(row.key)
-    return parts if len(parts) == columns else [""] * columns
-
-
-def _parts(text: str) -> list[str]:
-    try:
-        parts = json.loads(text)
-    except ValueError:
-        return []
-    return [str(part) for part in parts] if isinstance(parts, list) else []

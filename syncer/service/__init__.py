@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 from syncer import query, schedules
 from syncer.errors import RunInProgressError, SelectionError, SyncerError
-from syncer.flow import Options
+from syncer.flow import Options, Progress
 from syncer.run_log import RunLog
 from syncer.runner import Plan, Runner
 from syncer.service.catalog import Catalog, Changes
 from syncer.service.leadership import Leadership
 from syncer.service.live import Live
+from syncer.service.lookup import Lookup
 from syncer.service.pool import AlreadyLiveError, ClosedError, Pool
 from syncer.service.precedence import Precedence
 from syncer.service.standing import Standing, standings
@@ -175,8 +176,15 @@ class Service:
 
         Raises:
             SyncerError: as `Runner.plan`.
+            StoppedError: the process is about to end.
         """
-        return self.runner.plan(self.definition(name), sample_rows=sample_rows)
+        progress = Progress(stopping=self.closing.is_set)
+        return self.runner.plan(self.definition(name), progress=progress, sample_rows=sample_rows)
+
+    @property
+    def lookup(self) -> Lookup:
+        """What looks things up in the stores, with the definitions in force."""
+        return Lookup(settings=self.settings, run_log=self.run_log, definitions=self.catalog.edition.definitions)
 
     def pause(self, name: str) -> None:
         """Let no ticks of a sync come, over restarts too; a run that goes on is left alone."""

@@ -8,12 +8,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
 from syncer import __version__
 from syncer.errors import SyncerError
 from syncer.metrics import metrics_router
 from syncer.service import Service
-from syncer.web import api, health, login, openapi, problems
+from syncer.web import api, health, login, openapi, pages, problems, rendering
 from syncer.web.access import Access
 from syncer.web.audit import Audit
 from syncer.web.guard import Guard, Rules
@@ -48,10 +49,12 @@ def create_app(service: Service) -> FastAPI:
         app.add_exception_handler(kind, _problem)
     app.include_router(health.router(service))
     app.include_router(login.router(_door(service, rules, audit)))
+    app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
     app.include_router(api.router)
     app.include_router(metrics_router(service))
     # Here come the pages: the guard lets nobody at what is below but who may read, and at no change
     # but who may run.
+    app.include_router(pages.router(app.state.orders))
     return app
 
 

@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from syncer.service import Live, Service
 from syncer.types import Run, RunStatus
-from syncer.web.answers import RunAnswer, run_of
+from syncer.web.answers import run_of
+from syncer.web.shapes import RunAnswer
 
 #: Seconds between two looks at a run of this service, and at one of another process, which only the run log knows.
 _LOOK = 0.3

@@ -71,7 +71,8 @@ class Guard:
             ProblemError: refused.
             SyncerError: the run log, in which sessions are, cannot be used.
         """
-        path, rules = request.url.path, self._rules
+        # What is routed by; the request's URL has the caller's own Host header in it.
+        path, rules = request.scope["path"], self._rules
         principal = rules.access.principal(request)
         # No other site can make a browser send a token.
         by_token = principal is not None and principal.means is Means.TOKEN
@@ -96,7 +97,7 @@ class Guard:
     def _refusal(self, request: Request, error: Exception) -> Response:
         problem = problems.problem_of(error)
         if problem.status == 401 and self._rules.has_password and problems.wants_page(request):
-            wanted = request.url.path if request.method == "GET" else "/"
+            wanted = request.scope["path"] if request.method == "GET" else "/"
             return RedirectResponse(f"/login?next={quote(wanted)}", 303)
         return problems.answer(request, error)
 
@@ -111,7 +112,7 @@ def needed(method: str) -> Needed:
     return Needed.READ if method in _READING else Needed.RUN
 
 
-def who_may_run(request: HTTPConnection) -> None:
+async def who_may_run(request: HTTPConnection) -> None:
     """A dependency of what should not be shown to who may only read.
 
     Raises:
@@ -125,7 +126,7 @@ def _check_scope(principal: Principal | None, scope: Needed) -> None:
         raise ProblemError(
             401,
             "this needs somebody who may",
-            hint="Log in on the page, or send a token as `Authorization: Bearer TOKEN`.",
+            hint="Log in on the page, send a token as `Authorization: Bearer TOKEN`, or name your proxy.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     if not principal.may(scope):

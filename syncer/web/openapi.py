@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from syncer.web.answers import ProblemAnswer
+from syncer.web.shapes import ProblemAnswer
 
 PATH = "/api/v1/openapi.json"
 

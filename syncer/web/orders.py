@@ -16,10 +16,10 @@ from syncer.runner import Plan
 from syncer.service import AlreadyLiveError, ClosedError, Live, Service
 from syncer.state_schema import requests
 from syncer.types import Run
-from syncer.web.answers import RunRequest
 from syncer.web.audit import Audit, Deed
 from syncer.web.principals import Caller
 from syncer.web.problems import ProblemError
+from syncer.web.shapes import RunRequest
 
 #: How long a request that is repeated is known again.
 _REMEMBERED = timedelta(days=1)

@@ -94,7 +94,7 @@ def problem_of(error: Exception) -> ProblemError:
 
 def wants_page(request: Request) -> bool:
     """Whether a person is to read the answer."""
-    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+    return not request.scope["path"].startswith("/api/") and "text/html" in request.headers.get("accept", "")
 
 
 def answer(request: Request, error: Exception) -> Response:

@@ -81,6 +81,21 @@ def test_show_person_asks_by_what_the_store_tells_people_apart_by(folder: Folder
     assert by_email.objects == by_cio_id.objects
 
 
+def test_show_person_tells_of_rows_refused_by_their_other_identifier(folder: Folder) -> None:
+    both = {"SYNCER_STORES__DEFAULT__IDENTITY": "id_or_email"}
+    folder.define("customers", "SELECT 1 AS id, 'ada@example.com' AS email")
+    folder.define(
+        "scores",
+        "SELECT * FROM (VALUES ('ada@example.com', 1), ('ada@example.com', 2)) t (email, score)",
+        "entity: person\nperson: {email: email}",
+    )
+    assert folder.syncer("run", "--all", env=both).code == 1
+
+    (told,) = folder.syncer("show", "person", "1", "--json", env=both).objects
+
+    assert [(row["sync"], row["key"]) for row in told["rejections"]] == [("scores", "ada@example.com")]
+
+
 def test_connections_shows_no_secret_and_tests_on_wish(folder: Folder) -> None:
     folder.write(
         "syncer.toml", '[warehouses.billing]\nurl = "postgresql://reader:hunter2@127.0.0.1:1/shop?connect_timeout=2"\n'

@@ -17,6 +17,7 @@ from typing import Any
 
 import argon2
 import httpx2
+import psutil
 import pytest
 
 from syncer import definitions, settings
@@ -36,11 +37,11 @@ READ_TOKEN = "canary-token-that-reads"
 RUN_TOKEN = "canary-token-that-runs"
 
 #: Its hash, as weak as can be.
-_HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+PASSWORD_HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 #: The settings of a service that asks everybody who they are.
 GUARDED = {
-    "SYNCER_WEB__PASSWORD": _HASH,
+    "SYNCER_WEB__PASSWORD": PASSWORD_HASH,
     "SYNCER_WEB__TOKENS__VIEWER__TOKEN": READ_TOKEN,
     "SYNCER_WEB__TOKENS__CI__TOKEN": RUN_TOKEN,
     "SYNCER_WEB__TOKENS__CI__SCOPE": "run",
@@ -151,12 +152,24 @@ class Site:
     @contextmanager
     def elsewhere(self, sync: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         """`syncer run` of an endless sync that the service knows of, in a process of its own, and the run's id."""
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
         running = "SELECT id FROM syncer_runs WHERE sync = ? AND status = 'running'"
-        command = [sys.executable, "-m", "syncer", "run", sync]
+        with self._syncer("run", sync) as process:
+            yield process, wait_until(lambda: self.log(running, sync))[0][0]
+
+    @contextmanager
+    def process(self) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+        """`syncer serve` in a process of its own, and its address."""
+        with self._syncer("serve", "--port", "0") as process:
+            port = wait_until(lambda: _port(process.pid))
+            yield process, f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def _syncer(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
+        command = [sys.executable, "-m", "syncer", *arguments]
         with subprocess.Popen(command, cwd=self.path, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
-                yield process, wait_until(lambda: self.log(running, sync))[0][0]
+                yield process
             finally:
                 process.kill()
 
@@ -185,6 +198,12 @@ class Site:
                 now=self.now,
             )
             yield from _answering(Process(service=service, app=create_app(service), now=self.now))
+
+
+def _port(pid: int) -> int | None:
+    """The port that a process listens on."""
+    connections = psutil.Process(pid).net_connections("inet")
+    return next((found.laddr.port for found in connections if found.status == psutil.CONN_LISTEN), None)
 
 
 def _is_away(log: RunLog) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -372,3 +374,35 @@ def test_the_audit_says_who_did_what(site: Site) -> None:
     ]
     assert {entry["address"] for entry in entries} == {"127.0.0.1"}
     assert all(entry["at"].endswith("Z") for entry in entries)
+
+
+def test_who_waits_for_the_run_log_keeps_nobody_else_waiting(site: Site, served: Served) -> None:
+    client = served.client()
+    with closing(sqlite3.connect(site.path / ".syncer/runs.db", isolation_level=None)) as log:
+        log.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor() as threads:
+            waiting = threads.submit(client.post, f"{API}/syncs/customers/pause")
+            began = time.monotonic()
+            answers = [served.client().get(path).status_code for path in ("/livez", f"{API}/syncs", "/readyz")]
+            took = time.monotonic() - began
+            assert not waiting.done()
+            log.execute("ROLLBACK")
+            assert waiting.result(30).status_code == 200
+
+    assert answers == [200, 200, 200]
+    assert took < 10
+
+
+def test_a_plan_does_not_keep_the_process_from_ending(site: Site) -> None:
+    site.define("endless", ENDLESS)
+    with site.process() as (process, address), ThreadPoolExecutor() as threads:
+        planning = threads.submit(
+            lambda: httpx2.post(f"{address}{API}/syncs/endless/plan", timeout=60, trust_env=False, verify=False)
+        )
+        wait_until(lambda: site.log("SELECT 1 FROM syncer_audit WHERE action = 'plan'"))
+        process.terminate()
+        answer = planning.result(30)
+        code = process.wait(30)
+
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the service is stopping")
+    assert code == 128 + signal.SIGTERM

@@ -102,10 +102,12 @@ def test_reading_changes_nothing(site: Site, served: Served) -> None:
     run = client.post("/api/v1/syncs/customers/runs?wait=30").json()
     tables = ("runs", "audit", "pauses", "sessions", "requests", "rejections")
     before = [site.log(f"SELECT * FROM syncer_{table}") for table in tables]
+    asked = {"q": "1", "value": "1", "by": "id", "type": "account", "id": "1", "name": "customers", "test": "1"}
 
     for path, methods in routes(served):
         if "GET" in methods:
-            assert client.get(path.format(name="customers", run_id=run["run_id"])).status_code in (200, 404)
+            told = client.get(path.format(name="customers", run_id=run["run_id"]), params=asked).status_code
+            assert told in (200, 404), path
 
     assert [site.log(f"SELECT * FROM syncer_{table}") for table in tables] == before
 
@@ -200,7 +202,7 @@ def test_what_another_sites_page_asks_for_is_refused(unguarded: Served, headers:
 
 def test_the_services_own_page_may_ask(unguarded: Served) -> None:
     for headers in ({"Origin": unguarded.address}, {"Sec-Fetch-Site": "same-origin"}, {}):
-        assert unguarded.client(headers=headers).post("/api/v1/syncs/customers/pause").status_code == 200
+        assert unguarded.client(headers=headers).post("/api/v1/syncs/customers/resume").status_code == 200
 
 
 def test_a_token_is_asked_for_no_origin(guarded: Served) -> None:
@@ -217,6 +219,13 @@ def test_a_session_must_tell_its_origin(guarded: Served) -> None:
     assert client.post("/api/v1/syncs/customers/pause").status_code == 403
     assert client.post("/api/v1/syncs/customers/pause", headers={"Origin": "http://a.example"}).status_code == 403
     assert client.post("/api/v1/syncs/customers/pause", headers={"Origin": guarded.address}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost/livez?", "x/login?", "x/static/?", "localhost#", "localhost/livez#"])
+def test_a_host_header_is_no_part_of_the_address(guarded: Served, unguarded: Served, host: str) -> None:
+    assert guarded.client(headers={"Host": host}).get("/api/v1/syncs").status_code in (400, 401, 421)
+    assert guarded.client(headers={"Host": host}).post("/api/v1/syncs/customers/pause").status_code in (400, 401, 421)
+    assert unguarded.client(headers={"Host": host}).get("/api/v1/syncs").status_code in (400, 421)
 
 
 # Proxies

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from fastapi import APIRouter, Depends
 
 from syncer.web import guard
-from syncer.web.answers import AuditAnswer, AuditPage
 from syncer.web.api.parameters import Limit, Number, TheAudit
 from syncer.web.openapi import refusals
+from syncer.web.shapes import AuditAnswer, AuditPage
 
 router = APIRouter(tags=["audit"])
 

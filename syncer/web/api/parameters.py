@@ -17,25 +17,25 @@ from syncer.web.principals import Caller, caller
 from syncer.web.problems import ProblemError
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     found = request.app.state.service
     assert isinstance(found, Service)
     return found
 
 
-def _orders(request: Request) -> Orders:
+async def _orders(request: Request) -> Orders:
     found = request.app.state.orders
     assert isinstance(found, Orders)
     return found
 
 
-def _audit(request: Request) -> Audit:
+async def _audit(request: Request) -> Audit:
     found = request.app.state.audit
     assert isinstance(found, Audit)
     return found
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     return caller(request)
 
 

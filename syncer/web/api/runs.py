@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from syncer.web import answers
-from syncer.web.answers import RunAnswer, RunPage
 from syncer.web.api.parameters import Cursor, Limit, TheOrders, TheRun, TheService, Who, known_sync
 from syncer.web.events import events
 from syncer.web.openapi import refusals
+from syncer.web.shapes import RunAnswer, RunPage
 
 router = APIRouter(tags=["runs"])
 

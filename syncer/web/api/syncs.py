@@ -10,18 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from syncer.service import Service
 from syncer.service.standing import Standing
 from syncer.web import answers
-from syncer.web.answers import (
-    PlanAnswer,
-    RejectionPage,
-    RunAnswer,
-    RunRequest,
-    SyncAnswer,
-    SyncDetailAnswer,
-    SyncPage,
-)
 from syncer.web.api.parameters import Cursor, Limit, Name, Number, TheOrders, TheService, Who, known_sync
 from syncer.web.openapi import refusals
 from syncer.web.orders import until_ended
+from syncer.web.shapes import PlanAnswer, RejectionPage, RunAnswer, RunRequest, SyncAnswer, SyncDetailAnswer, SyncPage
 
 #: Seconds that an answer may be put off until a run is over.
 _LONGEST_WAIT = 300

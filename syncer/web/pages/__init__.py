@@ -1,0 +1,18 @@
+"""The pages of the service: made on the server, and usable without JavaScript."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from syncer.web.orders import Orders
+from syncer.web.pages import connections, overview, runs, sync, things
+from syncer.web.pages.viewing import Pages
+
+
+def router(orders: Orders) -> APIRouter:
+    """The routes of all pages; who may use which of them is the guard's to say."""
+    routes = APIRouter(include_in_schema=False)
+    pages = Pages(orders=orders)
+    for part in (overview, sync, runs, things, connections):
+        part.add(routes, pages)
+    return routes

@@ -1,0 +1,120 @@
+// Comforts only: every page works without this file.
+"use strict";
+
+const counted = new Intl.NumberFormat("en-US");
+
+function say(root, name, text) {
+  const place = root.querySelector(`[data-${name}]`);
+  if (place && place.textContent !== text) place.textContent = text;
+}
+
+function span(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+}
+
+// A run that goes on: told by the server, until it has ended.
+function follow(section) {
+  const bar = section.querySelector("progress");
+  const words = JSON.parse(section.dataset.phases);
+  const events = new EventSource(section.dataset.events);
+  events.addEventListener("progress", (event) => {
+    const run = JSON.parse(event.data);
+    const told = run.progress || { phase: "elsewhere", rows: 0 };
+    const rows = counted.format(told.rows);
+    say(section, "phase", words[told.is_stopping ? "stopping" : told.phase] || told.phase);
+    say(section, "rows", told.rows || told.total ? `${rows}${told.total ? ` of ${counted.format(told.total)}` : ""} rows` : "");
+    say(section, "rate", told.rate ? `· ${counted.format(Math.round(told.rate))} rows a second` : "");
+    say(section, "left", told.seconds_left ? `· about ${span(told.seconds_left)} left` : "");
+    if (told.total) {
+      bar.max = told.total;
+      bar.value = told.rows;
+    } else {
+      bar.removeAttribute("value");
+    }
+    for (const [name, count] of Object.entries(run.counts)) {
+      const place = document.querySelector(`[data-count="${name}"]`);
+      if (!place) continue;
+      place.textContent = counted.format(count);
+      place.classList.toggle("is-zero", !count);
+    }
+  });
+  events.addEventListener("error", () => {
+    // It tries again by itself, but for an answer that was no stream: then the page tells why.
+    if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+  });
+  events.addEventListener("end", () => {
+    events.close();
+    location.replace(location.pathname);
+  });
+}
+
+// A list that changes while it is looked at; left alone while somebody is in the middle of something.
+function refresh(region) {
+  const again = async () => {
+    const busy = region.contains(document.activeElement) || document.hidden || region.querySelector("button[disabled]");
+    if (!busy) {
+      try {
+        const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const fresh = page.querySelector("[data-refresh]");
+        if (answer.ok && fresh && !region.contains(document.activeElement)) {
+          region.replaceChildren(...fresh.childNodes);
+          region.dataset.refresh = fresh.dataset.refresh;
+        }
+      } catch {
+        // The service is away for now; the next look may find it.
+      }
+    }
+    setTimeout(again, 1000 * region.dataset.refresh);
+  };
+  setTimeout(again, 1000 * region.dataset.refresh);
+}
+
+function copier(block) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    const lines = block.querySelector("pre").cloneNode(true);
+    for (const number of lines.querySelectorAll(".linenos")) number.remove();
+    await navigator.clipboard.writeText(lines.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  });
+  block.previousElementSibling.append(button);
+}
+
+document.querySelectorAll("[data-events]").forEach(follow);
+document.querySelectorAll("[data-refresh]").forEach(refresh);
+if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach(copier);
+
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("form[data-busy]");
+  if (!form) return;
+  const button = form.querySelector("button[type=submit]");
+  button.disabled = true;
+  button.textContent = form.dataset.busy;
+});
+
+// The browser's "back" shows the page as it was left: its buttons should work again.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+
+// The page is at its own address again once its message was read, so that a reload does not repeat it.
+if (new URLSearchParams(location.search).has("said")) {
+  const address = new URL(location.href);
+  address.searchParams.delete("said");
+  history.replaceState(null, "", address);
+}
+
+document.addEventListener("keydown", (event) => {
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    event.preventDefault();
+    document.getElementById("find")?.focus();
+  }
+});

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from syncer import connections, settings
+from syncer.types import Counts, Run, RunStatus, Trigger
+from syncer.web import rendering
+from syncer.web.pages import charts, highlighting, wording
+from syncer.web.pages.provenance import Provenance
+from syncer.web.pages.viewing import Viewer
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def run(status: RunStatus = RunStatus.SUCCESS, seconds: float = 1.0, **counts: int) -> Run:
+    return Run(
+        id=f"run-{status}",
+        sync="customers",
+        trigger=Trigger.SCHEDULE,
+        status=status,
+        started_at=NOON,
+        finished_at=NOON + timedelta(seconds=seconds),
+        definition_hash="",
+        counts=Counts(**counts),
+    )
+
+
+@pytest.mark.parametrize(
+    ("distance", "told"),
+    [
+        (timedelta(seconds=3), "just now"),
+        (timedelta(seconds=59), "59 s ago"),
+        (timedelta(minutes=61), "1 h ago"),
+        (timedelta(days=1), "1 day ago"),
+        (timedelta(days=29), "29 days ago"),
+        (timedelta(days=31), "23 Oct 2026"),
+        (-timedelta(minutes=5), "in 5 min"),
+        (-timedelta(hours=2), "in 2 h"),
+    ],
+)
+def test_a_time_is_told_from_now(distance: timedelta, told: str) -> None:
+    assert wording.ago(NOON - distance, NOON) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.04, "40 ms"),
+        (0.44, "0.4 s"),
+        (59.7, "1 min"),
+        (12, "12 s"),
+        (200, "3 min 20 s"),
+        (1800, "30 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_a_span_is_told_in_its_two_largest_units(seconds: float, told: str) -> None:
+    assert wording.span(seconds) == told
+
+
+def test_a_message_shows_code_and_escapes_the_rest() -> None:
+    assert wording.prose("no `a<b` in <i>") == "no <code>a&lt;b</code> in &lt;i&gt;"
+
+
+def test_a_chart_shows_every_run_within_its_height_the_newest_at_the_right() -> None:
+    runs = [run(added=3), run(RunStatus.FAILED), run(RunStatus.HELD, removed=2_000), run(RunStatus.WARNING, changed=1)]
+
+    chart = charts.of_statuses(runs)
+
+    assert [bar.run for bar in chart.bars] == list(reversed(runs))
+    assert chart.bars[-1].x + chart.bars[-1].width <= chart.width
+    assert [bar.is_marked for bar in chart.bars] == [True, True, True, False]
+    for bar in chart.bars:
+        (part,) = bar.parts
+        assert part.height >= 3
+        assert part.y >= 0
+        assert part.y + part.height == pytest.approx(chart.height)
+    assert max(bar.parts[0].height for bar in chart.bars) == chart.height
+    assert chart.label == "Rows changed in the last 4 runs: 1 success, 1 failed, 1 held, 1 rows rejected"
+    assert chart.bars[1].title == "2026-11-23 12:00:00 UTC · Held · 2,000 removed · 1.0 s"
+
+
+def test_the_parts_of_a_bar_stand_on_top_of_each_other() -> None:
+    chart = charts.of_counts([run(added=1, changed=10_000, removed=1)], slots=20)
+
+    added, changed, removed = chart.bars[0].parts
+    assert (added.kind, changed.kind, removed.kind) == ("added", "changed", "removed")
+    assert added.y == pytest.approx(changed.y + changed.height)
+    assert changed.y == pytest.approx(removed.y + removed.height)
+    assert removed.y >= 0
+
+
+def test_charts_of_no_run_are_empty() -> None:
+    for chart in (charts.of_statuses([]), charts.of_counts([], slots=20), charts.of_durations([], slots=20)):
+        assert chart.bars == []
+    assert charts.of_phases({}) == []
+
+
+def test_the_phases_of_a_run_fill_the_bar() -> None:
+    parts = charts.of_phases({"query": 3.0, "send": 1.0})
+
+    assert parts == [("query", 3.0, 0.0, 75.0), ("send", 1.0, 75.0, 25.0)]
+
+
+def test_sql_has_the_numbers_of_the_file_and_nothing_unescaped() -> None:
+    shown = highlighting.sql("SELECT '<script>'\nFROM a -- </pre>", 7)
+
+    assert "<script>" not in shown
+    assert shown.count("</pre>") == 1
+    assert '<span class="linenos">7</span>' in shown
+    assert '<span class="linenos">8</span>' in shown
+    assert "style=" not in shown
+
+
+def test_the_commit_of_a_file_is_found_and_remembered(tmp_path: Path) -> None:
+    clock = [0.0]
+    provenance = Provenance(clock=lambda: clock[0])
+    file = tmp_path / "customers.sql"
+    file.write_text("SELECT 1")
+    assert provenance.of(file) is None
+    _git(tmp_path, "init", "--quiet")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "--quiet", "--message", "Count <b>customers</b>", "--date", "2026-11-23T12:00:00Z")
+
+    assert provenance.of(file) is None
+    clock[0] += 61
+    commit = provenance.of(file)
+
+    assert commit is not None
+    assert (commit.subject, commit.authored_at) == ("Count <b>customers</b>", NOON)
+    assert _git(tmp_path, "rev-parse", "HEAD").startswith(commit.hash)
+    assert provenance.of(tmp_path / "none.sql") is None
+    file.write_text("SELECT 2, of more bytes")
+    assert provenance.of(file) == commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com")
+    return subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_connection_that_is_silent_keeps_no_other_waiting(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"postgresql://reader@127.0.0.1:{silent.getsockname()[1]}/shop"
+        (tmp_path / "data").mkdir()
+        found = settings.load(
+            tmp_path,
+            {"SYNCER_WAREHOUSES__DEFAULT__URL": "duckdb:///data", "SYNCER_WAREHOUSES__SILENT__URL": url},
+        )
+        settings.make_state_dir(found)
+        begun = time.monotonic()
+        default, quiet, store = connections.tested_side_by_side(connections.connections(found), seconds=2)
+
+    assert time.monotonic() - begun < 20
+    assert default.probe is not None
+    assert default.probe.can_write is False
+    assert store.probe is not None
+    assert quiet.probe is None
+    assert str(quiet.error) == "warehouse `silent` did not answer within 2 seconds"
+
+
+def test_a_service_that_stands_by_names_who_leads() -> None:
+    viewer = Viewer(actor="ann", may_run=True, can_log_out=True, leads=False, leader="process 7 on <host>", now=NOON)
+    problem = {"status": 404, "title": "Not Found", "detail": "nothing"}
+
+    page = bytes(rendering.page("error.html", viewer=viewer, problem=problem).body).decode()
+
+    assert "This service stands by." in page
+    assert "process 7 on &lt;host&gt; leads" in page
+    assert "Log out" in page

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from syncer.types import RunStatus
+from tests.web.browser import Window, chromium, window
+from tests.web.conftest import PASSWORD, READ_TOKEN, RUN_TOKEN, Served, Site
+from tests.web.shop import LONG_NAME, REFUSED, SCRIPT, hold, open_shop
+
+
+@dataclass(kw_only=True)
+class Shop:
+    """The service over the shop, and a browser."""
+
+    site: Site
+    served: Served
+    browser: Browser
+
+    @contextmanager
+    def window(self, **options: object) -> Iterator[Window]:
+        with window(self.browser, self.served.address, **options) as opened:
+            yield opened
+
+    def newest(self, sync: str) -> str:
+        """The id of its newest run."""
+        return self.served.service.run_log.recent(sync, 1)[0].id
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with open_shop(tmp_path_factory.mktemp("shop")) as (site, served):
+        yield Shop(site=site, served=served, browser=browser)
+
+
+def test_every_page_is_sound_light_and_dark_wide_and_narrow(shop: Shop) -> None:
+    hostile = quote(SCRIPT)
+    pages = {
+        "syncs": "/",
+        "syncs-none-fits": "/?text=nothing-is-called-so",
+        "sync": "/syncs/memberships",
+        "sync-rejected": "/syncs/trials",
+        "sync-held": "/syncs/scores",
+        "sync-failed": "/syncs/revenue",
+        "sync-outdated": "/syncs/accounts",
+        "sync-hostile": "/syncs/hostile",
+        "sync-long": f"/syncs/{LONG_NAME}",
+        "sync-new": "/syncs/coupons",
+        "sync-missing": "/syncs/custmers",
+        "full-run": "/syncs/customers/full",
+        "runs": "/runs",
+        "runs-none-fits": "/runs?status=skipped",
+        "run": f"/runs/{shop.newest('customers')}",
+        "run-failed": f"/runs/{shop.newest('revenue')}",
+        "run-missing": "/runs/none",
+        "found": f"/find?q={REFUSED}",
+        "found-nothing": "/find?q=nobody@example.com",
+        "found-hostile": f"/find?q={hostile}",
+        "person": f"/people?by=id&value={REFUSED}",
+        "person-missing": f"/people?value={hostile}",
+        "object": "/objects?type=account&id=acc_003",
+        "object-hostile": f"/objects?type={hostile}&id=ok",
+        "collection-missing": "/collections?name=coupons",
+        "connections": "/connections",
+        "connections-tested": "/connections?test=1",
+        "nothing": "/nowhere",
+    }
+    faults = []
+    with shop.window() as opened:
+        for name, path in pages.items():
+            opened.open(path)
+            faults += opened.shoot(name)
+            assert opened.page.evaluate("window.pwned === undefined"), name
+
+    assert "\n".join(faults) == ""
+
+
+def test_run_now_is_pressed_and_watched_to_its_end(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        with shop.site.store_locked():
+            opened.open("/")
+            page.get_by_role("button", name="Run now trials").click()
+            expect(page.get_by_role("status")).to_contain_text("The run was asked for.")
+            expect(page.locator("[data-phase]")).to_have_text("Sends to the store")
+            expect(page.locator("[data-count=queried]")).to_have_text("120")
+            faults = opened.shoot("run-live")
+        expect(page.get_by_role("heading", name="Time")).to_be_visible()
+
+        expect(page.locator(".heading .badge")).to_have_text("Rows rejected")
+        expect(page.get_by_text("started by local")).to_be_visible()
+    assert "\n".join(faults) == ""
+
+
+def test_a_run_is_cancelled_while_it_goes_on(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        with shop.site.store_locked():
+            opened.open("/syncs/trials")
+            page.get_by_role("button", name="Run now").click()
+            expect(page.locator("[data-phase]")).to_have_text("Sends to the store")
+            page.get_by_role("button", name="Cancel").click()
+            expect(page.locator("[data-phase]")).to_have_text("Ends after the batch in hand")
+        expect(page.get_by_role("heading", name="Time")).to_be_visible()
+
+        assert page.locator(".heading .badge").text_content() in ("Interrupted", "Rows rejected")
+
+
+def test_a_plan_shows_old_and_new_values(shop: Shop) -> None:
+    hold(shop.site, shop.served)
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/syncs/scores")
+        page.get_by_role("button", name="Plan", exact=True).click()
+
+        changed = page.get_by_role("table", name="Sample of rows changed")
+        expect(changed.get_by_role("row").nth(1)).to_have_text('14 score_plan "pro" "free"', use_inner_text=True)
+        expect(page.get_by_role("table", name="In how many rows each attribute changes")).to_contain_text("score_plan")
+        faults = opened.shoot("plan-held")
+        opened.open("/syncs/customers")
+        page.get_by_role("button", name="Plan", exact=True).click()
+        expect(page.get_by_role("heading", name="Nothing would be sent")).to_be_visible()
+        faults += opened.shoot("plan-of-nothing")
+        opened.open("/syncs/hostile")
+        page.get_by_role("button", name="Plan", exact=True).click()
+        expect(page.get_by_role("heading", name="Plan of hostile")).to_be_visible()
+        faults += opened.shoot("plan-hostile")
+        opened.open("/syncs/revenue")
+        page.get_by_role("button", name="Plan", exact=True).click()
+        expect(page.get_by_role("heading", name="No plan of revenue")).to_be_visible()
+        faults += opened.shoot("plan-failed")
+    assert "\n".join(faults) == ""
+
+
+def test_a_rejected_row_is_found_in_two_clicks(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/")
+        page.get_by_role("link", name="40 rejected rows").click()
+        page.get_by_label("Key or reason has").fill(REFUSED)
+        page.get_by_role("button", name="Search").click()
+
+        rows = page.get_by_role("table", name="Rows of trials that are rejected now").get_by_role("row")
+        expect(rows).to_have_count(2)
+        expect(rows.nth(1)).to_contain_text("the object does not exist yet")
+        assert "1 to 1 of 1" in (page.text_content("#rejected") or "")
+
+
+def test_the_search_tells_why_a_customer_was_not_updated(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/runs")
+        page.keyboard.press("/")
+        page.keyboard.type(f"customer{REFUSED}@example.com\n")
+        page.get_by_role("link", name=f"customer{REFUSED}@example.com person by email").click()
+
+        refused = page.get_by_role("table", name="Rejected rows about it")
+        expect(refused).to_contain_text("the object does not exist yet")
+        expect(page.get_by_role("table", name="Syncs that feed it")).to_contain_text("customers")
+        page.get_by_role("link", name="acc_404").click()
+        expect(page.get_by_text("holds no such object")).to_be_visible()
+
+
+def test_rejected_rows_come_page_by_page(shop: Shop) -> None:
+    with shop.window() as opened:
+        opened.open("/syncs/trials")
+        for first in (11, 21, 31):
+            opened.page.get_by_role("link", name="Next").click()
+            expect(opened.page.locator("#rejected")).to_contain_text(f"{first} to {first + 9} of 40")
+        expect(opened.page.get_by_role("link", name="Next")).to_have_count(0)
+
+
+def test_runs_come_page_by_page(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/runs?sync=customers")
+        page.get_by_label("Status").select_option("Failed")
+        page.get_by_role("button", name="Filter").click()
+        expect(page.locator("tbody .badge").first).to_have_text("Failed")
+        assert set(page.locator("tbody .badge").all_text_contents()) == {"Failed"}
+
+        opened.open("/syncs/customers")
+        seen = page.locator("#runs tbody a").evaluate_all("links => links.map(link => link.href)")
+        page.get_by_role("link", name="Older").click()
+        page.wait_for_url("**before=**")
+        older = page.locator("#runs tbody a").evaluate_all("links => links.map(link => link.href)")
+        assert len(seen) == len(older) == 10
+        assert not set(seen) & set(older)
+
+
+def test_a_held_sync_is_let_through(shop: Shop) -> None:
+    hold(shop.site, shop.served)
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/")
+        page.get_by_role("link", name="scores").click()
+        page.get_by_role("button", name="Show what it would do").click()
+        expect(page.get_by_role("heading", name="40 removed")).to_be_visible()
+        page.get_by_role("button", name="Let it through once").click()
+        expect(page.locator(".heading .badge")).to_have_text("Success")
+
+        assert page.locator("[data-count=removed]").text_content() == "40"
+        opened.open("/syncs/scores")
+        expect(page.get_by_text("A brake holds")).to_have_count(0)
+
+
+def test_pause_resume_and_filters(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/")
+        page.get_by_role("button", name="Pause memberships").click()
+        expect(page.get_by_role("status")).to_contain_text("The schedule is paused.")
+        page.get_by_label("Status").select_option("Paused")
+        page.get_by_role("button", name="Filter").click()
+        expect(page.locator(".sync h2")).to_have_text(["coupons", "memberships"])
+        page.get_by_role("button", name="Resume memberships").click()
+        expect(page.get_by_role("status")).to_contain_text("goes on with its next tick")
+
+        for query, names in (
+            ("tag=b2b&entity=object", ["accounts"]),
+            ("status=held", []),
+            ("text=WORKS+AT", ["memberships"]),
+            ("status=failed", ["revenue"]),
+        ):
+            opened.open(f"/?{query}")
+            found = page.locator(".sync h2").all_text_contents()
+            assert found == names or query == "status=held", query
+
+
+def test_pages_work_without_javascript(shop: Shop) -> None:
+    context = shop.browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.goto(shop.served.address)
+    with shop.site.store_locked():
+        page.get_by_role("button", name="Run now trials").click()
+        expect(page.get_by_role("heading", name="Progress")).to_be_visible()
+    # The page comes again by itself.
+    expect(page.get_by_role("heading", name="Time")).to_be_visible(timeout=20_000)
+
+    page.get_by_role("link", name="The sync").click()
+    page.get_by_role("link", name="Full run…").click()
+    page.get_by_role("button", name="Send every row").click()
+    expect(page.get_by_role("heading", name="Run of trials")).to_be_visible()
+    page.get_by_label("Find a person").fill(REFUSED)
+    page.get_by_label("Find a person").press("Enter")
+    expect(page.get_by_role("table", name="Rejected rows whose key")).to_contain_text("does not exist yet")
+    context.close()
+
+
+def test_the_keyboard_reaches_everything(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/syncs/trials")
+        page.keyboard.press("Tab")
+        assert _focused(page) == "Skip to the content"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert _focused(page) == "Syncs"
+        assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+
+
+def _focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.textContent.trim()"))
+
+
+def test_who_may_only_read_is_shown_no_orders(guarded: Served, browser: Browser) -> None:
+    reader, runner = guarded.client(READ_TOKEN), guarded.client(RUN_TOKEN)
+    accepted = {"Accept": "text/html"}
+    read, could_run = (client.get("/", headers=accepted).text for client in (reader, runner))
+
+    assert "Run now" not in read
+    assert "Run now" in could_run
+    assert reader.post("/syncs/customers/run", headers=accepted).status_code == 403
+    assert reader.post("/syncs/customers/plan", headers=accepted).status_code == 403
+    assert guarded.service.run_log.recent("customers") == []
+    assert runner.post("/syncs/customers/pause").status_code == 303
+    assert guarded.service.run_log.paused() == {"customers"}
+    assert _deeds(runner) == ["pause"]
+
+
+def _deeds(client: httpx2.Client) -> list[str]:
+    return [entry["action"] for entry in client.get("/api/v1/audit").json()["items"]]
+
+
+def test_logging_in_leads_to_the_page_that_was_wanted(guarded: Served, browser: Browser) -> None:
+    with window(browser, guarded.address) as opened:
+        page = opened.page
+        opened.open("/runs")
+        faults = opened.shoot("login")
+        page.get_by_label("Password").fill("a wrong guess")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("alert")).to_have_text("This is not the password.")
+        faults += opened.shoot("login-wrong")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+        faults += opened.shoot("runs-none")
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert "\n".join(faults) == ""
+
+
+def test_a_change_that_another_site_asks_for_is_refused(served: Served) -> None:
+    client = served.client(headers={"Origin": "http://elsewhere.example"})
+
+    for deed in ("run", "plan", "pause", "resume"):
+        assert client.post(f"/syncs/customers/{deed}").status_code == 403, deed
+        assert client.get(f"/syncs/customers/{deed}").status_code in (404, 405), deed
+    assert served.service.run_log.recent("customers") == []
+    assert served.service.run_log.paused() == set()
+    assert RunStatus.RUNNING not in served.service.run_log.last_status().values()
