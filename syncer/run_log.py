@@ -25,6 +25,10 @@ class TickAnsweredError(Exception):
     """Another run has answered this tick of the schedule."""
 
 
+class OvertakenError(Exception):
+    """The order is of a service that leads no longer: another one's term has begun."""
+
+
 class RunLog:
     """The run log in a state database. Every change is durable when its method returns."""
 
@@ -41,6 +45,7 @@ class RunLog:
 
         Raises:
             TickAnsweredError: the order's tick has a run already.
+            OvertakenError: the order's term is not the newest.
         """
         return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
 
@@ -49,6 +54,7 @@ class RunLog:
 
         Raises:
             TickAnsweredError: the order's tick has a run already.
+            OvertakenError: the order's term is not the newest.
         """
         return self._add(sync, order, definition_hash, at, status=RunStatus.SKIPPED, finished_at=at, notes=[note])
 
@@ -183,7 +189,11 @@ class RunLog:
             return {row.sync: row.due_at for row in connection.execute(query) if row.due_at is not None}
 
     def promise(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
-        """Record a run that is going to begin as soon as there is room, and give its id."""
+        """Record a run that is going to begin as soon as there is room, and give its id.
+
+        Raises:
+            OvertakenError: the order's term is not the newest.
+        """
         return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
 
     def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int) -> None:
@@ -257,6 +267,7 @@ class RunLog:
         values = {"status": status, "started_at": at, "finished_at": finished_at, "notes": list(notes)}
         if order.run_id:
             with self._database.writing() as connection:
+                _fence(connection, order)
                 connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
             return order.run_id
         run_id = _run_id(at)
@@ -264,11 +275,21 @@ class RunLog:
         row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
         insert = self._database.insert(runs).values(**row, **asked, **values)
         with self._database.writing() as connection:
+            _fence(connection, order)
             once = insert.on_conflict_do_nothing(index_elements=["sync", "due_at"]).returning(runs.c.id)
             added = connection.execute(once).one_or_none()
         if added is None:
             raise TickAnsweredError(sync)
         return run_id
+
+
+def _fence(connection: sa.Connection, order: Order) -> None:
+    """Let only the newest term's runs be recorded; none begins in the transaction's time."""
+    if order.term is None:
+        return
+    newest = sa.select(terms.c.term).where(terms.c.term == order.term).with_for_update(read=True)
+    if connection.execute(newest).one_or_none() is None:
+        raise OvertakenError
 
 
 def _run(row: sa.Row[tuple[object, ...]]) -> Run:
