@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from syncer import query, schedules
 from syncer.errors import RunInProgressError, SelectionError, SyncerError
 from syncer.flow import Options
-from syncer.run_log import RunLog
+from syncer.run_log import OvertakenError, RunLog
 from syncer.runner import Plan, Runner
 from syncer.service.catalog import Catalog, Changes
 from syncer.service.leadership import Leadership
-from syncer.service.live import Live
+from syncer.service.live import FENCED, Live
 from syncer.service.pool import AlreadyLiveError, ClosedError, Pool
 from syncer.service.precedence import Precedence
 from syncer.service.standing import Standing, standings
@@ -113,14 +113,18 @@ class Service:
             ClosedError: this service is stopping or stands by.
         """
         definition = self.definition(name)
-        if not self.leads:
-            raise ClosedError
+        term = self.leadership.term
+        if term is None:
+            raise ClosedError(self._standing_by())
         other = self.pool.of(name)
         if other is not None:
             raise AlreadyLiveError(other)
-        order = Order(trigger=trigger, actor=actor, term=self.leadership.term)
+        order = Order(trigger=trigger, actor=actor, term=term)
         at = self.now()
-        order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
+        try:
+            order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
+        except OvertakenError:
+            raise ClosedError(self._standing_by()) from None
         live = self._live(definition, order, options or Options(), at)
         try:
             self.pool.submit(live)
@@ -185,15 +189,19 @@ class Service:
 
     def _live(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> Live:
         live = Live(definition=definition, order=order, options=options, asked_at=at)
-        live.fenced = lambda: not self.leadership.holds()
+        live.fenced = lambda: not self.leadership.holds() or self.leadership.term != order.term
         return live
+
+    def _standing_by(self) -> str:
+        leader = self.leadership.leader()
+        return f"this service stands by, as another one leads{f': {leader}' if leader else ''}"
 
     def _tick(self, tick: Tick) -> None:
         """Answer a tick: with a run, or with a record that it was skipped."""
-        definition = self.catalog.get(tick.sync)
-        if definition is None or not self.leadership.holds():
+        definition, term = self.catalog.get(tick.sync), self.leadership.term
+        if definition is None or term is None or not self.leadership.holds():
             return
-        order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=self.leadership.term)
+        order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=term)
         live = self._live(definition, order, Options(), self.now())
         # What passed before this service led is one moment: people first, whatever their tick was.
         live.moment = max(tick.due_at, self._led_at)
@@ -201,7 +209,8 @@ class Service:
         try:
             self.pool.submit(live)
         except AlreadyLiveError as exc:
-            self._skip(live, exc.live)
+            with suppress(OvertakenError):
+                self._skip(live, exc.live)
         except ClosedError:
             return
 
@@ -233,14 +242,25 @@ class Service:
     def _take_the_lead(self) -> None:
         for name in self.timetable.names():
             self.timetable.remove(name)
-        if not self.leadership.acquire():
+        # What an older term of this service began ends first, or it would keep a sync from its tick.
+        if not self._has_let_go() or not self.leadership.acquire():
             return
-        log.info("this service leads", extra={"term": self.leadership.term})
+        term = self.leadership.term
+        if term is None:
+            return
+        log.info("this service leads", extra={"term": term})
         self._led_at = self.now()
         self._interrupt_what_is_dead()
         self._paused = self.run_log.paused()
         self._schedule(self.catalog.edition.definitions)
-        self._make_up_for_what_was_cut_off()
+        self._make_up_for_what_was_cut_off(term)
+
+    def _has_let_go(self) -> bool:
+        """End what waits and what goes on; returns whether nothing is left of it."""
+        for live in self.pool.lives():
+            if not self.pool.take_out(live, FENCED):
+                live.stop(FENCED)
+        return not self.pool.lives()
 
     def _interrupt_what_is_dead(self) -> None:
         """End the runs that a service before this one, or a command that was killed, left open."""
@@ -263,14 +283,14 @@ class Service:
         except SyncerError:
             return True
 
-    def _make_up_for_what_was_cut_off(self) -> None:
+    def _make_up_for_what_was_cut_off(self, term: int) -> None:
         """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
         for name in sorted(self.run_log.cut_off()):
             definition = self.catalog.get(name)
             if definition is None or not definition.enabled or name in self._paused:
                 continue
             if definition.catch_up is CatchUp.ONCE:
-                order = Order(trigger=Trigger.SCHEDULE, term=self.leadership.term)
+                order = Order(trigger=Trigger.SCHEDULE, term=term)
                 live = self._live(definition, order, Options(), self.now())
                 live.progress.notes.append("this run makes up for the one before, which was interrupted")
                 with suppress(AlreadyLiveError, ClosedError):

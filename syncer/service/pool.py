@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncer.errors import SyncerError
-from syncer.run_log import RunLog, TickAnsweredError
+from syncer.run_log import OvertakenError, RunLog, TickAnsweredError
 from syncer.runner import Runner
 from syncer.service.live import Live
 from syncer.service.precedence import Precedence
@@ -33,7 +33,7 @@ class AlreadyLiveError(Exception):
 
 
 class ClosedError(Exception):
-    """The service is stopping, or does not lead: it takes no more runs."""
+    """The service is stopping, or does not lead: it takes no more runs. Its text tells people why."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Pool:
         """
         with self._changed:
             if self._closed:
-                raise ClosedError
+                raise ClosedError("this service is stopping")
             other = self._of(live.name)
             if other is not None:
                 raise AlreadyLiveError(other)
@@ -160,6 +160,8 @@ class Pool:
                 )
         except TickAnsweredError:
             log.info("the tick was answered elsewhere", extra={"sync": live.name})
+        except OvertakenError:
+            log.info("another service leads by now", extra={"sync": live.name})
         except SyncerError as exc:
             log.warning("the run did not begin: %s", exc, extra={"sync": live.name})
         except Exception:
