@@ -33,7 +33,8 @@ class Claims:
             else self._database.insert(newest_snapshots).on_conflict_do_nothing()
         )
         with self._database.writing() as connection:
-            return connection.execute(claim.values(mine)).rowcount == 1
+            made = connection.execute(claim.values(mine).returning(newest_snapshots.c.run_id))
+            return made.one_or_none() is not None
 
     def confirm(self, sync: str, run_id: str) -> bool:
         """Tell, of a run that sends no more, whether its claim is the newest still.

@@ -113,6 +113,25 @@ def world(tmp_path: Path, database: StateDatabase) -> World:
     return World(folder=tmp_path, database=database, definition=made, rows={"1": "free", "2": "pro", "3": "free"})
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_claim_is_made_after_the_newest_one_only(
+    database: StateDatabase, kind: str, request: pytest.FixtureRequest
+) -> None:
+    shared = database if kind == "sqlite" else StateDatabase(request.getfixturevalue("postgres_url"))
+    claims = Claims(shared)
+
+    assert claims.newest("people") == ""
+    assert claims.make("people", "1", after="")
+    assert not claims.make("people", "2", after="")
+    assert claims.make("people", "2", after="1")
+    assert not claims.make("people", "3", after="1")
+    assert claims.confirm("people", "2")
+    assert claims.newest("people") == "2"
+    assert not claims.confirm("people", "1")
+    assert claims.newest("people") == "1 was overtaken"
+    shared.close()
+
+
 def test_a_machine_that_sends_on_is_never_out_of_date(world: World) -> None:
     first = world.run("a")
     world.rows["1"] = "pro"

@@ -250,7 +250,7 @@ class Service:
             return
         log.info("this service leads", extra={"term": term})
         self._led_at = self.now()
-        self._interrupt_what_is_dead()
+        self._interrupt_what_is_dead(term)
         self._paused = self.run_log.paused()
         self._schedule(self.catalog.edition.definitions)
         self._make_up_for_what_was_cut_off(term)
@@ -262,10 +262,10 @@ class Service:
                 live.stop(FENCED)
         return not self.pool.lives()
 
-    def _interrupt_what_is_dead(self) -> None:
+    def _interrupt_what_is_dead(self, term: int) -> None:
         """End the runs that a service before this one, or a command that was killed, left open."""
         for run in self.run_log.open_runs():
-            if run.term is not None or self._is_dead(run.sync):
+            if run.term < term if run.term is not None else self._is_dead(run.sync):
                 self.run_log.interrupt(run.id, self.now())
 
     def _is_dead(self, sync: str) -> bool:

@@ -9,11 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from syncer.errors import SettingsError
 from syncer.run_log import OvertakenError, RunLog
 from syncer.service.leadership import Elected
 from syncer.state_database import StateDatabase
 from syncer.types import Order, Run, RunStatus, Trigger
 from tests.service.machines import Machines, Service, wait_until
+from tests.transaction_pooler import transaction_pooler
 
 #: Every 2 s a service that stands by looks whether somebody leads; the rest is for a busy machine.
 TAKEOVER_SECONDS = 20.0
@@ -104,6 +106,18 @@ def test_an_older_term_records_no_run(candidates: list[Elected], run_log: RunLog
     assert run_log.start(
         "people", Order(trigger=Trigger.SCHEDULE, term=second.term, due_at=older.due_at), "hash", now()
     )
+
+
+def test_nobody_leads_by_way_of_a_pooler_of_transactions(postgres_url: str) -> None:
+    with transaction_pooler(postgres_url) as pooled:
+        database = StateDatabase(pooled)
+        candidate = Elected(database, RunLog(database), holder="a", now=now)
+        with pytest.raises(SettingsError, match="SYNCER_DATABASE_URL: this is a pooler"):
+            candidate.acquire()
+        assert not candidate.holds()
+        database.close()
+    with psycopg.connect(postgres_url) as server:
+        assert server.execute(LOCKS).fetchall() == []
 
 
 @pytest.mark.parametrize("kills", ["between runs", "during a run"])
