@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -75,7 +76,8 @@ def test_one_of_two_leads_until_it_lets_go(candidates: list[Elected]) -> None:
     assert (first.holds(), second.holds()) == (True, False)
     assert second.leader() == "a"
     first.release()
-    assert second.acquire()
+    # The server takes a moment to see the session end.
+    wait_until(second.acquire, seconds=5)
     assert (first.holds(), second.holds()) == (False, True)
     assert second.term == 2
 
@@ -85,7 +87,7 @@ def test_a_leader_that_lost_its_session_leads_no_longer(candidates: list[Elected
     assert first.acquire()
     end_session_of_leader(postgres_url)
 
-    assert second.acquire()
+    wait_until(second.acquire, seconds=5)
     wait_until(lambda: not first.holds(), seconds=5)
     assert first.term is None
     assert not first.acquire()
@@ -182,6 +184,8 @@ def test_a_leader_that_stood_still_is_fenced_and_what_it_sent_late_is_made_good(
                 machines.people({"1": "stale", "2": "stale"})
                 wait_until(lambda: is_sending(machines, first))
                 first.send(signal.SIGSTOP)
+                # Not before it stands still: else it might hold the store's lock while it does.
+                wait_until(lambda: psutil.Process(first.process.pid).status() == psutil.STATUS_STOPPED)
             # The server ends the session of a leader that gives no sign of life.
             seconds = wait_until(second.leads)
             machines.people({"1": "newest", "2": "newest"})
