@@ -5,6 +5,7 @@ SyncerError                    a message for people, and a hint with the next st
 ├─ DefinitionError             that file is left out, the others go on                     exit 2
 ├─ SelectionError              the words on the command line name nothing                  exit 2
 ├─ RunInProgressError          another process runs this sync                              exit 4
+├─ ServiceRunningError         another service uses this state folder                      exit 4
 ├─ SnapshotError               state that cannot be read; never taken for "no rows"
 ├─ QueryResultError            the result cannot be used; nothing was sent
 └─ ConnectionFailedError       a database refused or cannot be reached
@@ -57,6 +58,10 @@ class SelectionError(SyncerError):
 
 class RunInProgressError(SyncerError):
     """Another process holds this sync's snapshot."""
+
+
+class ServiceRunningError(SyncerError):
+    """Another service uses this state folder."""
 
 
 class SnapshotError(SyncerError):

@@ -31,6 +31,35 @@ class Removals(Protocol):
         """Make them visible anew, now that none of them is under way."""
 
 
+class Claim(Protocol):
+    """What tells the runs of one sync on other machines that rows were sent from this one's snapshot."""
+
+    @property
+    def run_id(self) -> str:
+        """For `Snapshot.open_outbox`; empty where nothing is claimed."""
+
+    def make(self) -> bool:
+        """Claim the sync durably, before anything is sent; False where another run did so since this one began."""
+
+    def confirm(self) -> bool:
+        """Once nothing more is sent: whether no other run has claimed the sync since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unshared:
+    """The claim of a run whose sync no other machine can run."""
+
+    run_id: str = ""
+
+    def make(self) -> bool:
+        """See `Claim.make`."""
+        return True
+
+    def confirm(self) -> bool:
+        """See `Claim.confirm`."""
+        return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How one run differs from the usual."""
@@ -105,6 +134,7 @@ def run_sync(
     started_at: datetime,
     options: Options,
     progress: Progress,
+    claim: Claim = Unshared(),
 ) -> None:
     """Run one sync from its query to its settled snapshot; *progress* tells how far it came, also where it fails.
 
@@ -120,8 +150,13 @@ def run_sync(
     if reasons and not options.allow_limits and options.only is None:
         raise HeldError(reasons)
     _refuse_large_collection(definition, snapshot, store)
+    if progress.stopping():
+        raise StoppedError
     with progress.during("journal"):
-        rows = snapshot.open_outbox(only_one=options.only is not None)
+        rows = snapshot.open_outbox(only_one=options.only is not None, claimed_by=claim.run_id)
+        if not claim.make():
+            progress.stopped_by = "another run of this sync, from another machine, began to send before this one did"
+            raise StoppedError
         _announce_removals(definition, snapshot, store, removals)
     ended_well = False
     try:
@@ -131,6 +166,11 @@ def run_sync(
     finally:
         with progress.during("settle"):
             progress.counts = _answered(progress.counts, snapshot, staged)
+            if not claim.confirm():
+                progress.notes.append("another run sent rows at the same time: the next one sends every row again")
+                # Other syncs may have looked before the last of these came about.
+                _announce_removals(definition, snapshot, store, removals)
+                removals.close()
             snapshot.settle(started_at=started_at, complete=options.only is None, ended_well=ended_well)
     removals.close()
 

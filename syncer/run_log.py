@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from syncer.errors import StateDatabaseError
+from syncer.run_history import RunHistory
 from syncer.state_database import StateDatabase
 from syncer.state_schema import audit, pauses, rejection_totals, rejections, requests, runs, sessions, terms
-from syncer.types import Counts, Order, Rejection, Run, RunStatus, Trigger
+from syncer.types import Counts, Order, Rejection, RunStatus
 
 #: The most rejections of one sync that are kept; beyond them only the number is known.
 KEPT_REJECTIONS = 10_000
 
 _NO_ROWS = Counts()
-_COUNTS = tuple(field.name for field in fields(Counts))
 
 
 class TickAnsweredError(Exception):
     """Another run has answered this tick of the schedule."""
 
 
-class RunLog:
-    """The run log in a state database. Every change is durable when its method returns."""
+class OvertakenError(Exception):
+    """The order is of a service that leads no longer: another one's term has begun."""
 
-    def __init__(self, database: StateDatabase) -> None:
-        self._database = database
+
+class RunLog(RunHistory):
+    """The run log in a state database. Every change is durable when its method returns."""
 
     @property
     def database(self) -> StateDatabase:
@@ -48,6 +48,7 @@ class RunLog:
 
         Raises:
             TickAnsweredError: the order's tick has a run already.
+            OvertakenError: the order's term is not the newest.
         """
         return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
 
@@ -56,6 +57,7 @@ class RunLog:
 
         Raises:
             TickAnsweredError: the order's tick has a run already.
+            OvertakenError: the order's term is not the newest.
         """
         return self._add(sync, order, definition_hash, at, status=RunStatus.SKIPPED, finished_at=at, notes=[note])
 
@@ -97,112 +99,16 @@ class RunLog:
                 runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at)
             ).rowcount
 
-    def recent(
-        self, sync: str | None = None, limit: int = 20, *, statuses: Collection[RunStatus] | None = None
-    ) -> list[Run]:
-        """The newest runs of one sync, or of all, newest first; only those with one of *statuses* where it is given."""
-        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
-        if sync is not None:
-            query = query.where(runs.c.sync == sync)
-        if statuses is not None:
-            query = query.where(runs.c.status.in_(statuses))
-        with self._database.reading() as connection:
-            return [_run(row) for row in connection.execute(query)]
-
-    def newest_of_each(self, syncs: Iterable[str], number: int) -> dict[str, list[Run]]:
-        """The newest *number* runs of each of *syncs* that ever had one, newest first."""
-        newest = sa.select(runs).where(runs.c.sync == sa.bindparam("of")).order_by(runs.c.id.desc()).limit(number)
-        with self._database.reading() as connection:
-            # One query for all would read every run there ever was.
-            found = {sync: [_run(row) for row in connection.execute(newest, {"of": sync})] for sync in syncs}
-        return {sync: newest_runs for sync, newest_runs in found.items() if newest_runs}
-
-    def page(
-        self, sync: str | None = None, *, status: RunStatus | None = None, before: str = "", limit: int = 50
-    ) -> list[Run]:
-        """The newest runs of one sync, or of all, newest first, of those older than the run *before*."""
-        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
-        if sync is not None:
-            query = query.where(runs.c.sync == sync)
-        if status is not None:
-            query = query.where(runs.c.status == status)
-        if before:
-            query = query.where(runs.c.id < before)
-        with self._database.reading() as connection:
-            return [_run(row) for row in connection.execute(query)]
-
-    def last_ended_well(self, syncs: Iterable[str]) -> dict[str, datetime]:
-        """When the newest run of each of *syncs* that ended `success` or `warning` began."""
-        well = runs.c.status.in_([RunStatus.SUCCESS, RunStatus.WARNING])
-        return self._newest(syncs, runs.c.started_at, well)
-
-    def open_runs(self) -> list[Run]:
-        """The runs that have not ended, as far as the run log knows."""
-        query = sa.select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.id)
-        with self._database.reading() as connection:
-            return [_run(row) for row in connection.execute(query)]
-
     def interrupt(self, run_id: str, at: datetime) -> None:
         """Mark one run that never ended as `interrupted`; only for who knows that it is dead."""
         left_open = (runs.c.id == run_id) & (runs.c.status == RunStatus.RUNNING)
         with self._database.writing() as connection:
             connection.execute(runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at))
 
-    def cut_off(self, syncs: Iterable[str]) -> set[str]:
-        """Those of *syncs* whose newest answer to a tick was interrupted, and was not made up for."""
-        answers = (runs.c.trigger == Trigger.SCHEDULE) & (runs.c.status != RunStatus.SKIPPED)
-        ended_by = sa.case((runs.c.due_at.is_not(None), runs.c.status), else_=None)
-        return {
-            name for name, status in self._newest(syncs, ended_by, answers).items() if status == RunStatus.INTERRUPTED
-        }
-
     def rejection_totals(self) -> dict[str, int]:
         """How many rows each sync has refused now; syncs without any are left out."""
         with self._database.reading() as connection:
             return {row.sync: row.total for row in connection.execute(sa.select(rejection_totals))}
-
-    def get(self, run_id: str) -> Run | None:
-        """One run; None where there is none."""
-        with self._database.reading() as connection:
-            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
-        return None if row is None else _run(row)
-
-    def last_status(self) -> dict[str, RunStatus]:
-        """How the last run of each sync ended, leaving out what runs now and what was skipped."""
-        ended = runs.c.status.not_in([RunStatus.RUNNING, RunStatus.SKIPPED])
-        last = sa.select(sa.func.max(runs.c.id)).where(ended).group_by(runs.c.sync)
-        with self._database.reading() as connection:
-            found = connection.execute(sa.select(runs.c.sync, runs.c.status).where(runs.c.id.in_(last)))
-            return {row.sync: row.status for row in found}
-
-    def last_started(self, sync: str, statuses: Collection[RunStatus] | None = None) -> datetime | None:
-        """When the newest run of *sync* started, of those with one of *statuses*, else of all but the skipped."""
-        wanted = runs.c.status != RunStatus.SKIPPED if statuses is None else runs.c.status.in_(statuses)
-        query = sa.select(runs.c.started_at).where(runs.c.sync == sync, wanted).order_by(runs.c.id.desc()).limit(1)
-        with self._database.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
-
-    def first_started(self, sync: str) -> datetime | None:
-        """When the oldest run of *sync* started, or would have."""
-        query = sa.select(runs.c.started_at).where(runs.c.sync == sync).order_by(runs.c.id).limit(1)
-        with self._database.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
-
-    def last_due(self, syncs: Iterable[str]) -> dict[str, datetime]:
-        """The newest tick of the schedule of each of *syncs* that a run has answered, also one that was skipped."""
-        newest = sa.select(sa.func.max(runs.c.due_at)).where(runs.c.sync == sa.bindparam("of"))
-        with self._database.reading() as connection:
-            found = {sync: connection.execute(newest, {"of": sync}).scalar_one() for sync in syncs}
-        return {sync: due_at for sync, due_at in found.items() if due_at is not None}
-
-    def _newest(
-        self, syncs: Iterable[str], value: sa.ColumnElement[Any], which: sa.ColumnElement[bool]
-    ) -> dict[str, Any]:
-        """What the newest of some runs of each sync has; syncs without such a run are left out."""
-        newest = sa.select(value).where(runs.c.sync == sa.bindparam("of"), which).order_by(runs.c.id.desc()).limit(1)
-        with self._database.reading() as connection:
-            found = {sync: connection.execute(newest, {"of": sync}).one_or_none() for sync in syncs}
-        return {sync: row[0] for sync, row in found.items() if row is not None}
 
     def purge(self, before: datetime) -> int:
         """Forget the runs that began before *before*, but for the newest of each sync and status; returns how many.
@@ -221,7 +127,11 @@ class RunLog:
             return connection.execute(runs.delete().where(old, runs.c.id.not_in(kept))).rowcount
 
     def promise(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
-        """Record a run that is going to begin as soon as there is room, and give its id."""
+        """Record a run that is going to begin as soon as there is room, and give its id.
+
+        Raises:
+            OvertakenError: the order's term is not the newest.
+        """
         return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
 
     def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int) -> None:
@@ -314,6 +224,7 @@ class RunLog:
         values = {"status": status, "started_at": at, "finished_at": finished_at, "notes": list(notes)}
         if order.run_id:
             with self._database.writing() as connection:
+                _fence(connection, order)
                 connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
             return order.run_id
         run_id = _run_id(at)
@@ -321,6 +232,7 @@ class RunLog:
         row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
         insert = self._database.insert(runs).values(**row, **asked, **values)
         with self._database.writing() as connection:
+            _fence(connection, order)
             once = insert.on_conflict_do_nothing(index_elements=["sync", "due_at"]).returning(runs.c.id)
             added = connection.execute(once).one_or_none()
         if added is None:
@@ -328,10 +240,13 @@ class RunLog:
         return run_id
 
 
-def _run(row: sa.Row[tuple[object, ...]]) -> Run:
-    values = dict(row._mapping)
-    counts = Counts(**{name: values.pop(name) for name in _COUNTS})
-    return Run(**values | {"counts": counts, "notes": tuple(row.notes)})
+def _fence(connection: sa.Connection, order: Order) -> None:
+    """Let only the newest term's runs be recorded; none begins in the transaction's time."""
+    if order.term is None:
+        return
+    newest = sa.select(terms.c.term).where(terms.c.term == order.term).with_for_update(read=True)
+    if connection.execute(newest).one_or_none() is None:
+        raise OvertakenError
 
 
 def _rejection(row: sa.Row[tuple[object, ...]]) -> Rejection:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import connectors
 from connectors import call_counts
 from syncer import query, query_faults, snapshot
+from syncer.claims import Claims
 from syncer.errors import (
     DefinitionError,
     RunInProgressError,
@@ -56,6 +57,25 @@ class StoreRemovals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunClaim:
+    """The claim of one run."""
+
+    claims: Claims
+    sync: str
+    run_id: str
+    #: The newest claim when the run began.
+    after: str
+
+    def make(self) -> bool:
+        """Claim the sync durably; False where another run did so since this one began."""
+        return self.claims.make(self.sync, self.run_id, after=self.after)
+
+    def confirm(self) -> bool:
+        """Whether no other run has claimed the sync since."""
+        return self.claims.confirm(self.sync, self.run_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run would do."""
 
@@ -78,6 +98,7 @@ class Runner:
     settings: Settings
     run_log: RunLog
     removals: Removals
+    claims: Claims
     #: Gives aware UTC.
     now: Callable[[], datetime]
 
@@ -131,7 +152,7 @@ class Runner:
             snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as held,
             held.explaining(),
         ):
-            self._take_in_removals(definition, store, held)
+            self._take_in_what_others_did(definition, store, held)
             asked = self._query(definition, held, Options())
             with self._warehouse(asked) as warehouse:
                 if forecast := warehouse.forecast(asked.statement):
@@ -180,7 +201,7 @@ class Runner:
         try:
             removals.close()
             with held.explaining():
-                self._take_in_removals(definition, store, held)
+                newest = self._take_in_what_others_did(definition, store, held)
                 asked = self._query(definition, held, options)
                 with self._warehouse(asked) as warehouse:
                     progress.cancel = warehouse.close
@@ -191,6 +212,7 @@ class Runner:
                         snapshot=held,
                         store=store,
                         removals=removals,
+                        claim=RunClaim(claims=self.claims, sync=definition.name, run_id=run_id, after=newest),
                         started_at=started_at,
                         options=options,
                         progress=progress,
@@ -258,11 +280,14 @@ class Runner:
         statement = query.check(definition, rendered, query.dialect(url))
         return Query(definition=definition, rendered=rendered, statement=statement)
 
-    def _take_in_removals(self, definition: SyncDefinition, store: ProfileStore, held: Snapshot) -> None:
-        log_id = self.run_log.log_id
+    def _take_in_what_others_did(self, definition: SyncDefinition, store: ProfileStore, held: Snapshot) -> str:
+        """Put in doubt what other machines and other syncs may have touched; returns the sync's newest claim."""
+        log_id, newest = self.run_log.log_id, self.claims.newest(definition.name)
+        held.compare_claims(newest, log_id=log_id)
         seen = held.removals_seen(log_id)
-        removed, newest = self.removals.since(store.store_id, seen, except_sync=definition.name)
-        held.doubt_removed(removed, log_id=log_id, seen=newest)
+        removed, last = self.removals.since(store.store_id, seen, except_sync=definition.name)
+        held.doubt_removed(removed, log_id=log_id, seen=last)
+        return newest
 
     def _store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
         setting = self.settings.stores[definition.store]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 _SETTING = "SYNCER_DATABASE_URL"
 _WAIT_SECONDS = 30
-_CONNECT_SECONDS = 10
+
+#: How long libpq waits for a server, and when it gives up one that is gone: after seconds, not hours.
+_CONNECTING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 #: What opens a transaction that sees one moment, and one that writes.
 _READ = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"}
@@ -83,6 +91,29 @@ class StateDatabase:
             yield connection
             connection.commit()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether services on several machines may use it."""
+        return self._engine.dialect.name == "postgresql"
+
+    def own_connection(self) -> sa.Connection:
+        """A new connection that nobody else gets, where each statement is a transaction; for `ask_own`, `close_own`."""
+        with _explained():
+            engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            connection = engine.connect()
+            connection.detach()
+            return connection
+
+    def ask_own(self, connection: sa.Connection, query: str) -> Any:
+        """The one row that a query gives there."""
+        with _explained():
+            return connection.exec_driver_sql(query).one()
+
+    def close_own(self, connection: sa.Connection) -> None:
+        """Let go of it, also where the server does not answer any more."""
+        with suppress(exc.DBAPIError):
+            connection.close()
+
     def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that may have an ON CONFLICT clause."""
         if self._engine.dialect.name == "postgresql":
@@ -119,7 +150,7 @@ def _engine(url: str) -> sa.Engine:
         case "postgresql" | "postgres" | "postgresql+psycopg":
             return sa.create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
-                connect_args={} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_SECONDS},
+                connect_args={name: value for name, value in _CONNECTING.items() if name not in parsed.query},
                 # Not needed here, and looking it up costs a round trip for each new connection.
                 use_native_hstore=False,
                 pool_pre_ping=True,

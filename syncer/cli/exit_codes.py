@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
-from syncer.errors import DefinitionError, RunInProgressError, SelectionError, SettingsError
+from syncer.errors import DefinitionError, RunInProgressError, SelectionError, ServiceRunningError, SettingsError
 
 FAILED = 1
 UNUSABLE = 2
@@ -42,7 +42,7 @@ def outcome_of(error: Exception) -> Outcome:
     """What an error means for the sync that it ended."""
     if isinstance(error, SettingsError | DefinitionError | SelectionError):
         return Outcome.UNUSABLE
-    return Outcome.IN_PROGRESS if isinstance(error, RunInProgressError) else Outcome.FAILED
+    return Outcome.IN_PROGRESS if isinstance(error, RunInProgressError | ServiceRunningError) else Outcome.FAILED
 
 
 def code_of(error: Exception) -> int:

@@ -64,18 +64,26 @@ class Project:
         """The run log."""
         from syncer.run_log import RunLog
 
-        return RunLog(self._database)
+        return RunLog(self.database)
 
     @cached_property
     def runner(self) -> Runner:
         """What runs and plans syncs."""
+        from syncer.claims import Claims
         from syncer.removals import Removals
         from syncer.runner import Runner
 
-        return Runner(settings=self.settings, run_log=self.run_log, removals=Removals(self._database), now=now)
+        return Runner(
+            settings=self.settings,
+            run_log=self.run_log,
+            removals=Removals(self.database),
+            claims=Claims(self.database),
+            now=now,
+        )
 
     @cached_property
-    def _database(self) -> StateDatabase:
+    def database(self) -> StateDatabase:
+        """Where the run log is kept."""
         from syncer.settings import make_state_dir
         from syncer.state_database import StateDatabase
 

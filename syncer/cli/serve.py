@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,29 +26,39 @@ def serve(
     ] = None,
 ) -> None:
     """Keep the schedule, and show and take orders on a page and an API, until a signal comes."""
+    project = Project()
+    settings = _listening(project.settings, host, port)
+    raise typer.Exit(run(project, settings, load=lambda: _loaded(settings)))
+
+
+def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> int:
+    """Put the service together, and serve until a signal comes; gives the exit code. *load* reads the definitions."""
     from syncer import logs
     from syncer.service import Service
     from syncer.service.catalog import Catalog
-    from syncer.service.leadership import Sole
+    from syncer.service.leadership import Elected, Leadership, Sole
     from syncer.service.process import Process, holder
     from syncer.web import access, create_app
 
-    project = Project()
-    settings = _listening(project.settings, host, port)
     logs.write_to(sys.stderr, settings, colours=output.is_terminal(sys.stderr))
     access.check(settings.web)
+    leadership: Leadership
+    if project.database.is_shared:
+        leadership = Elected(project.database, project.run_log, holder=holder(now()), now=now)
+    else:
+        leadership = Sole(project.run_log, holder=holder(now()), now=now)
     service = Service(
         settings=settings,
-        catalog=Catalog(lambda: _loaded(settings)),
+        catalog=Catalog(load),
         runner=project.runner,
         run_log=project.run_log,
-        leadership=Sole(project.run_log, holder=holder(), now=now),
+        leadership=leadership,
         now=now,
     )
     process = Process(service=service, app=create_app(service), now=now)
     with signals.heard(process.asked_to_stop.set), _watched(service):
         process.run(lambda: "the service was stopped")
-    raise typer.Exit(signals.exit_code() or 0)
+    return signals.exit_code() or 0
 
 
 @contextmanager

@@ -10,20 +10,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from syncer import query, schedules
-from syncer.errors import RunInProgressError, SelectionError, SyncerError
+from syncer.errors import SelectionError
 from syncer.flow import Options, Progress
-from syncer.run_log import RunLog
+from syncer.run_log import OvertakenError, RunLog
 from syncer.runner import Plan, Runner
 from syncer.service.catalog import Catalog, Changes
 from syncer.service.leadership import Leadership
-from syncer.service.live import Live
+from syncer.service.left_open import LeftOpen
+from syncer.service.live import FENCED, Live
 from syncer.service.lookup import Lookup
 from syncer.service.pool import AlreadyLiveError, ClosedError, Pool
 from syncer.service.precedence import Precedence
 from syncer.service.standing import Standing, standings
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings import Settings
-from syncer.snapshot import file as snapshot_file
 from syncer.spelling import did_you_mean, quoted
 from syncer.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
 
@@ -123,14 +123,18 @@ class Service:
             ClosedError: this service is stopping or stands by.
         """
         definition = self.definition(name)
-        if not self.leads:
-            raise ClosedError
+        term = self.leadership.term
+        if term is None:
+            raise ClosedError(self._standing_by())
         other = self.pool.of(name)
         if other is not None:
             raise AlreadyLiveError(other)
-        order = Order(trigger=trigger, actor=actor, term=self.leadership.term)
+        order = Order(trigger=trigger, actor=actor, term=term)
         at = self.now()
-        order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
+        try:
+            order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
+        except OvertakenError:
+            raise ClosedError(self._standing_by()) from None
         live = self._live(definition, order, options or Options(), at)
         try:
             self.pool.submit(live)
@@ -166,10 +170,7 @@ class Service:
     def elsewhere(self, name: str) -> Run | None:
         """A run of a sync that another process makes, as far as the run log knows."""
         ours = {live.run_id for live in self.pool.lives()}
-        run = next((run for run in self.run_log.open_runs() if run.sync == name and run.id not in ours), None)
-        # A run of the command line holds the snapshot from before it is recorded until after.
-        is_over = run is not None and run.term is None and self._is_dead(name)
-        return None if is_over else run
+        return self._left_open.alive(name, except_for=ours)
 
     def plan(self, name: str, *, sample_rows: int) -> Plan:
         """Query and compare; sends and records nothing.
@@ -210,17 +211,25 @@ class Service:
             raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, names))
         return found
 
+    @property
+    def _left_open(self) -> LeftOpen:
+        return LeftOpen(settings=self.settings, runner=self.runner, run_log=self.run_log, now=self.now)
+
     def _live(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> Live:
         live = Live(definition=definition, order=order, options=options, asked_at=at)
-        live.fenced = lambda: not self.leadership.holds()
+        live.fenced = lambda: not self.leadership.holds() or self.leadership.term != order.term
         return live
+
+    def _standing_by(self) -> str:
+        leader = self.leadership.leader()
+        return f"this service stands by, as another one leads{f': {leader}' if leader else ''}"
 
     def _tick(self, tick: Tick) -> None:
         """Answer a tick: with a run, or with a record that it was skipped."""
-        definition = self.catalog.get(tick.sync)
-        if definition is None or not self.leadership.holds():
+        definition, term = self.catalog.get(tick.sync), self.leadership.term
+        if definition is None or term is None or not self.leadership.holds():
             return
-        order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=self.leadership.term)
+        order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=term)
         live = self._live(definition, order, Options(), self.now())
         # What passed before this service led is one moment: people first, whatever their tick was.
         live.moment = max(tick.due_at, self.led_at)
@@ -228,7 +237,8 @@ class Service:
         try:
             self.pool.submit(live)
         except AlreadyLiveError as exc:
-            self._skip(live, exc.live)
+            with suppress(OvertakenError):
+                self._skip(live, exc.live)
         except ClosedError:
             return
 
@@ -269,44 +279,34 @@ class Service:
     def _take_the_lead(self) -> None:
         for name in self.timetable.names():
             self.timetable.remove(name)
-        if not self.leadership.acquire():
+        # What an older term of this service began ends first, or it would keep a sync from its tick.
+        if not self._has_let_go() or not self.leadership.acquire():
             return
-        log.info("this service leads", extra={"term": self.leadership.term})
+        term = self.leadership.term
+        if term is None:
+            return
+        log.info("this service leads", extra={"term": term})
         self.led_at = self.now()
-        self._interrupt_what_is_dead()
+        self._left_open.interrupt(before=term)
         self._paused = self.run_log.paused()
         self._schedule(self.catalog.edition.definitions)
-        self._make_up_for_what_was_cut_off()
+        self._make_up_for_what_was_cut_off(term)
 
-    def _interrupt_what_is_dead(self) -> None:
-        """End the runs that a service before this one, or a command that was killed, left open."""
-        for run in self.run_log.open_runs():
-            if run.term is not None or self._is_dead(run.sync):
-                self.run_log.interrupt(run.id, self.now())
+    def _has_let_go(self) -> bool:
+        """End what waits and what goes on; returns whether nothing is left of it."""
+        for live in self.pool.lives():
+            if not self.pool.take_out(live, FENCED):
+                live.stop(FENCED)
+        return not self.pool.lives()
 
-    def _is_dead(self, sync: str) -> bool:
-        """Whether nobody on this machine runs a sync; only of use where the run log is this machine's."""
-        if not self.settings.database_url.get_secret_value().startswith("sqlite"):
-            return False
-        path = self.runner.snapshot_path(sync)
-        if not path.exists():
-            return True
-        try:
-            with snapshot_file.held(path, sync=sync):
-                return True
-        except RunInProgressError:
-            return False
-        except SyncerError:
-            return True
-
-    def _make_up_for_what_was_cut_off(self) -> None:
+    def _make_up_for_what_was_cut_off(self, term: int) -> None:
         """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
         for name in sorted(self.run_log.cut_off(self.catalog.edition.definitions)):
             definition = self.catalog.get(name)
             if definition is None or not definition.enabled or name in self._paused:
                 continue
             if definition.catch_up is CatchUp.ONCE:
-                order = Order(trigger=Trigger.SCHEDULE, term=self.leadership.term)
+                order = Order(trigger=Trigger.SCHEDULE, term=term)
                 live = self._live(definition, order, Options(), self.now())
                 live.progress.notes.append("this run makes up for the one before, which was interrupted")
                 with suppress(AlreadyLiveError, ClosedError):

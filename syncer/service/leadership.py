@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
 from syncer.run_log import RunLog
+from syncer.service.session_lock import SessionLock
+from syncer.state_database import StateDatabase
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which an answer of `holds` is as good as a new one: batches may come faster than it is worth to ask.
+_FRESH_SECONDS = 0.2
+
+#: Seconds between two signs of life of a leader; the server takes the lead from one that is silent.
+_SIGN_SECONDS = 2.0
 
 
 class Leadership(Protocol):
@@ -14,6 +27,8 @@ class Leadership(Protocol):
 
     #: The number of this service's term, greater than every earlier one's; None while it does not lead.
     term: int | None
+    #: This service, for people.
+    holder: str
 
     def acquire(self) -> bool:
         """Begin to lead if nobody does, with a new term; returns whether this service leads now."""
@@ -35,14 +50,14 @@ class Sole:
     def __init__(self, run_log: RunLog, *, holder: str, now: Callable[[], datetime]) -> None:
         """*holder*: this service, for people."""
         self._run_log = run_log
-        self._holder = holder
+        self.holder = holder
         self._now = now
         self.term: int | None = None
 
     def acquire(self) -> bool:
         """See `Leadership.acquire`."""
         if self.term is None:
-            self.term = self._run_log.begin_term(self._holder, self._now())
+            self.term = self._run_log.begin_term(self.holder, self._now())
         return True
 
     def holds(self) -> bool:
@@ -56,3 +71,67 @@ class Sole:
     def release(self) -> None:
         """See `Leadership.release`."""
         self.term = None
+
+
+class Elected:
+    """The leadership of one of several services, on one machine or many, that share a run log in PostgreSQL."""
+
+    def __init__(self, database: StateDatabase, run_log: RunLog, *, holder: str, now: Callable[[], datetime]) -> None:
+        """Nothing is connected yet. *holder*: this service, for people."""
+        self._session = SessionLock(database)
+        self._run_log = run_log
+        self.holder = holder
+        self._now = now
+        self.term: int | None = None
+        self._asked_at = 0.0
+        self._lock = threading.RLock()
+        self._released = threading.Event()
+        self._signs: threading.Thread | None = None
+
+    def acquire(self) -> bool:
+        """See `Leadership.acquire`."""
+        with self._lock:
+            if self.holds():
+                return True
+            if not self._session.take():
+                return False
+            try:
+                self.term = self._run_log.begin_term(self.holder, self._now())
+            except BaseException:
+                self._session.release()
+                raise
+            if self._signs is None:
+                self._signs = threading.Thread(target=self._give_signs, name="leadership", daemon=True)
+                self._signs.start()
+            return True
+
+    def holds(self) -> bool:
+        """See `Leadership.holds`."""
+        with self._lock:
+            if self.term is None:
+                return False
+            now = time.monotonic()
+            if now - self._asked_at < _FRESH_SECONDS:
+                return True
+            if self._session.ask("SELECT max(term) FROM syncer_terms") != self.term:
+                log.warning("this service leads no longer", extra={"term": self.term})
+                self.term = None
+                self._session.release()
+                return False
+            self._asked_at = now
+            return True
+
+    def leader(self) -> str:
+        """See `Leadership.leader`."""
+        return self._run_log.leader()
+
+    def release(self) -> None:
+        """See `Leadership.release`."""
+        self._released.set()
+        with self._lock:
+            self.term = None
+            self._session.release()
+
+    def _give_signs(self) -> None:
+        while not self._released.wait(_SIGN_SECONDS):
+            self.holds()

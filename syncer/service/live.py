@@ -17,6 +17,10 @@ _PATIENCE = 1.0
 _BEFORE_SENDING = ("", "query", "compare", "journal")
 
 
+#: What the run log says of a run whose service was overtaken.
+FENCED = "stopped, as this service leads no longer"
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Live:
     """One run from the moment it is asked for until it has ended."""
@@ -70,7 +74,9 @@ class Live:
         threading.Thread(target=self._cut_off, name=f"stop {self.name}", daemon=True).start()
 
     def _is_stopping(self) -> bool:
-        return self._stopped.is_set() or self.fenced()
+        if not self._stopped.is_set() and self.fenced():
+            self.stop(FENCED)
+        return self._stopped.is_set()
 
     def _end_early(self) -> None:
         if self._stopped.is_set() and self.progress.phase in _BEFORE_SENDING:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from syncer import logs
 from syncer.errors import SyncerError
-from syncer.run_log import RunLog, TickAnsweredError
+from syncer.run_log import OvertakenError, RunLog, TickAnsweredError
 from syncer.runner import Runner
 from syncer.service.live import Live
 from syncer.service.precedence import Precedence
@@ -37,7 +37,7 @@ class AlreadyLiveError(Exception):
 
 
 class ClosedError(Exception):
-    """The service is stopping, or does not lead: it takes no more runs."""
+    """The service is stopping, or does not lead: it takes no more runs. Its text tells people why."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Pool:
         """
         with self._changed:
             if self._closed:
-                raise ClosedError
+                raise ClosedError("this service is stopping")
             other = self._of(live.name)
             if other is not None:
                 raise AlreadyLiveError(other)
@@ -158,6 +158,8 @@ class Pool:
                 self._run_or_skip(live)
             except TickAnsweredError:
                 log.info("the tick was answered elsewhere")
+            except OvertakenError:
+                log.info("another service leads by now")
             except SyncerError as exc:
                 log.warning("the run did not go on: %s", exc)
             except Exception:

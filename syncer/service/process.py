@@ -16,7 +16,7 @@ import watchfiles
 from fastapi import FastAPI
 
 from syncer.errors import SettingsError
-from syncer.service import Service
+from syncer.service import Service, state_folder
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,10 @@ class StuckError(Exception):
     """The schedule has not shown a sign of life for too long; a supervisor is to start the process anew."""
 
 
-def holder() -> str:
-    """This process, for people."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
+def holder(at: datetime, address: str = "") -> str:
+    """This process, for people; *at*: when it began, aware UTC; *address*: of its page, where that is known."""
+    page = f", page {address}" if address else ""
+    return f"process {os.getpid()} on {socket.gethostname()}, since {at:%Y-%m-%d %H:%M:%S}Z{page}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,12 +57,18 @@ class Process:
         """Serve until asked to stop, then let the runs in progress end.
 
         Raises:
+            ServiceRunningError: another service uses this state folder.
             SettingsError: the address cannot be listened on.
             StuckError: the schedule hangs.
         """
         with ExitStack() as stack:
+            settings = self.service.settings
+            locks = [stack.enter_context(state_folder.held(path)) for path in state_folder.paths(settings)]
             sock = self._listen()
             stack.callback(sock.close)
+            self.service.leadership.holder = holder(self.now(), settings.web.url or self.address)
+            for lock in locks:
+                lock.introduce(self.service.leadership.holder)
             server = uvicorn.Server(
                 uvicorn.Config(
                     self.app,

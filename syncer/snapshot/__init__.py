@@ -7,7 +7,7 @@ A run that died after any of them is settled when its file is opened again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,16 +15,18 @@ import duckdb
 import pyarrow as pa
 
 from syncer.errors import SnapshotError
-from syncer.snapshot import diff, file, outbox, removed, stage
+from syncer.snapshot import diff, file, outbox, rejected, removed, stage
 from syncer.snapshot.columns import StoredColumn, stored_columns, with_kinds_kept
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.dispatch import Dispatch
 from syncer.snapshot.incoming import Progress
-from syncer.snapshot.keys import key_text
+from syncer.snapshot.meta import Meta
 from syncer.snapshot.settle import record, settle
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import Staged
 from syncer.types import Rejection, SyncDefinition, Target, ValueForm, Verdict
+
+_SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
 
 class Snapshot:
@@ -32,6 +34,7 @@ class Snapshot:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, sync: str, target: Target) -> None:
         self._connection = connection
+        self._meta = Meta(connection)
         self._path = path
         self._sync = sync
         self._target = target
@@ -41,6 +44,9 @@ class Snapshot:
         self._same = 0
         #: Whether the result need not have every row that it had before.
         self._is_partial = False
+        #: Whether rows may have been sent from another snapshot than this since it was settled.
+        self._is_outdated = False
+        self._newest_claim = ""
         # While a run sends, only its thread uses the connection.
         self._dispatch = Dispatch(sync, make=self._batch, record=self._record)
         #: Sentences about what opening found, for the run's notes.
@@ -59,19 +65,36 @@ class Snapshot:
     @property
     def last_sync_time(self) -> int:
         """Unix seconds of the start of the last run that ended well; 0 where rows in doubt need the whole result."""
-        missing = self._scalar(
+        missing = self._is_outdated or self._scalar(
             f"SELECT count(*) FROM in_doubt ANTI JOIN kept USING ({self._k}) ANTI JOIN snapshot USING ({self._k})"
         )
-        return 0 if missing else int(self._meta("last_sync_time") or 0)
+        return 0 if missing else int(self._meta.get("last_sync_time") or 0)
 
     @property
     def settled_definition(self) -> str:
         """The hash of the definition whose run ended well last; empty where none did."""
-        return self._meta("settled_definition") or ""
+        return self._meta.get("settled_definition") or ""
+
+    def compare_claims(self, newest: str, *, log_id: str) -> None:
+        """Find out whether the *newest* claim of this sync (see `Claims`) is this snapshot's; else it is out of date.
+
+        Then every row is in doubt and the whole result is asked for, and what is gone from it is left to the next run.
+        """
+        self._newest_claim = newest
+        self._is_outdated = not self._meta.knows_claim(newest, log_id=log_id)
+        if not self._is_outdated:
+            return
+        con, k = self._connection, self._k
+        with file.transaction(con):
+            con.execute(f"INSERT INTO in_doubt SELECT {k} FROM snapshot ANTI JOIN in_doubt USING ({k})")
+        if self._scalar("SELECT count(*) FROM in_doubt"):
+            self.notes.append(f"the snapshot is out of date: {_SENT_ELSEWHERE}; every row is sent again")
+        elif not self.notes:
+            self.notes.append("there is no snapshot here of what was sent before: every row is sent")
 
     def removals_seen(self, log_id: str) -> int:
         """The newest removal by other syncs that this snapshot has taken in; 0 where *log_id* is new to it."""
-        return int(self._meta("removals_seen") or 0) if self._meta("log_id") == log_id else 0
+        return int(self._meta.get("removals_seen") or 0) if self._meta.get("log_id") == log_id else 0
 
     def doubt_removed(self, removals: pa.Table, *, log_id: str, seen: int) -> None:
         """Put every row in doubt that another sync's removal may have touched.
@@ -83,15 +106,17 @@ class Snapshot:
             seen: the newest of them.
         """
         con, k = self._connection, self._k
-        made_anew = self._meta("log_id") not in (None, log_id)
+        made_anew = self._meta.get("log_id") not in (None, log_id)
         con.register("removed", removals)
         try:
-            with self._transaction():
+            with file.transaction(self._connection):
                 touched = "TRUE" if made_anew else removed.touched(self._target, self._keys)
                 con.execute(
                     f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {touched}"
                 )
-                self._set_meta(log_id=log_id, removals_seen=str(seen))
+                self._meta.set(log_id=log_id, removals_seen=str(seen))
+                if made_anew:
+                    self._meta.set(claimed_by="", claimed_after="")
         finally:
             con.unregister("removed")
         if made_anew:
@@ -126,7 +151,15 @@ class Snapshot:
         *full* sends every row again; *only* looks at the row of one key.
         """
         self._is_partial = self._staged_shape.definition.incremental and not full
-        return diff.compare(self._connection, self._staged_shape, self._columns, same=self._same, full=full, only=only)
+        return diff.compare(
+            self._connection,
+            self._staged_shape,
+            self._columns,
+            same=self._same,
+            outdated=self._is_outdated,
+            full=full,
+            only=only,
+        )
 
     def has_staged(self, key: tuple[str, ...]) -> bool:
         """Whether the result has a row of this key that can be sent."""
@@ -150,10 +183,17 @@ class Snapshot:
         size, rows = outbox.staged_bytes(self._connection, self._columns, form)
         return size // rows if rows else 0
 
-    def open_outbox(self, *, only_one: bool = False) -> int:
-        """Put durably in doubt everything about to be sent; returns the rows to send. Nothing was sent before."""
+    def open_outbox(self, *, only_one: bool = False, claimed_by: str = "") -> int:
+        """Put durably in doubt everything about to be sent; returns the rows to send. Nothing was sent before.
+
+        *claimed_by*: the run that is about to claim the sync for this snapshot.
+        """
         shape = self._staged_shape
-        with self._transaction():
+        with file.transaction(self._connection):
+            if claimed_by:
+                self._meta.set(claimed_by=claimed_by, claimed_after=self._newest_claim)
+            if self._is_outdated and shape.definition.incremental:
+                outbox.forget_unknown(self._connection, shape)
             if not only_one and not shape.sends_removals:
                 outbox.forget_departed(self._connection, shape)
             outbox.reshape(self._connection, shape, self._columns)
@@ -199,34 +239,17 @@ class Snapshot:
         *complete*: the run looked at every row of the result, not at one. *ended_well*: every row had an answer.
         """
         self._dispatch.finish()
-        with self._transaction():
+        with file.transaction(self._connection):
             self._settle(complete=complete, partial=self._is_partial, set_aside=complete, at=started_at)
             if complete and ended_well:
                 settled = self._staged_shape.definition.hash
-                self._set_meta(last_sync_time=str(int(started_at.timestamp())), settled_definition=settled)
+                self._meta.set(last_sync_time=str(int(started_at.timestamp())), settled_definition=settled)
         self._connection.execute("CHECKPOINT")
 
     def rejections(self, limit: int) -> tuple[list[Rejection], int]:
         """Rows that are refused now, at most *limit* of them, oldest first, and how many there are."""
-        key = key_text(self._keys)
-        keyless = " OR ".join(f"{name} IS NULL" for name in self._keys)
-        rows = self._connection.execute(
-            f"SELECT CASE WHEN {keyless} THEN '' ELSE {key} END, "
-            "CASE WHEN rows > 1 THEN reason || ' (' || rows || ' rows)' ELSE reason END, "
-            f"attempts, first_seen, last_seen FROM rejections ORDER BY first_seen, {self._k}, reason LIMIT {limit}"
-        ).fetchall()
-        rejections = [
-            Rejection(
-                sync=self._sync,
-                key=key,
-                reason=reason,
-                attempts=attempts,
-                first_seen=first.replace(tzinfo=UTC),
-                last_seen=last.replace(tzinfo=UTC),
-            )
-            for key, reason, attempts, first, last in rows
-        ]
-        return rejections, int(self._scalar("SELECT count(*) FROM rejections"))
+        found = rejected.rejections(self._connection, self._keys, self._sync, limit)
+        return found, int(self._scalar("SELECT count(*) FROM rejections"))
 
     def refusal(self, key: tuple[str, ...]) -> str | None:
         """Why the staged row of *key* was set aside; None where it was not."""
@@ -238,7 +261,7 @@ class Snapshot:
         """Make a new file's tables, or settle what the last run left; False for another target's or store's file."""
         if not self._has_table("meta"):
             self._create(store_id)
-        elif self._meta("target") != file.signature(self._target) or self._meta("store_id") != store_id:
+        elif self._meta.get("target") != file.signature(self._target) or self._meta.get("store_id") != store_id:
             return False
         else:
             self._recover()
@@ -246,24 +269,24 @@ class Snapshot:
 
     def _recover(self) -> None:
         """Settle what the last run left."""
-        if int(self._meta("format") or 0) > file.FORMAT:
+        if int(self._meta.get("format") or 0) > file.FORMAT:
             raise SnapshotError(
                 f"the snapshot of `{self._sync}` was written by a newer Syncer",
                 hint="Install the newer version again, or `syncer reset` this sync.",
             )
-        if int(self._meta("format") or 0) < file.FORMAT:
-            with self._transaction():
+        if int(self._meta.get("format") or 0) < file.FORMAT:
+            with file.transaction(self._connection):
                 file.upgrade_tables(self._connection)
-                self._set_meta(format=str(file.FORMAT))
+                self._meta.set(format=str(file.FORMAT))
         if self._has_table("outbox"):
-            with self._transaction():
+            with file.transaction(self._connection):
                 self._settle(complete=False, partial=False, set_aside=False, at=datetime.now(UTC))
             self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
 
     def _create(self, store_id: str) -> None:
-        with self._transaction():
+        with file.transaction(self._connection):
             file.make_tables(self._connection, self._keys)
-            self._set_meta(format=str(file.FORMAT), target=file.signature(self._target), store_id=store_id)
+            self._meta.set(format=str(file.FORMAT), target=file.signature(self._target), store_id=store_id)
 
     def _has_table(self, name: str) -> bool:
         return bool(self._scalar("SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [name]))
@@ -275,7 +298,7 @@ class Snapshot:
         return self._connection.sql(query).to_arrow_table().combine_chunks().to_batches()[0]
 
     def _record(self, verdicts: pa.Table) -> None:
-        with self._transaction():
+        with file.transaction(self._connection):
             record(self._connection, self._keys, self._staged_shape, self._columns, verdicts)
 
     @property
@@ -289,26 +312,6 @@ class Snapshot:
 
     def _scalar(self, query: str, parameters: list[str] | None = None) -> int:
         return int(self._connection.execute(query, parameters or []).fetchall()[0][0])
-
-    def _meta(self, name: str) -> str | None:
-        rows = self._connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchall()
-        return rows[0][0] if rows else None
-
-    def _set_meta(self, **values: str) -> None:
-        for name, value in values.items():
-            self._connection.execute("DELETE FROM meta WHERE name = ?", [name])
-            self._connection.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            with suppress(duckdb.Error):
-                self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
 
 @contextmanager

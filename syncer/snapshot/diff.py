@@ -12,6 +12,7 @@ from syncer.snapshot.columns import StoredColumn, compared
 from syncer.snapshot.keys import key_text, same_keys
 from syncer.snapshot.shape import Shape
 from syncer.snapshot.values import Kind, as_json, json_said, literal
+from syncer.types import Entity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ def compare(
     columns: tuple[StoredColumn, ...],
     *,
     same: int,
+    outdated: bool,
     full: bool,
     only: tuple[str, ...] | None,
 ) -> Difference:
@@ -52,17 +54,21 @@ def compare(
     A change is `added`, `changed` or `removed`; a place is a rowid of `stage`, NULL for what was removed. Rows of
     `again` differ in nothing that is known, and are sent all the same; those of `restated` say the same in other
     words. A row that was set aside is not a removed row. *full* sends every row, *only* looks at one key. *same* rows
-    were not staged, since nothing of them changed.
+    were not staged, since nothing of them changed. Where the snapshot is *outdated*, what is gone from the result may
+    be somebody else's by now, and is left to the next run; not so the rows of a collection, which come from one sync.
     """
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
-    if shape.definition.incremental:
+    if shape.definition.incremental and not outdated:
         _stage_rows_in_doubt(connection, columns, keys)
     looked_at = compared(shape, columns)
     _find_differences(connection, looked_at, keys)
     if shape.keeps_nulls or any(c.kind is Kind.JSON for c in looked_at):
         _drop_equal_rows(connection, shape, looked_at, keys)
     _find_restated(connection, shape, keys)
-    _find_removals_in_doubt(connection, shape, keys)
+    if shape.definition.incremental or (outdated and shape.definition.target.entity is not Entity.COLLECTION):
+        connection.execute("DELETE FROM difference WHERE change = 'removed'")
+    else:
+        _find_removals_in_doubt(connection, keys)
     if only is not None:
         _keep_only(connection, "difference", keys, only)
     _find_rows_to_send_again(connection, keys, full=full, only=only)
@@ -166,12 +172,9 @@ def _stage_rows_in_doubt(
         )
 
 
-def _find_removals_in_doubt(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str]) -> None:
-    """Settle what is no removal: rows set aside, and all that an incremental query left out."""
+def _find_removals_in_doubt(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
+    """Tell removals: of rows gone from the result, also of such that only may have arrived; not of rows set aside."""
     k = ", ".join(keys)
-    if shape.definition.incremental:
-        connection.execute("DELETE FROM difference WHERE change = 'removed'")
-        return
     connection.execute(
         f"DELETE FROM difference USING set_aside a WHERE change = 'removed' AND {same_keys('difference', 'a', keys)}"
     )

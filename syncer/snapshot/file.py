@@ -1,7 +1,7 @@
 """A snapshot's file: one DuckDB database a sync, held by one process at a time.
 
 Tables, all keyed by the texts k1 to kn of the target's key:
-    meta        name, value: the file's format, target, store, and what runs left behind
+    meta        name, value: the file's format, target, store, claims, and what runs left behind
     columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
     snapshot    k…, fingerprint, c…: the rows that the store has acknowledged; the fingerprint of what the result said
                 of a row, NULL where the row is always to be compared value by value
@@ -18,7 +18,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,6 +85,19 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
     finally:
         shutil.rmtree(spill, ignore_errors=True)
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """What happens within becomes durable at its end, or not at all."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        with suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def make_tables(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:

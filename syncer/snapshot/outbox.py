@@ -116,6 +116,17 @@ def forget_departed(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None
         connection.execute(f"DELETE FROM {table} USING difference d WHERE d.change = 'removed' AND {same}")
 
 
+def forget_unknown(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+    """Drop rows that the whole result has not, of which an old value would be all there is to send.
+
+    Part of the caller's transaction.
+    """
+    keys = [f"k{i + 1}" for i in range(len(shape.keys))]
+    for table in ("snapshot", "in_doubt", "kept"):
+        same = same_keys(table, "s", keys)
+        connection.execute(f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM stage s WHERE {same})")
+
+
 def batch_queries(
     connection: duckdb.DuckDBPyConnection,
     shape: Shape,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from syncer import definitions, settings
+from syncer.claims import Claims
 from syncer.definitions import Loaded
 from syncer.removals import Removals
 from syncer.run_log import RunLog
@@ -79,7 +80,9 @@ class Bench:
         service = Service(
             settings=found,
             catalog=Catalog(self.load),
-            runner=Runner(settings=found, run_log=log, removals=Removals(database), now=self.now),
+            runner=Runner(
+                settings=found, run_log=log, removals=Removals(database), claims=Claims(database), now=self.now
+            ),
             run_log=log,
             leadership=Sole(log, holder="this test", now=self.now),
             now=self.now,

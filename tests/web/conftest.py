@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from syncer import definitions, settings
+from syncer.claims import Claims
 from syncer.errors import StateDatabaseError
 from syncer.removals import Removals
 from syncer.run_log import RunLog
@@ -192,7 +193,9 @@ class Site:
                 catalog=Catalog(
                     lambda: definitions.load(found.definitions_dir, warehouses=found.warehouses, stores=found.stores)
                 ),
-                runner=Runner(settings=found, run_log=log, removals=Removals(database), now=self.now),
+                runner=Runner(
+                    settings=found, run_log=log, removals=Removals(database), claims=Claims(database), now=self.now
+                ),
                 run_log=log,
                 leadership=Sole(log, holder="this test", now=self.now),
                 now=self.now,

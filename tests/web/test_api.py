@@ -231,6 +231,7 @@ def test_a_sync_that_is_gone_keeps_its_runs(site: Site, served: Served) -> None:
 def test_a_service_that_does_not_lead_takes_no_orders(served: Served) -> None:
     class Standby:
         term: int | None = None
+        holder = "process 8 here"
 
         def acquire(self) -> bool:
             return False

@@ -1,0 +1,52 @@
+"""Runs that the run log has as running: which of them are alive, and which a process left open that died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncer.errors import RunInProgressError, SyncerError
+from syncer.run_log import RunLog
+from syncer.runner import Runner
+from syncer.settings import Settings
+from syncer.snapshot import file
+from syncer.types import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOpen:
+    """The runs that have no end in the run log."""
+
+    settings: Settings
+    runner: Runner
+    run_log: RunLog
+    #: Gives aware UTC.
+    now: Callable[[], datetime]
+
+    def interrupt(self, *, before: int) -> None:
+        """End the runs that services of terms *before* this one, or commands that were killed, left open."""
+        for run in self.run_log.open_runs():
+            if run.term < before if run.term is not None else self._is_dead(run.sync):
+                self.run_log.interrupt(run.id, self.now())
+
+    def alive(self, sync: str, *, except_for: Collection[str]) -> Run | None:
+        """A run of a sync that another process makes, as far as the run log knows; *except_for*: ids of our own."""
+        run = next((run for run in self.run_log.open_runs() if run.sync == sync and run.id not in except_for), None)
+        # A run of the command line holds the snapshot from before it is recorded until after.
+        return None if run is not None and run.term is None and self._is_dead(sync) else run
+
+    def _is_dead(self, sync: str) -> bool:
+        """Whether nobody on this machine runs a sync; only of use where the run log is this machine's."""
+        if not self.settings.database_url.get_secret_value().startswith("sqlite"):
+            return False
+        path = self.runner.snapshot_path(sync)
+        if not path.exists():
+            return True
+        try:
+            with file.held(path, sync=sync):
+                return True
+        except RunInProgressError:
+            return False
+        except SyncerError:
+            return True

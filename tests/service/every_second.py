@@ -1,0 +1,40 @@
+"""`syncer serve`, but every sync is due every second, which is oftener than a header may say."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from datetime import timedelta
+
+from syncer import definitions
+from syncer.cli import output, serve, signals
+from syncer.cli.project import Project
+from syncer.definitions import Loaded
+from syncer.types import Every
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    project = Project()
+    settings = project.settings
+
+    def load() -> Loaded:
+        loaded = definitions.load(settings.definitions_dir, warehouses=settings.warehouses, stores=settings.stores)
+        every_second = Every(interval=timedelta(seconds=1))
+        often = tuple(dataclasses.replace(each, schedule=every_second) for each in loaded.definitions)
+        return dataclasses.replace(loaded, definitions=often)
+
+    output.prepare()
+    signals.install()
+    try:
+        code = serve.run(project, settings, load=load)
+    except Exception as exc:
+        output.print_exception(exc)
+        code = 1
+    sys.stdout.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

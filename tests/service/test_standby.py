@@ -1,0 +1,100 @@
+"""A service that stands by: what is read of it works, and what would run is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from syncer import definitions, settings
+from syncer.claims import Claims
+from syncer.flow import Options, StoppedError
+from syncer.removals import Removals
+from syncer.run_log import RunLog
+from syncer.runner import Runner
+from syncer.service import ClosedError, Service
+from syncer.service.catalog import Catalog
+from syncer.service.leadership import Elected
+from syncer.service.live import FENCED
+from syncer.state_database import StateDatabase
+from syncer.types import Order, RunStatus, Trigger
+from tests.service.machines import wait_until
+from tests.service.test_leadership import end_session_of_leader
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def service(folder: Path, url: str, name: str) -> Service:
+    """A service of a machine called *name*."""
+    (folder / "sync_definitions").mkdir(exist_ok=True)
+    (folder / "sync_definitions/customers.sql").write_text(
+        "/* sync\nentity: person\nperson: {id: id}\nschedule: manual\n*/\nSELECT '1' AS id, 'x' AS plan\n"
+    )
+    made = settings.load(
+        folder, {"SYNCER_STATE_DIR": name, "SYNCER_WAREHOUSES__DEFAULT__URL": f"duckdb:///{folder}/sync_definitions"}
+    )
+    settings.make_state_dir(made)
+    database = StateDatabase(url)
+    run_log = RunLog(database)
+    runner = Runner(settings=made, run_log=run_log, removals=Removals(database), claims=Claims(database), now=now)
+    load = Catalog(lambda: definitions.load(made.definitions_dir, warehouses=made.warehouses, stores=made.stores))
+    leadership = Elected(database, run_log, holder=f"service {name}", now=now)
+    return Service(settings=made, catalog=load, runner=runner, run_log=run_log, leadership=leadership, now=now)
+
+
+@pytest.fixture
+def two(tmp_path: Path, postgres_url: str) -> Iterator[tuple[Service, Service]]:
+    """One that leads and one that stands by."""
+    made = service(tmp_path, postgres_url, "a"), service(tmp_path, postgres_url, "b")
+    for each in made:
+        each.start()
+    yield made
+    for each in made:
+        each.stop("the test is over")
+
+
+def test_what_stands_by_is_read_and_names_who_leads(two: tuple[Service, Service]) -> None:
+    leader, standby = two
+
+    assert (leader.leads, standby.leads) == (True, False)
+    assert [standing.definition.name for standing in standby.standings()] == ["customers"]
+    with pytest.raises(ClosedError, match=r"^this service stands by, as another one leads: service a$"):
+        standby.run_now("customers", actor="ann")
+    assert standby.run_log.page() == []
+
+
+def test_a_leader_that_was_overtaken_takes_no_orders_before_it_knows(
+    two: tuple[Service, Service], postgres_url: str
+) -> None:
+    leader, standby = two
+    end_session_of_leader(postgres_url)
+    wait_until(lambda: standby.leads or leader.leadership.term == 2)
+    overtaken, newest = (leader, standby) if standby.leads else (standby, leader)
+
+    live = newest.run_now("customers", actor="ann")
+    assert live.ended.wait(60)
+    assert live.run is not None
+    assert (live.run.status, live.run.term, live.run.error) == (RunStatus.SUCCESS, 2, None)
+    with pytest.raises(ClosedError, match="another one leads"):
+        overtaken.run_now("customers", actor="ann")
+
+
+def test_a_run_of_an_older_term_ends(two: tuple[Service, Service], postgres_url: str) -> None:
+    leader, _ = two
+    live = leader._live(
+        leader.definition("customers"), Order(trigger=Trigger.API, term=leader.leadership.term), Options(), now()
+    )
+    assert not live.progress.stopping()
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute("UPDATE syncer_terms SET term = term + 1")
+
+    wait_until(live.progress.stopping, seconds=10)
+    assert live.progress.stopped_by == FENCED
+    with pytest.raises(StoppedError):
+        live.progress.changed()
+    live.ended.set()
