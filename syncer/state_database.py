@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SETTING = "SYNCER_DATABASE_URL"
 _WAIT_SECONDS = 30
+_SILENCE_SECONDS = 10
 
 #: How long libpq waits for a server, and when it gives up one that is gone: after seconds, not hours.
 _CONNECTING = {
@@ -31,7 +32,12 @@ _CONNECTING = {
 
 #: What opens a transaction that sees one moment, and one that writes.
 _READ = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"}
-_WRITE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"}
+_WRITE = {
+    "sqlite": "BEGIN IMMEDIATE",
+    # A process that stands still between two statements must not keep others from taking its place.
+    "postgresql": f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'; "
+    f"SET LOCAL idle_in_transaction_session_timeout = '{_SILENCE_SECONDS}s'",
+}
 
 #: What SQLite and PostgreSQL say of a disk that takes nothing more.
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "53100")

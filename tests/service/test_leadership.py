@@ -10,7 +10,7 @@ import psutil
 import psycopg
 import pytest
 
-from syncer.errors import SettingsError
+from syncer.errors import SettingsError, StateDatabaseError
 from syncer.run_log import OvertakenError, RunLog
 from syncer.service.leadership import Elected
 from syncer.state_database import StateDatabase
@@ -108,6 +108,26 @@ def test_an_older_term_records_no_run(candidates: list[Elected], run_log: RunLog
     assert run_log.start(
         "people", Order(trigger=Trigger.SCHEDULE, term=second.term, due_at=older.due_at), "hash", now()
     )
+
+
+def test_a_leader_that_stands_still_while_it_writes_the_run_log_keeps_nobody_from_leading(
+    candidates: list[Elected], postgres_url: str
+) -> None:
+    first, second = candidates
+    assert first.acquire()
+    stalled = StateDatabase(postgres_url)
+
+    def write() -> None:
+        with stalled.writing() as connection:
+            connection.exec_driver_sql("SELECT term FROM syncer_terms FOR SHARE")
+            end_session_of_leader(postgres_url)
+            wait_until(second.acquire, seconds=30)
+            connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(StateDatabaseError):
+        write()
+    assert second.term == 2
+    stalled.close()
 
 
 def test_nobody_leads_by_way_of_a_pooler_of_transactions(postgres_url: str) -> None:
