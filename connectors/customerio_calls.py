@@ -6,13 +6,15 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
+from connectors import call_counts
 from connectors.drivers import driver
 from syncer.errors import StoreError
 
@@ -30,7 +32,13 @@ PAUSE_SECONDS = 30.0
 TIMEOUT_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
 _RETRIED = frozenset({408, 425, 429})
-_AGAIN = "What Customer.io did not answer for is sent again at the next run."
+#: What a failure means for what was sent.
+AGAIN = "What Customer.io did not answer for is sent again at the next run."
+
+
+#: Calls are spread over so much more than a second, so that one that comes late makes no other wait; and at least so
+#: long lies between a call and the one that would be too many, which may be quicker on its way.
+_SPREAD, _WINDOW = 1.035, 1.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,27 +65,44 @@ class _UnavailableError(Exception):
         self.retry_after = retry_after
 
 
+def kept_rate(per_second: int) -> float:
+    """The calls that are made in a second where so many are allowed."""
+    return per_second / _SPREAD
+
+
 class Gate:
     """What all calls of this process to one workspace pass: its rate, and a stop while it fails."""
 
-    def __init__(self, limiter: Any) -> None:
-        self._limiter = limiter
+    def __init__(self, per_second: int) -> None:
         self._lock = threading.Lock()
         self._failures = 0
         self._closed_until = 0.0
         self._patient_until = 0.0
+        self._apart = 1 / kept_rate(per_second)
+        self._next = 0.0
+        #: When the last calls went, as many as are allowed in a second.
+        self._gone: deque[float] = deque([0.0], maxlen=per_second)
 
-    def pass_through(self, sleep: Callable[[float], object]) -> bool:
-        """Wait for one's turn; False where nothing may be sent for now."""
+    def pass_through(self, stopped: threading.Event) -> bool:
+        """Wait for one's turn, or until *stopped*; False where nothing may be sent for now."""
+        while (patience := self._patience()) is not None:
+            if patience == 0 or stopped.wait(patience):
+                return True
+        return False
+
+    def _patience(self) -> float | None:
+        """Seconds until a call may go, 0 where this one goes now; None where nothing may be sent."""
         with self._lock:
             now = time.monotonic()
             if now < self._closed_until:
-                return False
-            patience = self._patient_until - now
-        if patience > 0:
-            sleep(patience)
-        self._limiter.try_acquire("call")
-        return True
+                return None
+            is_full = len(self._gone) == self._gone.maxlen
+            turn = max(self._next, self._patient_until, self._gone[0] + _WINDOW if is_full else 0.0)
+            if turn <= now:
+                # Being late by less than a turn moves no later one.
+                self._next = max(self._next, now - self._apart) + self._apart
+                self._gone.append(now)
+            return max(turn - now, 0.0)
 
     def be_patient(self, seconds: float) -> None:
         """Let nobody through for so long."""
@@ -110,13 +135,10 @@ _gates: dict[tuple[str, str], Gate] = {}
 _gates_lock = threading.Lock()
 
 
-def shared_gate(address: str, login: str, *, per_second: int, label: str) -> Gate:
+def shared_gate(address: str, login: str, *, per_second: int) -> Gate:
     """The gate of a workspace's API, the same for every sync of this process; its first rate stays."""
-    limits = driver("pyrate_limiter", extra="customerio", label=label)
     with _gates_lock:
-        if (address, login) not in _gates:
-            _gates[address, login] = Gate(limits.Limiter(limits.Rate(per_second, limits.Duration.SECOND)))
-        return _gates[address, login]
+        return _gates.setdefault((address, login), Gate(per_second))
 
 
 @cache
@@ -130,7 +152,7 @@ class Api:
 
     def __init__(
         self,
-        label: str,
+        store: str,
         address: str,
         *,
         login: tuple[str, str] | str,
@@ -141,21 +163,22 @@ class Api:
         """Nothing is sent yet.
 
         Shapes:
-            label: for messages, such as "store `crm`".
+            store: as the settings call it.
             login: user and password, or a bearer's token.
             key_setting: the setting to look at where the login is refused.
         """
+        label = f"store `{store}`"
         self._http = driver("httpx2", extra="customerio", label=label)
         self._tenacity = driver("tenacity", extra="customerio", label=label)
         _quieten()
-        self.label = label
+        self.store, self.label = store, label
         self._key_setting = key_setting
         self._stopped = threading.Event()
         own = {"User-Agent": "syncer", "Content-Type": "application/json", **(headers or {})}
         if isinstance(login, str):
             own["Authorization"] = f"Bearer {login}"
         user = login if isinstance(login, str) else login[0]
-        self._gate = shared_gate(address, user, per_second=per_second, label=label)
+        self._gate = shared_gate(address, user, per_second=per_second)
         self._client = self._http.Client(
             base_url=address,
             auth=login if isinstance(login, tuple) else None,
@@ -192,12 +215,13 @@ class Api:
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=self._wait,
             sleep=self._stopped.wait,
+            before_sleep=lambda _: call_counts.add(self.store, retries=1),
             reraise=True,
         )
         try:
             answer: Answer = retrying(self._once, method, path, content, query)
         except _UnavailableError as exc:
-            raise StoreError(f"{self.label}: Customer.io {exc.what}", hint=_AGAIN) from None
+            raise StoreError(f"{self.label}: Customer.io {exc.what}", hint=AGAIN) from None
         return answer
 
     def stop(self) -> None:
@@ -217,15 +241,16 @@ class Api:
         return jittered
 
     def _once(self, method: str, path: str, content: bytes | None, query: Mapping[str, str] | None) -> Answer:
-        open_ = self._gate.pass_through(self._stopped.wait)
+        open_ = self._gate.pass_through(self._stopped)
         if self._stopped.is_set():
-            raise StoreError(f"{self.label}: nothing more is sent after a failure", hint=_AGAIN)
+            raise StoreError(f"{self.label}: nothing more is sent after a failure", hint=AGAIN)
         if not open_:
             raise StoreError(
                 f"{self.label}: Customer.io failed {FAILURES_IN_A_ROW} times in a row; nothing is sent for "
                 f"{PAUSE_SECONDS:.0f} seconds",
-                hint=_AGAIN,
+                hint=AGAIN,
             )
+        call_counts.add(self.store, requests=1)
         try:
             response = self._client.request(method, path, content=content, params=query)
             answer = Answer(status=response.status_code, body=response.content)

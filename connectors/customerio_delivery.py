@@ -3,43 +3,122 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from itertools import groupby
+from collections import Counter, deque
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pyarrow as pa
 
-from connectors.customerio_calls import Answer, Api
-from connectors.customerio_items import LANES, Request
+from connectors.customerio_calls import AGAIN, Answer, Api
+from connectors.customerio_items import LANES
 from connectors.customerio_reasons import kept
+from connectors.customerio_requests import Request
 from syncer.errors import StoreError
 from syncer.interfaces import VERDICTS
 from syncer.types import Verdict
 
 #: Of the whole request, though perhaps one row is to blame.
 _REFUSED = frozenset({400, 413, 422})
+#: Requests in flight, and as many that wait: while they go, the next batch is made.
+MOST_UNDER_WAY = 2 * LANES
 
 
-def deliver(api: Api, path: str, requests: Sequence[Request]) -> pa.Table:
-    """Post every request and return the verdicts (VERDICTS); a row without one is in doubt.
+class Delivery:
+    """Requests on their way to one address. Used by one thread; a lane's requests go one after the other.
 
-    Lanes go side by side; within a lane, a request goes when the one before is answered.
-
-    Raises:
-        StoreError: the API failed; every row is in doubt, and nothing is in flight any more.
+    A failure stops everything: what is in flight is waited for, what waits is dropped, and nothing more is sent.
     """
-    lanes = [list(lane) for _, lane in groupby(requests, key=lambda request: request.lane)]
-    if not lanes:
-        return VERDICTS.empty_table()
-    with ThreadPoolExecutor(max_workers=LANES, thread_name_prefix="customerio") as pool:
-        running = [pool.submit(_deliver_lane, api, path, lane) for lane in lanes]
-        done, _ = wait(running, return_when=FIRST_EXCEPTION)
+
+    def __init__(self, api: Api, path: str) -> None:
+        """Nothing is sent yet."""
+        self._api = api
+        self._path = path
+        self._lanes = [ThreadPoolExecutor(max_workers=1, thread_name_prefix="customerio") for _ in range(LANES)]
+        #: What is in flight or waits for its lane, and the lane.
+        self._under_way: dict[Future[None], int] = {}
+        self._answered: deque[pa.Table] = deque()
+        self.has_failed = False
+
+    def send(self, requests: Iterable[Request]) -> None:
+        """Put every request on its way, and return when few enough are left to be waited for.
+
+        Raises:
+            StoreError: a request failed, perhaps an earlier one.
+        """
+        for request in requests:
+            self._wait_for_fewer_than(MOST_UNDER_WAY)
+            lane = self._emptiest() if request.lane is None else request.lane
+            self._under_way[self._lanes[lane].submit(self._deliver, request, request.body())] = lane
+
+    def finish(self) -> None:
+        """Wait until nothing is under way.
+
+        Raises:
+            StoreError: a request failed.
+        """
+        self._wait_for_fewer_than(1)
+
+    def fail(self) -> None:
+        """Send nothing more, and wait for what is in flight."""
+        self.has_failed = True
+        self._api.stop()
+        for one in self._under_way:
+            one.cancel()
+        wait(self._under_way)
+        self._under_way.clear()
+
+    def tell(self, verdicts: pa.Table) -> None:
+        """Add *verdicts* to those that `answered` gives."""
+        self._answered.append(verdicts)
+
+    def answered(self) -> pa.Table:
+        """The verdicts (VERDICTS) that came since the last call."""
+        tables = [self._answered.popleft() for _ in range(len(self._answered))]
+        return pa.concat_tables([VERDICTS.empty_table(), *tables])
+
+    def close(self) -> None:
+        """Let every thread end, after what it has in flight."""
+        for lane in self._lanes:
+            lane.shutdown(cancel_futures=True)
+
+    def _emptiest(self) -> int:
+        busy = Counter(self._under_way.values())
+        return min(range(LANES), key=lambda lane: busy[lane])
+
+    def _wait_for_fewer_than(self, most: int) -> None:
+        self._forget({one for one in self._under_way if one.done()})
+        while len(self._under_way) >= most:
+            self._forget(wait(self._under_way, return_when=FIRST_COMPLETED).done)
+
+    def _forget(self, done: set[Future[None]]) -> None:
         failed = next((exc for one in done if (exc := one.exception()) is not None), None)
         if failed is not None:
-            api.stop()
+            self.fail()
             raise failed
-        return pa.concat_tables([table for one in running for table in one.result()])
+        for one in done:
+            del self._under_way[one]
+
+    def _deliver(self, request: Request, body: bytes) -> None:
+        answer = self._api.call("POST", self._path, content=body)
+        if answer.ok:
+            verdicts = _verdicts(answer, request)
+            if verdicts is None:
+                raise StoreError(
+                    f"{self._api.label}: Customer.io's answer {answer.status} to a batch cannot be understood",
+                    hint=f"Does something between here and there answer in its place? {AGAIN}",
+                )
+            self.tell(verdicts)
+        elif answer.status not in _REFUSED:
+            raise StoreError(
+                f"{self._api.label}: Customer.io answered {answer.status} to a batch",
+                hint="Check the addresses and keys of this store.",
+            )
+        elif len(request.seqs) == 1:
+            self.tell(rejected(request.seqs, pa.array([kept(reason_in(answer), item=request.items[0].as_py())])))
+        else:
+            for half in request.halves():
+                self._deliver(half, half.body())
 
 
 def accepted(seqs: pa.Array) -> pa.Table:
@@ -64,29 +143,11 @@ def reason_in(answer: Answer) -> str:
     return f"Customer.io answered {answer.status}: {'; '.join(filter(None, texts)) or 'no reason was given'}"
 
 
-def _deliver_lane(api: Api, path: str, requests: Iterable[Request]) -> list[pa.Table]:
-    return [table for request in requests for table in _delivered(api, path, request)]
-
-
-def _delivered(api: Api, path: str, request: Request) -> list[pa.Table]:
-    answer = api.call("POST", path, content=request.body())
-    if answer.ok:
-        return [_verdicts(answer, request)]
-    if answer.status not in _REFUSED:
-        raise StoreError(
-            f"{api.label}: Customer.io answered {answer.status} to a batch",
-            hint="Check the addresses and keys of this store.",
-        )
-    if len(request.seqs) == 1:
-        return [rejected(request.seqs, pa.array([kept(reason_in(answer), item=request.items[0].as_py())]))]
-    return [table for half in request.halves() for table in _delivered(api, path, half)]
-
-
-def _verdicts(answer: Answer, request: Request) -> pa.Table:
-    """A verdict for each row; for none where the answer cannot be understood."""
+def _verdicts(answer: Answer, request: Request) -> pa.Table | None:
+    """A verdict for each row; None where the answer cannot be understood."""
     errors = _errors_by_place(answer, len(request.seqs))
     if errors is None:
-        return VERDICTS.empty_table()
+        return None
     if not errors:
         return accepted(request.seqs)
     places = pa.array(sorted(errors), pa.int64())

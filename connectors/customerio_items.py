@@ -1,4 +1,4 @@
-"""A batch as the JSON of Customer.io's operations, checked and packed: made by DuckDB, never row by row.
+"""A batch as the JSON of Customer.io's operations, checked: made by DuckDB, never row by row.
 
 The limits: https://docs.customer.io/api/track/ and the reserved names:
 https://docs.customer.io/journeys/people/reserved-attributes/
@@ -6,7 +6,6 @@ https://docs.customer.io/journeys/people/reserved-attributes/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,15 +20,9 @@ LONGEST_IDENTIFIER = 150
 LONGEST_NAME = 150
 LONGEST_VALUE = 1_000
 LONGEST_ITEM = 32_000
-LONGEST_REQUEST = 500_000
 MOST_ATTRIBUTES = 300
-#: None is documented; connectors of others kept to it.
-MOST_ITEMS = 1_000
-#: Requests in flight at once. An entity is always in the same lane, and a lane sends one after the other.
+#: Requests in flight at once. A lane sends one after the other, and all that is about one entity is in one lane.
 LANES = 8
-
-#: A request holds items that begin within so many bytes, and the last of them reaches beyond.
-_PART = LONGEST_REQUEST - LONGEST_ITEM - 100
 
 _RESERVED = {
     Entity.PERSON: ("cio_id", "_relationship", "_created_in_customerio_at", "_update", "_timestamp"),
@@ -53,79 +46,35 @@ class Wording:
     object_type: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """Some items of a lane that go together."""
-
-    lane: int
-    #: The rows that the items are of.
-    seqs: pa.Array
-    #: JSON texts.
-    items: pa.Array
-
-    def halves(self) -> tuple[Request, Request]:
-        """Two smaller ones."""
-        half = len(self.seqs) // 2
-        parts = ((self.seqs[:half], self.items[:half]), (self.seqs[half:], self.items[half:]))
-        first, second = (Request(lane=self.lane, seqs=seqs, items=items) for seqs, items in parts)
-        return first, second
-
-    def body(self) -> bytes:
-        """The JSON to post."""
-        together = pa.ListArray.from_arrays(pa.array([0, len(self.items)], pa.int32()), self.items)
-        joined: bytes = pc.binary_join(together, ",")[0].as_buffer().to_pybytes()
-        return b'{"batch":[' + joined + b"]}"
-
-
-def composed(
+def worded(
     connection: duckdb.DuckDBPyConnection, target: Target, batch: pa.RecordBatch, wording: Wording
-) -> tuple[list[Request], pa.Table]:
-    """The requests that send *batch*, lane by lane in the order to send; and the rows that cannot be sent.
+) -> tuple[pa.Table, pa.Table]:
+    """The items that send *batch*, and the rows that cannot be sent.
 
     Shapes:
         batch: as for `ProfileStore.apply`, of a person, an object or a relationship.
-        returns: the refused rows as `seq`, `reason`.
+        returns: the items as `seq`, `lane`, `item`, a JSON text, in order; the refused rows as `seq`, `reason`.
+            What is in different lanes is about different entities; without a lane, no other item is about this one's.
     """
-    columns = batch.schema.names
-    own = [name for name in ("id", "email") if name in columns]
+    own = [name for name in ("id", "email") if name in batch.schema.names]
+    lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity is Entity.RELATIONSHIP else "CAST(NULL AS INTEGER)"
+    length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {_too_long('strlen(item)')} END"
     connection.register("given", pa.table(batch))
     try:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {_checked_sql(target, own, wording)}")
+        rows = connection.sql(
+            f"SELECT seq, {lane} AS lane, item, coalesce(refusal, {length}) AS reason FROM ("
+            f"SELECT *, CASE WHEN refusal IS NULL THEN {_item_sql(target, own, wording)} END AS item "
+            f"FROM ({_checked_sql(target, own, wording)})) ORDER BY seq"
+        ).to_arrow_table()
     finally:
         connection.unregister("given")
-    item = _item_sql(target, own, wording)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE items AS SELECT seq, hash(k1) % {LANES} AS lane, "
-        f"CASE WHEN refusal IS NULL THEN {item} END AS item, refusal FROM checked"
-    )
-    connection.execute(
-        f"UPDATE items SET refusal = 'the row makes ' || strlen(item) || ' bytes of JSON, over {LONGEST_ITEM}' "
-        f"WHERE strlen(item) > {LONGEST_ITEM}"
-    )
-    packed = connection.sql(
-        f"SELECT seq, lane, CAST(begins // {_PART} AS BIGINT) AS part, item FROM (SELECT *, coalesce(sum(weight) OVER ("
-        "PARTITION BY lane ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS begins "
-        f"FROM (SELECT *, greatest(strlen(item) + 1, {_PART // MOST_ITEMS + 1}) AS weight FROM items "
-        "WHERE refusal IS NULL)) ORDER BY lane, part, seq"
-    ).to_arrow_table()
-    refused = connection.sql("SELECT seq, refusal AS reason FROM items WHERE refusal IS NOT NULL").to_arrow_table()
-    return list(_requests(packed)), refused
+    rows = rows.set_column(2, "item", rows["item"].cast(pa.string()))
+    fits = pc.is_null(rows["reason"])
+    return rows.filter(fits).drop_columns("reason"), rows.filter(pc.invert(fits)).select(["seq", "reason"])
 
 
-def _requests(packed: pa.Table) -> Iterator[Request]:
-    packed = packed.combine_chunks()
-    groups = packed.group_by(["lane", "part"], use_threads=False).aggregate([("seq", "count")])
-    first = 0
-    for group in groups.to_pylist():
-        rows = packed.slice(first, group["seq_count"])
-        first += group["seq_count"]
-        yield Request(
-            lane=group["lane"], seqs=rows["seq"].combine_chunks(), items=_plain(rows["item"].combine_chunks())
-        )
-
-
-def _plain(items: pa.Array) -> pa.Array:
-    return items.cast(pa.string())
+def _too_long(length: str) -> str:
+    return f"'the row makes ' || {length} || ' bytes of JSON, over {LONGEST_ITEM}'"
 
 
 def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
@@ -150,7 +99,7 @@ def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
         "SELECT n.* EXCLUDE (excess, shared, names), "
         f"CASE WHEN {blank} THEN 'the identifier is blank' "
         f"WHEN {long} THEN 'the identifier is longer than {LONGEST_IDENTIFIER} bytes' "
-        f"WHEN excess IS NOT NULL THEN 'the row makes ' || excess || ' bytes of JSON, over {LONGEST_ITEM}' "
+        f"WHEN excess IS NOT NULL THEN {_too_long('excess')} "
         "WHEN shared THEN 'two rows have this email' "
         f"WHEN len(names) > {MOST_ATTRIBUTES} "
         f"THEN 'the row has ' || len(names) || ' attributes, over {MOST_ATTRIBUTES}' "
@@ -181,13 +130,12 @@ def _text(value: str) -> str:
 
 def _members(own: list[str], *more: str) -> str:
     """SQL for a JSON object of what a row sets and unsets."""
-    inner = "trim(substr(trim(attributes), 2, length(trim(attributes)) - 2))"
     unset = (
         "CASE WHEN cleared <> '[]' THEN list_aggregate(list_transform(json_extract(cleared, '$[*]'), "
         "lambda n: CAST(n AS VARCHAR) || ':null'), 'string_agg', ',') END"
     )
     set_ = [f"CASE WHEN {name} IS NOT NULL THEN '\"{name}\":' || {_text(name)} END" for name in own]
-    return f"'{{' || concat_ws(',', nullif({inner}, ''), {', '.join([unset, *set_, *more])}) || '}}'"
+    return f"'{{' || concat_ws(',', nullif(attributes[2:-2], ''), {', '.join([unset, *set_, *more])}) || '}}'"
 
 
 def _item_sql(target: Target, own: list[str], wording: Wording) -> str:

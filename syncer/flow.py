@@ -189,18 +189,29 @@ def limits_passed(
 
 def _send(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, progress: Progress) -> None:
     whole = definition.target.entity is Entity.COLLECTION and store.replaces_collections
-    for batch in snapshot.batches(store.batch_rows, form=store.value_form, whole=whole):
-        verdicts = store.apply(definition.target, batch, create=definition.create)
-        snapshot.record(verdicts)
-        rows = batch.num_rows - batch["seq"].null_count
-        progress.reached(progress.rows + rows)
-        if len(verdicts) < rows:
-            raise StoreError(
-                f"store `{definition.store}` did not answer for {rows - len(verdicts):,} rows",
-                hint="They are sent again at the next run.",
-            )
-        if progress.stopping():
-            raise StoppedError
+    sent, stopping = 0, False
+    try:
+        for batch in snapshot.batches(store.batch_rows, form=store.value_form, whole=whole):
+            sent += batch.num_rows - batch["seq"].null_count
+            _take(store.apply(definition.target, batch, create=definition.create), snapshot, progress)
+            if stopping := progress.stopping():
+                break
+        _take(store.flush(), snapshot, progress)
+    except StoreError:
+        _take(store.flush(), snapshot, progress)
+        raise
+    if progress.rows < sent:
+        raise StoreError(
+            f"store `{definition.store}` did not answer for {sent - progress.rows:,} rows",
+            hint="They are sent again at the next run.",
+        )
+    if stopping:
+        raise StoppedError
+
+
+def _take(verdicts: pa.Table, snapshot: Snapshot, progress: Progress) -> None:
+    snapshot.record(verdicts)
+    progress.reached(progress.rows + len(verdicts))
 
 
 def _announce_removals(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, removals: Removals) -> None:

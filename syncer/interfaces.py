@@ -20,7 +20,7 @@ KIND = b"syncer"
 JSON = {KIND: b"json"}
 NUMBER = {KIND: b"number"}
 
-#: The answer to a batch: a row each; a `seq` that is missing is in doubt.
+#: The answer to a row; a `seq` that has none is in doubt.
 VERDICTS = pa.schema([("seq", pa.int64()), ("verdict", pa.string()), ("reason", pa.string())])
 
 
@@ -100,6 +100,9 @@ class ProfileStore(Protocol):
     def apply(self, target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
         """Make the store agree with *batch*; applying it twice is the same as once.
 
+        The store may go on with it after this returns, and answer at a later call. All batches until `flush` are of
+        one target, and no key comes twice in them.
+
         Shapes:
             batch: 1 to `batch_rows` rows, no key twice, of:
                 seq int64, ascending.
@@ -107,12 +110,13 @@ class ProfileStore(Protocol):
                 k1, … string, not null: the target's key. A person's id, email (folded to lower case) or
                     cio_id; an object's id; for a relationship the person, then the object; for a
                     collection as many as its key has columns.
-                attributes string: a JSON object of the values to set, without nulls at its top level. For a
-                    collection the row's whole `data`.
+                attributes string: a JSON object of the values to set, without nulls at its top level and without
+                    spaces around it or, where it is empty, in it. For a collection the row's whole `data`.
                 cleared string: a JSON array of the attributes to unset.
                 id, email string: only for a person, and only where the result has such a column beside
                     the identifier: the value to set, or NULL: unset where `cleared` names it, else untouched.
-            returns: VERDICTS, a row for each row that the store answered for, in any order.
+            returns: VERDICTS, a row for each row of this batch or of earlier ones that the store answered for and has
+                not told yet, in any order.
 
             `put` merges the attributes: what is not named stays. Without *create* it touches only people and
             objects that exist, else the verdict is `absent`. `clear` unsets the attributes in `cleared` of what
@@ -122,7 +126,16 @@ class ProfileStore(Protocol):
             and ask for no verdict, and a column `held` has what the store was last known to hold of a row, as a JSON
             object, or NULL; `attributes` of a row to delete are empty, and a rejected row leaves what it held.
         Raises:
-            StoreError: the store failed. Rows of this batch are in doubt, and no later batch should be sent.
+            StoreError: the store failed, perhaps at an earlier batch. No later batch should be sent; `flush` tells
+                what had been answered before, and every other row is in doubt.
+        """
+
+    def flush(self) -> pa.Table:
+        """Wait for all that `apply` was given; returns the verdicts that have not been told yet.
+
+        Raises:
+            StoreError: the store failed. It is raised once, here or by `apply`: the next call tells what had been
+                answered before. Nothing is in flight any more.
         """
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:

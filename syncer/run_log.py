@@ -97,13 +97,17 @@ class RunLog:
                 runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at)
             ).rowcount
 
-    def recent(self, sync: str | None = None, limit: int = 20) -> list[Run]:
-        """The newest runs of one sync, or of all, newest first."""
+    def recent(
+        self, sync: str | None = None, limit: int = 20, *, statuses: Collection[RunStatus] | None = None
+    ) -> list[Run]:
+        """The newest runs of one sync, or of all, newest first; only those with one of *statuses* where it is given."""
         query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+        if sync is not None:
+            query = query.where(runs.c.sync == sync)
+        if statuses is not None:
+            query = query.where(runs.c.status.in_(statuses))
         with self._database.reading() as connection:
-            return [
-                _run(row) for row in connection.execute(query if sync is None else query.where(runs.c.sync == sync))
-            ]
+            return [_run(row) for row in connection.execute(query)]
 
     def newest_of_each(self, syncs: Iterable[str], number: int) -> dict[str, list[Run]]:
         """The newest *number* runs of each of *syncs* that ever had one, newest first."""
@@ -175,6 +179,12 @@ class RunLog:
         """When the newest run of *sync* started, of those with one of *statuses*, else of all but the skipped."""
         wanted = runs.c.status != RunStatus.SKIPPED if statuses is None else runs.c.status.in_(statuses)
         query = sa.select(runs.c.started_at).where(runs.c.sync == sync, wanted).order_by(runs.c.id.desc()).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def first_started(self, sync: str) -> datetime | None:
+        """When the oldest run of *sync* started, or would have."""
+        query = sa.select(runs.c.started_at).where(runs.c.sync == sync).order_by(runs.c.id).limit(1)
         with self._database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import connectors
+from connectors import call_counts
 from syncer import query, query_faults, snapshot
 from syncer.errors import (
     DefinitionError,
@@ -105,14 +106,17 @@ class Runner:
                     snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id)
                 )
             except RunInProgressError as exc:
-                self.run_log.record_skipped(definition.name, order, definition.hash, started_at, note=exc.message)
+                progress.run_id = self.run_log.record_skipped(
+                    definition.name, order, definition.hash, started_at, note=exc.message
+                )
                 raise
             except SyncerError as exc:
-                run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
-                return self._failed(run_id, progress, exc)
+                progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
+                return self._failed(progress.run_id, progress, exc)
             self.run_log.interrupt_open(definition.name, started_at)
             run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
             progress.run_id = run_id
+            log.info("the run begins")
             return self._recorded(run_id, definition, store, held, started_at, options, progress)
 
     def plan(self, definition: SyncDefinition, *, progress: Progress | None = None, sample_rows: int = 5) -> Plan:
@@ -152,6 +156,10 @@ class Runner:
                 held=limits_passed(definition, held, shape, staged, difference),
                 notes=progress.notes,
             )
+
+    def store_calls(self) -> Mapping[str, call_counts.Calls]:
+        """How many calls this process made to each store that is reached by HTTP, by its name in the settings."""
+        return call_counts.counted()
 
     def snapshot_path(self, sync: str) -> Path:
         """The file of a sync's snapshot."""

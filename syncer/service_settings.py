@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
@@ -89,13 +90,19 @@ class WebSettings(_Section):
         return bool(self.password or self.tokens or (self.proxy_header and self.proxy_addresses))
 
 
+def _called(url: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url.get_secret_value()):
+        raise ValueError(PATTERNS["ping_url"])
+    return url
+
+
 class AlertSettings(_Section):
     """Who is told of what."""
 
     #: Addresses as Apprise writes them, separated by blanks or lines.
     urls: SecretStr | None = None
-    #: Called after each round of the schedule's heartbeat, for who watches that the service lives.
-    ping_url: SecretStr | None = None
+    #: Called about once a minute while the schedule is kept, for who watches that the service lives.
+    ping_url: Annotated[SecretStr, AfterValidator(_called)] | None = None
     #: The share of a run's rows that may be rejected.
     rejected: Share = 0.05
     #: How far a run's rows may be from those of the runs before it.

@@ -13,10 +13,17 @@ _SHOWN = 60
 _LISTED = 24
 
 
+def visible(text: str) -> str:
+    """*text* on one line, with everything that is not a sign written as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def quoted(text: str) -> str:
     """*text* in backticks on one line, cut and with control characters escaped."""
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    return "`" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown) + "`"
+    return f"`{visible(shown)}`"
 
 
 def listed(words: Collection[str], *, last: str = "or") -> str:

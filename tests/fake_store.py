@@ -1,4 +1,4 @@
-"""A profile store in memory that can misbehave: it loses replies, refuses rows, fails before or after a batch."""
+"""A profile store in memory that can misbehave: it answers late, loses replies, refuses rows, fails at a batch."""
 
 from __future__ import annotations
 
@@ -35,10 +35,15 @@ class FakeStore:
     #: `before` or `after` taking the batch, or `reply`: takes it and answers for half of it.
     fault: str = "before"
     refuses: Callable[[Key], bool] = lambda key: False
+    #: Batches that are answered by later calls.
+    behind: int = 0
+    untold: list[pa.Table] = field(default_factory=list)
     #: Rows that were taken, in order: action and key.
     taken: list[tuple[str, Key]] = field(default_factory=list)
 
-    def check(self, target: Target, *, create: bool = True) -> None: ...
+    def check(self, target: Target, *, create: bool = True) -> None:
+        # A run begins: what the last one did not ask for is lost.
+        self.untold.clear()
 
     def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
         return ""
@@ -67,7 +72,15 @@ class FakeStore:
             raise StoreError("the connection was lost")
         if strikes:
             verdicts = verdicts[: len(verdicts) // 2]
-        return pa.Table.from_pylist(verdicts, schema=VERDICTS)
+        self.untold.append(pa.Table.from_pylist(verdicts, schema=VERDICTS))
+        return self._told(len(self.untold) - self.behind)
+
+    def flush(self) -> pa.Table:
+        return self._told(len(self.untold))
+
+    def _told(self, batches: int) -> pa.Table:
+        told = [self.untold.pop(0) for _ in range(batches)]
+        return pa.concat_tables([VERDICTS.empty_table(), *told])
 
     def _take(self, target: Target, row: dict[str, Any], create: bool) -> dict[str, Any]:
         key: Key = tuple(row[f"k{i + 1}"] for i in range(len(target.key_columns)))

@@ -433,7 +433,7 @@ def test_commands_tell_of_the_workspace(folder: Path, server: CustomerIOServer) 
     write_people(folder, 3, "free")
 
     planned = ran(folder, "plan", "people")
-    assert "note: Customer.io: 1 call, under a minute at 100 a second" in planned.stdout, planned.stderr
+    assert "note: Customer.io: 1 call, under a second at 100 a second" in planned.stdout, planned.stderr
     assert server.workspace.batches == []
     assert ran(folder, "run", "people").returncode == 0
     shown = json.loads(ran(folder, "show", "person", "p1", "--json").stdout)

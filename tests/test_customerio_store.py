@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from connectors import customerio_calls, open_store
-from connectors.customerio_items import LONGEST_REQUEST
+from connectors.customerio_requests import LONGEST_REQUEST
 from syncer.errors import SettingsError, StoreError, StoreRefusesError
 from syncer.types import Entity, Identity, PersonKey, Target, Via
 from tests.contracts.batches import (
@@ -29,6 +29,7 @@ from tests.contracts.batches import (
     clear,
     delete,
     put,
+    sent,
 )
 from tests.customerio_server import CustomerIOServer, customerio_server, definitions
 from tests.customerio_server.faults import LOST_AFTER, LOST_BEFORE, Fault
@@ -63,9 +64,14 @@ def posts(server: CustomerIOServer) -> int:
     return [method for method, _ in server.workspace.requests].count("POST")
 
 
+def long_people(rows: int) -> list[Any]:
+    """About 25 of them fill a request."""
+    return [put(f"p{i}", attributes={f"a{n}": "x" * 900 for n in range(20)}) for i in range(rows)]
+
+
 def verdicts(store: Any, *rows: Any, target: Target = PEOPLE) -> dict[int, str]:
     """Verdict by place of the row; nothing for a row in doubt."""
-    answered = store.apply(target, batch_of(*rows), create=True).to_pylist()
+    answered = sent(store, target, *rows).to_pylist()
     return {row["seq"] - 100: row["verdict"] for row in answered}
 
 
@@ -210,7 +216,11 @@ def test_an_answer_that_cannot_be_understood_leaves_its_rows_in_doubt(
     # One person's rows go in one request.
     server.workspace.faults.always = Fault(applied=True, status=200, body=body)
 
-    assert verdicts(store, put("1", "a"), put("1", "b"), target=MEMBERS) == {}
+    with pytest.raises(StoreError, match="answer 200 to a batch cannot be understood"):
+        sent(store, MEMBERS, put("1", "a"), put("1", "b"))
+
+    assert store.flush().num_rows == 0
+    assert posts(server) == 1
 
 
 @pytest.mark.parametrize("status", [200, 202, 207])
@@ -249,17 +259,68 @@ def test_several_requests_are_on_their_way_at_once(store: Any, server: CustomerI
     server.workspace.faults.slow = 0.5
     began = time.monotonic()
 
-    assert set(apply(store, PEOPLE, *[put(f"p{i}") for i in range(200)])) == {ACCEPTED}
+    assert set(apply(store, PEOPLE, *long_people(200))) == {ACCEPTED}
 
     assert posts(server) == 8
     assert time.monotonic() - began < 3
+
+
+def test_the_next_batch_goes_while_one_is_on_its_way(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.slow = 1.0
+    first, second = (long_people(60), long_people(120)[60:])
+
+    # Two requests each, and some rows that wait for more.
+    early = [store.apply(PEOPLE, batch_of(*rows), create=True) for rows in (first, second)]
+    assert [len(table) for table in early] == [0, 0]
+    began = time.monotonic()
+    late = store.flush()
+
+    assert time.monotonic() - began < 1.9
+    assert sorted(late["seq"].to_pylist()) == sorted([*range(100, 160), *range(100, 160)])
+    assert len(server.workspace.people) == 120
+    assert len(store.flush()) == 0
+
+
+def test_a_person_is_never_in_two_requests_at_once_across_batches(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.slow = 0.02
+    rows = [put(f"p{i % 7}", f"a{i}", attributes={f"n{n}": "x" * 900 for n in range(20)}) for i in range(600)]
+    for first in range(0, len(rows), 50):
+        store.apply(MEMBERS, batch_of(*rows[first : first + 50]), create=True)
+
+    store.flush()
+
+    # The server counts a breach where the same entity is in flight twice.
+    assert len(server.workspace.relationships) == 600
+    assert len(server.workspace.batches) > 20
+
+
+def test_what_was_answered_before_a_failure_is_told(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.next.extend([*[None] * 8, *[Fault(status=401)] * 8])
+
+    with pytest.raises(StoreError, match="refuses the login"):
+        store.apply(PEOPLE, batch_of(*long_people(800)), create=True)
+    told = store.flush()
+
+    assert set(told["verdict"].to_pylist()) == {"accepted"}
+    assert len(told) >= 8 * 20
+    assert {f"p{seq - 100}" for seq in told["seq"].to_pylist()} == {p.attributes["id"] for p in server.workspace.people}
+    assert len(store.flush()) == 0
+
+
+def test_a_request_that_fails_in_halves_keeps_the_half_that_was_taken(store: Any, server: CustomerIOServer) -> None:
+    server.workspace.faults.next.extend([Fault(status=400, body=b"{}"), None, Fault(status=403)])
+
+    with pytest.raises(StoreError, match="refuses the login"):
+        sent(store, PEOPLE, put("a"), put("b"), put("c"), put("d"))
+
+    assert store.flush()["seq"].to_pylist() == [100, 101]
 
 
 def test_a_store_that_stays_down_fails_after_some_calls(store: Any, server: CustomerIOServer) -> None:
     server.workspace.faults.always = DOWN
 
     with pytest.raises(StoreError, match=r"store `crm`: Customer\.io answered 503"):
-        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        sent(store, PEOPLE, put("ann"))
 
     assert posts(server) == customerio_calls.ATTEMPTS
 
@@ -279,7 +340,7 @@ def test_after_many_failures_nothing_is_sent_for_a_while(
     monkeypatch.setattr(customerio_calls, "LONGEST_WAIT", 0.005)
     server.workspace.faults.always = DOWN
     with pytest.raises(StoreError, match="failed 30 times in a row"):
-        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        sent(store, PEOPLE, put("ann"))
     calls = len(server.workspace.requests)
 
     # For every sync of the process.
@@ -299,7 +360,7 @@ def test_a_failure_ends_what_the_other_requests_wait_for(store: Any, server: Cus
     began = time.monotonic()
 
     with pytest.raises(StoreError, match="refuses the login"):
-        store.apply(PEOPLE, batch_of(*[put(f"p{i}") for i in range(100)]), create=True)
+        sent(store, PEOPLE, *long_people(200))
 
     assert time.monotonic() - began < 30
     assert posts(server) <= 8
@@ -337,7 +398,7 @@ def test_a_refused_login_ends_at_once(store: Any, server: CustomerIOServer, stat
     server.workspace.faults.always = Fault(status=status)
 
     with pytest.raises(StoreError, match="refuses the login") as raised:
-        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        sent(store, PEOPLE, put("ann"))
 
     assert posts(server) == 1
     assert "SYNCER_STORES__CRM__SITE_ID" in raised.value.hint
@@ -347,7 +408,7 @@ def test_a_redirect_is_never_followed(store: Any, server: CustomerIOServer) -> N
     server.workspace.faults.always = Fault(status=301, headers={"Location": "/api/v2/batch"})
 
     with pytest.raises(StoreError, match="answers from elsewhere: 301"):
-        store.apply(PEOPLE, batch_of(put("ann")), create=True)
+        sent(store, PEOPLE, put("ann"))
 
     assert posts(server) == 1
 
@@ -411,8 +472,21 @@ def test_a_forecast_tells_calls_and_time(store: Any, server: CustomerIOServer) -
     assert store.forecast(PEOPLE, rows=0, row_bytes=0) == ""
     with closing(opened(server, requests_per_second=5)) as slow:
         told = slow.forecast(PEOPLE, rows=10_000_000, row_bytes=200)
-    assert told == "Customer.io: about 10,000 calls, at least 33 minutes at 5 a second"
+    assert told == "Customer.io: about 10,000 calls, at least 34.5 minutes at 5 a second"
     assert "2 calls" in store.forecast(COUPONS, rows=1, row_bytes=10)
+
+
+@pytest.mark.parametrize(("target", "key"), [(PEOPLE, 1), (ACCOUNTS, 1), (MEMBERS, 2)])
+def test_the_calls_are_about_as_many_as_forecast(
+    store: Any, server: CustomerIOServer, target: Target, key: int
+) -> None:
+    rows = [put(*[f"k{i}"] * key, attributes={f"a{n}": "x" * 900 for n in range(20)}) for i in range(400)]
+
+    told = store.forecast(target, rows=len(rows), row_bytes=20 * 908 + 20 * key)
+    assert set(apply(store, target, *rows)) == {ACCEPTED}
+
+    forecast = int(told.removeprefix("Customer.io: about ").partition(" ")[0])
+    assert abs(forecast - posts(server)) <= 0.1 * posts(server) + 2
 
 
 # Reading back

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from syncer.errors import QueryResultError, SelectionError, SnapshotError, StoreError
-from syncer.flow import HeldError
+from syncer.flow import HeldError, StoppedError
 from syncer.interfaces import JSON, NUMBER
 from syncer.types import Counts, Entity, Limit, Limits, OnNull, OnRemoved, Target
 from tests.workbench import COUPON, Workbench, definition, table
@@ -318,6 +318,38 @@ def test_a_first_load_that_dies_goes_on_where_it_was(bench: Workbench) -> None:
     assert sent_before == 60
     assert progress.counts == Counts(queried=100, added=40, unchanged=60, accepted=40)
     assert len(bench.store.taken) == 100
+
+
+def test_what_was_answered_before_the_store_failed_is_settled(bench: Workbench) -> None:
+    bench.store.batch_rows, bench.store.behind = 10, 3
+    bench.store.strikes_at, bench.store.fault = 6, "after"
+    with pytest.raises(StoreError, match="the connection was lost"):
+        bench.run(people(100))
+    assert bench.progress.counts.accepted == 60
+
+    progress = bench.run(people(100))
+
+    assert progress.counts == Counts(queried=100, added=40, unchanged=60, accepted=40)
+
+
+def test_a_run_that_is_stopped_waits_for_what_is_on_its_way(bench: Workbench) -> None:
+    bench.store.batch_rows, bench.store.behind = 10, 3
+    bench.stopping = lambda: len(bench.store.taken) >= 50
+
+    with pytest.raises(StoppedError):
+        bench.run(people(100))
+
+    assert (len(bench.store.taken), bench.progress.counts.accepted) == (50, 50)
+
+
+def test_a_row_that_never_has_an_answer_fails_the_run(bench: Workbench) -> None:
+    bench.store.batch_rows, bench.store.behind = 10, 2
+    bench.store.strikes_at, bench.store.fault = 1, "reply"
+
+    with pytest.raises(StoreError, match="did not answer for 5 rows"):
+        bench.run(people(30))
+
+    assert bench.progress.counts.accepted == 25
 
 
 def test_a_lost_answer_is_sent_again_though_the_value_went_back(bench: Workbench) -> None:

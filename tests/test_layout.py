@@ -15,7 +15,7 @@ SEAMS = {"syncer.types", "syncer.errors", "syncer.interfaces"}
 #: What may open connectors.
 OPENERS = {"syncer.runner", "syncer.connections", "syncer.cli", "syncer.__main__"}
 #: What opens connectors by way of those alone.
-SERVICE = {"syncer.service", "syncer.web"}
+SERVICE = {"syncer.alerts", "syncer.metrics", "syncer.service", "syncer.web"}
 
 
 def _modules() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,8 @@ class Workbench:
     store: FakeStore = field(default_factory=lambda: FakeStore(batch_rows=10_000))
     clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     announced: Announced = field(default_factory=Announced)
+    #: As in Progress.
+    stopping: Callable[[], bool] = lambda: False
 
     def adjust(self, **fields: Any) -> None:
         """Edit the definition."""
@@ -73,7 +76,7 @@ class Workbench:
     def run(self, result: pa.Table, **options: Any) -> Progress:
         """Run to the end or to the error; the clock goes on by an hour."""
         self.clock += timedelta(hours=1)
-        self.progress = Progress()
+        self.progress = Progress(stopping=self.stopping)
         with self.opened() as snapshot:
             run_sync(
                 self.definition,

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from connectors import customerio_collections, customerio_reading
-from connectors.customerio_calls import Api
-from connectors.customerio_delivery import deliver, rejected
-from connectors.customerio_items import LONGEST_REQUEST, MOST_ITEMS, Wording, composed
+from connectors.customerio_calls import Api, kept_rate
+from connectors.customerio_items import Wording
+from connectors.customerio_requests import expected_calls
+from connectors.customerio_sending import Sending
 from syncer.errors import SettingsError, StoreError, StoreRefusesError
-from syncer.interfaces import IDENTIFIERS
+from syncer.interfaces import IDENTIFIERS, VERDICTS
 from syncer.types import Entity, Identity, PersonKey, Probe, StoreOptions, Target, ValueForm, Via
 
 _SCHEME = "customerio://"
@@ -30,8 +29,6 @@ _BATCH = "/api/v2/batch"
 _PIPELINES_BATCH = "/v1/batch"
 #: Calls a second that the App API takes.
 _APP_RATE = 10
-#: Bytes of an item beside its attributes, about.
-_AROUND = 130
 
 _KNOWN_BY = {
     Identity.ID: (PersonKey.ID, PersonKey.CIO_ID),
@@ -43,8 +40,7 @@ _KNOWN_BY = {
 class CustomerIOStore:
     """One workspace."""
 
-    #: A lane's share of it fills two requests.
-    batch_rows = 15_000
+    batch_rows = 5_000
     collection_bytes = customerio_collections.LARGEST_COLLECTION
     value_form = ValueForm.UNIX_SECONDS
     replaces_collections = True
@@ -62,17 +58,17 @@ class CustomerIOStore:
             StoreError: it cannot be reached, refuses the login, or is in the other region.
         """
         self.identity = identity
-        self._label = f"store `{name}`"
+        self._name, self._label = name, f"store `{name}`"
         self._prefix = f"SYNCER_STORES__{name.upper()}__"
         self._options = options
         self._region = _region(self._label, self._prefix, url)
         self._started_at = started_at or datetime.now(UTC)
         self._closed = False
-        self._duckdb: duckdb.DuckDBPyConnection | None = None
+        self._sending: Sending | None = None
         if not options.site_id or not options.api_key:
             raise self._missing("SITE_ID and {}API_KEY", "it is told of changes with them")
         self._track = Api(
-            self._label,
+            self._name,
             options.track_url or _HOSTS[self._region][0],
             login=(options.site_id, options.api_key),
             key_setting=f"{self._prefix}SITE_ID and {self._prefix}API_KEY",
@@ -118,13 +114,10 @@ class CustomerIOStore:
             return ""
         if target.entity is Entity.COLLECTION:
             return "Customer.io: the whole collection is sent anew, in 2 calls"
-        of_bytes = rows * (row_bytes + _AROUND) / (LONGEST_REQUEST * 0.93)
-        calls = math.ceil(max(of_bytes, rows / MOST_ITEMS))
+        calls = expected_calls(target.entity, rows=rows, row_bytes=row_bytes)
         rate = self._options.requests_per_second
-        minutes = calls / rate / 60
-        time = "under a minute" if minutes < 1 else f"at least {minutes:,.0f} minutes"
         about = "1 call" if calls == 1 else f"about {calls:,} calls"
-        return f"Customer.io: {about}, {time} at {rate} a second"
+        return f"Customer.io: {about}, {_duration(calls / kept_rate(rate))} at {rate} a second"
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`; without an App API key only the name by which they are deleted."""
@@ -142,6 +135,19 @@ class CustomerIOStore:
             raise StoreError(f"{self._label} is closed")
         if target.entity is Entity.COLLECTION:
             return customerio_collections.replace(self._app, self._label, str(target.collection), batch)
+        self._sending = self._sending or self._started(target, create=create)
+        return self._sending.add(batch)
+
+    def flush(self) -> pa.Table:
+        """See `ProfileStore.flush`."""
+        if self._sending is None:
+            return VERDICTS.empty_table()
+        verdicts = self._sending.finish()
+        self._sending.close()
+        self._sending = None
+        return verdicts
+
+    def _started(self, target: Target, *, create: bool) -> Sending:
         through_pipelines = target.entity is Entity.PERSON and self._options.via is Via.PIPELINES
         wording = Wording(
             identity=self.identity,
@@ -151,15 +157,8 @@ class CustomerIOStore:
             store_id=self.store_id,
             object_type=self._type_number(target) if target.object_type else "",
         )
-        self._duckdb = self._duckdb or duckdb.connect(config={"python_enable_replacements": False})
-        try:
-            requests, refused = composed(self._duckdb, target, batch, wording)
-        except duckdb.Error as exc:
-            # Its text may hold values.
-            raise StoreError(f"{self._label}: a batch cannot be written as JSON: {type(exc).__name__}") from None
         api, path = (self._pipelines, _PIPELINES_BATCH) if through_pipelines else (self._track, _BATCH)
-        verdicts = deliver(api, path, requests)
-        return pa.concat_tables([verdicts, rejected(refused["seq"], refused["reason"])])
+        return Sending(api, path, target, wording)
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`; of a collection no single row."""
@@ -191,8 +190,8 @@ class CustomerIOStore:
         for name in ("_app", "_pipelines"):
             if name in self.__dict__:
                 self.__dict__[name].close()
-        if self._duckdb is not None:
-            self._duckdb.close()
+        if self._sending is not None:
+            self._sending.close()
 
     @cached_property
     def _app(self) -> Api:
@@ -201,7 +200,7 @@ class CustomerIOStore:
             raise self._missing("APP_API_KEY", "collections and what it holds go through the App API")
         address = self._options.app_url or _HOSTS[self._region][1]
         setting = f"{self._prefix}APP_API_KEY"
-        return Api(self._label, address, login=key, key_setting=setting, per_second=_APP_RATE)
+        return Api(self._name, address, login=key, key_setting=setting, per_second=_APP_RATE)
 
     @cached_property
     def _pipelines(self) -> Api:
@@ -209,7 +208,7 @@ class CustomerIOStore:
         if not key:
             raise self._missing("CDP_API_KEY", "the Pipelines API needs it")
         return Api(
-            self._label,
+            self._name,
             self._options.cdp_url or _HOSTS[self._region][2],
             login=(key, ""),
             key_setting=f"{self._prefix}CDP_API_KEY",
@@ -252,3 +251,9 @@ def _region(label: str, prefix: str, url: str) -> str:
             f"{label}: its URL names no region", hint=f"Write {prefix}URL as customerio://us or customerio://eu."
         )
     return region
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under a second"
+    return f"at least {seconds:,.0f} seconds" if seconds < 100 else f"at least {seconds / 60:,.1f} minutes"

@@ -13,7 +13,7 @@ from connectors.stores import contents, entities, people
 from connectors.stores.dialect import Dialect
 from connectors.stores.staging import answered, staged, staged_keys
 from syncer.errors import StoreError, StoreRefusesError
-from syncer.interfaces import IDENTIFIERS
+from syncer.interfaces import IDENTIFIERS, VERDICTS
 from syncer.types import Entity, Identity, PersonKey, Target, ValueForm, Verdict
 
 #: The newest migration. A later one sorts after it.
@@ -72,6 +72,10 @@ class SQLStore(ABC):
             if len(fit):
                 exceptions |= self._take(target, fit, create=create)
         return answered(batch, exceptions)
+
+    def flush(self) -> pa.Table:
+        """See `ProfileStore.flush`; every batch is answered at once."""
+        return VERDICTS.empty_table()
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`."""

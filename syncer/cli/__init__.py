@@ -10,7 +10,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from syncer import __version__
-from syncer.cli import connections, files, history, output, plans, runs, serve, signals, state, stored, validation
+from syncer.cli import (
+    alerts,
+    connections,
+    files,
+    history,
+    output,
+    plans,
+    runs,
+    serve,
+    signals,
+    state,
+    stored,
+    validation,
+)
 from syncer.cli.exit_codes import code_of
 
 app = typer.Typer(
@@ -35,6 +48,7 @@ for command in (
     state.resume,
     state.reset,
     connections.connections,
+    alerts.alerts,
     files.schema,
 ):
     app.command(name={"list_syncs": "list", "show_runs": "runs"}.get(command.__name__))(command)

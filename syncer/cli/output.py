@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from syncer.errors import SyncerError
 from syncer.json_text import json_text
+from syncer.spelling import visible
 
 _COLOURS = {
     "success": "32",
@@ -50,13 +51,6 @@ def is_terminal(stream: TextIO | None = None) -> bool:
     """Whether colour and progress may be shown."""
     stream = stream or sys.stdout
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def visible(text: str) -> str:
-    """*text* on one line, with everything that is not a sign written as its escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def line(text: str = "") -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from syncer.cli import output
+from syncer.spelling import visible
 
 if TYPE_CHECKING:
     from syncer.flow import Progress
@@ -45,7 +46,7 @@ def shown(progress: Progress, title: str) -> Iterator[Callable[[], None]]:
 class _Bar:
     def __init__(self, progress: Progress, title: str) -> None:
         self._progress = progress
-        self._title = output.visible(title)
+        self._title = visible(title)
         self._lock = threading.Lock()
         self._ended = False
         self._phase = ""

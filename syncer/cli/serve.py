@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncer.cli import signals
+from syncer.cli import output, signals
 from syncer.cli.project import Project, now
 
 if TYPE_CHECKING:
     from syncer.definitions import Loaded
+    from syncer.service import Service
     from syncer.settings import Settings
 
 
@@ -22,6 +26,7 @@ def serve(
     ] = None,
 ) -> None:
     """Keep the schedule, and show and take orders on a page and an API, until a signal comes."""
+    from syncer import logs
     from syncer.service import Service
     from syncer.service.catalog import Catalog
     from syncer.service.leadership import Sole
@@ -30,6 +35,7 @@ def serve(
 
     project = Project()
     settings = _listening(project.settings, host, port)
+    logs.write_to(sys.stderr, settings, colours=output.is_terminal(sys.stderr))
     access.check(settings.web)
     service = Service(
         settings=settings,
@@ -40,9 +46,28 @@ def serve(
         now=now,
     )
     process = Process(service=service, app=create_app(service), now=now)
-    with signals.heard(process.asked_to_stop.set):
+    with signals.heard(process.asked_to_stop.set), _watched(service):
         process.run(lambda: "the service was stopped")
     raise typer.Exit(signals.exit_code() or 0)
+
+
+@contextmanager
+def _watched(service: Service) -> Iterator[None]:
+    """Let people know of what goes wrong, and somebody of that the service lives."""
+    from syncer.alerts import Alerts, targets
+    from syncer.alerts.ping import Ping
+
+    settings = service.settings.alerts
+    with ExitStack() as stack:
+        if settings.targets:
+            alerts = Alerts(service, targets.opened(settings.targets))
+            alerts.start()
+            stack.callback(alerts.stop)
+        if settings.ping_url is not None:
+            ping = Ping(service, settings.ping_url.get_secret_value())
+            ping.start()
+            stack.callback(ping.stop)
+        yield
 
 
 def _listening(settings: Settings, host: str | None, port: int | None) -> Settings:

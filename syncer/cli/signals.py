@@ -5,6 +5,7 @@ A thread waits for them, since the main thread may be inside a driver for as lon
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from syncer.flow import Progress
+
+log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -105,7 +108,7 @@ def _watch(pipe: int) -> None:
             continue
         if _listeners and not _received:
             _received.append(number)
-            print("stopping; a second signal ends at once", file=sys.stderr, flush=True)
+            log.info("stopping; a second signal ends at once")
             _listeners[0]()
             continue
         if _received or run is None:

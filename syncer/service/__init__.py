@@ -57,13 +57,14 @@ class Service:
     #: When the schedule last showed that it is alive, aware UTC.
     last_beat: datetime = field(init=False)
     started_at: datetime = field(init=False)
-    _led_at: datetime = field(init=False)
+    #: When it began to lead; without meaning while it stands by.
+    led_at: datetime = field(init=False)
     _purged_at: datetime = _LONG_AGO
     _paused: set[str] = field(default_factory=set)
     _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.started_at = self.last_beat = self._led_at = self.now()
+        self.started_at = self.last_beat = self.led_at = self.now()
         self.timetable = Timetable(jitter=self.settings.jitter, tick=self._tick, beat=self._beat)
         self.pool = Pool(
             runner=self.runner,
@@ -96,6 +97,8 @@ class Service:
         """Begin no more runs, let those that go on end after the batch in hand; returns whether all ended in time."""
         self.timetable.stop()
         all_ended = self.pool.close(by, self.settings.grace.total_seconds())
+        if self.leads:
+            log.info("this service leads no longer", extra={"term": self.leadership.term})
         self.leadership.release()
         return all_ended
 
@@ -186,11 +189,13 @@ class Service:
     def pause(self, name: str) -> None:
         """Let no ticks of a sync come, over restarts too; a run that goes on is left alone."""
         self.run_log.pause(self.definition(name).name, self.now())
+        log.info("paused", extra={"sync": name})
         self._follow_pauses()
 
     def resume(self, name: str) -> None:
         """Let the ticks of a sync come again, from the next one on."""
         self.run_log.resume(self.definition(name).name)
+        log.info("resumed", extra={"sync": name})
         self._follow_pauses()
 
     def definition(self, name: str) -> SyncDefinition:
@@ -218,7 +223,7 @@ class Service:
         order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=self.leadership.term)
         live = self._live(definition, order, Options(), self.now())
         # What passed before this service led is one moment: people first, whatever their tick was.
-        live.moment = max(tick.due_at, self._led_at)
+        live.moment = max(tick.due_at, self.led_at)
         self._note_missed(live, tick)
         try:
             self.pool.submit(live)
@@ -232,6 +237,7 @@ class Service:
         note = f"not run, as the run before it is not over ({since})"
         run_id = self.run_log.record_skipped(live.name, live.order, live.definition.hash, self.now(), note=note)
         live.run = self.run_log.get(run_id)
+        log.info("a tick is skipped: %s", note, extra={"sync": live.name, "run": run_id})
         for told in self.ended:
             told(live)
 
@@ -266,7 +272,7 @@ class Service:
         if not self.leadership.acquire():
             return
         log.info("this service leads", extra={"term": self.leadership.term})
-        self._led_at = self.now()
+        self.led_at = self.now()
         self._interrupt_what_is_dead()
         self._paused = self.run_log.paused()
         self._schedule(self.catalog.edition.definitions)

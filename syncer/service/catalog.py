@@ -76,6 +76,7 @@ class Catalog:
                 )
                 return Changes()
             self._edition = _edition(before, loaded)
+            _tell_of_errors(before, self._edition)
             return _changes(before.definitions, self._edition.definitions)
 
 
@@ -94,6 +95,15 @@ def _edition(before: Edition, loaded: Loaded) -> Edition:
         errors=loaded.errors,
         outdated=MappingProxyType(outdated),
     )
+
+
+def _tell_of_errors(before: Edition, now: Edition) -> None:
+    known = {str(error) for error in before.errors}
+    for error in now.errors:
+        if str(error) not in known:
+            log.error("a definition cannot be used: %s", error)
+    if before.folder_error or (before.errors and not now.errors):
+        log.info("the definitions can be read again", extra={"errors": len(now.errors)})
 
 
 def _changes(before: Mapping[str, SyncDefinition], now: Mapping[str, SyncDefinition]) -> Changes:

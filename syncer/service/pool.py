@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
+from syncer import logs
 from syncer.errors import SyncerError
 from syncer.run_log import RunLog, TickAnsweredError
 from syncer.runner import Runner
@@ -19,6 +20,9 @@ from syncer.types import Run, RunStatus
 log = logging.getLogger(__name__)
 
 ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
+
+#: Of what is told of a run that ended so.
+_LEVELS = {RunStatus.FAILED: logging.ERROR, RunStatus.HELD: logging.WARNING, RunStatus.WARNING: logging.WARNING}
 
 #: Seconds after which a run that waits looks again whether it may begin, whatever it was told.
 _LOOK_AGAIN = 1.0
@@ -149,23 +153,25 @@ class Pool:
         return any(self.precedence.goes_before(name, live.name) for name in same_moment)
 
     def _run(self, live: Live) -> None:
-        try:
-            missing = self._failed_before(live)
-            if missing:
-                reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
-                self._skip(live, reason)
-            else:
-                live.run = self.runner.run(
-                    live.definition, order=live.order, options=live.options, progress=live.progress
-                )
-        except TickAnsweredError:
-            log.info("the tick was answered elsewhere", extra={"sync": live.name})
-        except SyncerError as exc:
-            log.warning("the run did not begin: %s", exc, extra={"sync": live.name})
-        except Exception:
-            log.exception("the run could not be recorded", extra={"sync": live.name})
-        finally:
-            self._end(live)
+        with logs.about(live):
+            try:
+                self._run_or_skip(live)
+            except TickAnsweredError:
+                log.info("the tick was answered elsewhere")
+            except SyncerError as exc:
+                log.warning("the run did not go on: %s", exc)
+            except Exception:
+                log.exception("the run could not be recorded")
+            finally:
+                self._end(live)
+
+    def _run_or_skip(self, live: Live) -> None:
+        missing = self._failed_before(live)
+        if missing:
+            reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
+            self._skip(live, reason)
+        else:
+            live.run = self.runner.run(live.definition, order=live.order, options=live.options, progress=live.progress)
 
     def _failed_before(self, live: Live) -> list[str]:
         """What this tick's run depends on and did not end well at the same tick."""
@@ -194,13 +200,23 @@ class Pool:
             self._last[live.name] = (live.moment, ended_well(live.run))
             self._changed.notify_all()
         live.ended.set()
+        if live.run is not None:
+            _tell_of_the_end(live.run)
         for told in self.ended:
             try:
                 told(live)
             except Exception:
-                log.exception("what follows a run failed", extra={"sync": live.name})
+                log.exception("what follows a run failed")
 
 
 def ended_well(run: Run | None) -> bool:
     """Whether a run delivered what it found."""
     return run is not None and run.status in ENDED_WELL
+
+
+def _tell_of_the_end(run: Run) -> None:
+    seconds = round((run.finished_at - run.started_at).total_seconds(), 3) if run.finished_at else None
+    told: dict[str, object] = {"status": run.status.value, "seconds": seconds, **asdict(run.counts)}
+    if run.error:
+        told["error"] = run.error
+    log.log(_LEVELS.get(run.status, logging.INFO), "the run ended", extra=told)

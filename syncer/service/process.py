@@ -81,6 +81,7 @@ class Process:
             stack.callback(setattr, server, "should_exit", True)
             stack.callback(self.service.closing.set)
             self.answering.set()
+            self._tell_the_address()
             self._wait()
 
     def _listen(self) -> socket.socket:
@@ -101,6 +102,12 @@ class Process:
         host = f"[{web.host}]" if ":" in web.host else web.host
         self.address = f"http://{host}:{sock.getsockname()[1]}"
         return sock
+
+    def _tell_the_address(self) -> None:
+        number = len(self.service.catalog.edition.definitions)
+        syncs = f"{number} sync" if number == 1 else f"{number:,} syncs"
+        role = "leads" if self.service.leads else f"stands by for {self.service.leadership.leader()}"
+        log.info("Syncer serves %s, %s, %s", self.address, syncs, role, extra={"address": self.address})
 
     def _wait(self) -> None:
         while not self.asked_to_stop.wait(1):

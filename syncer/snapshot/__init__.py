@@ -116,6 +116,8 @@ class Snapshot:
         self._columns = stored_columns(self._connection, shape)
         staged = stage.stage(self._connection, shape, self._columns, reader, progress, every_row=every_row)
         self._same = staged.same
+        # What reading took is of no more use, and would count until the end of the run.
+        pa.default_memory_pool().release_unused()
         return staged
 
     def diff(self, *, full: bool = False, only: tuple[str, ...] | None = None) -> Difference:

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from syncer import __version__
 from syncer.errors import SyncerError
+from syncer.metrics import metrics_router
 from syncer.service import Service
 from syncer.web import api, health, login, openapi, pages, problems, rendering
 from syncer.web.access import Access
@@ -50,7 +51,8 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(login.router(_door(service, rules, audit)))
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
     app.include_router(api.router)
-    # Here come the pages and the metrics: the guard lets nobody at what is below but who may read, and at no change
+    app.include_router(metrics_router(service))
+    # Here come the pages: the guard lets nobody at what is below but who may read, and at no change
     # but who may run.
     app.include_router(pages.router(app.state.orders))
     return app

@@ -58,15 +58,19 @@ def batch_of(*rows: Any) -> pa.RecordBatch:
     return table.combine_chunks().to_batches()[0]
 
 
+def sent(store: ProfileStore, target: Target, *rows: Any, create: bool = True) -> pa.Table:
+    """Apply one batch and wait for what it comes to: the verdicts."""
+    return pa.concat_tables([store.apply(target, batch_of(*rows), create=create), store.flush()])
+
+
 def apply(store: ProfileStore, target: Target, *rows: Any, create: bool = True) -> list[tuple[str, str | None]]:
     """Apply one batch; verdict and reason of each row, in the order of the rows."""
-    batch = batch_of(*rows)
-    verdicts = store.apply(target, batch, create=create)
+    verdicts = sent(store, target, *rows, create=create)
     assert verdicts.schema == VERDICTS
     by_seq = {row["seq"]: (row["verdict"], row["reason"]) for row in verdicts.to_pylist()}
     assert len(verdicts) == len(by_seq)
-    assert sorted(by_seq) == batch["seq"].to_pylist()
-    return [by_seq[seq] for seq in batch["seq"].to_pylist()]
+    assert sorted(by_seq) == batch_of(*rows)["seq"].to_pylist()
+    return [by_seq[seq] for seq in sorted(by_seq)]
 
 
 def person(store: ProfileStore, id_: str, kind: str = "id") -> dict[str, Any]:

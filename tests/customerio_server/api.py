@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -63,7 +64,7 @@ class _Apis:
     def __init__(self, workspace: Workspace) -> None:
         self._w = workspace
         self._app_calls: deque[float] = deque()
-        self._in_flight: dict[str, int] = {}
+        self._in_flight: Counter[tuple[Any, ...]] = Counter()
 
     def track_login(self, request: Request) -> bool:
         return _basic(request) == f"{self._w.site_id}:{self._w.api_key}"
@@ -109,13 +110,16 @@ class _Apis:
         return JSONResponse({"url": str(request.base_url), "region": self._w.region, "environment_id": 1})
 
     async def batch(self, request: Request) -> Response:
+        self._w.arrivals.append(time.monotonic())
         body = await request.body()
-        posted = json.loads(body)
+        posted = orjson.loads(body)
         items = posted["batch"]
         self._w.batches.append(len(body))
-        if told := self._refused(body, items, definitions.faults_of("track", posted)):
+        if self._w.bodies is not None:
+            self._w.bodies.append(body)
+        if told := self._refused(body, items, self._faults("track", posted)):
             return told
-        entities = {json.dumps([item["type"], item["identifiers"]], sort_keys=True) for item in items}
+        entities = {(item["type"], *item["identifiers"].items()) for item in items}
         self._enter(entities)
         # Long enough for another request to come in between, were one sent.
         await anyio.sleep(0.001)
@@ -133,15 +137,18 @@ class _Apis:
 
     async def calls(self, request: Request) -> Response:
         body = await request.body()
-        posted = json.loads(body)
+        posted = orjson.loads(body)
         if request.headers.get("x-strict-mode") != "1":
             return JSONResponse({})
-        if told := self._refused(body, posted["batch"], definitions.faults_of("pipelines", posted)):
+        if told := self._refused(body, posted["batch"], self._faults("pipelines", posted)):
             return told
         with self._w.lock:
             for call in posted["batch"]:
                 self._w.take_call(call)
         return JSONResponse({"success": True})
+
+    def _faults(self, api: str, posted: Any) -> list[str]:
+        return definitions.faults_of(api, posted) if self._w.checked else []
 
     def _refused(self, body: bytes, items: list[dict[str, Any]], faults: list[str]) -> Response | None:
         """The answer to a batch of which nothing is taken."""
@@ -150,7 +157,7 @@ class _Apis:
         if len(body) >= BATCH_BYTES:
             return _bad("too large", "batch")
         for item in items:
-            if len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()) > ITEM_BYTES:
+            if len(orjson.dumps(item)) > ITEM_BYTES:
                 return _bad("too large", "item")
             if self._w.faults.poison(item):
                 return _bad("poisoned", "item", self._quoted(item))
@@ -164,15 +171,15 @@ class _Apis:
             f"not valid: {json.dumps(item)} {' '.join(values)} ({values[-1][:20]}...)" if self._w.faults.quoting else ""
         )
 
-    def _enter(self, entities: set[str]) -> None:
-        for entity in entities:
-            self._in_flight[entity] = self._in_flight.get(entity, 0) + 1
-            if self._in_flight[entity] > 1:
-                self._w.breaches.append(entity)
+    def _enter(self, entities: set[tuple[Any, ...]]) -> None:
+        self._w.breaches.extend(entity for entity in entities if entity in self._in_flight)
+        self._in_flight.update(entities)
 
-    def _leave(self, entities: set[str]) -> None:
+    def _leave(self, entities: set[tuple[Any, ...]]) -> None:
         for entity in entities:
             self._in_flight[entity] -= 1
+            if not self._in_flight[entity]:
+                del self._in_flight[entity]
 
     async def list_collections(self, request: Request) -> Response:
         return JSONResponse({"collections": [_described(held) for held in self._w.collections.values()]})

@@ -28,9 +28,8 @@ LOST_AFTER = Fault(applied=True)
 
 @dataclass
 class Faults:
-    """What the next writing requests meet, in order; then all is well again."""
+    """What the next writing requests meet, in order, None for no fault; then all is well again."""
 
-    #: None for a request that meets none.
     next: deque[Fault | None] = field(default_factory=deque)
     #: For every writing request, where nothing is in `next`.
     always: Fault | None = None

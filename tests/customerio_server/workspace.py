@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+import orjson
+
 from tests.customerio_server.faults import Faults
 
 #: Bytes.
@@ -45,31 +47,45 @@ class Workspace:
     #: Identifiers that are unique, beside cio_id.
     unique: tuple[str, ...] = ("id",)
     object_types: tuple[str, ...] = ("1", "2")
-    people: list[Person] = field(default_factory=list)
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     #: cio_id, object type, object id.
     relationships: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     collections: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
+    #: Whether requests are checked against the vendor's definitions.
+    checked: bool = True
     #: Every request: method and path, as they came.
     requests: list[tuple[str, str]] = field(default_factory=list)
+    #: When each batch began to come, in seconds of the monotonic clock.
+    arrivals: list[float] = field(default_factory=list)
+    #: The body of every batch of the Track API, where they are to be kept.
+    bodies: list[bytes] | None = None
     #: Bytes of every batch.
     batches: list[int] = field(default_factory=list)
     #: Operations of the Track API that were taken, in order: action and identifiers.
     taken: list[tuple[str, str]] = field(default_factory=list)
-    #: Entities in flight; two of one at once is a breach.
-    breaches: list[str] = field(default_factory=list)
+    #: Entities of which two operations were in flight at once.
+    breaches: list[tuple[Any, ...]] = field(default_factory=list)
     message_ids: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
     _numbers: Any = field(default_factory=lambda: count(1))
+    _people: dict[str, Person] = field(default_factory=dict)
+    #: Who has a unique identifier: its kind and value.
+    _named: dict[tuple[str, Any], Person] = field(default_factory=dict)
+
+    @property
+    def people(self) -> list[Person]:
+        """Everybody, in the order of their making."""
+        return list(self._people.values())
 
     def person(self, **named: str) -> Person | None:
         """The person of this identifier."""
         ((kind, value),) = named.items()
         if kind == "cio_id":
-            return next((p for p in self.people if p.cio_id == value), None)
-        folded = value.lower() if kind == "email" and "email" in self.unique else value
-        return next((p for p in self.people if p.attributes.get(kind) == folded), None)
+            return self._people.get(value)
+        if kind in self.unique:
+            return self._named.get((kind, _folded(kind, value)))
+        return next((p for p in self._people.values() if p.attributes.get(kind) == value), None)
 
     def attributes(self, id_: str) -> dict[str, Any]:
         """What a person has, without the identifier."""
@@ -130,9 +146,16 @@ class Workspace:
     def _made(self, identifiers: dict[str, Any]) -> Person:
         ((kind, value),) = identifiers.items()
         person = Person(cio_id=f"{next(self._numbers):08x}")
-        person.attributes[kind] = value.lower() if kind == "email" else value
-        self.people.append(person)
+        self._people[person.cio_id] = person
+        self._name(person, kind, _folded(kind, value))
         return person
+
+    def _name(self, person: Person, kind: str, value: Any) -> None:
+        """Give a person a unique identifier, or take it."""
+        self._named.pop((kind, person.attributes.get(kind)), None)
+        _set(person.attributes, kind, value)
+        if kind in person.attributes:
+            self._named[kind, value] = person
 
     def _identify(self, item: dict[str, Any]) -> None:
         given = dict(item.get("attributes") or {})
@@ -143,7 +166,8 @@ class Workspace:
             named = [self.person(**{name: given[name]}) for name in self.unique if given.get(name)]
             person = next((other for other in named if other is not None), None)
             if person is not None:
-                person.attributes.update(item["identifiers"])
+                ((kind, value),) = item["identifiers"].items()
+                self._name(person, kind, value)
         if person is None:
             if only_known or "cio_id" in item["identifiers"]:
                 return
@@ -152,19 +176,21 @@ class Workspace:
         for name, value in given.items():
             if moment < person.times.get(name, 0):
                 continue
-            if name in self.unique and value is not None:
-                value = value.lower() if name == "email" else value
-                other = self.person(**{name: value})
-                if other is not None and other is not person:
-                    # Taken all the same; the failure only shows in the activity log.
-                    continue
+            if name not in self.unique:
+                _set(person.attributes, name, value)
+            # Taken all the same; the failure only shows in the activity log.
+            elif value is None or self.person(**{name: value}) in (None, person):
+                self._name(person, name, value if value is None else _folded(name, value))
+            else:
+                continue
             person.times[name] = moment
-            _set(person.attributes, name, value)
 
     def _delete_person(self, item: dict[str, Any]) -> None:
         person = self._found(item["identifiers"])
         if person is not None:
-            self.people.remove(person)
+            del self._people[person.cio_id]
+            for kind in self.unique:
+                self._named.pop((kind, person.attributes.get(kind)), None)
             for key in [key for key in self.relationships if key[0] == person.cio_id]:
                 del self.relationships[key]
 
@@ -214,12 +240,20 @@ def _set(held: dict[str, Any], name: str, value: Any) -> None:
         held[name] = value
 
 
+def _folded(kind: str, value: str) -> str:
+    return value.lower() if kind == "email" else value
+
+
 def _check(given: dict[str, Any]) -> None:
     if len(given) > ATTRIBUTES:
         raise RefusedError("too many", "attributes")
     for name, value in given.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        if len(name.encode()) > NAME_BYTES:
+        if _is_longer(name, NAME_BYTES):
             raise RefusedError("too long", "attribute name")
-        if len(text.encode()) > VALUE_BYTES:
+        if _is_longer(value if isinstance(value, str) else orjson.dumps(value).decode(), VALUE_BYTES):
             raise RefusedError("too long", "attribute value")
+
+
+def _is_longer(text: str, limit: int) -> bool:
+    # A character is four bytes at most.
+    return len(text) > limit // 4 and len(text.encode()) > limit

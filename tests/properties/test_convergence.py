@@ -57,6 +57,10 @@ class WithAFakeStore(Convergence):
     def new_store(self) -> FakeOnTrial:
         return FakeOnTrial()
 
+    @rule(behind=st.integers(0, 3))
+    def answer_late(self, behind: int) -> None:
+        self.store.behind = behind
+
     @rule(name=NAMES, batches=AT, fault=st.sampled_from(["before", "after", "reply"]), rows=ROWS)
     def run_and_lose_the_store(self, name: str, batches: int, fault: str, rows: Rows = ()) -> None:
         self.put_all(name, rows)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from connectors import customerio_calls, customerio_items, open_store
+from connectors import customerio_calls, customerio_delivery, customerio_items, customerio_requests, open_store
 from connectors.stores.customerio import CustomerIOStore
 from syncer.interfaces import ProfileStore
 from syncer.types import Identity
@@ -75,8 +75,9 @@ class WorkspaceOnTrial:
     def __post_init__(self) -> None:
         # So few rows fill several batches, and a batch several requests.
         self.patch.setattr(CustomerIOStore, "batch_rows", 3)
-        self.patch.setattr(customerio_items, "MOST_ITEMS", 2)
-        self.patch.setattr(customerio_items, "LANES", 2)
+        self.patch.setattr(customerio_requests, "_LEAST_WEIGHT", customerio_requests._PART // 2)
+        for module in (customerio_items, customerio_delivery):
+            self.patch.setattr(module, "LANES", 2)
         self.patch.setattr(customerio_calls, "ATTEMPTS", 2)
         self.patch.setattr(customerio_calls, "FIRST_WAIT", 0.001)
         self.patch.setattr(customerio_calls, "FAILURES_IN_A_ROW", 10**6)

@@ -1,0 +1,34 @@
+"""How many calls this process made to each store that is reached by HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """The calls to one store."""
+
+    #: Sent, those that were repeated too.
+    requests: int = 0
+    #: Sent once more, as there was no answer or it asked for patience.
+    retries: int = 0
+
+
+_counts: dict[str, Calls] = {}
+_lock = threading.Lock()
+
+
+def add(store: str, *, requests: int = 0, retries: int = 0) -> None:
+    """Count calls to a store, which settings call so."""
+    with _lock:
+        before = _counts.get(store, Calls())
+        _counts[store] = replace(before, requests=before.requests + requests, retries=before.retries + retries)
+
+
+def counted() -> Mapping[str, Calls]:
+    """The calls since the process began, by store."""
+    with _lock:
+        return dict(_counts)

@@ -1,0 +1,84 @@
+"""The dead-man ping: an address that is called while all is well, so that somebody else notices when it is not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from syncer import __version__
+from syncer.service import Service
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two calls.
+PING_SECONDS = 60.0
+_TIMEOUT_SECONDS = 10.0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+        """Nowhere else; the answer that asks for it counts as a failure."""
+
+
+class Ping:
+    """Calls an address about once a minute, while the schedule's heart beats and this service leads."""
+
+    def __init__(self, service: Service, url: str, *, seconds: float = PING_SECONDS) -> None:
+        """Nothing is called yet; *url* may hold a secret."""
+        self._service = service
+        self._url = url
+        self._seconds = seconds
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._due = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
+        self._called_at = float("-inf")
+        self._fails = False
+
+    def start(self) -> None:
+        """Call with the heartbeats from now on."""
+        self._service.beats.append(self.beat)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Call no more."""
+        self._stopped.set()
+        self._due.set()
+
+    def beat(self) -> None:
+        """Let it be called where it is time to; waits for nothing."""
+        if self._service.leads and time.monotonic() - self._called_at >= self._seconds:
+            self._due.set()
+
+    def _work(self) -> None:
+        while True:
+            self._due.wait()
+            if self._stopped.is_set():
+                return
+            self._called_at = time.monotonic()
+            self._due.clear()
+            self._tell(self._failure())
+
+    def _failure(self) -> str:
+        """Call once; why it failed, without the address, or empty."""
+        try:
+            request = urllib.request.Request(self._url, headers={"User-Agent": f"syncer/{__version__}"})
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS):
+                return ""
+        except urllib.error.HTTPError as exc:
+            exc.close()
+            return f"it answered {exc.code}"
+        except Exception as exc:
+            # Texts of errors may hold the address.
+            return f"it did not answer: {type(exc).__name__}"
+
+    def _tell(self, failure: str) -> None:
+        if failure and not self._fails:
+            log.warning("the address of SYNCER_ALERTS__PING_URL cannot be called: %s", failure)
+        elif self._fails and not failure:
+            log.info("the address of SYNCER_ALERTS__PING_URL can be called again")
+        self._fails = bool(failure)

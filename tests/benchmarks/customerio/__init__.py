@@ -1,0 +1,1 @@
+"""How fast Customer.io is fed: `python -m tests.benchmarks.customerio`."""
