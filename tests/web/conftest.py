@@ -64,6 +64,18 @@ def wait_until(told: Callable[[], Any]) -> Any:
     return found
 
 
+def wait_for_phase(client: httpx2.Client, run_id: str, phase: str) -> dict[str, Any]:
+    """The run as the API tells it as soon as it is in that phase, where it must not end before."""
+
+    def told() -> dict[str, Any] | None:
+        run: dict[str, Any] = client.get(f"/api/v1/runs/{run_id}").json()
+        assert run["progress"] is not None, run
+        return run if run["progress"]["phase"] == phase else None
+
+    found: dict[str, Any] = wait_until(told)
+    return found
+
+
 @dataclass(kw_only=True)
 class Served:
     """A service that answers."""

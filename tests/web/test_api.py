@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.web.conftest import ENDLESS, GUARDED, READ_TOKEN, RUN_TOKEN, Served, Site, wait_until
+from tests.web.conftest import ENDLESS, GUARDED, READ_TOKEN, RUN_TOKEN, Served, Site, wait_for_phase, wait_until
 
 API = "/api/v1"
 RUNS = f"{API}/syncs/customers/runs"
@@ -136,8 +136,7 @@ def test_waiting_has_an_end(site: Site, served: Served) -> None:
 def test_a_run_in_progress_is_told_and_can_be_cancelled(site: Site, served: Served) -> None:
     client = served.client()
     with held_up(site, client) as run_id:
-        wait_until(lambda: client.get(f"{API}/runs/{run_id}").json()["progress"]["phase"] == "send")
-        live = client.get(f"{API}/runs/{run_id}").json()
+        live = wait_for_phase(client, run_id, "send")
         again = client.post(RUNS)
         sync = client.get(f"{API}/syncs/customers").json()
         cancelled = client.post(f"{API}/runs/{run_id}/cancel")

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.web.conftest import ENDLESS, Served, Site, wait_until
+from tests.web.conftest import ENDLESS, Served, Site, wait_for_phase, wait_until
 
 #: More than one of the store's batches.
 MANY = "SELECT 'p' || range AS id, md5(range::VARCHAR) AS plan FROM range(25000)"
@@ -46,7 +46,7 @@ def endless(site: Site, served: Served) -> str:
     site.define("endless", ENDLESS)
     served.service.reload()
     run_id = str(served.client().post("/api/v1/syncs/endless/runs").json()["run_id"])
-    wait_until(lambda: served.client().get(f"/api/v1/runs/{run_id}").json()["progress"]["phase"] == "query")
+    wait_for_phase(served.client(), run_id, "query")
     return run_id
 
 
@@ -58,7 +58,7 @@ def test_a_run_is_followed_to_its_end(site: Site, served: Served) -> None:
     with ExitStack() as until_then:
         until_then.enter_context(site.store_locked())
         run_id = client.post("/api/v1/syncs/many/runs").json()["run_id"]
-        wait_until(lambda: client.get(f"/api/v1/runs/{run_id}").json()["progress"]["phase"] == "send")
+        wait_for_phase(client, run_id, "send")
         with client.stream("GET", f"/api/v1/runs/{run_id}/events") as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             assert answer.headers["cache-control"] == "no-store"

@@ -34,7 +34,9 @@ def list_runs(
 @router.get("/runs/{run_id}", responses=refusals(404))
 def show_run(service: TheService, run: TheRun) -> RunAnswer:
     """One run; while it goes on, how far it has come."""
-    return answers.run_of(run, service.live(run.id) if run.finished_at is None else None)
+    live = service.live(run.id) if run.finished_at is None else None
+    # Where it goes on no more, it may have ended since it was looked up.
+    return answers.run_of(run if live else service.run_log.get(run.id) or run, live)
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, responses=refusals(404, 409))
