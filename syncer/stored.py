@@ -98,6 +98,13 @@ def look(sought: Sought, opened: ProfileStore, definitions: Iterable[SyncDefinit
         StoreError: the store does not answer.
     """
     held = opened.show(sought.entity, sought.kind, sought.value)
+    return around(sought, held, definitions, run_log)
+
+
+def around(
+    sought: Sought, held: dict[str, Any] | None, definitions: Iterable[SyncDefinition], run_log: RunLog
+) -> Stored:
+    """What the definitions and the run log know of one thing, of which the store holds *held*."""
     feeding = [sync for sync in definitions if sought.is_fed_by(sync)]
     known = _with_others(sought, held or {})
     refused = [row for sync in feeding for row in run_log.rejections(sync.name)[0] if known.is_meant_by(sync, row)]

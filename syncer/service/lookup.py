@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from syncer import stored
 from syncer.connections import open_store
-from syncer.errors import SyncerError
+from syncer.errors import StateDatabaseError, SyncerError
 from syncer.run_log import RunLog
 from syncer.settings import Settings
 from syncer.spelling import identifier
@@ -42,14 +42,16 @@ class Lookup:
     #: By name.
     definitions: Mapping[str, SyncDefinition]
 
-    def look(self, sought: Sought) -> Stored:
-        """What the store, the definitions and the run log know of one thing.
-
-        Raises:
-            SyncerError: the store does not answer.
-        """
-        with closing(open_store(self.settings, sought.store)) as opened:
-            return stored.look(sought, opened, self.definitions.values(), self.run_log)
+    def look(self, sought: Sought) -> tuple[Stored, SyncerError | None]:
+        """What the store, the definitions and the run log know of one thing; why the store was not asked, if so."""
+        definitions = self.definitions.values()
+        try:
+            with closing(open_store(self.settings, sought.store)) as opened:
+                return stored.look(sought, opened, definitions, self.run_log), None
+        except StateDatabaseError:
+            raise
+        except SyncerError as exc:
+            return stored.around(sought, None, definitions, self.run_log), exc
 
     def find(self, text: str) -> Found:
         """The people, objects, rejected rows and syncs of an identifier or a part of a name; *text* is not empty."""

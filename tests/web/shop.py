@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -53,7 +54,14 @@ def make_shop(folder: Path) -> Site:
     (folder / "sync_definitions/mistaken.sql").write_text(
         "/* sync\nentity: persn\nperson: {id: id}\nshedule: every day\n*/\nSELECT 1 AS id\n"
     )
+    _commit(folder)
     return site
+
+
+def _commit(folder: Path) -> None:
+    git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.com"]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", f"Add the shop {SCRIPT}"]):
+        subprocess.run([*git, *words], cwd=folder, check=True, capture_output=True)
 
 
 @contextmanager

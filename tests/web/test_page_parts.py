@@ -15,6 +15,7 @@ from syncer.web import rendering
 from syncer.web.pages import charts, highlighting, wording
 from syncer.web.pages.provenance import Provenance
 from syncer.web.pages.viewing import Viewer
+from tests.web.conftest import SECONDS, Site
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -175,3 +176,24 @@ def test_a_service_that_stands_by_names_who_leads() -> None:
     assert "This service stands by." in page
     assert "process 7 on &lt;host&gt; leads" in page
     assert "Log out" in page
+
+
+def test_rejected_rows_are_shown_also_where_the_store_does_not_answer(site: Site) -> None:
+    site.define(
+        "twice",
+        "SELECT * FROM (VALUES ('7', 1), ('7', 2)) t (id, score)",
+        "entity: person\nperson: {id: id}",
+    )
+    with site.served() as served:
+        served.service.run_now("twice", actor="ann").ended.wait(SECONDS)
+    (site.path / ".syncer/profiles.db").write_bytes(b"no database")
+
+    with site.served() as served:
+        person = served.client().get("/people?value=7")
+        found = served.client().get("/find?q=7")
+
+    assert person.status_code == 502
+    assert found.status_code == 200
+    for page in (person.text, found.text):
+        assert "rows that differ share this key" in page
+        assert "profiles.db" in page or "store <code>default</code>" in page

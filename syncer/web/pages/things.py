@@ -10,10 +10,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from syncer import stored
+from syncer.errors import SyncerError
 from syncer.overlaps import written_attributes
-from syncer.stored import Sought
+from syncer.stored import Sought, Stored
 from syncer.types import Entity, PersonKey, SyncDefinition
 from syncer.web.pages.viewing import Pages
+from syncer.web.problems import problem_of
 
 _Text = Annotated[str, Query(max_length=500)]
 
@@ -59,14 +61,15 @@ def add(routes: APIRouter, pages: Pages) -> None:
 
 
 def _thing(request: Request, pages: Pages, sought: Sought, *, title: str, sort: str, word: str) -> Response:
-    found = pages.service.lookup.look(sought)
+    found, fault = pages.service.lookup.look(sought)
     names = {sync.name for sync in found.feeding}
     standings = [standing for standing in pages.service.standings() if standing.definition.name in names]
     attributes = {sync.name: written_attributes(sync, None) for sync in found.feeding}
     return pages.page(
         request,
         "thing.html",
-        status=200 if found.held is not None or found.refused else 404,
+        status=_status(found, fault),
+        fault=fault,
         sought=sought,
         stored=found,
         title=title or "(blank)",
@@ -77,6 +80,12 @@ def _thing(request: Request, pages: Pages, sought: Sought, *, title: str, sort: 
         attributes=attributes,
         writers=_writers(sought, found.feeding, attributes),
     )
+
+
+def _status(found: Stored, fault: SyncerError | None) -> int:
+    if fault is not None:
+        return problem_of(fault).status
+    return 200 if found.held is not None or found.refused else 404
 
 
 def _identifiers(sought: Sought, held: Mapping[str, Any]) -> dict[str, Any]:
