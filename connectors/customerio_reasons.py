@@ -34,12 +34,12 @@ def kept_of_many(reason: str, *, rows: str) -> str:
 
 
 def _without(reason: str, values: list[str]) -> str:
-    text = _EMAIL.sub(HIDDEN, reason)
-    folded = text.casefold()
+    text, folded = reason, reason.casefold()
     spelled = {spelling for value in values for spelling in _spellings(value) if spelling.casefold() in folded}
     if spelled:
         longest_first = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
         text = re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
+    text = _EMAIL.sub(HIDDEN, text)
     # Not every database takes a NUL, and none half a sign.
     return "".join(sign if sign.isprintable() else " " for sign in text)
 

@@ -15,7 +15,10 @@ from tests.snowflake_server import SnowflakeServer, snowflake_server
 
 #: What `--hypothesis-profile` is called where the properties are to be tried for hours.
 LONG = "long"
-settings.register_profile(LONG)
+settings.register_profile(LONG, deadline=None)
+#: No example fails because the machine has other work.
+settings.register_profile("usual", deadline=None)
+settings.load_profile("usual")
 
 
 def pytest_configure() -> None:

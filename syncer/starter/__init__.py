@@ -32,6 +32,19 @@ _ENVIRONMENT = """\
 # SYNCER_STATE_DIR=.syncer
 # The run log; PostgreSQL where several machines run syncs.
 # SYNCER_DATABASE_URL=sqlite:///.syncer/runs.db
+
+# The service, `syncer serve`. Where its page listens; on another address than 127.0.0.1 only with a password or token.
+# SYNCER_WEB__HOST=127.0.0.1
+# SYNCER_WEB__PORT=8765
+# SYNCER_WEB__PASSWORD=A LONG PASSWORD
+# Whom it tells when a run fails, is held or is late: https://github.com/caronc/apprise/wiki
+# SYNCER_ALERTS__URLS=mailtos://USER:PASSWORD@HOST?to=ONCALL@EXAMPLE.COM
+# Runs side by side; seconds by which runs are put off, and that they get to end; days for which they are remembered.
+# SYNCER_POOL_SIZE=4
+# SYNCER_JITTER=60
+# SYNCER_GRACE=30
+# SYNCER_KEEP_RUNS=90
+# SYNCER_LOG_LEVEL=info
 """
 
 
