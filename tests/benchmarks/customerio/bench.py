@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -48,8 +49,9 @@ class Measured:
         return max(bisect_left(self.arrivals, begin + 1) - at for at, begin in enumerate(self.arrivals))
 
     def shortest(self, calls: int) -> float:
-        """The fewest seconds between a call and the last of so many after it."""
-        return min(later - begin for begin, later in zip(self.arrivals, self.arrivals[calls:], strict=False))
+        """The fewest seconds between a call and the last of so many after it; infinite where there were not so many."""
+        spans = (later - begin for begin, later in zip(self.arrivals, self.arrivals[calls:], strict=False))
+        return min(spans, default=math.inf)
 
     def used(self, per_second: int) -> float:
         """What part of the calls that are allowed in the time of sending was made."""
