@@ -274,7 +274,8 @@ class Service:
         if self.now() - self._purged_at >= _DAY:
             self._purged_at = self.now()
             forgotten = self.run_log.purge(self.now() - self.settings.keep_runs)
-            log.info("old runs were forgotten", extra={"runs": forgotten})
+            if forgotten:
+                log.info("old runs were forgotten", extra={"runs": forgotten})
 
     def _take_the_lead(self) -> None:
         for name in self.timetable.names():

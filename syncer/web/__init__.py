@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -27,6 +28,9 @@ from syncer.web.safety import Names, Safety
 from syncer.web.sessions import Sessions
 from syncer.web.throttle import Throttle
 
+#: Bytes of an answer from which on it is sent smaller. Streams of events never are.
+_WORTH_IT = 2_000
+
 
 def create_app(service: Service) -> FastAPI:
     """The application that answers for a service; it holds nothing but what it is asked for.
@@ -42,7 +46,11 @@ def create_app(service: Service) -> FastAPI:
         openapi_url=openapi.PATH,
         docs_url=None,
         redoc_url=None,
-        middleware=[Middleware(Safety), Middleware(Guard, rules=rules)],
+        middleware=[
+            Middleware(Safety),
+            Middleware(Guard, rules=rules),
+            Middleware(GZipMiddleware, minimum_size=_WORTH_IT),
+        ],
     )
     app.state.service, app.state.audit, app.state.orders = service, audit, Orders(service=service, audit=audit)
     for kind in (ProblemError, SyncerError, HTTPException, RequestValidationError):

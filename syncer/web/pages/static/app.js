@@ -23,6 +23,8 @@ function follow(section) {
     const run = JSON.parse(event.data);
     const told = run.progress || { phase: "elsewhere", rows: 0 };
     const rows = counted.format(told.rows);
+    for (const state of document.querySelectorAll("[data-state]"))
+      state.hidden = (state.dataset.state === "waiting") !== (told.phase === "waiting");
     say(section, "phase", words[told.is_stopping ? "stopping" : told.phase] || told.phase);
     say(section, "rows", told.rows || told.total ? `${rows}${told.total ? ` of ${counted.format(told.total)}` : ""} rows` : "");
     say(section, "rate", told.rate ? `· ${counted.format(Math.round(told.rate))} rows a second` : "");
