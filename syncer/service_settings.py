@@ -40,14 +40,20 @@ def _networks(values: list[str]) -> list[str]:
     return values
 
 
-def _share(value: object) -> object:
+def _share(value: object) -> float:
     if isinstance(value, str) and value.strip().endswith("%"):
         number = value.strip().removesuffix("%").strip()
-        return float(number) / 100 if number.replace(".", "", 1).isdigit() else value
-    return value
+        value = float(number) / 100 if number.replace(".", "", 1).isdigit() else value
+    try:
+        share = float(str(value))
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError("should be a share such as `5%` or `0.05`")
+    return share
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+Share = Annotated[float, BeforeValidator(_share)]
 Seconds = Annotated[int, Field(ge=0)]
 
 

@@ -255,6 +255,8 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
             return PATTERNS[path[-1]]
         case "model_type" | "dict_type":
             return "is a group of settings, such as its `url`, and has no value itself"
+        case "too_short":
+            return f"should have at least {detail['ctx']['min_length']} characters"
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:

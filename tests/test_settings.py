@@ -428,3 +428,36 @@ def test_proxies_are_written_with_commas_or_blanks(tmp_path: Path) -> None:
     assert problems(tmp_path, {"SYNCER_WEB__PROXY_ADDRESSES": "proxy"}) == [
         "SYNCER_WEB__PROXY_ADDRESSES: should be addresses or networks such as `10.0.0.1` or `10.0.0.0/8`"
     ]
+
+
+def test_what_the_service_cannot_use_is_told_together(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        {
+            "SYNCER_WEB__TOKENS__CI__TOKEN": "hush",
+            "SYNCER_WEB__PORTT": "1",
+            "SYNCER_WEB__URL": "https://hush/path",
+            "SYNCER_ALERTS__REJECTED": "hush",
+            "SYNCER_ALERTS__ROWS": "150%",
+            "SYNCER_ALERTS": "hush",
+            "SYNCER_POOL_SIZE": "0",
+            "SYNCER_WEB__PROXY_ADDRESSES": "10.0.0.1, hush",
+        },
+    )
+
+    assert sorted(found) == [
+        "SYNCER_ALERTS: is a group of settings, and has no value itself",
+        "SYNCER_ALERTS__REJECTED: should be a share such as `5%` or `0.05`",
+        "SYNCER_ALERTS__ROWS: should be a share such as `5%` or `0.05`",
+        "SYNCER_POOL_SIZE: should be greater than or equal to 1",
+        "SYNCER_WEB__PORTT: is no setting; did you mean `port`?",
+        "SYNCER_WEB__PROXY_ADDRESSES: should be addresses or networks such as `10.0.0.1` or `10.0.0.0/8`",
+        "SYNCER_WEB__TOKENS__CI__TOKEN: should have at least 16 characters",
+        "SYNCER_WEB__URL: should be an address such as `https://syncer.example.com`, without a path",
+    ]
+
+
+def test_a_share_is_a_percentage_or_a_number(tmp_path: Path) -> None:
+    found = load(tmp_path, {"SYNCER_ALERTS__REJECTED": "5 %", "SYNCER_ALERTS__ROWS": "0.25"})
+
+    assert (found.alerts.rejected, found.alerts.rows) == (0.05, 0.25)

@@ -18,7 +18,7 @@ def alerts(
     test: Annotated[bool, typer.Option("--test", help="Send a notice to each target, and tell which took it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what alerts were sent and are not over; with --test, try the targets."""
+    """Show the alerts that are on; --test tries the targets."""
     project = Project()
     if test:
         _try_targets(project, as_json)

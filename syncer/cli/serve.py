@@ -25,7 +25,10 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="The port, in place of SYNCER_WEB__PORT; 0 takes any.")
     ] = None,
 ) -> None:
-    """Keep the schedule, and show and take orders on a page and an API, until a signal comes."""
+    """Keep the schedule, with a page and an API.
+
+    It ends at a signal, after the batches in hand.
+    """
     project = Project()
     settings = _listening(project.settings, host, port)
     raise typer.Exit(run(project, settings, load=lambda: _loaded(settings)))

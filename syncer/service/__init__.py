@@ -84,10 +84,10 @@ class Service:
         """Read the definitions, begin to keep the schedule if nobody else does, and take orders.
 
         Raises:
-            SyncerError: the run log cannot be used.
+            SyncerError: the run log or the folder of definitions cannot be used.
         """
         query.load_parser()
-        self.catalog.reload()
+        self.catalog.open()
         self.pool.precedence = Precedence(self.catalog.edition.definitions.values())
         self.pool.open()
         self._take_the_lead()

@@ -60,6 +60,15 @@ class Catalog:
         """The definition of that name in force."""
         return self._edition.definitions.get(name)
 
+    def open(self) -> None:
+        """Read the folder for the first time.
+
+        Raises:
+            SyncerError: it cannot be read; nothing is in force.
+        """
+        self._edition = _edition(Edition(), self._load())
+        _tell_of_errors(Edition(), self._edition)
+
     def reload(self) -> Changes:
         """Read the folder. A file is taken as a whole or not at all, and a broken one leaves what it said before."""
         with self._lock:
@@ -67,7 +76,8 @@ class Catalog:
             try:
                 loaded = self._load()
             except SyncerError as exc:
-                log.error("the definitions cannot be read: %s", exc)
+                if str(exc) != before.folder_error:
+                    log.error("the definitions cannot be read: %s", exc)
                 self._edition = Edition(
                     definitions=before.definitions,
                     errors=before.errors,

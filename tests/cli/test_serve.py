@@ -177,3 +177,11 @@ def test_a_port_that_is_taken_is_told(folder: Folder) -> None:
     assert refused.code == 2
     assert f"the page cannot listen on 127.0.0.1 port {port}: " in refused.err
     assert "SYNCER_WEB__PORT" in refused.err
+
+
+def test_a_folder_of_definitions_that_is_missing_is_told(folder: Folder) -> None:
+    refused = folder.syncer("serve", "--port", "0", env={"SYNCER_DEFINITIONS_DIR": "missing"})
+
+    assert refused.code == 2
+    assert "there is no folder of sync definitions at missing" in refused.err
+    assert "syncer init" in refused.err
