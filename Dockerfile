@@ -17,7 +17,7 @@ FROM ${PYTHON}
 RUN groupadd --gid 10001 syncer \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin syncer \
     && install -d -o 10001 -g 10001 -m 0700 /state \
-    && install -d -o 10001 -g 10001 -m 0755 /work
+    && install -d -o 10001 -g 10001 -m 0755 /project
 COPY --from=build /opt/syncer /opt/syncer
 ENV PATH=/opt/syncer/bin:$PATH \
     HOME=/tmp \
@@ -26,7 +26,7 @@ ENV PATH=/opt/syncer/bin:$PATH \
     SYNCER_WEB__HOST=0.0.0.0 \
     SYNCER_WEB__PORT=8765
 USER 10001:10001
-WORKDIR /work
+WORKDIR /project
 # Snapshots, the run log and the embedded store; all else may be read-only.
 VOLUME ["/state"]
 EXPOSE 8765

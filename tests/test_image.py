@@ -167,7 +167,7 @@ def test_the_compose_example_is_one(tmp_path: Path) -> None:
 
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]
-    assert [volume.split(":")[1] for volume in service["volumes"]] == ["/work/sync_definitions", "/state"]
+    assert [volume.split(":")[1] for volume in service["volumes"]] == ["/project/sync_definitions", "/state"]
     assert set(service["depends_on"]) == {"postgres"}
     assert {volume.split(":")[0] for volume in [service["volumes"][1], *database["volumes"]]} == set(compose["volumes"])
     named = {name: value for name, value in service["environment"].items() if name.startswith("SYNCER_")}
