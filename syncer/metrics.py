@@ -109,7 +109,7 @@ class ServiceCollector(Collector):
         service = self._service
         edition = service.catalog.edition
         broken = len({error.path for error in edition.errors}) + bool(edition.folder_error)
-        age = max((service.now() - service.last_beat).total_seconds(), 0.0)
+        age = service.silence.total_seconds()
         return [
             _gauge("syncer_leads", "Whether this service keeps the schedule.", service.leads),
             _gauge("syncer_definitions_broken", "Files of definitions that cannot be used now.", broken),

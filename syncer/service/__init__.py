@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -54,8 +55,8 @@ class Service:
     timetable: Timetable = field(init=False)
     #: Set when the process is about to end: answers that go on for long end then.
     closing: threading.Event = field(default_factory=threading.Event)
-    #: When the schedule last showed that it is alive, aware UTC.
-    last_beat: datetime = field(init=False)
+    #: When the schedule last showed that it is alive, by the monotonic clock: other clocks may be set.
+    last_beat: float = field(default_factory=time.monotonic)
     started_at: datetime = field(init=False)
     #: When it began to lead; without meaning while it stands by.
     led_at: datetime = field(init=False)
@@ -64,7 +65,7 @@ class Service:
     _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.started_at = self.last_beat = self.led_at = self.now()
+        self.started_at = self.led_at = self.now()
         self.timetable = Timetable(jitter=self.settings.jitter, tick=self._tick, beat=self._beat)
         self.pool = Pool(
             runner=self.runner,
@@ -74,6 +75,11 @@ class Service:
             still_due=self.timetable.still_due,
             ended=self.ended,
         )
+
+    @property
+    def silence(self) -> timedelta:
+        """How long ago the schedule last showed that it is alive."""
+        return timedelta(seconds=time.monotonic() - self.last_beat)
 
     @property
     def leads(self) -> bool:
@@ -260,7 +266,7 @@ class Service:
                 live.progress.notes.append(f"this run also stands for {missed} that passed while no service ran")
 
     def _beat(self) -> None:
-        self.last_beat = self.now()
+        self.last_beat = time.monotonic()
         if not self.leadership.holds():
             self._take_the_lead()
         else:

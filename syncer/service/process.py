@@ -15,7 +15,7 @@ import uvicorn
 import watchfiles
 from fastapi import FastAPI
 
-from syncer.errors import SettingsError
+from syncer.errors import SettingsError, SyncerError
 from syncer.service import Service, state_folder
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _ANSWERS_SECONDS = 3
 _SETTLED_MILLISECONDS = 300
 
 
-class StuckError(Exception):
+class StuckError(SyncerError):
     """The schedule has not shown a sign of life for too long; a supervisor is to start the process anew."""
 
 
@@ -118,9 +118,12 @@ class Process:
 
     def _wait(self) -> None:
         while not self.asked_to_stop.wait(1):
-            silence = self.now() - self.service.last_beat
+            silence = self.service.silence
             if silence > LONGEST_SILENCE:
-                raise StuckError(f"the schedule has not moved for {silence.total_seconds():.0f} seconds")
+                raise StuckError(
+                    f"the schedule has not moved for {silence.total_seconds():.0f} seconds",
+                    hint="Let a supervisor, such as systemd or a container's restart policy, start the service anew.",
+                )
 
     def _watch_definitions(self) -> None:
         folder = self.service.settings.definitions_dir

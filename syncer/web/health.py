@@ -20,7 +20,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.api_route("/livez", methods=["GET", "HEAD"])
     async def livez() -> Response:
-        return _empty(service.now() - service.last_beat <= _SILENCE)
+        return _empty(service.silence <= _SILENCE)
 
     @routes.api_route("/readyz", methods=["GET", "HEAD"])
     def readyz() -> Response:

@@ -11,9 +11,10 @@ import pytest
 from syncer import snapshot
 from syncer.errors import SelectionError
 from syncer.flow import Options
-from syncer.service import AlreadyLiveError, ClosedError, Live
+from syncer.service import AlreadyLiveError, ClosedError, Live, process
 from syncer.service.precedence import Precedence
 from syncer.types import Order, RunStatus, Trigger
+from syncer.web import create_app
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
 
 SECOND = timedelta(seconds=1)
@@ -346,6 +347,30 @@ def test_a_service_that_stops_lets_runs_end_and_takes_no_more(bench: Bench) -> N
         assert ended == [slow]
         with pytest.raises(ClosedError):
             service.run_now("people", actor="ann")
+
+
+def test_a_clock_that_jumps_does_not_make_a_service_give_up(bench: Bench) -> None:
+    with bench.service() as service:
+        bench.ahead += timedelta(hours=3)
+
+        assert service.silence < timedelta(seconds=30)
+
+
+def test_a_process_whose_schedule_hangs_ends_so_that_it_is_started_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LONGEST_SILENCE", timedelta(seconds=1))
+    bench.environment |= {"SYNCER_WEB__PORT": "0"}
+    go_on = threading.Event()
+
+    def hang() -> None:
+        go_on.wait()
+
+    with bench.service(started=False) as service:
+        service.beats.append(hang)
+        with pytest.raises(process.StuckError, match="the schedule has not moved for"):
+            process.Process(service=service, app=create_app(service), now=bench.now).run(lambda: "the test is over")
+        go_on.set()
 
 
 def test_a_service_that_no_longer_leads_ends_its_runs(bench: Bench) -> None:

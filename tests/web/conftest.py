@@ -95,7 +95,6 @@ class Served:
 
     def later(self, site: Site, ahead: timedelta) -> None:
         """Let it be so much later than it is; the schedule goes on as if it had always been."""
-        self.service.last_beat = datetime.now(UTC) + ahead
         site.ahead = ahead
 
     @contextmanager
