@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -122,7 +122,7 @@ class Runner:
         started_at = self.now()
         with ExitStack() as stack:
             try:
-                store = stack.enter_context(closing(self._store(definition, started_at)))
+                store = stack.enter_context(closing(self._store(definition, self._later_than_the_last(definition))))
                 held = stack.enter_context(
                     snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id)
                 )
@@ -288,6 +288,11 @@ class Runner:
         removed, last = self.removals.since(store.store_id, seen, except_sync=definition.name)
         held.doubt_removed(removed, log_id=log_id, seen=last)
         return newest
+
+    def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
+        """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
+        last = self.run_log.last_started(definition.name)
+        return max(self.now(), last + timedelta(seconds=1)) if last else self.now()
 
     def _store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
         setting = self.settings.stores[definition.store]

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -427,6 +428,22 @@ def test_a_run_that_is_killed_is_made_good_by_the_next(folder: Path, server: Cus
     assert found.keys() == {f"p{i}" for i in range(11_900)}
     assert {(key, value["plan"]) for key, value in found.items()} == {(f"p{i}", f"last{i % 7}") for i in range(11_900)}
     assert {value["seen_at"] for value in found.values()} == {1795435200}
+
+
+def test_what_changes_after_a_clock_was_set_back_counts(folder: Path, server: CustomerIOServer) -> None:
+    write_people(folder, 2, "free")
+    assert ran(folder, "run", "people").returncode == 0
+    # As if the clock had been a day ahead then.
+    for person in server.workspace.people:
+        person.times.update({name: at + 86_400 for name, at in person.times.items()})
+    with closing(sqlite3.connect(folder / ".syncer/runs.db")) as log, log:
+        log.execute("UPDATE syncer_runs SET started_at = datetime(started_at, '+1 day') || '.000000'")
+    write_people(folder, 2, "pro")
+
+    finished = ran(folder, "run", "people")
+
+    assert finished.returncode == 0, finished.stderr
+    assert {value["plan"] for value in held(server).values()} == {"pro0", "pro1"}
 
 
 def test_commands_tell_of_the_workspace(folder: Path, server: CustomerIOServer) -> None:
