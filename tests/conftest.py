@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,8 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(("SYNCER_", "PG", "GOOGLE_", "BIGQUERY_")):
             del os.environ[name]
+    # A caller in the background may have had it ignored, and so would all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Snowflake's driver would ask the network where this machine stands.
     os.environ["SNOWFLAKE_DISABLE_PLATFORM_DETECTION"] = "true"
 
