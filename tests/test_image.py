@@ -31,6 +31,9 @@ ARGUMENTS, (BUILD, FINAL) = read(REPOSITORY / "Dockerfile")
 KNOWN = {"ARG", "RUN", "COPY", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK"}
 KNOWN |= {"ENTRYPOINT", "CMD"}
 
+#: A registry's mirror may have a certificate that only the system knows.
+UV = {"UV_SYSTEM_CERTS": "1"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
@@ -60,7 +63,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         elif instruction.word == "RUN":
             command = re.sub(r"(?<![\w.])/(src|opt)\b", rf"{root}/\1", instruction.rest)
             # Without the extras: that they can be installed is what the tests themselves show.
-            env = os.environ | {"PATH": f"{root}/usr/bin:{os.environ['PATH']}", "EXTRAS": ""}
+            env = os.environ | UV | {"PATH": f"{root}/usr/bin:{os.environ['PATH']}", "EXTRAS": ""}
             env.pop("PYTHONPATH", None)
             ran = subprocess.run(command, shell=True, env=env, capture_output=True, encoding="utf-8", check=False)
             assert ran.returncode == 0, f"{command}\n{ran.stderr}"
@@ -233,7 +236,11 @@ def _assert_that_only_what_is_locked_is_taken(image: Image, folder: Path) -> Non
     changed.write_text(f"{pinned.group().strip()} --hash=sha256:{'0' * 64}\n")
     uv = [str(image.root / "usr/bin/uv"), "pip", "install", "--no-cache", "--target", str(folder / "into")]
     ran = subprocess.run(
-        [*uv, "--constraints", str(changed), "annotated-doc"], capture_output=True, encoding="utf-8", check=False
+        [*uv, "--constraints", str(changed), "annotated-doc"],
+        env=os.environ | UV,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
 
     assert ran.returncode != 0
