@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from connectors import open_store
 from connectors.stores import sqlite
 from connectors.stores.sqlite import SQLiteStore
 from syncer.errors import SettingsError, StoreError
@@ -104,3 +106,14 @@ def test_an_sqlite_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytes
 
     with pytest.raises(StoreError, match=r"store `default` needs SQLite 3\.39"):
         opened(tmp_path / "people.db")
+
+
+def test_a_new_store_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    for number in range(12):
+        url = f"sqlite:///{tmp_path}/{number}/profiles.db"
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            opened = list(pool.map(lambda _, url=url: open_store("default", url, identity=Identity.ID), range(4)))
+
+        assert len({store.store_id for store in opened}) == 1
+        for store in opened:
+            store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,13 +129,25 @@ class SQLiteStore(SQLStore):
 
         from connectors.stores import schema
 
-        # Kept in the file; cannot be changed within a transaction.
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._keep_a_write_ahead_log()
         engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.NullPool)
         try:
             schema.prepare(engine, "BEGIN IMMEDIATE", self.identity)
         except sa.exc.DBAPIError as exc:
             raise (exc.orig or exc) from None
+
+    def _keep_a_write_ahead_log(self) -> None:
+        """Kept in the file; cannot be changed within a transaction, nor while another opens the new file: then SQLite
+        refuses at once, however long it may wait."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def _transaction(self, *, commit: bool = True) -> Iterator[None]:
