@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from syncer.state_database import StateDatabase
 from syncer.state_schema import runs
-from syncer.types import Counts, Run, RunStatus, Trigger
+from syncer.types import ENDED_WELL, Counts, Run, RunStatus, Trigger
 
 _COUNTS = tuple(field.name for field in fields(Counts))
 
@@ -58,7 +58,7 @@ class RunHistory:
 
     def last_ended_well(self, syncs: Iterable[str]) -> dict[str, datetime]:
         """When the newest run of each of *syncs* that ended `success` or `warning` began."""
-        well = runs.c.status.in_([RunStatus.SUCCESS, RunStatus.WARNING])
+        well = runs.c.status.in_(ENDED_WELL)
         return self._newest(syncs, runs.c.started_at, well)
 
     def open_runs(self) -> list[Run]:

@@ -100,6 +100,10 @@ class RunStatus(enum.StrEnum):
     INTERRUPTED = "interrupted"
 
 
+#: A run that ended so has delivered what it found, but for rejected rows.
+ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
+
+
 class Trigger(enum.StrEnum):
     """Who started a run."""
 

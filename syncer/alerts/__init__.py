@@ -18,8 +18,7 @@ from syncer.errors import SyncerError
 from syncer.redaction import Redactor
 from syncer.service import Live, Service
 from syncer.service.lateness import Lateness
-from syncer.service.pool import ENDED_WELL
-from syncer.types import SyncDefinition
+from syncer.types import ENDED_WELL, SyncDefinition
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.errors import SelectionError, SyncerError
 from syncer.spelling import identifier
-from syncer.types import Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
+from syncer.types import ENDED_WELL, Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
 
 if TYPE_CHECKING:
     from syncer.flow import Options
@@ -43,8 +43,6 @@ _OUTCOMES = {
 }
 
 _BY_HAND = Order(trigger=Trigger.MANUAL)
-
-_ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
 
 
 def run(
@@ -94,7 +92,7 @@ def _run_in_order(
             ended, outcome = _run_one(project, definition, options, report, title)
         report.show(ended)
         yield outcome
-        if ended.status not in _ENDED_WELL:
+        if ended.status not in ENDED_WELL:
             not_run.add(definition.name)
         if signals.exit_code() is not None:
             return

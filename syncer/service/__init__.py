@@ -57,7 +57,6 @@ class Service:
     closing: threading.Event = field(default_factory=threading.Event)
     #: When the schedule last showed that it is alive, by the monotonic clock: other clocks may be set.
     last_beat: float = field(default_factory=time.monotonic)
-    started_at: datetime = field(init=False)
     #: When it began to lead; without meaning while it stands by.
     led_at: datetime = field(init=False)
     _purged_at: datetime = _LONG_AGO
@@ -65,7 +64,7 @@ class Service:
     _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.started_at = self.led_at = self.now()
+        self.led_at = self.now()
         self.timetable = Timetable(jitter=self.settings.jitter, tick=self._tick, beat=self._beat)
         self.pool = Pool(
             runner=self.runner,

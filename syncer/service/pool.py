@@ -15,11 +15,9 @@ from syncer.runner import Runner
 from syncer.service.live import Live
 from syncer.service.precedence import Precedence
 from syncer.spelling import listed
-from syncer.types import Run, RunStatus
+from syncer.types import ENDED_WELL, Run, RunStatus
 
 log = logging.getLogger(__name__)
-
-ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
 
 #: Of what is told of a run that ended so.
 _LEVELS = {RunStatus.FAILED: logging.ERROR, RunStatus.HELD: logging.WARNING, RunStatus.WARNING: logging.WARNING}

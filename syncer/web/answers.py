@@ -12,9 +12,9 @@ from syncer.flow import Progress
 from syncer.runner import Plan
 from syncer.service import Live
 from syncer.service.standing import Standing
+from syncer.types import Counts
 from syncer.web.shapes import (
     ChangeAnswer,
-    CountsAnswer,
     PlanAnswer,
     ProgressAnswer,
     RejectionAnswer,
@@ -62,7 +62,7 @@ def run_of(run: types.Run, live: Live | None = None) -> RunAnswer:
         due_at=run.due_at,
         started_at=run.started_at,
         finished_at=run.finished_at,
-        counts=CountsAnswer(**asdict(counts)),
+        counts=counts,
         phases=dict(phases),
         error=run.error,
         hint=run.hint or None,
@@ -124,7 +124,7 @@ def rejections_of(rejections: Sequence[types.Rejection], total: int, following: 
 def plan_json(sync: str, plan: Plan) -> str:
     """A `PlanAnswer` as JSON, in which the rows' values stay as they are to the last digit."""
     staged, difference = plan.staged, plan.difference
-    counts = CountsAnswer(
+    counts = Counts(
         queried=staged.queried,
         added=difference.added,
         changed=difference.changed,

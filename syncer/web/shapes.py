@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from syncer.service.standing import Freshness
-from syncer.types import CatchUp, Entity, OnNull, OnRemoved, RunStatus, Trigger
+from syncer.types import CatchUp, Counts, Entity, OnNull, OnRemoved, RunStatus, Trigger
 from syncer.web.audit import Deed
 
 #: A cursor is where the page before ended; callers hand it back as they got it.
@@ -23,19 +23,6 @@ class ProblemAnswer(BaseModel):
     detail: str = Field(description="What happened.")
     hint: str | None = Field(default=None, description="What to do next.")
     run_id: str | None = Field(default=None, description="The run that is in the way.")
-
-
-class CountsAnswer(BaseModel):
-    """Rows of one run."""
-
-    queried: int = 0
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    absent: int = 0
 
 
 class ProgressAnswer(BaseModel):
@@ -60,7 +47,7 @@ class RunAnswer(BaseModel):
     due_at: datetime | None = Field(description="The tick of the schedule that it answers.")
     started_at: datetime
     finished_at: datetime | None
-    counts: CountsAnswer
+    counts: Counts
     phases: dict[str, float] = Field(description="Seconds of each phase that is over.")
     error: str | None
     hint: str | None
@@ -159,7 +146,7 @@ class PlanAnswer(BaseModel):
     """What a run would do now."""
 
     sync: str
-    counts: CountsAnswer
+    counts: Counts
     attributes: dict[str, int] = Field(description="In how many changed rows each attribute differs.")
     held: list[str] = Field(description="The limits that would hold the run.")
     notes: list[str]
