@@ -7,31 +7,31 @@ from datetime import datetime
 from importlib import import_module
 from typing import cast
 
-from connectors.drivers import importing
+from connectors.support.drivers import importing
 from syncer.errors import SettingsError
 from syncer.interfaces import ProfileStore, Warehouse
 from syncer.types import Identity, StoreOptions, WarehouseOptions
 
 #: URL scheme to the class that reads it, imported on use.
 WAREHOUSES: Mapping[str, str] = {
-    "duckdb": "connectors.warehouses.duckdb:DuckDBWarehouse",
-    "bigquery": "connectors.warehouses.bigquery:BigQueryWarehouse",
-    "postgresql": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
-    "postgres": "connectors.warehouses.postgresql:PostgreSQLWarehouse",
-    "mysql": "connectors.warehouses.mysql:MySQLWarehouse",
-    "mariadb": "connectors.warehouses.mysql:MySQLWarehouse",
-    "snowflake": "connectors.warehouses.snowflake:SnowflakeWarehouse",
-    "redshift": "connectors.warehouses.redshift:RedshiftWarehouse",
+    "duckdb": "connectors.duckdb.warehouse:DuckDBWarehouse",
+    "bigquery": "connectors.bigquery.warehouse:BigQueryWarehouse",
+    "postgresql": "connectors.postgresql.warehouse:PostgreSQLWarehouse",
+    "postgres": "connectors.postgresql.warehouse:PostgreSQLWarehouse",
+    "mysql": "connectors.mysql.warehouse:MySQLWarehouse",
+    "mariadb": "connectors.mysql.warehouse:MySQLWarehouse",
+    "snowflake": "connectors.snowflake.warehouse:SnowflakeWarehouse",
+    "redshift": "connectors.redshift.warehouse:RedshiftWarehouse",
 }
 
-_ANY_OTHER_WAREHOUSE = "connectors.warehouses.sqlalchemy:SQLAlchemyWarehouse"
+_ANY_OTHER_WAREHOUSE = "connectors.sqlalchemy.warehouse:SQLAlchemyWarehouse"
 
 #: URL scheme to the class that writes it, imported on use.
 STORES: Mapping[str, str] = {
-    "sqlite": "connectors.stores.sqlite:SQLiteStore",
-    "postgresql": "connectors.stores.postgresql:PostgreSQLStore",
-    "postgres": "connectors.stores.postgresql:PostgreSQLStore",
-    "customerio": "connectors.stores.customerio:CustomerIOStore",
+    "sqlite": "connectors.sqlite.store:SQLiteStore",
+    "postgresql": "connectors.postgresql.store:PostgreSQLStore",
+    "postgres": "connectors.postgresql.store:PostgreSQLStore",
+    "customerio": "connectors.customerio.store:CustomerIOStore",
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import connectors
-from connectors import call_counts
+from connectors.support import call_counts
 from syncer import query, query_faults, snapshot
 from syncer.claims import Claims
 from syncer.errors import (

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors import customerio_calls, open_store
+from connectors import open_store
+from connectors.customerio import calls
 from syncer.errors import StoreError
 from syncer.interfaces import IDENTIFIERS, VERDICTS
 from syncer.types import Entity, Identity, Target
@@ -60,9 +61,9 @@ PROPERTY = settings(
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
-    monkeypatch.setattr(customerio_calls, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(customerio_calls, "ATTEMPTS", 2)
-    monkeypatch.setattr("connectors.stores.customerio._APP_RATE", 10_000)
+    monkeypatch.setattr(calls, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(calls, "ATTEMPTS", 2)
+    monkeypatch.setattr("connectors.customerio.store._APP_RATE", 10_000)
     with customerio_server() as running:
         running.workspace.app_rate = 10_000
         yield running

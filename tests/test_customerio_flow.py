@@ -20,8 +20,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors import customerio_calls, open_store
-from connectors.stores.customerio import CustomerIOStore
+from connectors import open_store
+from connectors.customerio import calls
+from connectors.customerio.store import CustomerIOStore
 from syncer.errors import QueryResultError, StoreError
 from syncer.interfaces import JSON
 from syncer.types import Entity, Identity, OnRemoved, PersonKey, Target
@@ -37,7 +38,7 @@ MEMBER = Target(
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
-    monkeypatch.setattr(customerio_calls, "FIRST_WAIT", 0.002)
+    monkeypatch.setattr(calls, "FIRST_WAIT", 0.002)
     with customerio_server() as running:
         yield running
         assert running.workspace.breaches == []
@@ -343,8 +344,8 @@ def held(server: CustomerIOServer) -> dict[str, Any]:
 def test_whatever_is_lost_one_clean_run_makes_the_workspace_what_the_query_says(
     bench: Bench, server: CustomerIOServer, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(customerio_calls, "ATTEMPTS", 2)
-    monkeypatch.setattr(customerio_calls, "FAILURES_IN_A_ROW", 10_000)
+    monkeypatch.setattr(calls, "ATTEMPTS", 2)
+    monkeypatch.setattr(calls, "FAILURES_IN_A_ROW", 10_000)
     chance = random.Random(seed)
     bench.adjust(on_removed=OnRemoved.DELETE)
     garbage = Fault(applied=True, status=200, body=b"<html>")

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors import customerio_calls
-from connectors.customerio_reasons import HIDDEN, LONGEST, kept, kept_of_many
+from connectors.customerio import calls
+from connectors.customerio.reasons import HIDDEN, LONGEST, kept, kept_of_many
 from tests.customerio_server import CustomerIOServer, customerio_server
 from tests.customerio_server.faults import LOST_BEFORE, Fault
 
@@ -303,7 +303,7 @@ def test_the_client_is_quiet_whatever_levels_are_set(
     for name in ("httpx2", "httpcore2.http11"):
         caplog.set_level("DEBUG", name)
 
-    api = customerio_calls.Api("crm", server.address, login="x", key_setting="KEY", per_second=10)
+    api = calls.Api("crm", server.address, login="x", key_setting="KEY", per_second=10)
     with closing(api), pytest.raises(Exception, match="refuses the login"):
         api.call("GET", f"/v1/customers/{CANARY}/attributes")
 

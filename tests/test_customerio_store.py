@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors import customerio_calls, open_store
-from connectors.customerio_requests import LONGEST_REQUEST
+from connectors import open_store
+from connectors.customerio import calls
+from connectors.customerio.requests import LONGEST_REQUEST
 from syncer.errors import SettingsError, StoreError, StoreRefusesError
 from syncer.types import Entity, Identity, PersonKey, Target, Via
 from tests.contracts.batches import (
@@ -41,8 +42,8 @@ DOWN = Fault(status=503, body=b"<html>down</html>")
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
     """A workspace, for which waits are short."""
-    monkeypatch.setattr(customerio_calls, "FIRST_WAIT", 0.005)
-    monkeypatch.setattr(customerio_calls, "PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(calls, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(calls, "PAUSE_SECONDS", 0.3)
     with customerio_server() as running:
         yield running
         assert running.workspace.breaches == []
@@ -246,7 +247,7 @@ def test_a_request_is_repeated_until_it_is_answered(store: Any, server: Customer
 
 
 def test_an_answer_that_takes_too_long_is_a_lost_one(server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customerio_calls, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(calls, "TIMEOUT_SECONDS", 0.5)
     server.workspace.faults.next.append(Fault(applied=True, status=200, body=b"{}", seconds=3))
 
     with closing(opened(server)) as store:
@@ -322,7 +323,7 @@ def test_a_store_that_stays_down_fails_after_some_calls(store: Any, server: Cust
     with pytest.raises(StoreError, match=r"store `crm`: Customer\.io answered 503"):
         sent(store, PEOPLE, put("ann"))
 
-    assert posts(server) == customerio_calls.ATTEMPTS
+    assert posts(server) == calls.ATTEMPTS
 
 
 def test_retry_after_is_kept_by_all_requests(store: Any, server: CustomerIOServer) -> None:
@@ -336,21 +337,21 @@ def test_retry_after_is_kept_by_all_requests(store: Any, server: CustomerIOServe
 def test_after_many_failures_nothing_is_sent_for_a_while(
     store: Any, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(customerio_calls, "ATTEMPTS", 100)
-    monkeypatch.setattr(customerio_calls, "LONGEST_WAIT", 0.005)
+    monkeypatch.setattr(calls, "ATTEMPTS", 100)
+    monkeypatch.setattr(calls, "LONGEST_WAIT", 0.005)
     server.workspace.faults.always = DOWN
     with pytest.raises(StoreError, match="failed 30 times in a row"):
         sent(store, PEOPLE, put("ann"))
-    calls = len(server.workspace.requests)
+    before = len(server.workspace.requests)
 
     # For every sync of the process.
     with pytest.raises(StoreError, match="failed 30 times in a row"):
         opened(server)
-    assert posts(server) == customerio_calls.FAILURES_IN_A_ROW
-    assert len(server.workspace.requests) == calls
+    assert posts(server) == calls.FAILURES_IN_A_ROW
+    assert len(server.workspace.requests) == before
 
     server.workspace.faults.always = None
-    time.sleep(customerio_calls.PAUSE_SECONDS)
+    time.sleep(calls.PAUSE_SECONDS)
     with closing(opened(server)) as again:
         assert apply(again, PEOPLE, put("ann")) == [ACCEPTED]
 
@@ -381,13 +382,13 @@ def test_syncs_of_one_workspace_share_its_rate(server: CustomerIOServer) -> None
     [("7", 7), ("0.5", 0.5), ("-3", 0), ("inf", 300), ("99999", 300), ("nan", None), ("soon", None), (None, None)],
 )
 def test_how_long_a_header_asks_to_wait(header: str | None, seconds: float | None) -> None:
-    assert customerio_calls.retry_after(header) == seconds
+    assert calls.retry_after(header) == seconds
 
 
 def test_a_header_may_name_the_moment() -> None:
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
 
-    waited = customerio_calls.retry_after(moment)
+    waited = calls.retry_after(moment)
 
     assert waited is not None
     assert 90 < waited <= 100

@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectors import call_counts, customerio_calls
+from connectors.customerio import calls
+from connectors.support import call_counts
 from syncer.flow import Options
 from syncer.service import Service
 from syncer.types import Counts, RunStatus
@@ -252,7 +253,7 @@ def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
 
 
 def test_a_store_reached_by_http_counts_its_calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customerio_calls, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(calls, "FIRST_WAIT", 0.005)
     with customerio_server() as server:
         bench.environment |= server.environment()
         server.workspace.faults.next.append(Fault(status=503))

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors.stores import postgresql
-from connectors.stores.postgresql import PostgreSQLStore
+from connectors.postgresql import store as postgresql_store
+from connectors.postgresql.store import PostgreSQLStore
 from syncer.errors import StoreError
 from syncer.interfaces import ProfileStore
 from syncer.types import Entity, Identity
@@ -140,7 +140,7 @@ def test_a_value_that_postgresql_refuses_is_one_rejection(
 def test_a_writer_that_hangs_is_a_store_error(
     store: ProfileStore, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql_store, "_WAIT_SECONDS", 0.1)
     other.execute("SELECT FROM workspace FOR UPDATE")
 
     with pytest.raises(StoreError, match="store `default`: canceling statement due to lock timeout") as raised:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from connectors import open_store
-from connectors.stores import sqlite
-from connectors.stores.sqlite import SQLiteStore
+from connectors.sqlite import store as sqlite_store
+from connectors.sqlite.store import SQLiteStore
 from syncer.errors import SettingsError, StoreError
 from syncer.interfaces import ProfileStore
 from syncer.types import Entity, Identity
@@ -53,7 +53,7 @@ def test_commits_survive_a_loss_of_power(store: SQLiteStore) -> None:
 
 
 def test_a_writer_that_hangs_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_store, "_WAIT_SECONDS", 0.1)
     with closing(opened(tmp_path / "people.db")) as store, closing(sqlite3.connect(tmp_path / "people.db")) as other:
         other.execute("BEGIN IMMEDIATE")
 

@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from connectors import open_store
-from connectors.stores import schema, store
+from connectors.sql_store import schema, store
 from syncer.errors import StoreError
 from syncer.types import Entity, Identity
 from tests.contracts.batches import PEOPLE, apply, person, put

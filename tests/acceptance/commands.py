@@ -26,10 +26,10 @@ _processes.set_forkserver_preload(
         "sqlglot",
         "syncer.cli",
         "syncer.runner",
-        "connectors.stores.postgresql",
-        "connectors.stores.sqlite",
-        "connectors.warehouses.duckdb",
-        "connectors.warehouses.postgresql",
+        "connectors.postgresql.store",
+        "connectors.sqlite.store",
+        "connectors.duckdb.warehouse",
+        "connectors.postgresql.warehouse",
     ]
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from connectors.stores.postgresql import PostgreSQLStore
+from connectors.postgresql.store import PostgreSQLStore
 from syncer.errors import StoreError
 from syncer.types import Identity
 from tests.acceptance.commands import Project

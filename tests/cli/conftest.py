@@ -30,9 +30,9 @@ _PROCESSES.set_forkserver_preload(
         "syncer.cli",
         "syncer.runner",
         "syncer.starter",
-        "connectors.stores.sqlite",
-        "connectors.warehouses.duckdb",
-        "connectors.warehouses.postgresql",
+        "connectors.sqlite.store",
+        "connectors.duckdb.warehouse",
+        "connectors.postgresql.warehouse",
     ]
 )
 

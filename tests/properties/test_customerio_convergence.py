@@ -17,8 +17,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from connectors import customerio_calls, customerio_delivery, customerio_items, customerio_requests, open_store
-from connectors.stores.customerio import CustomerIOStore
+from connectors import open_store
+from connectors.customerio import calls, delivery, items, requests
+from connectors.customerio.store import CustomerIOStore
 from syncer.interfaces import ProfileStore
 from syncer.types import Identity
 from tests.customerio_server import CustomerIOServer, customerio_server
@@ -75,12 +76,12 @@ class WorkspaceOnTrial:
     def __post_init__(self) -> None:
         # So few rows fill several batches, and a batch several requests.
         self.patch.setattr(CustomerIOStore, "batch_rows", 3)
-        self.patch.setattr(customerio_requests, "_LEAST_WEIGHT", customerio_requests._PART // 2)
-        for module in (customerio_items, customerio_delivery):
+        self.patch.setattr(requests, "_LEAST_WEIGHT", requests._PART // 2)
+        for module in (items, delivery):
             self.patch.setattr(module, "LANES", 2)
-        self.patch.setattr(customerio_calls, "ATTEMPTS", 2)
-        self.patch.setattr(customerio_calls, "FIRST_WAIT", 0.001)
-        self.patch.setattr(customerio_calls, "FAILURES_IN_A_ROW", 10**6)
+        self.patch.setattr(calls, "ATTEMPTS", 2)
+        self.patch.setattr(calls, "FIRST_WAIT", 0.001)
+        self.patch.setattr(calls, "FAILURES_IN_A_ROW", 10**6)
         self._running = customerio_server()
         self.server: CustomerIOServer = self._running.__enter__()
         with self._connected(datetime.now(UTC)) as store:
@@ -146,7 +147,7 @@ class WorkspaceOnTrial:
         """From a certain writing request on, so many times."""
         with self.patch.context() as patch:
             if fault.seconds:
-                patch.setattr(customerio_calls, "TIMEOUT_SECONDS", PATIENCE)
+                patch.setattr(calls, "TIMEOUT_SECONDS", PATIENCE)
             self.workspace.faults.next.extend([*[None] * at, *[fault] * times])
             yield
             self.workspace.faults.next.clear()

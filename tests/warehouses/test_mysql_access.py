@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from connectors import open_warehouse
-from connectors.mysql_connection import address, connect
+from connectors.mysql.connection import address, connect
 from syncer.errors import SettingsError, SyncerError, WarehouseError
 from tests.certificates import write_certificates
 from tests.mariadb_server import MariaDBServer, mariadb_server

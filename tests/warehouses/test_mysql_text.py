@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mysql_text import NotASelectError, one_select
+from connectors.mysql.text import NotASelectError, one_select
 from syncer.errors import WarehouseError
 from tests.mariadb_server import MariaDBServer
 from tests.warehouses.reading import opened, rows

@@ -19,9 +19,9 @@ from moto.server import ThreadedMotoServer
 from pyarrow import fs, parquet
 
 from connectors import open_warehouse
-from connectors.redshift_arrow import array_of, type_name
-from connectors.redshift_unload import Unload
-from connectors.warehouses.redshift import query_group
+from connectors.redshift.unload import Unload
+from connectors.redshift.values import array_of, type_name
+from connectors.redshift.warehouse import query_group
 from syncer.errors import WarehouseError
 from syncer.interfaces import JSON, NUMBER, Warehouse
 from syncer.types import WarehouseOptions

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pytest
 
 from connectors import open_warehouse
-from connectors.driver_thread import DriverError, DriverThread, LeftError
-from connectors.sqlalchemy_arrow import announced, array, first_zone, seen
-from connectors.sqlalchemy_dialects import reason
-from connectors.warehouses.sqlalchemy import SQLAlchemyWarehouse
+from connectors.sqlalchemy.dialects import reason
+from connectors.sqlalchemy.values import announced, array, first_zone, seen
+from connectors.sqlalchemy.warehouse import SQLAlchemyWarehouse
+from connectors.support.driver_thread import DriverError, DriverThread, LeftError
 from syncer.errors import SettingsError, WarehouseError
 from syncer.interfaces import JSON, NUMBER
 from syncer.types import WarehouseOptions

@@ -61,5 +61,5 @@ SQLALCHEMY = Candidate(
     serve=_sqlalchemy,
     bare=read_by_sqlalchemy,
     against="SQLAlchemy, partitions of a streamed result, over psycopg",
-    opened_by="connectors.warehouses.sqlalchemy:SQLAlchemyWarehouse",
+    opened_by="connectors.sqlalchemy.warehouse:SQLAlchemyWarehouse",
 )

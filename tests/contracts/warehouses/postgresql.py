@@ -73,7 +73,7 @@ def sqlalchemy_postgresql(request: pytest.FixtureRequest) -> Adapter:
     return replace(
         base,
         url=base.url.replace("postgresql:", "postgresql+psycopg:", 1) + "?application_name=syncer",
-        opened_by="connectors.warehouses.sqlalchemy:SQLAlchemyWarehouse",
+        opened_by="connectors.sqlalchemy.warehouse:SQLAlchemyWarehouse",
         types=_SQLALCHEMY_POSTGRESQL_TYPES,
         tells_types=False,
     )

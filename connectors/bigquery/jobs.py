@@ -1,0 +1,194 @@
+"""One query on its way through BigQuery: the job, and its rows as Arrow."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from connectors.bigquery.connection import Connection
+from connectors.bigquery.errors import failures
+from connectors.bigquery.values import Shape, from_arrow, from_cells
+from connectors.support.results import closed_early
+
+#: Rows of one batch, and of one page of the REST API, which ends it at some ten MB.
+_BATCH_ROWS = 20_000
+#: Between two looks at a job that runs.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+#: For one answer of a server that is there.
+_ANSWER_SECONDS = 30.0
+_CANCEL_SECONDS = 5.0
+#: For a stream that broke off to go on.
+_RESUME_SECONDS = 10.0
+
+
+class Job:
+    """A query that runs, until *deadline* by time.monotonic(). Another thread may stop it."""
+
+    def __init__(self, connection: Connection, label: str, *, deadline: float, stop: threading.Event) -> None:
+        self._connection = connection
+        self._label = label
+        self._deadline = deadline
+        self._stop = stop
+        self._id = f"syncer-{uuid4()}"
+        self._job: Any = None
+        #: Whether the Storage Read API may not be used with this login.
+        self.was_denied_storage = False
+
+    def start(self, sql: str, config: Any, *, location: str | None) -> None:
+        """Send it to where its tables are.
+
+        Raises:
+            Exception: what the driver raises.
+        """
+        from google.api_core.exceptions import Conflict
+
+        client = self._connection.client
+        with suppress(Conflict):
+            self._job = client.query(
+                sql, job_config=config, job_id=self._id, location=location, job_retry=None, **self._patience()
+            )
+        if self._job is None:
+            # An answer was lost and the driver has asked again: the job is ours.
+            self._job = client.get_job(self._id, location=location, **self._patience())
+
+    def wait(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            WarehouseError: it was stopped.
+            Exception: it failed, or what else the driver raises.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._job.done(**self._patience()):
+            if self._stop.wait(min(pause, self._seconds_left())):
+                raise closed_early(self._label)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        if failed := self._job.exception():
+            raise failed
+
+    def batches(self, shapes: list[Shape]) -> Iterator[pa.RecordBatch]:
+        """The rows.
+
+        Raises:
+            as `wait`.
+        """
+        found = self._job.result(job_retry=None, **self._patience())
+        if found.total_rows is None or [field.name for field in found.schema] != [shape.name for shape in shapes]:
+            raise pa.ArrowInvalid("the result has other columns than the dry run told")
+        schema = pa.schema([shape.field for shape in shapes])
+        count = 0
+        for columns in self._columns(found, shapes):
+            arrays = [from_arrow(column, shape) for column, shape in zip(columns, shapes, strict=True)]
+            batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+            count += batch.num_rows
+            for start in range(0, batch.num_rows, _BATCH_ROWS):
+                if self._stop.is_set():
+                    raise closed_early(self._label)
+                self._seconds_left()
+                yield batch.slice(start, _BATCH_ROWS)
+        if count != found.total_rows:
+            raise ConnectionError(f"{count} rows of {found.total_rows} arrived")
+
+    def cancel(self) -> None:
+        """Cancel it on the server, unless it has ended; nothing is raised."""
+        job = self._job
+        if job is None or job.state == "DONE":
+            return
+        with suppress(*failures()):
+            self._connection.client.cancel_job(self._id, location=job.location, retry=None, timeout=_CANCEL_SECONDS)
+
+    def _columns(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
+        if found.total_rows == 0:
+            return
+        if self._connection.storage is not None:
+            from google.api_core.exceptions import PermissionDenied
+
+            try:
+                session = self._read_session()
+            except PermissionDenied:
+                self.was_denied_storage = True
+            else:
+                yield from self._messages(session, [shape.name for shape in shapes])
+                return
+        yield from self._pages(found, shapes)
+
+    def _read_session(self) -> Any:
+        storage, types = self._connection.storage, self._connection.storage_types
+        wanted = types.ReadSession(table=self._job.destination.to_bqstorage(), data_format=types.DataFormat.ARROW)
+        lz4 = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
+        wanted.read_options.arrow_serialization_options.buffer_compression = lz4
+        parent = f"projects/{self._connection.place.project}"
+        # gRPC reads ahead by itself; one stream needs the memory of a few messages.
+        return storage.create_read_session(parent=parent, read_session=wanted, max_stream_count=1, **self._patience())
+
+    def _messages(self, session: Any, names: list[str]) -> Iterator[list[pa.Array]]:
+        """By the Storage Read API; the driver's own way to Arrow is deprecated, and asks again for ever."""
+        schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
+        for stream in session.streams:
+            for message in self._resumed(stream.name):
+                record_batch = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
+                batch = pa.ipc.read_record_batch(record_batch, schema)
+                yield [batch.column(name) for name in names]
+
+    def _resumed(self, stream: str) -> Iterator[Any]:
+        """The messages of a stream, which goes on where it broke off."""
+        from google.api_core.exceptions import ServiceUnavailable
+
+        offset, heard = 0, time.monotonic()
+        while True:
+            try:
+                for message in self._connection.storage.read_rows(
+                    read_stream=stream, offset=offset, retry=None, timeout=self._seconds_left()
+                ):
+                    yield message
+                    offset, heard = offset + message.row_count, time.monotonic()
+                return
+            except ServiceUnavailable:
+                if time.monotonic() - heard > _RESUME_SECONDS or self._stop.wait(_LONGEST_PAUSE_SECONDS):
+                    raise
+
+    def _pages(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
+        """By the REST API; the driver's own reader makes Python values of its cells, which lose digits of JSON."""
+        parameters = {**found.extra_params, "maxResults": _BATCH_ROWS}
+        while True:
+            with _no_collections():
+                page = found.api_request(
+                    method="GET", path=found.path, query_params=parameters, timeout=self._patience()["timeout"]
+                )
+            rows = [row["f"] for row in page.get("rows", ())]
+            yield [from_cells([row[i]["v"] for row in rows], shape) for i, shape in enumerate(shapes)]
+            if not (token := page.get("pageToken")):
+                return
+            parameters["pageToken"] = token
+
+    def _seconds_left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _patience(self) -> dict[str, Any]:
+        """How long and how often the driver may ask for one answer."""
+        left = self._seconds_left()
+        retry = self._connection.bigquery.DEFAULT_RETRY.with_timeout(min(left, _ANSWER_SECONDS))
+        return {"retry": retry, "timeout": min(left, _ANSWER_SECONDS)}
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep the garbage collector still: it would look at each small object of a page many times, and find no cycle."""
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()

@@ -1,0 +1,208 @@
+"""BigQuery as a warehouse: a dry run tells what a query is, a job runs it, the Storage Read API gives Arrow."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+import sqlglot
+from sqlglot.errors import SqlglotError
+from sqlglot.tokenizer_core import TokenType
+
+from connectors.bigquery.connection import connect
+from connectors.bigquery.errors import SELECT_HINT, Explainer, failures
+from connectors.bigquery.jobs import Job
+from connectors.bigquery.values import shape
+from connectors.support.results import Result, closed_early, over_timeout
+from syncer.errors import SyncerError, WarehouseError
+from syncer.types import Column, Probe, WarehouseOptions
+
+#: How long to wait for an answer that costs nothing.
+_DESCRIBE_TIMEOUT = timedelta(minutes=1)
+_DESCRIBE_RETRY_SECONDS = 10.0
+#: How long after the client BigQuery gives up by itself, where nobody is left to cancel.
+_GRACE = timedelta(seconds=5)
+#: Tables of the dataset that are asked what this login may do to them.
+_PROBED_TABLES = 5
+_WRITES = ("bigquery.tables.updateData", "bigquery.tables.delete", "bigquery.tables.update")
+
+
+class BigQueryWarehouse:
+    """A dataset of BigQuery. There is no read-only transaction: what a dry run does not call a SELECT never runs.
+
+    Its API has one version, 2. The result of a query is a table of its own, so it does not change while it is read.
+    """
+
+    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+        self._label = f"warehouse `{name}`"
+        self._name = name
+        self._most_bytes = options.maximum_bytes_billed
+        self._labels = {"syncer_sync": _label_value(sync)} if sync else {}
+        self._connection = connect(name, url, options)
+        self._explainer = Explainer(name=name, place=self._connection.place)
+        self._stop = threading.Event()
+        self._job: Job | None = None
+        self._result: Result | None = None
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """As in Warehouse; by a dry run, which bills nothing."""
+        with self._failures(_DESCRIBE_TIMEOUT):
+            return tuple(Column(name=s.name, type=s.word) for s in map(shape, self._dry_run(_plain(sql)).schema))
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        """As in Warehouse."""
+        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._interrupt)
+        return self._result.reader()
+
+    def forecast(self, sql: str) -> str:
+        """As in Warehouse: the bytes that a dry run tells."""
+        with self._failures(_DESCRIBE_TIMEOUT):
+            told = int(self._dry_run(_plain(sql)).total_bytes_processed or 0)
+        if self._most_bytes is None:
+            return f"BigQuery will read {_size(told)} (a dry run's estimate)"
+        return f"BigQuery will read {_size(told)} (a dry run's estimate), of at most {_size(self._most_bytes)} allowed"
+
+    def probe(self) -> Probe:
+        """As in Warehouse. Runs `SELECT 1`, which bills nothing; asks for permissions on some tables of the dataset."""
+        for _ in self.query("SELECT 1 AS one", timeout=_DESCRIBE_TIMEOUT):
+            pass
+        with self._failures(_DESCRIBE_TIMEOUT):
+            table, may_write = self._written()
+        notes = [f"It may change {table}; roles/bigquery.dataViewer is safer."] if may_write else []
+        if self._job is not None and self._job.was_denied_storage:
+            notes.append("Large results are read slowly: it lacks roles/bigquery.readSessionUser on the project.")
+        return Probe(version="BigQuery 2", can_write=may_write, note=" ".join(notes))
+
+    def close(self) -> None:
+        """As in Warehouse. A thread that waits for a batch gets an error."""
+        if self._result is not None:
+            self._result.close()
+        self._connection.close()
+
+    def _written(self) -> tuple[str, bool | None]:
+        """A table that this login may change, and whether it may; None where there is none to ask about."""
+        client, place = self._connection.client, self._connection.place
+        dataset = self._connection.bigquery.DatasetReference(place.project, place.dataset)
+        may_write = None
+        for table in client.list_tables(dataset, max_results=_PROBED_TABLES, **self._patience()):
+            granted = client.test_iam_permissions(table, _WRITES, **self._patience()).get("permissions")
+            if granted:
+                return f"{place.dataset}.{table.table_id}", True
+            may_write = False
+        return "", may_write
+
+    def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
+        """The schema, then batches."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        with self._failures(timeout):
+            sql = _plain(sql)
+            told = self._dry_run(sql)
+            shapes = [shape(field) for field in told.schema]
+            yield pa.schema([column.field for column in shapes])
+            self._job = Job(self._connection, self._label, deadline=deadline, stop=self._stop)
+            try:
+                self._job.start(sql, self._config(timeout=timeout), location=told.location)
+                self._job.wait()
+                yield from self._job.batches(shapes)
+            finally:
+                self._job.cancel()
+
+    def _dry_run(self, sql: str) -> Any:
+        """The job that *sql* would be, if it is one SELECT."""
+        place = self._connection.place
+        config = self._config(dry_run=True)
+        told = self._connection.client.query(
+            sql, job_config=config, location=place.location, job_retry=None, **self._patience()
+        )
+        if told.statement_type != "SELECT":
+            kind = "several statements" if told.statement_type == "SCRIPT" else "not a SELECT"
+            raise WarehouseError(f"{self._label}: the query is {kind}", hint=SELECT_HINT)
+        if not told.schema:
+            raise WarehouseError(f"{self._label}: the query returns no columns", hint=SELECT_HINT)
+        return told
+
+    def _config(self, *, timeout: timedelta | None = None, dry_run: bool = False) -> Any:
+        bigquery, place = self._connection.bigquery, self._connection.place
+        config = bigquery.QueryJobConfig(
+            default_dataset=bigquery.DatasetReference(place.project, place.dataset),
+            use_legacy_sql=False,
+            labels=self._labels,
+            dry_run=dry_run,
+        )
+        if timeout is not None:
+            config.job_timeout_ms = round((timeout + _GRACE).total_seconds() * 1000)
+            if self._most_bytes is not None:
+                config.maximum_bytes_billed = self._most_bytes
+        return config
+
+    def _patience(self) -> dict[str, Any]:
+        retry = self._connection.bigquery.DEFAULT_RETRY.with_timeout(_DESCRIBE_RETRY_SECONDS)
+        return {"retry": retry, "timeout": _DESCRIBE_TIMEOUT.total_seconds()}
+
+    def _interrupt(self) -> None:
+        self._stop.set()
+        if self._job is not None:
+            self._job.cancel()
+        if self._connection.storage is not None:
+            self._connection.storage.transport.close()
+
+    @contextmanager
+    def _failures(self, timeout: timedelta) -> Iterator[None]:
+        """Make a WarehouseError of what goes wrong."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        try:
+            yield
+        except SyncerError:
+            raise
+        except TimeoutError:
+            raise over_timeout(self._label, timeout) from None
+        except pa.ArrowException:
+            # Its text may quote a value.
+            raise WarehouseError(f"{self._label}: the result cannot be read as the columns that it has") from None
+        except failures() as exc:
+            if self._stop.is_set():
+                raise closed_early(self._label) from None
+            if time.monotonic() >= deadline:
+                raise over_timeout(self._label, timeout) from None
+            raise self._explainer.failure(exc) from None
+        except ValueError:
+            # gRPC's word for a channel that another thread has closed.
+            if not self._stop.is_set():
+                raise
+            raise closed_early(self._label) from None
+
+
+def _plain(sql: str) -> str:
+    """*sql* as BigQuery takes it: no byte order mark, and no semicolon at its end; lines stay where they are."""
+    sql = sql.removeprefix("\ufeff")
+    try:
+        tokens = sqlglot.tokenize(sql, read="bigquery")
+    except SqlglotError:
+        return sql
+    for token in reversed(tokens):
+        if token.token_type != TokenType.SEMICOLON:
+            break
+        sql = f"{sql[: token.start]} {sql[token.end + 1 :]}"
+    return sql
+
+
+def _label_value(text: str) -> str:
+    """*text* as the value of a job's label.
+
+    Source: https://cloud.google.com/bigquery/docs/labels-intro#requirements.
+    """
+    return re.sub(r"[^a-z0-9_-]", "_", text.lower())[:63]
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            break
+        number /= 1000
+    return f"{number:.1f}".removesuffix(".0") + f" {unit}"

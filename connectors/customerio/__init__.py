@@ -1,0 +1,1 @@
+"""Customer.io as a profile store, through its Track, App and Pipelines APIs."""

@@ -1,0 +1,99 @@
+"""Items packed into as few requests as their limits allow; what does not fill one yet waits for more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.customerio.items import LANES, LONGEST_ITEM
+from syncer.types import Entity
+
+#: Bytes of UTF-8.
+LONGEST_REQUEST = 500_000
+#: None is documented; connectors of others kept to it.
+MOST_ITEMS = 1_000
+
+#: A request holds items that begin within so many bytes, and the last of them reaches beyond.
+_PART = LONGEST_REQUEST - LONGEST_ITEM - 1_000
+#: What an item counts at least, so that no more than MOST_ITEMS come together.
+_LEAST_WEIGHT = _PART // MOST_ITEMS
+#: Bytes of an item beside its row, about.
+_AROUND = {Entity.PERSON: 85, Entity.OBJECT: 85, Entity.RELATIONSHIP: 135}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Some items that go together."""
+
+    #: None where no other request has any of its entities.
+    lane: int | None
+    #: The rows that the items are of.
+    seqs: pa.Array
+    #: JSON texts.
+    items: pa.Array
+
+    def halves(self) -> tuple[Request, Request]:
+        """Two smaller ones."""
+        half = len(self.seqs) // 2
+        parts = ((self.seqs[:half], self.items[:half]), (self.seqs[half:], self.items[half:]))
+        first, second = (Request(lane=self.lane, seqs=seqs, items=items) for seqs, items in parts)
+        return first, second
+
+    def body(self) -> bytes:
+        """The JSON to post."""
+        together = pa.ListArray.from_arrays(pa.array([0, len(self.items)], pa.int32()), self.items)
+        joined = memoryview(pc.binary_join(together, ",")[0].as_buffer())
+        return b"".join((b'{"batch":[', joined, b"]}"))
+
+
+class Packing:
+    """The items of a run on their way into requests."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int | None, pa.Table] = {}
+
+    def add(self, items: pa.Table) -> list[Request]:
+        """The requests that are full now, in the order to send them.
+
+        Shapes:
+            items: as `customerio_items.worded` gives them, later than those before.
+        """
+        packed = []
+        for lane in items["lane"].unique().to_pylist():
+            of_lane = items if lane is None else items.filter(pc.equal(items["lane"], lane))
+            if lane in self._waiting:
+                of_lane = pa.concat_tables([self._waiting[lane], of_lane])
+            *full, self._waiting[lane] = _parts(of_lane)
+            packed.append([_request(part, lane) for part in full])
+        # Side by side: the first ones of all lanes, then the second ones.
+        return [request for abreast in zip_longest(*packed) for request in abreast if request is not None]
+
+    def rest(self) -> list[Request]:
+        """The requests for what still waits."""
+        waiting, self._waiting = self._waiting, {}
+        return [_request(items, lane) for lane, items in waiting.items()]
+
+
+def expected_calls(entity: Entity, *, rows: int, row_bytes: int) -> int:
+    """How many requests so many rows of *row_bytes* bytes of JSON each will make, about."""
+    full = rows * max(row_bytes + _AROUND[entity], _LEAST_WEIGHT) / _PART
+    if entity is not Entity.RELATIONSHIP:
+        return math.ceil(full)
+    # The last request of every lane is half full, on the average.
+    return math.ceil(min(rows, max(LANES, full + LANES / 2)))
+
+
+def _parts(items: pa.Table) -> list[pa.Table]:
+    """The items in order, cut where a request is full."""
+    weights = pc.max_element_wise(pc.add(pc.binary_length(items["item"]), 1), _LEAST_WEIGHT).cast(pa.int64())
+    begins = pc.subtract(pc.cumulative_sum(weights), weights)
+    ends = pc.run_end_encode(pc.divide(begins, _PART).combine_chunks()).run_ends.to_pylist()
+    return [items[first:end] for first, end in zip([0, *ends], ends, strict=False)]
+
+
+def _request(items: pa.Table, lane: int | None) -> Request:
+    return Request(lane=lane, seqs=items["seq"].combine_chunks(), items=items["item"].combine_chunks())

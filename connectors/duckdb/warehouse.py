@@ -1,0 +1,189 @@
+"""DuckDB as a warehouse: a database file, or a folder whose CSV, Parquet and JSON files are its tables."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from connectors.duckdb.errors import FILE_HINT, hint, line, reason
+from connectors.duckdb.folder import create_view, identifier, literal, tables
+from connectors.duckdb.values import Reading, reading
+from connectors.support.results import Result, closed_early, over_timeout
+from syncer.errors import WarehouseError
+from syncer.types import Column, Probe, WarehouseOptions
+
+_BATCH_ROWS = 20_000
+_DESCRIBE_TIMEOUT = timedelta(minutes=1)
+_SELECT_HINT = "A sync's query is one SELECT, and only reads; PIVOT needs `IN (…)`."
+
+
+class DuckDBWarehouse:
+    """A DuckDB that reads one file or folder, whatever the query says.
+
+    It is a database in memory of its own: a file is attached to it read-only, so that two may have one file open.
+    """
+
+    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+        self._label = f"warehouse `{name}`"
+        #: Table to why its file cannot be read.
+        self._unreadable: dict[str, str] = {}
+        self._tables: list[str] = []
+        self._result: Result | None = None
+        self._spill = tempfile.TemporaryDirectory(prefix="syncer-duckdb-")
+        self._connection = duckdb.connect(config={"temp_directory": self._spill.name})
+        try:
+            with self._failures(_DESCRIBE_TIMEOUT):
+                self._open(re.sub(r"^[^:]+:/{0,3}", "", url))
+        except WarehouseError:
+            self.close()
+            raise
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """As in Warehouse."""
+        with self._failures(_DESCRIBE_TIMEOUT):
+            return self._describe(self._statement(sql))
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        """As in Warehouse. The infinite dates and times are Arrow's largest and smallest values."""
+        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._connection.interrupt)
+        return self._result.reader()
+
+    def forecast(self, sql: str) -> str:
+        """As in Warehouse."""
+        return ""
+
+    def probe(self) -> Probe:
+        """As in Warehouse; it is opened so that it cannot be written."""
+        return Probe(version=f"DuckDB {duckdb.__version__}", can_write=False)
+
+    def close(self) -> None:
+        """As in Warehouse. A thread that waits for a batch gets an error."""
+        if self._result is not None:
+            self._result.close()
+        self._connection.close()
+        self._spill.cleanup()
+
+    def _open(self, location: str) -> None:
+        path = Path(location).resolve()
+        if location and path.is_dir():
+            self._lock(allowed=[str(path)])
+            self._create_views(path)
+        elif path.is_file():
+            self._connection.execute(f"ATTACH {literal(str(path))} AS {identifier(path.stem)} (READ_ONLY, TYPE duckdb)")
+            self._connection.execute(f"USE {identifier(path.stem)}")
+            self._lock(allowed=[])
+        else:
+            raise WarehouseError(
+                f"{self._label}: there is no file or folder {path if location else 'named in its URL'}",
+                hint="Write duckdb:///name for a path from the working folder, duckdb:////name for one from the root.",
+            )
+
+    def _lock(self, *, allowed: list[str]) -> None:
+        self._connection.execute(f"""
+            SET TimeZone = 'UTC'; SET enable_progress_bar = false;
+            SET allowed_directories = [{", ".join(map(literal, allowed))}];
+            SET enable_external_access = false; SET lock_configuration = true
+        """)
+
+    def _create_views(self, folder: Path) -> None:
+        files: dict[str, Path] = {}
+        for name, kind, path in tables(folder):
+            if other := files.get(name.casefold()):
+                raise WarehouseError(
+                    f"{self._label}: {other.name} and {path.name} in {folder} would both be the table `{name}`",
+                    hint="Rename or remove one of them.",
+                )
+            files[name.casefold()] = path
+            if said := create_view(self._connection, name, kind, path):
+                self._unreadable[name.casefold()] = said
+            else:
+                self._tables.append(name)
+
+    def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
+        """The schema, then batches."""
+        with self._failures(timeout) as deadline:
+            statement = self._statement(sql)
+            columns = self._describe(statement)
+            readings = [reading(column.type) for column in columns]
+            select = _select(statement, readings)
+            typed = self._connection.sql(f"{select} LIMIT 0").to_arrow_table().schema
+            schema = pa.schema(
+                [
+                    pa.field(c.name, f.type, metadata=r.metadata)
+                    for c, f, r in zip(columns, typed, readings, strict=True)
+                ]
+            )
+            yield schema
+            with self._connection.sql(select).to_arrow_reader(_BATCH_ROWS) as batches:
+                for batch in batches:
+                    if time.monotonic() >= deadline:
+                        raise over_timeout(self._label, timeout)
+                    yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+    def _statement(self, sql: str) -> str:
+        """*sql*, if it is one SELECT, so that it can stand in brackets."""
+        sql = sql.removeprefix("\ufeff")
+        statements = self._connection.extract_statements(sql)
+        if len(statements) != 1:
+            raise WarehouseError(f"{self._label}: the query holds {len(statements)} statements", hint=_SELECT_HINT)
+        if statements[0].type != duckdb.StatementType.SELECT:
+            raise WarehouseError(f"{self._label}: the query is not a SELECT", hint=_SELECT_HINT)
+        return _without_semicolon(sql)
+
+    def _describe(self, statement: str) -> tuple[Column, ...]:
+        # In brackets DuckDB refuses a WITH that writes, which extract_statements calls a SELECT.
+        described = self._connection.execute(f"DESCRIBE ({statement}\n)").fetchall()
+        return tuple(Column(name=name, type=kind) for name, kind, *_ in described)
+
+    @contextmanager
+    def _failures(self, timeout: timedelta) -> Iterator[float]:
+        """Make a WarehouseError of what goes wrong, and interrupt what takes too long."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        timer = threading.Timer(timeout.total_seconds(), self._connection.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield deadline
+        except (duckdb.Error, OSError) as exc:  # An Arrow stream passes DuckDB's errors on as OSError.
+            if str(exc).startswith("INTERRUPT"):
+                late = time.monotonic() >= deadline
+                raise (over_timeout(self._label, timeout) if late else closed_early(self._label)) from None
+            if isinstance(exc, OSError) and exc.errno is not None:
+                raise WarehouseError(f"{self._label}: {exc.filename}: {exc.strerror}") from None
+            raise self._failure(str(exc)) from None
+        finally:
+            timer.cancel()
+
+    def _failure(self, text: str) -> WarehouseError:
+        missing = re.match(r'Catalog Error: Table with name "?([^"\n]+?)"? does not exist', text)
+        if missing and (said := self._unreadable.get(missing[1].casefold())):
+            return WarehouseError(f"{self._label}: {said}", hint=FILE_HINT)
+        step = f"Its tables: {', '.join(self._tables)}." if missing and self._tables else hint(text)
+        return WarehouseError(f"{self._label}: {reason(text)}", hint=step, query_line=line(text))
+
+
+def _select(statement: str, readings: list[Reading]) -> str:
+    names = [f"c{number}" for number in range(len(readings))]
+    wanted = ", ".join(r.expression.format(name) for name, r in zip(names, readings, strict=True))
+    return f"SELECT {wanted} FROM ({statement}\n) AS q ({', '.join(names)})"
+
+
+def _without_semicolon(sql: str) -> str:
+    text = sql.encode()
+    for start, kind in reversed(duckdb.tokenize(sql)):
+        if kind == duckdb.token_type.comment:
+            continue
+        if text[start : start + 1] != b";":
+            break
+        text = text[:start] + b" " + text[start + 1 :]
+    return text.decode()

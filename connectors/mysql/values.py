@@ -1,0 +1,244 @@
+"""What each type of MySQL and MariaDB becomes in Arrow, a block of rows and a column at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.mysql.conversions import Numbers, Rows
+from connectors.mysql.statement import Block, Field
+from syncer.interfaces import JSON, NUMBER
+
+_UNSIGNED, _ENUM, _SET = 1 << 5, 1 << 8, 1 << 11
+_NO_TEXT = 63
+_SECOND, _DAY = 1_000_000, 86_400_000_000
+
+
+class UnexpectedValueError(Exception):
+    """A column holds what its type does not promise."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a column is read."""
+
+    #: The server's word for its type.
+    word: str
+    #: What it is in the result.
+    type: pa.DataType
+    metadata: dict[bytes, bytes] | None = None
+    read: Callable[[Rows, int, Field], pa.Array]
+
+
+def schema(fields: Sequence[Field]) -> pa.Schema:
+    """The result's schema."""
+    readings = [reading(field) for field in fields]
+    return pa.schema([pa.field(f.name, r.type, metadata=r.metadata) for f, r in zip(fields, readings, strict=True)])
+
+
+def columns(block: Block, fields: Sequence[Field]) -> list[pa.Array]:
+    """The columns of *block*, each of its reading's type.
+
+    Raises:
+        UnexpectedValueError: a TINYINT(1) is neither 0 nor 1.
+        ValueError: the block's rows are not of these fields.
+    """
+    rows = Rows(block, len(fields))
+    columns = [reading(field).read(rows, number, field) for number, field in enumerate(fields)]
+    if not rows.are_at_their_ends():
+        raise ValueError("the rows do not fit their columns")
+    return columns
+
+
+def reading(field: Field) -> Reading:
+    """How to read a column."""
+    if field.code == 1 and field.length == 1 and not field.flags & _UNSIGNED:
+        return Reading(word="TINYINT(1)", type=pa.bool_(), read=_read_boolean)
+    if field.code in _INTEGERS:
+        word, signed, unsigned = _INTEGERS[field.code]
+        is_signed = not field.flags & _UNSIGNED
+        return Reading(
+            word=word if is_signed else f"{word} UNSIGNED",
+            type=_ARROW[signed if is_signed else unsigned],
+            read=_read_integer,
+        )
+    if field.code == 16:
+        one = field.length == 1
+        return Reading(word=f"BIT({field.length})", type=pa.bool_() if one else pa.uint64(), read=_read_bits)
+    return _BY_CODE.get(field.code) or _text_or_binary(field)
+
+
+def _text_or_binary(field: Field) -> Reading:
+    is_text = field.charset != _NO_TEXT
+    if field.flags & (_ENUM | _SET):
+        return Reading(word="ENUM" if field.flags & _ENUM else "SET", type=pa.string(), read=_read_text)
+    words = _WORDS.get(field.code, ("TEXT", "BINARY"))
+    if is_text:
+        return Reading(word=words[0], type=pa.string(), read=_read_text)
+    return Reading(word=words[1], type=pa.binary(), read=_read_binary)
+
+
+def _read_integer(rows: Rows, column: int, field: Field) -> pa.Array:
+    _, signed, unsigned = _INTEGERS[field.code]
+    kind = unsigned if field.flags & _UNSIGNED else signed
+    values, nulls = rows.fixed(column, kind)
+    return pa.array(values, _ARROW[kind], mask=nulls)
+
+
+def _read_boolean(rows: Rows, column: int, field: Field) -> pa.Array:
+    values, nulls = rows.fixed(column, "i1")
+    others = values & ~1 != 0
+    if (others if nulls is None else others & ~nulls).any():
+        raise UnexpectedValueError(field.name)
+    return pa.array(values == 1, pa.bool_(), mask=nulls)
+
+
+def _read_year(rows: Rows, column: int, field: Field) -> pa.Array:
+    values, nulls = rows.fixed(column, "<i2")
+    return pa.array(values, pa.int16(), mask=nulls)
+
+
+def _read_double(rows: Rows, column: int, field: Field) -> pa.Array:
+    values, nulls = rows.fixed(column, "<f8")
+    return pa.array(values, pa.float64(), mask=nulls)
+
+
+def _read_float(rows: Rows, column: int, field: Field) -> pa.Array:
+    values, nulls = rows.fixed(column, "<f4")
+    # By the shortest digits that mean this float: 0.1, not 0.10000000149.
+    return pa.array(values, pa.float32(), mask=nulls).cast(pa.string()).cast(pa.float64())
+
+
+def _read_text(rows: Rows, column: int, field: Field) -> pa.Array:
+    return _cut(rows, column, pa.string())
+
+
+def _read_binary(rows: Rows, column: int, field: Field) -> pa.Array:
+    return _cut(rows, column, pa.binary())
+
+
+def _cut(rows: Rows, column: int, arrow: pa.DataType) -> pa.Array:
+    begins, ends, nulls = rows.sized(column)
+    # The block as one array in which values and what lies between them take turns; every second one is wanted.
+    bounds = np.empty(2 * len(begins), np.int32)
+    bounds[0::2], bounds[1::2] = begins, ends
+    turns = pa.Array.from_buffers(
+        arrow, len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(rows.content)], null_count=0
+    )
+    return turns.take(pa.array(np.arange(0, len(bounds), 2), mask=nulls))
+
+
+def _read_bits(rows: Rows, column: int, field: Field) -> pa.Array:
+    begins, ends, nulls = rows.sized(column)
+    values = np.zeros(len(begins), np.uint64)
+    for offset in range((field.length + 7) // 8):
+        is_inside = begins + offset < ends
+        byte = rows.parts(begins, "u1", offset, is_inside).astype(np.uint64)
+        values = np.where(is_inside, (values << np.uint64(8)) | byte, values)
+    return pa.array(values == 1 if field.length == 1 else values, mask=nulls)
+
+
+def _read_date(rows: Rows, column: int, field: Field) -> pa.Array:
+    days, _, nulls = _moments(rows, column)
+    return pa.array(days.astype(np.int32), pa.int32(), mask=nulls).cast(pa.date32())
+
+
+def _read_datetime(rows: Rows, column: int, field: Field) -> pa.Array:
+    days, within, nulls = _moments(rows, column)
+    return pa.array(days * _DAY + within, pa.int64(), mask=nulls).cast(pa.timestamp("us"))
+
+
+def _read_timestamp(rows: Rows, column: int, field: Field) -> pa.Array:
+    return _read_datetime(rows, column, field).cast(pa.timestamp("us", "UTC"))
+
+
+def _moments(rows: Rows, column: int) -> tuple[Numbers, Numbers, Numbers | None]:
+    """Days since 1970, microseconds of the day, and which are NULL or no day of any year, such as 0000-00-00."""
+    begins, ends, nulls = rows.sized(column)
+    lengths = ends - begins
+    has_day, has_time, has_fraction = lengths >= 4, lengths >= 7, lengths >= 11
+    year = rows.parts(begins, "<u2", 0, has_day)
+    month = rows.parts(begins, "u1", 2, has_day)
+    day = rows.parts(begins, "u1", 3, has_day)
+    months = (year - 1970) * 12 + month - 1
+    first, following = _first_day(months), _first_day(months + 1)
+    none = (year == 0) | (month == 0) | (day == 0) | (day > following - first)
+    within = _clock(rows, begins + 4, has_time) * _SECOND + rows.parts(begins, "<u4", 7, has_fraction)
+    return first + day - 1, within, none if nulls is None else none | nulls
+
+
+def _first_day(months: Numbers) -> Numbers:
+    days: Numbers = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    return days
+
+
+def _clock(rows: Rows, begins: Numbers, where: Numbers) -> Numbers:
+    """Seconds of hour, minute and second in three bytes."""
+    hour, minute, second = (rows.parts(begins, "u1", offset, where) for offset in range(3))
+    seconds: Numbers = hour * 3600 + minute * 60 + second
+    return seconds
+
+
+def _read_time(rows: Rows, column: int, field: Field) -> pa.Array:
+    begins, ends, nulls = rows.sized(column)
+    has_time, has_fraction = ends - begins >= 8, ends - begins >= 12
+    days = rows.parts(begins, "<u4", 1, has_time)
+    seconds = days * 86_400 + _clock(rows, begins + 5, has_time)
+    sign = np.where(rows.parts(begins, "u1", 0, has_time) == 1, "-", "")
+    texts = [_digits(number, 2) for number in (seconds // 3600, seconds // 60 % 60, seconds % 60)]
+    clock = pc.binary_join_element_wise(*texts, ":")
+    kept = min(field.decimals, 6)
+    if kept:
+        fraction = rows.parts(begins, "<u4", 8, has_fraction) // 10 ** (6 - kept)
+        clock = pc.binary_join_element_wise(clock, _digits(fraction, kept), ".")
+    text = pc.binary_join_element_wise(pa.array(sign, pa.string()), clock, "")
+    return text if nulls is None else pc.if_else(pa.array(nulls), pa.scalar(None, pa.string()), text)
+
+
+def _digits(numbers: Numbers, width: int) -> pa.Array:
+    return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0")
+
+
+#: `MYSQL_TYPE_…` to its word, and the numpy kinds without and with UNSIGNED. MEDIUMINT comes in four bytes.
+_INTEGERS = {
+    1: ("TINYINT", "i1", "u1"),
+    2: ("SMALLINT", "<i2", "<u2"),
+    9: ("MEDIUMINT", "<i4", "<u4"),
+    3: ("INT", "<i4", "<u4"),
+    8: ("BIGINT", "<i8", "<u8"),
+}
+_ARROW = {
+    "i1": pa.int8(),
+    "u1": pa.uint8(),
+    "<i2": pa.int16(),
+    "<u2": pa.uint16(),
+    "<i4": pa.int32(),
+    "<u4": pa.uint32(),
+    "<i8": pa.int64(),
+    "<u8": pa.uint64(),
+}
+_DECIMAL = Reading(word="DECIMAL", type=pa.string(), metadata=NUMBER, read=_read_text)
+_BY_CODE = {
+    0: _DECIMAL,
+    246: _DECIMAL,
+    4: Reading(word="FLOAT", type=pa.float64(), read=_read_float),
+    5: Reading(word="DOUBLE", type=pa.float64(), read=_read_double),
+    6: Reading(word="NULL", type=pa.string(), read=_read_text),
+    7: Reading(word="TIMESTAMP", type=pa.timestamp("us", "UTC"), read=_read_timestamp),
+    10: Reading(word="DATE", type=pa.date32(), read=_read_date),
+    11: Reading(word="TIME", type=pa.string(), read=_read_time),
+    12: Reading(word="DATETIME", type=pa.timestamp("us"), read=_read_datetime),
+    13: Reading(word="YEAR", type=pa.int16(), read=_read_year),
+    245: Reading(word="JSON", type=pa.string(), metadata=JSON, read=_read_text),
+    255: Reading(word="GEOMETRY", type=pa.binary(), read=_read_binary),
+}
+#: Of text, and of bytes.
+_WORDS = {254: ("CHAR", "BINARY"), 253: ("VARCHAR", "VARBINARY"), 15: ("VARCHAR", "VARBINARY"), 252: ("TEXT", "BLOB")}

@@ -1,0 +1,232 @@
+"""The profile store in a PostgreSQL database, 14 or newer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import errors
+
+from connectors.postgresql.connection import connect, reason
+from connectors.sql_store import people
+from connectors.sql_store.dialect import Dialect
+from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
+from syncer.errors import StoreError
+from syncer.types import Action, Entity, Identity, Probe, Target, Verdict
+
+#: Any number, the same for every version of Syncer: who holds it makes or upgrades the tables.
+_PREPARE_LOCK = 7305712
+_WAIT_SECONDS = 60
+_ATTEMPTS = 5
+#: Of a batch's people, how many are looked for before all are taken to be new.
+_SAMPLED_ROWS = 100
+
+#: Of a batch, what goes to libpq at once.
+_SENT_BYTES = 1 << 17
+#: What COPY's text format writes otherwise; the backslash first.
+_ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+#: Other programs that write the same rows; once more, and they have been seen.
+_RACES = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation, errors.ForeignKeyViolation)
+#: Classes of SQLSTATE: data exceptions, and limits such as that of an index row.
+_UNFIT = ("22", "54")
+
+#: With the cost that is usual for disks, a batch would be joined by reading all people.
+_BEGIN = "SET LOCAL lock_timeout = '{}s'; SET LOCAL random_page_cost = 1.1; SELECT FROM workspace FOR UPDATE"
+
+_BATCH = """
+    CREATE TEMP TABLE batch (
+        seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint,
+        clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0,
+        object_id text COLLATE "C", key text COLLATE "C", attributes jsonb, cleared jsonb,
+        person_id bigint, verdict text, reason text
+    ) ON COMMIT DROP"""
+
+_MERGED = """(
+    CASE WHEN b.cleared = '[]' THEN t.attributes
+    ELSE t.attributes - ARRAY(SELECT jsonb_array_elements_text(b.cleared)) END || b.attributes)"""
+
+_HINTS = {
+    "25006": "Name a server in {setting} that can be written to, not a replica.",
+    "42501": "GRANT this user what is missing; it must be able to make tables, and own them to upgrade them.",
+    "42P07": "Give the store a database of its own, or a schema: {setting}?options=-csearch_path%3Dsyncer",
+    "53100": "Free space on the server's disk.",
+    "55P03": f"Another process has been writing to it for {_WAIT_SECONDS} seconds; look for one that hangs.",
+}
+
+
+class PostgreSQLStore(SQLStore):
+    """A store for any number of machines."""
+
+    batch_rows = 25_000
+    dialect = Dialect(
+        now="now()",
+        merged=_MERGED,
+        find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
+    )
+
+    def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
+        """Connect to the store, and make it where there is none.
+
+        Raises:
+            SettingsError: the URL cannot be read.
+            StoreError: it cannot be reached, or was made with another identity.
+        """
+        super().__init__(name, identity)
+        self._url = url
+        self._connection = self._connect(autocommit=True)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def probe(self) -> Probe:
+        """See `ProfileStore.probe`."""
+        (version,) = self._fetch("SELECT current_setting('server_version') FROM workspace")[0]
+        return Probe(version=f"PostgreSQL {version.split()[0]}", note=f"Its identity is `{self.identity}`.")
+
+    def close(self) -> None:
+        """See `ProfileStore.close`."""
+        self._connection.close()
+
+    def _connect(self, *, autocommit: bool = False) -> psycopg.Connection:
+        connection = connect("store", self.name, self._url, autocommit=autocommit)
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        # Plans would not outlive the temporary table that they are about.
+        connection.prepare_threshold = None
+        return connection
+
+    def _prepare(self) -> None:
+        import sqlalchemy as sa
+
+        from connectors.sql_store import schema
+
+        engine = sa.create_engine("postgresql+psycopg://", creator=self._connect, poolclass=sa.NullPool)
+        with self._explained():
+            try:
+                schema.prepare(engine, f"SELECT pg_advisory_xact_lock({_PREPARE_LOCK})", self.identity)
+            except sa.exc.DBAPIError as exc:
+                raise (exc.orig or exc) from None
+
+    def _take(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
+        attempt = 1
+        while True:
+            try:
+                return super()._take(target, rows, create=create)
+            except _RaceError:
+                if attempt == _ATTEMPTS:
+                    raise
+                attempt += 1
+
+    def _write(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
+        if create and self._may_be_new_people(target, rows) and self._load_people(rows):
+            return {}
+        return super()._write(target, rows, create=create)
+
+    def _may_be_new_people(self, target: Target, rows: pa.Table) -> bool:
+        key = target.person_key
+        if target.entity is not Entity.PERSON or key is None or key not in people.UNIQUE[self.identity]:
+            return False
+        only_puts = pc.all(pc.equal(rows["action"], str(Action.PUT))).as_py()
+        if not only_puts or people.contested(key, self.identity, rows.column_names):
+            return False
+        sample = rows[str(key)][:_SAMPLED_ROWS].to_pylist()
+        known = self._connection.execute(f"SELECT FROM people WHERE {key} = ANY(%s) LIMIT 1", [sample])
+        return not known.fetchall()
+
+    def _load_people(self, rows: pa.Table) -> bool:
+        """Load the rows as new people; False, and nothing is stored, where one of them is known."""
+        try:
+            with self._connection.transaction():
+                self._copy("people", rows.select([n for n in rows.column_names if n in ("id", "email", "attributes")]))
+        except errors.UniqueViolation:
+            return False
+        return True
+
+    @contextmanager
+    def _transaction(self, *, commit: bool = True) -> Iterator[None]:
+        with self._explained(), self._connection.transaction(force_rollback=not commit):
+            self._connection.execute(_BEGIN.format(_WAIT_SECONDS))
+            yield
+
+    def _stage(self, rows: pa.Table) -> None:
+        self._connection.execute(_BATCH)
+        self._copy("batch", rows)
+
+    def _copy(self, table: str, rows: pa.Table) -> None:
+        columns = ", ".join(rows.column_names)
+        with self._connection.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+            for lines in _copy_lines(rows):
+                for start in range(0, len(lines), _SENT_BYTES):
+                    copy.write(lines[start : start + _SENT_BYTES])
+
+    def _execute(self, sql: str, **values: str | int) -> int:
+        return self._connection.execute(_named(sql), values or None).rowcount
+
+    def _fetch(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
+        with self._explained():
+            return self._connection.execute(_named(sql), values or None).fetchall()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the driver's errors into ours; they are not chained, since their texts hold values."""
+        try:
+            yield
+        except psycopg.Error as exc:
+            said = f"store `{self.name}`: {reason(exc)}"
+            if (exc.sqlstate or "").startswith(_UNFIT):
+                error: StoreError = UnfitRowsError(said, condition=reason(exc))
+            elif isinstance(exc, _RACES):
+                error = _RaceError(said, hint="Look for another program that writes to the store's tables.")
+            else:
+                setting = f"SYNCER_STORES__{self.name.upper()}__URL"
+                error = StoreError(said, hint=_HINTS.get(exc.sqlstate or "", SENT_AGAIN).format(setting=setting))
+        else:
+            return
+        raise error
+
+
+class _RaceError(StoreError):
+    """Another program wrote the same rows at the same time; nothing of the batch was stored."""
+
+
+def _copy_lines(rows: pa.Table) -> Iterator[memoryview]:
+    """Rows in COPY's text format, which the server parses in less time than CSV; nothing for no rows."""
+    for batch in rows.to_batches():
+        if batch.num_rows:
+            fields = [_copy_field(column) for column in batch.columns]
+            lines = fields[0]
+            for field in fields[1:]:
+                lines = pc.binary_join_element_wise(lines, field, "\t")
+            # Joined with nothing, each line ends in the separator; then Arrow's buffer is the text.
+            yield _content(pc.binary_join_element_wise(lines, "", "\n"))
+
+
+def _copy_field(column: pa.Array) -> pa.Array:
+    """A column as COPY's text format writes it; nothing of it is NULL."""
+    text = column if pa.types.is_string(column.type) else column.cast(pa.string())
+    content = bytes(_content(text))
+    for special, escaped in _ESCAPED.items():
+        if special.encode() in content:
+            text = pc.replace_substring(text, special, escaped)
+    return text.fill_null("\\N")
+
+
+def _content(text: pa.StringArray) -> memoryview:
+    """The texts of a column, one after the other."""
+    _, offsets, content = text.buffers()
+    if content is None:
+        return memoryview(b"")
+    places = memoryview(offsets).cast("i")
+    return memoryview(content)[places[text.offset] : places[text.offset + len(text)]]
+
+
+def _named(sql: str) -> str:
+    """psycopg's spelling of `:name`."""
+    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", sql)

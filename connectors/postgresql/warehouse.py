@@ -1,0 +1,160 @@
+"""PostgreSQL as a warehouse: `COPY (query) TO STDOUT` as CSV, parsed into Arrow a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg.errors import SyntaxError as RefusedSyntaxError
+
+from connectors.postgresql.connection import connect
+from connectors.postgresql.copy import Server
+from connectors.postgresql.session import SELECT_HINT, ReadOnlySession
+from connectors.postgresql.values import BLOCK_START, CsvParser, Reading, reading
+from connectors.support.results import Result
+from syncer.errors import WarehouseError
+from syncer.types import Column, Probe, WarehouseOptions
+
+#: Bytes of CSV that are parsed at once: large enough for Arrow, small enough that the server goes on meanwhile.
+_BLOCK_BYTES = 1 << 22
+_DESCRIBE_TIMEOUT = timedelta(minutes=1)
+
+_SETTINGS = """
+SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = {milliseconds}
+"""
+_TYPES = """
+SELECT pg_catalog.format_type(t.oid, d.modifier), t.typcategory
+FROM ROWS FROM (unnest(%s::oid[]), unnest(%s::int4[])) WITH ORDINALITY AS d (oid, modifier, number)
+JOIN pg_catalog.pg_type t USING (oid) ORDER BY d.number
+"""
+_POWERS = """
+WITH own_table AS (
+    SELECT c.oid, c.relowner, format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'f', 'm') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+)
+SELECT 'is a superuser' FROM pg_catalog.pg_roles WHERE rolname = current_user AND rolsuper
+UNION ALL (SELECT 'owns ' || name FROM own_table WHERE pg_has_role(relowner, 'USAGE') ORDER BY name LIMIT 1)
+UNION ALL (SELECT 'may change ' || name FROM own_table
+           WHERE has_table_privilege(oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+              OR has_any_column_privilege(oid, 'INSERT, UPDATE') ORDER BY name LIMIT 1)
+UNION ALL (SELECT 'may create tables in the schema ' || quote_ident(nspname) FROM pg_catalog.pg_namespace
+           WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND has_schema_privilege(oid, 'CREATE')
+           ORDER BY nspname LIMIT 1)
+UNION ALL SELECT 'may create schemas' WHERE has_database_privilege(current_database(), 'CREATE')
+LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Described:
+    subquery: str
+    names: list[str]
+    types: list[str]
+    readings: list[Reading]
+
+
+class PostgreSQLWarehouse:
+    """A PostgreSQL database, 14 or newer, read in REPEATABLE READ READ ONLY transactions.
+
+    A query is sent by the extended protocol only, which takes no second statement.
+    """
+
+    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+        self._label = f"warehouse `{name}`"
+        self._connection = connect("warehouse", name, url)
+        self._session = ReadOnlySession(self._label, self._connection, _SETTINGS)
+        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        self._connection.read_only = True
+        self._result: Result | None = None
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """As in Warehouse."""
+        with self._session.transaction(_DESCRIBE_TIMEOUT) as server:
+            described = self._describe(server, sql)
+        return tuple(Column(name=n, type=t) for n, t in zip(described.names, described.types, strict=True))
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        """As in Warehouse. A date or time outside the years 1 to 9999 is Arrow's largest or smallest value."""
+        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._session.cancel)
+        return self._result.reader()
+
+    def forecast(self, sql: str) -> str:
+        """As in Warehouse."""
+        return ""
+
+    def probe(self) -> Probe:
+        """As in Warehouse. A role can write if it could change or make any table."""
+        with self._session.transaction(_DESCRIBE_TIMEOUT):
+            version = self._connection.info.parameter_status("server_version") or ""
+            power = self._connection.execute(_POWERS).fetchone()
+        note = f"Its role {power[0]}; one that may only SELECT is safer." if power else ""
+        return Probe(version=f"PostgreSQL {version.partition(' ')[0]}", can_write=bool(power), note=note)
+
+    def close(self) -> None:
+        """As in Warehouse. A thread that waits for a batch gets an error."""
+        if self._result is not None:
+            self._result.close()
+        self._connection.close()
+
+    def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
+        """The schema, then batches."""
+        with self._session.transaction(timeout) as server:
+            described = self._describe(server, sql)
+            parser = CsvParser(described.names, described.readings)
+            yield parser.schema
+            # PostgreSQL refuses a whole result for one text of SQL_ASCII that is not UTF-8, if asked for UTF-8.
+            is_ascii = self._connection.info.parameter_status("server_encoding") == "SQL_ASCII"
+            copy = _copy(described, "SQL_ASCII" if is_ascii else "UTF8")
+            server.ask(self._connection.pgconn.send_query_params, copy.encode(), None)
+            yield from self._batches(server, parser)
+
+    def _batches(self, server: Server, parser: CsvParser) -> Iterator[pa.RecordBatch]:
+        rows = 0
+        for block in server.copied(start=BLOCK_START, size=_BLOCK_BYTES):
+            for batch in parser.parse(block):
+                rows += batch.num_rows
+                yield batch
+        if rows != server.rows_copied:
+            raise WarehouseError(f"{self._label}: PostgreSQL sent {server.rows_copied} rows, {rows} were understood")
+
+    def _describe(self, server: Server, sql: str) -> _Described:
+        """What *sql* would return; it is parsed, not run."""
+        sql = sql.removeprefix("\ufeff")
+        answer = self._session.describe(server, sql)
+        columns = range(answer.nfields)
+        oids, modifiers = [answer.ftype(i) for i in columns], [answer.fmod(i) for i in columns]
+        types = self._connection.execute(_TYPES, (oids, modifiers)).fetchall()
+        return _Described(
+            subquery=self._subquery(server, sql),
+            names=[(answer.fname(i) or b"").decode() for i in columns],
+            types=[name for name, _ in types],
+            readings=[reading(oid, category) for oid, (_, category) in zip(oids, types, strict=True)],
+        )
+
+    def _subquery(self, server: Server, sql: str) -> str:
+        """*sql*, which PostgreSQL has understood, as it can stand in brackets: without semicolons at its end."""
+        before = "SELECT FROM ("
+        while True:
+            try:
+                with self._connection.transaction():
+                    server.ask(self._connection.pgconn.send_prepare, b"", f"{before}{sql}\n) AS q".encode())
+                return sql
+            except RefusedSyntaxError as exc:
+                wrong = int(exc.diag.statement_position or 0) - 1 - len(before)
+                if sql[max(0, wrong) :][:1] != ";":
+                    raise WarehouseError(f"{self._label}: the query is not a SELECT", hint=SELECT_HINT) from None
+                sql = f"{sql[:wrong]} {sql[wrong + 1 :]}"
+
+
+def _copy(described: _Described, encoding: str) -> str:
+    names = [f"c{number}" for number in range(len(described.readings))]
+    wanted = ", ".join(r.expression.format(name) for name, r in zip(names, described.readings, strict=True))
+    # A line of its own for the bracket: the query may end in a comment.
+    wrapped = f"SELECT {wanted} FROM ({described.subquery}\n) AS q ({', '.join(names)})"
+    return f"COPY ({wrapped}) TO STDOUT (FORMAT csv, ENCODING '{encoding}')"

@@ -1,0 +1,161 @@
+"""Amazon Redshift as a warehouse, over PostgreSQL's protocol; large results may go by UNLOAD and S3.
+
+Redshift is not PostgreSQL. What our own statements use, and where it is documented, read 2026-11-24, below
+https://docs.aws.amazon.com/redshift/latest/dg/:
+
+    BEGIN READ ONLY                                             r_BEGIN
+    SET, SET LOCAL                                              r_SET
+    timezone, datestyle, extra_float_digits, statement_timeout,
+    query_group                                                 cm_chap_ConfigurationRef
+    UNLOAD                                                      r_UNLOAD
+    version()                                                   r_VERSION
+    has_table_privilege, has_schema_privilege                   r_HAS_TABLE_PRIVILEGE, r_HAS_SCHEMA_PRIVILEGE
+    pg_user, pg_class, pg_namespace                             c_intro_catalog_views
+
+There is no COPY TO STDOUT and no savepoint, and a cursor's result would lie whole on the leader node.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+
+from connectors.postgresql.connection import connect
+from connectors.postgresql.session import ReadOnlySession
+from connectors.redshift.unload import Unload
+from connectors.redshift.values import UNLOADABLE, RowParser
+from connectors.support.results import Result
+from connectors.support.select_statement import SelectStatement
+from syncer.errors import WarehouseError
+from syncer.types import Column, Probe, WarehouseOptions
+
+#: Rows of a part: small enough that Python's values of one part stay in the processor's cache.
+_PART_ROWS = 5_000
+_DESCRIBE_TIMEOUT = timedelta(minutes=1)
+
+_SETTINGS = """
+SET LOCAL timezone TO 'UTC'; SET LOCAL datestyle TO 'ISO, YMD'; SET LOCAL extra_float_digits TO 2;
+SET LOCAL statement_timeout TO {milliseconds}
+"""
+_TABLES = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+"""
+_POWERS = f"""
+SELECT 'is a superuser' FROM pg_user WHERE usename = current_user AND usesuper
+UNION ALL
+SELECT 'may change ' || min(name) FROM ({_TABLES}) AS t
+WHERE has_table_privilege(name, 'INSERT') OR has_table_privilege(name, 'UPDATE') OR has_table_privilege(name, 'DELETE')
+HAVING count(*) > 0
+UNION ALL
+SELECT 'may create tables in the schema ' || min(nspname) FROM pg_namespace
+WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND has_schema_privilege(nspname, 'CREATE')
+HAVING count(*) > 0
+LIMIT 1
+"""
+
+
+class RedshiftWarehouse:
+    """A Redshift database, read in READ ONLY transactions; the extended protocol takes no second statement."""
+
+    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+        self._label = f"warehouse `{name}`"
+        self._options = options
+        self._connection = connect("warehouse", name, re.sub(r"^redshift(\+\w+)?:", "postgresql:", url))
+        # Redshift has no DEALLOCATE ALL, which psycopg sends where it has prepared statements of its own.
+        self._connection.prepare_threshold = None
+        self._name_queries(sync)
+        self._connection.read_only = True
+        self._session = ReadOnlySession(self._label, self._connection, _SETTINGS)
+        self._result: Result | None = None
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """As in Warehouse."""
+        statement = self._statement(sql)
+        with self._session.transaction(_DESCRIBE_TIMEOUT) as server:
+            parser = RowParser(self._session.describe(server, statement), self._connection)
+        return tuple(Column(name=n, type=t) for n, t in zip(parser.names, parser.types, strict=True))
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        """As in Warehouse. A date or time outside the years 1 to 9999 is Arrow's largest or smallest value."""
+        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._session.cancel)
+        return self._result.reader()
+
+    def forecast(self, sql: str) -> str:
+        """As in Warehouse."""
+        return ""
+
+    def probe(self) -> Probe:
+        """As in Warehouse. A role can write if it could change or make any table."""
+        with self._session.transaction(_DESCRIBE_TIMEOUT):
+            ((version,),) = self._connection.execute("SELECT version()").fetchall()
+            power = self._connection.execute(_POWERS).fetchone()
+        product = re.search(r"Redshift [\d.]+", version) or re.match(r"\S+ [\d.]+", version)
+        note = f"Its role {power[0]}; one that may only SELECT is safer." if power else ""
+        return Probe(version=product[0] if product else version, can_write=bool(power), note=note)
+
+    def close(self) -> None:
+        """As in Warehouse. A thread that waits for a batch gets an error."""
+        if self._result is not None:
+            self._result.close()
+        self._connection.close()
+
+    def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
+        """The schema, then batches."""
+        statement = self._statement(sql)
+        with self._session.transaction(timeout) as server:
+            parser = RowParser(self._session.describe(server, statement), self._connection)
+            yield parser.schema
+            if not self._goes_by_unload(parser):
+                for part in server.rows(statement.encode(), size=_PART_ROWS):
+                    yield parser.parse(part)
+                return
+        yield from self._unloaded(statement, parser.schema, timeout)
+
+    def _unloaded(self, statement: str, schema: pa.Schema, timeout: timedelta) -> Generator[Any]:
+        """Batches, by way of S3; no file stays there."""
+        unload = Unload(self._label, self._options, schema)
+        # Only the text in UNLOAD's quotes is from outside, and that is refused unless it is a SELECT.
+        self._connection.read_only = False
+        try:
+            with self._session.transaction(timeout) as server:
+                server.ask(self._connection.pgconn.send_query_params, unload.statement(statement).encode(), None)
+                yield from unload.batches()
+        except BaseException:
+            with suppress(WarehouseError):  # What went wrong first is what to tell.
+                unload.delete()
+            raise
+        finally:
+            if not self._connection.closed:
+                self._connection.read_only = True
+        unload.delete()
+
+    def _goes_by_unload(self, parser: RowParser) -> bool:
+        has_bucket = self._options.unload_to is not None and self._options.unload_role is not None
+        folded = {name.casefold() for name in parser.names}
+        return has_bucket and len(folded) == len(parser.names) and UNLOADABLE.issuperset(parser.oids)
+
+    def _statement(self, sql: str) -> str:
+        return SelectStatement(self._label, sql, "redshift").text
+
+    def _name_queries(self, sync: str) -> None:
+        """Tell who runs them in Redshift's own lists of queries."""
+        group = "syncer" + (f": {sync}" if sync else "")
+        self._connection.autocommit = True
+        # PostgreSQL has no such setting; it would be no reason not to read.
+        with suppress(psycopg.errors.UndefinedObject):
+            self._connection.execute(query_group(group))
+        self._connection.autocommit = False
+
+
+def query_group(name: str) -> str:
+    """The statement that puts a session's queries under *name*."""
+    quoted = name.replace("\\", "\\\\").replace("'", "''")
+    return f"SET query_group TO '{quoted}'"

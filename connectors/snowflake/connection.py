@@ -1,0 +1,189 @@
+"""A connection to Snowflake: where its URL points, and as whom."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from connectors.snowflake.errors import login_failure
+from connectors.support.drivers import driver
+from syncer.errors import SettingsError
+from syncer.types import WarehouseOptions
+
+_EXTRA = "snowflake"
+_PARAMETERS = ("warehouse", "role", "authenticator", "host", "port", "protocol")
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_DOMAIN = re.compile(r"\.snowflakecomputing\.(com|cn)$")
+
+#: Ways to log in that ask nobody, by what must go beside the URL.
+_AUTHENTICATORS = {
+    "snowflake": "a password in its URL",
+    "snowflake_jwt": "{setting}__KEY",
+    "oauth": "{setting}__TOKEN",
+    "programmatic_access_token": "{setting}__TOKEN",
+}
+
+_LOGIN_SECONDS = 30
+_REQUEST_SECONDS = 60
+#: Parts of a result that are fetched at once, and the megabytes that may lie ready.
+_PREFETCHED_PARTS = 2
+_PREFETCHED_MEGABYTES = 100
+
+_SESSION = {
+    "TIMEZONE": "UTC",
+    "CLIENT_TELEMETRY_ENABLED": False,
+    # In megabytes.
+    "CLIENT_RESULT_CHUNK_SIZE": 48,
+    "GEOGRAPHY_OUTPUT_FORMAT": "GeoJSON",
+    "GEOMETRY_OUTPUT_FORMAT": "GeoJSON",
+    "JSON_INDENT": 0,
+}
+_DEFAULTS: dict[str, Any] = {
+    "application": "syncer",
+    "login_timeout": _LOGIN_SECONDS,
+    "request_timeout": _REQUEST_SECONDS,
+    "validate_default_parameters": True,
+    # What another role of the user's may do shall not count.
+    "secondary_roles": "NONE",
+    "client_session_keep_alive": True,
+    "client_out_of_band_telemetry_enabled": False,
+    "client_prefetch_threads": _PREFETCHED_PARTS,
+    "client_memory_limit": _PREFETCHED_MEGABYTES,
+    "arrow_number_to_decimal": True,
+    # A query of ours that still runs when the session ends shall end with it.
+    "server_session_keep_alive": False,
+    "enable_server_session_keep_alive_auto_detection": False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """What messages call the warehouse and its settings."""
+
+    label: str
+    setting: str
+
+    def cannot_be_read(self, what: str, hint: str) -> SettingsError:
+        return SettingsError(f"{self.label}: its {what}", hint=hint.format(setting=self.setting))
+
+
+def connect(name: str, url: str, *, options: WarehouseOptions, sync: str) -> Any:
+    """A connection of snowflake.connector's to the warehouse called *name*.
+
+    Raises:
+        SettingsError: the URL or what goes beside it cannot be used, or the driver is not installed.
+        WarehouseError: Snowflake cannot be reached or refuses.
+    """
+    named = _Named(label=f"warehouse `{name}`", setting=f"SYNCER_WAREHOUSES__{name.upper()}")
+    parts, query = _parts(named, url)
+    place = _place(named, parts, query)
+    login = _login(named, parts, query.get("authenticator", "").lower(), options)
+    connector = driver("snowflake.connector", extra=_EXTRA, label=named.label)
+    _silence()
+    session = _SESSION | {"QUERY_TAG": f"syncer: {sync}" if sync else "syncer"}
+    try:
+        return connector.connect(**_DEFAULTS, **place, **login, session_parameters=session)
+    except connector.errors.Error as exc:
+        failure = login_failure(exc, label=named.label, setting=named.setting, where=place.get("host", ""))
+    raise failure
+
+
+def _silence() -> None:
+    """Keep the driver from logging what may hold values of rows, and from asking where this machine stands."""
+    os.environ["SNOWFLAKE_DISABLE_PLATFORM_DETECTION"] = "true"
+    logger = logging.getLogger("snowflake.connector")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
+def _parts(named: _Named, url: str) -> tuple[SplitResult, dict[str, str]]:
+    parts = urlsplit(re.sub(r"^snowflake\+\w+:", "snowflake:", url))
+    # A password that is not encoded was taken for something else, which may not be shown.
+    has_faults = any(mark in parts.path + parts.query + parts.fragment for mark in "@#") or parts.path.count("/") > 2
+    account = parts.netloc.rpartition("@")[2].lower()
+    if has_faults or parts.fragment or not _ACCOUNT.fullmatch(_DOMAIN.sub("", account)):
+        raise named.cannot_be_read(
+            "URL cannot be read",
+            "Write {setting}__URL as snowflake://user:password@account/database/schema?warehouse=…&role=…; "
+            "in a user or password `@` is `%40`, `/` is `%2F`, `%` is `%25`.",
+        )
+    query: dict[str, str] = {}
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if key not in _PARAMETERS:
+            meant = difflib.get_close_matches(key, _PARAMETERS, n=1)
+            known = f"Did you mean `{meant[0]}`?" if meant else f"Known ones: {', '.join(_PARAMETERS)}."
+            raise named.cannot_be_read(f"URL has an unknown parameter `{key}`", known)
+        if not value or key in query:
+            fault = "twice" if value else "without a value"
+            raise named.cannot_be_read(f"URL has the parameter `{key}` {fault}", "Correct {setting}__URL.")
+        query[key] = value
+    return parts, query
+
+
+def _place(named: _Named, parts: SplitResult, query: Mapping[str, str]) -> dict[str, Any]:
+    host = query.get("host", parts.hostname if _DOMAIN.search(parts.hostname or "") else "") or ""
+    found: dict[str, Any] = {"account": _DOMAIN.sub("", parts.hostname or "")}
+    if host:
+        found["host"] = host
+    if host in _LOOPBACK:
+        found["use_proxy_env"] = False
+    if "port" in query:
+        if not query["port"].isdecimal():
+            raise named.cannot_be_read("URL has a port that is no number", "Correct {setting}__URL.")
+        found["port"] = int(query["port"])
+    if "protocol" in query:
+        if query["protocol"] not in ("https", "http") or (query["protocol"] == "http" and host not in _LOOPBACK):
+            hint = "Leave `protocol` out of {setting}__URL; `http` is only for 127.0.0.1."
+            raise named.cannot_be_read("URL asks for a protocol that is not safe", hint)
+        found["protocol"] = query["protocol"]
+    names = [unquote(part) for part in parts.path.split("/")[1:]]
+    found |= {key: name for key, name in zip(("database", "schema"), names, strict=False) if name}
+    return found | {key: query[key] for key in ("warehouse", "role") if key in query}
+
+
+def _login(named: _Named, parts: SplitResult, authenticator: str, options: WarehouseOptions) -> dict[str, Any]:
+    given = {"snowflake": parts.password, "snowflake_jwt": options.key, "oauth": options.token}
+    given["programmatic_access_token"] = options.token
+    if authenticator and authenticator not in _AUTHENTICATORS:
+        raise named.cannot_be_read(
+            f"URL asks for the authenticator `{authenticator}`, which is not known here or would ask somebody",
+            f"Use one of: {', '.join(_AUTHENTICATORS)}.",
+        )
+    if sum(bool(secret) for secret in (parts.password, options.key, options.token)) > 1:
+        hint = "Keep one of: a password in {setting}__URL, {setting}__KEY, {setting}__TOKEN."
+        raise named.cannot_be_read("settings hold more than one secret to log in with", hint)
+    chosen = authenticator or next((way for way, secret in given.items() if secret), "snowflake")
+    if not given[chosen]:
+        hint = "Give it a password, {setting}__KEY or {setting}__TOKEN to log in with."
+        raise named.cannot_be_read(f"settings lack {_AUTHENTICATORS[chosen].format(setting=named.setting)}", hint)
+    if not parts.username and chosen != "oauth":
+        raise named.cannot_be_read("URL names no user", "Write {setting}__URL as snowflake://user:password@account/….")
+    login: dict[str, Any] = {"authenticator": chosen.upper()}
+    if parts.username:
+        login["user"] = unquote(parts.username)
+    if chosen == "snowflake":
+        return login | {"password": unquote(parts.password or "")}
+    if chosen == "snowflake_jwt":
+        return login | {"private_key": _private_key(named, options)}
+    return login | {"token": options.token}
+
+
+def _private_key(named: _Named, options: WarehouseOptions) -> bytes:
+    """The key as DER, so that what is wrong with it is found here, and not told."""
+    module = driver("cryptography.hazmat.primitives.serialization", extra=_EXTRA, label=named.label)
+    passphrase = (options.key_passphrase or "").encode() or None
+    hint = "Check {setting}__KEY, an RSA key as PEM (PKCS#8), and {setting}__KEY_PASSPHRASE."
+    try:
+        key = module.load_pem_private_key((options.key or "").encode(), passphrase)
+        der: bytes = key.private_bytes(module.Encoding.DER, module.PrivateFormat.PKCS8, module.NoEncryption())
+    except Exception:  # What is raised differs by the fault, and may hold parts of the key.
+        raise named.cannot_be_read("private key cannot be read", hint) from None
+    return der

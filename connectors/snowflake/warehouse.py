@@ -1,0 +1,197 @@
+"""Snowflake as a warehouse: a query runs while its state is asked for, and its result comes as Arrow in parts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from connectors.snowflake.connection import connect
+from connectors.snowflake.errors import SELECT_HINT, missing_name, query_failure
+from connectors.snowflake.grants import Grant, power
+from connectors.snowflake.statement import NotASelectError, Statement, one_select
+from connectors.snowflake.values import Reading, reading
+from connectors.support.drivers import driver
+from connectors.support.read_ahead import ReadAhead
+from connectors.support.results import Result, closed_early, over_timeout
+from syncer.errors import WarehouseError
+from syncer.types import Column, Probe, WarehouseOptions
+
+_BATCH_ROWS = 20_000
+#: Seconds between one look at a query and the next: the first, and the longest.
+_FIRST_WAIT, _LONGEST_WAIT = 0.02, 2.0
+#: How long to wait for a query to be cancelled before it is left to the server's own timeout, in seconds.
+_CANCEL_SECONDS = 5.0
+_VERSION = "SELECT CURRENT_VERSION(), CURRENT_ROLE()"
+
+
+class SnowflakeWarehouse:
+    """A Snowflake account, read as one role.
+
+    Snowflake has no read-only transaction. A statement is first described, which does not run it, and then only
+    runs as the inner part of a SELECT; what a function in it may do is up to the role.
+    """
+
+    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+        self._label = f"warehouse `{name}`"
+        self._setting = f"SYNCER_WAREHOUSES__{name.upper()}"
+        self._connection = connect(name, url, options=options, sync=sync)
+        self._errors = driver("snowflake.connector.errors", extra="snowflake", label=self._label)
+        self._result: Result | None = None
+        #: Whether the server is, or will be, busy with a query of ours.
+        self._is_busy = False
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """As in Warehouse."""
+        with self._failures(statement := self._statement(sql)):
+            described = self._described(statement)
+        return tuple(Column(name=name, type=one.name) for name, one in described)
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        """As in Warehouse. A date or time outside the years 1 to 9999 is Arrow's largest or smallest value."""
+        ahead = ReadAhead(lambda is_left: self._parts(sql, timeout, is_left))
+        self._result = Result(self._label, self._read(ahead, timeout), interrupt=ahead.leave)
+        return self._result.reader()
+
+    def forecast(self, sql: str) -> str:
+        """As in Warehouse."""
+        return ""
+
+    def probe(self) -> Probe:
+        """As in Warehouse. A role can write if it, or a role within it, may change, make or own anything."""
+        with self._failures():
+            version, role = self._rows(_VERSION)[0]
+            can = power(role, self._grants)
+        note = f"Its role {can}; one that may only SELECT is safer." if can else ""
+        return Probe(version=f"Snowflake {version.split(' ')[0]}", can_write=bool(can), note=note)
+
+    def close(self) -> None:
+        """As in Warehouse. A thread that waits for a batch gets an error."""
+        if self._result is not None:
+            self._result.close()
+        self._connection.close()
+
+    def _read(self, ahead: ReadAhead, timeout: timedelta) -> Generator[Any]:
+        """The schema, then batches."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        self._is_busy = True
+        ahead.start()
+        try:
+            while (part := ahead.take(deadline - time.monotonic())) is not None:
+                yield part
+        except TimeoutError:
+            raise over_timeout(self._label, timeout) from None
+        except InterruptedError:
+            raise closed_early(self._label) from None
+        finally:
+            ahead.leave()
+            if self._is_busy:
+                ahead.join(_CANCEL_SECONDS)
+
+    def _parts(self, sql: str, timeout: timedelta, is_left: threading.Event) -> Iterator[Any]:
+        """As `_read`, in a thread of its own, where a call may hang."""
+        with self._failures(statement := self._statement(sql)):
+            described = self._described(statement)
+            schema = pa.schema([pa.field(name, one.type, metadata=one.metadata) for name, one in described])
+            yield schema
+            if is_left.is_set():
+                return
+            cursor = self._connection.cursor()
+            seconds = max(1, round(timeout.total_seconds() + 1))
+            cursor.execute(f"ALTER SESSION SET STATEMENT_TIMEOUT_IN_SECONDS = {seconds}")
+            self._run(cursor, _wrapped(statement, described), is_left)
+            rows = 0
+            for batch in _batches(cursor):
+                rows += batch.num_rows
+                yield self._converted(batch, schema, [one for _, one in described])
+        if rows != cursor.rowcount:
+            raise WarehouseError(f"{self._label}: Snowflake told of {cursor.rowcount} rows and sent {rows}")
+
+    def _run(self, cursor: Any, sql: str, is_left: threading.Event) -> None:
+        """Run *sql* to its end, so that *cursor* has its result; cancel it if *is_left* is set before."""
+        query = cursor.execute_async(sql, num_statements=1)["queryId"]
+        wait = _FIRST_WAIT
+        while self._connection.is_still_running(self._connection.get_query_status(query)):
+            if is_left.wait(wait):
+                cursor.abort_query(query)
+                raise closed_early(self._label)
+            wait = min(wait * 1.5, _LONGEST_WAIT)
+        cursor.query_result(query)
+        self._is_busy = False
+
+    def _converted(self, batch: pa.RecordBatch, schema: pa.Schema, readings: list[Reading]) -> pa.RecordBatch:
+        try:
+            columns = [one.convert(column) for one, column in zip(readings, batch.columns, strict=True)]
+            return pa.RecordBatch.from_arrays(columns, schema=schema)
+        except (pa.ArrowException, ValueError):
+            # Its text may hold a value.
+            raise WarehouseError(
+                f"{self._label}: the result is not what Snowflake described",
+                hint="Run the sync again; if it stays so, cast the columns in the query.",
+            ) from None
+
+    def _statement(self, sql: str) -> Statement:
+        try:
+            return one_select(sql)
+        except NotASelectError as exc:
+            raise WarehouseError(f"{self._label}: {exc}", hint=SELECT_HINT) from None
+
+    def _described(self, statement: Statement) -> list[tuple[str, Reading]]:
+        """Name and reading of each column that *statement* would return; it is not run."""
+        columns = self._connection.cursor().describe(statement.text) or []
+        found = [(one.name, reading(one.type_code, one.precision, one.scale)) for one in columns]
+        for name, read in found:
+            if read is None:
+                raise WarehouseError(
+                    f"{self._label}: the column `{name}` is of a type that cannot be read",
+                    hint="Cast it in the query, as in `x::VARCHAR` or `x::NUMBER(38, 6)`.",
+                )
+        if not found:
+            raise WarehouseError(f"{self._label}: the query returns no columns", hint=SELECT_HINT)
+        return [(name, read) for name, read in found if read is not None]
+
+    def _rows(self, sql: str) -> list[Any]:
+        return list(self._connection.cursor().execute(sql, num_statements=1).fetchall())
+
+    def _grants(self, role: str) -> list[Grant]:
+        cursor = self._connection.cursor()
+        quoted = role.replace('"', '""')
+        rows = cursor.execute(f'SHOW GRANTS TO ROLE "{quoted}"', num_statements=1).fetchall()
+        names = [column.name for column in cursor.description]
+        wanted = [names.index(name) for name in ("privilege", "granted_on", "name")]
+        return [(row[wanted[0]], row[wanted[1]], row[wanted[2]]) for row in rows]
+
+    @contextmanager
+    def _failures(self, statement: Statement | None = None) -> Iterator[None]:
+        """Make a WarehouseError of what goes wrong."""
+        try:
+            yield
+        except self._errors.Error as exc:
+            failure = query_failure(exc, label=self._label, setting=self._setting)
+            line = failure.query_line
+            if statement is not None:
+                line = line or statement.line_of(missing_name(exc))
+                failure.query_line = line and line + statement.lines_before
+            raise failure from None
+
+
+def _batches(cursor: Any) -> Iterator[pa.RecordBatch]:
+    """The rows as the driver has them, which may be of other types in each part of the result."""
+    # Read as one stream, the driver takes every part for one of the first part's types.
+    for part in cursor.get_result_batches() or []:
+        table = part.to_arrow(number_to_decimal=True, force_microsecond_precision=True)
+        if table is not None:
+            yield from table.to_batches(max_chunksize=_BATCH_ROWS)
+
+
+def _wrapped(statement: Statement, described: list[tuple[str, Reading]]) -> str:
+    """*statement* where only a query can stand, with the casts that its columns need."""
+    quoted = [('"' + name.replace('"', '""') + '"', one.cast) for name, one in described]
+    casts = ", ".join(f"{cast.format(name)} AS {name}" for name, cast in quoted if cast)
+    # A line of its own for the bracket: the query may end in a comment.
+    return f"SELECT *{f' REPLACE ({casts})' if casts else ''} FROM ({statement.text}\n)"

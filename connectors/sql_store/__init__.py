@@ -1,0 +1,1 @@
+"""What the SQL profile stores share: their tables, and how batches become statements."""

@@ -1,0 +1,81 @@
+"""Objects, relationships and collections, as SQL over a batch in the temporary table `batch`."""
+
+from __future__ import annotations
+
+from connectors.sql_store import people
+from connectors.sql_store.dialect import Dialect, Execute
+from syncer.types import PersonKey
+
+
+def apply_objects(execute: Execute, dialect: Dialect, object_type: str, *, create: bool) -> None:
+    """Bring the objects of one type in line with the batch."""
+    stored = "t.object_type = :object_type AND t.object_id = b.object_id"
+    execute(
+        "DELETE FROM objects WHERE object_type = :object_type "
+        "AND object_id IN (SELECT object_id FROM batch WHERE action = 'delete')",
+        object_type=object_type,
+    )
+    if not create:
+        execute(
+            "UPDATE batch AS b SET verdict = 'absent' "
+            f"WHERE b.action = 'put' AND NOT EXISTS (SELECT 1 FROM objects AS t WHERE {stored})",
+            object_type=object_type,
+        )
+    execute(
+        f"UPDATE objects AS t SET attributes = {dialect.merged}, updated_at = {dialect.now} FROM batch AS b "
+        f"WHERE {stored} AND b.verdict IS NULL",
+        object_type=object_type,
+    )
+    execute(
+        "INSERT INTO objects (object_type, object_id, attributes) SELECT :object_type, b.object_id, b.attributes "
+        "FROM batch AS b WHERE b.action = 'put' AND b.verdict IS NULL "
+        f"AND NOT EXISTS (SELECT 1 FROM objects AS t WHERE {stored})",
+        object_type=object_type,
+    )
+
+
+def apply_relationships(execute: Execute, dialect: Dialect, key: PersonKey, object_type: str, *, create: bool) -> None:
+    """Bring the relationships of people to objects of one type in line with the batch."""
+    stored = "t.person_id = b.person_id AND t.object_type = :object_type AND t.object_id = b.object_id"
+    people.find(execute, key)
+    execute(
+        "DELETE FROM relationships WHERE object_type = :object_type AND (person_id, object_id) IN "
+        "(SELECT person_id, object_id FROM batch WHERE action = 'delete' AND person_id IS NOT NULL)",
+        object_type=object_type,
+    )
+    people.refuse_missing(execute, "the person does not exist yet", create=create)
+    verdict = "verdict = 'rejected', reason = 'the object does not exist yet'" if create else "verdict = 'absent'"
+    execute(
+        f"UPDATE batch AS b SET {verdict} WHERE b.action = 'put' AND b.verdict IS NULL AND NOT EXISTS "
+        "(SELECT 1 FROM objects AS o WHERE o.object_type = :object_type AND o.object_id = b.object_id)",
+        object_type=object_type,
+    )
+    execute(
+        f"UPDATE relationships AS t SET attributes = {dialect.merged}, updated_at = {dialect.now} FROM batch AS b "
+        f"WHERE {stored} AND b.verdict IS NULL",
+        object_type=object_type,
+    )
+    execute(
+        "INSERT INTO relationships (person_id, object_type, object_id, attributes) "
+        "SELECT b.person_id, :object_type, b.object_id, b.attributes FROM batch AS b "
+        "WHERE b.action = 'put' AND b.verdict IS NULL "
+        f"AND NOT EXISTS (SELECT 1 FROM relationships AS t WHERE {stored})",
+        object_type=object_type,
+    )
+
+
+def apply_collection(execute: Execute, dialect: Dialect, collection: str) -> None:
+    """Bring the rows of one collection in line with the batch; the collection is made with its first row."""
+    puts = "SELECT 1 FROM batch WHERE action = 'put'"
+    if not execute(f"UPDATE collections SET updated_at = {dialect.now} WHERE name = :name", name=collection):
+        execute(f"INSERT INTO collections (name) SELECT :name WHERE EXISTS ({puts})", name=collection)
+    execute(
+        "DELETE FROM collection_rows WHERE collection = :name "
+        "AND key IN (SELECT key FROM batch WHERE action = 'delete')",
+        name=collection,
+    )
+    execute(
+        "INSERT INTO collection_rows (collection, key, data) SELECT :name, key, attributes FROM batch "
+        "WHERE action = 'put' ON CONFLICT (collection, key) DO UPDATE SET data = excluded.data",
+        name=collection,
+    )

@@ -1,0 +1,138 @@
+"""The tables of an SQL profile store, and how a database comes to have them.
+
+The tables here are what the migrations make of an empty database; Alembic compares them to write the next one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.compiler import compiles
+
+from connectors.sql_store.people import UNIQUE
+from syncer.types import Identity
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION_TABLE = "workspace_version"
+
+
+class _Now(sa.sql.functions.GenericFunction[str]):
+    """The present moment; in SQLite as ISO-8601 text in UTC."""
+
+    inherit_cache = True
+    name = "utc_now"
+
+
+@compiles(_Now, "postgresql")
+def _now_in_postgresql(*_: object, **__: object) -> str:
+    return "now()"
+
+
+@compiles(_Now, "sqlite")
+def _now_in_sqlite(*_: object, **__: object) -> str:
+    return "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
+
+
+#: An identifier; PostgreSQL compares it byte by byte, which makes its indexes fast under any locale.
+_NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_JSON = sa.Text().with_variant(postgresql.JSONB, "postgresql")
+_TIME = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
+#: Room on each page for a new version of a row, so that an update seldom touches an index.
+_ROOM = {"fillfactor": 90}
+
+
+def _attributes() -> list[sa.Column[str]]:
+    return [
+        sa.Column("attributes", _JSON, nullable=False),
+        sa.Column("created_at", _TIME, nullable=False, server_default=_Now()),
+        sa.Column("updated_at", _TIME, nullable=False, server_default=_Now()),
+    ]
+
+
+metadata = sa.MetaData()
+
+#: `id` and `email` are indexed by what the store's identity says of them: see `_index_identifiers`.
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("person_id", _NUMBER, sa.Identity(always=True), primary_key=True),
+    sa.Column("id", _NAME),
+    sa.Column("email", _NAME),
+    *_attributes(),
+    sqlite_autoincrement=True,
+    postgresql_with=_ROOM,
+)
+
+objects = sa.Table(
+    "objects",
+    metadata,
+    sa.Column("object_type", _NAME, primary_key=True),
+    sa.Column("object_id", _NAME, primary_key=True),
+    *_attributes(),
+    postgresql_with=_ROOM,
+)
+
+relationships = sa.Table(
+    "relationships",
+    metadata,
+    sa.Column("person_id", _NUMBER, sa.ForeignKey(people.c.person_id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("object_type", _NAME, primary_key=True),
+    sa.Column("object_id", _NAME, primary_key=True),
+    *_attributes(),
+    sa.ForeignKeyConstraint(
+        ["object_type", "object_id"], [objects.c.object_type, objects.c.object_id], ondelete="CASCADE"
+    ),
+    sa.Index("relationships_of_object", "object_type", "object_id"),
+    postgresql_with=_ROOM,
+)
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    sa.Column("name", _NAME, primary_key=True),
+    sa.Column("updated_at", _TIME, nullable=False, server_default=_Now()),
+)
+
+collection_rows = sa.Table(
+    "collection_rows",
+    metadata,
+    sa.Column("collection", _NAME, sa.ForeignKey(collections.c.name, ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", _NAME, primary_key=True),
+    sa.Column("data", _JSON, nullable=False),
+)
+
+#: One row.
+workspace = sa.Table(
+    "workspace",
+    metadata,
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("store_id", sa.Text, nullable=False),
+)
+
+
+def prepare(engine: sa.Engine, lock: str, identity: Identity) -> None:
+    """Bring the database to the newest schema, and make a new one a store of *identity*.
+
+    Shapes:
+        lock: a statement after which this transaction is the only one that does so.
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(lock)
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        command.upgrade(config, "head")
+        if connection.execute(sa.select(workspace.c.store_id)).first() is None:
+            connection.execute(workspace.insert().values(identity=str(identity), store_id=str(uuid.uuid4())))
+            _index_identifiers(connection, identity)
+
+
+def _index_identifiers(connection: sa.Connection, identity: Identity) -> None:
+    for name in ("id", "email"):
+        unique = "UNIQUE" if name in UNIQUE[identity] else ""
+        connection.exec_driver_sql(f"CREATE {unique} INDEX people_{name} ON people ({name}) WHERE {name} IS NOT NULL")

@@ -1,0 +1,201 @@
+"""A profile store in an SQL database: what SQLite's and PostgreSQL's have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.sql_store import contents, entities, people
+from connectors.sql_store.dialect import Dialect
+from connectors.sql_store.staging import answered, staged, staged_keys
+from syncer.errors import StoreError, StoreRefusesError
+from syncer.interfaces import IDENTIFIERS, VERDICTS
+from syncer.types import Entity, Identity, PersonKey, Target, ValueForm, Verdict
+
+#: The newest migration. A later one sorts after it.
+SCHEMA_VERSION = "0001"
+
+#: What to do about an error that calls for nothing else.
+SENT_AGAIN = "What the store did not answer for is sent again at the next run."
+
+
+class UnfitRowsError(StoreError):
+    """Some row of a batch holds what the database cannot keep; nothing of the batch was stored."""
+
+    def __init__(self, message: str, *, condition: str) -> None:
+        super().__init__(message)
+        self.condition = condition
+
+
+class SQLStore(ABC):
+    """A profile store over one connection. A transaction of a writer keeps other writers waiting."""
+
+    batch_rows: int
+    collection_bytes = 10_000_000
+    value_form = ValueForm.EXACT
+    replaces_collections = False
+    dialect: ClassVar[Dialect]
+
+    def __init__(self, name: str, identity: Identity) -> None:
+        self.name = name
+        self.identity = identity
+        self.store_id = ""
+
+    def check(self, target: Target, *, create: bool = True) -> None:
+        """See `ProfileStore.check`."""
+        key = target.person_key
+        if key in (None, PersonKey.CIO_ID) or key in people.UNIQUE[self.identity]:
+            return
+        known = " or ".join(f"`{name}`" for name in (*people.UNIQUE[self.identity], PersonKey.CIO_ID))
+        raise StoreRefusesError(
+            f"store `{self.name}` cannot tell people apart by `{key}`: its identity is `{self.identity}`",
+            hint=f"Identify people by {known}, or feed a store with another identity.",
+        )
+
+    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
+        """See `ProfileStore.forecast`."""
+        return ""
+
+    def apply(self, target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
+        """See `ProfileStore.apply`."""
+        rows = staged(target, batch, self.identity)
+        exceptions: dict[int, tuple[Verdict, str | None]] = {}
+        try:
+            exceptions |= self._take(target, rows, create=create)
+        except UnfitRowsError:
+            exceptions |= self._unfit(target, rows, create=create)
+            fit = rows.filter(pc.invert(pc.is_in(rows["seq"], pa.array(list(exceptions), pa.int64()))))
+            if len(fit):
+                exceptions |= self._take(target, fit, create=create)
+        return answered(batch, exceptions)
+
+    def flush(self) -> pa.Table:
+        """See `ProfileStore.flush`; every batch is answered at once."""
+        return VERDICTS.empty_table()
+
+    def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
+        """See `ProfileStore.identifiers`."""
+        if target.entity is Entity.PERSON and target.person_key is not None:
+            named = f"FROM batch AS b JOIN people AS p ON {people.NAMED[target.person_key]}"
+            query = (
+                f"SELECT 'id', p.id {named} WHERE p.id IS NOT NULL "
+                f"UNION ALL SELECT 'email', p.email {named} WHERE p.email IS NOT NULL "
+                f"UNION ALL SELECT 'cio_id', CAST(p.person_id AS text) {named}"
+            )
+            values: dict[str, str] = {}
+        else:
+            values = {"object_type": str(target.object_type)}
+            query = (
+                "SELECT o.object_type, o.object_id FROM batch AS b JOIN objects AS o "
+                "ON o.object_type = :object_type AND o.object_id = b.object_id"
+            )
+        with self._transaction(commit=False):
+            self._stage(staged_keys(target, keys, self.identity))
+            found = self._fetch(query, **values)
+        columns = [[str(target.entity)] * len(found), *([row[i] for row in found] for i in range(2))]
+        return pa.table(columns, schema=IDENTIFIERS)
+
+    def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
+        """See `ProfileStore.show`."""
+        match entity:
+            case Entity.PERSON:
+                key = PersonKey(kind)
+                if key is PersonKey.EMAIL and self.identity is not Identity.ID:
+                    value = pc.utf8_lower(value).as_py()
+                return contents.person(self._fetch, key, value)
+            case Entity.OBJECT:
+                return contents.one_object(self._fetch, kind, value)
+            case Entity.COLLECTION:
+                return contents.collection(self._fetch, kind, value)
+            case Entity.RELATIONSHIP:
+                raise ValueError("a relationship is shown with its person and with its object")
+
+    def _take(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
+        """Apply *rows* in one transaction, and return every verdict that is not `accepted`."""
+        with self._transaction():
+            return self._write(target, rows, create=create)
+
+    def _write(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
+        self._stage(rows)
+        key = target.person_key
+        match target.entity:
+            case Entity.PERSON if key:
+                people.apply(self._execute, self.dialect, key, self.identity, rows.column_names, create=create)
+            case Entity.OBJECT:
+                entities.apply_objects(self._execute, self.dialect, str(target.object_type), create=create)
+            case Entity.RELATIONSHIP if key:
+                entities.apply_relationships(self._execute, self.dialect, key, str(target.object_type), create=create)
+            case _:
+                entities.apply_collection(self._execute, self.dialect, str(target.collection))
+        exceptions = self._fetch("SELECT seq, verdict, reason FROM batch WHERE verdict IS NOT NULL")
+        return {seq: (Verdict(verdict), reason) for seq, verdict, reason in exceptions}
+
+    def _unfit(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
+        """Find, by halves, the rows that cannot be stored; stores nothing."""
+        try:
+            with self._transaction(commit=False):
+                self._write(target, rows, create=create)
+        except UnfitRowsError as exc:
+            if len(rows) == 1:
+                return {rows["seq"][0].as_py(): (Verdict.REJECTED, exc.condition)}
+            half = len(rows) // 2
+            return self._unfit(target, rows[:half], create=create) | self._unfit(target, rows[half:], create=create)
+        return {}
+
+    def _open(self) -> None:
+        """Make the store or bring it up to date where needed, and check that it is the one that was asked for.
+
+        Raises:
+            StoreError: it was made with another identity or by a newer Syncer.
+        """
+        found = self._workspace()
+        if found is None or found[2] < SCHEMA_VERSION:
+            self._prepare()
+            found = self._workspace()
+        assert found is not None
+        recorded, self.store_id, version = found
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"store `{self.name}` was made by a newer Syncer: its schema is {version}, "
+                f"this Syncer knows {SCHEMA_VERSION}",
+                hint="Use that newer Syncer for it.",
+            )
+        if recorded != self.identity:
+            setting = f"SYNCER_STORES__{self.name.upper()}__"
+            raise StoreError(
+                f"store `{self.name}` was made with the identity `{recorded}`, and `{self.identity}` is asked for",
+                hint=f"Set {setting}IDENTITY to `{recorded}`, or {setting}URL to a new store: "
+                "an identity cannot be changed.",
+            )
+
+    def _workspace(self) -> tuple[str, str, str] | None:
+        """The recorded identity, store id and schema version; None in an empty database."""
+        if not self._fetch(self.dialect.find_workspace):
+            return None
+        (found,) = self._fetch("SELECT identity, store_id, version_num FROM workspace CROSS JOIN workspace_version")
+        identity, store_id, version = found
+        return identity, store_id, version
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Bring the schema to SCHEMA_VERSION, and record identity and store id; one process at a time."""
+
+    @abstractmethod
+    def _transaction(self, *, commit: bool = True) -> AbstractContextManager[None]:
+        """A transaction that no other writer is in; driver errors leave it as StoreError, and nothing stored."""
+
+    @abstractmethod
+    def _stage(self, rows: pa.Table) -> None:
+        """Put *rows* into an empty temporary table `batch`."""
+
+    @abstractmethod
+    def _execute(self, sql: str, **values: str | int) -> int:
+        """Run one statement, in which `:name` stands for a value; returns how many rows it touched."""
+
+    @abstractmethod
+    def _fetch(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
+        """Run one query, in which `:name` stands for a value."""

@@ -1,0 +1,1 @@
+"""Every other database that SQLAlchemy has a dialect for, as a warehouse."""

@@ -1,0 +1,271 @@
+"""Any database that SQLAlchemy has a dialect for: the driver's rows in chunks, made Arrow column-wise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Connection, CursorResult, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from connectors.sqlalchemy.dialects import dialect, keep_digits, parsed_url, reason
+from connectors.sqlalchemy.values import (
+    UNSEEN,
+    Kind,
+    MisfitError,
+    announced,
+    announced_by_python,
+    array,
+    first_zone,
+    seen,
+    type_name,
+)
+from connectors.support.driver_thread import DriverError, DriverThread, LeftError
+from connectors.support.results import Result, closed_early, over_timeout
+from connectors.support.row_memory import uncollected
+from connectors.support.select_statement import SelectStatement
+from syncer.errors import WarehouseError
+from syncer.types import Column, Probe, WarehouseOptions
+
+#: Small enough that Python's values of one batch stay in the processor's cache.
+_BATCH_ROWS = 5_000
+#: How many batches may hold nothing but NULL in a column of which the driver does not tell the type.
+_BATCHES_AHEAD = 20
+_CONNECT_SECONDS = 60.0
+_DESCRIBE_TIMEOUT = timedelta(minutes=1)
+_STREAMED = {"stream_results": True, "max_row_buffer": _BATCH_ROWS, "no_parameters": True}
+
+
+class SQLAlchemyWarehouse:
+    """A database behind a DBAPI driver. Each query has a connection of its own, which is always rolled back."""
+
+    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+        self._name, self._label = name, f"warehouse `{name}`"
+        parsed, found = parsed_url(self._label, url)
+        self._dialect = dialect(found.name)
+        self._dialect_name: str = found.name
+        self._engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
+        event.listen(self._engine, "connect", self._prepare)
+        event.listen(self._engine, "before_cursor_execute", self._remember)
+        self._result: Result | None = None
+        self._thread: DriverThread | None = None
+        self._connection: Connection | None = None
+        #: The driver's own.
+        self._raw: Any = None
+        self._cursor: Any = None
+        self._is_closed = False
+        with self._failures(timedelta(seconds=_CONNECT_SECONDS)) as deadline:
+            self._connect(deadline)
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """As in Warehouse. The type is `unknown` of a column whose driver tells none."""
+        statement = self._statement(sql)
+        with self._transaction(_DESCRIBE_TIMEOUT, statement) as call:
+            if self._dialect.description:
+                quoted = "'" + statement.text.replace("'", "''") + "'"
+                described = call(lambda: self._execute(self._dialect.description.format(quoted))[0].fetchall())
+                return tuple(Column(name=row[2], type=row[5]) for row in described)
+            _, description = call(lambda: self._execute(statement.without_rows))
+            return tuple(Column(name=d[0], type=_shown_type(d) or "unknown") for d in description)
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        """As in Warehouse, but the schema is told after the first rows where the driver tells no types.
+
+        Raises:
+            WarehouseError: also where a column's values are of two kinds, such as numbers and then texts.
+        """
+        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._interrupt)
+        return self._result.reader()
+
+    def forecast(self, sql: str) -> str:
+        """As in Warehouse."""
+        return ""
+
+    def probe(self) -> Probe:
+        """As in Warehouse. What the role could write is not looked for."""
+        with self._failures(_DESCRIBE_TIMEOUT) as deadline:
+            connection = self._connect(deadline)
+        parts = getattr(connection.dialect, "server_version_info", None) or ()
+        version = f"{self._dialect.product} {'.'.join(map(str, parts))}".strip()
+        if self._dialect.is_locked:
+            return Probe(version=version, can_write=False)
+        return Probe(
+            version=version,
+            note="Whether its role could write is not known; give it one that may only SELECT.",
+        )
+
+    def close(self) -> None:
+        """As in Warehouse. A thread that waits for a batch gets an error."""
+        self._is_closed = True
+        if self._result is not None:
+            self._result.close()
+        self._let_go()
+
+    def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
+        """The schema, then batches."""
+        statement = self._statement(sql)
+        with self._transaction(timeout, statement) as call:
+            result, description = call(lambda: self._execute(statement.text))
+            reading = _Reading(description)
+            held: list[Sequence[Sequence[Any]]] = []
+            while not reading.is_known:
+                held.append(call(partial(_fetched, result)))
+                reading.learn(held[-1], is_last=not held[-1] or len(held) == _BATCHES_AHEAD)
+            yield reading.schema
+            for rows in held:
+                if rows:
+                    yield reading.batch(rows)
+            while rows := call(partial(_fetched, result)):
+                yield reading.batch(rows)
+
+    def _statement(self, sql: str) -> SelectStatement:
+        return SelectStatement(self._label, sql, self._dialect_name)
+
+    def _execute(self, sql: str) -> tuple[CursorResult[Any], Sequence[Sequence[Any]]]:
+        assert self._connection is not None
+        result = self._connection.exec_driver_sql(sql, execution_options=_STREAMED)
+        return result, self._cursor.description or ()
+
+    @contextmanager
+    def _transaction(
+        self, timeout: timedelta, statement: SelectStatement
+    ) -> Iterator[Callable[[Callable[[], Any]], Any]]:
+        """A transaction, read-only where the database has such, and what calls the driver in it."""
+        is_over = False
+        with self._failures(timeout, statement) as deadline:
+            connection = self._connect(deadline)
+            thread = self._thread
+            assert thread is not None
+
+            def call(action: Callable[[], Any]) -> Any:
+                return thread.call(action, until=deadline)
+
+            try:
+                for sql in self._dialect.read_only:
+                    call(partial(connection.exec_driver_sql, sql))
+                yield call
+                is_over = True
+            finally:
+                if not is_over:
+                    self._interrupt()
+                self._let_go()
+
+    def _connect(self, deadline: float) -> Connection:
+        """The connection; a new one where there is none."""
+        if self._is_closed:
+            raise closed_early(self._label)
+        if self._connection is None:
+            thread = self._thread = DriverThread()
+            try:
+                self._connection = thread.call(self._engine.connect, until=deadline)
+            except DriverError as exc:
+                raise self._unreachable(reason(exc.error)[0]) from None
+            except TimeoutError:
+                raise self._unreachable("no answer") from None
+            finally:
+                if self._connection is None:
+                    self._let_go()
+        return self._connection
+
+    def _unreachable(self, said: str) -> WarehouseError:
+        return WarehouseError(
+            f"{self._label}: cannot connect to {self._dialect.product}: {said}",
+            hint=f"{self._dialect.unreachable} in SYNCER_WAREHOUSES__{self._name.upper()}__URL.",
+        )
+
+    def _prepare(self, connection: Any, _: object) -> None:
+        self._raw = connection
+        keep_digits(connection)
+
+    def _remember(self, connection: Any, cursor: Any, *_: Any) -> None:
+        self._cursor = cursor
+
+    def _interrupt(self) -> None:
+        """Ask the driver to cancel, in the ways that drivers have, and let nobody wait for it."""
+        raw, cursor, thread = self._raw, self._cursor, self._thread
+        ways = ((raw, "interrupt"), (raw, "cancel_safe"), (raw, "cancel"), (cursor, "cancel"))
+        cancel = next((way for owner, name in ways if callable(way := getattr(owner, name, None))), None)
+        if cancel is not None:
+            # A server that is gone would keep it waiting.
+            DriverThread().end(cancel)
+        if thread is not None:
+            thread.leave()
+
+    def _let_go(self) -> None:
+        """Roll back and close, on the driver's thread; nobody waits for a driver that hangs."""
+        connection, thread, cursor = self._connection, self._thread, self._cursor
+        self._connection = self._thread = self._raw = self._cursor = None
+        if thread is not None:
+            thread.end(*(part.close for part in (cursor, connection) if part is not None))
+
+    @contextmanager
+    def _failures(self, timeout: timedelta, statement: SelectStatement | None = None) -> Iterator[float]:
+        """Make a WarehouseError of what goes wrong; gives the deadline."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        try:
+            yield deadline
+        except TimeoutError:
+            raise over_timeout(self._label, timeout) from None
+        except LeftError:
+            raise closed_early(self._label) from None
+        except MisfitError as exc:
+            raise WarehouseError(
+                f"{self._label}: {exc}", hint="Give the column one type in the query, with CAST(… AS …)."
+            ) from None
+        except DriverError as exc:
+            said, word = reason(exc.error)
+            line = statement.line_of(word) if statement is not None and word else None
+            raise WarehouseError(f"{self._label}: {said}", query_line=line) from None
+
+
+class _Reading:
+    """What is known of the columns of one result."""
+
+    def __init__(self, description: Sequence[Sequence[Any]]) -> None:
+        self._names = [d[0] for d in description]
+        self._announced = [announced(_shown_type(d)) or announced_by_python(d[1]) for d in description]
+        self._kinds: list[Kind | None] = list(self._announced)
+
+    @property
+    def is_known(self) -> bool:
+        return None not in self._kinds
+
+    def learn(self, rows: Sequence[Sequence[Any]], *, is_last: bool) -> None:
+        """Look at *rows* for the kinds that are not known; after the last ones nothing is unknown."""
+        columns = list(zip(*rows, strict=True)) or [()] * len(self._kinds)
+        for place, (name, kind) in enumerate(zip(self._names, self._kinds, strict=True)):
+            if kind is None and (found := seen(name, {*map(type, columns[place])})) is not None:
+                self._kinds[place] = first_zone(columns[place], found)
+            elif kind is None and is_last:
+                self._kinds[place] = UNSEEN
+
+    @property
+    def schema(self) -> pa.Schema:
+        kinds = [kind or UNSEEN for kind in self._kinds]
+        return pa.schema([pa.field(n, k.type, metadata=k.metadata) for n, k in zip(self._names, kinds, strict=True)])
+
+    def batch(self, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+        with uncollected():
+            arrays = [
+                array(name, values, kind or UNSEEN, is_announced=announced is not None)
+                for name, values, kind, announced in zip(
+                    self._names, zip(*rows, strict=True), self._kinds, self._announced, strict=True
+                )
+            ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
+    """The next rows as the driver has them; SQLAlchemy's own would take longer, and nothing asks for their names."""
+    with uncollected():
+        rows: Sequence[Sequence[Any]] = result.cursor_strategy.fetchmany(result, result.cursor, _BATCH_ROWS)
+        return rows
+
+
+def _shown_type(described: Sequence[Any]) -> str:
+    return type_name(described[1], getattr(described, "type_display", None)).removeprefix("python ")

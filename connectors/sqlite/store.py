@@ -1,0 +1,207 @@
+"""The profile store in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from connectors.sql_store.dialect import Dialect
+from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
+from syncer.errors import SettingsError, StoreError
+from syncer.types import Identity, Probe
+
+_SCHEME = "sqlite:///"
+#: The first with `->` and IS DISTINCT FROM.
+_OLDEST = (3, 39)
+_WAIT_SECONDS = 30
+#: Rows in one JSON text, of which SQLite takes at most 1e9 bytes. https://www.sqlite.org/limits.html
+_STAGED_ROWS = 2_000
+
+_BATCH = (
+    """CREATE TEMP TABLE IF NOT EXISTS batch (
+        seq INTEGER, action TEXT, id TEXT, email TEXT, cio_id INTEGER,
+        clears_id INTEGER NOT NULL DEFAULT 0, clears_email INTEGER NOT NULL DEFAULT 0,
+        object_id TEXT, key TEXT, attributes TEXT, cleared TEXT, person_id INTEGER, verdict TEXT, reason TEXT
+    )""",
+    "CREATE INDEX IF NOT EXISTS temp.batch_person ON batch (person_id)",
+    "DELETE FROM batch",
+)
+
+#: json_patch would merge nested objects and drop their nulls, and json_each's values lose digits; `->` gives the
+#: text of what it finds.
+_MERGED = """(
+    SELECT CASE
+        WHEN kept IS NULL THEN b.attributes
+        WHEN b.attributes = '{}' THEN '{' || kept || '}'
+        ELSE '{' || kept || ',' || substr(b.attributes, 2)
+    END FROM (
+        SELECT group_concat(json_quote(o.key) || ':' || (t.attributes -> o.fullkey)) AS kept
+        FROM json_each(t.attributes) AS o
+        WHERE o.key NOT IN (SELECT key FROM json_each(b.attributes))
+        AND o.key NOT IN (SELECT value FROM json_each(b.cleared))
+    ))"""
+
+_HINTS = {
+    "SQLITE_BUSY": f"Another process has been writing to it for {_WAIT_SECONDS} seconds; look for one that hangs.",
+    "SQLITE_READONLY": "Make the file and its folder writable for this user.",
+    "SQLITE_CANTOPEN": "Check that {setting} names a file in a folder that this user can write to.",
+    "SQLITE_FULL": "Free space on the disk.",
+    "SQLITE_IOERR": "Check the disk and its free space.",
+    "SQLITE_ERROR": "Check that {setting} names a profile store, and no other program's database.",
+    "SQLITE_NOTADB": "Check that {setting} names a profile store; this file is none.",
+    "SQLITE_CORRUPT": "The file is damaged; restore it from a backup, or move it away and run every sync with --full.",
+}
+
+
+class SQLiteStore(SQLStore):
+    """A store for one machine; several processes may use it."""
+
+    batch_rows = 10_000
+    dialect = Dialect(
+        now="strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
+        merged=_MERGED,
+        find_workspace="SELECT 1 FROM sqlite_master WHERE name = 'workspace'",
+    )
+
+    def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
+        """Open the store, and make it where there is none.
+
+        Shapes:
+            url: `sqlite:///relative/file` or `sqlite:////absolute/file`; its folder is made for this user alone.
+        Raises:
+            SettingsError: the URL names no file.
+            StoreError: it cannot be opened, or was made with another identity.
+        """
+        super().__init__(name, identity)
+        self._path = _file(name, url)
+        with self._explained():
+            self._connection = self._connect()
+            # Not for migrations, in which a table that is made anew would take the rows that refer to it along.
+            self._connection.execute("PRAGMA foreign_keys = ON")
+        # Made when it is needed: a run without changes has no batch.
+        self._duckdb: duckdb.DuckDBPyConnection | None = None
+        try:
+            with self._explained():
+                self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def probe(self) -> Probe:
+        """See `ProfileStore.probe`."""
+        (version,) = self._fetch("SELECT sqlite_version() FROM workspace")[0]
+        return Probe(version=f"SQLite {version}", note=f"Its identity is `{self.identity}`.")
+
+    def close(self) -> None:
+        """See `ProfileStore.close`."""
+        self._connection.close()
+        if self._duckdb:
+            self._duckdb.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise StoreError(
+                f"store `{self.name}` needs SQLite 3.39, and this Python has {sqlite3.sqlite_version}",
+                hint="Use a Python with a newer SQLite, or a PostgreSQL store.",
+            )
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StoreError(
+                f"store `{self.name}`: cannot make the folder {self._path.parent}: {exc.strerror}",
+                hint=f"Make it, or change SYNCER_STORES__{self.name.upper()}__URL.",
+            ) from exc
+        # Without an isolation level the driver leaves BEGIN to us.
+        connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        return connection
+
+    def _prepare(self) -> None:
+        import sqlalchemy as sa
+
+        from connectors.sql_store import schema
+
+        self._keep_a_write_ahead_log()
+        engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.NullPool)
+        try:
+            schema.prepare(engine, "BEGIN IMMEDIATE", self.identity)
+        except sa.exc.DBAPIError as exc:
+            raise (exc.orig or exc) from None
+
+    def _keep_a_write_ahead_log(self) -> None:
+        """Kept in the file; cannot be changed within a transaction, nor while another opens the new file: then SQLite
+        refuses at once, however long it may wait."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    @contextmanager
+    def _transaction(self, *, commit: bool = True) -> Iterator[None]:
+        with self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT" if commit else "ROLLBACK")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _stage(self, rows: pa.Table) -> None:
+        for statement in _BATCH:
+            self._connection.execute(statement)
+        names = rows.column_names
+        as_text = ", ".join(f"CAST({name} AS VARCHAR)" for name in names)
+        # json() refuses here what the merge could not read, and leaves no space before the first brace.
+        values = ", ".join(f"json(value->>{i})" if n == "attributes" else f"value->>{i}" for i, n in enumerate(names))
+        self._duckdb = self._duckdb or duckdb.connect()
+        for first in range(0, len(rows), _STAGED_ROWS):
+            part = self._duckdb.from_arrow(rows[first : first + _STAGED_ROWS])
+            document = part.aggregate(f"CAST(to_json(list([{as_text}])) AS VARCHAR)").fetchall()[0]
+            self._connection.execute(
+                f"INSERT INTO batch ({', '.join(names)}) SELECT {values} FROM json_each(?)", document
+            )
+
+    def _execute(self, sql: str, **values: str | int) -> int:
+        return self._connection.execute(sql, values).rowcount
+
+    def _fetch(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
+        with self._explained():
+            return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the driver's errors into ours; its texts name tables and columns, never values."""
+        try:
+            yield
+        except sqlite3.Error as exc:
+            code = getattr(exc, "sqlite_errorname", "")
+            if code == "SQLITE_TOOBIG" or str(exc) == "malformed JSON":
+                raise UnfitRowsError(f"store `{self.name}` cannot keep a row: {exc}", condition=str(exc)) from exc
+            hint = next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), SENT_AGAIN)
+            setting = f"SYNCER_STORES__{self.name.upper()}__URL"
+            raise StoreError(f"store `{self.name}`: {exc}", hint=hint.format(setting=setting)) from exc
+
+
+def _file(name: str, url: str) -> Path:
+    path = url.removeprefix(_SCHEME)
+    if path in ("", url, ":memory:"):
+        raise SettingsError(
+            f"store `{name}`: its URL names no file",
+            hint=f"Write SYNCER_STORES__{name.upper()}__URL as sqlite:///folder/file.db.",
+        )
+    return Path(path)

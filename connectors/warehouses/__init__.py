@@ -1,1 +1,0 @@
-"""One file a warehouse: query to Arrow."""
