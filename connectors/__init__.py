@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import cast
 
 from connectors.support.drivers import importing
-from syncer.errors import SettingsError
-from syncer.interfaces import ProfileStore, Warehouse
-from syncer.types import Identity, StoreOptions, WarehouseOptions
+from syncer.model.errors import SettingsError
+from syncer.model.protocols import ProfileStore, Warehouse
+from syncer.model.types import Identity, StoreOptions, WarehouseOptions
 
 #: URL scheme to the class that reads it, imported on use.
 WAREHOUSES: Mapping[str, str] = {

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.errors import StoreError
-from syncer.interfaces import IDENTIFIERS, VERDICTS
-from syncer.types import Entity, Identity, Probe, Target, ValueForm
+from syncer.model.errors import StoreError
+from syncer.model.protocols import IDENTIFIERS, VERDICTS
+from syncer.model.types import Entity, Identity, Probe, Target, ValueForm
 
 Key = tuple[str, ...]
 

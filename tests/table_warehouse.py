@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from syncer.types import Column, Probe
+from syncer.model.types import Column, Probe
 
 
 @dataclass

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from syncer import logs
 from syncer.alerts import SEPARATELY, Alerts, targets
-from syncer.alerts.conditions import Kind, Record, conditions
+from syncer.alerts.conditions import AlertKind, Record, conditions
 from syncer.alerts.ping import Ping
 from syncer.alerts.told import Told
-from syncer.errors import SettingsError
-from syncer.flow import Options
+from syncer.model.errors import SettingsError
+from syncer.model.types import Counts, Entity, Every, Order, Run, RunStatus, SyncDefinition, Target, Trigger
+from syncer.observability import logs
 from syncer.service import Service
-from syncer.service_settings import AlertSettings
-from syncer.types import Counts, Entity, Every, Order, Run, RunStatus, SyncDefinition, Target, Trigger
+from syncer.settings.secrets import secrets_of
+from syncer.settings.service import AlertSettings
+from syncer.sync.flow import Options
 from tests.cli.conftest import Folder
 from tests.receivers import Receiver, http_receiver, mail_receiver
 from tests.service.conftest import Bench, wait_until
@@ -314,9 +315,9 @@ def test_what_was_paused_is_not_late_when_it_is_resumed(bench: Bench, receiver: 
 def test_rejected_rows_are_told_of_beyond_their_share() -> None:
     assert not conditions(_record(_run(queried=100, rejected=5)), AlertSettings())
     found = conditions(_record(_run(queried=100, rejected=6)), AlertSettings())
-    assert found.keys() == {Kind.REJECTED}
-    assert found[Kind.REJECTED].startswith("6 of 100 rows are rejected (6.0%, the limit is 5.0%)")
-    assert conditions(_record(_run(queried=0, rejected=1)), AlertSettings()).keys() == {Kind.REJECTED}
+    assert found.keys() == {AlertKind.REJECTED}
+    assert found[AlertKind.REJECTED].startswith("6 of 100 rows are rejected (6.0%, the limit is 5.0%)")
+    assert conditions(_record(_run(queried=0, rejected=1)), AlertSettings()).keys() == {AlertKind.REJECTED}
 
 
 @pytest.mark.parametrize(
@@ -334,9 +335,9 @@ def test_rejected_rows_are_told_of_beyond_their_share() -> None:
 def test_rows_far_from_the_last_runs_are_told_of(newest: int, earlier: list[int], told: bool) -> None:
     record = _record(*(_run(queried=rows) for rows in (newest, *earlier)))
 
-    assert (Kind.ROWS in conditions(record, AlertSettings())) is told
+    assert (AlertKind.ROWS in conditions(record, AlertSettings())) is told
     incremental = replace(record, definition=replace(record.definition, incremental=True))
-    assert Kind.ROWS not in conditions(incremental, AlertSettings())
+    assert AlertKind.ROWS not in conditions(incremental, AlertSettings())
 
 
 def test_an_alert_mail_arrives(bench: Bench) -> None:
@@ -525,7 +526,7 @@ def _logged_to(stream: io.StringIO, service: Service) -> Iterator[None]:
     """The log as a service writes it, and then as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers.copy(), root.level
-    logs.write_to(stream, service.settings, colours=False)
+    logs.write_to(stream, level=service.settings.log_level, secrets=secrets_of(service.settings), colours=False)
     try:
         yield
     finally:

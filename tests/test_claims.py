@@ -15,13 +15,13 @@ import pyarrow as pa
 import pytest
 
 from syncer import snapshot as snapshots
-from syncer.claims import Claims
-from syncer.errors import SyncerError
-from syncer.flow import HeldError, Options, Progress, StoppedError, run_sync
-from syncer.removals import Removals
-from syncer.runner import RunClaim, StoreRemovals
-from syncer.state_database import StateDatabase
-from syncer.types import Limit, Limits, OnRemoved, SyncDefinition
+from syncer.model.errors import SyncerError
+from syncer.model.types import Limit, Limits, OnRemoved, SyncDefinition
+from syncer.state.claims import Claims
+from syncer.state.database import StateDatabase
+from syncer.state.removals import Removals
+from syncer.sync.flow import HeldError, Options, Progress, StoppedError, run_sync
+from syncer.sync.runner import RunClaim, StoreRemovals
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
 from tests.workbench import COUPON, definition

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from syncer import definition_file
-from syncer.definitions import attribute_columns, check_columns, match_column
-from syncer.errors import DefinitionError
-from syncer.types import SyncDefinition
+from syncer.definitions import file as definition_file
+from syncer.definitions.folder import attribute_columns, check_columns, match_column
+from syncer.model.errors import DefinitionError
+from syncer.model.types import SyncDefinition
 
 PERSON = "entity: person\nperson: {id: user_id}\n"
 RELATIONSHIP = "entity: relationship\nperson: {id: user_id}\nobject: {type: account, id: account_id}\n"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from connectors import open_store
 from connectors.customerio import calls
-from syncer.errors import StoreError
-from syncer.interfaces import IDENTIFIERS, VERDICTS
-from syncer.types import Entity, Identity, Target
+from syncer.model.errors import StoreError
+from syncer.model.protocols import IDENTIFIERS, VERDICTS
+from syncer.model.types import Entity, Identity, Target
 from tests.contracts.batches import COUPONS, MEMBERS, PEOPLE, batch_of, put
 from tests.customerio_server import CustomerIOServer, customerio_server
 from tests.customerio_server.faults import Fault

@@ -23,9 +23,9 @@ import pytest
 from connectors import open_store
 from connectors.customerio import calls
 from connectors.customerio.store import CustomerIOStore
-from syncer.errors import QueryResultError, StoreError
-from syncer.interfaces import JSON
-from syncer.types import Entity, Identity, OnRemoved, PersonKey, Target
+from syncer.model.errors import QueryResultError, StoreError
+from syncer.model.protocols import JSON
+from syncer.model.types import Entity, Identity, OnRemoved, PersonKey, Target
 from tests.customerio_server import CustomerIOServer, customerio_server
 from tests.customerio_server.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.workbench import COUPON, Workbench, table

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors import open_store
-from syncer.types import Entity, Identity, PersonKey, Target
+from syncer.model.types import Entity, Identity, PersonKey, Target
 from tests.contracts.batches import (
     ACCEPTED,
     ACCOUNTS,

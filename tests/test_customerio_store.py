@@ -16,8 +16,8 @@ import pytest
 from connectors import open_store
 from connectors.customerio import calls
 from connectors.customerio.requests import LONGEST_REQUEST
-from syncer.errors import SettingsError, StoreError, StoreRefusesError
-from syncer.types import Entity, Identity, PersonKey, Target, Via
+from syncer.model.errors import SettingsError, StoreError, StoreRefusesError
+from syncer.model.types import Entity, Identity, PersonKey, Target, Via
 from tests.contracts.batches import (
     ACCEPTED,
     ACCOUNTS,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer import definitions
-from syncer.definitions import Loaded, in_dependency_order, shared_attributes, written_attributes
-from syncer.errors import SettingsError
-from syncer.types import Entity, SyncDefinition, Target
+from syncer.definitions import folder as definitions
+from syncer.definitions.folder import Loaded, in_dependency_order, shared_attributes, written_attributes
+from syncer.model.errors import SettingsError
+from syncer.model.types import Entity, SyncDefinition, Target
 
 PERSON = "entity: person\nperson: {id: user_id}\n"
 OBJECT = "entity: object\nobject: {type: account, id: account_id}\n"

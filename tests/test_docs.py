@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import typer
 
-from syncer import definitions
 from syncer.cli import app
 from syncer.cli.exit_codes import Outcome, exit_code
-from syncer.connection_settings import StoreSettings, WarehouseSettings
-from syncer.header_fields import FIELDS
-from syncer.service_settings import SECTIONS, TokenSettings
-from syncer.settings import Settings
-from syncer.types import Counts, RunStatus
+from syncer.definitions import folder
+from syncer.definitions.fields import FIELDS
+from syncer.model.types import Counts, RunStatus
+from syncer.settings.connections import StoreSettings, WarehouseSettings
+from syncer.settings.service import SECTIONS, TokenSettings
+from syncer.settings.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
@@ -112,7 +112,7 @@ def test_every_dependency_is_in_the_readme() -> None:
 def test_every_definition_in_the_readme_loads(tmp_path: Path, number: int) -> None:
     (tmp_path / "example.sql").write_text(blocks("sql")[number])
 
-    loaded = definitions.load(tmp_path, warehouses=["default"], stores=["default"])
+    loaded = folder.load(tmp_path, warehouses=["default"], stores=["default"])
 
     assert not loaded.errors
     assert [definition.name for definition in loaded.definitions] == ["example"]

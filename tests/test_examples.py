@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from syncer import definitions, settings
-from syncer.errors import SettingsError
-from syncer.settings import Settings
+from syncer.definitions import folder as definitions
+from syncer.model.errors import SettingsError
+from syncer.model.types import Entity, SyncDefinition
+from syncer.settings import settings
+from syncer.settings.settings import Settings
 from syncer.starter import example_files, write_starter
-from syncer.types import Entity, SyncDefinition
 
 COMMITTED = Path(__file__).parent.parent / "sync_definitions"
 LOADED = definitions.load(COMMITTED, warehouses=["default"], stores=["default"])

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from syncer.errors import QueryResultError, SelectionError, SnapshotError, StoreError
-from syncer.flow import HeldError, StoppedError
-from syncer.interfaces import JSON, NUMBER
-from syncer.types import Counts, Entity, Limit, Limits, OnNull, OnRemoved, Target
+from syncer.model.errors import QueryResultError, SelectionError, SnapshotError, StoreError
+from syncer.model.protocols import JSON, NUMBER
+from syncer.model.types import Counts, Entity, Limit, Limits, OnNull, OnRemoved, Target
+from syncer.sync.flow import HeldError, StoppedError
 from tests.workbench import COUPON, Workbench, definition, table
 
 

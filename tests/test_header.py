@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer import definition_file
-from syncer.definition_file import DefinitionFile
-from syncer.errors import DefinitionError
-from syncer.types import Entity, OnRemoved
+from syncer.definitions import file as definition_file
+from syncer.definitions.file import DefinitionFile
+from syncer.model.errors import DefinitionError
+from syncer.model.types import Entity, OnRemoved
 
 PATH = Path("customers.sql")
 PERSON = "entity: person\nperson: {id: user_id}\n"

@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer import definition_file
-from syncer.header_fields import FIELDS
-from syncer.header_schema import schema
-from syncer.types import Entity, SyncDefinition
+from syncer.definitions import file
+from syncer.definitions.fields import FIELDS
+from syncer.definitions.json_schema import schema
+from syncer.model.types import Entity, SyncDefinition
 
 EXAMPLES = (
     """\
@@ -52,7 +52,7 @@ def validator() -> jsonschema.Draft7Validator:
 
 
 def definition_of(header: str) -> SyncDefinition | None:
-    return definition_file.parse(Path("example.sql"), f"/* sync\n{header}*/\nSELECT 1\n".encode()).definition
+    return file.parse(Path("example.sql"), f"/* sync\n{header}*/\nSELECT 1\n".encode()).definition
 
 
 def test_the_schema_is_valid_draft_7() -> None:

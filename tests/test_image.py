@@ -19,7 +19,7 @@ import psutil
 import pytest
 import yaml
 
-from syncer import settings
+from syncer.settings import settings
 from tests.cli.conftest import Folder
 from tests.dockerfile import Stage, read
 from tests.service.conftest import wait_until
@@ -145,7 +145,7 @@ def test_it_installs_and_serves(image: Image, tmp_path: Path) -> None:
     )
     assert version.stdout == f"syncer {metadata.version('syncer')}\n"
     packages = next(image.root.glob("opt/syncer/lib/python3*/site-packages"))
-    for module in ("syncer/runner", "connectors/__init__", "sqlalchemy/engine/base"):
+    for module in ("syncer/sync/runner", "connectors/__init__", "sqlalchemy/engine/base"):
         assert list(packages.glob(f"{Path(module).parent}/__pycache__/{Path(module).name}.*.pyc"))
     assert (packages / "syncer/docs/prometheus-rules.yml").exists()
     assert not (packages / "tests").exists()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from syncer.interfaces import JSON
-from syncer.types import Counts
+from syncer.model.protocols import JSON
+from syncer.model.types import Counts
 from tests.workbench import Workbench, table
 
 

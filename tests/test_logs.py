@@ -15,9 +15,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from syncer import logs, settings
-from syncer.errors import SyncerError
-from syncer.redaction import REDACTED, Redactor
+from syncer.model.errors import SyncerError
+from syncer.observability import logs
+from syncer.observability.redaction import REDACTED, Redactor
+from syncer.settings import settings
+from syncer.settings.secrets import secrets_of
 from tests.cli.conftest import Folder, environment
 from tests.service.conftest import Bench, wait_until
 
@@ -68,7 +70,8 @@ class Terminal(io.StringIO):
 
 
 def written(tmp_path: Path, write: Callable[[], Any], stream: io.StringIO, env: dict[str, str] | None = None) -> str:
-    logs.write_to(stream, settings.load(tmp_path, env or {}), colours=False)
+    loaded = settings.load(tmp_path, env or {})
+    logs.write_to(stream, level=loaded.log_level, secrets=secrets_of(loaded), colours=False)
     write()
     return stream.getvalue()
 
@@ -99,10 +102,10 @@ def test_no_secret_of_the_settings_is_in_any_log(tmp_path: Path) -> None:
 
 
 def test_a_short_secret_is_taken_out_where_it_stands_alone(tmp_path: Path) -> None:
-    redact = Redactor(settings.load(tmp_path, {"SYNCER_WEB__PASSWORD": "pw"}))
+    redact = Redactor(secrets_of(settings.load(tmp_path, {"SYNCER_WEB__PASSWORD": "pw"})))
 
     assert redact("the pw is pw, not spwan") == f"the {REDACTED} is {REDACTED}, not spwan"
-    assert Redactor(settings.load(tmp_path, {}))("nothing is secret") == "nothing is secret"
+    assert Redactor(secrets_of(settings.load(tmp_path, {})))("nothing is secret") == "nothing is secret"
 
 
 @pytest.mark.usefixtures("restored")
@@ -178,7 +181,7 @@ def test_each_line_of_a_run_tells_sync_and_run(bench: Bench) -> None:
     bench.define("customers", header="entity: person\nperson: {id: id}\nschedule: manual")
     bench.define("broken", "SELECT * FROM nowhere", "entity: person\nperson: {id: id}\nschedule: manual")
     with bench.service() as service:
-        logs.write_to(stream, service.settings, colours=False)
+        logs.write_to(stream, level=service.settings.log_level, secrets=secrets_of(service.settings), colours=False)
         lives = [service.run_now(name, actor="") for name in ("customers", "broken")]
         for live in lives:
             assert live.ended.wait(60)

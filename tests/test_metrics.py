@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.customerio import calls
 from connectors.support import call_counts
-from syncer.flow import Options
+from syncer.model.types import Counts, RunStatus
 from syncer.service import Service
-from syncer.types import Counts, RunStatus
+from syncer.sync.flow import Options
 from syncer.web import create_app
 from tests.customerio_server import customerio_server
 from tests.customerio_server.faults import Fault

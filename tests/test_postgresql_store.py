@@ -11,9 +11,9 @@ import pytest
 
 from connectors.postgresql import store as postgresql_store
 from connectors.postgresql.store import PostgreSQLStore
-from syncer.errors import StoreError
-from syncer.interfaces import ProfileStore
-from syncer.types import Entity, Identity
+from syncer.model.errors import StoreError
+from syncer.model.protocols import ProfileStore
+from syncer.model.types import Entity, Identity
 from tests.contracts.batches import ACCEPTED, ACCOUNTS, MEMBERS, PEOPLE, apply, batch_of, person, put
 
 

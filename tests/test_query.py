@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer import definition_file, query
-from syncer.errors import DefinitionError
-from syncer.types import SyncDefinition
+from syncer.definitions import file as definition_file
+from syncer.model.errors import DefinitionError
+from syncer.model.types import SyncDefinition
+from syncer.queries import query
 
 PATH = Path("orders.sql")
 

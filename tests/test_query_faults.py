@@ -9,12 +9,13 @@ import psycopg
 import pytest
 
 import connectors
-from syncer import definition_file, query
-from syncer.errors import WarehouseError
-from syncer.interfaces import Warehouse
-from syncer.query import Query
-from syncer.query_faults import HIDDEN, fault, placed
-from syncer.types import WarehouseOptions
+from syncer.definitions import file
+from syncer.model.errors import WarehouseError
+from syncer.model.protocols import Warehouse
+from syncer.model.types import WarehouseOptions
+from syncer.queries import query
+from syncer.queries.faults import HIDDEN, fault, placed
+from syncer.queries.query import Query
 
 #: The file's line of the query's first.
 FIRST_LINE = 6
@@ -22,7 +23,7 @@ FIRST_LINE = 6
 
 def query_of(sql: str, **environment: str) -> Query:
     text = f"/* sync\nentity: person\nperson: {{id: id}}\n*/\n\n{sql}\n"
-    definition = definition_file.parse(Path("people.sql"), text.encode()).definition
+    definition = file.parse(Path("people.sql"), text.encode()).definition
     assert definition is not None
     rendered = query.render(definition, last_sync_time=17, variables={}, environment=environment)
     return Query(definition=definition, rendered=rendered, statement=rendered)

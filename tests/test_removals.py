@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from syncer.interfaces import IDENTIFIERS, text_table
-from syncer.removals import Removals
-from syncer.state_database import StateDatabase
+from syncer.model.protocols import IDENTIFIERS, text_table
+from syncer.state.database import StateDatabase
+from syncer.state.removals import Removals
 
 STORE = "store-1"
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from syncer import run_log, state_schema
-from syncer.errors import SettingsError, StateDatabaseError
-from syncer.run_log import RunLog
-from syncer.state_database import StateDatabase
-from syncer.types import Counts, Order, Rejection, Run, RunStatus, Trigger
+from syncer.model.errors import SettingsError, StateDatabaseError
+from syncer.model.types import Counts, Order, Rejection, Run, RunStatus, Trigger
+from syncer.state import runs as run_log
+from syncer.state import schema
+from syncer.state.database import StateDatabase
+from syncer.state.runs import RunLog
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -326,8 +327,8 @@ def test_a_reader_does_not_wait_for_a_writer(url: str, database: StateDatabase, 
     before = log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON)
 
     with database.writing() as connection:
-        connection.execute(state_schema.runs.update().values(status=RunStatus.FAILED))
-        connection.execute(state_schema.removals.delete())
+        connection.execute(schema.runs.update().values(status=RunStatus.FAILED))
+        connection.execute(schema.removals.delete())
         reader = StateDatabase(url)
         seen = [(run.id, run.status) for run in RunLog(reader).recent()]
         reader.close()
@@ -336,7 +337,7 @@ def test_a_reader_does_not_wait_for_a_writer(url: str, database: StateDatabase, 
 
 
 def test_a_writer_does_not_wait_for_a_reader_who_sees_one_moment(url: str, database: StateDatabase) -> None:
-    count = sa.select(sa.func.count()).select_from(state_schema.runs)
+    count = sa.select(sa.func.count()).select_from(schema.runs)
 
     with database.reading() as connection:
         before = connection.execute(count).scalar_one()
@@ -415,9 +416,9 @@ def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.Monkey
         connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
         applied.append("colour")
 
-    known = state_schema.UPGRADES
-    version = state_schema.newest_version()
-    monkeypatch.setattr(state_schema, "UPGRADES", (*known, add_colour))
+    known = schema.UPGRADES
+    version = schema.newest_version()
+    monkeypatch.setattr(schema, "UPGRADES", (*known, add_colour))
     for _ in range(2):
         upgraded = StateDatabase(url)
         assert upgraded.log_id == first.log_id
@@ -425,7 +426,7 @@ def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.Monkey
         upgraded.close()
     assert applied == ["colour"]
 
-    monkeypatch.setattr(state_schema, "UPGRADES", known)
+    monkeypatch.setattr(schema, "UPGRADES", known)
     with pytest.raises(SettingsError, match=rf"newer Syncer.* version is {version + 1}.* knows {version}"):
         StateDatabase(url)
 
@@ -484,12 +485,12 @@ def test_an_upgrade_that_fails_changes_nothing(url: str, monkeypatch: pytest.Mon
         connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
         connection.exec_driver_sql("ALTER TABLE missing ADD COLUMN colour text")
 
-    known = state_schema.UPGRADES
-    monkeypatch.setattr(state_schema, "UPGRADES", (*known, fail))
+    known = schema.UPGRADES
+    monkeypatch.setattr(schema, "UPGRADES", (*known, fail))
     with pytest.raises(StateDatabaseError, match="missing"):
         StateDatabase(url)
 
-    monkeypatch.setattr(state_schema, "UPGRADES", known)
+    monkeypatch.setattr(schema, "UPGRADES", known)
     database = StateDatabase(url)
     with database.reading() as connection:
         assert "colour" not in {column["name"] for column in sa.inspect(connection).get_columns("syncer_pauses")}

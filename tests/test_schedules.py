@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncer import schedules
-from syncer.errors import SyncerError
-from syncer.types import Cron, Every, Manual, Schedule
+from syncer.definitions import schedules
+from syncer.model.errors import SyncerError
+from syncer.model.types import Cron, Every, Manual, Schedule
 
 
 def cron(expression: str, timezone: str = "UTC") -> Cron:

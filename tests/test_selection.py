@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from syncer.errors import DefinitionError, SelectionError
-from syncer.selection import select
-from syncer.types import Entity, RunStatus, SyncDefinition, Target
+from syncer.definitions.selection import select
+from syncer.model.errors import DefinitionError, SelectionError
+from syncer.model.types import Entity, RunStatus, SyncDefinition, Target
 
 
 def sync(

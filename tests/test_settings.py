@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from syncer import connection_url
-from syncer.errors import SettingsError
-from syncer.settings import Settings, load, make_state_dir
-from syncer.types import Identity, Via
+from syncer.model.errors import SettingsError
+from syncer.model.types import Identity, Via
+from syncer.settings import url as connection_url
+from syncer.settings.settings import Settings, load, make_state_dir
 
 
 def problems(folder: Path, environment: dict[str, str]) -> list[str]:

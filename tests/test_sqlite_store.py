@@ -11,9 +11,9 @@ import pytest
 from connectors import open_store
 from connectors.sqlite import store as sqlite_store
 from connectors.sqlite.store import SQLiteStore
-from syncer.errors import SettingsError, StoreError
-from syncer.interfaces import ProfileStore
-from syncer.types import Entity, Identity
+from syncer.model.errors import SettingsError, StoreError
+from syncer.model.protocols import ProfileStore
+from syncer.model.types import Entity, Identity
 from tests.contracts.batches import PEOPLE, apply, batch_of, person, put
 
 

@@ -15,8 +15,8 @@ from alembic.script import ScriptDirectory
 
 from connectors import open_store
 from connectors.sql_store import schema, store
-from syncer.errors import StoreError
-from syncer.types import Entity, Identity
+from syncer.model.errors import StoreError
+from syncer.model.types import Entity, Identity
 from tests.contracts.batches import PEOPLE, apply, person, put
 
 OPENING = """

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from syncer.snapshot.shape import shape_of
-from syncer.types import Counts, OnNull, OnRemoved
+from syncer.model.types import Counts, OnNull, OnRemoved
+from syncer.snapshot.result_schema import result_schema
 from tests.workbench import COUPON, Workbench, table
 
 
@@ -27,7 +27,7 @@ def plans(*rows: tuple[Any, Any]) -> pa.Table:
 def staged(bench: Workbench, result: pa.Table) -> int:
     """How many rows a plan looks at value by value."""
     with bench.opened(record=False) as snapshot:
-        found = snapshot.stage(result.to_reader(), shape_of(bench.definition, result.schema, bench.store.identity))
+        found = snapshot.stage(result.to_reader(), result_schema(bench.definition, result.schema, bench.store.identity))
     unseen: int = found.refused + found.repeated + found.same
     return int(result.num_rows) - unseen
 

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from syncer import snapshot as snapshots
-from syncer.flow import Options, Progress, compare, run_sync
+from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot import Snapshot
-from syncer.types import Entity, PersonKey, SyncDefinition, Target
+from syncer.sync.flow import Options, Progress, compare, run_sync
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
 

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from connectors.support.drivers import driver
-from syncer.errors import SettingsError, WarehouseError
-from syncer.types import WarehouseOptions
+from syncer.model.errors import SettingsError, WarehouseError
+from syncer.model.types import WarehouseOptions
 
 _PARAMETERS = ("location", "endpoint", "storage_endpoint")
 #: Tables may be sheets and files of Drive.

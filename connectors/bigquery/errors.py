@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.bigquery.connection import Place, setting
-from syncer.errors import WarehouseError
+from syncer.model.errors import WarehouseError
 
 SELECT_HINT = "A sync's query is one SELECT, and only reads."
 _AGAIN = "Nothing of the result was used; run the sync again."

@@ -20,8 +20,8 @@ from connectors.bigquery.errors import SELECT_HINT, Explainer, failures
 from connectors.bigquery.jobs import Job
 from connectors.bigquery.values import shape
 from connectors.support.results import Result, closed_early, over_timeout
-from syncer.errors import SyncerError, WarehouseError
-from syncer.types import Column, Probe, WarehouseOptions
+from syncer.model.errors import SyncerError, WarehouseError
+from syncer.model.types import Column, Probe, WarehouseOptions
 
 #: How long to wait for an answer that costs nothing.
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)

@@ -16,7 +16,7 @@ from typing import Any
 
 from connectors.support import call_counts
 from connectors.support.drivers import driver
-from syncer.errors import StoreError
+from syncer.model.errors import StoreError
 
 #: Calls for one request before it is given up, the first one counted.
 ATTEMPTS = 7
@@ -70,7 +70,7 @@ def kept_rate(per_second: int) -> float:
     return per_second / _SPREAD
 
 
-class Gate:
+class RateLimiter:
     """What all calls of this process to one workspace pass: its rate, and a stop while it fails."""
 
     def __init__(self, per_second: int) -> None:
@@ -131,14 +131,14 @@ def _is_warning(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING
 
 
-_gates: dict[tuple[str, str], Gate] = {}
+_gates: dict[tuple[str, str], RateLimiter] = {}
 _gates_lock = threading.Lock()
 
 
-def shared_gate(address: str, login: str, *, per_second: int) -> Gate:
+def shared_gate(address: str, login: str, *, per_second: int) -> RateLimiter:
     """The gate of a workspace's API, the same for every sync of this process; its first rate stays."""
     with _gates_lock:
-        return _gates.setdefault((address, login), Gate(per_second))
+        return _gates.setdefault((address, login), RateLimiter(per_second))
 
 
 @cache

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from connectors.customerio.calls import Answer, Api
 from connectors.customerio.delivery import accepted, reason_in, rejected
 from connectors.customerio.reasons import kept_of_many
-from syncer.errors import StoreError
-from syncer.interfaces import VERDICTS
+from syncer.model.errors import StoreError
+from syncer.model.protocols import VERDICTS
 
 #: Bytes of JSON.
 LARGEST_COLLECTION = 10_000_000

@@ -14,9 +14,9 @@ from connectors.customerio.calls import AGAIN, Answer, Api
 from connectors.customerio.items import LANES
 from connectors.customerio.reasons import kept
 from connectors.customerio.requests import Request
-from syncer.errors import StoreError
-from syncer.interfaces import VERDICTS
-from syncer.types import Verdict
+from syncer.model.errors import StoreError
+from syncer.model.protocols import VERDICTS
+from syncer.model.types import Verdict
 
 #: Of the whole request, though perhaps one row is to blame.
 _REFUSED = frozenset({400, 413, 422})

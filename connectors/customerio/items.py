@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.types import Entity, Identity, PersonKey, Target, Via
+from syncer.model.types import Entity, Identity, PersonKey, Target, Via
 
 #: Bytes of UTF-8, as all limits here.
 LONGEST_IDENTIFIER = 150

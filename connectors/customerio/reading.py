@@ -13,9 +13,9 @@ import pyarrow as pa
 from connectors.customerio import collections
 from connectors.customerio.calls import Api
 from connectors.customerio.collections import parsed
-from syncer.errors import StoreError
-from syncer.interfaces import IDENTIFIERS
-from syncer.types import Entity, PersonKey
+from syncer.model.errors import StoreError
+from syncer.model.protocols import IDENTIFIERS
+from syncer.model.types import Entity, PersonKey
 
 _COLLECTION_ROWS = 20
 _RELATED = 100

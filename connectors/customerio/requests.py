@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.customerio.items import LANES, LONGEST_ITEM
-from syncer.types import Entity
+from syncer.model.types import Entity
 
 #: Bytes of UTF-8.
 LONGEST_REQUEST = 500_000

@@ -9,8 +9,8 @@ from connectors.customerio.calls import Api
 from connectors.customerio.delivery import Delivery, rejected
 from connectors.customerio.items import Wording, worded
 from connectors.customerio.requests import Packing
-from syncer.errors import StoreError
-from syncer.types import Target
+from syncer.model.errors import StoreError
+from syncer.model.types import Target
 
 
 class Sending:

@@ -15,9 +15,9 @@ from connectors.customerio.calls import Api, kept_rate
 from connectors.customerio.items import Wording
 from connectors.customerio.requests import expected_calls
 from connectors.customerio.sending import Sending
-from syncer.errors import SettingsError, StoreError, StoreRefusesError
-from syncer.interfaces import IDENTIFIERS, VERDICTS
-from syncer.types import Entity, Identity, PersonKey, Probe, StoreOptions, Target, ValueForm, Via
+from syncer.model.errors import SettingsError, StoreError, StoreRefusesError
+from syncer.model.protocols import IDENTIFIERS, VERDICTS
+from syncer.model.types import Entity, Identity, PersonKey, Probe, StoreOptions, Target, ValueForm, Via
 
 _SCHEME = "customerio://"
 _HOSTS = {

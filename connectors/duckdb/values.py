@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from syncer.interfaces import JSON, NUMBER
+from syncer.model.protocols import JSON, NUMBER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

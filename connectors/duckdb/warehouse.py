@@ -19,8 +19,8 @@ from connectors.duckdb.errors import FILE_HINT, hint, line, reason
 from connectors.duckdb.folder import create_view, identifier, literal, tables
 from connectors.duckdb.values import Reading, reading
 from connectors.support.results import Result, closed_early, over_timeout
-from syncer.errors import WarehouseError
-from syncer.types import Column, Probe, WarehouseOptions
+from syncer.model.errors import WarehouseError
+from syncer.model.types import Column, Probe, WarehouseOptions
 
 _BATCH_ROWS = 20_000
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)

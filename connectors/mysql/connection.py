@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from connectors.mysql.errors import connection_hint, reason
 from connectors.support.drivers import driver
-from syncer.errors import SettingsError, WarehouseError
+from syncer.model.errors import SettingsError, WarehouseError
 
 _CONNECT_SECONDS = 15
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}

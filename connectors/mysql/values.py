@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from connectors.mysql.conversions import Numbers, Rows
 from connectors.mysql.statement import Block, Field
-from syncer.interfaces import JSON, NUMBER
+from syncer.model.protocols import JSON, NUMBER
 
 _UNSIGNED, _ENUM, _SET = 1 << 5, 1 << 8, 1 << 11
 _NO_TEXT = 63

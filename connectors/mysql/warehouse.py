@@ -21,8 +21,8 @@ from connectors.mysql.statement import Block, Field, LostError, Statement
 from connectors.mysql.text import NotASelectError, one_select
 from connectors.support.drivers import driver
 from connectors.support.results import Result, over_timeout
-from syncer.errors import WarehouseError
-from syncer.types import Column, Probe, WarehouseOptions
+from syncer.model.errors import WarehouseError
+from syncer.model.types import Column, Probe, WarehouseOptions
 
 _BATCH_ROWS = 50_000
 #: Bytes of rows that are made into a batch at once.

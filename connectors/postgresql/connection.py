@@ -13,7 +13,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from syncer.errors import ConnectionFailedError, SettingsError, StoreError, WarehouseError
+from syncer.model.errors import ConnectionFailedError, SettingsError, StoreError, WarehouseError
 
 _ERRORS: dict[str, type[ConnectionFailedError]] = {"warehouse": WarehouseError, "store": StoreError}
 

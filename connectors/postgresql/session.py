@@ -16,7 +16,7 @@ from psycopg.pq.abc import PGresult
 from connectors.postgresql.connection import reason
 from connectors.postgresql.copy import Server
 from connectors.support.results import over_timeout
-from syncer.errors import WarehouseError
+from syncer.model.errors import WarehouseError
 
 #: How long to wait for the server's own word on its timeout before the client gives up, in seconds.
 _GRACE_SECONDS = 5.0

@@ -16,8 +16,8 @@ from connectors.postgresql.connection import connect, reason
 from connectors.sql_store import people
 from connectors.sql_store.dialect import Dialect
 from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
-from syncer.errors import StoreError
-from syncer.types import Action, Entity, Identity, Probe, Target, Verdict
+from syncer.model.errors import StoreError
+from syncer.model.types import Action, Entity, Identity, Probe, Target, Verdict
 
 #: Any number, the same for every version of Syncer: who holds it makes or upgrades the tables.
 _PREPARE_LOCK = 7305712

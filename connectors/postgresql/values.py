@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from syncer.interfaces import JSON, NUMBER
+from syncer.model.protocols import JSON, NUMBER
 
 #: Rows of a batch, at most.
 _BATCH_ROWS = 50_000

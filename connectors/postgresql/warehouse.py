@@ -16,8 +16,8 @@ from connectors.postgresql.copy import Server
 from connectors.postgresql.session import SELECT_HINT, ReadOnlySession
 from connectors.postgresql.values import BLOCK_START, CsvParser, Reading, reading
 from connectors.support.results import Result
-from syncer.errors import WarehouseError
-from syncer.types import Column, Probe, WarehouseOptions
+from syncer.model.errors import WarehouseError
+from syncer.model.types import Column, Probe, WarehouseOptions
 
 #: Bytes of CSV that are parsed at once: large enough for Arrow, small enough that the server goes on meanwhile.
 _BLOCK_BYTES = 1 << 22

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs, parquet
 
-from syncer.errors import WarehouseError
-from syncer.types import WarehouseOptions
+from syncer.model.errors import WarehouseError
+from syncer.model.types import WarehouseOptions
 
 _BATCH_ROWS = 20_000
 _HINT = "Check the bucket, its region and this machine's AWS credentials; they must read, list and delete there."

@@ -17,7 +17,7 @@ from psycopg.pq.abc import PGresult
 
 from connectors.postgresql.values import Reading, typed
 from connectors.support.row_memory import uncollected
-from syncer.interfaces import JSON, NUMBER
+from syncer.model.protocols import JSON, NUMBER
 
 _TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, _BYTEA_OID = 25, 1042, 1700, 1043, 17
 #: What psycopg reads into Python's own values in C; everything else is read as text.

@@ -32,8 +32,8 @@ from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
 from connectors.support.results import Result
 from connectors.support.select_statement import SelectStatement
-from syncer.errors import WarehouseError
-from syncer.types import Column, Probe, WarehouseOptions
+from syncer.model.errors import WarehouseError
+from syncer.model.types import Column, Probe, WarehouseOptions
 
 #: Rows of a part: small enough that Python's values of one part stay in the processor's cache.
 _PART_ROWS = 5_000

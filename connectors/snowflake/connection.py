@@ -13,8 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from connectors.snowflake.errors import login_failure
 from connectors.support.drivers import driver
-from syncer.errors import SettingsError
-from syncer.types import WarehouseOptions
+from syncer.model.errors import SettingsError
+from syncer.model.types import WarehouseOptions
 
 _EXTRA = "snowflake"
 _PARAMETERS = ("warehouse", "role", "authenticator", "host", "port", "protocol")

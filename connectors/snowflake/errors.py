@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from syncer.errors import WarehouseError
+from syncer.model.errors import WarehouseError
 
 SELECT_HINT = "A sync's query is one SELECT, and only reads."
 _AGAIN = "Nothing of the result was used; run the sync again."

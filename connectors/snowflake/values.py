@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.interfaces import JSON
+from syncer.model.protocols import JSON
 
 #: The driver's numbers for types, by their names.
 _NAMES = ("FIXED", "REAL", "TEXT", "DATE", "TIMESTAMP_NTZ", "VARIANT", "TIMESTAMP_LTZ", "TIMESTAMP_TZ",

@@ -19,8 +19,8 @@ from connectors.snowflake.values import Reading, reading
 from connectors.support.drivers import driver
 from connectors.support.read_ahead import ReadAhead
 from connectors.support.results import Result, closed_early, over_timeout
-from syncer.errors import WarehouseError
-from syncer.types import Column, Probe, WarehouseOptions
+from syncer.model.errors import WarehouseError
+from syncer.model.types import Column, Probe, WarehouseOptions
 
 _BATCH_ROWS = 20_000
 #: Seconds between one look at a query and the next: the first, and the longest.

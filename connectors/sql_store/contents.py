@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.sql_store.staging import CIO_ID
-from syncer.types import PersonKey
+from syncer.model.types import PersonKey
 
 #: Runs one query, in which `:name` stands for a value, and returns its rows.
 Fetch = Callable[..., list[tuple[Any, ...]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectors.sql_store import people
 from connectors.sql_store.dialect import Dialect, Execute
-from syncer.types import PersonKey
+from syncer.model.types import PersonKey
 
 
 def apply_objects(execute: Execute, dialect: Dialect, object_type: str, *, create: bool) -> None:

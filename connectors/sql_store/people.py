@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from connectors.sql_store.dialect import Dialect, Execute
-from syncer.types import Identity, PersonKey
+from syncer.model.types import Identity, PersonKey
 
 #: The columns that no two people share.
 UNIQUE = {

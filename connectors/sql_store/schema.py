@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 
 from connectors.sql_store.people import UNIQUE
-from syncer.types import Identity
+from syncer.model.types import Identity
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "workspace_version"

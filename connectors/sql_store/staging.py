@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.interfaces import VERDICTS
-from syncer.types import Entity, Identity, PersonKey, Target, Verdict
+from syncer.model.protocols import VERDICTS
+from syncer.model.types import Entity, Identity, PersonKey, Target, Verdict
 
 #: What a person's number in the store looks like.
 CIO_ID = "^[1-9][0-9]{0,17}$"

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from connectors.sql_store import contents, entities, people
 from connectors.sql_store.dialect import Dialect
 from connectors.sql_store.staging import answered, staged, staged_keys
-from syncer.errors import StoreError, StoreRefusesError
-from syncer.interfaces import IDENTIFIERS, VERDICTS
-from syncer.types import Entity, Identity, PersonKey, Target, ValueForm, Verdict
+from syncer.model.errors import StoreError, StoreRefusesError
+from syncer.model.protocols import IDENTIFIERS, VERDICTS
+from syncer.model.types import Entity, Identity, PersonKey, Target, ValueForm, Verdict
 
 #: The newest migration. A later one sorts after it.
 SCHEMA_VERSION = "0001"

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from connectors import WAREHOUSES
-from syncer.errors import SettingsError
+from syncer.model.errors import SettingsError
 
 #: Dialect to the extra that brings a driver, and how a URL of that driver starts.
 _EXTRAS = {

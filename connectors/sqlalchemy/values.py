@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.interfaces import JSON, NUMBER
+from syncer.model.protocols import JSON, NUMBER
 
 
 class MisfitError(Exception):
@@ -30,7 +30,7 @@ class MisfitError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Kind:
+class ValueKind:
     """What a column holds."""
 
     name: str
@@ -77,16 +77,16 @@ def _json(value: Any) -> str:
             return json.dumps(str(value), ensure_ascii=False)
 
 
-_BOOLEAN = Kind(name="booleans", type=pa.bool_(), plain=frozenset({bool}), convert=bool)
-_INTEGER = Kind(name="integers", type=pa.int64(), plain=frozenset({int}))
-_FLOAT = Kind(name="floats", type=pa.float64(), plain=frozenset({float, int}))
-_NUMBER = Kind(name="numbers", metadata=NUMBER, convert=_digits)
-_TEXT = Kind(name="texts", plain=frozenset({str}), convert=str)
-_JSON = Kind(name="JSON", metadata=JSON, convert=_json_text)
-_BINARY = Kind(name="bytes", type=pa.binary(), plain=frozenset({bytes}), convert=bytes)
-_DATE = Kind(name="dates", type=pa.date32(), plain=frozenset({date}))
-_NAIVE = Kind(name="times", type=pa.timestamp("us"), plain=frozenset({datetime}))
-_AWARE = Kind(name="times with a zone", type=pa.timestamp("us", "UTC"), plain=frozenset({datetime}))
+_BOOLEAN = ValueKind(name="booleans", type=pa.bool_(), plain=frozenset({bool}), convert=bool)
+_INTEGER = ValueKind(name="integers", type=pa.int64(), plain=frozenset({int}))
+_FLOAT = ValueKind(name="floats", type=pa.float64(), plain=frozenset({float, int}))
+_NUMBER = ValueKind(name="numbers", metadata=NUMBER, convert=_digits)
+_TEXT = ValueKind(name="texts", plain=frozenset({str}), convert=str)
+_JSON = ValueKind(name="JSON", metadata=JSON, convert=_json_text)
+_BINARY = ValueKind(name="bytes", type=pa.binary(), plain=frozenset({bytes}), convert=bytes)
+_DATE = ValueKind(name="dates", type=pa.date32(), plain=frozenset({date}))
+_NAIVE = ValueKind(name="times", type=pa.timestamp("us"), plain=frozenset({datetime}))
+_AWARE = ValueKind(name="times with a zone", type=pa.timestamp("us", "UTC"), plain=frozenset({datetime}))
 
 _WRAPPED = re.compile(r"(?:nullable|lowcardinality)\((.*)\)", re.DOTALL)
 #: The whole of a type's name in lower case, without what stands in brackets at its end.
@@ -103,7 +103,7 @@ _BY_NAME = {
     # Oracle's DATE has a time.
     r"timestamp(_ntz)?|datetime(2|64)?|smalldatetime|db_type_(date|timestamp)": _NAIVE,
 }
-_BY_PYTHON: dict[type, Kind] = {
+_BY_PYTHON: dict[type, ValueKind] = {
     bool: _BOOLEAN,
     int: _INTEGER,
     float: _FLOAT,
@@ -116,7 +116,7 @@ _BY_PYTHON: dict[type, Kind] = {
 }
 
 
-def announced(type_name: str) -> Kind | None:
+def announced(type_name: str) -> ValueKind | None:
     """The kind of a column whose type the driver calls *type_name*; None where that does not tell."""
     name = type_name.lower().strip()
     while wrapped := _WRAPPED.fullmatch(name):
@@ -140,12 +140,12 @@ def type_name(code: Any, display: str | None) -> str:
     return name if isinstance(name, str) else ""
 
 
-def announced_by_python(code: Any) -> Kind | None:
+def announced_by_python(code: Any) -> ValueKind | None:
     """The kind of a column that the driver announces as a Python class, as ODBC's does."""
     return _BY_PYTHON.get(code) if isinstance(code, type) else None
 
 
-def seen(name: str, types: set[type]) -> Kind | None:
+def seen(name: str, types: set[type]) -> ValueKind | None:
     """The kind of a column of which values of *types* were seen; None where all were NULL.
 
     Raises:
@@ -159,7 +159,7 @@ def seen(name: str, types: set[type]) -> Kind | None:
     return next(iter(kinds.values()), None)
 
 
-def array(name: str, values: Sequence[Any], kind: Kind, *, is_announced: bool) -> pa.Array:
+def array(name: str, values: Sequence[Any], kind: ValueKind, *, is_announced: bool) -> pa.Array:
     """The values as Arrow.
 
     Raises:
@@ -179,7 +179,7 @@ def array(name: str, values: Sequence[Any], kind: Kind, *, is_announced: bool) -
         raise MisfitError(f"column `{name}` holds what is none of the {kind.name} that were announced") from None
 
 
-def first_zone(values: Sequence[Any], kind: Kind) -> Kind:
+def first_zone(values: Sequence[Any], kind: ValueKind) -> ValueKind:
     """*kind*, which was found in *values*; of times, whether they have a zone."""
     return _AWARE if kind is _NAIVE and any(v is not None and v.tzinfo is not None for v in values) else kind
 
@@ -195,14 +195,14 @@ def _digits_at_once(values: Sequence[Any], types: set[type]) -> pa.Array | None:
     return None if pc.any(pc.match_substring_regex(texts, "[^0-9.e+-]")).as_py() else texts
 
 
-def _plain(kind: Kind, value: Any) -> Any:
+def _plain(kind: ValueKind, value: Any) -> Any:
     """*value*, a driver's own class of what Arrow takes."""
     if not isinstance(value, tuple(kind.plain)) or (kind is _DATE and isinstance(value, datetime)):
         raise TypeError
     return value
 
 
-def _fits(found: Kind, kind: Kind) -> bool:
+def _fits(found: ValueKind, kind: ValueKind) -> bool:
     return found is kind or {found, kind} in ({_NAIVE, _AWARE}, {_NUMBER, _BOOLEAN})
 
 
@@ -210,7 +210,7 @@ def _fits(found: Kind, kind: Kind) -> bool:
 UNSEEN = _TEXT
 
 
-def _kind_of(type_: type) -> Kind:
+def _kind_of(type_: type) -> ValueKind:
     for base, kind in (
         (bool, _BOOLEAN),
         ((int, float, Decimal), _NUMBER),

@@ -16,8 +16,8 @@ from sqlalchemy.pool import NullPool
 from connectors.sqlalchemy.dialects import dialect, keep_digits, parsed_url, reason
 from connectors.sqlalchemy.values import (
     UNSEEN,
-    Kind,
     MisfitError,
+    ValueKind,
     announced,
     announced_by_python,
     array,
@@ -29,8 +29,8 @@ from connectors.support.driver_thread import DriverError, DriverThread, LeftErro
 from connectors.support.results import Result, closed_early, over_timeout
 from connectors.support.row_memory import uncollected
 from connectors.support.select_statement import SelectStatement
-from syncer.errors import WarehouseError
-from syncer.types import Column, Probe, WarehouseOptions
+from syncer.model.errors import WarehouseError
+from syncer.model.types import Column, Probe, WarehouseOptions
 
 #: Small enough that Python's values of one batch stay in the processor's cache.
 _BATCH_ROWS = 5_000
@@ -229,7 +229,7 @@ class _Reading:
     def __init__(self, description: Sequence[Sequence[Any]]) -> None:
         self._names = [d[0] for d in description]
         self._announced = [announced(_shown_type(d)) or announced_by_python(d[1]) for d in description]
-        self._kinds: list[Kind | None] = list(self._announced)
+        self._kinds: list[ValueKind | None] = list(self._announced)
 
     @property
     def is_known(self) -> bool:

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from connectors.sql_store.dialect import Dialect
 from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
-from syncer.errors import SettingsError, StoreError
-from syncer.types import Identity, Probe
+from syncer.model.errors import SettingsError, StoreError
+from syncer.model.types import Identity, Probe
 
 _SCHEME = "sqlite:///"
 #: The first with `->` and IS DISTINCT FROM.

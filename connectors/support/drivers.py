@@ -6,7 +6,7 @@ import threading
 from importlib import import_module
 from typing import Any
 
-from syncer.errors import SettingsError
+from syncer.model.errors import SettingsError
 
 #: Held while a module is imported: of modules that import each other, two threads may each wait for the other's.
 importing = threading.RLock()

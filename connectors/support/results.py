@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.errors import WarehouseError
+from syncer.model.errors import WarehouseError
 
 #: Between one interruption and the next.
 _PATIENCE_SECONDS = 1.0

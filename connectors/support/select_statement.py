@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from syncer.errors import WarehouseError
+from syncer.model.errors import WarehouseError
 
 if TYPE_CHECKING:
     from sqlglot.dialects.dialect import Dialect

@@ -9,16 +9,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from syncer.alerts import wording
-from syncer.alerts.conditions import COMPARED, TELLING, Kind, Record, conditions
+from syncer.alerts.conditions import COMPARED, TELLING, AlertKind, Record, conditions
 from syncer.alerts.delivery import WAITS, Delivery
 from syncer.alerts.targets import Notice, Target
 from syncer.alerts.told import Alert, Told
 from syncer.alerts.wording import Change
-from syncer.errors import SyncerError
-from syncer.redaction import Redactor
-from syncer.service import Live, Service
+from syncer.model.errors import SyncerError
+from syncer.model.types import ENDED_WELL, SyncDefinition
+from syncer.observability.redaction import Redactor
+from syncer.service import ActiveRun, Service
 from syncer.service.lateness import Lateness
-from syncer.types import ENDED_WELL, SyncDefinition
+from syncer.settings.secrets import secrets_of
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Alerts:
         self._told = Told(service.run_log.database)
         self._stopped = threading.Event()
         self._delivery = Delivery(targets, stopped=self._stopped, waits=waits)
-        self._clean = Redactor(service.settings)
+        self._clean = Redactor(secrets_of(service.settings))
         self._look_seconds = look_seconds
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
         self._wake = threading.Event()
@@ -70,7 +71,7 @@ class Alerts:
         self._wake.set()
         self._thread.join(seconds)
 
-    def ended(self, live: Live) -> None:
+    def ended(self, live: ActiveRun) -> None:
         """Look at a sync of which a run has ended."""
         with self._lock:
             if self._names is not None:
@@ -136,7 +137,7 @@ class Alerts:
         ended = record.ended_well_at
         well_since = ended is not None and all(ended >= alert.since for alert in alerts)
         run = record.newest
-        only_late = begun.keys() == {Kind.LATE}
+        only_late = begun.keys() == {AlertKind.LATE}
         return Change(
             sync=definition.name,
             begun=begun,

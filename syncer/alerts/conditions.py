@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
-from syncer.service_settings import AlertSettings
-from syncer.types import Run, RunStatus, SyncDefinition
+from syncer.model.types import Run, RunStatus, SyncDefinition
+from syncer.settings.service import AlertSettings
 
 #: The runs that tell how a sync is; one that was skipped or cut off says nothing of it.
 TELLING = (RunStatus.SUCCESS, RunStatus.WARNING, RunStatus.FAILED, RunStatus.HELD)
@@ -23,7 +23,7 @@ FEWEST_ROWS = 20
 _SHOWN = 1000
 
 
-class Kind(enum.StrEnum):
+class AlertKind(enum.StrEnum):
     """What somebody is told of."""
 
     FAILED = "failed"
@@ -51,20 +51,20 @@ class Record:
         return self.well[0].finished_at if self.well else None
 
 
-def conditions(record: Record, limits: AlertSettings) -> Mapping[Kind, str]:
+def conditions(record: Record, limits: AlertSettings) -> Mapping[AlertKind, str]:
     """What is wrong now, each with sentences for people."""
-    found: dict[Kind, str] = {}
+    found: dict[AlertKind, str] = {}
     if record.newest is not None and record.newest.status is RunStatus.FAILED:
-        found[Kind.FAILED] = _error_of(record.newest)
+        found[AlertKind.FAILED] = _error_of(record.newest)
     if record.newest is not None and record.newest.status is RunStatus.HELD:
-        found[Kind.HELD] = _error_of(record.newest)
+        found[AlertKind.HELD] = _error_of(record.newest)
     if record.well:
         if text := _rejected(record.well[0], limits.rejected):
-            found[Kind.REJECTED] = text
+            found[AlertKind.REJECTED] = text
         if text := _far_off(record, limits.rows):
-            found[Kind.ROWS] = text
+            found[AlertKind.ROWS] = text
     if record.late:
-        found[Kind.LATE] = _late(record)
+        found[AlertKind.LATE] = _late(record)
     return found
 
 

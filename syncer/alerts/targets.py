@@ -8,7 +8,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from syncer.errors import SettingsError
+from syncer.model.errors import SettingsError
 
 if TYPE_CHECKING:
     from apprise import Apprise

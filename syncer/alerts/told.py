@@ -8,8 +8,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from syncer.state_database import StateDatabase
-from syncer.state_schema import alerts
+from syncer.state.database import StateDatabase
+from syncer.state.schema import alerts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class Alert:
     """One thing that is wrong with a sync, and that somebody was told of."""
 
     sync: str
-    #: A Kind; another word where a newer version wrote it.
+    #: A AlertKind; another word where a newer version wrote it.
     kind: str
     #: Aware UTC.
     since: datetime

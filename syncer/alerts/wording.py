@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncer.alerts.conditions import Kind
+from syncer.alerts.conditions import AlertKind
 from syncer.alerts.targets import Notice, Tone
 
 _TITLES = {
-    Kind.FAILED: "failed",
-    Kind.HELD: "is held",
-    Kind.REJECTED: "has many rejected rows",
-    Kind.LATE: "is late",
-    Kind.ROWS: "has an unusual number of rows",
+    AlertKind.FAILED: "failed",
+    AlertKind.HELD: "is held",
+    AlertKind.REJECTED: "has many rejected rows",
+    AlertKind.LATE: "is late",
+    AlertKind.ROWS: "has an unusual number of rows",
 }
-_BAD = frozenset({Kind.FAILED, Kind.LATE})
+_BAD = frozenset({AlertKind.FAILED, AlertKind.LATE})
 
 #: Syncs that a notice about several names.
 _NAMED = 20
@@ -27,8 +27,8 @@ class Change:
 
     sync: str
     #: What began, with sentences for people.
-    begun: Mapping[Kind, str]
-    #: What was told of, and is over; a Kind, or a word that another version wrote.
+    begun: Mapping[AlertKind, str]
+    #: What was told of, and is over; a AlertKind, or a word that another version wrote.
     over: Sequence[str]
     #: Whether nothing is wrong any more, and a run has shown it.
     recovered: bool

@@ -11,7 +11,7 @@ from syncer.cli import output
 from syncer.cli.exit_codes import Outcome, exit_code
 from syncer.cli.project import Project
 from syncer.cli.runs import Json
-from syncer.errors import SettingsError
+from syncer.model.errors import SettingsError
 
 
 def alerts(

@@ -12,9 +12,9 @@ from syncer.cli.project import Project
 from syncer.cli.runs import Json
 
 if TYPE_CHECKING:
-    from syncer.connections import Connection
-    from syncer.errors import SyncerError
-    from syncer.types import Probe
+    from syncer.model.errors import SyncerError
+    from syncer.model.types import Probe
+    from syncer.sync.connections import Connection
 
 
 def connections(
@@ -24,8 +24,8 @@ def connections(
     as_json: Json = False,
 ) -> None:
     """Show the warehouses and stores of the settings."""
-    from syncer.connections import connections as of_settings
-    from syncer.connections import tested
+    from syncer.sync.connections import connections as of_settings
+    from syncer.sync.connections import tested
 
     failed = False
     rows = []

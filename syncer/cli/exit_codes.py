@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
-from syncer.errors import DefinitionError, RunInProgressError, SelectionError, ServiceRunningError, SettingsError
+from syncer.model.errors import DefinitionError, RunInProgressError, SelectionError, ServiceRunningError, SettingsError
 
 FAILED = 1
 UNUSABLE = 2

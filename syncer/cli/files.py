@@ -12,8 +12,8 @@ from syncer.cli import output
 from syncer.cli.exit_codes import UNUSABLE
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.cli.runs import Json
-from syncer.json_text import json_text
-from syncer.types import Every, SyncDefinition
+from syncer.model.json_text import json_text
+from syncer.model.types import Every, SyncDefinition
 
 
 def init(
@@ -56,14 +56,14 @@ def list_syncs(as_json: Json = False) -> None:
 
 def schema() -> None:
     """Print the header's JSON Schema, draft 7."""
-    from syncer import header_schema
+    from syncer.definitions import json_schema
 
-    print(json_text(header_schema.schema(), indent=2))
+    print(json_text(json_schema.schema(), indent=2))
 
 
 def _due(definition: SyncDefinition, last: datetime | None) -> datetime | None:
     """When the schedule asks for the run after the last one; in the past where it is late, None where it never does."""
-    from syncer import schedules
+    from syncer.definitions import schedules
 
     if not definition.enabled:
         return None
@@ -75,7 +75,7 @@ def _due(definition: SyncDefinition, last: datetime | None) -> datetime | None:
 def _object(
     definition: SyncDefinition, due: datetime | None, started: datetime | None, status: str | None, *, paused: bool
 ) -> dict[str, object]:
-    from syncer import schedules
+    from syncer.definitions import schedules
 
     return {
         "sync": definition.name,
@@ -98,7 +98,7 @@ def _object(
 def _row(
     definition: SyncDefinition, due: datetime | None, started: datetime | None, status: str, *, paused: bool
 ) -> tuple[str, ...]:
-    from syncer import schedules
+    from syncer.definitions import schedules
 
     if paused or not definition.enabled:
         due_text = "paused" if paused else "not enabled"

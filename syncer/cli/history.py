@@ -10,7 +10,7 @@ import typer
 from syncer.cli import output
 from syncer.cli.project import Project
 from syncer.cli.runs import Json, run_object
-from syncer.types import Rejection, Run
+from syncer.model.types import Rejection, Run
 
 _RIGHT = ("queried", "added", "changed", "removed", "rejected", "seconds", "attempts")
 

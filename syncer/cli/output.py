@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from syncer.errors import SyncerError
-from syncer.json_text import json_text
-from syncer.spelling import visible
+from syncer.model.errors import SyncerError
+from syncer.model.json_text import json_text
+from syncer.model.spelling import visible
 
 _COLOURS = {
     "success": "32",

@@ -12,12 +12,12 @@ from syncer.cli import output, progress_bar
 from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
 from syncer.cli.project import Project, print_definition_errors
 from syncer.cli.runs import Exclude, Json, Select
-from syncer.errors import SelectionError, SyncerError
-from syncer.json_text import differing, json_text
-from syncer.types import Counts, Entity, OnRemoved, SyncDefinition
+from syncer.model.errors import SelectionError, SyncerError
+from syncer.model.json_text import differing, json_text
+from syncer.model.types import Counts, Entity, OnRemoved, SyncDefinition
 
 if TYPE_CHECKING:
-    from syncer.runner import Plan
+    from syncer.sync.runner import Plan
 
 #: Characters of a value beyond which a terminal shows no more.
 _SHOWN = 200
@@ -41,7 +41,7 @@ def plan(
     project = Project()
     selected = project.select(select, exclude or [])
     print_definition_errors(selected.errors)
-    from syncer.definitions import in_dependency_order
+    from syncer.definitions.folder import in_dependency_order
 
     outcomes = [Outcome.UNUSABLE] * bool(selected.errors)
     for place, definition in enumerate(in_dependency_order(selected.definitions)):
@@ -52,7 +52,7 @@ def plan(
 
 
 def _plan_one(project: Project, definition: SyncDefinition, rows: int, *, as_json: bool) -> Outcome:
-    from syncer.flow import Progress
+    from syncer.sync.flow import Progress
 
     progress = Progress()
     try:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from syncer.cli import output
-from syncer.spelling import visible
+from syncer.model.spelling import visible
 
 if TYPE_CHECKING:
-    from syncer.flow import Progress
+    from syncer.sync.flow import Progress
 
 #: A run that takes no longer shows none.
 _QUIET_SECONDS = 0.5

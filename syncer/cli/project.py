@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.cli import output
-from syncer.errors import DefinitionError, SelectionError
+from syncer.model.errors import DefinitionError, SelectionError
 
 if TYPE_CHECKING:
-    from syncer.definitions import Loaded
-    from syncer.run_log import RunLog
-    from syncer.runner import Runner
-    from syncer.settings import Settings
-    from syncer.state_database import StateDatabase
-    from syncer.types import SyncDefinition
+    from syncer.definitions.folder import Loaded
+    from syncer.model.types import SyncDefinition
+    from syncer.settings.settings import Settings
+    from syncer.state.database import StateDatabase
+    from syncer.state.runs import RunLog
+    from syncer.sync.runner import Runner
 
 
 def now() -> datetime:
@@ -46,32 +46,32 @@ class Project:
     @cached_property
     def settings(self) -> Settings:
         """The settings, checked."""
-        from syncer import settings
+        from syncer.settings import settings
 
         return settings.load(Path(), os.environ)
 
     @cached_property
     def loaded(self) -> Loaded:
         """The definitions, good and broken."""
-        from syncer import definitions
+        from syncer.definitions import folder
 
-        return definitions.load(
+        return folder.load(
             self.settings.definitions_dir, warehouses=self.settings.warehouses, stores=self.settings.stores
         )
 
     @cached_property
     def run_log(self) -> RunLog:
         """The run log."""
-        from syncer.run_log import RunLog
+        from syncer.state.runs import RunLog
 
         return RunLog(self.database)
 
     @cached_property
     def runner(self) -> Runner:
         """What runs and plans syncs."""
-        from syncer.claims import Claims
-        from syncer.removals import Removals
-        from syncer.runner import Runner
+        from syncer.state.claims import Claims
+        from syncer.state.removals import Removals
+        from syncer.sync.runner import Runner
 
         return Runner(
             settings=self.settings,
@@ -84,8 +84,8 @@ class Project:
     @cached_property
     def database(self) -> StateDatabase:
         """Where the run log is kept."""
-        from syncer.settings import make_state_dir
-        from syncer.state_database import StateDatabase
+        from syncer.settings.settings import make_state_dir
+        from syncer.state.database import StateDatabase
 
         make_state_dir(self.settings)
         return StateDatabase(self.settings.database_url.get_secret_value())
@@ -96,7 +96,7 @@ class Project:
         Raises:
             SelectionError: a word names nothing.
         """
-        from syncer import selection
+        from syncer.definitions import selection
 
         loaded = self.loaded
         broken = {name for name in loaded.broken if not words or any(_may_mean(word, name) for word in words)}
@@ -127,7 +127,7 @@ class Project:
         Raises:
             SelectionError: none was.
         """
-        from syncer.spelling import did_you_mean, quoted
+        from syncer.model.spelling import did_you_mean, quoted
 
         if self.run_log.recent(name, 1):
             return name

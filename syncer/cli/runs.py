@@ -13,12 +13,12 @@ import typer
 from syncer.cli import output, progress_bar, signals
 from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
 from syncer.cli.project import Project, now, print_definition_errors
-from syncer.errors import SelectionError, SyncerError
-from syncer.spelling import identifier
-from syncer.types import ENDED_WELL, Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.errors import SelectionError, SyncerError
+from syncer.model.spelling import identifier
+from syncer.model.types import ENDED_WELL, Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
 
 if TYPE_CHECKING:
-    from syncer.flow import Options
+    from syncer.sync.flow import Options
 
 Select = Annotated[
     list[str] | None,
@@ -69,8 +69,8 @@ def run(
     chosen = selected.definitions
     if not chosen and not selected.errors:
         raise SelectionError("no sync is left to run", hint="`syncer list` shows the syncs.")
-    from syncer.definitions import in_dependency_order
-    from syncer.flow import Options
+    from syncer.definitions.folder import in_dependency_order
+    from syncer.sync.flow import Options
 
     options = Options(full=full, allow_limits=allow_limits, only=None if row is None else _key(row, chosen))
     report = _Report(chosen, as_json=as_json)
@@ -101,7 +101,7 @@ def _run_in_order(
 def _run_one(
     project: Project, definition: SyncDefinition, options: Options, report: _Report, title: str
 ) -> tuple[Run, Outcome]:
-    from syncer.flow import Progress, StoppedError
+    from syncer.sync.flow import Progress, StoppedError
 
     progress, began = Progress(), now()
     stopped = SyncerError("stopped by a signal")
@@ -125,7 +125,7 @@ def _run_one(
 
 
 def _left_out(project: Project, definition: SyncDefinition, missing: Sequence[str]) -> Run:
-    from syncer.spelling import listed
+    from syncer.model.spelling import listed
 
     reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
     began = now()

@@ -14,9 +14,9 @@ from syncer.cli import output, signals
 from syncer.cli.project import Project, now
 
 if TYPE_CHECKING:
-    from syncer.definitions import Loaded
+    from syncer.definitions.folder import Loaded
     from syncer.service import Service
-    from syncer.settings import Settings
+    from syncer.settings.settings import Settings
 
 
 def serve(
@@ -36,20 +36,27 @@ def serve(
 
 def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> int:
     """Put the service together, and serve until a signal comes; gives the exit code. *load* reads the definitions."""
-    from syncer import logs
+    from syncer.observability import logs
     from syncer.service import Service
     from syncer.service.catalog import Catalog
-    from syncer.service.leadership import Elected, Leadership, Sole
+    from syncer.service.leadership import LeaderElection, Leadership, SingleNode
     from syncer.service.process import Process, holder
-    from syncer.web import access, create_app
+    from syncer.settings.secrets import secrets_of
+    from syncer.web import create_app
+    from syncer.web.auth import access
 
-    logs.write_to(sys.stderr, settings, colours=output.is_terminal(sys.stderr))
+    logs.write_to(
+        sys.stderr,
+        level=settings.log_level,
+        secrets=secrets_of(settings),
+        colours=output.is_terminal(sys.stderr),
+    )
     access.check(settings.web)
     leadership: Leadership
     if project.database.is_shared:
-        leadership = Elected(project.database, project.run_log, holder=holder(now()), now=now)
+        leadership = LeaderElection(project.database, project.run_log, holder=holder(now()), now=now)
     else:
-        leadership = Sole(project.run_log, holder=holder(now()), now=now)
+        leadership = SingleNode(project.run_log, holder=holder(now()), now=now)
     service = Service(
         settings=settings,
         catalog=Catalog(load),
@@ -89,6 +96,6 @@ def _listening(settings: Settings, host: str | None, port: int | None) -> Settin
 
 
 def _loaded(settings: Settings) -> Loaded:
-    from syncer import definitions
+    from syncer.definitions import folder
 
-    return definitions.load(settings.definitions_dir, warehouses=settings.warehouses, stores=settings.stores)
+    return folder.load(settings.definitions_dir, warehouses=settings.warehouses, stores=settings.stores)

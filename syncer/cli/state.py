@@ -11,7 +11,7 @@ import typer
 
 from syncer.cli import output
 from syncer.cli.project import Project, now
-from syncer.errors import SelectionError, SnapshotError
+from syncer.model.errors import SelectionError, SnapshotError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The sync.", show_default=False)]
 

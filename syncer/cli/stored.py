@@ -12,11 +12,11 @@ from syncer.cli import output
 from syncer.cli.exit_codes import FAILED
 from syncer.cli.project import Project
 from syncer.cli.runs import Json
-from syncer.json_text import json_text
-from syncer.types import PersonKey
+from syncer.model.json_text import json_text
+from syncer.model.types import PersonKey
 
 if TYPE_CHECKING:
-    from syncer.stored import Sought, Stored
+    from syncer.sync.stored import Sought, Stored
 
 app = typer.Typer(no_args_is_help=True, help="Show what the store holds, and which syncs feed it.")
 
@@ -33,7 +33,7 @@ def person(
     as_json: Json = False,
 ) -> None:
     """Show one person, with their relationships."""
-    from syncer import stored
+    from syncer.sync import stored
 
     project = Project()
     _show(project, stored.person(project.settings.stores, store, value, by), as_json=as_json)
@@ -47,7 +47,7 @@ def thing(
     as_json: Json = False,
 ) -> None:
     """Show one object, with the people related to it."""
-    from syncer import stored
+    from syncer.sync import stored
 
     project = Project()
     _show(project, stored.one_object(project.settings.stores, store, object_type, object_id), as_json=as_json)
@@ -68,15 +68,15 @@ def collection(
     as_json: Json = False,
 ) -> None:
     """Show one row of a collection, or its first rows."""
-    from syncer import stored
+    from syncer.sync import stored
 
     project = Project()
     _show(project, stored.collection(project.settings.stores, store, name, key), as_json=as_json)
 
 
 def _show(project: Project, sought: Sought, *, as_json: bool) -> None:
-    from syncer.connections import open_store
-    from syncer.stored import look
+    from syncer.sync.connections import open_store
+    from syncer.sync.stored import look
 
     with closing(open_store(project.settings, sought.store)) as opened:
         found = look(sought, opened, project.loaded.definitions, project.run_log)

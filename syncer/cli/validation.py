@@ -15,12 +15,12 @@ from syncer.cli import output
 from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
 from syncer.cli.project import Project
 from syncer.cli.runs import Json, Select
-from syncer.errors import DefinitionError, SyncerError, WarehouseError
-from syncer.types import SyncDefinition
+from syncer.model.errors import DefinitionError, SyncerError, WarehouseError
+from syncer.model.types import SyncDefinition
 
 if TYPE_CHECKING:
-    from syncer.interfaces import Warehouse
-    from syncer.query import Query
+    from syncer.model.protocols import Warehouse
+    from syncer.queries.query import Query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -63,7 +63,7 @@ def validate(
 
 
 def _query(project: Project, definition: SyncDefinition) -> Query:
-    from syncer import query
+    from syncer.queries import query
 
     settings = project.settings
     rendered = query.render(definition, last_sync_time=0, variables=settings.vars, environment=settings.environment)
@@ -80,7 +80,7 @@ def _ask_warehouses(
 ) -> Iterator[Outcome]:
     """Ask for the columns of each query; gives how it ended for each warehouse that cannot be asked."""
     from connectors import open_warehouse
-    from syncer.query_faults import fault
+    from syncer.queries.faults import fault
 
     def warehouse_of(query: Query) -> str:
         return query.definition.warehouse
@@ -104,7 +104,7 @@ def _ask_warehouses(
 
 
 def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
-    from syncer.definitions import check_columns
+    from syncer.definitions.folder import check_columns
 
     columns = tuple(column.name for column in warehouse.columns(query.statement))
     check_columns(query.definition, columns)
@@ -112,7 +112,7 @@ def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
 
 
 def _warnings(project: Project, paths: set[Path], columns: Mapping[str, Sequence[str]]) -> set[_Finding]:
-    from syncer.definitions import shared_attributes
+    from syncer.definitions.folder import shared_attributes
 
     loaded = project.loaded
     found = shared_attributes(loaded.definitions, columns) if columns else loaded.warnings

@@ -10,25 +10,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from syncer import query, schedules
-from syncer.errors import SelectionError
-from syncer.flow import Options, Progress
-from syncer.run_log import OvertakenError, RunLog
-from syncer.runner import Plan, Runner
+from syncer.definitions import schedules
+from syncer.definitions.order import Precedence
+from syncer.model.errors import SelectionError
+from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
+from syncer.queries import query
+from syncer.service.active_runs import FENCED, ActiveRun
 from syncer.service.catalog import Catalog, Changes
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
-from syncer.service.live import FENCED, Live
 from syncer.service.lookup import Lookup
-from syncer.service.pool import AlreadyLiveError, ClosedError, Pool
-from syncer.service.precedence import Precedence
-from syncer.service.standing import Standing, standings
+from syncer.service.pool import AlreadyActiveError, ClosedError, Pool
+from syncer.service.status import SyncStatus, standings
 from syncer.service.timetable import Tick, Timetable
-from syncer.settings import Settings
-from syncer.spelling import did_you_mean, quoted
-from syncer.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
+from syncer.settings.settings import Settings
+from syncer.state.runs import OvertakenError, RunLog
+from syncer.sync.flow import Options, Progress
+from syncer.sync.runner import Plan, Runner
 
-__all__ = ["AlreadyLiveError", "ClosedError", "Live", "Service"]
+__all__ = ["ActiveRun", "AlreadyActiveError", "ClosedError", "Service"]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Service:
     #: Gives aware UTC.
     now: Callable[[], datetime]
     #: Told of every run that has ended, also of ticks that were skipped.
-    ended: list[Callable[[Live], None]] = field(default_factory=list)
+    ended: list[Callable[[ActiveRun], None]] = field(default_factory=list)
     #: Called at every heartbeat.
     beats: list[Callable[[], None]] = field(default_factory=list)
     pool: Pool = field(init=False)
@@ -119,12 +120,14 @@ class Service:
                 self._schedule(changes.added | changes.changed | changes.removed)
         return changes
 
-    def run_now(self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: Options | None = None) -> Live:
+    def run_now(
+        self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: Options | None = None
+    ) -> ActiveRun:
         """Ask for one run, which begins as soon as there is room; its id is known at once.
 
         Raises:
             SelectionError: there is no such sync.
-            AlreadyLiveError: it has a run that waits or goes on.
+            AlreadyActiveError: it has a run that waits or goes on.
             ClosedError: this service is stopping or stands by.
         """
         definition = self.definition(name)
@@ -133,7 +136,7 @@ class Service:
             raise ClosedError(self._standing_by())
         other = self.pool.of(name)
         if other is not None:
-            raise AlreadyLiveError(other)
+            raise AlreadyActiveError(other)
         order = Order(trigger=trigger, actor=actor, term=term)
         at = self.now()
         try:
@@ -143,13 +146,13 @@ class Service:
         live = self._live(definition, order, options or Options(), at)
         try:
             self.pool.submit(live)
-        except (AlreadyLiveError, ClosedError):
+        except (AlreadyActiveError, ClosedError):
             note = "another run of this sync was asked for at the same moment, or the service was stopping"
             self.run_log.finish(order.run_id, RunStatus.SKIPPED, self.now(), notes=[note])
             raise
         return live
 
-    def cancel(self, run_id: str, *, actor: str) -> Live | None:
+    def cancel(self, run_id: str, *, actor: str) -> ActiveRun | None:
         """Ask a run to end after the batch in hand; None where it has ended, or is not this service's."""
         live = self.live(run_id)
         by = f"stopped by {actor}"
@@ -157,7 +160,7 @@ class Service:
             live.stop(by)
         return live
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[SyncStatus]:
         """How every sync stands, by name."""
         return standings(
             self.catalog.edition,
@@ -168,7 +171,7 @@ class Service:
             now=self.now(),
         )
 
-    def live(self, run_id: str) -> Live | None:
+    def live(self, run_id: str) -> ActiveRun | None:
         """A run that waits or goes on."""
         return next((live for live in self.pool.lives() if live.run_id == run_id), None) if run_id else None
 
@@ -220,8 +223,8 @@ class Service:
     def _left_open(self) -> LeftOpen:
         return LeftOpen(settings=self.settings, runner=self.runner, run_log=self.run_log, now=self.now)
 
-    def _live(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> Live:
-        live = Live(definition=definition, order=order, options=options, asked_at=at)
+    def _live(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> ActiveRun:
+        live = ActiveRun(definition=definition, order=order, options=options, asked_at=at)
         live.fenced = lambda: not self.leadership.holds() or self.leadership.term != order.term
         return live
 
@@ -241,13 +244,13 @@ class Service:
         self._note_missed(live, tick)
         try:
             self.pool.submit(live)
-        except AlreadyLiveError as exc:
+        except AlreadyActiveError as exc:
             with suppress(OvertakenError):
                 self._skip(live, exc.live)
         except ClosedError:
             return
 
-    def _skip(self, live: Live, running: Live) -> None:
+    def _skip(self, live: ActiveRun, running: ActiveRun) -> None:
         since = f"since {running.began_at:%H:%M:%S} UTC" if running.began_at else "waiting to begin"
         note = f"not run, as the run before it is not over ({since})"
         run_id = self.run_log.record_skipped(live.name, live.order, live.definition.hash, self.now(), note=note)
@@ -256,7 +259,7 @@ class Service:
         for told in self.ended:
             told(live)
 
-    def _note_missed(self, live: Live, tick: Tick) -> None:
+    def _note_missed(self, live: ActiveRun, tick: Tick) -> None:
         answered = self.run_log.last_due([tick.sync]).get(tick.sync)
         if answered is not None:
             _, ticks = schedules.last_run_at(live.definition.schedule, after=answered, until=tick.due_at)
@@ -315,7 +318,7 @@ class Service:
                 order = Order(trigger=Trigger.SCHEDULE, term=term)
                 live = self._live(definition, order, Options(), self.now())
                 live.progress.notes.append("this run makes up for the one before, which was interrupted")
-                with suppress(AlreadyLiveError, ClosedError):
+                with suppress(AlreadyActiveError, ClosedError):
                     self.pool.submit(live)
 
     def _follow_pauses(self) -> None:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from syncer.definitions import Loaded
-from syncer.errors import DefinitionError, SyncerError
-from syncer.types import SyncDefinition
+from syncer.definitions.folder import Loaded
+from syncer.model.errors import DefinitionError, SyncerError
+from syncer.model.types import SyncDefinition
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edition:
+class DefinitionSet:
     """What was in force at one moment."""
 
     #: By name.
@@ -49,10 +49,10 @@ class Catalog:
         """Nothing is read yet; *load* reads the folder."""
         self._load = load
         self._lock = threading.Lock()
-        self._edition = Edition()
+        self._edition = DefinitionSet()
 
     @property
-    def edition(self) -> Edition:
+    def edition(self) -> DefinitionSet:
         """What is in force now."""
         return self._edition
 
@@ -66,8 +66,8 @@ class Catalog:
         Raises:
             SyncerError: it cannot be read; nothing is in force.
         """
-        self._edition = _edition(Edition(), self._load())
-        _tell_of_errors(Edition(), self._edition)
+        self._edition = _edition(DefinitionSet(), self._load())
+        _tell_of_errors(DefinitionSet(), self._edition)
 
     def reload(self) -> Changes:
         """Read the folder. A file is taken as a whole or not at all, and a broken one leaves what it said before."""
@@ -78,7 +78,7 @@ class Catalog:
             except SyncerError as exc:
                 if str(exc) != before.folder_error:
                     log.error("the definitions cannot be read: %s", exc)
-                self._edition = Edition(
+                self._edition = DefinitionSet(
                     definitions=before.definitions,
                     errors=before.errors,
                     outdated=before.outdated,
@@ -90,7 +90,7 @@ class Catalog:
             return _changes(before.definitions, self._edition.definitions)
 
 
-def _edition(before: Edition, loaded: Loaded) -> Edition:
+def _edition(before: DefinitionSet, loaded: Loaded) -> DefinitionSet:
     definitions = {definition.name: definition for definition in loaded.definitions}
     faults: dict[Path, DefinitionError] = {}
     for error in loaded.errors:
@@ -100,14 +100,14 @@ def _edition(before: Edition, loaded: Loaded) -> Edition:
         if definition.path in faults and name not in definitions:
             definitions[name] = definition
             outdated[name] = faults[definition.path]
-    return Edition(
+    return DefinitionSet(
         definitions=MappingProxyType(dict(sorted(definitions.items()))),
         errors=loaded.errors,
         outdated=MappingProxyType(outdated),
     )
 
 
-def _tell_of_errors(before: Edition, now: Edition) -> None:
+def _tell_of_errors(before: DefinitionSet, now: DefinitionSet) -> None:
     known = {str(error) for error in before.errors}
     for error in now.errors:
         if str(error) not in known:

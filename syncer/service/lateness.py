@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from syncer.model.types import SyncDefinition
 from syncer.service import Service
-from syncer.service.standing import Freshness, freshness
-from syncer.types import SyncDefinition
+from syncer.service.status import Freshness, freshness
 
 #: A service that begins to lead gives what is due so long to begin.
 _SETTLING = timedelta(seconds=120)

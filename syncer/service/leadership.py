@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from syncer.run_log import RunLog
 from syncer.service.session_lock import SessionLock
-from syncer.state_database import StateDatabase
+from syncer.state.database import StateDatabase
+from syncer.state.runs import RunLog
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Leadership(Protocol):
         """Lead no longer; calling it twice is fine."""
 
 
-class Sole:
+class SingleNode:
     """The leadership of the only service that there can be: it holds the state folder, in which the run log is."""
 
     def __init__(self, run_log: RunLog, *, holder: str, now: Callable[[], datetime]) -> None:
@@ -73,7 +73,7 @@ class Sole:
         self.term = None
 
 
-class Elected:
+class LeaderElection:
     """The leadership of one of several services, on one machine or many, that share a run log in PostgreSQL."""
 
     def __init__(self, database: StateDatabase, run_log: RunLog, *, holder: str, now: Callable[[], datetime]) -> None:

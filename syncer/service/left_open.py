@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncer.errors import RunInProgressError, SyncerError
-from syncer.run_log import RunLog
-from syncer.runner import Runner
-from syncer.settings import Settings
+from syncer.model.errors import RunInProgressError, SyncerError
+from syncer.model.types import Run
+from syncer.settings.settings import Settings
 from syncer.snapshot import file
-from syncer.types import Run
+from syncer.state.runs import RunLog
+from syncer.sync.runner import Runner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from syncer import stored
-from syncer.connections import open_store
-from syncer.errors import StateDatabaseError, SyncerError
-from syncer.run_log import RunLog
-from syncer.settings import Settings
-from syncer.spelling import identifier
-from syncer.stored import Sought, Stored
-from syncer.types import PersonKey, Rejection, SyncDefinition
+from syncer.model.errors import StateDatabaseError, SyncerError
+from syncer.model.spelling import identifier
+from syncer.model.types import PersonKey, Rejection, SyncDefinition
+from syncer.settings.settings import Settings
+from syncer.state.runs import RunLog
+from syncer.sync import stored
+from syncer.sync.connections import open_store
+from syncer.sync.stored import Sought, Stored
 
 #: Rejected rows that a search shows at the most.
 _SHOWN = 100

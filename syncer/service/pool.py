@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from syncer import logs
-from syncer.errors import SyncerError
-from syncer.run_log import OvertakenError, RunLog, TickAnsweredError
-from syncer.runner import Runner
-from syncer.service.live import Live
-from syncer.service.precedence import Precedence
-from syncer.spelling import listed
-from syncer.types import ENDED_WELL, Run, RunStatus
+from syncer.definitions.order import Precedence
+from syncer.model.errors import SyncerError
+from syncer.model.spelling import listed
+from syncer.model.types import ENDED_WELL, Run, RunStatus
+from syncer.observability import logs
+from syncer.service.active_runs import ActiveRun
+from syncer.state.runs import OvertakenError, RunLog, TickAnsweredError
+from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,10 @@ _LEVELS = {RunStatus.FAILED: logging.ERROR, RunStatus.HELD: logging.WARNING, Run
 _LOOK_AGAIN = 1.0
 
 
-class AlreadyLiveError(Exception):
+class AlreadyActiveError(Exception):
     """The sync has a run that waits or goes on."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: ActiveRun) -> None:
         super().__init__(live.name)
         self.live = live
 
@@ -51,8 +51,8 @@ class Pool:
     #: Changes with the definitions.
     precedence: Precedence = field(default_factory=lambda: Precedence([]))
     #: Told of every run that has ended, in the order they end.
-    ended: list[Callable[[Live], None]] = field(default_factory=list)
-    _lives: list[Live] = field(default_factory=list)
+    ended: list[Callable[[ActiveRun], None]] = field(default_factory=list)
+    _lives: list[ActiveRun] = field(default_factory=list)
     #: The moment of each sync's last run here, and whether that ended well.
     _last: dict[str, tuple[datetime | None, bool]] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -66,11 +66,11 @@ class Pool:
             self._threads.append(thread)
             thread.start()
 
-    def submit(self, live: Live) -> None:
+    def submit(self, live: ActiveRun) -> None:
         """Let a run begin as soon as it may.
 
         Raises:
-            AlreadyLiveError: the sync has one that waits or goes on.
+            AlreadyActiveError: the sync has one that waits or goes on.
             ClosedError: no more runs are taken.
         """
         with self._changed:
@@ -78,16 +78,16 @@ class Pool:
                 raise ClosedError("this service is stopping")
             other = self._of(live.name)
             if other is not None:
-                raise AlreadyLiveError(other)
+                raise AlreadyActiveError(other)
             self._lives.append(live)
             self._changed.notify_all()
 
-    def lives(self) -> list[Live]:
+    def lives(self) -> list[ActiveRun]:
         """What waits and what goes on, in the order asked for."""
         with self._changed:
             return list(self._lives)
 
-    def of(self, name: str) -> Live | None:
+    def of(self, name: str) -> ActiveRun | None:
         """The run of a sync that waits or goes on."""
         with self._changed:
             return self._of(name)
@@ -112,7 +112,7 @@ class Pool:
         with self._changed:
             return self._changed.wait_for(lambda: not self._lives, timeout=seconds)
 
-    def take_out(self, live: Live, by: str) -> bool:
+    def take_out(self, live: ActiveRun, by: str) -> bool:
         """End a run that waits before it begins; returns whether it did wait."""
         with self._changed:
             if live not in self._lives or live.began_at is not None:
@@ -122,7 +122,7 @@ class Pool:
         self._abandon(live, by)
         return True
 
-    def _of(self, name: str) -> Live | None:
+    def _of(self, name: str) -> ActiveRun | None:
         return next((live for live in self._lives if live.name == name), None)
 
     def _work(self) -> None:
@@ -135,12 +135,12 @@ class Pool:
                 live.began_at = self.now()
             self._run(live)
 
-    def _next(self) -> Live | None:
+    def _next(self) -> ActiveRun | None:
         """The first that waits and need not wait any longer."""
         waiting = (live for live in self._lives if live.began_at is None)
         return next((live for live in waiting if not self._awaited(live)), None)
 
-    def _awaited(self, live: Live) -> bool:
+    def _awaited(self, live: ActiveRun) -> bool:
         """Whether another sync has to go first."""
         others = [other for other in self._lives if other is not live]
         if any(self.precedence.depends(live.name, other.name) for other in others):
@@ -150,7 +150,7 @@ class Pool:
         same_moment = {other.name for other in others if other.moment == live.moment} | set(self.still_due(live.moment))
         return any(self.precedence.goes_before(name, live.name) for name in same_moment)
 
-    def _run(self, live: Live) -> None:
+    def _run(self, live: ActiveRun) -> None:
         with logs.about(live):
             try:
                 self._run_or_skip(live)
@@ -165,7 +165,7 @@ class Pool:
             finally:
                 self._end(live)
 
-    def _run_or_skip(self, live: Live) -> None:
+    def _run_or_skip(self, live: ActiveRun) -> None:
         missing = self._failed_before(live)
         if missing:
             reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
@@ -173,26 +173,26 @@ class Pool:
         else:
             live.run = self.runner.run(live.definition, order=live.order, options=live.options, progress=live.progress)
 
-    def _failed_before(self, live: Live) -> list[str]:
+    def _failed_before(self, live: ActiveRun) -> list[str]:
         """What this tick's run depends on and did not end well at the same tick."""
         if live.moment is None:
             return []
         return [name for name in live.definition.depends_on if self._last.get(name) == (live.moment, False)]
 
-    def _skip(self, live: Live, reason: str) -> None:
+    def _skip(self, live: ActiveRun, reason: str) -> None:
         run_id = self.run_log.record_skipped(
             live.name, live.order, live.definition.hash, live.began_at or self.now(), note=reason
         )
         live.run = self.run_log.get(run_id)
 
-    def _abandon(self, live: Live, by: str) -> None:
+    def _abandon(self, live: ActiveRun, by: str) -> None:
         """End a run that never began; a tick stays unanswered, and is caught up with."""
         if live.order.run_id:
             self.run_log.finish(live.order.run_id, RunStatus.INTERRUPTED, self.now(), error=by)
             live.run = self.run_log.get(live.order.run_id)
         live.ended.set()
 
-    def _end(self, live: Live) -> None:
+    def _end(self, live: ActiveRun) -> None:
         if live.run is None and live.run_id:
             live.run = self.run_log.get(live.run_id)
         with self._changed:

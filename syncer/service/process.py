@@ -15,7 +15,7 @@ import uvicorn
 import watchfiles
 from fastapi import FastAPI
 
-from syncer.errors import SettingsError, SyncerError
+from syncer.model.errors import SettingsError, SyncerError
 from syncer.service import Service, state_folder
 
 log = logging.getLogger(__name__)

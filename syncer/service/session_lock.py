@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from syncer.errors import SettingsError, StateDatabaseError
-from syncer.state_database import StateDatabase
+from syncer.model.errors import SettingsError, StateDatabaseError
+from syncer.state.database import StateDatabase
 
 #: Seconds without a statement after which the server ends the session and frees its lock: of a machine that is gone,
 #: or of a process that stands still.

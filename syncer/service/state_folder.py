@@ -12,8 +12,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from syncer.errors import ServiceRunningError, SettingsError
-from syncer.settings import Settings
+from syncer.model.errors import ServiceRunningError, SettingsError
+from syncer.settings.settings import Settings
 
 #: Of the file, that a message may quote.
 _LONGEST = 500

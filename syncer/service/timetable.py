@@ -21,8 +21,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from syncer import schedules
-from syncer.types import CatchUp, Every, Schedule, SyncDefinition
+from syncer.definitions import schedules
+from syncer.model.types import CatchUp, Every, Schedule, SyncDefinition
 
 log = logging.getLogger(__name__)
 

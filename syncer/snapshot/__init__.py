@@ -14,17 +14,17 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from syncer.errors import SnapshotError
+from syncer.model.errors import SnapshotError
+from syncer.model.types import Rejection, SyncDefinition, Target, ValueForm, Verdict
 from syncer.snapshot import diff, file, outbox, rejected, removed, stage
 from syncer.snapshot.columns import StoredColumn, stored_columns, with_kinds_kept
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.dispatch import Dispatch
-from syncer.snapshot.incoming import Progress
 from syncer.snapshot.meta import Meta
+from syncer.snapshot.pipeline import BatchPipeline
+from syncer.snapshot.result_schema import ResultSchema
+from syncer.snapshot.result_stream import Progress
 from syncer.snapshot.settle import record, settle
-from syncer.snapshot.shape import Shape
 from syncer.snapshot.stage import Staged
-from syncer.types import Rejection, SyncDefinition, Target, ValueForm, Verdict
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
@@ -39,7 +39,7 @@ class Snapshot:
         self._sync = sync
         self._target = target
         self._keys = [f"k{i + 1}" for i in range(len(target.key_columns))]
-        self._shape: Shape | None = None
+        self._shape: ResultSchema | None = None
         self._columns: tuple[StoredColumn, ...] = ()
         self._same = 0
         #: Whether the result need not have every row that it had before.
@@ -48,7 +48,7 @@ class Snapshot:
         self._is_outdated = False
         self._newest_claim = ""
         # While a run sends, only its thread uses the connection.
-        self._dispatch = Dispatch(sync, make=self._batch, record=self._record)
+        self._dispatch = BatchPipeline(sync, make=self._batch, record=self._record)
         #: Sentences about what opening found, for the run's notes.
         self.notes: list[str] = []
 
@@ -125,7 +125,7 @@ class Snapshot:
     def stage(
         self,
         reader: pa.RecordBatchReader,
-        shape: Shape,
+        shape: ResultSchema,
         progress: Progress = lambda rows: None,
         *,
         every_row: bool = False,
@@ -306,7 +306,7 @@ class Snapshot:
         return ", ".join(self._keys)
 
     @property
-    def _staged_shape(self) -> Shape:
+    def _staged_shape(self) -> ResultSchema:
         assert self._shape is not None, "stage comes first"
         return self._shape
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from syncer.snapshot.shape import Attribute, Shape
-from syncer.snapshot.values import Kind, as_json, as_sent, as_sent_from_json
-from syncer.types import Entity, ValueForm
+from syncer.model.types import Entity, ValueForm
+from syncer.snapshot.result_schema import Attribute, ResultSchema
+from syncer.snapshot.values import ColumnType, as_json, as_sent, as_sent_from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +18,9 @@ class StoredColumn:
     name: str
     physical: str
     #: Its kind once this run has reshaped the file. Differing kinds meet as JSON.
-    kind: Kind
+    kind: ColumnType
     #: Its kind in the file before this run; None where it is not there yet.
-    was: Kind | None
+    was: ColumnType | None
     #: Where this run's result has it.
     fed: Attribute | None
 
@@ -43,11 +43,11 @@ class StoredColumn:
         return f"CASE WHEN {self.physical} IS NOT NULL THEN {as_json(self.was, self.physical)} END"
 
 
-def stored_columns(connection: duckdb.DuckDBPyConnection, shape: Shape) -> tuple[StoredColumn, ...]:
+def stored_columns(connection: duckdb.DuckDBPyConnection, shape: ResultSchema) -> tuple[StoredColumn, ...]:
     """Match the result's attributes with the file's columns; new ones come last."""
     rows = connection.execute("SELECT name, physical, kind FROM columns").fetchall()
     fed = {a.name: a for a in shape.attributes}
-    known = [_known_column(name, physical, Kind(kind), fed.get(name)) for name, physical, kind in rows]
+    known = [_known_column(name, physical, ColumnType(kind), fed.get(name)) for name, physical, kind in rows]
     taken = {c.name for c in known}
     number = max((int(c.physical[1:]) for c in known), default=0)
     new = [a for a in shape.attributes if a.name not in taken]
@@ -60,17 +60,17 @@ def stored_columns(connection: duckdb.DuckDBPyConnection, shape: Shape) -> tuple
     )
 
 
-def _known_column(name: str, physical: str, was: Kind, fed: Attribute | None) -> StoredColumn:
-    kind = was if fed is None or fed.kind is was else Kind.JSON
+def _known_column(name: str, physical: str, was: ColumnType, fed: Attribute | None) -> StoredColumn:
+    kind = was if fed is None or fed.kind is was else ColumnType.JSON
     return StoredColumn(name=name, physical=physical, kind=kind, was=was, fed=fed)
 
 
-def compared(shape: Shape, columns: tuple[StoredColumn, ...]) -> tuple[StoredColumn, ...]:
+def compared(shape: ResultSchema, columns: tuple[StoredColumn, ...]) -> tuple[StoredColumn, ...]:
     """The columns in which a row may differ: those of the result, and dropped ones where they are to be unset."""
     return tuple(c for c in columns if c.fed is not None or (shape.clears_dropped and c.was is not None))
 
 
-def carried(shape: Shape, columns: tuple[StoredColumn, ...]) -> tuple[StoredColumn, ...]:
+def carried(shape: ResultSchema, columns: tuple[StoredColumn, ...]) -> tuple[StoredColumn, ...]:
     """Dropped columns whose attributes stay in the store: the snapshot remembers them, in case they come back.
 
     A collection's row is replaced whole, and has them no more.

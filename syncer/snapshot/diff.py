@@ -8,11 +8,11 @@ from typing import Any
 
 import duckdb
 
+from syncer.model.types import Entity
 from syncer.snapshot.columns import StoredColumn, compared
 from syncer.snapshot.keys import key_text, same_keys
-from syncer.snapshot.shape import Shape
-from syncer.snapshot.values import Kind, as_json, json_said, literal
-from syncer.types import Entity
+from syncer.snapshot.result_schema import ResultSchema
+from syncer.snapshot.values import ColumnType, as_json, json_said, literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Sample:
 
 def compare(
     connection: duckdb.DuckDBPyConnection,
-    shape: Shape,
+    shape: ResultSchema,
     columns: tuple[StoredColumn, ...],
     *,
     same: int,
@@ -62,7 +62,7 @@ def compare(
         _stage_rows_in_doubt(connection, columns, keys)
     looked_at = compared(shape, columns)
     _find_differences(connection, looked_at, keys)
-    if shape.keeps_nulls or any(c.kind is Kind.JSON for c in looked_at):
+    if shape.keeps_nulls or any(c.kind is ColumnType.JSON for c in looked_at):
         _drop_equal_rows(connection, shape, looked_at, keys)
     _find_restated(connection, shape, keys)
     if shape.definition.incremental or (outdated and shape.definition.target.entity is not Entity.COLLECTION):
@@ -102,7 +102,7 @@ def _find_differences(
     )
 
 
-def _find_restated(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str]) -> None:
+def _find_restated(connection: duckdb.DuckDBPyConnection, shape: ResultSchema, keys: list[str]) -> None:
     k = ", ".join(keys)
     # Where NULL keeps a value, the row does not say what the snapshot has: a fingerprint would stand for more than it.
     which = "change IS NULL" if shape.keeps_nulls else "change IS DISTINCT FROM 'added'"
@@ -114,7 +114,7 @@ def _find_restated(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: li
 
 
 def _drop_equal_rows(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, looked_at: tuple[StoredColumn, ...], keys: list[str]
+    connection: duckdb.DuckDBPyConnection, shape: ResultSchema, looked_at: tuple[StoredColumn, ...], keys: list[str]
 ) -> None:
     """Look closer at rows whose only difference may be a kept NULL, or how a JSON text is spelled."""
     if not connection.execute("SELECT 1 FROM difference WHERE change = 'changed' LIMIT 1").fetchall():
@@ -129,7 +129,7 @@ def _drop_equal_rows(
     if shape.keeps_nulls:
         differs |= {i: f"(s{i} IS NOT NULL AND {d})" for i, d in differs.items() if looked_at[i].fed is not None}
     number = " + ".join(f"CAST({d} AS INTEGER)" for d in differs.values()) or "0"
-    texts = [i for i, c in enumerate(looked_at) if c.kind is Kind.JSON]
+    texts = [i for i, c in enumerate(looked_at) if c.kind is ColumnType.JSON]
     respelled = _respelled(texts, keys) if texts else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM pairs LEFT JOIN ({respelled}) USING ({k}) "
@@ -222,7 +222,7 @@ def _counted(connection: duckdb.DuckDBPyConnection, keys: list[str], *, same: in
 
 
 def changed_attributes(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]
+    connection: duckdb.DuckDBPyConnection, shape: ResultSchema, columns: tuple[StoredColumn, ...]
 ) -> dict[str, int]:
     """In how many changed rows each attribute differs, most first; attributes that differ nowhere are left out."""
     looked_at = compared(shape, columns)
@@ -242,7 +242,7 @@ def changed_attributes(
 
 
 def sample(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, rows: int
+    connection: duckdb.DuckDBPyConnection, shape: ResultSchema, columns: tuple[StoredColumn, ...], *, rows: int
 ) -> list[tuple[str, str, str | None, str | None]]:
     """At most *rows* changes of each sort: change, key, and the JSON objects before and after."""
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import duckdb
 
-from syncer.errors import RunInProgressError, SnapshotError
-from syncer.types import Entity, Target
+from syncer.model.errors import RunInProgressError, SnapshotError
+from syncer.model.types import Entity, Target
 
 FORMAT = 2
 

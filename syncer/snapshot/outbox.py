@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import duckdb
 
+from syncer.model.types import Action, Entity, OnRemoved, ValueForm
 from syncer.snapshot.columns import StoredColumn, compared, not_forgotten
 from syncer.snapshot.diff import json_name
 from syncer.snapshot.keys import same_keys
-from syncer.snapshot.shape import Shape
-from syncer.snapshot.values import Kind, as_json, literal
-from syncer.types import Action, Entity, OnRemoved, ValueForm
+from syncer.snapshot.result_schema import ResultSchema
+from syncer.snapshot.values import ColumnType, as_json, literal
 
 
-def reshape(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> None:
+def reshape(connection: duckdb.DuckDBPyConnection, shape: ResultSchema, columns: tuple[StoredColumn, ...]) -> None:
     """Give the file's tables the columns and kinds of this run; part of the caller's transaction."""
     forgotten = [c for c in columns if _is_forgotten(connection, c)]
     for table in ("snapshot", "kept"):
@@ -39,14 +39,14 @@ def _is_forgotten(connection: duckdb.DuckDBPyConnection, column: StoredColumn) -
     return bool(connection.execute(query).fetchall()[0][0] == 0)
 
 
-def recognise_restated(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+def recognise_restated(connection: duckdb.DuckDBPyConnection, shape: ResultSchema) -> None:
     """Know rows again that now say the same in other words; part of the caller's transaction."""
     same = same_keys("snapshot", "r", [f"k{i + 1}" for i in range(len(shape.keys))])
     connection.execute(f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {same}")
 
 
 def fill(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, only_one: bool
+    connection: duckdb.DuckDBPyConnection, shape: ResultSchema, columns: tuple[StoredColumn, ...], *, only_one: bool
 ) -> int:
     """Write down every row about to be sent, removals first; part of the caller's transaction; returns how many.
 
@@ -82,7 +82,7 @@ def fill(
     return rows
 
 
-def _forget_kept(connection: duckdb.DuckDBPyConnection, shape: Shape, keys: list[str]) -> None:
+def _forget_kept(connection: duckdb.DuckDBPyConnection, shape: ResultSchema, keys: list[str]) -> None:
     """Drop the values that are not the newest any more: the result has the key, or all there is."""
     k = ", ".join(keys)
     told = f"(SELECT {k} FROM stage UNION ALL SELECT {k} FROM set_aside)"
@@ -104,11 +104,11 @@ def _keep_values(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredCol
     )
 
 
-def _deletes(shape: Shape) -> bool:
+def _deletes(shape: ResultSchema) -> bool:
     return shape.definition.on_removed is OnRemoved.DELETE or shape.definition.target.entity is Entity.COLLECTION
 
 
-def forget_departed(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+def forget_departed(connection: duckdb.DuckDBPyConnection, shape: ResultSchema) -> None:
     """Drop rows that left the result where that means nothing to the store; part of the caller's transaction."""
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     for table in ("snapshot", "in_doubt"):
@@ -116,7 +116,7 @@ def forget_departed(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None
         connection.execute(f"DELETE FROM {table} USING difference d WHERE d.change = 'removed' AND {same}")
 
 
-def forget_unknown(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+def forget_unknown(connection: duckdb.DuckDBPyConnection, shape: ResultSchema) -> None:
     """Drop rows that the whole result has not, of which an old value would be all there is to send.
 
     Part of the caller's transaction.
@@ -129,7 +129,7 @@ def forget_unknown(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None:
 
 def batch_queries(
     connection: duckdb.DuckDBPyConnection,
-    shape: Shape,
+    shape: ResultSchema,
     columns: tuple[StoredColumn, ...],
     *,
     rows: int,
@@ -148,7 +148,7 @@ def batch_queries(
 
 
 def whole_collection_queries(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, form: ValueForm
+    connection: duckdb.DuckDBPyConnection, shape: ResultSchema, columns: tuple[StoredColumn, ...], *, form: ValueForm
 ) -> list[str]:
     """One query for all rows of a collection, in the order of their keys; none where nothing is in the outbox.
 
@@ -170,7 +170,7 @@ def whole_collection_queries(
     ]
 
 
-def _removal_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
+def _removal_sql(connection: duckdb.DuckDBPyConnection, shape: ResultSchema, columns: tuple[StoredColumn, ...]) -> str:
     keys = ", ".join(f"k{i + 1}" for i in range(len(shape.keys)))
     every = _json_array([literal(_json_text(c.name)) for c in not_forgotten(connection, compared(shape, columns))])
     own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in _own_columns(shape, columns))
@@ -181,7 +181,7 @@ def _removal_sql(connection: duckdb.DuckDBPyConnection, shape: Shape, columns: t
 
 
 def _put_sql(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], form: ValueForm
+    connection: duckdb.DuckDBPyConnection, shape: ResultSchema, columns: tuple[StoredColumn, ...], form: ValueForm
 ) -> str:
     keys = ", ".join(f"o.k{i + 1}" for i in range(len(shape.keys)))
     own = _own_columns(shape, columns)
@@ -199,7 +199,7 @@ def _put_sql(
     )
 
 
-def _own_columns(shape: Shape, columns: tuple[StoredColumn, ...]) -> list[StoredColumn]:
+def _own_columns(shape: ResultSchema, columns: tuple[StoredColumn, ...]) -> list[StoredColumn]:
     """A person's identifiers beside the key: a store has columns of its own for them."""
     if shape.definition.target.entity is not Entity.PERSON:
         return []
@@ -213,7 +213,7 @@ def whole_row(columns: tuple[StoredColumn, ...], form: ValueForm, side: str = "s
     return _json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
 
 
-def _cleared(shape: Shape, column: StoredColumn) -> str:
+def _cleared(shape: ResultSchema, column: StoredColumn) -> str:
     """SQL for the attribute's name as JSON where this row unsets it, else NULL; empty where it never does."""
     name = literal(_json_text(column.name))
     if column.fed is None:
@@ -228,7 +228,7 @@ def _json_value(column: StoredColumn, form: ValueForm) -> str:
 
 def _plain(column: StoredColumn) -> str:
     """SQL for the value as bare text, as identifiers are."""
-    if column.kind is Kind.TEXT:
+    if column.kind is ColumnType.TEXT:
         return column.physical
     return f"json_extract_string({as_json(column.kind, column.physical)}, '$')"
 

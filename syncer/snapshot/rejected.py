@@ -6,8 +6,8 @@ from datetime import UTC
 
 import duckdb
 
+from syncer.model.types import Rejection
 from syncer.snapshot.keys import key_text
-from syncer.types import Rejection
 
 
 def rejections(connection: duckdb.DuckDBPyConnection, keys: list[str], sync: str, limit: int) -> list[Rejection]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from syncer.model.types import Entity, Target
 from syncer.snapshot.keys import key_text
 from syncer.snapshot.values import literal
-from syncer.types import Entity, Target
 
 
 def names(target: Target, keys: list[str]) -> dict[str, str]:

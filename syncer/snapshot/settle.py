@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from syncer.snapshot.columns import StoredColumn, carried, not_forgotten
 from syncer.snapshot.keys import same_keys
-from syncer.snapshot.shape import Shape
+from syncer.snapshot.result_schema import ResultSchema
 
 
 def record(
     connection: duckdb.DuckDBPyConnection,
     keys: list[str],
-    shape: Shape,
+    shape: ResultSchema,
     columns: tuple[StoredColumn, ...],
     verdicts: pa.Table,
 ) -> None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from syncer.snapshot import set_aside
+from syncer.snapshot import quarantine
 from syncer.snapshot.columns import StoredColumn, compared
-from syncer.snapshot.incoming import Incoming, Progress
 from syncer.snapshot.keys import same_keys
-from syncer.snapshot.shape import Attribute, Shape
+from syncer.snapshot.result_schema import Attribute, ResultSchema
+from syncer.snapshot.result_stream import Progress, ResultStream
 from syncer.snapshot.values import (
-    Kind,
+    ColumnType,
     as_json,
     as_key,
     canonical,
@@ -54,7 +54,7 @@ class Staged:
 
 def stage(
     connection: duckdb.DuckDBPyConnection,
-    shape: Shape,
+    shape: ResultSchema,
     columns: tuple[StoredColumn, ...],
     reader: pa.RecordBatchReader,
     progress: Progress,
@@ -75,7 +75,7 @@ def stage(
     acknowledged = _scalar(connection, "SELECT count(*) FROM snapshot")
     # A unique identifier is compared with those of all rows, and a collection is measured whole.
     every_row |= shape.unique is not None or shape.definition.target.collection is not None or acknowledged == 0
-    incoming = Incoming(
+    incoming = ResultStream(
         reader,
         used=[a.position for a in (*shape.keys, *shape.attributes)],
         remembered=[] if every_row else [key.position for key in shape.keys],
@@ -87,7 +87,7 @@ def stage(
     _find_gone(connection, keys, shape, every_row=every_row)
     staged, lost = connection.execute("SELECT count(*), coalesce(sum(lost), 0) FROM stage").fetchall()[0]
     same = incoming.rows - staged
-    repeated, no_more = set_aside.settle_repeated_keys(
+    repeated, no_more = quarantine.settle_repeated_keys(
         connection,
         keys,
         columns,
@@ -95,14 +95,14 @@ def stage(
         key_sql=_key_sql(shape),
     )
     if shape.unique is not None:
-        set_aside.refuse_shared_identifiers(connection, shape, columns)
-    refused = set_aside.move_refused(connection, keys)
+        quarantine.refuse_shared_identifiers(connection, shape, columns)
+    refused = quarantine.move_refused(connection, keys)
     return Staged(
         queried=incoming.rows, refused=refused, repeated=repeated, taken_for_null=int(lost), same=same - no_more
     )
 
 
-def _read(connection: duckdb.DuckDBPyConnection, incoming: Incoming, statement: str) -> None:
+def _read(connection: duckdb.DuckDBPyConnection, incoming: ResultStream, statement: str) -> None:
     try:
         connection.register("incoming", incoming.stream())
         with _joined_as_written(connection):
@@ -134,7 +134,7 @@ def _split_unmatched(connection: duckdb.DuckDBPyConnection) -> int:
     return unmatched
 
 
-def _find_gone(connection: duckdb.DuckDBPyConnection, keys: list[str], shape: Shape, *, every_row: bool) -> None:
+def _find_gone(connection: duckdb.DuckDBPyConnection, keys: list[str], shape: ResultSchema, *, every_row: bool) -> None:
     k = ", ".join(keys)
     source = "snapshot" if every_row else "snapshot h JOIN unmatched u ON h.rowid = u.place"
     none = " LIMIT 0" if shape.definition.incremental else ""
@@ -144,7 +144,7 @@ def _find_gone(connection: duckdb.DuckDBPyConnection, keys: list[str], shape: Sh
 
 
 def _repeats_a_matched_row(
-    connection: duckdb.DuckDBPyConnection, keys: list[str], shape: Shape, same: int, unmatched: int
+    connection: duckdb.DuckDBPyConnection, keys: list[str], shape: ResultSchema, same: int, unmatched: int
 ) -> bool:
     """Whether a row of the result may have the key of one that was left out of `stage`, for it did not change."""
     if shape.definition.incremental or same > _scalar(connection, "SELECT count(*) FROM snapshot") - unmatched:
@@ -158,12 +158,12 @@ def _repeats_a_matched_row(
     )
 
 
-def _key_sql(shape: Shape) -> list[str]:
+def _key_sql(shape: ResultSchema) -> list[str]:
     return [as_key(key.kind, _scanned(key), fold=shape.fold_key and i == 0) for i, key in enumerate(shape.keys)]
 
 
 def _stage_sql(
-    connection: duckdb.DuckDBPyConnection, shape: Shape, columns: tuple[StoredColumn, ...], *, every_row: bool
+    connection: duckdb.DuckDBPyConnection, shape: ResultSchema, columns: tuple[StoredColumn, ...], *, every_row: bool
 ) -> str:
     keys = [f"k{i + 1}" for i in range(len(shape.keys))]
     source = f"SELECT CASE WHEN broken IS NULL THEN {_fingerprint(shape, columns)} END AS p, * FROM incoming"
@@ -182,7 +182,7 @@ def _stage_sql(
     )
 
 
-def _differing(connection: duckdb.DuckDBPyConnection, scanned: str, keys: list[str], shape: Shape) -> str:
+def _differing(connection: duckdb.DuckDBPyConnection, scanned: str, keys: list[str], shape: ResultSchema) -> str:
     """SQL for the rows of *scanned* whose fingerprint the snapshot has not, and the places of its rows left over.
 
     Fingerprints alone are compared, and places kept of the snapshot's rows: ten million of them fit into memory.
@@ -205,7 +205,7 @@ def _differing(connection: duckdb.DuckDBPyConnection, scanned: str, keys: list[s
     )
 
 
-def _fingerprint(shape: Shape, columns: tuple[StoredColumn, ...]) -> str:
+def _fingerprint(shape: ResultSchema, columns: tuple[StoredColumn, ...]) -> str:
     """SQL for a number that is the same for rows of which the result says the same, read by the same rules."""
     told = [(a.name, a.position, a.kind, str(a.type)) for a in (*shape.keys, *shape.attributes)]
     stored = [(c.name, c.kind, c.fed is not None) for c in compared(shape, columns)]
@@ -238,7 +238,7 @@ def _stored(column: StoredColumn, attribute: Attribute) -> str:
     return f"CASE WHEN {value} IS NOT NULL THEN {as_json(attribute.kind, value)} END"
 
 
-def _refusal_sql(shape: Shape, fed: list[tuple[StoredColumn, Attribute]]) -> str:
+def _refusal_sql(shape: ResultSchema, fed: list[tuple[StoredColumn, Attribute]]) -> str:
     """SQL for why a row cannot be sent, NULL where it can; names columns, never values."""
     cases = [("broken IS NOT NULL", "broken")]
     for i, key in enumerate(shape.keys, start=1):
@@ -248,7 +248,7 @@ def _refusal_sql(shape: Shape, fed: list[tuple[StoredColumn, Attribute]]) -> str
         if shape.limit_key_bytes:
             cases.append((f"strlen(k{i}) > {LONGEST_KEY}", literal(f"{name} is longer than {LONGEST_KEY} bytes")))
     for _, a in fed:
-        if a.kind is Kind.JSON:
+        if a.kind is ColumnType.JSON:
             column, value = f"column `{a.name}`", _scanned(a)
             cases.append((f"{_present(a)} AND NOT json_valid({value})", literal(f"{column} is not valid JSON")))
             cases.append((json_holds_nul(value), literal(f"{column} holds a NUL character")))

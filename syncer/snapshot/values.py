@@ -10,14 +10,14 @@ import enum
 
 import pyarrow as pa
 
-from syncer.interfaces import KIND
-from syncer.types import ValueForm
+from syncer.model.protocols import KIND
+from syncer.model.types import ValueForm
 
 #: What fits an ISO-8601 date of four digits; other times are taken for NULL, as infinity is.
 _FIRST, _LAST = "0001-01-01", "9999-12-31 23:59:59.999999"
 
 
-class Kind(enum.StrEnum):
+class ColumnType(enum.StrEnum):
     """What a column holds; the value is its name in the snapshot file."""
 
     INTEGER = "integer"
@@ -38,31 +38,31 @@ class Kind(enum.StrEnum):
     @property
     def may_be_infinite(self) -> bool:
         """Whether a value may have no JSON form, and is then taken for NULL."""
-        return self in (Kind.NUMBER, Kind.FLOAT, Kind.TIMESTAMP, Kind.DATE)
+        return self in (ColumnType.NUMBER, ColumnType.FLOAT, ColumnType.TIMESTAMP, ColumnType.DATE)
 
 
 #: SQL for what is no part of an identifier at its ends: blanks, tabs, line ends, no-break spaces.
 _BLANKS = "concat(' ', chr(9), chr(10), chr(11), chr(12), chr(13), chr(160))"
 
 _STORAGE = {
-    Kind.INTEGER: "BIGINT",
-    Kind.FLOAT: "DOUBLE",
-    Kind.BOOLEAN: "BOOLEAN",
-    Kind.TIMESTAMP: "TIMESTAMP",
-    Kind.DATE: "DATE",
+    ColumnType.INTEGER: "BIGINT",
+    ColumnType.FLOAT: "DOUBLE",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.TIMESTAMP: "TIMESTAMP",
+    ColumnType.DATE: "DATE",
 }
 
 
-def kind_of(field: pa.Field) -> Kind:
+def column_type(field: pa.Field) -> ColumnType:
     """The kind of a warehouse's column; what has no kind of its own is text."""
     named = (field.metadata or {}).get(KIND)
     if named is not None:
-        return Kind(named.decode())
-    kind: Kind
+        return ColumnType(named.decode())
+    kind: ColumnType
     for test, kind in _ARROW_KINDS:
         if test(field.type):
             return kind
-    return Kind.TEXT
+    return ColumnType.TEXT
 
 
 def _nested(type_: pa.DataType) -> bool:
@@ -78,14 +78,14 @@ def _number(type_: pa.DataType) -> bool:
 
 
 _ARROW_KINDS = (
-    (pa.types.is_boolean, Kind.BOOLEAN),
-    (_number, Kind.NUMBER),
-    (pa.types.is_integer, Kind.INTEGER),
-    (pa.types.is_floating, Kind.FLOAT),
-    (pa.types.is_timestamp, Kind.TIMESTAMP),
-    (pa.types.is_date, Kind.DATE),
-    (_binary, Kind.BINARY),
-    (_nested, Kind.JSON),
+    (pa.types.is_boolean, ColumnType.BOOLEAN),
+    (_number, ColumnType.NUMBER),
+    (pa.types.is_integer, ColumnType.INTEGER),
+    (pa.types.is_floating, ColumnType.FLOAT),
+    (pa.types.is_timestamp, ColumnType.TIMESTAMP),
+    (pa.types.is_date, ColumnType.DATE),
+    (_binary, ColumnType.BINARY),
+    (_nested, ColumnType.JSON),
 )
 
 
@@ -104,23 +104,23 @@ _TOLD_APART = (
 _INT64_DIGITS = 18
 
 
-def canonical(kind: Kind, type_: pa.DataType, value: str) -> str:
+def canonical(kind: ColumnType, type_: pa.DataType, value: str) -> str:
     """SQL for the stored form of the SQL expression *value*, which DuckDB scans from Arrow's *type_*."""
     match kind:
-        case Kind.NUMBER:
+        case ColumnType.NUMBER:
             return _shortest_digits(f"CAST({value} AS VARCHAR)")
-        case Kind.FLOAT:
+        case ColumnType.FLOAT:
             # By way of text a 4-byte 0.1 is 0.1 and not 0.10000000149; adding 0.0 turns -0.0 into 0.0.
             double = value if pa.types.is_float64(type_) else f"CAST({value} AS VARCHAR)"
             return f"CASE WHEN isfinite({value}) THEN CAST({double} AS DOUBLE) + 0.0 END"
-        case Kind.TIMESTAMP | Kind.DATE:
+        case ColumnType.TIMESTAMP | ColumnType.DATE:
             cast = value if pa.types.is_temporal(type_) else f"TRY_CAST({value} AS {kind.storage})"
             return f"CASE WHEN {cast} BETWEEN '{_FIRST}' AND '{_LAST}' THEN {cast} END"
-        case Kind.JSON:
+        case ColumnType.JSON:
             text = f"CAST({f'to_json({value})' if _nested(type_) else value} AS VARCHAR)"
             # JSON's null, alone, is no value.
             return f"CASE WHEN trim({text}, {_BLANKS}) <> 'null' THEN {text} END"
-        case Kind.BINARY:
+        case ColumnType.BINARY:
             return f"base64({value})"
         case _:
             return f"CAST({value} AS {kind.storage})"
@@ -164,61 +164,61 @@ def json_said(text: str) -> str:
     return f"{{'leaves': {leaves}, 'long': CASE WHEN {long} THEN regexp_replace({text}, '\\s', '', 'g') END}}"
 
 
-def as_json(kind: Kind, value: str) -> str:
+def as_json(kind: ColumnType, value: str) -> str:
     """SQL for the JSON text of the stored, not NULL *value*. Equal values have equal texts, over kinds too."""
     match kind:
-        case Kind.INTEGER | Kind.BOOLEAN:
+        case ColumnType.INTEGER | ColumnType.BOOLEAN:
             return f"CAST({value} AS VARCHAR)"
-        case Kind.FLOAT:
+        case ColumnType.FLOAT:
             # 2^53: up to there a whole float is an integer's equal.
             return (
                 f"CASE WHEN abs({value}) < 9007199254740992 AND {value} = trunc({value}) "
                 f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) ELSE CAST({value} AS VARCHAR) END"
             )
-        case Kind.NUMBER | Kind.JSON:
+        case ColumnType.NUMBER | ColumnType.JSON:
             return value
-        case Kind.TIMESTAMP:
+        case ColumnType.TIMESTAMP:
             return f"('\"' || replace(CAST({value} AS VARCHAR), ' ', 'T') || 'Z\"')"
-        case Kind.DATE:
+        case ColumnType.DATE:
             return f"('\"' || CAST({value} AS VARCHAR) || '\"')"
-        case Kind.TEXT | Kind.BINARY:
+        case ColumnType.TEXT | ColumnType.BINARY:
             return f"CAST(to_json({value}) AS VARCHAR)"
 
 
-def as_sent(kind: Kind, value: str, form: ValueForm) -> str:
+def as_sent(kind: ColumnType, value: str, form: ValueForm) -> str:
     """SQL for the JSON text, as a store takes it, of the stored, not NULL *value*."""
     if form is ValueForm.UNIX_SECONDS:
         match kind:
-            case Kind.TIMESTAMP | Kind.DATE:
+            case ColumnType.TIMESTAMP | ColumnType.DATE:
                 return f"CAST(CAST(epoch(date_trunc('second', {value})) AS BIGINT) AS VARCHAR)"
-            case Kind.INTEGER:
+            case ColumnType.INTEGER:
                 text = as_json(kind, value)
                 # 2^53: beyond it not every reader of JSON keeps every digit.
                 fits = f"{value} BETWEEN -9007199254740992 AND 9007199254740992"
                 return f"CASE WHEN {fits} THEN {text} ELSE '\"' || {text} || '\"' END"
-            case Kind.NUMBER:
+            case ColumnType.NUMBER:
                 return as_sent_from_json(kind, value, form)
     return as_json(kind, value)
 
 
-def as_sent_from_json(kind: Kind, text: str, form: ValueForm) -> str:
+def as_sent_from_json(kind: ColumnType, text: str, form: ValueForm) -> str:
     """The same of a value of *kind* whose JSON *text* is what is stored."""
     if form is ValueForm.UNIX_SECONDS:
         match kind:
-            case Kind.TIMESTAMP | Kind.DATE:
+            case ColumnType.TIMESTAMP | ColumnType.DATE:
                 moment = f"TRY_CAST(trim({text}, '\"') AS TIMESTAMP)"
-                return f"coalesce({as_sent(Kind.TIMESTAMP, moment, form)}, {text})"
-            case Kind.INTEGER | Kind.NUMBER:
+                return f"coalesce({as_sent(ColumnType.TIMESTAMP, moment, form)}, {text})"
+            case ColumnType.INTEGER | ColumnType.NUMBER:
                 number = f"TRY_CAST({text} AS DOUBLE)"
                 return f"CASE WHEN abs({number}) >= 9007199254740992 THEN '\"' || {text} || '\"' ELSE {text} END"
     return text
 
 
-def as_key(kind: Kind, value: str, *, fold: bool) -> str:
+def as_key(kind: ColumnType, value: str, *, fold: bool) -> str:
     """SQL for an identifier's text: trimmed, composed (Unicode NFC) and, with *fold*, in lower case."""
-    if kind in (Kind.TIMESTAMP, Kind.DATE):
+    if kind in (ColumnType.TIMESTAMP, ColumnType.DATE):
         return f"trim({as_json(kind, value)}, '\"')"
-    if kind is not Kind.TEXT:
+    if kind is not ColumnType.TEXT:
         return as_json(kind, value)
     trimmed = f"trim({value}, {_BLANKS})"
     composed = f"CASE WHEN strlen({value}) = length({value}) THEN {trimmed} ELSE nfc_normalize({trimmed}) END"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from syncer.errors import SettingsError
+from syncer.model.errors import SettingsError
 from syncer.starter.sample_data import sample_files
 
 _ENVIRONMENT = """\

@@ -12,21 +12,22 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from syncer import __version__
-from syncer.errors import SyncerError
-from syncer.metrics import metrics_router
+from syncer.model.errors import SyncerError
 from syncer.service import Service
-from syncer.web import api, health, login, openapi, pages, problems, rendering
-from syncer.web.access import Access
-from syncer.web.audit import Audit
-from syncer.web.guard import Guard, Rules
-from syncer.web.login import Door, Password
+from syncer.service.metrics import metrics_router
+from syncer.web import api, health, openapi, pages, problems, rendering
+from syncer.web.actions import Orders
+from syncer.web.auth import login
+from syncer.web.auth.access import Access
+from syncer.web.auth.audit import Audit
+from syncer.web.auth.guard import Guard, Rules
+from syncer.web.auth.login import LoginService, Password
+from syncer.web.auth.proxy import Peers
+from syncer.web.auth.safety import Names, Safety
+from syncer.web.auth.sessions import Sessions
+from syncer.web.auth.throttle import Throttle
 from syncer.web.openapi import DescribedApp
-from syncer.web.orders import Orders
-from syncer.web.peers import Peers
 from syncer.web.problems import ProblemError
-from syncer.web.safety import Names, Safety
-from syncer.web.sessions import Sessions
-from syncer.web.throttle import Throttle
 
 #: Bytes of an answer from which on it is sent smaller. Streams of events never are.
 _WORTH_IT = 2_000
@@ -82,11 +83,11 @@ def _rules(service: Service) -> Rules:
     )
 
 
-def _door(service: Service, rules: Rules, audit: Audit) -> Door | None:
+def _door(service: Service, rules: Rules, audit: Audit) -> LoginService | None:
     password = service.settings.web.password
     if not password:
         return None
-    return Door(
+    return LoginService(
         password=Password(password.get_secret_value()),
         sessions=rules.sessions,
         throttle=Throttle(now=service.now),

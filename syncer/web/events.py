@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from fastapi.sse import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from syncer.service import Live, Service
-from syncer.types import Run, RunStatus
-from syncer.web.answers import run_of
-from syncer.web.shapes import RunAnswer
+from syncer.model.types import Run, RunStatus
+from syncer.service import ActiveRun, Service
+from syncer.web.schemas import RunAnswer
+from syncer.web.serializers import run_of
 
 #: Seconds between two looks at a run of this service, and at one of another process, which only the run log knows.
 _LOOK = 0.3
@@ -42,7 +42,7 @@ def _newest(service: Service, run: Run) -> Run:
     return service.run_log.get(run.id) or run
 
 
-async def _pause(service: Service, live: Live | None) -> None:
+async def _pause(service: Service, live: ActiveRun | None) -> None:
     seconds = _LOOK if live is not None else _LOOK_ELSEWHERE
     while seconds > 0 and not service.closing.is_set() and not (live and live.ended.is_set()):
         await asyncio.sleep(min(seconds, 0.1))

@@ -7,7 +7,7 @@ from datetime import timedelta
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from syncer.errors import SyncerError
+from syncer.model.errors import SyncerError
 from syncer.service import Service
 
 #: How old the schedule's last sign of life may be.

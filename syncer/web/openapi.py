@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from syncer.web.shapes import ProblemAnswer
+from syncer.web.schemas import ProblemAnswer
 
 PATH = "/api/v1/openapi.json"
 

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from syncer.errors import (
+from syncer.model.errors import (
     ConnectionFailedError,
     RunInProgressError,
     SelectionError,

@@ -25,7 +25,7 @@ _processes.set_forkserver_preload(
         "tests.acceptance.main_file",
         "sqlglot",
         "syncer.cli",
-        "syncer.runner",
+        "syncer.sync.runner",
         "connectors.postgresql.store",
         "connectors.sqlite.store",
         "connectors.duckdb.warehouse",

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from connectors.postgresql.store import PostgreSQLStore
-from syncer.errors import StoreError
-from syncer.types import Identity
+from syncer.model.errors import StoreError
+from syncer.model.types import Identity
 from tests.acceptance.commands import Project
 from tests.acceptance.contents import Attributes, held
 from tests.commit_proxy import CommitProxy, Cut, commit_proxy

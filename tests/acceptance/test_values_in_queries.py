@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from syncer.query_faults import HIDDEN
+from syncer.queries.faults import HIDDEN
 from tests.acceptance.commands import Project
 from tests.test_query_faults import SHAPES, SHAPES_OF
 

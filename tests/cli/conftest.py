@@ -28,7 +28,7 @@ _PROCESSES.set_forkserver_preload(
     [
         "sqlglot",
         "syncer.cli",
-        "syncer.runner",
+        "syncer.sync.runner",
         "syncer.starter",
         "connectors.sqlite.store",
         "connectors.duckdb.warehouse",

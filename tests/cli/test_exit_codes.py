@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from syncer import errors
 from syncer.cli.exit_codes import Outcome, code_of, exit_code
+from syncer.model import errors
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.interfaces import VERDICTS, ProfileStore
-from syncer.types import Entity, PersonKey, Target
+from syncer.model.protocols import VERDICTS, ProfileStore
+from syncer.model.types import Entity, PersonKey, Target
 
 PEOPLE = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("user_id",))
 PEOPLE_BY_EMAIL = Target(entity=Entity.PERSON, person_key=PersonKey.EMAIL, key_columns=("mail",))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from connectors import open_store
-from syncer.interfaces import ProfileStore
-from syncer.types import Entity, Identity
+from syncer.model.protocols import ProfileStore
+from syncer.model.types import Entity, Identity
 from tests.customerio_server import CustomerIOServer, customerio_server
 
 OpenStore = Callable[..., ProfileStore]

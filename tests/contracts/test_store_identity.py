@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from syncer.interfaces import ProfileStore
-from syncer.types import Entity, Identity, PersonKey, Target
+from syncer.model.protocols import ProfileStore
+from syncer.model.types import Entity, Identity, PersonKey, Target
 from tests.contracts.batches import (
     ABSENT,
     ACCEPTED,

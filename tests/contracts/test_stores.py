@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from syncer.errors import StoreError, StoreRefusesError
-from syncer.interfaces import IDENTIFIERS, ProfileStore
-from syncer.types import Entity, Identity, Target
+from syncer.model.errors import StoreError, StoreRefusesError
+from syncer.model.protocols import IDENTIFIERS, ProfileStore
+from syncer.model.types import Entity, Identity, Target
 from tests.contracts.batches import (
     ABSENT,
     ACCEPTED,

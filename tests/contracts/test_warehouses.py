@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from syncer.errors import WarehouseError
-from syncer.interfaces import NUMBER, Warehouse
+from syncer.model.errors import WarehouseError
+from syncer.model.protocols import NUMBER, Warehouse
 from tests.contracts.warehouses import ADAPTERS
 from tests.contracts.warehouses.adapter import Adapter
 

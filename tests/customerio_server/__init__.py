@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 
-from syncer.types import StoreOptions
+from syncer.model.types import StoreOptions
 from tests.customerio_server.api import application
 from tests.customerio_server.workspace import Workspace
 

@@ -18,23 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from syncer import snapshot as snapshots
-from syncer.errors import SyncerError
-from syncer.flow import HeldError, Options, Progress, run_sync
-from syncer.interfaces import ProfileStore
-from syncer.removals import Removals
-from syncer.runner import StoreRemovals
+from syncer.model.errors import SyncerError
+from syncer.model.protocols import ProfileStore
+from syncer.model.types import Entity, Limit, Limits, OnNull, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.snapshot import Snapshot
-from syncer.state_database import StateDatabase
-from syncer.types import (
-    Entity,
-    Limit,
-    Limits,
-    OnNull,
-    OnRemoved,
-    PersonKey,
-    SyncDefinition,
-    Target,
-)
+from syncer.state.database import StateDatabase
+from syncer.state.removals import Removals
+from syncer.sync.flow import HeldError, Options, Progress, run_sync
+from syncer.sync.runner import StoreRemovals
 from tests.conftest import LONG
 from tests.fake_store import Key
 from tests.table_warehouse import Table

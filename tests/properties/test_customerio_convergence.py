@@ -20,8 +20,8 @@ from hypothesis.stateful import invariant, rule
 from connectors import open_store
 from connectors.customerio import calls, delivery, items, requests
 from connectors.customerio.store import CustomerIOStore
-from syncer.interfaces import ProfileStore
-from syncer.types import Identity
+from syncer.model.protocols import ProfileStore
+from syncer.model.types import Identity
 from tests.customerio_server import CustomerIOServer, customerio_server
 from tests.customerio_server.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.customerio_server.workspace import Workspace

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from syncer.interfaces import JSON
+from syncer.model.protocols import JSON
+from syncer.model.types import Limit, Limits, OnNull, OnRemoved
 from syncer.snapshot import Snapshot
-from syncer.snapshot.shape import Shape, shape_of
-from syncer.types import Limit, Limits, OnNull, OnRemoved
+from syncer.snapshot.result_schema import ResultSchema, result_schema
 from tests.workbench import Workbench, definition
 
 pytestmark = pytest.mark.timeout(300)
@@ -73,7 +73,7 @@ def test_a_run_finds_the_same_with_fingerprints_and_without(
             if joined and before.schema.equals(result.schema, check_metadata=True):
                 result = pa.concat_tables([before, result])
             with bench.opened() as snapshot:
-                shape = shape_of(bench.definition, result.schema, bench.store.identity)
+                shape = result_schema(bench.definition, result.schema, bench.store.identity)
                 assert _found(snapshot, shape, result, every_row=False) == _found(
                     snapshot, shape, result, every_row=True
                 )
@@ -81,7 +81,7 @@ def test_a_run_finds_the_same_with_fingerprints_and_without(
             before = result
 
 
-def _found(snapshot: Snapshot, shape: Shape, result: pa.Table, *, every_row: bool) -> list[Any]:
+def _found(snapshot: Snapshot, shape: ResultSchema, result: pa.Table, *, every_row: bool) -> list[Any]:
     """What a run would send, refuse and count."""
     staged = snapshot.stage(result.to_reader(), shape, every_row=every_row)
     counted = snapshot.diff()

@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
-from syncer import definitions, settings
-from syncer.claims import Claims
-from syncer.definitions import Loaded
-from syncer.removals import Removals
-from syncer.run_log import RunLog
-from syncer.runner import Runner
+from syncer.definitions import folder as definitions
+from syncer.definitions.folder import Loaded
+from syncer.model.types import Every, Run, RunStatus, SyncDefinition
 from syncer.service import Service
 from syncer.service.catalog import Catalog
-from syncer.service.leadership import Sole
-from syncer.state_database import StateDatabase
-from syncer.types import Every, Run, RunStatus, SyncDefinition
+from syncer.service.leadership import SingleNode
+from syncer.settings import settings
+from syncer.state.claims import Claims
+from syncer.state.database import StateDatabase
+from syncer.state.removals import Removals
+from syncer.state.runs import RunLog
+from syncer.sync.runner import Runner
 
 PERSON = "entity: person\nperson: {id: id}\n"
 
@@ -84,7 +85,7 @@ class Bench:
                 settings=found, run_log=log, removals=Removals(database), claims=Claims(database), now=self.now
             ),
             run_log=log,
-            leadership=Sole(log, holder="this test", now=self.now),
+            leadership=SingleNode(log, holder="this test", now=self.now),
             now=self.now,
         )
         try:

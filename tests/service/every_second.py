@@ -7,11 +7,11 @@ import os
 import sys
 from datetime import timedelta
 
-from syncer import definitions
 from syncer.cli import output, serve, signals
 from syncer.cli.project import Project
-from syncer.definitions import Loaded
-from syncer.types import Every
+from syncer.definitions import folder
+from syncer.definitions.folder import Loaded
+from syncer.model.types import Every
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     settings = project.settings
 
     def load() -> Loaded:
-        loaded = definitions.load(settings.definitions_dir, warehouses=settings.warehouses, stores=settings.stores)
+        loaded = folder.load(settings.definitions_dir, warehouses=settings.warehouses, stores=settings.stores)
         every_second = Every(interval=timedelta(seconds=1))
         often = tuple(dataclasses.replace(each, schedule=every_second) for each in loaded.definitions)
         return dataclasses.replace(loaded, definitions=often)

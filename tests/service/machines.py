@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncer.run_log import RunLog
+from syncer.state.runs import RunLog
 from tests.cli.conftest import environment
 
 SECONDS = 120.0

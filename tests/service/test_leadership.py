@@ -10,11 +10,11 @@ import psutil
 import psycopg
 import pytest
 
-from syncer.errors import SettingsError, StateDatabaseError
-from syncer.run_log import OvertakenError, RunLog
-from syncer.service.leadership import Elected
-from syncer.state_database import StateDatabase
-from syncer.types import Order, Run, RunStatus, Trigger
+from syncer.model.errors import SettingsError, StateDatabaseError
+from syncer.model.types import Order, Run, RunStatus, Trigger
+from syncer.service.leadership import LeaderElection
+from syncer.state.database import StateDatabase
+from syncer.state.runs import OvertakenError, RunLog
 from tests.service.machines import Machines, Service, wait_until
 from tests.transaction_pooler import transaction_pooler
 
@@ -40,11 +40,11 @@ def run_log(postgres_url: str) -> Iterator[RunLog]:
 
 
 @pytest.fixture
-def candidates(postgres_url: str) -> Iterator[list[Elected]]:
+def candidates(postgres_url: str) -> Iterator[list[LeaderElection]]:
     """Two services' claims to lead."""
     databases = [StateDatabase(postgres_url) for _ in range(2)]
     made = [
-        Elected(database, RunLog(database), holder=name, now=now)
+        LeaderElection(database, RunLog(database), holder=name, now=now)
         for database, name in zip(databases, "ab", strict=True)
     ]
     yield made
@@ -67,7 +67,7 @@ def end_session_of_leader(url: str) -> None:
         server.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
-def test_one_of_two_leads_until_it_lets_go(candidates: list[Elected]) -> None:
+def test_one_of_two_leads_until_it_lets_go(candidates: list[LeaderElection]) -> None:
     first, second = candidates
 
     assert first.acquire()
@@ -82,7 +82,7 @@ def test_one_of_two_leads_until_it_lets_go(candidates: list[Elected]) -> None:
     assert second.term == 2
 
 
-def test_a_leader_that_lost_its_session_leads_no_longer(candidates: list[Elected], postgres_url: str) -> None:
+def test_a_leader_that_lost_its_session_leads_no_longer(candidates: list[LeaderElection], postgres_url: str) -> None:
     first, second = candidates
     assert first.acquire()
     end_session_of_leader(postgres_url)
@@ -93,7 +93,7 @@ def test_a_leader_that_lost_its_session_leads_no_longer(candidates: list[Elected
     assert not first.acquire()
 
 
-def test_an_older_term_records_no_run(candidates: list[Elected], run_log: RunLog, postgres_url: str) -> None:
+def test_an_older_term_records_no_run(candidates: list[LeaderElection], run_log: RunLog, postgres_url: str) -> None:
     first, second = candidates
     assert first.acquire()
     older = Order(trigger=Trigger.SCHEDULE, term=first.term, due_at=now())
@@ -111,7 +111,7 @@ def test_an_older_term_records_no_run(candidates: list[Elected], run_log: RunLog
 
 
 def test_a_leader_that_stands_still_while_it_writes_the_run_log_keeps_nobody_from_leading(
-    candidates: list[Elected], postgres_url: str
+    candidates: list[LeaderElection], postgres_url: str
 ) -> None:
     first, second = candidates
     assert first.acquire()
@@ -133,7 +133,7 @@ def test_a_leader_that_stands_still_while_it_writes_the_run_log_keeps_nobody_fro
 def test_nobody_leads_by_way_of_a_pooler_of_transactions(postgres_url: str) -> None:
     with transaction_pooler(postgres_url) as pooled:
         database = StateDatabase(pooled)
-        candidate = Elected(database, RunLog(database), holder="a", now=now)
+        candidate = LeaderElection(database, RunLog(database), holder="a", now=now)
         with pytest.raises(SettingsError, match="SYNCER_DATABASE_URL: this is a pooler"):
             candidate.acquire()
         assert not candidate.holds()

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from syncer import snapshot
-from syncer.errors import SelectionError
-from syncer.flow import Options
-from syncer.service import AlreadyLiveError, ClosedError, Live, process
-from syncer.service.precedence import Precedence
-from syncer.types import Order, RunStatus, Trigger
+from syncer.definitions.order import Precedence
+from syncer.model.errors import SelectionError
+from syncer.model.types import Order, RunStatus, Trigger
+from syncer.service import ActiveRun, AlreadyActiveError, ClosedError, process
+from syncer.sync.flow import Options
 from syncer.web import create_app
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
 
@@ -78,7 +78,7 @@ def test_a_sync_has_one_run_at_a_time(bench: Bench) -> None:
 
     with bench.service() as service:
         live = service.run_now("slow", actor="ann")
-        with pytest.raises(AlreadyLiveError) as raised:
+        with pytest.raises(AlreadyActiveError) as raised:
             service.run_now("slow", actor="bob")
         assert raised.value.live is live
 
@@ -331,7 +331,7 @@ def test_a_service_that_stops_lets_runs_end_and_takes_no_more(bench: Bench) -> N
     bench.define("slow", ENDLESS, MANUAL)
     bench.define("people", header=MANUAL)
     bench.environment["SYNCER_POOL_SIZE"] = "1"
-    ended: list[Live] = []
+    ended: list[ActiveRun] = []
     with bench.service() as service:
         service.ended.append(ended.append)
         slow = service.run_now("slow", actor="ann")

@@ -9,18 +9,19 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from syncer import definitions, settings
-from syncer.claims import Claims
-from syncer.flow import Options, StoppedError
-from syncer.removals import Removals
-from syncer.run_log import RunLog
-from syncer.runner import Runner
+from syncer.definitions import folder as definitions
+from syncer.model.types import Order, RunStatus, Trigger
 from syncer.service import ClosedError, Service
+from syncer.service.active_runs import FENCED
 from syncer.service.catalog import Catalog
-from syncer.service.leadership import Elected
-from syncer.service.live import FENCED
-from syncer.state_database import StateDatabase
-from syncer.types import Order, RunStatus, Trigger
+from syncer.service.leadership import LeaderElection
+from syncer.settings import settings
+from syncer.state.claims import Claims
+from syncer.state.database import StateDatabase
+from syncer.state.removals import Removals
+from syncer.state.runs import RunLog
+from syncer.sync.flow import Options, StoppedError
+from syncer.sync.runner import Runner
 from tests.service.machines import wait_until
 from tests.service.test_leadership import end_session_of_leader
 
@@ -43,7 +44,7 @@ def service(folder: Path, url: str, name: str) -> Service:
     run_log = RunLog(database)
     runner = Runner(settings=made, run_log=run_log, removals=Removals(database), claims=Claims(database), now=now)
     load = Catalog(lambda: definitions.load(made.definitions_dir, warehouses=made.warehouses, stores=made.stores))
-    leadership = Elected(database, run_log, holder=f"service {name}", now=now)
+    leadership = LeaderElection(database, run_log, holder=f"service {name}", now=now)
     return Service(settings=made, catalog=load, runner=runner, run_log=run_log, leadership=leadership, now=now)
 
 

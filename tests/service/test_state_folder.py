@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from syncer import settings
-from syncer.errors import ServiceRunningError
+from syncer.model.errors import ServiceRunningError
 from syncer.service import state_folder
+from syncer.settings import settings
 
 
 def test_the_second_is_told_who_holds_the_folder(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from syncer import schedules
+from syncer.definitions import schedules
+from syncer.model.types import CatchUp, Cron, Entity, Every, Schedule, SyncDefinition, Target
 from syncer.service.timetable import Tick, Ticks, Timetable, delay_of, first_tick
-from syncer.types import CatchUp, Cron, Entity, Every, Schedule, SyncDefinition, Target
 from tests.service.conftest import wait_until
 
 HOUR = timedelta(hours=1)

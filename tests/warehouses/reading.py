@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from connectors import open_warehouse
-from syncer.interfaces import Warehouse
+from syncer.model.protocols import Warehouse
 
 TIMEOUT = timedelta(minutes=1)
 

@@ -27,9 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from connectors import open_warehouse
-from syncer.errors import SettingsError, WarehouseError
-from syncer.interfaces import Warehouse
-from syncer.types import WarehouseOptions
+from syncer.model.errors import SettingsError, WarehouseError
+from syncer.model.protocols import Warehouse
+from syncer.model.types import WarehouseOptions
 from tests.bigquery_server import BigQueryProject, BigQueryServer, bigquery_server
 
 TIMEOUT = timedelta(minutes=1)

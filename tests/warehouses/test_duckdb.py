@@ -16,8 +16,8 @@ import duckdb
 import pytest
 
 from connectors import open_warehouse
-from syncer.errors import WarehouseError
-from syncer.interfaces import Warehouse
+from syncer.model.errors import WarehouseError
+from syncer.model.protocols import Warehouse
 
 TIMEOUT = timedelta(minutes=1)
 # A time in it would give the test another name in every worker.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from syncer.errors import WarehouseError
+from syncer.model.errors import WarehouseError
 from tests.mariadb_server import MariaDBServer
 from tests.warehouses.reading import TIMEOUT, opened, rows
 

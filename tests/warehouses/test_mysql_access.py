@@ -13,7 +13,7 @@ import pytest
 
 from connectors import open_warehouse
 from connectors.mysql.connection import address, connect
-from syncer.errors import SettingsError, SyncerError, WarehouseError
+from syncer.model.errors import SettingsError, SyncerError, WarehouseError
 from tests.certificates import write_certificates
 from tests.mariadb_server import MariaDBServer, mariadb_server
 from tests.warehouses.reading import TIMEOUT, opened, rows

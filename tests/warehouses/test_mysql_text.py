@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.mysql.text import NotASelectError, one_select
-from syncer.errors import WarehouseError
+from syncer.model.errors import WarehouseError
 from tests.mariadb_server import MariaDBServer
 from tests.warehouses.reading import opened, rows
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from connectors import open_warehouse
-from syncer import connection_url
-from syncer.errors import SettingsError, SyncerError, WarehouseError
+from syncer.model.errors import SettingsError, SyncerError, WarehouseError
+from syncer.settings import url as connection_url
 from tests.postgres_server import PostgresServer
 from tests.warehouses.reading import opened
 

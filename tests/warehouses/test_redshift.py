@@ -22,9 +22,9 @@ from connectors import open_warehouse
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import array_of, type_name
 from connectors.redshift.warehouse import query_group
-from syncer.errors import WarehouseError
-from syncer.interfaces import JSON, NUMBER, Warehouse
-from syncer.types import WarehouseOptions
+from syncer.model.errors import WarehouseError
+from syncer.model.protocols import JSON, NUMBER, Warehouse
+from syncer.model.types import WarehouseOptions
 
 TIMEOUT = timedelta(minutes=1)
 OPTIONS = WarehouseOptions(unload_to="s3://results/out/", unload_role="arn:aws:iam::123456789012:role/unload")

@@ -33,9 +33,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from connectors import open_warehouse
-from syncer.errors import SettingsError, SyncerError, WarehouseError
-from syncer.interfaces import JSON, Warehouse
-from syncer.types import WarehouseOptions
+from syncer.model.errors import SettingsError, SyncerError, WarehouseError
+from syncer.model.protocols import JSON, Warehouse
+from syncer.model.types import WarehouseOptions
 from tests.snowflake_server import TOKEN, USER, SnowflakeServer
 
 TIMEOUT = timedelta(minutes=1)

@@ -21,9 +21,9 @@ from connectors.sqlalchemy.dialects import reason
 from connectors.sqlalchemy.values import announced, array, first_zone, seen
 from connectors.sqlalchemy.warehouse import SQLAlchemyWarehouse
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from syncer.errors import SettingsError, WarehouseError
-from syncer.interfaces import JSON, NUMBER
-from syncer.types import WarehouseOptions
+from syncer.model.errors import SettingsError, WarehouseError
+from syncer.model.protocols import JSON, NUMBER
+from syncer.model.types import WarehouseOptions
 from tests.warehouses.reading import opened
 
 TIMEOUT = timedelta(minutes=1)

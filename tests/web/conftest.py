@@ -20,17 +20,18 @@ import httpx2
 import psutil
 import pytest
 
-from syncer import definitions, settings
-from syncer.claims import Claims
-from syncer.errors import StateDatabaseError
-from syncer.removals import Removals
-from syncer.run_log import RunLog
-from syncer.runner import Runner
+from syncer.definitions import folder
+from syncer.model.errors import StateDatabaseError
 from syncer.service import Service
 from syncer.service.catalog import Catalog
-from syncer.service.leadership import Sole
+from syncer.service.leadership import SingleNode
 from syncer.service.process import Process
-from syncer.state_database import StateDatabase
+from syncer.settings import settings
+from syncer.state.claims import Claims
+from syncer.state.database import StateDatabase
+from syncer.state.removals import Removals
+from syncer.state.runs import RunLog
+from syncer.sync.runner import Runner
 from syncer.web import create_app
 
 PASSWORD = "canary-password-1"
@@ -202,13 +203,13 @@ class Site:
             service = Service(
                 settings=found,
                 catalog=Catalog(
-                    lambda: definitions.load(found.definitions_dir, warehouses=found.warehouses, stores=found.stores)
+                    lambda: folder.load(found.definitions_dir, warehouses=found.warehouses, stores=found.stores)
                 ),
                 runner=Runner(
                     settings=found, run_log=log, removals=Removals(database), claims=Claims(database), now=self.now
                 ),
                 run_log=log,
-                leadership=Sole(log, holder="this test", now=self.now),
+                leadership=SingleNode(log, holder="this test", now=self.now),
                 now=self.now,
             )
             yield from _answering(Process(service=service, app=create_app(service), now=self.now))

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from syncer.run_log import RunLog
+from syncer.model.types import Counts, Order, RunStatus, Trigger
 from syncer.starter import write_starter
-from syncer.types import Counts, Order, RunStatus, Trigger
+from syncer.state.runs import RunLog
 from tests.web.conftest import Served, Site, wait_until
 
 #: What would be carried out if it were not escaped; sets a global that no page has.

@@ -11,9 +11,9 @@ from typing import Any
 import argon2
 import pytest
 
-from syncer.errors import SettingsError
-from syncer.service_settings import WebSettings
-from syncer.web import access
+from syncer.model.errors import SettingsError
+from syncer.settings.service import WebSettings
+from syncer.web.auth import access
 from tests.web.conftest import GUARDED, PASSWORD, Site
 
 REPOSITORY = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
-from syncer.web import guard
+from syncer.web.auth import guard
 from tests.web.conftest import GUARDED, PASSWORD, READ_TOKEN, RUN_TOKEN, Served, Site, small_site
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND")

@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx2
 import pytest
 
-from syncer.web import sessions, throttle
+from syncer.web.auth import sessions, throttle
 from tests.web.conftest import GUARDED, PASSWORD, Served, Site
 
 

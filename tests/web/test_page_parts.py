@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from syncer import connections, settings
-from syncer.types import Counts, Run, RunStatus, Trigger
+from syncer.model.types import Counts, Run, RunStatus, Trigger
+from syncer.settings import settings
+from syncer.sync import connections
 from syncer.web import rendering
 from syncer.web.pages import charts, highlighting, wording
 from syncer.web.pages.provenance import Provenance

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from syncer.types import RunStatus
+from syncer.model.types import RunStatus
 from tests.web.browser import Window, chromium, window
 from tests.web.conftest import PASSWORD, READ_TOKEN, RUN_TOKEN, Served, Site, wait_until
 from tests.web.shop import LONG_NAME, REFUSED, SCRIPT, hold, open_shop

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
-from syncer.errors import SelectionError
-from syncer.header_fields import name_fault
+from syncer.definitions.fields import name_fault
+from syncer.model.errors import SelectionError
+from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.types import Run
 from syncer.service import Service
-from syncer.spelling import did_you_mean, quoted
-from syncer.types import Run
-from syncer.web.audit import Audit
-from syncer.web.orders import Orders
-from syncer.web.principals import Caller, caller
+from syncer.web.actions import Orders
+from syncer.web.auth.audit import Audit
+from syncer.web.auth.principals import Caller, caller
 from syncer.web.problems import ProblemError
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from syncer.web import answers
+from syncer.web import serializers
 from syncer.web.api.parameters import Cursor, Limit, TheOrders, TheRun, TheService, Who, known_sync
 from syncer.web.events import events
 from syncer.web.openapi import refusals
-from syncer.web.shapes import RunAnswer, RunPage
+from syncer.web.schemas import RunAnswer, RunPage
 
 router = APIRouter(tags=["runs"])
 
@@ -27,7 +27,7 @@ def list_runs(
     """The runs of one sync, or of all, newest first."""
     name = None if sync is None else known_sync(service, sync)
     found = service.run_log.page(name, before=cursor or "", limit=limit + 1)
-    shown = [answers.run_of(run, service.live(run.id)) for run in found[:limit]]
+    shown = [serializers.run_of(run, service.live(run.id)) for run in found[:limit]]
     return RunPage(items=shown, next=shown[-1].run_id if len(found) > limit else None)
 
 
@@ -36,14 +36,14 @@ def show_run(service: TheService, run: TheRun) -> RunAnswer:
     """One run; while it goes on, how far it has come."""
     live = service.live(run.id) if run.finished_at is None else None
     # Where it goes on no more, it may have ended since it was looked up.
-    return answers.run_of(run if live else service.run_log.get(run.id) or run, live)
+    return serializers.run_of(run if live else service.run_log.get(run.id) or run, live)
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, responses=refusals(404, 409))
 def cancel_run(service: TheService, orders: TheOrders, who: Who, run: TheRun) -> RunAnswer:
     """Ask a run to end after the batch in hand; what was sent stays known."""
     live = orders.cancel(who, run)
-    return answers.run_of(service.run_log.get(run.id) or run, live if live.run is None else None)
+    return serializers.run_of(service.run_log.get(run.id) or run, live if live.run is None else None)
 
 
 @router.get("/runs/{run_id}/events", response_class=EventSourceResponse, responses=refusals(404))

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from syncer.service import Service
-from syncer.service.standing import Standing
-from syncer.web import answers
+from syncer.service.status import SyncStatus
+from syncer.web import serializers
+from syncer.web.actions import until_ended
 from syncer.web.api.parameters import Cursor, Limit, Name, Number, TheOrders, TheService, Who, known_sync
 from syncer.web.openapi import refusals
-from syncer.web.orders import until_ended
-from syncer.web.shapes import PlanAnswer, RejectionPage, RunAnswer, RunRequest, SyncAnswer, SyncDetailAnswer, SyncPage
+from syncer.web.schemas import PlanAnswer, RejectionPage, RunAnswer, RunRequest, SyncAnswer, SyncDetailAnswer, SyncPage
 
 #: Seconds that an answer may be put off until a run is over.
 _LONGEST_WAIT = 300
@@ -28,14 +28,14 @@ router = APIRouter(tags=["syncs"])
 def list_syncs(service: TheService, limit: Limit = 100, cursor: Cursor = None) -> SyncPage:
     """Every sync and how it stands, by name."""
     found = [standing for standing in service.standings() if standing.definition.name > (cursor or "")]
-    shown = [answers.sync_of(standing) for standing in found[:limit]]
+    shown = [serializers.sync_of(standing) for standing in found[:limit]]
     return SyncPage(items=shown, next=shown[-1].name if len(found) > limit else None)
 
 
 @router.get("/syncs/{name}", responses=refusals(404))
 def show_sync(service: TheService, name: Name) -> SyncDetailAnswer:
     """One sync, how it stands, and its definition."""
-    return answers.sync_detail_of(_standing(service, name), service.settings.definitions_dir)
+    return serializers.sync_detail_of(_standing(service, name), service.settings.definitions_dir)
 
 
 @router.post("/syncs/{name}/runs", status_code=202, responses={200: {"model": RunAnswer}, **refusals(404, 409, 413)})
@@ -71,21 +71,21 @@ def list_rejected(service: TheService, name: Name, limit: Limit = 100, cursor: N
     first = int(cursor or 0)
     rows, total = service.run_log.rejections(known_sync(service, name), first=first, limit=limit + 1)
     following = str(first + limit) if len(rows) > limit else None
-    return answers.rejections_of(rows[:limit], total, following)
+    return serializers.rejections_of(rows[:limit], total, following)
 
 
 @router.post("/syncs/{name}/pause", responses=refusals(404))
 def pause_sync(service: TheService, orders: TheOrders, who: Who, name: Name) -> SyncAnswer:
     """Let no ticks of its schedule come, until it is resumed; a run that goes on is left alone."""
     orders.pause(who, name)
-    return answers.sync_of(_standing(service, name))
+    return serializers.sync_of(_standing(service, name))
 
 
 @router.post("/syncs/{name}/resume", responses=refusals(404))
 def resume_sync(service: TheService, orders: TheOrders, who: Who, name: Name) -> SyncAnswer:
     """Let the ticks of its schedule come again, from the next one on."""
     orders.resume(who, name)
-    return answers.sync_of(_standing(service, name))
+    return serializers.sync_of(_standing(service, name))
 
 
 @router.post(
@@ -99,11 +99,11 @@ async def plan_sync(
 ) -> Response:
     """What a run would send, with rows as they were and as they would be; sends and records nothing."""
     plan = await orders.plan(who, name, rows)
-    text = await run_in_threadpool(answers.plan_json, name, plan)
+    text = await run_in_threadpool(serializers.plan_json, name, plan)
     return Response(text, media_type="application/json")
 
 
-def _standing(service: Service, name: str) -> Standing:
+def _standing(service: Service, name: str) -> SyncStatus:
     service.definition(name)
     return next(standing for standing in service.standings() if standing.definition.name == name)
 
@@ -112,4 +112,4 @@ def _run(service: Service, run_id: str) -> RunAnswer:
     live = service.live(run_id)
     run = service.run_log.get(run_id)
     assert run is not None
-    return answers.run_of(run, live if run.finished_at is None else None)
+    return serializers.run_of(run, live if run.finished_at is None else None)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 
-from syncer.service.standing import SHOWN_RUNS
-from syncer.types import Run, RunStatus
+from syncer.model.types import Run, RunStatus
+from syncer.service.status import SHOWN_RUNS
 from syncer.web.pages.wording import STATUS_WORDS, moment, number, seconds_of, span
 
 #: Of the drawing; the page stretches it.

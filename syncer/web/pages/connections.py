@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from syncer.connections import Connection, Tested, connections, tested_side_by_side
-from syncer.errors import SyncerError
-from syncer.types import Probe, SyncDefinition
+from syncer.model.errors import SyncerError
+from syncer.model.types import Probe, SyncDefinition
+from syncer.sync.connections import Connection, Tested, connections, tested_side_by_side
 from syncer.web.pages.viewing import Pages
 
 #: Seconds that all connections together are given to answer.

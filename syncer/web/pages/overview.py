@@ -11,14 +11,14 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from syncer.service.standing import Freshness, Standing
-from syncer.types import Entity, RunStatus
+from syncer.model.types import Entity, RunStatus
+from syncer.service.status import Freshness, SyncStatus
 from syncer.web.pages import charts
 from syncer.web.pages.charts import Chart
 from syncer.web.pages.viewing import Pages
 
 #: What can be asked for by `status`, and which syncs that is.
-_STATES: Mapping[str, tuple[str, Callable[[Standing], bool]]] = {
+_STATES: Mapping[str, tuple[str, Callable[[SyncStatus], bool]]] = {
     "running": ("Running or waiting", lambda s: s.live is not None),
     "success": ("Success", lambda s: _ended(s, RunStatus.SUCCESS)),
     "warning": ("Rows rejected", lambda s: s.rejected > 0 or _ended(s, RunStatus.WARNING)),
@@ -43,7 +43,7 @@ class Wanted:
     entity: str = ""
     status: str = ""
 
-    def fits(self, standing: Standing) -> bool:
+    def fits(self, standing: SyncStatus) -> bool:
         """Whether a sync is wanted."""
         sync = standing.definition
         words = " ".join((sync.name, sync.description, sync.owner)).casefold()
@@ -59,7 +59,7 @@ class Wanted:
 class Row:
     """One sync of the list."""
 
-    standing: Standing
+    standing: SyncStatus
     chart: Chart
     #: Each of its tags to the list of the syncs that have it.
     tag_addresses: Mapping[str, str]
@@ -98,7 +98,7 @@ def add(routes: APIRouter, pages: Pages) -> None:
         )
 
 
-def _row(standing: Standing) -> Row:
+def _row(standing: SyncStatus) -> Row:
     tags = standing.definition.tags
     return Row(
         standing=standing,
@@ -107,10 +107,10 @@ def _row(standing: Standing) -> Row:
     )
 
 
-def _tally(standings: Sequence[Standing]) -> list[tuple[str, int]]:
+def _tally(standings: Sequence[SyncStatus]) -> list[tuple[str, int]]:
     counted = Counter(state for standing in standings for state in _TALLIED if _STATES[state][1](standing))
     return [(state, counted[state]) for state in _TALLIED if counted[state]]
 
 
-def _ended(standing: Standing, status: RunStatus) -> bool:
+def _ended(standing: SyncStatus, status: RunStatus) -> bool:
     return standing.live is None and standing.last_run is not None and standing.last_run.status is status

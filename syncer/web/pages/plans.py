@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from syncer.json_text import differing
-from syncer.runner import Plan
+from syncer.model.json_text import differing
+from syncer.sync.runner import Plan
 
 _CHANGES = ("added", "changed", "removed")
 

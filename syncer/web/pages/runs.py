@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from syncer.service import Live
-from syncer.types import Run, RunStatus
+from syncer.model.types import Run, RunStatus
+from syncer.service import ActiveRun
+from syncer.web.auth.principals import caller
 from syncer.web.pages import charts
 from syncer.web.pages.viewing import Pages, back_to
-from syncer.web.principals import caller
 from syncer.web.problems import ProblemError
 
 _LISTED_RUNS = 50
@@ -92,7 +92,7 @@ def _run(pages: Pages, run_id: str) -> Run:
     return found
 
 
-def _phase(live: Live | None) -> str:
+def _phase(live: ActiveRun | None) -> str:
     """Which of PHASES a run is in that has not ended."""
     if live is None:
         return "elsewhere"

@@ -10,18 +10,18 @@ from fastapi import APIRouter, Form, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from syncer.columns import attribute_columns
-from syncer.errors import SelectionError, SyncerError
-from syncer.overlaps import written_attributes
-from syncer.runner import Plan
-from syncer.service.standing import Standing
-from syncer.spelling import did_you_mean, quoted
-from syncer.types import Entity, Rejection, SyncDefinition
+from syncer.definitions.columns import attribute_columns
+from syncer.definitions.conflicts import written_attributes
+from syncer.model.errors import SelectionError, SyncerError
+from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.types import Entity, Rejection, SyncDefinition
+from syncer.service.status import SyncStatus
+from syncer.sync.runner import Plan
+from syncer.web.auth.principals import caller
 from syncer.web.pages import charts, plans
 from syncer.web.pages.viewing import Pages, back_to
-from syncer.web.principals import caller
 from syncer.web.problems import ProblemError, problem_of
-from syncer.web.shapes import RunRequest
+from syncer.web.schemas import RunRequest
 
 #: Runs in the charts, and in the list of a page.
 _DRAWN_RUNS = 60
@@ -142,7 +142,7 @@ def _planned(sync: SyncDefinition, found: Plan) -> dict[str, Any]:
     return {"plan": found, "counts": counts, "parts": plans.parts(found, counts), "key_name": ", ".join(keys)}
 
 
-def _standing(pages: Pages, name: str) -> Standing:
+def _standing(pages: Pages, name: str) -> SyncStatus:
     """How a sync stands.
 
     Raises:

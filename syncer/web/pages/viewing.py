@@ -13,17 +13,17 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from syncer.json_text import json_text
+from syncer.model.json_text import json_text
+from syncer.model.spelling import identifier
+from syncer.model.types import Entity, Rejection, SyncDefinition
 from syncer.service import Service
-from syncer.service_settings import Scope
-from syncer.spelling import identifier
-from syncer.stored import key_parts
-from syncer.types import Entity, Rejection, SyncDefinition
+from syncer.settings.service import Scope
+from syncer.sync.stored import key_parts
 from syncer.web import rendering
-from syncer.web.orders import Orders
+from syncer.web.actions import Orders
+from syncer.web.auth.principals import Means, caller
 from syncer.web.pages import highlighting, wording
 from syncer.web.pages.provenance import Provenance
-from syncer.web.principals import Means, caller
 
 #: What a page says of what was just done; an address holds only the name of the message.
 MESSAGES: Mapping[str, str] = {

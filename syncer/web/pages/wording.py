@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup, escape
 
-from syncer.schedules import words as schedule_words
-from syncer.types import Entity, Limit, OnRemoved, Run, RunStatus, SyncDefinition, Target, Trigger
+from syncer.definitions.schedules import words as schedule_words
+from syncer.model.types import Entity, Limit, OnRemoved, Run, RunStatus, SyncDefinition, Target, Trigger
 
 #: Seconds, and what so many of them are called.
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))

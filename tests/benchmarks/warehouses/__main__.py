@@ -21,8 +21,8 @@ from statistics import mean
 
 import pytest
 
-from syncer.interfaces import Warehouse
-from syncer.types import WarehouseOptions
+from syncer.model.protocols import Warehouse
+from syncer.model.types import WarehouseOptions
 from tests.benchmarks.warehouses import CANDIDATES
 from tests.benchmarks.warehouses.candidate import Candidate
 from tests.peak_memory import peak_megabytes

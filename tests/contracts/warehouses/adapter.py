@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.types import WarehouseOptions
+from syncer.model.types import WarehouseOptions
 
 #: Makes a table or file of the name from a SELECT.
 MakeTable = Callable[[str, str], None]

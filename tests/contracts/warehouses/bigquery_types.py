@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.interfaces import JSON, NUMBER
+from syncer.model.protocols import JSON, NUMBER
 
 _TEXT, _UTC, _NAIVE, _DAY = pa.string(), pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.date32()
 _NOON = datetime.fromisoformat("2024-02-29 12:00:00.123456")

@@ -7,7 +7,7 @@ from datetime import UTC, date
 import pyarrow as pa
 import pytest
 
-from syncer.interfaces import NUMBER
+from syncer.model.protocols import NUMBER
 from tests.contracts.warehouses.adapter import (
     DAY,
     NAIVE,

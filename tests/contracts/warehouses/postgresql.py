@@ -10,7 +10,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from syncer.interfaces import JSON, NUMBER
+from syncer.model.protocols import JSON, NUMBER
 from tests.contracts.warehouses.adapter import (
     DAY,
     END,

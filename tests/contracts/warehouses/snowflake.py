@@ -8,7 +8,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from syncer.interfaces import JSON
+from syncer.model.protocols import JSON
 from tests.contracts.warehouses.adapter import (
     DAY,
     NAIVE,

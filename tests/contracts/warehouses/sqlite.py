@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pytest
 
-from syncer.interfaces import NUMBER
+from syncer.model.protocols import NUMBER
 from tests.contracts.warehouses.adapter import (
     TEXT,
     Adapter,

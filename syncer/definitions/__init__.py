@@ -1,0 +1,1 @@
+"""From .sql files to definitions, or errors with a line."""

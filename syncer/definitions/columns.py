@@ -1,0 +1,115 @@
+"""A definition's columns in the result of its query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from syncer.definitions.fields import attribute_fault
+from syncer.definitions.rules import person_attribute_fault
+from syncer.model.errors import DefinitionError
+from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.types import Entity, SyncDefinition
+
+
+def match_column(name: str, columns: Sequence[str]) -> str | None:
+    """The column that *name* means: the same, or else the only one that differs by letter case."""
+    if name in columns:
+        return name
+    folded = [column for column in columns if column.casefold() == name.casefold()]
+    return folded[0] if len(folded) == 1 else None
+
+
+def check_columns(definition: SyncDefinition, columns: Sequence[str]) -> None:
+    """Make sure that a result with *columns* is what the definition speaks of.
+
+    Raises:
+        DefinitionError: at the header's line: a column is missing, there twice, or two things at once.
+    """
+    for place, column in enumerate(columns):
+        if column in columns[:place]:
+            raise _error(definition, "", f"the result has two columns {quoted(column)}", "Rename one with AS.")
+    identifiers = key_columns(definition, columns)
+    if len(set(identifiers)) < len(identifiers):
+        field = _key_fields(definition)[-1]
+        raise _error(definition, field, f"{quoted(identifiers[-1])} is named twice as an identifier")
+    for column in definition.exclude:
+        if _found(definition, f"exclude.{column}", column, columns) in identifiers:
+            raise _error(definition, f"exclude.{column}", f"{quoted(column)} is the identifier and cannot be left out")
+    for attribute, column in attribute_columns(definition, columns).items():
+        fault = _fault(definition, attribute, column, identifiers)
+        if fault:
+            field = f"attributes.{attribute}" if definition.attributes is not None else "entity"
+            raise _error(
+                definition, field, fault, "Rename it, in `attributes` or in the query with AS, or leave it out."
+            )
+
+
+def key_columns(definition: SyncDefinition, columns: Sequence[str]) -> tuple[str, ...]:
+    """The identifier's columns as the result spells them, in the order of the target's key.
+
+    Raises:
+        DefinitionError: the result does not have one.
+    """
+    fields = _key_fields(definition)
+    return tuple(
+        _found(definition, field, column, columns)
+        for field, column in zip(fields, definition.target.key_columns, strict=True)
+    )
+
+
+def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
+    """Attribute to the result's column, in the header's order, or else in the result's.
+
+    A collection's key is among its attributes, first where the header names others.
+
+    Raises:
+        DefinitionError: the result lacks a column that the header names.
+    """
+    identifiers = key_columns(definition, columns)
+    is_collection = definition.target.entity is Entity.COLLECTION
+    if definition.attributes is not None:
+        named = {
+            attribute: _found(definition, f"attributes.{attribute}", column, columns)
+            for attribute, column in definition.attributes.items()
+        }
+        keys = [column for column in identifiers if is_collection and column not in named.values()]
+        return {column: column for column in keys} | named
+    left_out = {_found(definition, f"exclude.{column}", column, columns) for column in definition.exclude}
+    left_out |= set() if is_collection else set(identifiers)
+    return {column: column for column in columns if column not in left_out}
+
+
+def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers: Sequence[str]) -> str:
+    fault = attribute_fault(attribute)
+    if fault:
+        return f"no attribute can be called {quoted(attribute)}: {fault}"
+    target = definition.target
+    if target.entity is Entity.COLLECTION:
+        clash = attribute in identifiers and column != attribute
+        return f"{quoted(attribute)} is a column of the key, and cannot be another column's name" if clash else ""
+    if column in identifiers:
+        return f"the column {quoted(column)} is the identifier, and no attribute beside it"
+    if target.entity is Entity.PERSON and target.person_key is not None:
+        return person_attribute_fault(target.person_key, attribute)
+    return ""
+
+
+def _key_fields(definition: SyncDefinition) -> list[str]:
+    target = definition.target
+    if target.entity is Entity.COLLECTION:
+        return [f"key.{column}" for column in target.key_columns]
+    fields = [] if target.person_key is None else [f"person.{target.person_key}"]
+    return fields if target.object_type is None else [*fields, "object.id"]
+
+
+def _found(definition: SyncDefinition, field: str, column: str, columns: Sequence[str]) -> str:
+    found = match_column(column, columns)
+    if found is None:
+        raise _error(definition, field, f"the result has no column {quoted(column)}", did_you_mean(column, columns))
+    return found
+
+
+def _error(definition: SyncDefinition, field: str, message: str, hint: str = "") -> DefinitionError:
+    lines = definition.lines
+    line = lines.get(field) or lines.get(field.partition(".")[0]) or (1 if field else definition.sql_line)
+    return DefinitionError(message, path=definition.path, line=line, hint=hint)

@@ -1,0 +1,225 @@
+"""The folder of sync definitions: what it holds, what is wrong with it, and the order in which its syncs run."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncer.definitions import file as definition_file
+from syncer.definitions.columns import attribute_columns, check_columns, match_column
+from syncer.definitions.conflicts import DefinitionWarning, shared_attributes, written_attributes
+from syncer.definitions.file import DefinitionFile
+from syncer.definitions.yaml_header import FILE_LIMIT
+from syncer.model.errors import DefinitionError, SettingsError
+from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.types import Entity, SyncDefinition
+
+__all__ = [
+    "DefinitionWarning",
+    "Loaded",
+    "attribute_columns",
+    "check_columns",
+    "in_dependency_order",
+    "load",
+    "match_column",
+    "shared_attributes",
+    "written_attributes",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a folder holds."""
+
+    #: By name; those whose file has no error.
+    definitions: tuple[SyncDefinition, ...]
+    #: By path and line; a file may have several.
+    errors: tuple[DefinitionError, ...]
+    #: By path and line, as far as they show without the warehouse.
+    warnings: tuple[DefinitionWarning, ...]
+    #: The names of syncs that are left out, each to its file's first error.
+    broken: Mapping[str, DefinitionError]
+
+
+def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) -> Loaded:
+    """Read every `.sql` file in *folder* and below; one that is wrong does not keep the others out.
+
+    Hidden files and folders are left aside, and so are links to folders inside *folder*.
+
+    Shapes:
+        warehouses, stores: the names of the connections that a definition may use.
+    Raises:
+        SettingsError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise SettingsError(
+            f"there is no folder of sync definitions at {folder}",
+            hint="Make one with `syncer init`, or name yours in SYNCER_DEFINITIONS_DIR.",
+        )
+    errors: list[DefinitionError] = []
+    files = [definition_file.parse(path, data) for path, data in _contents(folder, errors)]
+    errors += [error for file in files for error in file.errors]
+    errors += _name_clashes(files)
+    errors += _unknown_connections(files, warehouses, stores)
+    errors += _unknown_dependencies(files)
+    errors += _cycles(files)
+    errors.sort(key=lambda error: (error.path, error.line))
+    faults: dict[Path, DefinitionError] = {}
+    for error in errors:
+        faults.setdefault(error.path, error)
+    good = [file.definition for file in files if file.definition is not None and file.path not in faults]
+    good.sort(key=lambda definition: definition.name)
+    return Loaded(
+        definitions=tuple(good),
+        errors=tuple(errors),
+        warnings=shared_attributes(good, {}),
+        broken={file.name: faults[file.path] for file in files if file.path in faults},
+    )
+
+
+def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefinition]:
+    """The same definitions in the order in which one `run` takes them.
+
+    What a definition depends on goes first, as far as it is selected; else people, objects, relationships,
+    collections, each by name.
+    """
+    entities = list(Entity)
+    by_name = {definition.name: definition for definition in selected}
+    waits_for = {name: set(definition.depends_on) & by_name.keys() for name, definition in by_name.items()}
+    followers: dict[str, list[str]] = defaultdict(list)
+    for name, awaited in waits_for.items():
+        for other in awaited:
+            followers[other].append(name)
+    ready = [(entities.index(by_name[name].target.entity), name) for name, awaited in waits_for.items() if not awaited]
+    heapq.heapify(ready)
+    ordered: list[SyncDefinition] = []
+    while ready:
+        _, name = heapq.heappop(ready)
+        ordered.append(by_name[name])
+        for follower in followers[name]:
+            waits_for[follower].discard(name)
+            if not waits_for[follower]:
+                heapq.heappush(ready, (entities.index(by_name[follower].target.entity), follower))
+    return ordered
+
+
+def _contents(folder: Path, errors: list[DefinitionError]) -> Iterator[tuple[Path, bytes]]:
+    """Each definition's path and bytes, cut behind the largest size that is read."""
+    for path in _paths(folder, errors):
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise OSError("it is no plain file")
+            with path.open("rb") as file:
+                yield path, file.read(FILE_LIMIT + 1)
+        except OSError as exc:
+            errors.append(DefinitionError(f"the file cannot be read: {exc.strerror or exc}", path=path))
+
+
+def _paths(folder: Path, errors: list[DefinitionError]) -> Iterator[Path]:
+    root = folder.resolve()
+
+    def unreadable(exc: OSError) -> None:
+        errors.append(DefinitionError(f"the folder cannot be read: {exc.strerror}", path=Path(str(exc.filename))))
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = sorted(name for name in names if name.lower().endswith(".sql") and not name.startswith("."))
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                errors.append(
+                    DefinitionError(
+                        "this link leaves the folder of sync definitions", path=path, hint="Put the file itself here."
+                    )
+                )
+            elif path.name in files:
+                yield path
+
+
+def _name_clashes(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
+    by_name: dict[str, list[DefinitionFile]] = defaultdict(list)
+    for file in files:
+        by_name[file.name.casefold()].append(file)
+    for same in by_name.values():
+        for file in same if len(same) > 1 else ():
+            others = " and ".join(f"`{other.path}`" for other in same if other is not file)
+            yield DefinitionError(
+                f"the name {quoted(file.name)} is used twice, also by {others}",
+                path=file.path,
+                line=file.name_line,
+                hint="Give each sync a `name` of its own; upper and lower case count as the same.",
+            )
+
+
+def _unknown_connections(
+    files: Sequence[DefinitionFile], warehouses: Collection[str], stores: Collection[str]
+) -> Iterator[DefinitionError]:
+    for definition in _definitions(files):
+        for kind, name, known in (
+            ("warehouse", definition.warehouse, warehouses),
+            ("store", definition.store, stores),
+        ):
+            if name not in known:
+                setting = f"Set {quoted(f'SYNCER_{kind.upper()}S__{name.upper()}__URL')} to make one."
+                yield DefinitionError(
+                    f"no {kind} is called {quoted(name)}",
+                    path=definition.path,
+                    line=definition.lines.get(kind, 1),
+                    hint=did_you_mean(name, known) or setting,
+                )
+
+
+def _unknown_dependencies(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
+    names = {file.name for file in files}
+    for definition in _definitions(files):
+        for name in definition.depends_on:
+            if name not in names:
+                yield DefinitionError(
+                    f"`depends_on` names {quoted(name)}, and there is no such sync",
+                    path=definition.path,
+                    line=_dependency_line(definition, name),
+                    hint=did_you_mean(name, names - {definition.name}),
+                )
+
+
+def _cycles(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
+    definitions = {definition.name: definition for definition in _definitions(files)}
+    for name, definition in definitions.items():
+        cycle = _way_back(name, definitions)
+        if cycle:
+            yield DefinitionError(
+                f"`depends_on` goes in a circle: {' → '.join(cycle)}",
+                path=definition.path,
+                line=_dependency_line(definition, cycle[1]),
+                hint="Take one of these dependencies away.",
+            )
+
+
+def _way_back(start: str, definitions: Mapping[str, SyncDefinition]) -> list[str]:
+    """The shortest way along `depends_on` from *start* to itself; empty where there is none."""
+    came_from: dict[str, str] = {}
+    pending = deque([start])
+    while pending:
+        name = pending.popleft()
+        for following in definitions[name].depends_on if name in definitions else ():
+            if following == start:
+                way = [name]
+                while way[-1] != start:
+                    way.append(came_from[way[-1]])
+                return [*reversed(way), start]
+            if following not in came_from:
+                came_from[following] = name
+                pending.append(following)
+    return []
+
+
+def _dependency_line(definition: SyncDefinition, name: str) -> int:
+    return definition.lines.get(f"depends_on.{name}") or definition.lines.get("depends_on", 1)
+
+
+def _definitions(files: Iterable[DefinitionFile]) -> Iterator[SyncDefinition]:
+    return (file.definition for file in files if file.definition is not None)

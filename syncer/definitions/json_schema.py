@@ -1,0 +1,36 @@
+"""The JSON Schema of the header, as editors read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syncer.definitions.fields import FIELDS
+from syncer.model.types import Entity
+
+
+def schema() -> dict[str, Any]:
+    """The header's schema, draft 7."""
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Syncer sync definition",
+        "description": "The YAML between `/* sync` and `*/` at the top of a .sql file.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["entity"],
+        "properties": {
+            name: {"description": field.description}
+            | field.kind.schema()
+            | ({} if field.default is None else {"default": field.default})
+            for name, field in FIELDS.items()
+        },
+        "allOf": [_rules_of(entity) for entity in Entity],
+    }
+
+
+def _rules_of(entity: Entity) -> dict[str, Any]:
+    required = [name for name, field in FIELDS.items() if field.example and entity in field.entities]
+    misplaced = {name: False for name, field in FIELDS.items() if entity not in field.entities}
+    return {
+        "if": {"properties": {"entity": {"const": str(entity)}}, "required": ["entity"]},
+        "then": {"required": required, "properties": misplaced},
+    }

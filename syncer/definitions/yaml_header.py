@@ -1,0 +1,259 @@
+"""The text of a definition's file: the block comment that opens it, as strict YAML, and the SQL below."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from syncer.model.errors import DefinitionError
+from syncer.model.spelling import quoted
+
+OPENING = "/* sync"
+
+#: Bytes of a whole file.
+FILE_LIMIT = 1_000_000
+
+#: Characters of a header; PyYAML reads some hundred thousand a second.
+HEADER_LIMIT = 64_000
+
+#: Mappings and lists inside each other, the header itself counted; the fields need three.
+_DEPTH_LIMIT = 8
+
+EXAMPLE = "Open it with the line `/* sync`, then YAML such as `entity: person`, a line `*/`, and one SELECT."
+
+#: What SQL and Jinja skip. Possessive, so that no text makes it slow.
+_NO_SQL = re.compile(r"(?:\s|;|--[^\n]*+|/\*(?s:.*?)\*/|\{#(?s:.*?)#\})*+")
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A value in the header. A scalar is the text as it was written, whatever YAML makes of it."""
+
+    path: Path
+    #: Of its key or list item, counted from 1.
+    line: int
+    #: The field, nested ones with dots: `limits.removed`.
+    name: str
+    value: str | tuple[Node, ...] | dict[str, Node]
+
+    def error(self, message: str, hint: str = "") -> DefinitionError:
+        """An error at this line."""
+        return DefinitionError(message, path=self.path, line=self.line, hint=hint)
+
+    def lines(self) -> Iterator[tuple[str, int]]:
+        """This node's name and line, and those of everything in it."""
+        yield self.name, self.line
+        if isinstance(self.value, str):
+            return
+        for child in self.value.values() if isinstance(self.value, dict) else self.value:
+            yield from child.lines()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefinitionText:
+    """A file, taken apart."""
+
+    #: What the header holds, by field.
+    fields: dict[str, Node]
+    #: Without blank lines around it.
+    sql: str
+    #: Counted from 1.
+    sql_line: int
+
+
+def read(path: Path, data: bytes, errors: list[DefinitionError]) -> DefinitionText | None:
+    """Take the file's bytes apart; None where there is no header to speak of.
+
+    What is wrong is added to *errors*. A field that is repeated keeps its first value.
+    """
+    try:
+        text = _decoded(path, data)
+        start, end = _header_span(path, text)
+        fields = _fields(path, text[start:end], errors)
+    except DefinitionError as error:
+        errors.append(error)
+        return None
+    sql = text[end + 2 :]
+    closing_line = text.count("\n", 0, end) + 1
+    if _NO_SQL.fullmatch(sql):
+        errors.append(
+            DefinitionError(
+                "there is no query after the header", path=path, line=closing_line, hint="Write one SELECT below it."
+            )
+        )
+    blank_lines = sql[: len(sql) - len(sql.lstrip())].count("\n")
+    return DefinitionText(fields=fields, sql=sql.strip(), sql_line=closing_line + blank_lines)
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    if len(data) > FILE_LIMIT:
+        raise DefinitionError("the file is over 1 MB", path=path, hint="A definition holds one query and no data.")
+    try:
+        text = data.decode("utf-8-sig")
+        bad = data.find(b"\0")
+    except UnicodeDecodeError as exc:
+        bad = exc.start
+    if bad >= 0:
+        line = _unix_lines(data[:bad].decode("latin-1")).count("\n") + 1
+        raise DefinitionError("this is not UTF-8 text", path=path, line=line, hint="Save the file as UTF-8.")
+    return _unix_lines(text)
+
+
+def _unix_lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _header_span(path: Path, text: str) -> tuple[int, int]:
+    if not text.strip():
+        raise DefinitionError("the file is empty", path=path, hint=EXAMPLE)
+    first, _, _ = text.partition("\n")
+    if first.rstrip() != OPENING:
+        raise DefinitionError(
+            f"the header is missing: the first line is {quoted(first)}, not exactly `{OPENING}`",
+            path=path,
+            hint=EXAMPLE,
+        )
+    start = min(len(first) + 1, len(text))
+    end, inner = text.find("*/", start), text.find("/*", start)
+    if end < 0:
+        raise DefinitionError("the header is not closed", path=path, hint="Close it with a line `*/`.")
+    if 0 <= inner < end:
+        raise DefinitionError(
+            "another comment opens inside the header",
+            path=path,
+            line=text.count("\n", 0, inner) + 1,
+            hint="Close the header with a line `*/` above it, and use `#` for comments inside the header.",
+        )
+    before = text[text.rindex("\n", 0, end) + 1 : end]
+    after, _, _ = text[end + 2 :].partition("\n")
+    if before.strip() and after.strip():
+        raise DefinitionError(
+            "`*/` ends the header here, in the middle of a line",
+            path=path,
+            line=text.count("\n", 0, end) + 1,
+            hint="It ends a SQL comment even inside quotes: in cron, write `0-59/15` or `0-23/2` for `*/15` or `*/2`.",
+        )
+    if end - start > HEADER_LIMIT:
+        raise DefinitionError(f"the header is over {HEADER_LIMIT // 1000} KB", path=path, hint=EXAMPLE)
+    return start, end
+
+
+def _fields(path: Path, text: str, errors: list[DefinitionError]) -> dict[str, Node]:
+    reader = _YamlReader(path, text, errors)
+    try:
+        reader.refuse_surprises()
+        root = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as exc:
+        raise reader.syntax_error(exc) from None
+    except (ValueError, OverflowError):
+        # PyYAML passes on what `chr` and `int` say about an escape or a %YAML line.
+        raise DefinitionError("the header holds an escape that is no character", path=path, line=2) from None
+    if root is None:
+        raise DefinitionError("the header is empty", path=path, line=2, hint=EXAMPLE)
+    if not isinstance(root, yaml.MappingNode):
+        raise DefinitionError(
+            "the header is no list of fields, such as `entity: person`", path=path, line=reader.line_of(root)
+        )
+    return reader.mapping("", root)
+
+
+class _YamlReader:
+    """YAML nodes to ours; the text begins on the file's second line."""
+
+    def __init__(self, path: Path, text: str, errors: list[DefinitionError]) -> None:
+        self._path = path
+        self._text = text
+        self._errors = errors
+        self._breaks = [match.start() for match in re.finditer("\n", text)]
+
+    def line_of(self, at: yaml.Node | yaml.Event) -> int:
+        """The line where *at* begins."""
+        return self._line(at.start_mark.index if at.start_mark else 0)
+
+    def _line(self, index: int) -> int:
+        # PyYAML counts U+2028 and others as line ends, editors do not; and an error at the end of the
+        # text belongs to its last written line.
+        return bisect_right(self._breaks, min(index, len(self._text.rstrip())) - 1) + 2
+
+    def _error(self, message: str, at: yaml.Node | yaml.Event, hint: str = "") -> DefinitionError:
+        return DefinitionError(message, path=self._path, line=self.line_of(at), hint=hint)
+
+    def refuse_surprises(self) -> None:
+        depth = 0
+        for event in yaml.parse(self._text, Loader=yaml.BaseLoader):
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+                raise self._error(
+                    "YAML aliases and anchors (`*name`, `&name`) are not read here",
+                    event,
+                    "Write the value out; put text that starts with `*` or `&` in quotes.",
+                )
+            if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
+                raise self._error("YAML tags (`!name`) are not read here", event, "Write the plain value.")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEPTH_LIMIT:
+                raise self._error("the header is nested too deeply", event)
+
+    def syntax_error(self, exc: yaml.YAMLError) -> DefinitionError:
+        if isinstance(exc, yaml.reader.ReaderError):
+            return DefinitionError(
+                "the header holds a control character", path=self._path, line=self._line(int(exc.position))
+            )
+        assert isinstance(exc, yaml.MarkedYAMLError)
+        problem, context = exc.problem or "", exc.context or ""
+        mark = exc.context_mark if "end of stream" in problem and exc.context_mark else exc.problem_mark
+        hint = ""
+        if "'\\t'" in problem:
+            hint = "Indent with spaces, not with tabs."
+        elif "cannot start any token" in problem or "alias" in context or "anchor" in context:
+            hint = "Put a value that starts with a sign in quotes."
+        elif "mapping values are not allowed" in problem:
+            hint = "Put text that holds a colon in quotes, and begin each field at the start of a line."
+        message = f"the header is not valid YAML: {problem or 'it cannot be read'}"
+        line = self._line(mark.index) if mark else 2
+        return DefinitionError(message, path=self._path, line=line, hint=hint)
+
+    def mapping(self, prefix: str, node: yaml.MappingNode) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        for key, value in node.value:
+            try:
+                name = self._text_of(key, "a field's name")
+                if name in entries:
+                    raise self._error(
+                        f"{quoted(prefix + name)} is repeated; it stands on line {entries[name].line} already",
+                        key,
+                        "Keep one of the two.",
+                    )
+                entries[name] = self._node(prefix + name, self.line_of(key), value)
+            except DefinitionError as error:
+                self._errors.append(error)
+        return entries
+
+    def _node(self, name: str, line: int, node: yaml.Node) -> Node:
+        value: str | tuple[Node, ...] | dict[str, Node]
+        if isinstance(node, yaml.MappingNode):
+            value = self.mapping(name + ".", node)
+        elif isinstance(node, yaml.SequenceNode):
+            value = tuple(self._item(name, item) for item in node.value)
+        else:
+            value = self._text_of(node, quoted(name))
+        return Node(path=self._path, line=line, name=name, value=value)
+
+    def _item(self, name: str, node: yaml.Node) -> Node:
+        item = f"{name}.{node.value}" if isinstance(node, yaml.ScalarNode) else name
+        return self._node(item, self.line_of(node), node)
+
+    def _text_of(self, node: yaml.Node, what: str) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            raise self._error(f"{what} is no plain text", node)
+        if not node.value and node.style is None:
+            raise self._error(f"{what} has no value", node, "Give it one, or take the line away.")
+        if _CONTROL.search(node.value):
+            raise self._error(f"{what} holds a control character", node)
+        return str(node.value)

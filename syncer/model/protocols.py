@@ -1,0 +1,163 @@
+"""The two seams to the outside: a warehouse that is read and a profile store that is written.
+
+A warehouse's Arrow schema may say more than Arrow's types do. A string field whose metadata has
+`syncer: json` holds JSON text; `syncer: number` holds decimal digits of any length (or `NaN`, `Infinity`,
+`-Infinity`); every other string is text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from syncer.model.types import Column, Entity, Identity, Probe, Target, ValueForm
+
+#: The key of a field's metadata that tells JSON and digits from text.
+KIND = b"syncer"
+JSON = {KIND: b"json"}
+NUMBER = {KIND: b"number"}
+
+#: The answer to a row; a `seq` that has none is in doubt.
+VERDICTS = pa.schema([("seq", pa.int64()), ("verdict", pa.string()), ("reason", pa.string())])
+
+
+class Warehouse(Protocol):
+    """A database that is only ever read. One object serves one run and one thread at a time."""
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """The columns that *sql* would return, in order, without running it to its end.
+
+        Raises:
+            WarehouseError: the warehouse refused the query.
+        """
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        """The result of one SELECT, streamed from one read-only transaction.
+
+        Shapes:
+            sql: one statement, no trailing semicolon needed. Never more than one is run.
+            returns: the schema at once, then batches of at most some ten thousand rows; no row is a valid
+                result. Column names are as the query gives them, repeated ones too.
+        Units:
+            timeout: for the whole query, reading included; then it is cancelled on the server.
+        Raises:
+            WarehouseError: here or at any batch: refused, cut off, or over the timeout. What was read so far
+                is no result.
+        """
+
+    def forecast(self, sql: str) -> str:
+        """What running *sql* will cost, a sentence for people; empty where the warehouse does not tell.
+
+        Raises:
+            WarehouseError: the warehouse refused the query.
+        """
+
+    def probe(self) -> Probe:
+        """Look whether the warehouse answers and whether this role could write; changes nothing."""
+
+    def close(self) -> None:
+        """Let go of every connection; calling it twice is fine, also in the middle of a result."""
+
+
+class ProfileStore(Protocol):
+    """Where people, objects, relationships and collections live. Used by one thread at a time."""
+
+    #: The store's own lasting name for itself; a store that was made anew has another one.
+    store_id: str
+    identity: Identity
+    #: The most rows that `apply` is given at once.
+    batch_rows: int
+    #: The most bytes of JSON (UTF-8) that one collection may hold.
+    collection_bytes: int
+    #: How numbers and times stand in the `attributes` that `apply` is given.
+    value_form: ValueForm
+    #: Whether a collection can only be replaced as a whole. Then `apply` is given all of it as one batch.
+    replaces_collections: bool
+
+    def check(self, target: Target, *, create: bool = True) -> None:
+        """Make sure that the store can be fed *target*, with *create* as for `apply`.
+
+        Raises:
+            StoreRefusesError: it identifies people by what this store does not know, or lacks a key or a setting.
+        """
+
+    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
+        """What sending so many *rows* of *row_bytes* bytes of JSON each will take, a sentence; empty for no matter."""
+
+    def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
+        """Every name by which the store knows the entities about to be deleted.
+
+        Shapes:
+            keys: strings `k1`, … in the order of the target's key.
+            returns: `entity` (as in Entity), `kind` (`id`, `email`, `cio_id`; an object's type; a
+                collection's name), `value` (text). Several rows an entity; none for what does not exist.
+                Only for a person and an object.
+        """
+
+    def apply(self, target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
+        """Make the store agree with *batch*; applying it twice is the same as once.
+
+        The store may go on with it after this returns, and answer at a later call. All batches until `flush` are of
+        one target, and no key comes twice in them.
+
+        Shapes:
+            batch: 1 to `batch_rows` rows, no key twice, of:
+                seq int64, ascending.
+                action string, `put`, `clear` or `delete` (see below).
+                k1, … string, not null: the target's key. A person's id, email (folded to lower case) or
+                    cio_id; an object's id; for a relationship the person, then the object; for a
+                    collection as many as its key has columns.
+                attributes string: a JSON object of the values to set, without nulls at its top level and without
+                    spaces around it or, where it is empty, in it. For a collection the row's whole `data`.
+                cleared string: a JSON array of the attributes to unset.
+                id, email string: only for a person, and only where the result has such a column beside
+                    the identifier: the value to set, or NULL: unset where `cleared` names it, else untouched.
+            returns: VERDICTS, a row for each row of this batch or of earlier ones that the store answered for and has
+                not told yet, in any order.
+
+            `put` merges the attributes: what is not named stays. Without *create* it touches only people and
+            objects that exist, else the verdict is `absent`. `clear` unsets the attributes in `cleared` of what
+            exists. `delete` deletes the person, object, relationship or collection row. Clearing or
+            deleting what does not exist is accepted.
+            Where the store replaces collections, a collection's batch is all of it: rows that stay have no seq (null)
+            and ask for no verdict, and a column `held` has what the store was last known to hold of a row, as a JSON
+            object, or NULL; `attributes` of a row to delete are empty, and a rejected row leaves what it held.
+        Raises:
+            StoreError: the store failed, perhaps at an earlier batch. No later batch should be sent; `flush` tells
+                what had been answered before, and every other row is in doubt.
+        """
+
+    def flush(self) -> pa.Table:
+        """Wait for all that `apply` was given; returns the verdicts that have not been told yet.
+
+        Raises:
+            StoreError: the store failed. It is raised once, here or by `apply`: the next call tells what had been
+                answered before. Nothing is in flight any more.
+        """
+
+    def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
+        """What the store holds of one thing, ready for JSON; None where there is none.
+
+        Shapes:
+            kind, value: for a person `id`, `email` or `cio_id` and its value; for an object its type and
+                its id; for a collection its name, and the key of a row or empty for the first rows.
+        """
+
+    def probe(self) -> Probe:
+        """Look whether the store answers; changes nothing."""
+
+    def close(self) -> None:
+        """Let go of every connection; calling it twice is fine."""
+
+
+#: What `identifiers` returns.
+IDENTIFIERS = pa.schema([("entity", pa.string()), ("kind", pa.string()), ("value", pa.string())])
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> pa.Table:
+    """A table of strings; may be empty."""
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    return pa.table([[row[i] for row in rows] for i in range(len(columns))], schema=schema)

@@ -1,0 +1,1 @@
+"""Logs, and the secrets that are kept out of them."""

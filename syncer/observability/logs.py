@@ -1,0 +1,160 @@
+"""The log of a service on stderr: for people on a terminal, else one JSON object a line; never with a secret."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Protocol, TextIO
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from syncer.model.errors import SyncerError
+from syncer.model.spelling import visible
+from syncer.observability.redaction import Redactor
+
+#: The loggers whose level the settings say. Others' debug lines may hold rows, so of them only warnings are written.
+_OWN = ("syncer", "connectors")
+
+#: What an exception was because of is told up to so many steps.
+_CAUSES = 5
+
+#: Of these the debug lines are about the service itself.
+_SERVING = ("apscheduler", "uvicorn", "watchfiles")
+
+
+class Running(Protocol):
+    """A run, as far as each of its lines tells of it."""
+
+    @property
+    def name(self) -> str:
+        """The sync's."""
+
+    @property
+    def run_id(self) -> str:
+        """Empty until it is known."""
+
+
+_run: ContextVar[Running | None] = ContextVar("syncer_run", default=None)
+
+
+@contextmanager
+def about(run: Running) -> Iterator[None]:
+    """Let every line that this thread writes meanwhile tell the sync and the run."""
+    token = _run.set(run)
+    try:
+        yield
+    finally:
+        _run.reset(token)
+
+
+def write_to(stream: TextIO, *, level: str, secrets: Iterable[str], colours: bool) -> None:
+    """Send the log of this process to *stream*, in place of where it went before.
+
+    Shapes:
+        level: the name of one of logging's, in any letter case; what is below it is not written.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setLevel(level.upper())
+    handler.setFormatter(_formatter(Redactor(secrets), terminal=stream.isatty(), colours=colours))
+    root = logging.getLogger()
+    for other in root.handlers.copy():
+        root.removeHandler(other)
+    root.addHandler(handler)
+    _set_levels(logging.getLevelNamesMapping()[level.upper()])
+
+
+def _set_levels(own: int) -> None:
+    others = max(own, logging.WARNING)
+    logging.getLogger().setLevel(others)
+    for name in _OWN:
+        logging.getLogger(name).setLevel(own)
+    for name in _SERVING:
+        logging.getLogger(name).setLevel(own if own <= logging.DEBUG else others)
+
+
+def _formatter(redactor: Redactor, *, terminal: bool, colours: bool) -> logging.Formatter:
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=colours) if terminal else structlog.processors.JSONRenderer()
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _tell_the_run,
+            _tell_the_exception,
+            _Clean(redactor, on_terminal=terminal),
+            renderer,
+        ],
+    )
+
+
+def _tell_the_run(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # For uvicorn's own formatter.
+    event.pop("color_message", None)
+    run = _run.get()
+    if run is not None:
+        event.setdefault("sync", run.name)
+        if run.run_id:
+            event.setdefault("run", run.run_id)
+    return event
+
+
+def _tell_the_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Where an exception came from, and what it is; the text only of those whose text is safe."""
+    told = event.pop("exc_info", None)
+    if isinstance(told, tuple) and told[1] is not None:
+        event["exception"] = _described(told[1], told[2])
+    elif isinstance(told, BaseException):
+        event["exception"] = _described(told, told.__traceback__)
+    event.pop("stack_info", None)
+    return event
+
+
+def _described(error: BaseException, frames: TracebackType | None) -> str:
+    names: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(names) < _CAUSES:
+        names.append(type(cause).__name__ + (f": {cause}" if isinstance(cause, SyncerError) else ""))
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "".join(traceback.format_tb(frames)) + "  " + ", because of ".join(names)
+
+
+class _Clean:
+    """Takes secrets out of every text, and signs that a terminal would obey."""
+
+    def __init__(self, redactor: Redactor, *, on_terminal: bool) -> None:
+        self._redactor = redactor
+        self._on_terminal = on_terminal
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        cleaned = {str(name): self._value(value) for name, value in event.items()}
+        if self._on_terminal:
+            return {name: _shown(name, value) if isinstance(value, str) else value for name, value in cleaned.items()}
+        return cleaned
+
+    def _value(self, value: object) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, dict):
+            return {self._text(str(name)): self._value(one) for name, one in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._value(one) for one in value]
+        return self._text(str(value))
+
+    def _text(self, text: str) -> str:
+        return self._redactor(text)
+
+
+def _shown(name: str, text: str) -> str:
+    if name not in ("event", "exception"):
+        return visible(text)
+    # These may have lines, of which no later one begins where an entry does.
+    return "\n    ".join(map(visible, text.split("\n")))

@@ -1,0 +1,1 @@
+"""A definition's SQL: its template, and what may be sent to a warehouse."""

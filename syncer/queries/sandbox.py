@@ -1,0 +1,147 @@
+"""Where a query's template runs: the values it can name, and bounds on its work.
+
+All loops of one rendering draw on one budget, and no value grows beyond a bound.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jinja2 import StrictUndefined, Undefined
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from syncer.model.spelling import did_you_mean, quoted
+
+#: Characters of the rendered SQL, and of any value on the way.
+SIZE_LIMIT = 1_000_000
+
+#: Turns of all loops of one rendering, and items of any list.
+TURNS_LIMIT = 10_000
+
+#: For one rendering; looked at between the turns of a loop.
+TIME_LIMIT_SECONDS = 1.0
+
+FILTERS = (
+    "abs", "count", "d", "default", "first", "float", "int", "join", "last", "length", "list", "lower", "max", "min",
+    "sort", "string", "title", "trim", "unique", "upper",
+)  # fmt: skip
+
+#: Filters that no template can name.
+TURNS, SIZED = "(turns)", "(sized)"
+
+
+class RefusedError(Exception):
+    """A sentence for people about the expression that is being rendered."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def names(*, last_sync_time: int, variables: Mapping[str, str], environment: Mapping[str, str]) -> Mapping[str, Any]:
+    """What a query's expressions may use, for `Template.render`."""
+
+    def var(name: str, *default: Any) -> Any:
+        return _looked_up("var", name, variables.get(name.lower()), default, f"SYNCER_VARS__{name.upper()}", variables)
+
+    def env_var(name: str, *default: Any) -> Any:
+        return _looked_up("env_var", name, environment.get(name), default, name, environment)
+
+    return {"last_sync_time": last_sync_time, "var": var, "env_var": env_var, "range": _range}
+
+
+def _looked_up(
+    function: str, name: str, value: str | None, default: Sequence[Any], setting: str, options: Collection[str]
+) -> Any:
+    if value is not None:
+        return value
+    if default:
+        return default[0]
+    guess = did_you_mean(name, options, or_list=False)
+    call, with_default = f"{function}('{name}')", f"{function}('{name}', 'value')"
+    remedy = f"Set {quoted(setting)}, or give a default: {quoted(with_default)}."
+    raise RefusedError(f"{quoted(call)} has no value", f"{guess} {remedy}".strip())
+
+
+def _range(*bounds: int) -> range:
+    numbers = range(*bounds)
+    if len(numbers) > TURNS_LIMIT:
+        raise RefusedError(f"a range here has at most {TURNS_LIMIT} numbers")
+    return numbers
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """The sandbox of one rendering."""
+
+    intercepted_binops = frozenset({"+", "*", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(undefined=StrictUndefined, optimized=False, finalize=_printable)
+        known = self.filters
+        self.filters = {name: known[name] for name in FILTERS} | {
+            "join": _join,
+            TURNS: self._turns,
+            SIZED: _sized,
+        }
+        self.globals = {}
+        self._turns_left = TURNS_LIMIT
+        self._deadline = time.monotonic() + TIME_LIMIT_SECONDS
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator != "+" and not (isinstance(left, int | float) and isinstance(right, int | float)):
+            raise RefusedError(f"`{operator}` takes two numbers here")
+        return _sized(super().call_binop(context, operator, left, right))
+
+    def _turns(self, items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            self._turns_left -= 1
+            if self._turns_left < 0 or time.monotonic() > self._deadline:
+                raise RefusedError(
+                    f"the loops of this template take too long: together they may turn {TURNS_LIMIT} times",
+                    "Let the warehouse do the work, in SQL.",
+                )
+            yield item
+
+
+def _sized(value: Any) -> Any:
+    """*value*, which is not too large to go on with."""
+    pending, items = [value], 0
+    while pending:
+        part = pending.pop()
+        items += 1
+        if isinstance(part, list | tuple):
+            pending.extend(part)
+        elif isinstance(part, dict):
+            pending.extend(part.values())
+        too_large = len(part) > SIZE_LIMIT if isinstance(part, str) else isinstance(part, int) and abs(part) > 2**63
+        if too_large or items + len(pending) > TURNS_LIMIT:
+            raise RefusedError("this value grows too large")
+    return value
+
+
+def _printable(value: Any) -> Any:
+    # An `if` without `else` gives Jinja's lenient kind, which prints as nothing.
+    if isinstance(value, str | int | float) or type(value) is Undefined:
+        return value
+    raise RefusedError("there is no such item" if isinstance(value, Undefined) else "this is no text and no number")
+
+
+def _join(items: Iterable[Any], separator: str = "") -> str:
+    texts = [str(item) for item in items]
+    if sum(map(len, texts)) + len(texts) * len(separator) > SIZE_LIMIT:
+        raise RefusedError("this value grows too large")
+    return separator.join(texts)
+
+
+def bounded(pieces: Iterable[str]) -> Iterator[str]:
+    """*pieces*, as long as they are not too much together."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > SIZE_LIMIT:
+            raise RefusedError("the rendered query is over 1 MB")
+        yield piece

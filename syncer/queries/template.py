@@ -1,0 +1,178 @@
+"""Jinja in a query: what it may use, what it mentions, and its text once rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from jinja2 import TemplateSyntaxError, meta, nodes
+from jinja2.visitor import NodeTransformer
+
+from syncer.model.errors import DefinitionError
+from syncer.model.spelling import did_you_mean, listed, quoted
+from syncer.queries.sandbox import FILTERS, SIZED, TURNS, RefusedError, Sandbox, bounded
+
+#: Parts of a template's statements and expressions.
+EXPRESSIONS_LIMIT = 10_000
+
+_CALLS = ("var", "env_var", "range")
+
+_NAMES = ("last_sync_time", *_CALLS)
+
+_KNOWN = (
+    "A query has `{{ last_sync_time }}`, `{{ var('x') }}`, `{{ env_var('X') }}`, `if`, `for`, `set`, simple filters."
+)
+
+_NODES = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.Name, nodes.Const,
+    nodes.Tuple, nodes.List, nodes.Dict, nodes.Pair, nodes.Keyword, nodes.CondExpr, nodes.Filter, nodes.Test,
+    nodes.Call, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.Concat, nodes.Compare, nodes.Operand, nodes.Not,
+    nodes.And, nodes.Or, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Neg, nodes.Pos,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A query's template, checked."""
+
+    path: Path
+    #: The file's line of the template's first.
+    first_line: int
+    tree: nodes.Template
+    #: The names from outside that it uses, comments and texts left aside, each to the file's line of its first use.
+    mentions: Mapping[str, int]
+
+    def render(self, names: Mapping[str, Any]) -> str:
+        """The text for the given values of the names.
+
+        Raises:
+            DefinitionError: an expression fails, or the work is too much.
+        """
+        try:
+            template = Sandbox().from_string(self.tree)
+            return "".join(bounded(template.generate(names)))
+        # A template is a program, and fails in as many ways as one.
+        except Exception as exc:
+            raise self._error(exc) from None
+
+    def _error(self, exc: Exception) -> DefinitionError:
+        if isinstance(exc, RefusedError):
+            message, hint = exc.message, exc.hint
+        else:
+            # The text of any other error may hold a value of the environment.
+            message, hint = f"the template fails here ({type(exc).__name__})", _KNOWN
+        line = self.first_line - 1 + (_template_line(exc.__traceback__) or 1)
+        return DefinitionError(message, path=self.path, line=line, hint=hint)
+
+
+def parse(path: Path, sql: str, first_line: int) -> Template:
+    """Read *sql* as a template.
+
+    Raises:
+        DefinitionError: it is none, or uses a name or construct that queries do not have.
+    """
+
+    def error(message: str, line: int, hint: str = _KNOWN) -> DefinitionError:
+        return DefinitionError(message, path=path, line=first_line - 1 + line, hint=hint)
+
+    try:
+        tree = Sandbox().parse(sql)
+        for fault in _faults(tree):
+            raise error(*fault)
+        mentions = _mentions(tree)
+        for name, line in mentions.items():
+            if name not in _NAMES:
+                raise error(f"the name {quoted(name)} is unknown", line, did_you_mean(name, _NAMES))
+        _Bounds().visit(tree).set_environment(Sandbox())
+        Sandbox().compile(tree)
+    except TemplateSyntaxError as exc:
+        raise error(f"the template cannot be read: {exc.message}", exc.lineno) from None
+    except (RecursionError, SyntaxError, MemoryError, ValueError, OverflowError):
+        raise error("the template is nested too deeply, or holds a number that is too long", 1) from None
+    lines = {name: first_line - 1 + line for name, line in mentions.items()}
+    return Template(path=path, first_line=first_line, tree=tree, mentions=lines)
+
+
+def _faults(tree: nodes.Template) -> Iterator[tuple[str, int, str]]:
+    """What a query may not use: a message, the template's line, and a hint."""
+    for count, node in enumerate(_every(tree)):
+        fault = _fault(node)
+        if fault:
+            yield fault, node.lineno, _KNOWN
+        elif isinstance(node, nodes.Filter) and node.name not in FILTERS:
+            filters = f"Filters are {listed(FILTERS, last='and')}."
+            guess = did_you_mean(node.name, FILTERS, or_list=False)
+            yield f"the filter {quoted(node.name)} is unknown", node.lineno, guess or filters
+        elif count > EXPRESSIONS_LIMIT:
+            yield "the template is too long", node.lineno, "Let the warehouse do the work, in SQL."
+
+
+def _mentions(tree: nodes.Template) -> dict[str, int]:
+    """The names that the template does not set itself, each to the template's line of its first use."""
+    outside = meta.find_undeclared_variables(tree)
+    lines: dict[str, int] = {}
+    for node in _every(tree):
+        if isinstance(node, nodes.Name) and node.name in outside:
+            lines.setdefault(node.name, node.lineno)
+    return lines
+
+
+def _fault(node: nodes.Node) -> str:
+    match node:
+        case nodes.For(recursive=True):
+            return "a recursive loop has no place in a query"
+        case nodes.Getattr(node=nodes.Name(name="loop"), attr=attribute) if not attribute.startswith("_"):
+            return ""
+        case nodes.Getattr(attr=attribute):
+            return f"the attribute {quoted(attribute)} cannot be used in a query"
+        case nodes.Call(node=nodes.Name(name="var" | "env_var" as function)):
+            named = node.args and isinstance(node.args[0], nodes.Const) and isinstance(node.args[0].value, str)
+            if named and len(node.args) <= 2 and not (node.kwargs or node.dyn_args or node.dyn_kwargs):
+                return ""
+            return f"`{function}` takes a name in quotes and, if you like, a default"
+        case nodes.Call(node=nodes.Name(name="range")):
+            return ""
+        case nodes.Call():
+            return f"only {listed(_CALLS, last='and')} can be called"
+        case _ if not isinstance(node, _NODES):
+            return f"the Jinja construct {quoted(type(node).__name__)} has no place in a query"
+    return ""
+
+
+def _every(tree: nodes.Template) -> Iterator[nodes.Node]:
+    """Every node, in the order of the text; without recursion, which a deep one would break."""
+    pending: list[nodes.Node] = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending.extend(reversed(list(node.iter_child_nodes())))
+
+
+class _Bounds(NodeTransformer):
+    """Makes each loop draw on the budget, and each value that is set or joined keep to its bound."""
+
+    def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
+        self.generic_visit(node)
+        if isinstance(node, nodes.For):
+            node.iter = _through(TURNS, node.iter)
+        elif isinstance(node, nodes.Assign):
+            node.node = _through(SIZED, node.node)
+        elif isinstance(node, nodes.Concat):
+            return _through("join", nodes.List(node.nodes, lineno=node.lineno))
+        return node
+
+
+def _through(name: str, node: nodes.Node) -> nodes.Filter:
+    return nodes.Filter(cast(nodes.Expr, node), name, [], [], None, None, lineno=node.lineno)
+
+
+def _template_line(trace: TracebackType | None) -> int | None:
+    line = None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

@@ -1,0 +1,185 @@
+"""What Prometheus is told of a service: the run log's state, and what this process has counted since it began."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from syncer.model.errors import SyncerError
+from syncer.model.types import Counts, RunStatus
+from syncer.service import ActiveRun, Service
+from syncer.service.lateness import Lateness
+from syncer.service.status import SyncStatus
+
+#: Seconds; the last one is without an end.
+WAIT_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+
+_STATUSES = tuple(status for status in RunStatus if status is not RunStatus.RUNNING)
+_CHANGES = tuple(count.name for count in fields(Counts))
+
+
+def metrics_router(service: Service) -> APIRouter:
+    """`GET /metrics`, about a service from now on."""
+    registry = CollectorRegistry()
+    registry.register(ServiceCollector(service))
+    ProcessCollector(registry=registry)
+    router = APIRouter()
+
+    @router.get("/metrics", include_in_schema=False)
+    def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(registry), media_type=content_type)
+
+    return router
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """What this process has counted of one sync."""
+
+    runs: Counter[RunStatus] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    #: By bucket, the last one without an end.
+    waits: list[int] = field(default_factory=lambda: [0] * (len(WAIT_BUCKETS) + 1))
+    wait_seconds: float = 0.0
+
+    def add(self, live: ActiveRun) -> None:
+        if live.run is not None:
+            self.runs[live.run.status] += 1
+            self.rows.update(asdict(live.run.counts))
+        if live.began_at is not None:
+            seconds = max((live.began_at - live.asked_at).total_seconds(), 0.0)
+            self.waits[bisect_left(WAIT_BUCKETS, seconds)] += 1
+            self.wait_seconds += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        found, total = [], 0
+        for bound, number in zip([*map(str, WAIT_BUCKETS), "+Inf"], self.waits, strict=True):
+            total += number
+            found.append((bound, float(total)))
+        return found
+
+
+class ServiceCollector(Collector):
+    """Made for each scrape from what is so; a sync whose definition is gone is not told of."""
+
+    def __init__(self, service: Service) -> None:
+        """Begin to count the runs that end."""
+        self._service = service
+        self._tallies: dict[str, _Tally] = {}
+        self._lock = threading.Lock()
+        self._lateness = Lateness(service)
+        service.ended.append(self._count)
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        with self._lock:
+            names = self._service.catalog.edition.definitions.keys()
+            self._tallies = {name: self._tallies.get(name, _Tally()) for name in names}
+            found = [*self._of_the_service(), *_of_the_tallies(self._tallies), *self._of_the_stores()]
+            try:
+                standings = self._service.standings()
+            except SyncerError:
+                # What is counted here is told without the run log too.
+                found.append(_gauge("syncer_run_log_up", "Whether the run log can be read.", 0))
+            else:
+                found.append(_gauge("syncer_run_log_up", "Whether the run log can be read.", 1))
+                found += self._of_the_syncs(standings)
+        yield from found
+
+    def _count(self, live: ActiveRun) -> None:
+        with self._lock:
+            self._tallies.setdefault(live.name, _Tally()).add(live)
+
+    def _of_the_service(self) -> Iterable[Metric]:
+        service = self._service
+        edition = service.catalog.edition
+        broken = len({error.path for error in edition.errors}) + bool(edition.folder_error)
+        age = service.silence.total_seconds()
+        return [
+            _gauge("syncer_leads", "Whether this service keeps the schedule.", service.leads),
+            _gauge("syncer_definitions_broken", "Files of definitions that cannot be used now.", broken),
+            _gauge("syncer_beat_age_seconds", "Since the schedule last showed that it is alive.", age),
+        ]
+
+    def _of_the_stores(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "syncer_store_requests", "Calls to a store that is reached by HTTP.", labels=["store"]
+        )
+        retries = CounterMetricFamily(
+            "syncer_store_retries", "Calls that were repeated, as there was no good answer.", labels=["store"]
+        )
+        calls = self._service.runner.store_calls()
+        for store in self._service.settings.stores.keys() & calls.keys():
+            requests.add_metric([store], calls[store].requests)
+            retries.add_metric([store], calls[store].retries)
+        return [requests, retries]
+
+    def _of_the_syncs(self, standings: Sequence[SyncStatus]) -> Iterable[Metric]:
+        now = self._service.now()
+        gauges = {name: GaugeMetricFamily(name, help_, labels=["sync"]) for name, help_ in _SYNC_GAUGES.items()}
+        for standing in standings:
+            late = self._lateness.is_late(
+                standing.definition, standing.last_ended_well, paused=standing.paused, now=now
+            )
+            for name, value in _values(standing, late).items():
+                gauges[name].add_metric([standing.definition.name], value)
+        return gauges.values()
+
+
+_SYNC_GAUGES = {
+    "syncer_sync_last_success_timestamp_seconds": "When the newest run that ended well began.",
+    "syncer_sync_last_duration_seconds": "How long the newest run that has ended took.",
+    "syncer_sync_rejected_rows": "Rows that are refused now.",
+    "syncer_sync_held": "Whether a limit holds the sync.",
+    "syncer_sync_late": "Whether a run that ended well is overdue.",
+    "syncer_sync_paused": "Whether the sync is paused.",
+}
+
+
+def _values(standing: SyncStatus, late: bool) -> dict[str, float]:
+    found: dict[str, float] = {
+        "syncer_sync_rejected_rows": standing.rejected,
+        "syncer_sync_held": standing.is_held,
+        "syncer_sync_late": late,
+        "syncer_sync_paused": standing.paused,
+    }
+    if standing.last_ended_well is not None:
+        found["syncer_sync_last_success_timestamp_seconds"] = standing.last_ended_well.timestamp()
+    ended = next((run for run in standing.runs if run.finished_at and run.status is not RunStatus.SKIPPED), None)
+    if ended is not None and ended.finished_at is not None:
+        found["syncer_sync_last_duration_seconds"] = (ended.finished_at - ended.started_at).total_seconds()
+    return found
+
+
+def _of_the_tallies(tallies: Mapping[str, _Tally]) -> Iterable[Metric]:
+    runs = CounterMetricFamily("syncer_sync_runs", "Runs of this service that ended.", labels=["sync", "status"])
+    rows = CounterMetricFamily("syncer_sync_rows", "Rows of these runs.", labels=["sync", "change"])
+    waits = HistogramMetricFamily(
+        "syncer_sync_queue_wait_seconds", "From when a run is asked for until it begins.", labels=["sync"]
+    )
+    for name, tally in tallies.items():
+        for status in _STATUSES:
+            runs.add_metric([name, status.value], tally.runs[status])
+        for change in _CHANGES:
+            rows.add_metric([name, change], tally.rows[change])
+        waits.add_metric([name], tally.buckets(), tally.wait_seconds)
+    return [runs, rows, waits]
+
+
+def _gauge(name: str, help_: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help_, value=value)

@@ -1,0 +1,107 @@
+"""How each sync stands: what the overview, the API, the alerts and the metrics say of it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from syncer.definitions import schedules
+from syncer.model.errors import DefinitionError
+from syncer.model.types import Manual, Run, RunStatus, SyncDefinition
+from syncer.service.active_runs import ActiveRun
+from syncer.service.catalog import DefinitionSet
+from syncer.state.runs import RunLog
+
+#: Runs of each sync that the overview shows.
+SHOWN_RUNS = 30
+
+
+class Freshness(enum.StrEnum):
+    """Whether the store has what the schedule promises."""
+
+    FRESH = "fresh"
+    #: A tick and the time of grace have passed, and no run since ended well.
+    LATE = "late"
+    #: Never delivered.
+    NEVER = "never"
+    #: Nothing is promised: by hand, paused, or not enabled.
+    UNSCHEDULED = "unscheduled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncStatus:
+    """One sync now."""
+
+    definition: SyncDefinition
+    #: What is wrong with its file, where an older state of it is in force.
+    outdated: DefinitionError | None
+    paused: bool
+    #: The next tick, aware UTC; None where none comes.
+    next_due: datetime | None
+    #: The run that waits or goes on.
+    live: ActiveRun | None
+    #: The newest runs, newest first, at most SHOWN_RUNS.
+    runs: Sequence[Run]
+    #: When the newest run that ended well began.
+    last_ended_well: datetime | None
+    freshness: Freshness
+    #: Rows that are refused now.
+    rejected: int
+
+    @property
+    def last_run(self) -> Run | None:
+        """The newest run that was not skipped."""
+        return next((run for run in self.runs if run.status is not RunStatus.SKIPPED), None)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a brake holds it now."""
+        return self.last_run is not None and self.last_run.status is RunStatus.HELD
+
+
+def standings(
+    edition: DefinitionSet,
+    *,
+    run_log: RunLog,
+    next_due: Mapping[str, datetime],
+    lives: Sequence[ActiveRun],
+    grace: timedelta,
+    now: datetime,
+) -> list[SyncStatus]:
+    """How every sync in force stands, by name.
+
+    Units:
+        grace: after a tick, in which a run should have ended well.
+    """
+    names = list(edition.definitions)
+    runs, well = run_log.newest_of_each(names, SHOWN_RUNS), run_log.last_ended_well(names)
+    paused, refused = run_log.paused(), run_log.rejection_totals()
+    by_name = {live.name: live for live in lives}
+    return [
+        SyncStatus(
+            definition=definition,
+            outdated=edition.outdated.get(name),
+            paused=name in paused,
+            next_due=next_due.get(name),
+            live=by_name.get(name),
+            runs=runs.get(name, []),
+            last_ended_well=well.get(name),
+            freshness=freshness(definition, well.get(name), paused=name in paused, grace=grace, now=now),
+            rejected=refused.get(name, 0),
+        )
+        for name, definition in edition.definitions.items()
+    ]
+
+
+def freshness(
+    definition: SyncDefinition, ended_well: datetime | None, *, paused: bool, grace: timedelta, now: datetime
+) -> Freshness:
+    """Whether the newest run that ended well, which began then, is as new as the schedule promises."""
+    if paused or not definition.enabled or isinstance(definition.schedule, Manual):
+        return Freshness.UNSCHEDULED
+    if ended_well is None:
+        return Freshness.NEVER
+    due, _ = schedules.last_run_at(definition.schedule, after=ended_well, until=now - grace)
+    return Freshness.FRESH if due is None else Freshness.LATE

@@ -1,0 +1,1 @@
+"""One frozen Settings, or every problem at once."""

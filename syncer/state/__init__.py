@@ -1,0 +1,1 @@
+"""All that is remembered beside the snapshots: runs, rejections, removals."""

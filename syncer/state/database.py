@@ -1,0 +1,220 @@
+"""The state database: read without waiting for writers, written by one process at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.engine import URL
+
+from syncer.model.errors import SettingsError, StateDatabaseError
+from syncer.state import schema
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+_SETTING = "SYNCER_DATABASE_URL"
+_WAIT_SECONDS = 30
+_SILENCE_SECONDS = 10
+
+#: How long libpq waits for a server, and when it gives up one that is gone: after seconds, not hours.
+_CONNECTING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+#: What opens a transaction that sees one moment, and one that writes.
+_READ = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"}
+_WRITE = {
+    "sqlite": "BEGIN IMMEDIATE",
+    # A process that stands still between two statements must not keep others from taking its place.
+    "postgresql": f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'; "
+    f"SET LOCAL idle_in_transaction_session_timeout = '{_SILENCE_SECONDS}s'",
+}
+
+#: What SQLite and PostgreSQL say of a disk that takes nothing more.
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "53100")
+
+#: Any number, the same for every version of Syncer: who holds it makes or upgrades the tables.
+_PREPARE_LOCK = 7305711
+
+
+class StateDatabase:
+    """Where the run log and the removals are kept; one object may serve several threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database, and make its tables where there are none.
+
+        Shapes:
+            url: `sqlite:///file`, in a folder that exists, or `postgresql://`.
+        Raises:
+            SettingsError: the URL is neither, or the database is a newer Syncer's.
+            StateDatabaseError: it cannot be reached, read or written.
+        """
+        self._engine = _engine(url)
+        try:
+            with self.reading() as connection:
+                found = schema.read_state(connection)
+            if found is None or found[0] < schema.newest_version():
+                found = self._prepare()
+        except BaseException:
+            self.close()
+            raise
+        version, log_id = found
+        if version > schema.newest_version():
+            self.close()
+            raise SettingsError(
+                f"{_SETTING}: the run log was made by a newer Syncer (its version is {version},"
+                f" this Syncer knows {schema.newest_version()})",
+                hint="Install that newer Syncer again, or name another database.",
+            )
+        #: A random name, made with the database: another one means that what was kept here is gone.
+        self.log_id = log_id
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one moment of the database and waits for no writer."""
+        with _explained(), self._engine.connect() as connection:
+            connection.exec_driver_sql(_READ[connection.dialect.name])
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that is durable when the block ends, and undone when it raises."""
+        with _explained(), self._engine.connect() as connection:
+            connection.exec_driver_sql(_WRITE[connection.dialect.name])
+            yield connection
+            connection.commit()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether services on several machines may use it."""
+        return self._engine.dialect.name == "postgresql"
+
+    def own_connection(self) -> sa.Connection:
+        """A new connection that nobody else gets, where each statement is a transaction; for `ask_own`, `close_own`."""
+        with _explained():
+            engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            connection = engine.connect()
+            connection.detach()
+            return connection
+
+    def ask_own(self, connection: sa.Connection, query: str) -> Any:
+        """The one row that a query gives there."""
+        with _explained():
+            return connection.exec_driver_sql(query).one()
+
+    def close_own(self, connection: sa.Connection) -> None:
+        """Let go of it, also where the server does not answer any more."""
+        with suppress(exc.DBAPIError):
+            connection.close()
+
+    def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that may have an ON CONFLICT clause."""
+        if self._engine.dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
+            return postgresql.insert(table)
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+
+    def _prepare(self) -> tuple[int, str]:
+        if self._engine.dialect.name == "sqlite":
+            # Kept in the file; cannot be changed within a transaction.
+            with _explained(), self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        with self.writing() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PREPARE_LOCK})")
+            schema.prepare(connection)
+            found = schema.read_state(connection)
+        assert found is not None
+        return found
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except (exc.ArgumentError, ValueError):
+        # The cause's text may hold a part of the password.
+        raise SettingsError(f"{_SETTING}: this is not a URL", hint=_hint()) from None
+    match parsed.drivername:
+        case "sqlite" if parsed.database and parsed.database != ":memory:":
+            return _sqlite_engine(parsed)
+        case "postgresql" | "postgres" | "postgresql+psycopg":
+            return sa.create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                connect_args={name: value for name, value in _CONNECTING.items() if name not in parsed.query},
+                # Not needed here, and looking it up costs a round trip for each new connection.
+                use_native_hstore=False,
+                pool_pre_ping=True,
+                hide_parameters=True,
+            )
+    raise SettingsError(f"{_SETTING}: the run log cannot be kept in `{parsed.drivername}:`", hint=_hint())
+
+
+def _hint() -> str:
+    return f"Set {_SETTING} to `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`."
+
+
+def _sqlite_engine(url: URL) -> sa.Engine:
+    # Without an isolation level the driver leaves BEGIN to us.
+    engine = sa.create_engine(
+        url, connect_args={"isolation_level": None, "timeout": _WAIT_SECONDS}, hide_parameters=True
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def sync_to_disk(connection: sqlite3.Connection, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = FULL")
+
+    return engine
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the database's errors into ours, without values and URLs."""
+    try:
+        yield
+    except (exc.DBAPIError, exc.TimeoutError) as error:
+        raise _explanation(error) from None
+
+
+def _explanation(error: exc.SQLAlchemyError) -> StateDatabaseError:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else None
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return StateDatabaseError(
+            f"{_SETTING}: the file of the run log is damaged",
+            hint="Move it away together with the files beside it that end in `-wal` and `-shm`; the next command makes"
+            " a new one. History and pauses are then gone; nothing in the store is.",
+        )
+    if code.startswith(("SQLITE_BUSY", "55P03")):
+        return StateDatabaseError(
+            f"{_SETTING}: another process has been writing the run log for {_WAIT_SECONDS} seconds",
+            hint="Look for a Syncer process that hangs.",
+        )
+    if code.startswith(_NO_ROOM):
+        return StateDatabaseError(
+            f"{_SETTING}: the run log cannot be written: its disk is full, or fails",
+            hint="Free some space there (by default it is in SYNCER_STATE_DIR) and run the command again; what the"
+            " store has taken stays known.",
+        )
+    # Any other kind may quote values.
+    speaks = isinstance(error, exc.OperationalError | exc.ProgrammingError)
+    told = str(cause).strip().split("\n")[0] if speaks else code or type(error).__name__
+    return StateDatabaseError(
+        f"{_SETTING}: the run log cannot be used: {told}",
+        hint=f"Check that {_SETTING} (by default a file in SYNCER_STATE_DIR) names a database that can be written.",
+    )

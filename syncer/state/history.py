@@ -1,0 +1,125 @@
+"""The runs that were: what ran, when it was due, and how it ended; read without waiting for who writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from syncer.model.types import ENDED_WELL, Counts, Run, RunStatus, Trigger
+from syncer.state.database import StateDatabase
+from syncer.state.schema import runs
+
+_COUNTS = tuple(field.name for field in fields(Counts))
+
+
+class RunHistory:
+    """The runs in a state database, to read."""
+
+    def __init__(self, database: StateDatabase) -> None:
+        self._database = database
+
+    def recent(
+        self, sync: str | None = None, limit: int = 20, *, statuses: Collection[RunStatus] | None = None
+    ) -> list[Run]:
+        """The newest runs of one sync, or of all, newest first; only those with one of *statuses* where it is given."""
+        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+        if sync is not None:
+            query = query.where(runs.c.sync == sync)
+        if statuses is not None:
+            query = query.where(runs.c.status.in_(statuses))
+        with self._database.reading() as connection:
+            return [_run(row) for row in connection.execute(query)]
+
+    def newest_of_each(self, syncs: Iterable[str], number: int) -> dict[str, list[Run]]:
+        """The newest *number* runs of each of *syncs* that ever had one, newest first."""
+        newest = sa.select(runs).where(runs.c.sync == sa.bindparam("of")).order_by(runs.c.id.desc()).limit(number)
+        with self._database.reading() as connection:
+            # One query for all would read every run there ever was.
+            found = {sync: [_run(row) for row in connection.execute(newest, {"of": sync})] for sync in syncs}
+        return {sync: newest_runs for sync, newest_runs in found.items() if newest_runs}
+
+    def page(
+        self, sync: str | None = None, *, status: RunStatus | None = None, before: str = "", limit: int = 50
+    ) -> list[Run]:
+        """The newest runs of one sync, or of all, newest first, of those older than the run *before*."""
+        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+        if sync is not None:
+            query = query.where(runs.c.sync == sync)
+        if status is not None:
+            query = query.where(runs.c.status == status)
+        if before:
+            query = query.where(runs.c.id < before)
+        with self._database.reading() as connection:
+            return [_run(row) for row in connection.execute(query)]
+
+    def last_ended_well(self, syncs: Iterable[str]) -> dict[str, datetime]:
+        """When the newest run of each of *syncs* that ended `success` or `warning` began."""
+        well = runs.c.status.in_(ENDED_WELL)
+        return self._newest(syncs, runs.c.started_at, well)
+
+    def open_runs(self) -> list[Run]:
+        """The runs that have not ended, as far as the run log knows."""
+        query = sa.select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.id)
+        with self._database.reading() as connection:
+            return [_run(row) for row in connection.execute(query)]
+
+    def cut_off(self, syncs: Iterable[str]) -> set[str]:
+        """Those of *syncs* whose newest answer to a tick was interrupted, and was not made up for."""
+        answers = (runs.c.trigger == Trigger.SCHEDULE) & (runs.c.status != RunStatus.SKIPPED)
+        ended_by = sa.case((runs.c.due_at.is_not(None), runs.c.status), else_=None)
+        return {
+            name for name, status in self._newest(syncs, ended_by, answers).items() if status == RunStatus.INTERRUPTED
+        }
+
+    def get(self, run_id: str) -> Run | None:
+        """One run; None where there is none."""
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
+        return None if row is None else _run(row)
+
+    def last_status(self) -> dict[str, RunStatus]:
+        """How the last run of each sync ended, leaving out what runs now and what was skipped."""
+        ended = runs.c.status.not_in([RunStatus.RUNNING, RunStatus.SKIPPED])
+        last = sa.select(sa.func.max(runs.c.id)).where(ended).group_by(runs.c.sync)
+        with self._database.reading() as connection:
+            found = connection.execute(sa.select(runs.c.sync, runs.c.status).where(runs.c.id.in_(last)))
+            return {row.sync: row.status for row in found}
+
+    def last_started(self, sync: str, statuses: Collection[RunStatus] | None = None) -> datetime | None:
+        """When the newest run of *sync* started, of those with one of *statuses*, else of all but the skipped."""
+        wanted = runs.c.status != RunStatus.SKIPPED if statuses is None else runs.c.status.in_(statuses)
+        query = sa.select(runs.c.started_at).where(runs.c.sync == sync, wanted).order_by(runs.c.id.desc()).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def first_started(self, sync: str) -> datetime | None:
+        """When the oldest run of *sync* started, or would have."""
+        query = sa.select(runs.c.started_at).where(runs.c.sync == sync).order_by(runs.c.id).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def last_due(self, syncs: Iterable[str]) -> dict[str, datetime]:
+        """The newest tick of the schedule of each of *syncs* that a run has answered, also one that was skipped."""
+        newest = sa.select(sa.func.max(runs.c.due_at)).where(runs.c.sync == sa.bindparam("of"))
+        with self._database.reading() as connection:
+            found = {sync: connection.execute(newest, {"of": sync}).scalar_one() for sync in syncs}
+        return {sync: due_at for sync, due_at in found.items() if due_at is not None}
+
+    def _newest(
+        self, syncs: Iterable[str], value: sa.ColumnElement[Any], which: sa.ColumnElement[bool]
+    ) -> dict[str, Any]:
+        """What the newest of some runs of each sync has; syncs without such a run are left out."""
+        newest = sa.select(value).where(runs.c.sync == sa.bindparam("of"), which).order_by(runs.c.id.desc()).limit(1)
+        with self._database.reading() as connection:
+            found = {sync: connection.execute(newest, {"of": sync}).one_or_none() for sync in syncs}
+        return {sync: row[0] for sync, row in found.items() if row is not None}
+
+
+def _run(row: sa.Row[tuple[object, ...]]) -> Run:
+    values = dict(row._mapping)
+    counts = Counts(**{name: values.pop(name) for name in _COUNTS})
+    return Run(**values | {"counts": counts, "notes": tuple(row.notes)})

@@ -1,0 +1,121 @@
+"""The warehouses and stores of the settings: what they are called, how they are opened, and whether they answer."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from syncer.model.errors import ConnectionFailedError, SyncerError
+from syncer.model.protocols import ProfileStore, Warehouse
+from syncer.model.types import Probe
+from syncer.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One warehouse or store of the settings."""
+
+    #: `warehouse` or `store`.
+    kind: str
+    name: str
+    #: Without its secrets.
+    url: str
+    open: Callable[[], Warehouse | ProfileStore]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """What a look at a connection found: either of the two."""
+
+    connection: Connection
+    probe: Probe | None = None
+    error: SyncerError | None = None
+
+
+def connections(settings: Settings) -> list[Connection]:
+    """Every warehouse, then every store."""
+    return [
+        *(
+            Connection(kind="warehouse", name=name, url=warehouse.shown_url, open=_warehouse_opener(settings, name))
+            for name, warehouse in settings.warehouses.items()
+        ),
+        *(
+            Connection(kind="store", name=name, url=store.shown_url, open=_store_opener(settings, name))
+            for name, store in settings.stores.items()
+        ),
+    ]
+
+
+def open_store(settings: Settings, name: str) -> ProfileStore:
+    """The store of that name, to be closed by the caller.
+
+    Raises:
+        SettingsError, StoreError: as `connectors.open_store`.
+    """
+    import connectors
+
+    setting = settings.stores[name]
+    return connectors.open_store(
+        name, setting.url.get_secret_value(), identity=setting.identity, options=setting.options
+    )
+
+
+def tested(connection: Connection) -> Tested:
+    """Whether a connection answers; changes nothing."""
+    try:
+        with closing(connection.open()) as opened:
+            return Tested(connection=connection, probe=opened.probe())
+    except SyncerError as exc:
+        return Tested(connection=connection, error=exc)
+
+
+def tested_side_by_side(wanted: Sequence[Connection], *, seconds: float) -> list[Tested]:
+    """Whether each connection answers, in the order given; after *seconds* no answer is awaited any more."""
+    answers: queue.SimpleQueue[tuple[int, Tested]] = queue.SimpleQueue()
+    for place, connection in enumerate(wanted):
+        threading.Thread(target=_answer, args=(answers, place, connection), name="connection", daemon=True).start()
+    found: dict[int, Tested] = {}
+    deadline = time.monotonic() + seconds
+    while len(found) < len(wanted):
+        try:
+            place, answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            break
+        found[place] = answer
+    return [found.get(place) or _silent(connection, seconds) for place, connection in enumerate(wanted)]
+
+
+def _answer(answers: queue.SimpleQueue[tuple[int, Tested]], place: int, connection: Connection) -> None:
+    try:
+        answer = tested(connection)
+    except Exception as exc:
+        # Its text may hold values.
+        error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
+        answer = Tested(connection=connection, error=error)
+    answers.put((place, answer))
+
+
+def _silent(connection: Connection, seconds: float) -> Tested:
+    error = ConnectionFailedError(
+        f"{connection.kind} `{connection.name}` did not answer within {seconds:.0f} seconds",
+        hint="Is its address right, and can this machine reach it?",
+    )
+    return Tested(connection=connection, error=error)
+
+
+def _warehouse_opener(settings: Settings, name: str) -> Callable[[], Warehouse]:
+    def opened() -> Warehouse:
+        import connectors
+
+        setting = settings.warehouses[name]
+        return connectors.open_warehouse(name, setting.url.get_secret_value(), options=setting.options)
+
+    return opened
+
+
+def _store_opener(settings: Settings, name: str) -> Callable[[], ProfileStore]:
+    return lambda: open_store(settings, name)

@@ -1,0 +1,312 @@
+"""The flow of one sync, from its query to its settled snapshot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+from syncer.model.errors import QueryResultError, SelectionError, StoreError
+from syncer.model.protocols import IDENTIFIERS, ProfileStore, Warehouse
+from syncer.model.types import Counts, Entity, SyncDefinition, Verdict
+from syncer.snapshot import Snapshot
+from syncer.snapshot.diff import Difference
+from syncer.snapshot.result_schema import ResultSchema, result_schema
+from syncer.snapshot.stage import Staged
+from syncer.sync import limits
+
+
+class Removals(Protocol):
+    """Where the removals of one sync are visible to every other sync of its store."""
+
+    def announce(self, identifiers: pa.Table) -> None:
+        """Make removals durable and visible, before they are sent (columns: IDENTIFIERS)."""
+
+    def close(self) -> None:
+        """Make them visible anew, now that none of them is under way."""
+
+
+class Claim(Protocol):
+    """What tells the runs of one sync on other machines that rows were sent from this one's snapshot."""
+
+    @property
+    def run_id(self) -> str:
+        """For `Snapshot.open_outbox`; empty where nothing is claimed."""
+
+    def make(self) -> bool:
+        """Claim the sync durably, before anything is sent; False where another run did so since this one began."""
+
+    def confirm(self) -> bool:
+        """Once nothing more is sent: whether no other run has claimed the sync since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unshared:
+    """The claim of a run whose sync no other machine can run."""
+
+    run_id: str = ""
+
+    def make(self) -> bool:
+        """See `Claim.make`."""
+        return True
+
+    def confirm(self) -> bool:
+        """See `Claim.confirm`."""
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How one run differs from the usual."""
+
+    full: bool = False
+    allow_limits: bool = False
+    #: The one key to send, a text for each key column.
+    only: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What is known of a run while it goes on; the flow writes it, whoever watches reads it."""
+
+    #: As soon as the run log has the run.
+    run_id: str = ""
+    phases: dict[str, float] = field(default_factory=dict)
+    phase: str = ""
+    #: Rows done in this phase, and how many it has where that is known.
+    rows: int = 0
+    total: int | None = None
+    #: When this phase began, as `time.monotonic` tells it.
+    began: float = 0.0
+    counts: Counts = field(default_factory=Counts)
+    notes: list[str] = field(default_factory=list)
+    #: Called whenever something above has changed.
+    changed: Callable[[], None] = lambda: None
+    #: Cuts off the query that is being read; may be called from another thread.
+    cancel: Callable[[], None] = lambda: None
+    #: Asked between batches: whether to stop after the one in hand.
+    stopping: Callable[[], bool] = lambda: False
+    #: What the run log says of a run that was asked to stop.
+    stopped_by: str = "stopped by a signal"
+
+    @contextmanager
+    def during(self, phase: str, total: int | None = None) -> Iterator[None]:
+        """Time a phase; its seconds count also where it fails."""
+        begun = self.began = time.monotonic()
+        self.phase, self.rows, self.total = phase, 0, total
+        self.changed()
+        try:
+            yield
+        finally:
+            self.phases[phase] = self.phases.get(phase, 0.0) + time.monotonic() - begun
+
+    def reached(self, rows: int) -> None:
+        """Tell how many rows of this phase are done."""
+        self.rows = rows
+        self.changed()
+
+
+class HeldError(Exception):
+    """A brake holds this run; nothing was sent."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+class StoppedError(Exception):
+    """The run was asked to stop; what was sent is settled."""
+
+
+def run_sync(
+    definition: SyncDefinition,
+    sql: str,
+    *,
+    warehouse: Warehouse,
+    snapshot: Snapshot,
+    store: ProfileStore,
+    removals: Removals,
+    started_at: datetime,
+    options: Options,
+    progress: Progress,
+    claim: Claim = Unshared(),
+) -> None:
+    """Run one sync from its query to its settled snapshot; *progress* tells how far it came, also where it fails.
+
+    Raises:
+        HeldError: over a limit; nothing was sent.
+        StoppedError: asked to stop; answered batches are settled, the rest is in doubt.
+        SyncerError: of the warehouse or the result: nothing was sent; of the store: as for StoppedError.
+    """
+    shape, staged, difference = compare(
+        definition, sql, warehouse=warehouse, snapshot=snapshot, store=store, options=options, progress=progress
+    )
+    reasons = limits_passed(definition, snapshot, shape, staged, difference)
+    if reasons and not options.allow_limits and options.only is None:
+        raise HeldError(reasons)
+    _refuse_large_collection(definition, snapshot, store)
+    if progress.stopping():
+        raise StoppedError
+    with progress.during("journal"):
+        rows = snapshot.open_outbox(only_one=options.only is not None, claimed_by=claim.run_id)
+        if not claim.make():
+            progress.stopped_by = "another run of this sync, from another machine, began to send before this one did"
+            raise StoppedError
+        _announce_removals(definition, snapshot, store, removals)
+    ended_well = False
+    try:
+        with progress.during("send", total=rows):
+            _send(definition, snapshot, store, progress)
+        ended_well = True
+    finally:
+        with progress.during("settle"):
+            progress.counts = _answered(progress.counts, snapshot, staged)
+            if not claim.confirm():
+                progress.notes.append("another run sent rows at the same time: the next one sends every row again")
+                # Other syncs may have looked before the last of these came about.
+                _announce_removals(definition, snapshot, store, removals)
+                removals.close()
+            snapshot.settle(started_at=started_at, complete=options.only is None, ended_well=ended_well)
+    removals.close()
+
+
+def compare(
+    definition: SyncDefinition,
+    sql: str,
+    *,
+    warehouse: Warehouse,
+    snapshot: Snapshot,
+    store: ProfileStore,
+    options: Options,
+    progress: Progress,
+) -> tuple[ResultSchema, Staged, Difference]:
+    """Query and compare; sends and records nothing."""
+    store.check(definition.target, create=definition.create)
+    with progress.during("query"):
+        reader = warehouse.query(sql, timeout=definition.timeout)
+        shape = result_schema(definition, reader.schema, store.identity)
+
+        def read(rows: int) -> None:
+            progress.reached(rows)
+            if progress.stopping():
+                raise StoppedError
+
+        every_row = options.full or options.only is not None
+        staged = snapshot.stage(reader, shape, read, every_row=every_row)
+    with progress.during("compare"):
+        difference = snapshot.diff(full=options.full, only=options.only)
+    progress.counts = Counts(
+        queried=staged.queried,
+        added=difference.added,
+        changed=difference.changed,
+        removed=difference.removed,
+        unchanged=difference.unchanged,
+        rejected=staged.refused,
+    )
+    progress.notes.extend([*snapshot.notes, *_notes(staged, difference)])
+    if options.only is not None:
+        _find_one_row(snapshot, options.only)
+    return shape, staged, difference
+
+
+def limits_passed(
+    definition: SyncDefinition, snapshot: Snapshot, shape: ResultSchema, staged: Staged, difference: Difference
+) -> list[str]:
+    """Which limits a run with this difference would pass, a sentence each."""
+    return limits.exceeded(
+        definition,
+        difference,
+        queried=staged.queried,
+        sends_removals=shape.sends_removals,
+        changed_attributes=snapshot.changed_attributes,
+    )
+
+
+def _send(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, progress: Progress) -> None:
+    whole = definition.target.entity is Entity.COLLECTION and store.replaces_collections
+    sent, stopping = 0, False
+    try:
+        for batch in snapshot.batches(store.batch_rows, form=store.value_form, whole=whole):
+            sent += batch.num_rows - batch["seq"].null_count
+            _take(store.apply(definition.target, batch, create=definition.create), snapshot, progress)
+            if stopping := progress.stopping():
+                break
+        _take(store.flush(), snapshot, progress)
+    except StoreError:
+        _take(store.flush(), snapshot, progress)
+        raise
+    if progress.rows < sent:
+        raise StoreError(
+            f"store `{definition.store}` did not answer for {sent - progress.rows:,} rows",
+            hint="They are sent again at the next run.",
+        )
+    if stopping:
+        raise StoppedError
+
+
+def _take(verdicts: pa.Table, snapshot: Snapshot, progress: Progress) -> None:
+    snapshot.record(verdicts)
+    progress.reached(progress.rows + len(verdicts))
+
+
+def _announce_removals(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, removals: Removals) -> None:
+    removed = snapshot.removals()
+    if len(removed) == 0:
+        return
+    own = removed.select(IDENTIFIERS.names).cast(IDENTIFIERS)
+    if definition.target.entity in (Entity.PERSON, Entity.OBJECT):
+        keys = removed.drop_columns(IDENTIFIERS.names)
+        own = pa.concat_tables([own, store.identifiers(definition.target, keys).cast(IDENTIFIERS)])
+    removals.announce(own.group_by(IDENTIFIERS.names).aggregate([]))
+
+
+def _answered(counts: Counts, snapshot: Snapshot, staged: Staged) -> Counts:
+    verdicts = snapshot.verdicts()
+    return Counts(
+        queried=counts.queried,
+        added=counts.added,
+        changed=counts.changed,
+        removed=counts.removed,
+        unchanged=counts.unchanged,
+        accepted=verdicts.get(Verdict.ACCEPTED, 0),
+        rejected=staged.refused + verdicts.get(Verdict.REJECTED, 0),
+        absent=verdicts.get(Verdict.ABSENT, 0),
+    )
+
+
+def _refuse_large_collection(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore) -> None:
+    if definition.target.entity is not Entity.COLLECTION:
+        return
+    size = snapshot.staged_bytes(store.value_form)
+    if size > store.collection_bytes:
+        raise QueryResultError(
+            f"collection `{definition.target.collection}` would be {size:,} bytes of JSON, "
+            f"over the {store.collection_bytes:,} that store `{definition.store}` takes; nothing was sent",
+            hint="Return fewer rows or columns, or split it into several collections.",
+        )
+
+
+def _find_one_row(snapshot: Snapshot, key: tuple[str, ...]) -> None:
+    if snapshot.has_staged(key):
+        return
+    if (reason := snapshot.refusal(key)) is not None:
+        raise SelectionError(f"the row of this key cannot be sent: {reason}")
+    raise SelectionError(
+        "the query's result has no row of this key", hint="Keys are text, spelled as `syncer plan` shows them."
+    )
+
+
+def _notes(staged: Staged, difference: Difference) -> list[str]:
+    notes = []
+    if staged.repeated:
+        notes.append(f"rows that stood in the result once more, and count once: {staged.repeated:,}")
+    if staged.taken_for_null:
+        notes.append(f"values that were NaN, infinite or out of range, and count as NULL: {staged.taken_for_null:,}")
+    if difference.sent_again:
+        notes.append(f"rows that are sent again though they did not change: {difference.sent_again:,}")
+    return notes

@@ -1,0 +1,332 @@
+"""One run of one sync, end to end: opens what it needs, keeps the run log, closes everything."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+import connectors
+from connectors.support import call_counts
+from syncer import snapshot
+from syncer.model.errors import (
+    DefinitionError,
+    RunInProgressError,
+    SelectionError,
+    SettingsError,
+    StoreError,
+    SyncerError,
+)
+from syncer.model.protocols import ProfileStore, Warehouse
+from syncer.model.types import Order, Run, RunStatus, SyncDefinition
+from syncer.queries import faults, query
+from syncer.queries.query import Query
+from syncer.settings.settings import Settings
+from syncer.snapshot import Snapshot
+from syncer.snapshot.diff import Difference
+from syncer.snapshot.result_schema import ResultSchema
+from syncer.snapshot.stage import Staged
+from syncer.state.claims import Claims
+from syncer.state.removals import Removals
+from syncer.state.runs import KEPT_REJECTIONS, RunLog
+from syncer.sync.flow import HeldError, Options, Progress, StoppedError, compare, limits_passed, run_sync
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRemovals:
+    """The removals of one sync from one store."""
+
+    removals: Removals
+    store_id: str
+    sync: str
+
+    def announce(self, identifiers: pa.Table) -> None:
+        """Make removals durable and visible, before they are sent."""
+        self.removals.announce(self.store_id, self.sync, identifiers)
+
+    def close(self) -> None:
+        """Make them visible anew, now that none of them is under way."""
+        self.removals.close_open(self.store_id, self.sync)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunClaim:
+    """The claim of one run."""
+
+    claims: Claims
+    sync: str
+    run_id: str
+    #: The newest claim when the run began.
+    after: str
+
+    def make(self) -> bool:
+        """Claim the sync durably; False where another run did so since this one began."""
+        return self.claims.make(self.sync, self.run_id, after=self.after)
+
+    def confirm(self) -> bool:
+        """Whether no other run has claimed the sync since."""
+        return self.claims.confirm(self.sync, self.run_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would do."""
+
+    staged: Staged
+    difference: Difference
+    shape: ResultSchema
+    #: In how many changed rows each attribute differs, most first.
+    attributes: dict[str, int]
+    #: Change, key, and the JSON objects before and after.
+    sample: list[tuple[str, str, str | None, str | None]]
+    #: Limits that would hold the run.
+    held: list[str]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """Runs and plans syncs with one set of settings."""
+
+    settings: Settings
+    run_log: RunLog
+    removals: Removals
+    claims: Claims
+    #: Gives aware UTC.
+    now: Callable[[], datetime]
+
+    def run(
+        self,
+        definition: SyncDefinition,
+        *,
+        order: Order,
+        options: Options | None = None,
+        progress: Progress | None = None,
+    ) -> Run:
+        """Run one sync and record how it ended; what goes wrong is in the run's `status`, `error` and `hint`.
+
+        Raises:
+            RunInProgressError: it is running already; recorded as skipped.
+            TickAnsweredError: the order's tick has a run already; nothing is recorded.
+            DefinitionError, SelectionError, SettingsError: what was asked for cannot be done; recorded as failed,
+                nothing was sent.
+        """
+        options, progress = options or Options(), progress or Progress()
+        started_at = self.now()
+        with ExitStack() as stack:
+            try:
+                store = stack.enter_context(closing(self._store(definition, self._later_than_the_last(definition))))
+                held = stack.enter_context(
+                    snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id)
+                )
+            except RunInProgressError as exc:
+                progress.run_id = self.run_log.record_skipped(
+                    definition.name, order, definition.hash, started_at, note=exc.message
+                )
+                raise
+            except SyncerError as exc:
+                progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
+                return self._failed(progress.run_id, progress, exc)
+            self.run_log.interrupt_open(definition.name, started_at)
+            run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
+            progress.run_id = run_id
+            log.info("the run begins")
+            return self._recorded(run_id, definition, store, held, started_at, options, progress)
+
+    def plan(self, definition: SyncDefinition, *, progress: Progress | None = None, sample_rows: int = 5) -> Plan:
+        """Query and compare; sends and records nothing.
+
+        Raises:
+            SyncerError: as `run` would record it, or raise it.
+        """
+        progress = progress or Progress()
+        with (
+            closing(self._store(definition, self.now())) as store,
+            snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as held,
+            held.explaining(),
+        ):
+            self._take_in_what_others_did(definition, store, held)
+            asked = self._query(definition, held, Options())
+            with self._warehouse(asked) as warehouse:
+                if forecast := warehouse.forecast(asked.statement):
+                    progress.notes.append(forecast)
+                shape, staged, difference = compare(
+                    definition,
+                    asked.statement,
+                    warehouse=warehouse,
+                    snapshot=held,
+                    store=store,
+                    options=Options(),
+                    progress=progress,
+                )
+            if forecast := _forecast(definition, held, store, shape, difference):
+                progress.notes.append(forecast)
+            return Plan(
+                staged=staged,
+                difference=difference,
+                shape=shape,
+                attributes=held.changed_attributes(),
+                sample=held.sample(sample_rows),
+                held=limits_passed(definition, held, shape, staged, difference),
+                notes=progress.notes,
+            )
+
+    def store_calls(self) -> Mapping[str, call_counts.Calls]:
+        """How many calls this process made to each store that is reached by HTTP, by its name in the settings."""
+        return call_counts.counted()
+
+    def snapshot_path(self, sync: str) -> Path:
+        """The file of a sync's snapshot."""
+        return self.settings.state_dir / "snapshots" / f"{sync}.duckdb"
+
+    def _recorded(
+        self,
+        run_id: str,
+        definition: SyncDefinition,
+        store: ProfileStore,
+        held: Snapshot,
+        started_at: datetime,
+        options: Options,
+        progress: Progress,
+    ) -> Run:
+        """Go through the flow and record its end; the only place where any exception is caught."""
+        removals = StoreRemovals(removals=self.removals, store_id=store.store_id, sync=definition.name)
+        try:
+            removals.close()
+            with held.explaining():
+                newest = self._take_in_what_others_did(definition, store, held)
+                asked = self._query(definition, held, options)
+                with self._warehouse(asked) as warehouse:
+                    progress.cancel = warehouse.close
+                    run_sync(
+                        definition,
+                        asked.statement,
+                        warehouse=warehouse,
+                        snapshot=held,
+                        store=store,
+                        removals=removals,
+                        claim=RunClaim(claims=self.claims, sync=definition.name, run_id=run_id, after=newest),
+                        started_at=started_at,
+                        options=options,
+                        progress=progress,
+                    )
+        except HeldError as exc:
+            return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
+        except (StoppedError, KeyboardInterrupt):
+            self._publish_rejections(definition, held)
+            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.stopped_by))
+        except StoreError as exc:
+            self._publish_rejections(definition, held)
+            return self._failed(run_id, progress, exc)
+        except SyncerError as exc:
+            return self._failed(run_id, progress, exc)
+        except Exception as exc:
+            # Its text may hold values: the frames tell where, and the name tells what.
+            log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
+            error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
+            return self._finish(run_id, RunStatus.FAILED, progress, error)
+        refused = self._publish_rejections(definition, held)
+        return self._finish(run_id, RunStatus.WARNING if refused else RunStatus.SUCCESS, progress, None)
+
+    def _publish_rejections(self, definition: SyncDefinition, held: Snapshot) -> int:
+        """Put what is refused now where it can be read while a run holds the snapshot; returns how many rows."""
+        with held.explaining():
+            rejections, total = held.rejections(KEPT_REJECTIONS)
+        self.run_log.replace_rejections(definition.name, rejections, total)
+        return total
+
+    def _failed(self, run_id: str, progress: Progress, error: SyncerError) -> Run:
+        if progress.stopping() and progress.phase == "query":
+            # Reading was cut off on purpose.
+            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.stopped_by))
+        run = self._finish(run_id, RunStatus.FAILED, progress, error)
+        if isinstance(error, DefinitionError | SelectionError | SettingsError):
+            raise error
+        return run
+
+    def _finish(self, run_id: str, status: RunStatus, progress: Progress, error: SyncerError | None) -> Run:
+        self.run_log.finish(
+            run_id,
+            status,
+            self.now(),
+            counts=progress.counts,
+            phases=progress.phases,
+            error=str(error) if error else None,
+            hint=error.hint if error else "",
+            notes=progress.notes,
+        )
+        run = self.run_log.get(run_id)
+        assert run is not None
+        return run
+
+    def _query(self, definition: SyncDefinition, held: Snapshot, options: Options) -> Query:
+        rendered = query.render(
+            definition,
+            last_sync_time=0 if options.full or options.only else held.last_sync_time,
+            variables=self.settings.vars,
+            environment=self.settings.environment,
+        )
+        if held.settled_definition == definition.hash:
+            # The warehouse has taken it before; the look for friendly errors costs a tenth of a second.
+            return Query(definition=definition, rendered=rendered, statement=rendered)
+        url = self.settings.warehouses[definition.warehouse].url.get_secret_value()
+        statement = query.check(definition, rendered, query.dialect(url))
+        return Query(definition=definition, rendered=rendered, statement=statement)
+
+    def _take_in_what_others_did(self, definition: SyncDefinition, store: ProfileStore, held: Snapshot) -> str:
+        """Put in doubt what other machines and other syncs may have touched; returns the sync's newest claim."""
+        log_id, newest = self.run_log.log_id, self.claims.newest(definition.name)
+        held.compare_claims(newest, log_id=log_id)
+        seen = held.removals_seen(log_id)
+        removed, last = self.removals.since(store.store_id, seen, except_sync=definition.name)
+        held.doubt_removed(removed, log_id=log_id, seen=last)
+        return newest
+
+    def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
+        """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
+        last = self.run_log.last_started(definition.name)
+        return max(self.now(), last + timedelta(seconds=1)) if last else self.now()
+
+    def _store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
+        setting = self.settings.stores[definition.store]
+        return connectors.open_store(
+            definition.store,
+            setting.url.get_secret_value(),
+            identity=setting.identity,
+            options=setting.options,
+            started_at=started_at,
+        )
+
+    @contextmanager
+    def _warehouse(self, asked: Query) -> Iterator[Warehouse]:
+        """The warehouse of a query; what it says against the query names the definition's file and line."""
+        definition = asked.definition
+        setting = self.settings.warehouses[definition.warehouse]
+        opened = connectors.open_warehouse(
+            definition.warehouse, setting.url.get_secret_value(), options=setting.options, sync=definition.name
+        )
+        with closing(opened) as warehouse, faults.placed(asked):
+            yield warehouse
+
+
+def _forecast(
+    definition: SyncDefinition, held: Snapshot, store: ProfileStore, shape: ResultSchema, difference: Difference
+) -> str:
+    rows = difference.added + difference.changed + difference.sent_again
+    rows += difference.removed if shape.sends_removals else 0
+    return store.forecast(definition.target, rows=rows, row_bytes=held.staged_row_bytes(store.value_form))
+
+
+def _held_hint(definition: SyncDefinition) -> str:
+    return (
+        f"Look at `syncer plan {definition.name}`; if it is right, `syncer run {definition.name} --allow-limits` "
+        "lets it through once."
+    )
