@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.bigquery_server import BigQueryProject, BigQueryServer, bigquery_server
-from tests.mariadb_server import MariaDBServer, mariadb_server
-from tests.postgres_server import PostgresServer, postgres_server
-from tests.snowflake_server import SnowflakeServer, snowflake_server
+from tests.servers.bigquery import BigQueryProject, BigQueryServer, bigquery_server
+from tests.servers.mariadb import MariaDBServer, mariadb_server
+from tests.servers.postgresql import PostgresServer, postgres_server
+from tests.servers.snowflake import SnowflakeServer, snowflake_server
 
 #: What `--hypothesis-profile` is called where the properties are to be tried for hours.
 LONG = "long"

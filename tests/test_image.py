@@ -22,8 +22,8 @@ import yaml
 from syncer.settings import settings
 from tests.cli.conftest import Folder
 from tests.dockerfile import Stage, read
+from tests.docs.test_docs import REPOSITORY, blocks, section
 from tests.service.conftest import wait_until
-from tests.test_docs import REPOSITORY, blocks, section
 
 ARGUMENTS, (BUILD, FINAL) = read(REPOSITORY / "Dockerfile")
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.commands import Project
 from tests.acceptance.contents import Attributes, held, number
-from tests.postgres_server import PostgresServer
+from tests.servers.postgresql import PostgresServer
 
 PERSON = "entity: person\nperson: {id: id}"
 

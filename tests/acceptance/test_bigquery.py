@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.commands import Project
 from tests.acceptance.contents import held, number
-from tests.bigquery_server import BigQueryProject
+from tests.servers.bigquery import BigQueryProject
 
 CUSTOMERS = """
 SELECT id, name, spent, tags, TIMESTAMP '2024-02-29 12:00:00+00' AS joined_at

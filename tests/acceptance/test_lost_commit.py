@@ -14,8 +14,8 @@ from syncer.model.errors import StoreError
 from syncer.model.types import Identity
 from tests.acceptance.commands import Project
 from tests.acceptance.contents import Attributes, held
-from tests.commit_proxy import CommitProxy, Cut, commit_proxy
 from tests.contracts.batches import ACCEPTED, PEOPLE, apply, batch_of, delete, put
+from tests.servers.commit_proxy import CommitProxy, Cut, commit_proxy
 
 PERSON = "entity: person\nperson: {id: id}\non_removed: delete\nlimits: {removed: 100%}"
 

@@ -24,7 +24,7 @@ from psycopg.types.json import set_json_loads
 from tests.acceptance.commands import Project
 from tests.acceptance.contents import Attributes, Contents, Rows, held, number, plain, present
 from tests.acceptance.sample_shop import Shop
-from tests.postgres_server import PostgresServer
+from tests.servers.postgresql import PostgresServer
 
 ROUNDS = 4
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.commands import Project
-from tests.snowflake_server import SnowflakeServer
+from tests.servers.snowflake import SnowflakeServer
 
 ADA, BOB, EVE = ("1", "2", "3")
 

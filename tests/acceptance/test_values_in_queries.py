@@ -9,7 +9,7 @@ import pytest
 
 from syncer.queries.faults import HIDDEN
 from tests.acceptance.commands import Project
-from tests.test_query_faults import SHAPES, SHAPES_OF
+from tests.queries.test_faults import SHAPES, SHAPES_OF
 
 PERSON = "entity: person\nperson: {id: id}"
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.people import bare_copy_seconds, change_customers, make_customers, write_definition
-from tests.postgres_server import PostgresServer, postgres_server
+from tests.servers.postgresql import PostgresServer, postgres_server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

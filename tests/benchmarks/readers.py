@@ -21,7 +21,7 @@ import psycopg
 
 from connectors import open_warehouse
 from tests.peak_memory import peak_megabytes
-from tests.postgres_server import postgres_server
+from tests.servers.postgresql import postgres_server
 
 _QUERY = "SELECT * FROM people"
 _PEOPLE = """

@@ -11,12 +11,12 @@ import pytest
 from connectors import open_store
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
-from tests.customerio_server import CustomerIOServer, customerio_server
+from tests.servers.customerio import CustomerIOServer, customerio_server
 
 OpenStore = Callable[..., ProfileStore]
 
 #: What Customer.io cannot be held to, test by test.
-_ELSEWHERE = "its API takes a row and works later; its own form is in tests/test_customerio_forms.py"
+_ELSEWHERE = "its API takes a row and works later; its own form is in tests/connectors/customerio/test_forms.py"
 _COLLECTIONS_ARE_REPLACED = "a collection comes as a whole, not in changed rows"
 _OWN_READING = "it gives values back as text, and neither times nor counts"
 NOT_FOR_CUSTOMERIO = {

@@ -22,9 +22,6 @@ from connectors.customerio import calls, delivery, items, requests
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Identity
-from tests.customerio_server import CustomerIOServer, customerio_server
-from tests.customerio_server.faults import LOST_AFTER, LOST_BEFORE, Fault
-from tests.customerio_server.workspace import Workspace
 from tests.fake_store import Key
 from tests.properties.convergence import (
     AT,
@@ -39,6 +36,9 @@ from tests.properties.convergence import (
     ended,
     proven_in,
 )
+from tests.servers.customerio import CustomerIOServer, customerio_server
+from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
+from tests.servers.customerio.workspace import Workspace
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -15,8 +15,8 @@ from syncer.model.types import Order, Run, RunStatus, Trigger
 from syncer.service.leadership import LeaderElection
 from syncer.state.database import StateDatabase
 from syncer.state.runs import OvertakenError, RunLog
+from tests.servers.transaction_pooler import transaction_pooler
 from tests.service.machines import Machines, Service, wait_until
-from tests.transaction_pooler import transaction_pooler
 
 #: Every 2 s a service that stands by looks whether somebody leads; the rest is for a busy machine.
 TAKEOVER_SECONDS = 20.0

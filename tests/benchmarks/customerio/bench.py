@@ -125,7 +125,7 @@ class Bench:
 def bench(folder: Path, rows: int) -> Iterator[Bench]:
     """A new workspace, and a project in *folder* that feeds it from a shop there."""
     write_definition(folder / "sync_definitions")
-    command = [sys.executable, "-m", "tests.customerio_server"]
+    command = [sys.executable, "-m", "tests.servers.customerio"]
     with subprocess.Popen(command, cwd=_REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         told = json.loads(_stream(server.stdout).readline())
         environment = {

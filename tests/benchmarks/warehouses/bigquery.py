@@ -15,7 +15,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
 from tests.benchmarks.warehouses.candidate import Candidate
-from tests.bigquery_server import bigquery_server
+from tests.servers.bigquery import bigquery_server
 
 _PEOPLE = """
 CREATE TABLE people AS

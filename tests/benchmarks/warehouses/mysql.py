@@ -10,7 +10,7 @@ import pymysql
 import pymysql.cursors
 
 from tests.benchmarks.warehouses.candidate import CHUNK_ROWS, Candidate
-from tests.mariadb_server import mariadb_server
+from tests.servers.mariadb import mariadb_server
 
 _PEOPLE = """
 CREATE TABLE people AS

@@ -9,7 +9,7 @@ import psycopg
 
 from tests.benchmarks.warehouses.candidate import CHUNK_ROWS, Candidate
 from tests.benchmarks.warehouses.sqlite import read_by_sqlalchemy
-from tests.postgres_server import postgres_server
+from tests.servers.postgresql import postgres_server
 
 _PEOPLE = """
 CREATE TABLE people AS

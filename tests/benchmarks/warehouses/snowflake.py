@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import snowflake.connector
 
 from tests.benchmarks.warehouses.candidate import Candidate
-from tests.snowflake_server import snowflake_server
+from tests.servers.snowflake import snowflake_server
 
 _PEOPLE = """
 CREATE TABLE people AS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bigquery_server import BigQueryProject
 from tests.contracts.warehouses.adapter import (
     Adapter,
     with_people,
 )
 from tests.contracts.warehouses.bigquery_types import BIGQUERY_TYPES
+from tests.servers.bigquery import BigQueryProject
 
 
 def bigquery_storage(request: pytest.FixtureRequest) -> Adapter:

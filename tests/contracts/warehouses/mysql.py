@@ -19,7 +19,7 @@ from tests.contracts.warehouses.adapter import (
     TypeCase,
     with_people,
 )
-from tests.mariadb_server import MariaDBServer
+from tests.servers.mariadb import MariaDBServer
 
 
 def mariadb(request: pytest.FixtureRequest) -> Adapter:

@@ -19,11 +19,11 @@ from tests.contracts.warehouses.adapter import (
     TypeCase,
     with_people,
 )
-from tests.snowflake_server import SnowflakeServer
+from tests.servers.snowflake import SnowflakeServer
 
 
 def snowflake_stand_in(request: pytest.FixtureRequest) -> Adapter:
-    """A stand-in for Snowflake (see tests.snowflake_server)."""
+    """A stand-in for Snowflake (see tests.servers.snowflake)."""
     server: SnowflakeServer = request.getfixturevalue("snowflake")
     database = server.new_database()
 

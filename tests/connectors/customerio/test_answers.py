@@ -1,0 +1,146 @@
+"""Whatever Customer.io answers: a verdict, a doubt or an error of the store, and nothing unexpected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from connectors import open_store
+from connectors.customerio import calls
+from syncer.model.errors import StoreError
+from syncer.model.protocols import IDENTIFIERS, VERDICTS
+from syncer.model.types import Entity, Identity, Target
+from tests.contracts.batches import COUPONS, MEMBERS, PEOPLE, batch_of, put
+from tests.servers.customerio import CustomerIOServer, customerio_server
+from tests.servers.customerio.faults import Fault
+
+NAMES = [
+    "errors", "batch_index", "reason", "field", "message", "detail", "meta", "error", "collection", "collections",
+    "rows", "id", "name", "customer", "customers", "attributes", "identifiers", "cio_relationships", "object",
+    "object_id", "updated_at",
+]  # fmt: skip
+SCALARS = st.sampled_from([None, True, 0, 1, -1, 2, 1.5, 10**30, "", "x", "coupons", "ann", "a\nb\0", "\ud800"])
+ANSWERS = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=12,
+)
+#: Most have the shape that is expected, down to where it goes wrong.
+SHAPED = st.one_of(
+    ANSWERS,
+    *(
+        st.builds(lambda name, inner: {name: inner}, st.just(name), ANSWERS | st.lists(ANSWERS, max_size=3))
+        for name in (
+            "errors",
+            "meta",
+            "collection",
+            "collections",
+            "customer",
+            "customers",
+            "cio_relationships",
+            "object",
+        )
+    ),
+    st.builds(lambda inner: {"collections": [{"name": "coupons", "id": inner}]}, ANSWERS),
+    st.builds(lambda inner: {"customer": {"attributes": inner}, "cio_relationships": [inner]}, ANSWERS),
+    st.builds(lambda inner: {"customers": [{"customer": inner}]}, ANSWERS),
+    st.builds(lambda inner: {"object": inner, "cio_relationships": inner}, ANSWERS),
+    st.builds(lambda inner: {"errors": [{"batch_index": inner, "reason": inner}]}, ANSWERS),
+)
+PROPERTY = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
+    monkeypatch.setattr(calls, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(calls, "ATTEMPTS", 2)
+    monkeypatch.setattr("connectors.customerio.store._APP_RATE", 10_000)
+    with customerio_server() as running:
+        running.workspace.app_rate = 10_000
+        yield running
+
+
+def opened(server: CustomerIOServer) -> Any:
+    return open_store("crm", "customerio://us", identity=Identity.ID, options=server.options(), started_at=None)
+
+
+@pytest.fixture
+def store(server: CustomerIOServer) -> Iterator[Any]:
+    with closing(opened(server)) as store:
+        yield store
+
+
+@PROPERTY
+@given(told=SHAPED, status=st.sampled_from([200, 207, 400, 422]), target=st.sampled_from([PEOPLE, MEMBERS]))
+def test_an_answer_to_a_batch_gives_each_row_a_verdict_or_leaves_it_in_doubt(
+    server: CustomerIOServer, told: Any, status: int, target: Target
+) -> None:
+    server.workspace.faults.always = Fault(status=status, body=json.dumps(told).encode())
+    keys = [("ann", "a"), ("ann", "b"), ("bob", "a")]
+    batch = batch_of(*[put(*key[: 1 if target is PEOPLE else 2]) for key in (keys if target is MEMBERS else keys[1:])])
+
+    with closing(opened(server)) as store:
+        try:
+            verdicts = pa.concat_tables([store.apply(target, batch, create=True), store.flush()])
+        except StoreError:
+            # Of an answer that cannot be understood.
+            assert status < 300
+            verdicts = store.flush()
+
+    assert verdicts.schema == VERDICTS
+    seqs = verdicts["seq"].to_pylist()
+    assert len(set(seqs)) == len(seqs)
+    assert set(seqs) <= set(batch["seq"].to_pylist())
+    assert set(verdicts["verdict"].to_pylist()) <= {"accepted", "rejected"}
+    assert (status < 300) or set(verdicts["verdict"].to_pylist()) == {"rejected"}
+
+
+@PROPERTY
+@given(told=SHAPED, status=st.sampled_from([200, 201, 422]))
+def test_an_answer_about_a_collection_is_for_all_of_its_rows(
+    store: Any, server: CustomerIOServer, told: Any, status: int
+) -> None:
+    server.workspace.faults.always = Fault(status=status, body=json.dumps(told).encode())
+    held = pa.array([None, None], pa.string())
+    batch = batch_of(put("a"), put("b")).append_column("held", held)
+
+    verdicts = store.apply(COUPONS, batch, create=True)
+
+    assert verdicts.schema == VERDICTS
+    assert len(verdicts) in (0, 2)
+
+
+@PROPERTY
+@given(told=SHAPED)
+def test_what_is_read_back_in_another_shape_is_an_error_of_the_store(
+    store: Any, server: CustomerIOServer, told: Any
+) -> None:
+    server.workspace.faults.reading = Fault(status=200, body=json.dumps(told).encode())
+
+    for entity, kind, value in ((Entity.PERSON, "id", "ann"), (Entity.OBJECT, "account", "acme")):
+        with suppress(StoreError):
+            shown = store.show(entity, kind, value)
+            assert shown is None or isinstance(shown["attributes"], dict)
+    with suppress(StoreError):
+        shown = store.show(Entity.COLLECTION, "coupons", "")
+        assert shown is None or isinstance(shown["rows"], list)
+
+
+@PROPERTY
+@given(told=SHAPED)
+def test_names_of_people_in_another_shape_are_an_error_of_the_store(
+    store: Any, server: CustomerIOServer, told: Any
+) -> None:
+    server.workspace.faults.reading = Fault(status=200, body=json.dumps(told).encode())
+
+    with suppress(StoreError):
+        assert store.identifiers(PEOPLE, pa.table({"k1": ["ann"]})).schema == IDENTIFIERS

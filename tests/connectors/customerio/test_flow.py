@@ -1,0 +1,470 @@
+"""Runs that feed Customer.io, from query to workspace: values, collections, lost answers, and a process that dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from connectors import open_store
+from connectors.customerio import calls
+from connectors.customerio.store import CustomerIOStore
+from syncer.model.errors import QueryResultError, StoreError
+from syncer.model.protocols import JSON
+from syncer.model.types import Entity, Identity, OnRemoved, PersonKey, Target
+from tests.servers.customerio import CustomerIOServer, customerio_server
+from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
+from tests.workbench import COUPON, Workbench, table
+
+REPOSITORY = Path(__file__).parents[3]
+MEMBER = Target(
+    entity=Entity.RELATIONSHIP, person_key=PersonKey.ID, object_type="account", key_columns=("id", "account_id")
+)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
+    monkeypatch.setattr(calls, "FIRST_WAIT", 0.002)
+    with customerio_server() as running:
+        yield running
+        assert running.workspace.breaches == []
+
+
+class Bench(Workbench):
+    """A workbench whose store is a workspace, opened for every run."""
+
+    server: CustomerIOServer
+    identity = Identity.ID
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        store = open_store(
+            "crm", "customerio://us", identity=self.identity, options=self.server.options(), started_at=self.clock
+        )
+        with closing(store):
+            self.store = store  # type: ignore[assignment]
+            yield
+
+    def feed(self, result: pa.Table, **options: Any) -> Any:
+        with self.connected():
+            return self.run(result, **options)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, server: CustomerIOServer) -> Bench:
+    bench = Bench(tmp_path)
+    bench.server = server
+    return bench
+
+
+def content(server: CustomerIOServer, name: str = "coupons") -> Any:
+    return server.workspace.collections[name]["data"]
+
+
+def writes(server: CustomerIOServer) -> list[str]:
+    return [method for method, path in server.workspace.requests if method in ("POST", "PUT")]
+
+
+def coupons(**off: Any) -> pa.Table:
+    return table({"code": list(off), "off": pa.array(list(off.values()), pa.int64())})
+
+
+# Values
+
+
+def test_values_are_as_customerio_takes_them(bench: Bench, server: CustomerIOServer) -> None:
+    noon = datetime(2026, 11, 23, 12, 0, 0, 900_000, UTC)
+    columns = {
+        "id": ["ann"],
+        "small": [2**53],
+        "large": [2**53 + 1],
+        "low": [-(2**63)],
+        "price": pa.array([Decimal("12.50")]),
+        "huge": pa.array([Decimal("90071992547409930.5")]),
+        "seen_at": pa.array([noon], pa.timestamp("us")),
+        "zoned_at": pa.array([noon], pa.timestamp("us", "UTC")),
+        "before_1970": pa.array([datetime(1969, 12, 31, 23, 59, 58, 500_000, UTC)], pa.timestamp("us")),
+        "last_day": pa.array([datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)], pa.timestamp("us")),
+        "born": pa.array([date(1990, 1, 2)]),
+        "ratio": [0.5],
+        "on": [True],
+        "nothing": pa.array([None], pa.string()),
+    }
+    result = table(columns)
+    result = result.append_column(pa.field("tree", pa.string(), metadata=JSON), [['{"a": [1, null]}']])
+
+    bench.feed(result)
+
+    assert server.workspace.attributes("ann") == {
+        "small": 2**53,
+        "large": str(2**53 + 1),
+        "low": str(-(2**63)),
+        "price": 12.5,
+        "huge": "90071992547409930.5",
+        "seen_at": 1795435200,
+        "zoned_at": 1795435200,
+        "before_1970": -2,
+        "last_day": 253402300799,
+        "born": 631238400,
+        "ratio": 0.5,
+        "on": True,
+        "tree": {"a": [1, None]},
+    }
+
+
+def test_a_column_that_becomes_a_time_is_sent_as_one(bench: Bench, server: CustomerIOServer) -> None:
+    bench.feed(table({"id": ["ann", "bob"], "at": ["soon", "late"]}))
+    moment = pa.array([datetime(2026, 11, 23, 12, tzinfo=UTC), None], pa.timestamp("us"))
+
+    bench.feed(table({"id": ["ann", "bob"], "at": moment}))
+    unchanged = bench.feed(table({"id": ["ann", "bob"], "at": moment})).counts.unchanged
+
+    assert server.workspace.attributes("ann") == {"at": 1795435200}
+    assert server.workspace.attributes("bob") == {}
+    assert unchanged == 2
+
+
+# Emails
+
+
+def mails(**of: str | None) -> pa.Table:
+    return table({"id": list(of), "email": pa.array(list(of.values()), pa.string())})
+
+
+@pytest.mark.parametrize("rows_at_once", [2, 15_000])
+def test_rows_that_share_an_email_are_refused_in_whatever_batches_they_come(
+    bench: Bench, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(CustomerIOStore, "batch_rows", rows_at_once)
+    bench.identity, server.workspace.unique = Identity.ID_OR_EMAIL, ("id", "email")
+    others = {key: f"{key}@x.com" for key in "bcdefgh"}
+
+    bench.feed(mails(a="one@x.com", **others, z="One@X.com"))
+
+    reason = "several rows have this `email`"
+    assert bench.rejections() == {"a": reason, "z": reason}
+    assert {p.attributes["id"]: p.attributes["email"] for p in server.workspace.people} == others
+
+    bench.feed(mails(a="one@x.com", **others, z="b@x.com"))
+    assert bench.rejections() == {"b": reason, "z": reason}
+    bench.feed(mails(a="one@x.com", **others, z=None))
+    assert bench.rejections() == {}
+    assert server.workspace.person(email="one@x.com") is server.workspace.person(id="a")
+
+
+def test_where_id_is_the_identity_rows_may_share_an_email(bench: Bench, server: CustomerIOServer) -> None:
+    bench.feed(mails(a="one@x.com", b="one@x.com"))
+
+    assert [p.attributes["email"] for p in server.workspace.people] == ["one@x.com"] * 2
+
+
+# Collections
+
+
+@pytest.fixture
+def collection(bench: Bench) -> Bench:
+    bench.adjust(name="coupons", target=COUPON)
+    return bench
+
+
+def test_a_collection_is_replaced_whole_when_something_in_it_changed(
+    collection: Bench, server: CustomerIOServer
+) -> None:
+    collection.feed(coupons(ten=10, two=2, old=1))
+    assert content(server) == [{"code": "old", "off": 1}, {"code": "ten", "off": 10}, {"code": "two", "off": 2}]
+
+    counts = collection.feed(coupons(ten=12, two=2), allow_limits=True).counts
+
+    assert (counts.changed, counts.removed, counts.unchanged, counts.accepted) == (1, 1, 1, 2)
+    assert content(server) == [{"code": "ten", "off": 12}, {"code": "two", "off": 2}]
+    assert writes(server) == ["POST", "PUT"]
+    assert collection.feed(coupons(ten=12, two=2)).counts.unchanged == 2
+    assert writes(server) == ["POST", "PUT"]
+
+
+@pytest.mark.parametrize("fault", [LOST_BEFORE, LOST_AFTER, Fault(applied=True, status=200, body=b"<html>")])
+def test_a_collection_whose_answer_was_lost_is_in_doubt(
+    collection: Bench, server: CustomerIOServer, fault: Fault
+) -> None:
+    collection.feed(coupons(ten=10, two=2))
+    server.workspace.faults.always = fault
+    with pytest.raises(StoreError):
+        collection.feed(coupons(ten=12, two=2))
+    server.workspace.faults.always = None
+
+    # The query is back at what was acknowledged: without the doubt nothing would be sent.
+    collection.feed(coupons(ten=10, two=2))
+
+    assert content(server) == [{"code": "ten", "off": 10}, {"code": "two", "off": 2}]
+
+
+def test_a_new_collection_whose_answer_was_lost_is_not_made_twice(collection: Bench, server: CustomerIOServer) -> None:
+    server.workspace.faults.always = LOST_AFTER
+    with pytest.raises(StoreError):
+        collection.feed(coupons(ten=10))
+    assert writes(server) == ["POST"]
+    server.workspace.faults.always = None
+
+    collection.feed(coupons(ten=10))
+
+    assert writes(server) == ["POST", "PUT"]
+    assert content(server) == [{"code": "ten", "off": 10}]
+
+
+def test_a_row_that_is_refused_leaves_what_was_there(collection: Bench, server: CustomerIOServer) -> None:
+    collection.feed(table({"code": ["a", "b", "c"], "text": ["one", "two", "three"]}))
+
+    long = "x" * 10_001
+    collection.feed(table({"code": ["a", "b", "c", "d", "d"], "text": [long, "new", long, "x", "y"]}))
+
+    assert content(server) == [
+        {"code": "a", "text": "one"},
+        {"code": "b", "text": "new"},
+        {"code": "c", "text": "three"},
+    ]
+    assert set(collection.rejections()) == {"a", "c", "d"}
+    # An ambiguous key is no removed row: what the collection holds of it stays.
+    collection.feed(table({"code": ["a", "b", "b", "c"], "text": ["1", "2", "3", "4"]}))
+    assert [row["text"] for row in content(server)] == ["1", "new", "4"]
+
+
+def test_one_row_of_a_collection_is_sent_with_the_others_as_they_were(
+    collection: Bench, server: CustomerIOServer
+) -> None:
+    collection.feed(coupons(ten=10, two=2))
+
+    collection.feed(coupons(ten=12, two=3, new=1), only=("two",))
+
+    assert content(server) == [{"code": "ten", "off": 10}, {"code": "two", "off": 3}]
+    collection.feed(coupons(ten=12, two=3, new=1))
+    assert [row["off"] for row in content(server)] == [1, 12, 3]
+
+
+def test_a_collection_is_found_by_its_name_among_others(collection: Bench, server: CustomerIOServer) -> None:
+    for name in ("coupon", "coupons 2", "Coupons"):
+        server.workspace.replace_collection(name, [{"code": "theirs"}])
+
+    collection.feed(coupons(ten=10))
+    collection.feed(coupons(ten=12))
+
+    assert writes(server) == ["POST", "PUT"]
+    assert content(server) == [{"code": "ten", "off": 12}]
+    assert [content(server, name) for name in ("coupon", "Coupons")] == [[{"code": "theirs"}]] * 2
+
+
+def test_a_collection_of_which_nothing_is_left_is_there_and_empty(collection: Bench, server: CustomerIOServer) -> None:
+    collection.feed(coupons(ten=10))
+
+    collection.feed(coupons(), allow_limits=True)
+
+    assert content(server) == []
+    collection.feed(coupons(ten=10))
+    assert content(server) == [{"code": "ten", "off": 10}]
+
+
+def test_a_collections_key_may_be_several_columns(bench: Bench, server: CustomerIOServer) -> None:
+    target = Target(entity=Entity.COLLECTION, collection="prices", key_columns=("sku", "country"))
+    bench.adjust(name="prices", target=target)
+    bench.feed(table({"sku": ["a", "a"], "country": ["no", "se"], "price": [1, 2]}))
+
+    bench.feed(table({"sku": ["a", "a"], "country": ["no", "se"], "price": [3, 2]}))
+
+    assert content(server, "prices") == [
+        {"sku": "a", "country": "no", "price": 3},
+        {"sku": "a", "country": "se", "price": 2},
+    ]
+
+
+def test_a_collections_limit_is_of_encoded_bytes(collection: Bench, server: CustomerIOServer) -> None:
+    keys = [f"k{i:04}" for i in range(1_000)]
+
+    # 9.9 MB of JSON as it is sent, of which escapes and quotes are a part; a byte more a row is too much.
+    for length, taken in ((4_944, True), (5_000, False)):
+        result = table({"code": keys, "text": ["é" * length] * len(keys)})
+        if taken:
+            assert collection.feed(result).counts.accepted == len(keys)
+        else:
+            with pytest.raises(QueryResultError, match="nothing was sent"):
+                collection.feed(result)
+
+    assert writes(server) == ["POST"]
+
+
+def test_an_incremental_query_leaves_the_other_rows_of_a_collection(
+    collection: Bench, server: CustomerIOServer
+) -> None:
+    collection.adjust(incremental=True)
+    collection.feed(coupons(ten=10, two=2))
+
+    collection.feed(coupons(ten=12, new=1))
+
+    assert [(row["code"], row["off"]) for row in content(server)] == [("new", 1), ("ten", 12), ("two", 2)]
+
+
+def test_a_collection_over_its_limit_is_refused_whole(collection: Bench, server: CustomerIOServer) -> None:
+    rows = [f"k{i}" for i in range(1_200)]
+
+    with pytest.raises(QueryResultError, match="nothing was sent"):
+        collection.feed(table({"code": rows, "text": ["x" * 9_000] * len(rows)}))
+
+    assert writes(server) == []
+
+
+def test_a_collection_that_the_api_refuses_is_rejected(collection: Bench, server: CustomerIOServer) -> None:
+    body = b'{"errors": [{"detail": "no more collections", "status": "422"}]}'
+    server.workspace.faults.next.append(Fault(status=422, body=body))
+
+    collection.feed(coupons(ten=10))
+
+    assert collection.rejections() == {"ten": "Customer.io answered 422: no more collections"}
+
+
+# Lost answers
+
+
+def held(server: CustomerIOServer) -> dict[str, Any]:
+    return {p.attributes["id"]: {k: v for k, v in p.attributes.items() if k != "id"} for p in server.workspace.people}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_lost_one_clean_run_makes_the_workspace_what_the_query_says(
+    bench: Bench, server: CustomerIOServer, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "ATTEMPTS", 2)
+    monkeypatch.setattr(calls, "FAILURES_IN_A_ROW", 10_000)
+    chance = random.Random(seed)
+    bench.adjust(on_removed=OnRemoved.DELETE)
+    garbage = Fault(applied=True, status=200, body=b"<html>")
+    faults = [None, LOST_BEFORE, LOST_AFTER, Fault(status=503), garbage, Fault(status=401)]
+    rows: dict[str, int | None] = {}
+    for _ in range(8):
+        for key in (f"p{chance.randrange(40)}" for _ in range(25)):
+            rows[key] = chance.choice([None, 1, 2, 3])
+        for key in [key for key in rows if chance.random() < 0.1]:
+            del rows[key]
+        server.workspace.faults.next.extend(f for f in chance.choices(faults, k=12) if f is not None)
+        with suppress(StoreError):
+            bench.feed(people(rows), allow_limits=True)
+        server.workspace.faults.next.clear()
+
+    bench.feed(people(rows), allow_limits=True)
+
+    assert held(server) == {key: {} if value is None else {"plan": value} for key, value in rows.items()}
+
+
+def people(rows: dict[str, int | None]) -> pa.Table:
+    return table({"id": list(rows), "plan": pa.array(list(rows.values()), pa.int64())})
+
+
+def test_relationships_are_made_changed_and_removed(bench: Bench, server: CustomerIOServer) -> None:
+    bench.adjust(name="members", target=MEMBER, on_removed=OnRemoved.DELETE)
+    bench.feed(table({"id": ["ann", "ann"], "account_id": ["acme", "zeta"], "role": ["owner", None]}))
+
+    bench.feed(table({"id": ["ann"], "account_id": ["acme"], "role": pa.array([None], pa.string())}), allow_limits=True)
+
+    assert [(key[1:], held) for key, held in server.workspace.relationships.items()] == [(("1", "acme"), {})]
+
+
+# As people run it
+
+
+@pytest.fixture
+def folder(tmp_path: Path, server: CustomerIOServer) -> Path:
+    definitions = tmp_path / "sync_definitions"
+    (definitions / "data").mkdir(parents=True)
+    (definitions / "people.sql").write_text(
+        "/* sync\nentity: person\nperson: {id: id}\non_removed: delete\n*/\nSELECT id, plan, seen_at FROM people\n"
+    )
+    write_people(tmp_path, 12_000, "free")
+    settings = {"SYNCER_WAREHOUSES__DEFAULT__URL": "duckdb:///sync_definitions/data", **server.environment()}
+    (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
+    return tmp_path
+
+
+def write_people(folder: Path, rows: int, plan: str) -> None:
+    lines = [f"p{i},{plan}{i % 7},2026-11-23 12:00:00" for i in range(rows)]
+    (folder / "sync_definitions/data/people.csv").write_text("\n".join(["id,plan,seen_at", *lines]) + "\n")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "syncer", *arguments]
+
+
+def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
+    return subprocess.run(command(*arguments), cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_a_run_that_is_killed_is_made_good_by_the_next(folder: Path, server: CustomerIOServer) -> None:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
+    for round_ in range(3):
+        write_people(folder, 12_000 - round_ * 100, f"plan{round_}-")
+        batches = len(server.workspace.batches)
+        with subprocess.Popen(command("run", "people"), cwd=folder, env=env, stdout=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 60
+            while len(server.workspace.batches) < batches + 3 + round_ * 4 and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+
+    write_people(folder, 11_900, "last")
+    finished = ran(folder, "run", "people", "--json")
+
+    assert finished.returncode == 0, finished.stderr
+    found = held(server)
+    assert found.keys() == {f"p{i}" for i in range(11_900)}
+    assert {(key, value["plan"]) for key, value in found.items()} == {(f"p{i}", f"last{i % 7}") for i in range(11_900)}
+    assert {value["seen_at"] for value in found.values()} == {1795435200}
+
+
+def test_what_changes_after_a_clock_was_set_back_counts(folder: Path, server: CustomerIOServer) -> None:
+    write_people(folder, 2, "free")
+    assert ran(folder, "run", "people").returncode == 0
+    # As if the clock had been a day ahead then.
+    for person in server.workspace.people:
+        person.times.update({name: at + 86_400 for name, at in person.times.items()})
+    with closing(sqlite3.connect(folder / ".syncer/runs.db")) as log, log:
+        log.execute("UPDATE syncer_runs SET started_at = datetime(started_at, '+1 day') || '.000000'")
+    write_people(folder, 2, "pro")
+
+    finished = ran(folder, "run", "people")
+
+    assert finished.returncode == 0, finished.stderr
+    assert {value["plan"] for value in held(server).values()} == {"pro0", "pro1"}
+
+
+def test_commands_tell_of_the_workspace(folder: Path, server: CustomerIOServer) -> None:
+    write_people(folder, 3, "free")
+
+    planned = ran(folder, "plan", "people")
+    assert "note: Customer.io: 1 call, under a second at 100 a second" in planned.stdout, planned.stderr
+    assert server.workspace.batches == []
+    assert ran(folder, "run", "people").returncode == 0
+    shown = json.loads(ran(folder, "show", "person", "p1", "--json").stdout)
+    assert shown["held"]["attributes"] == {"plan": "free1", "seen_at": "1795435200"}
+    server.workspace.requests.clear()
+    tested = [json.loads(line) for line in ran(folder, "connections", "--test", "--json").stdout.splitlines()]
+    (store,) = [one for one in tested if one["kind"] == "store"]
+    assert (store["url"], store["reachable"], store["version"]) == ("customerio://us", True, "Customer.io US")
+    assert {path for _, path in server.workspace.requests} == {"/api/v1/accounts/region", "/v1/collections"}
+
+    server.workspace.api_key = "changed"
+    failed = ran(folder, "run", "people")
+    assert failed.returncode == 1
+    assert "refuses the login: 401" in failed.stdout + failed.stderr
+    everything = "".join(path.read_text(errors="replace") for path in folder.glob(".syncer/*") if path.is_file())
+    assert not [secret for secret in ("track-secret", "app-secret") if secret in failed.stdout + everything]

@@ -1,0 +1,1 @@
+"""Stand-ins for the services that Syncer speaks to, and real servers, started for tests."""

@@ -1,0 +1,279 @@
+"""The workspace's APIs over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from tests.servers.customerio import definitions
+from tests.servers.customerio.faults import Fault
+from tests.servers.customerio.workspace import BATCH_BYTES, ITEM_BYTES, Person, RefusedError, Workspace
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_ROW_BYTES, _COLLECTION_BYTES = 10_000, 10_000_000
+
+
+class _Broken(Response):
+    """A connection that ends without an answer."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def application(workspace: Workspace) -> Starlette:
+    """The three APIs under one address; their paths do not meet."""
+    apis = _Apis(workspace)
+    return Starlette(
+        routes=[
+            Route("/api/v1/accounts/region", apis.guarded(apis.region, apis.track_login)),
+            Route("/api/v2/batch", apis.guarded(apis.writing(apis.batch), apis.track_login), methods=["POST"]),
+            Route("/v1/batch", apis.guarded(apis.writing(apis.calls), apis.cdp_login), methods=["POST"]),
+            Route("/v1/collections", apis.guarded(apis.list_collections, apis.app_login), methods=["GET"]),
+            Route("/v1/collections", apis.guarded(apis.writing(apis.put_collection), apis.app_login), methods=["POST"]),
+            Route("/v1/collections/{id:int}", apis.guarded(apis.one_collection, apis.app_login), methods=["GET"]),
+            Route(
+                "/v1/collections/{id:int}",
+                apis.guarded(apis.writing(apis.put_collection), apis.app_login),
+                methods=["PUT"],
+            ),
+            Route("/v1/collections/{id:int}/content", apis.guarded(apis.collection_content, apis.app_login)),
+            Route("/v1/customers/attributes", apis.guarded(apis.people, apis.app_login), methods=["POST"]),
+            Route("/v1/customers/{id:path}/attributes", apis.guarded(apis.person, apis.app_login)),
+            Route("/v1/customers/{id:path}/relationships", apis.guarded(apis.relationships, apis.app_login)),
+            Route("/v1/objects/{type}/{id:path}/attributes", apis.guarded(apis.one_object, apis.app_login)),
+            Route("/v1/objects/{type}/{id:path}/relationships", apis.guarded(apis.related_people, apis.app_login)),
+        ]
+    )
+
+
+class _Apis:
+    def __init__(self, workspace: Workspace) -> None:
+        self._w = workspace
+        self._app_calls: deque[float] = deque()
+        self._in_flight: Counter[tuple[Any, ...]] = Counter()
+
+    def track_login(self, request: Request) -> bool:
+        return _basic(request) == f"{self._w.site_id}:{self._w.api_key}"
+
+    def cdp_login(self, request: Request) -> bool:
+        return _basic(request) == f"{self._w.cdp_api_key}:"
+
+    def app_login(self, request: Request) -> bool:
+        return request.headers.get("authorization") == f"Bearer {self._w.app_api_key}"
+
+    def guarded(self, handler: Handler, login: Callable[[Request], bool]) -> Handler:
+        async def handle(request: Request) -> Response:
+            self._w.requests.append((request.method, request.url.path))
+            if not login(request):
+                return JSONResponse({"meta": {"error": "unauthorized"}}, 401)
+            if login == self.app_login and self._over_rate():
+                return JSONResponse({"errors": [{"detail": "too many", "status": "429"}]}, 429)
+            if self._w.faults.reading and login == self.app_login and not _writes(request):
+                return _faulty(self._w.faults.reading)
+            return await handler(request)
+
+        return handle
+
+    def writing(self, handler: Handler) -> Handler:
+        """With the faults that were ordered."""
+
+        async def handle(request: Request) -> Response:
+            fault = self._w.faults.upcoming()
+            await anyio.sleep(self._w.faults.slow)
+            if fault is None:
+                return await handler(request)
+            if fault.applied:
+                await handler(request)
+            await anyio.sleep(fault.seconds)
+            return _faulty(fault)
+
+        return handle
+
+    async def region(self, request: Request) -> Response:
+        fault = self._w.faults.upcoming() if self._w.region == "moved" else None
+        if fault is not None:
+            return _faulty(fault)
+        return JSONResponse({"url": str(request.base_url), "region": self._w.region, "environment_id": 1})
+
+    async def batch(self, request: Request) -> Response:
+        self._w.arrivals.append(time.monotonic())
+        body = await request.body()
+        posted = orjson.loads(body)
+        items = posted["batch"]
+        self._w.batches.append(len(body))
+        if self._w.bodies is not None:
+            self._w.bodies.append(body)
+        if told := self._refused(body, items, self._faults("track", posted)):
+            return told
+        entities = {(item["type"], *item["identifiers"].items()) for item in items}
+        self._enter(entities)
+        # Long enough for another request to come in between, were one sent.
+        await anyio.sleep(0.001)
+        errors = []
+        with self._w.lock:
+            for place, item in enumerate(items):
+                try:
+                    if self._w.faults.refuses(item):
+                        raise RefusedError("refused", "attributes", self._quoted(item) or "on purpose")
+                    self._w.take(item)
+                except RefusedError as exc:
+                    errors.append({"batch_index": place, **exc.told})
+        self._leave(entities)
+        return JSONResponse({"errors": errors}, self._w.faults.partly) if errors else JSONResponse({})
+
+    async def calls(self, request: Request) -> Response:
+        body = await request.body()
+        posted = orjson.loads(body)
+        if request.headers.get("x-strict-mode") != "1":
+            return JSONResponse({})
+        if told := self._refused(body, posted["batch"], self._faults("pipelines", posted)):
+            return told
+        with self._w.lock:
+            for call in posted["batch"]:
+                self._w.take_call(call)
+        return JSONResponse({"success": True})
+
+    def _faults(self, api: str, posted: Any) -> list[str]:
+        return definitions.faults_of(api, posted) if self._w.checked else []
+
+    def _refused(self, body: bytes, items: list[dict[str, Any]], faults: list[str]) -> Response | None:
+        """The answer to a batch of which nothing is taken."""
+        if faults:
+            return _bad("invalid", "batch", faults[0])
+        if len(body) >= BATCH_BYTES:
+            return _bad("too large", "batch")
+        for item in items:
+            if len(orjson.dumps(item)) > ITEM_BYTES:
+                return _bad("too large", "item")
+            if self._w.faults.poison(item):
+                return _bad("poisoned", "item", self._quoted(item))
+        return None
+
+    def _quoted(self, item: dict[str, Any]) -> str:
+        """What a refusal says of an operation, whole and in parts."""
+        told = item.get("attributes") or item.get("traits") or {}
+        values = [str(value) for value in (*(item.get("identifiers") or {}).values(), *told.values())]
+        return (
+            f"not valid: {json.dumps(item)} {' '.join(values)} ({values[-1][:20]}...)" if self._w.faults.quoting else ""
+        )
+
+    def _enter(self, entities: set[tuple[Any, ...]]) -> None:
+        self._w.breaches.extend(entity for entity in entities if entity in self._in_flight)
+        self._in_flight.update(entities)
+
+    def _leave(self, entities: set[tuple[Any, ...]]) -> None:
+        for entity in entities:
+            self._in_flight[entity] -= 1
+            if not self._in_flight[entity]:
+                del self._in_flight[entity]
+
+    async def list_collections(self, request: Request) -> Response:
+        return JSONResponse({"collections": [_described(held) for held in self._w.collections.values()]})
+
+    async def one_collection(self, request: Request) -> Response:
+        held = self._held(request)
+        return JSONResponse({"collection": _described(held)}) if held else JSONResponse({}, 404)
+
+    async def collection_content(self, request: Request) -> Response:
+        held = self._held(request)
+        return JSONResponse(held["data"]) if held else JSONResponse({}, 404)
+
+    async def put_collection(self, request: Request) -> Response:
+        body = await request.json()
+        held = self._held(request)
+        sizes = [len(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()) for row in body["data"]]
+        if any(size > _ROW_BYTES for size in sizes) or sum(sizes) > _COLLECTION_BYTES:
+            return JSONResponse({"errors": [{"detail": "too large", "status": "422"}]}, 422)
+        made = self._w.replace_collection(body["name"], body["data"], held["id"] if held else None)
+        return JSONResponse({"collection": _described(made)}, 200 if held else 201)
+
+    async def person(self, request: Request) -> Response:
+        found = self._person(request)
+        return JSONResponse({"customer": _read(found)}) if found else JSONResponse({"errors": []}, 404)
+
+    async def people(self, request: Request) -> Response:
+        ids = (await request.json())["ids"]
+        if not 1 <= len(ids) <= 100:
+            return JSONResponse({"errors": []}, 400)
+        kind = request.query_params.get("id_type", "id")
+        found = [person for id_ in ids if (person := self._w.person(**{kind: id_}))]
+        return JSONResponse({"customers": [{"customer": _read(person)} for person in found]})
+
+    async def relationships(self, request: Request) -> Response:
+        found = self._person(request)
+        related = [key[1:] for key in self._w.relationships if found and key[0] == found.cio_id]
+        told = [{"object_type_id": type_, "identifiers": {"object_id": id_}} for type_, id_ in related]
+        return JSONResponse({"cio_relationships": told, "next": ""})
+
+    async def one_object(self, request: Request) -> Response:
+        held = self._w.objects.get((request.path_params["type"], request.path_params["id"]))
+        if held is None:
+            return JSONResponse({}, 404)
+        return JSONResponse({"object": {"attributes": _texts(held), "object_type_id": request.path_params["type"]}})
+
+    async def related_people(self, request: Request) -> Response:
+        thing = request.path_params["type"], request.path_params["id"]
+        related = [{"cio_id": key[0]} for key in self._w.relationships if key[1:] == thing]
+        return JSONResponse({"cio_relationships": [{"identifiers": one} for one in related], "next": ""})
+
+    def _person(self, request: Request) -> Person | None:
+        return self._w.person(**{request.query_params.get("id_type", "id"): request.path_params["id"]})
+
+    def _held(self, request: Request) -> dict[str, Any] | None:
+        number = request.path_params.get("id")
+        return next((held for held in self._w.collections.values() if held["id"] == number), None)
+
+    def _over_rate(self) -> bool:
+        now = time.monotonic()
+        while self._app_calls and now - self._app_calls[0] > 1:
+            self._app_calls.popleft()
+        self._app_calls.append(now)
+        return len(self._app_calls) > self._w.app_rate
+
+
+def _basic(request: Request) -> str:
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return base64.b64decode(value).decode() if scheme == "Basic" else ""
+
+
+def _writes(request: Request) -> bool:
+    return request.method != "GET" and not request.url.path.endswith("/attributes")
+
+
+def _faulty(fault: Fault) -> Response:
+    if fault.status is None:
+        return _Broken()
+    return Response(fault.body, fault.status, headers=fault.headers)
+
+
+def _bad(reason: str, field: str, message: str = "") -> Response:
+    return JSONResponse({"errors": [{"reason": reason, "field": field, "message": message}]}, 400)
+
+
+def _described(held: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(held["data"], ensure_ascii=False)
+    schema = sorted({name for row in held["data"] for name in row})
+    return {"id": held["id"], "name": held["name"], "rows": len(held["data"]), "bytes": len(text), "schema": schema}
+
+
+def _texts(attributes: dict[str, Any]) -> dict[str, str]:
+    """Values as they are read: as text."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in attributes.items()}
+
+
+def _read(person: Person) -> dict[str, Any]:
+    return {"id": person.attributes.get("id"), "attributes": {**_texts(person.attributes), "cio_id": person.cio_id}}

@@ -1,0 +1,259 @@
+"""What a workspace holds, and what operations make of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import orjson
+
+from tests.servers.customerio.faults import Faults
+
+#: Bytes.
+ITEM_BYTES, BATCH_BYTES = 32_000, 500_000
+ID_BYTES, NAME_BYTES, VALUE_BYTES, ATTRIBUTES = 150, 150, 1_000, 300
+
+
+class RefusedError(Exception):
+    """An operation that is not taken."""
+
+    def __init__(self, reason: str, field: str = "", message: str = "") -> None:
+        super().__init__(reason)
+        self.told = {"reason": reason, "field": field, "message": message}
+
+
+@dataclass
+class Person:
+    cio_id: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    #: Attribute to the unix seconds that it is from.
+    times: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Workspace:
+    """One workspace. A relationship makes the ends that are missing; an unset attribute is one that is not there."""
+
+    site_id: str
+    api_key: str = "track-secret"
+    app_api_key: str = "app-secret"
+    cdp_api_key: str = "cdp-secret"
+    region: str = "us"
+    #: Calls a second that the App API takes.
+    app_rate: int = 10
+    #: Identifiers that are unique, beside cio_id.
+    unique: tuple[str, ...] = ("id",)
+    object_types: tuple[str, ...] = ("1", "2")
+    objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    #: cio_id, object type, object id.
+    relationships: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    collections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
+    #: Whether requests are checked against the vendor's definitions.
+    checked: bool = True
+    #: Every request: method and path, as they came.
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    #: When each batch began to come, in seconds of the monotonic clock.
+    arrivals: list[float] = field(default_factory=list)
+    #: The body of every batch of the Track API, where they are to be kept.
+    bodies: list[bytes] | None = None
+    #: Bytes of every batch.
+    batches: list[int] = field(default_factory=list)
+    #: Operations of the Track API that were taken, in order: action and identifiers.
+    taken: list[tuple[str, str]] = field(default_factory=list)
+    #: Entities of which two operations were in flight at once.
+    breaches: list[tuple[Any, ...]] = field(default_factory=list)
+    message_ids: set[str] = field(default_factory=set)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    _numbers: Any = field(default_factory=lambda: count(1))
+    _people: dict[str, Person] = field(default_factory=dict)
+    #: Who has a unique identifier: its kind and value.
+    _named: dict[tuple[str, Any], Person] = field(default_factory=dict)
+
+    @property
+    def people(self) -> list[Person]:
+        """Everybody, in the order of their making."""
+        return list(self._people.values())
+
+    def person(self, **named: str) -> Person | None:
+        """The person of this identifier."""
+        ((kind, value),) = named.items()
+        if kind == "cio_id":
+            return self._people.get(value)
+        if kind in self.unique:
+            return self._named.get((kind, _folded(kind, value)))
+        return next((p for p in self._people.values() if p.attributes.get(kind) == value), None)
+
+    def attributes(self, id_: str) -> dict[str, Any]:
+        """What a person has, without the identifier."""
+        found = self.person(id=id_)
+        assert found is not None
+        return {name: value for name, value in found.attributes.items() if name != "id"}
+
+    def take(self, item: dict[str, Any]) -> None:
+        """Apply one operation of the Track API.
+
+        Raises:
+            RefusedError: it cannot be.
+        """
+        kind, action = item["type"], item["action"]
+        if kind == "person":
+            {
+                "identify": self._identify,
+                "delete": self._delete_person,
+                "add_relationships": self._relate,
+                "delete_relationships": self._unrelate,
+            }[action](item)
+        elif kind == "object":
+            self._object(item)
+        else:
+            raise RefusedError("invalid", "type")
+        related = [one["identifiers"] for one in item.get("cio_relationships", [])]
+        unsets = (item.get("attributes") or {}).get("_update", False)
+        self.taken.append(("clear" if unsets else action, json.dumps([kind, item["identifiers"], *related])))
+
+    def take_call(self, call: dict[str, Any]) -> None:
+        """Apply one call of the Pipelines API; one that came before is not taken again."""
+        if call.get("messageId") in self.message_ids:
+            return
+        self.message_ids.add(call["messageId"])
+        who = {"id": call["userId"]}
+        if call["type"] == "identify":
+            self._identify({"identifiers": who, "attributes": call["traits"]})
+        elif call.get("event") == "User Deleted":
+            self._delete_person({"identifiers": who})
+
+    def replace_collection(self, name: str, rows: list[Any], number: int | None = None) -> dict[str, Any]:
+        """Make or replace a collection."""
+        number = number if number is not None else next(self._numbers)
+        held = {"id": number, "name": name, "data": rows}
+        self.collections[name] = held
+        return held
+
+    def _found(self, identifiers: dict[str, Any]) -> Person | None:
+        ((kind, value),) = identifiers.items()
+        if not value.strip():
+            raise RefusedError("required", kind)
+        if len(value.encode()) > ID_BYTES:
+            raise RefusedError("too long", kind)
+        if kind != "cio_id" and kind not in self.unique:
+            raise RefusedError("not an identifier of this workspace", kind)
+        return self.person(**{kind: value})
+
+    def _made(self, identifiers: dict[str, Any]) -> Person:
+        ((kind, value),) = identifiers.items()
+        person = Person(cio_id=f"{next(self._numbers):08x}")
+        self._people[person.cio_id] = person
+        self._name(person, kind, _folded(kind, value))
+        return person
+
+    def _name(self, person: Person, kind: str, value: Any) -> None:
+        """Give a person a unique identifier, or take it."""
+        self._named.pop((kind, person.attributes.get(kind)), None)
+        _set(person.attributes, kind, value)
+        if kind in person.attributes:
+            self._named[kind, value] = person
+
+    def _identify(self, item: dict[str, Any]) -> None:
+        given = dict(item.get("attributes") or {})
+        only_known = given.pop("_update", False)
+        _check(given)
+        person = self._found(item["identifiers"])
+        if person is None:
+            named = [self.person(**{name: given[name]}) for name in self.unique if given.get(name)]
+            person = next((other for other in named if other is not None), None)
+            if person is not None:
+                ((kind, value),) = item["identifiers"].items()
+                self._name(person, kind, value)
+        if person is None:
+            if only_known or "cio_id" in item["identifiers"]:
+                return
+            person = self._made(item["identifiers"])
+        moment = item.get("timestamp", 0)
+        for name, value in given.items():
+            if moment < person.times.get(name, 0):
+                continue
+            if name not in self.unique:
+                _set(person.attributes, name, value)
+            # Taken all the same; the failure only shows in the activity log.
+            elif value is None or self.person(**{name: value}) in (None, person):
+                self._name(person, name, value if value is None else _folded(name, value))
+            else:
+                continue
+            person.times[name] = moment
+
+    def _delete_person(self, item: dict[str, Any]) -> None:
+        person = self._found(item["identifiers"])
+        if person is not None:
+            del self._people[person.cio_id]
+            for kind in self.unique:
+                self._named.pop((kind, person.attributes.get(kind)), None)
+            for key in [key for key in self.relationships if key[0] == person.cio_id]:
+                del self.relationships[key]
+
+    def _object_key(self, identifiers: dict[str, Any]) -> tuple[str, str]:
+        key = identifiers["object_type_id"], identifiers["object_id"]
+        if key[0] not in self.object_types:
+            raise RefusedError("not found", "object_type_id")
+        if not key[1].strip() or len(key[1].encode()) > ID_BYTES:
+            raise RefusedError("invalid", "object_id")
+        return key
+
+    def _object(self, item: dict[str, Any]) -> None:
+        key = self._object_key(item["identifiers"])
+        if item["action"] == "delete":
+            self.objects.pop(key, None)
+            for related in [related for related in self.relationships if related[1:] == key]:
+                del self.relationships[related]
+            return
+        given = item.get("attributes") or {}
+        _check(given)
+        held = self.objects.setdefault(key, {})
+        for name, value in given.items():
+            _set(held, name, value)
+
+    def _relate(self, item: dict[str, Any]) -> None:
+        person = self._found(item["identifiers"]) or self._made(item["identifiers"])
+        for one in item["cio_relationships"]:
+            key = self._object_key(one["identifiers"])
+            given = one.get("relationship_attributes") or {}
+            _check(given)
+            self.objects.setdefault(key, {})
+            held = self.relationships.setdefault((person.cio_id, *key), {})
+            for name, value in given.items():
+                _set(held, name, value)
+
+    def _unrelate(self, item: dict[str, Any]) -> None:
+        person = self._found(item["identifiers"])
+        if person is not None:
+            for one in item["cio_relationships"]:
+                self.relationships.pop((person.cio_id, *self._object_key(one["identifiers"])), None)
+
+
+def _set(held: dict[str, Any], name: str, value: Any) -> None:
+    if value is None or value == "":
+        held.pop(name, None)
+    else:
+        held[name] = value
+
+
+def _folded(kind: str, value: str) -> str:
+    return value.lower() if kind == "email" else value
+
+
+def _check(given: dict[str, Any]) -> None:
+    if len(given) > ATTRIBUTES:
+        raise RefusedError("too many", "attributes")
+    for name, value in given.items():
+        if _is_longer(name, NAME_BYTES):
+            raise RefusedError("too long", "attribute name")
+        if _is_longer(value if isinstance(value, str) else orjson.dumps(value).decode(), VALUE_BYTES):
+            raise RefusedError("too long", "attribute value")
+
+
+def _is_longer(text: str, limit: int) -> bool:
+    # A character is four bytes at most.
+    return len(text) > limit // 4 and len(text.encode()) > limit
