@@ -23,11 +23,11 @@ OPENING = """
 import sys
 from pathlib import Path
 from connectors import open_store
-from connectors.stores import store
-from syncer.types import Identity
+from connectors.sql_store import store
+from syncer.model.types import Identity
 url, migrations, version = sys.argv[1:]
 if migrations:
-    from connectors.stores import schema
+    from connectors.sql_store import schema
     schema.MIGRATIONS, store.SCHEMA_VERSION = Path(migrations), version
 print("ready", flush=True)
 sys.stdin.readline()

@@ -507,7 +507,7 @@ FEEDING = """
 import sys
 from itertools import count
 from connectors import open_store
-from syncer.types import Identity
+from syncer.model.types import Identity
 from tests.contracts.batches import PEOPLE, apply, put
 store = open_store("default", sys.argv[1], identity=Identity.ID)
 for round in count(1):

@@ -286,7 +286,7 @@ import sys
 from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
-from syncer.types import WarehouseOptions
+from syncer.model.types import WarehouseOptions
 from tests.peak_memory import peak_megabytes
 
 module, _, name = sys.argv[3].partition(":")

@@ -362,7 +362,7 @@ def test_no_template_raises_anything_but_a_definition_error(sql: str) -> None:
 
 def test_a_plain_query_needs_neither_jinja_nor_sqlglot_to_be_read() -> None:
     program = (
-        "import sys; from pathlib import Path; from syncer import definition_file\n"
+        "import sys; from pathlib import Path; from syncer.definitions import file as definition_file\n"
         "file = definition_file.parse(Path('a.sql'), b'/* sync\\nentity: person\\nperson: {id: a}\\n*/\\nSELECT a')\n"
         "assert file.definition and not {'jinja2', 'sqlglot'} & set(sys.modules)"
     )

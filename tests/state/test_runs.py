@@ -23,9 +23,9 @@ MINUTE = timedelta(minutes=1)
 LOGGING = """
 import sys
 from datetime import UTC, datetime
-from syncer.run_log import RunLog
-from syncer.state_database import StateDatabase
-from syncer.types import Order, RunStatus, Trigger
+from syncer.state.runs import RunLog
+from syncer.state.database import StateDatabase
+from syncer.model.types import Order, RunStatus, Trigger
 log = RunLog(StateDatabase(sys.argv[1]))
 for _ in range(int(sys.argv[3])):
     now = datetime.now(UTC)
@@ -386,7 +386,7 @@ def test_what_was_recorded_outlives_a_killed_process(url: str) -> None:
 
 
 def test_a_database_made_by_several_processes_at_once_is_one(url: str) -> None:
-    script = "import sys; from syncer.state_database import StateDatabase; print(StateDatabase(sys.argv[1]).log_id)"
+    script = "import sys; from syncer.state.database import StateDatabase; print(StateDatabase(sys.argv[1]).log_id)"
     command = [sys.executable, "-c", script, url]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     printed = [process.communicate()[0].strip() for process in processes]

@@ -20,9 +20,9 @@ STORE = "store-1"
 
 ANNOUNCING = """
 import sys
-from syncer.interfaces import IDENTIFIERS, text_table
-from syncer.removals import Removals
-from syncer.state_database import StateDatabase
+from syncer.model.protocols import IDENTIFIERS, text_table
+from syncer.state.removals import Removals
+from syncer.state.database import StateDatabase
 _, url, sync, entries = sys.argv
 removals = Removals(StateDatabase(url))
 for i in range(int(entries)):

@@ -67,7 +67,7 @@ def _thing(request: Request, pages: Pages, sought: Sought, *, title: str, sort: 
     attributes = {sync.name: written_attributes(sync, None) for sync in found.feeding}
     return pages.page(
         request,
-        "thing.html",
+        "entity.html",
         status=_status(found, fault),
         fault=fault,
         sought=sought,

@@ -31,7 +31,7 @@ CANARY = "canary"
 #: Syncer in a program that logs all there is to log, and waits little.
 LOGGING = """
 import logging, sys
-from connectors import customerio_calls
+from connectors.customerio import calls as customerio_calls
 logging.basicConfig(filename="everything.log", level=logging.DEBUG)
 for name in ("httpx2", "httpcore2", "tenacity", "pyrate_limiter", "syncer", "connectors"):
     logging.getLogger(name).setLevel(logging.DEBUG)

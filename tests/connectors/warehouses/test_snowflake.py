@@ -543,7 +543,7 @@ import sys
 
 sys.modules["snowflake.connector"] = None
 from connectors import open_warehouse
-from syncer.errors import SettingsError
+from syncer.model.errors import SettingsError
 
 try:
     open_warehouse("crm", sys.argv[1])
