@@ -1,4 +1,4 @@
-"""What can be wrong with a sync, as its runs tell it; pure, and never about a row."""
+"""What can be wrong with a sync, judged by its runs; pure, and never about a row."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from statistics import median
 from syncer.model.types import Run, RunStatus, SyncDefinition
 from syncer.settings.service import AlertSettings
 
-#: The runs that tell how a sync is; one that was skipped or cut off says nothing of it.
-TELLING = (RunStatus.SUCCESS, RunStatus.WARNING, RunStatus.FAILED, RunStatus.HELD)
+#: Runs that show the state of a sync; a skipped or interrupted run does not.
+CONCLUSIVE = (RunStatus.SUCCESS, RunStatus.WARNING, RunStatus.FAILED, RunStatus.HELD)
 
-#: Earlier runs that the rows of one are compared with, at the most and at the least.
+#: How many earlier runs the rows of one are compared with, at most and at least.
 COMPARED, FEWEST_COMPARED = 10, 5
-#: Fewer rows than these say nothing.
+#: With fewer rows than this, no comparison is made.
 FEWEST_ROWS = 20
 
-#: An error's text is cut there.
+#: Characters after which the text of an error is cut.
 _SHOWN = 1000
 
 
 class AlertKind(enum.StrEnum):
-    """What somebody is told of."""
+    """What a notice can be about."""
 
     FAILED = "failed"
     HELD = "held"
@@ -38,11 +38,11 @@ class Record:
     """What is known of one sync."""
 
     definition: SyncDefinition
-    #: The newest run whose status is one of TELLING.
+    #: The newest run whose status is one of CONCLUSIVE.
     newest: Run | None
     #: The newest runs that ended well, newest first, one more than COMPARED.
     well: Sequence[Run]
-    #: Whether what the schedule promises did not come in time.
+    #: Whether a run of the schedule is overdue.
     late: bool
 
     @property
@@ -69,7 +69,7 @@ def conditions(record: Record, limits: AlertSettings) -> Mapping[AlertKind, str]
 
 
 def _error_of(run: Run) -> str:
-    error = run.error or "it is not known why"
+    error = run.error or "the reason is unknown"
     return "\n".join([error if len(error) <= _SHOWN else f"{error[:_SHOWN]}…", *([run.hint] if run.hint else [])])
 
 
@@ -91,13 +91,10 @@ def _far_off(record: Record, limit: float) -> str:
     usual = median(earlier)
     if usual < FEWEST_ROWS or abs(newest - usual) <= limit * usual:
         return ""
-    return (
-        f"The query returned {newest:,} rows; the {len(earlier)} runs before it that ended well returned "
-        f"{usual:,.0f} at the median."
-    )
+    return f"The query returned {newest:,} rows; the median of the last {len(earlier)} successful runs is {usual:,.0f}."
 
 
 def _late(record: Record) -> str:
     if not record.well:
-        return "It was due, and no run has ended well so far."
-    return f"It was due, and no run that ended well has begun since {record.well[0].started_at:%Y-%m-%d %H:%M:%S} UTC."
+        return "It is due, and no run has succeeded yet."
+    return f"It is due, and no run has succeeded since the one of {record.well[0].started_at:%Y-%m-%d %H:%M:%S} UTC."

@@ -1,4 +1,4 @@
-"""The dead-man ping: an address that is called while all is well, so that somebody else notices when it is not."""
+"""The dead man's switch: calls an address while the schedule works, so that a monitor notices when it stops."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TIMEOUT_SECONDS = 10.0
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
-        """Nowhere else; the answer that asks for it counts as a failure."""
+        """Follow no redirect: it counts as a failure."""
 
 
 class Ping:
-    """Calls an address about once a minute, while the schedule's heart beats and this service leads."""
+    """Calls an address about once a minute, while the schedule's heartbeat goes on and this service leads."""
 
     def __init__(self, service: Service, url: str, *, seconds: float = PING_SECONDS) -> None:
-        """Nothing is called yet; *url* may hold a secret."""
+        """Calls nothing yet; *url* may hold a secret."""
         self._service = service
         self._url = url
         self._seconds = seconds
@@ -40,17 +40,17 @@ class Ping:
         self._fails = False
 
     def start(self) -> None:
-        """Call with the heartbeats from now on."""
+        """Begin to call, with the heartbeat."""
         self._service.beats.append(self.beat)
         self._thread.start()
 
     def stop(self) -> None:
-        """Call no more."""
+        """Stop calling."""
         self._stopped.set()
         self._due.set()
 
     def beat(self) -> None:
-        """Let it be called where it is time to; waits for nothing."""
+        """Have the address called if it is time; does not wait."""
         if self._service.leads and time.monotonic() - self._called_at >= self._seconds:
             self._due.set()
 
@@ -61,10 +61,10 @@ class Ping:
                 return
             self._called_at = time.monotonic()
             self._due.clear()
-            self._tell(self._failure())
+            self._log_change(self._failure())
 
     def _failure(self) -> str:
-        """Call once; why it failed, without the address, or empty."""
+        """Call once; returns why it failed, without the address, or an empty text."""
         try:
             request = urllib.request.Request(self._url, headers={"User-Agent": f"syncer/{__version__}"})
             with self._opener.open(request, timeout=_TIMEOUT_SECONDS):
@@ -73,10 +73,10 @@ class Ping:
             exc.close()
             return f"it answered {exc.code}"
         except Exception as exc:
-            # Texts of errors may hold the address.
+            # The text of the error may hold the address.
             return f"it did not answer: {type(exc).__name__}"
 
-    def _tell(self, failure: str) -> None:
+    def _log_change(self, failure: str) -> None:
         if failure and not self._fails:
             log.warning("the address of SYNCER_ALERTS__PING_URL cannot be called: %s", failure)
         elif self._fails and not failure:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a service that does not answer counts as one that took nothing.
+#: Seconds after which a service that does not answer counts as failed.
 _SERVICE_SECONDS = 30.0
 
 
@@ -30,7 +30,7 @@ class Tone(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What is told; never about a row, and without a secret."""
+    """A message to people; never about a row, and without a secret."""
 
     title: str
     body: str
@@ -45,35 +45,35 @@ class Target:
     label: str
     _service: Apprise
 
-    def take(self, notice: Notice) -> bool:
-        """Hand a notice over; returns whether the service took it."""
+    def accepts(self, notice: Notice) -> bool:
+        """Send a notice; returns whether the service accepted it."""
         try:
-            taken = self._service.notify(
+            accepted = self._service.notify(
                 body=notice.body, title=notice.title, notify_type=notice.tone.value, body_format="text"
             )
         except Exception as exc:
             # Its text may hold the address.
             log.warning("%s: %s", self.label, type(exc).__name__)
             return False
-        return bool(taken)
+        return bool(accepted)
 
 
 def opened(urls: list[str]) -> list[Target]:
     """A target for each address.
 
     Raises:
-        SettingsError: with all that Apprise does not know; it names their numbers, not the addresses.
+        SettingsError: Apprise does not know some of them; it names their positions, not the addresses.
     """
     _silence()
     with warnings.catch_warnings():
-        # Plugins import modules that Python is going to drop.
+        # Plugins import modules that Python deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
         found = {number: _opened(number, url) for number, url in enumerate(urls, start=1)}
     unknown = [str(number) for number, target in found.items() if target is None]
     if unknown:
         raise SettingsError(
-            f"SYNCER_ALERTS__URLS: Apprise knows no service with an address such as number {', '.join(unknown)}",
-            hint="How the addresses of each service are written is at https://github.com/caronc/apprise/wiki.",
+            f"SYNCER_ALERTS__URLS: Apprise does not support address number {', '.join(unknown)}",
+            hint="https://github.com/caronc/apprise/wiki lists the address format of each service.",
         )
     return [target for target in found.values() if target is not None]
 
@@ -99,7 +99,7 @@ def _opened(number: int, url: str) -> Target | None:
 
 
 def _shown(url: str, plugin: object) -> str:
-    """The scheme, and the host where it is one: where another thing stands in its place, that may be a token."""
+    """The scheme, and the host if it is one; some services have a token in its place."""
     scheme = url.partition("://")[0].lower()
     token = getattr(plugin, "template_tokens", {}).get("host")
     host = getattr(plugin, "smtp_host", None) or getattr(plugin, "host", None)
@@ -109,7 +109,7 @@ def _shown(url: str, plugin: object) -> str:
 
 
 def _silence() -> None:
-    """Keep Apprise and its HTTP client from writing addresses to the log; what matters of it is logged here."""
+    """Keep Apprise and its HTTP client from logging addresses; what matters is logged here."""
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.addHandler(logging.NullHandler())

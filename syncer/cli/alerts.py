@@ -1,4 +1,4 @@
-"""`syncer alerts`: what people were told of and is not over, and whether they can be told."""
+"""`syncer alerts`: the open alerts, and whether the targets can be reached."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from syncer.model.errors import SettingsError
 
 
 def alerts(
-    test: Annotated[bool, typer.Option("--test", help="Send a notice to each target, and tell which took it.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a test notice to each target.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the alerts that are on; --test tries the targets."""
+    """Show the open alerts, or send a test notice to each target."""
     project = Project()
     if test:
         _try_targets(project, as_json)
         return
-    from syncer.alerts.told import Told
+    from syncer.state.alerts import OpenAlerts
 
-    found = Told(project.run_log.database).all()
+    found = OpenAlerts(project.run_log.database).all()
     if as_json:
         for alert in found:
             output.json_line(asdict(alert))
     elif not found:
-        output.line("No alert is on.")
+        output.line("No open alerts.")
     else:
         rows = [(alert.sync, alert.kind, output.time_text(alert.since)) for alert in found]
         output.table(("sync", "alert", "since"), rows)
@@ -41,13 +41,13 @@ def _try_targets(project: Project, as_json: bool) -> None:
 
     opened = targets.opened(project.settings.alerts.targets)
     if not opened:
-        raise SettingsError("there is nobody to tell", hint="Set SYNCER_ALERTS__URLS.")
-    notice = targets.Notice(title="Syncer: a test", body="Alerts of Syncer arrive here.", tone=targets.Tone.NEUTRAL)
-    taken = [target.take(notice) for target in opened]
+        raise SettingsError("no alert target is set", hint="Set SYNCER_ALERTS__URLS.")
+    notice = targets.Notice(title="Syncer: a test", body="Syncer sends its alerts here.", tone=targets.Tone.NEUTRAL)
+    taken = [target.accepts(notice) for target in opened]
     for target, took in zip(opened, taken, strict=True):
         if as_json:
             output.json_line({"target": target.label, "taken": took})
         else:
-            output.line(f"{target.label}: {'taken' if took else 'not taken'}")
+            output.line(f"{target.label}: {'delivered' if took else 'not delivered'}")
     if not all(taken):
         raise typer.Exit(exit_code([Outcome.FAILED]))

@@ -74,13 +74,14 @@ def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> 
 @contextmanager
 def _watched(service: Service) -> Iterator[None]:
     """Let people know of what goes wrong, and somebody of that the service lives."""
-    from syncer.alerts import Alerts, targets
+    from syncer.alerts import targets
+    from syncer.alerts.monitor import AlertMonitor
     from syncer.alerts.ping import Ping
 
     settings = service.settings.alerts
     with ExitStack() as stack:
         if settings.targets:
-            alerts = Alerts(service, targets.opened(settings.targets))
+            alerts = AlertMonitor(service, targets.opened(settings.targets))
             alerts.start()
             stack.callback(alerts.stop)
         if settings.ping_url is not None:

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from syncer.alerts import SEPARATELY, Alerts, targets
+from syncer.alerts import targets
 from syncer.alerts.conditions import AlertKind, Record, conditions
+from syncer.alerts.monitor import SEPARATE_NOTICES, AlertMonitor
 from syncer.alerts.ping import Ping
-from syncer.alerts.told import Told
 from syncer.model.errors import SettingsError
 from syncer.model.types import Counts, Entity, Every, Order, Run, RunStatus, SyncDefinition, Target, Trigger
 from syncer.observability import logs
 from syncer.service import Service
 from syncer.settings.secrets import secrets_of
 from syncer.settings.service import AlertSettings
+from syncer.state.alerts import OpenAlerts
 from syncer.sync.flow import Options
 from tests.cli.conftest import Folder
 from tests.servers.receivers import Receiver, http_receiver, mail_receiver
@@ -45,19 +46,19 @@ def receiver() -> Iterator[Receiver]:
 
 
 @contextmanager
-def alerting(bench: Bench, *urls: str, started: bool = True) -> Iterator[tuple[Service, Alerts]]:
-    """A service whose alerts are looked after by the test, without a thread."""
+def alerting(bench: Bench, *urls: str, started: bool = True) -> Iterator[tuple[Service, AlertMonitor]]:
+    """A service whose alerts are checked by the test, without a thread."""
     bench.environment["SYNCER_ALERTS__URLS"] = " ".join(urls)
     with bench.service(started=started) as service:
         yield service, alerts_of(service)
 
 
-def alerts_of(service: Service) -> Alerts:
-    return Alerts(service, targets.opened(service.settings.alerts.targets), look_seconds=0, waits=(0.01, 0.01))
+def alerts_of(service: Service) -> AlertMonitor:
+    return AlertMonitor(service, targets.opened(service.settings.alerts.targets), check_seconds=0, waits=(0.01, 0.01))
 
 
 def kinds(service: Service) -> set[tuple[str, str]]:
-    return {(alert.sync, alert.kind) for alert in Told(service.run_log.database).all()}
+    return {(alert.sync, alert.kind) for alert in OpenAlerts(service.run_log.database).all()}
 
 
 def run(service: Service, name: str = "customers", *, full: bool = False) -> Run:
@@ -85,7 +86,7 @@ def test_each_change_of_state_is_told_once(bench: Bench, receiver: Receiver) -> 
     with alerting(bench, url(receiver)) as (service, alerts):
         for _ in range(3):
             assert run(service).status is RunStatus.FAILED
-            alerts.look()
+            alerts.check()
         assert receiver.titles == ["Syncer: customers failed"]
         assert kinds(service) == {("customers", "failed")}
 
@@ -93,7 +94,7 @@ def test_each_change_of_state_is_told_once(bench: Bench, receiver: Receiver) -> 
         service.reload()
         for _ in range(3):
             assert run(service).status is RunStatus.SUCCESS
-            alerts.look()
+            alerts.check()
 
         assert receiver.titles == ["Syncer: customers failed", "Syncer: customers has recovered"]
         assert [body["type"] for body in receiver.bodies] == ["failure", "success"]
@@ -104,16 +105,16 @@ def test_what_was_told_is_known_after_a_restart(bench: Bench, receiver: Receiver
     broken(bench)
     with alerting(bench, url(receiver)) as (service, alerts):
         run(service)
-        alerts.look()
+        alerts.check()
     with alerting(bench, url(receiver)) as (service, alerts):
         run(service)
-        alerts.look()
+        alerts.check()
         assert receiver.titles == ["Syncer: customers failed"]
 
         whole(bench)
         service.reload()
         run(service)
-        alerts.look()
+        alerts.check()
     assert receiver.titles[1:] == ["Syncer: customers has recovered"]
 
 
@@ -122,16 +123,16 @@ def test_a_notice_that_nobody_took_is_not_lost(bench: Bench, receiver: Receiver)
     receiver.status = 500
     with alerting(bench, url(receiver)) as (service, alerts):
         run(service)
-        alerts.look()
+        alerts.check()
         # At once and twice more.
         assert len(receiver.paths) == 3
         assert kinds(service) == set()
-        alerts.look()
+        alerts.check()
         assert len(receiver.paths) == 3, "it should rest"
 
         receiver.status = 200
-        alerts._resting_until = 0
-        alerts.look()
+        alerts._paused_until = 0
+        alerts.check()
 
         assert receiver.titles == ["Syncer: customers failed"]
         assert kinds(service) == {("customers", "failed")}
@@ -145,10 +146,10 @@ def test_one_target_that_is_away_keeps_nobody_from_being_told(
     with http_receiver() as away, alerting(bench, url(away, "HOOKSECRET9"), url(receiver)) as (service, alerts):
         away.status = 503
         run(service)
-        alerts.look()
+        alerts.check()
         assert len(away.paths) == 3
         run(service, "orders")
-        alerts.look()
+        alerts.check()
         # It gets one try, as it was away.
         assert len(away.paths) == 4
 
@@ -168,7 +169,7 @@ def test_a_held_sync_is_told_of_with_a_link_and_without_rows(bench: Bench, recei
         bench.people({"1": "canaryvalue"})
         held = run(service)
         assert held.status is RunStatus.HELD
-        alerts.look()
+        alerts.check()
 
         (body,) = receiver.bodies
         assert body["title"] == "Syncer: customers is held"
@@ -179,16 +180,16 @@ def test_a_held_sync_is_told_of_with_a_link_and_without_rows(bench: Bench, recei
 
 
 def test_many_changes_at_one_moment_are_one_notice(bench: Bench, receiver: Receiver) -> None:
-    names = [f"sync{number}" for number in range(SEPARATELY + 1)]
+    names = [f"sync{number}" for number in range(SEPARATE_NOTICES + 1)]
     for name in names:
         broken(bench, name)
     with alerting(bench, url(receiver)) as (service, alerts):
         for name in names:
             run(service, name)
-        alerts.look()
+        alerts.check()
 
         (body,) = receiver.bodies
-        assert body["title"] == f"Syncer: {SEPARATELY + 1} syncs need a look"
+        assert body["title"] == f"Syncer: {SEPARATE_NOTICES + 1} syncs need attention"
         assert body["message"].splitlines() == [f"{name} failed" for name in names]
         assert kinds(service) == {(name, "failed") for name in names}
 
@@ -197,13 +198,13 @@ def test_a_pause_and_a_run_that_was_cut_off_do_not_say_that_all_is_well(bench: B
     broken(bench)
     with alerting(bench, url(receiver)) as (service, alerts):
         failed = run(service)
-        alerts.look()
+        alerts.check()
         service.pause("customers")
-        alerts.look()
+        alerts.check()
         service.resume("customers")
         run_id = service.run_log.promise("customers", _order(failed), failed.definition_hash, service.now())
         service.run_log.interrupt(run_id, service.now())
-        alerts.look()
+        alerts.check()
 
         assert receiver.titles == ["Syncer: customers failed"]
         assert kinds(service) == {("customers", "failed")}
@@ -213,10 +214,10 @@ def test_of_a_sync_that_is_gone_nothing_more_is_told(bench: Bench, receiver: Rec
     broken(bench)
     with alerting(bench, url(receiver)) as (service, alerts):
         run(service)
-        alerts.look()
+        alerts.check()
         (bench.path / "sync_definitions/customers.sql").unlink()
         service.reload()
-        alerts.look()
+        alerts.check()
 
         assert kinds(service) == set()
         assert receiver.titles == ["Syncer: customers failed"]
@@ -226,11 +227,11 @@ def test_a_broken_folder_does_not_make_anybody_forget(bench: Bench, receiver: Re
     broken(bench)
     with alerting(bench, url(receiver)) as (service, alerts):
         run(service)
-        alerts.look()
+        alerts.check()
     bench.define("customers", header="entity: nonsense")
     with alerting(bench, url(receiver)) as (service, alerts):
         assert not service.catalog.edition.definitions
-        alerts.look()
+        alerts.check()
         assert kinds(service) == {("customers", "failed")}
 
 
@@ -239,7 +240,7 @@ def test_who_stands_by_tells_nothing(bench: Bench, receiver: Receiver) -> None:
     with alerting(bench, url(receiver)) as (service, alerts):
         run(service)
         service.leadership.release()
-        alerts.look()
+        alerts.check()
     assert receiver.paths == []
 
 
@@ -278,17 +279,17 @@ def test_a_sync_is_late_when_a_tick_and_the_grace_have_passed(bench: Bench, rece
         wait_until(lambda: service.run_log.recent(statuses=[RunStatus.SUCCESS, RunStatus.FAILED]))
         wait_until(lambda: not service.pool.lives())
         service.timetable.stop()
-        alerts.look()
+        alerts.check()
         before = len(receiver.titles)
         # No tick has passed, or the grace has not.
         last = service.run_log.recent("customers", 1)[0].started_at
         due = last.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         bench.ahead = due - last + timedelta(seconds=800)
-        alerts.look()
+        alerts.check()
         assert len(receiver.titles) == before
 
         bench.ahead += timedelta(seconds=200)
-        alerts.look()
+        alerts.check()
 
         assert receiver.titles[before:] == ["Syncer: customers is late"]
         assert ("customers", "late") in kinds(service)
@@ -302,13 +303,13 @@ def test_what_was_paused_is_not_late_when_it_is_resumed(bench: Bench, receiver: 
         service.timetable.stop()
         service.pause("customers")
         bench.ahead = timedelta(days=3)
-        alerts.look()
+        alerts.check()
         service.run_log.resume("customers")
-        alerts.look()
+        alerts.check()
         assert receiver.paths == []
 
         bench.ahead += timedelta(hours=2)
-        alerts.look()
+        alerts.check()
         assert receiver.titles == ["Syncer: customers is late"]
 
 
@@ -348,7 +349,7 @@ def test_an_alert_mail_arrives(bench: Bench) -> None:
         )
         with alerting(bench, address) as (service, alerts):
             run(service)
-            alerts.look()
+            alerts.check()
             assert kinds(service) == {("customers", "failed")}
     (sent,) = mail.bodies
     assert "Subject: Syncer: customers failed" in sent
@@ -363,12 +364,12 @@ def test_no_secret_of_a_target_reaches_the_log_or_a_message(bench: Bench, receiv
     second = first.replace(str(receiver.port), "1")
     with alerting(bench, first, second) as (service, alerts), _logged_to(written, service):
         run(service)
-        alerts.look()
+        alerts.check()
         receiver.status = 404
         broken(bench, "orders")
         service.reload()
         run(service, "orders")
-        alerts.look()
+        alerts.check()
     assert "could not be delivered to target 2 (json://127.0.0.1)" in written.getvalue()
     assert receiver.paths
     shown = written.getvalue() + json.dumps([body["message"] + body["title"] for body in receiver.bodies])
@@ -404,8 +405,8 @@ def test_the_command_tells_which_target_took_the_test(tmp_path: Path, receiver: 
 
     assert both.code == 1
     assert both.out.splitlines() == [
-        "target 1 (json://127.0.0.1): taken",
-        "target 2 (json://127.0.0.1): not taken",
+        "target 1 (json://127.0.0.1): delivered",
+        "target 2 (json://127.0.0.1): not delivered",
     ]
     assert "SECRET" not in both.out + both.err
     assert receiver.titles == ["Syncer: a test"]
@@ -413,7 +414,7 @@ def test_the_command_tells_which_target_took_the_test(tmp_path: Path, receiver: 
     well = folder.syncer("alerts", "--test", "--json", env={"SYNCER_ALERTS__URLS": url(receiver)})
     assert (well.code, well.objects) == (0, [{"target": "target 1 (json://127.0.0.1)", "taken": True}])
     assert folder.syncer("alerts", "--test").code == 2
-    assert folder.syncer("alerts").out == "No alert is on.\n"
+    assert folder.syncer("alerts").out == "No open alerts.\n"
 
 
 def test_the_ping_follows_the_heartbeat_of_who_leads(bench: Bench, receiver: Receiver) -> None:
@@ -455,9 +456,9 @@ def test_a_ping_that_fails_is_told_once_and_is_never_redirected(
         ping = Ping(service, f"http://127.0.0.1:{receiver.port}/PINGSECRET")
         receiver.status, receiver.headers = 302, {"Location": f"http://127.0.0.1:{elsewhere.port}/"}
         for _ in range(3):
-            ping._tell(ping._failure())
+            ping._log_change(ping._failure())
         receiver.status, receiver.headers = 200, {}
-        ping._tell(ping._failure())
+        ping._log_change(ping._failure())
 
         assert elsewhere.paths == []
     assert len(receiver.paths) == 4

@@ -1,4 +1,4 @@
-"""What somebody was told of and is not over, in the state database: it outlives the service."""
+"""The open alerts, in the state database: they outlive the service."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from syncer.state.schema import alerts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One thing that is wrong with a sync, and that somebody was told of."""
+    """One thing that is wrong with a sync, and of which a notice was sent."""
 
     sync: str
-    #: A AlertKind; another word where a newer version wrote it.
+    #: An AlertKind; a newer version may have written another word.
     kind: str
     #: Aware UTC.
     since: datetime
 
 
-class Told:
-    """The alerts in a state database. Every change is durable when its method returns."""
+class OpenAlerts:
+    """The open alerts in a state database. Every change is durable when its method returns."""
 
     def __init__(self, database: StateDatabase) -> None:
         self._database = database
 
     def all(self) -> list[Alert]:
-        """Every alert that is not over, by sync."""
+        """Every open alert, by sync."""
         query = sa.select(alerts).order_by(alerts.c.sync, alerts.c.since, alerts.c.kind)
         with self._database.reading() as connection:
             return [Alert(sync=row.sync, kind=row.kind, since=row.since) for row in connection.execute(query)]
 
-    def change(self, begun: Collection[Alert], over: Iterable[tuple[str, str]]) -> None:
-        """Record what began and what is over, of which sync and kind, in one go."""
+    def update(self, opened: Collection[Alert], closed: Iterable[tuple[str, str]]) -> None:
+        """Open some alerts and close others, which are given by sync and kind, in one transaction."""
         with self._database.writing() as connection:
-            for sync, kind in over:
+            for sync, kind in closed:
                 connection.execute(alerts.delete().where(alerts.c.sync == sync, alerts.c.kind == kind))
-            for alert in begun:
+            for alert in opened:
                 row = {"sync": alert.sync, "kind": alert.kind, "since": alert.since}
                 connection.execute(self._database.insert(alerts).values(**row).on_conflict_do_nothing())

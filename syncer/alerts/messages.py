@@ -1,4 +1,4 @@
-"""How a change of state is told to people."""
+"""The notices that people get when the state of a sync changes."""
 
 from __future__ import annotations
 
@@ -23,58 +23,61 @@ _NAMED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How the state of one sync differs from what was told of it."""
+    """How the state of one sync differs from its open alerts."""
 
     sync: str
-    #: What began, with sentences for people.
-    begun: Mapping[AlertKind, str]
-    #: What was told of, and is over; a AlertKind, or a word that another version wrote.
-    over: Sequence[str]
-    #: Whether nothing is wrong any more, and a run has shown it.
+    #: What is wrong now and has no open alert, with sentences for people.
+    opened: Mapping[AlertKind, str]
+    #: The open alerts that are over; an AlertKind, or a word that another version wrote.
+    closed: Sequence[str]
+    #: Whether nothing is wrong any more, and a run since has shown it.
     recovered: bool
     #: Of the run that shows it.
     run_id: str = ""
 
     @property
-    def is_told(self) -> bool:
-        """Whether somebody should know; else it is only noted."""
-        return bool(self.begun) or self.recovered
+    def needs_notice(self) -> bool:
+        """Whether people should know; otherwise the alerts only change in the database."""
+        return bool(self.opened) or self.recovered
 
 
-def notice(change: Change, *, web_url: str | None, clean: Callable[[str], str]) -> Notice:
+def render(change: Change, *, web_url: str | None, clean: Callable[[str], str]) -> Notice:
     """One sync's change.
 
     Shapes:
         web_url: the address of the page, for links.
         clean: takes secrets out of a text.
     """
-    lines = [*change.begun.values()] or [f"All is well again. Before, it {_joined(change.over)}."]
+    lines = [*change.opened.values()] or [f"Everything is fine again. Before, it {_joined(change.closed)}."]
     if web_url:
         lines.append(_link(change, web_url))
     return Notice(title=f"Syncer: {_headline(change)}", body=clean("\n".join(lines)), tone=_tone([change]))
 
 
-def bundle(changes: Sequence[Change], *, web_url: str | None) -> Notice:
-    """Many syncs' changes at one moment, as where a warehouse is away."""
+def render_summary(changes: Sequence[Change], *, web_url: str | None) -> Notice:
+    """Many syncs' changes at one moment, such as when a warehouse is down."""
     lines = [_headline(change) for change in changes[:_NAMED]]
     if len(changes) > _NAMED:
         lines.append(f"and {len(changes) - _NAMED:,} more")
     if web_url:
         lines.append(web_url)
-    begun = sum(1 for change in changes if change.begun)
-    well = len(changes) - begun
-    parts = [f"{begun:,} syncs need a look" if begun else "", f"{well:,} are well again" if well else ""]
+    failing = sum(1 for change in changes if change.opened)
+    recovered = len(changes) - failing
+    parts = [
+        f"{failing:,} syncs need attention" if failing else "",
+        f"{recovered:,} have recovered" if recovered else "",
+    ]
     title = f"Syncer: {', '.join(part for part in parts if part)}"
     return Notice(title=title, body="\n".join(lines), tone=_tone(changes))
 
 
 def _headline(change: Change) -> str:
-    return f"{change.sync} {', '.join(_TITLES[kind] for kind in change.begun) or 'has recovered'}"
+    return f"{change.sync} {', '.join(_TITLES[kind] for kind in change.opened) or 'has recovered'}"
 
 
 def _joined(kinds: Sequence[str]) -> str:
     words = {str(kind): title.replace("is ", "was ").replace("has ", "had ") for kind, title in _TITLES.items()}
-    return ", ".join(words.get(kind, "was in trouble") for kind in kinds)
+    return ", ".join(words.get(kind, "had a problem") for kind in kinds)
 
 
 def _link(change: Change, web_url: str) -> str:
@@ -83,7 +86,7 @@ def _link(change: Change, web_url: str) -> str:
 
 
 def _tone(changes: Sequence[Change]) -> Tone:
-    begun = {kind for change in changes for kind in change.begun}
-    if not begun:
+    opened = {kind for change in changes for kind in change.opened}
+    if not opened:
         return Tone.GOOD
-    return Tone.BAD if begun & _BAD else Tone.DOUBTFUL
+    return Tone.BAD if opened & _BAD else Tone.DOUBTFUL
