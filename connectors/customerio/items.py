@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import assert_never
 
 import duckdb
 import pyarrow as pa
@@ -23,12 +24,6 @@ LONGEST_ITEM = 32_000
 MOST_ATTRIBUTES = 300
 #: Requests in flight at once. A lane sends one after the other, and all that is about one entity is in one lane.
 LANES = 8
-
-_RESERVED = {
-    Entity.PERSON: ("cio_id", "_relationship", "_created_in_customerio_at", "_update", "_timestamp"),
-    Entity.OBJECT: ("cio_object_id", "object_id", "objectId", "relationship"),
-    Entity.RELATIONSHIP: (),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +52,7 @@ def worded(
             What is in different lanes is about different entities; without a lane, no other item is about this one's.
     """
     own = [name for name in ("id", "email") if name in batch.schema.names]
-    lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity is Entity.RELATIONSHIP else "CAST(NULL AS INTEGER)"
+    lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity.traits.links else "CAST(NULL AS INTEGER)"
     length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {_too_long('strlen(item)')} END"
     connection.register("given", pa.table(batch))
     try:
@@ -73,6 +68,18 @@ def worded(
     return rows.filter(fits).drop_columns("reason"), rows.filter(pc.invert(fits)).select(["seq", "reason"])
 
 
+def _reserved_names(entity: Entity) -> tuple[str, ...]:
+    match entity:
+        case Entity.PERSON:
+            return ("cio_id", "_relationship", "_created_in_customerio_at", "_update", "_timestamp")
+        case Entity.OBJECT:
+            return ("cio_object_id", "object_id", "objectId", "relationship")
+        case Entity.RELATIONSHIP | Entity.COLLECTION:
+            return ()
+        case _:
+            assert_never(entity)
+
+
 def _too_long(length: str) -> str:
     return f"'the row makes ' || {length} || ' bytes of JSON, over {LONGEST_ITEM}'"
 
@@ -84,10 +91,10 @@ def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
     if "email" in own and wording.identity is Identity.ID_OR_EMAIL:
         others = "count(*) FILTER (action = 'put') OVER (PARTITION BY lower(email))"
         shared = f"email IS NOT NULL AND action = 'put' AND {others} > 1"
-    keys = [name for name in ("k1", "k2") if name == "k1" or target.entity is Entity.RELATIONSHIP]
+    keys = [name for name in ("k1", "k2") if name == "k1" or target.entity.traits.links]
     blank = " OR ".join(f"trim({key}) = ''" for key in keys)
     long = " OR ".join(f"strlen({key}) > {LONGEST_IDENTIFIER}" for key in keys)
-    reserved = ", ".join(f"'{name}'" for name in _RESERVED[target.entity])
+    reserved = ", ".join(f"'{name}'" for name in _reserved_names(target.entity))
     # A row that is too long anyway is not read as JSON: it may be nested without end.
     too_long = f"strlen(attributes) > {LONGEST_ITEM}"
     return (
@@ -146,8 +153,12 @@ def _item_sql(target: Target, own: list[str], wording: Wording) -> str:
             return _person_sql(target, own, wording)
         case Entity.OBJECT:
             return _object_sql(wording)
-        case _:
+        case Entity.RELATIONSHIP:
             return _relationship_sql(target, wording)
+        case Entity.COLLECTION:
+            raise ValueError("a collection is sent as a whole")
+        case _:
+            assert_never(target.entity)
 
 
 def _person(key: PersonKey | None) -> str:

@@ -22,7 +22,7 @@ _PART = LONGEST_REQUEST - LONGEST_ITEM - 1_000
 #: What an item counts at least, so that no more than MOST_ITEMS come together.
 _LEAST_WEIGHT = _PART // MOST_ITEMS
 #: Bytes of an item beside its row, about.
-_AROUND = {Entity.PERSON: 85, Entity.OBJECT: 85, Entity.RELATIONSHIP: 135}
+_AROUND, _AROUND_LINK = 85, 135
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,9 @@ class Packing:
 
 def expected_calls(entity: Entity, *, rows: int, row_bytes: int) -> int:
     """How many requests so many rows of *row_bytes* bytes of JSON each will make, about."""
-    full = rows * max(row_bytes + _AROUND[entity], _LEAST_WEIGHT) / _PART
-    if entity is not Entity.RELATIONSHIP:
+    links = entity.traits.links
+    full = rows * max(row_bytes + (_AROUND_LINK if links else _AROUND), _LEAST_WEIGHT) / _PART
+    if not links:
         return math.ceil(full)
     # The last request of every lane is half full, on the average.
     return math.ceil(min(rows, max(LANES, full + LANES / 2)))

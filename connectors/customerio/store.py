@@ -6,7 +6,7 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, assert_never
 
 import pyarrow as pa
 
@@ -91,16 +91,16 @@ class CustomerIOStore:
                 f"{self._label} cannot tell people apart by `{key}`: its identity is `{self.identity}`",
                 hint=f"Identify people by {known}, or set {self._prefix}IDENTITY to what the workspace has.",
             )
-        if target.entity in (Entity.OBJECT, Entity.RELATIONSHIP):
+        if target.entity.traits.names_object:
             self._type_number(target)
             if not create:
                 raise StoreRefusesError(
                     f"{self._label} cannot tell which objects exist, so `create: false` is only for people",
                     hint="Leave `create` out.",
                 )
-        if target.entity is Entity.COLLECTION:
+        if not target.entity.traits.merges:
             self._app  # noqa: B018 - looking for its key is the check
-        if target.entity is Entity.PERSON and self._options.via is Via.PIPELINES:
+        if self._goes_through_pipelines(target):
             if key is not PersonKey.ID or not create:
                 raise StoreRefusesError(
                     f"{self._label}: the Pipelines API takes people by their `id` alone, and creates who is missing",
@@ -112,7 +112,7 @@ class CustomerIOStore:
         """See `ProfileStore.forecast`."""
         if not rows:
             return ""
-        if target.entity is Entity.COLLECTION:
+        if not target.entity.traits.merges:
             return "Customer.io: the whole collection is sent anew, in 2 calls"
         calls = expected_calls(target.entity, rows=rows, row_bytes=row_bytes)
         rate = self._options.requests_per_second
@@ -121,9 +121,9 @@ class CustomerIOStore:
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`; without an App API key only the name by which they are deleted."""
-        if target.entity is Entity.PERSON and target.person_key and self._options.app_api_key:
-            return reading.identifiers_of_people(self._app, target.person_key, keys["k1"].to_pylist())
-        kind = target.object_type if target.entity is Entity.OBJECT else target.person_key
+        if target.entity.traits.names_person and self._options.app_api_key:
+            return reading.identifiers_of_people(self._app, target.person, keys["k1"].to_pylist())
+        kind = target.object_type if target.entity.traits.names_object else target.person_key
         rows = len(keys)
         return pa.table(
             [pa.repeat(str(target.entity), rows), pa.repeat(str(kind), rows), keys["k1"]], schema=IDENTIFIERS
@@ -133,7 +133,7 @@ class CustomerIOStore:
         """See `ProfileStore.apply`."""
         if self._closed:
             raise StoreError(f"{self._label} is closed")
-        if target.entity is Entity.COLLECTION:
+        if not target.entity.traits.merges:
             return collections.replace(self._app, self._label, str(target.collection), batch)
         self._sending = self._sending or self._started(target, create=create)
         return self._sending.add(batch)
@@ -148,7 +148,6 @@ class CustomerIOStore:
         return verdicts
 
     def _started(self, target: Target, *, create: bool) -> Sending:
-        through_pipelines = target.entity is Entity.PERSON and self._options.via is Via.PIPELINES
         wording = Wording(
             identity=self.identity,
             via=self._options.via,
@@ -157,8 +156,13 @@ class CustomerIOStore:
             store_id=self.store_id,
             object_type=self._type_number(target) if target.object_type else "",
         )
-        api, path = (self._pipelines, _PIPELINES_BATCH) if through_pipelines else (self._track, _BATCH)
+        api, path = (
+            (self._pipelines, _PIPELINES_BATCH) if self._goes_through_pipelines(target) else (self._track, _BATCH)
+        )
         return Sending(api, path, target, wording)
+
+    def _goes_through_pipelines(self, target: Target) -> bool:
+        return target.entity is Entity.PERSON and self._options.via is Via.PIPELINES
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`; of a collection no single row."""
@@ -171,6 +175,8 @@ class CustomerIOStore:
                 return reading.collection(self._app, self._label, kind)
             case Entity.RELATIONSHIP:
                 raise ValueError("a relationship is shown with its person and with its object")
+            case _:
+                assert_never(entity)
 
     def probe(self) -> Probe:
         """See `ProfileStore.probe`; a key of the Pipelines API cannot be tried without sending something."""

@@ -17,7 +17,7 @@ from connectors.sql_store import people
 from connectors.sql_store.dialect import Dialect
 from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
 from syncer.model.errors import StoreError
-from syncer.model.types import Action, Entity, Identity, Probe, Target, Verdict
+from syncer.model.types import Action, Identity, Probe, Target, Verdict
 
 #: Any number, the same for every version of Syncer: who holds it makes or upgrades the tables.
 _PREPARE_LOCK = 7305712
@@ -131,7 +131,7 @@ class PostgreSQLStore(SQLStore):
 
     def _may_be_new_people(self, target: Target, rows: pa.Table) -> bool:
         key = target.person_key
-        if target.entity is not Entity.PERSON or key is None or key not in people.UNIQUE[self.identity]:
+        if not target.entity.traits.has_other_identifiers or key is None or key not in people.UNIQUE[self.identity]:
             return False
         only_puts = pc.all(pc.equal(rows["action"], str(Action.PUT))).as_py()
         if not only_puts or people.contested(key, self.identity, rows.column_names):

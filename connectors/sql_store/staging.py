@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +24,7 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
             or 1, `clears_id` and `clears_email`, where the batch has them.
     """
     columns = {name: batch[name] for name in ("seq", "action")} | _key(target, batch)
-    if target.entity is Entity.PERSON:
+    if target.entity.traits.has_other_identifiers:
         columns |= _other_identifiers(target, batch)
     if "email" in columns and identity is not Identity.ID:
         columns["email"] = pc.utf8_lower(columns["email"])
@@ -60,6 +61,8 @@ def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array
             return _person(target, batch["k1"]) | {"object_id": batch["k2"]}
         case Entity.COLLECTION:
             return {"key": batch["k1"] if len(target.key_columns) == 1 else _joined_key(target, batch)}
+        case _:
+            assert_never(target.entity)
 
 
 def _person(target: Target, key: pa.Array) -> dict[str, pa.Array]:

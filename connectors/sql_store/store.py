@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, assert_never
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -79,8 +79,8 @@ class SQLStore(ABC):
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`."""
-        if target.entity is Entity.PERSON and target.person_key is not None:
-            named = f"FROM batch AS b JOIN people AS p ON {people.NAMED[target.person_key]}"
+        if target.entity.traits.names_person:
+            named = f"FROM batch AS b JOIN people AS p ON {people.NAMED[target.person]}"
             query = (
                 f"SELECT 'id', p.id {named} WHERE p.id IS NOT NULL "
                 f"UNION ALL SELECT 'email', p.email {named} WHERE p.email IS NOT NULL "
@@ -113,6 +113,8 @@ class SQLStore(ABC):
                 return contents.collection(self._fetch, kind, value)
             case Entity.RELATIONSHIP:
                 raise ValueError("a relationship is shown with its person and with its object")
+            case _:
+                assert_never(entity)
 
     def _take(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
         """Apply *rows* in one transaction, and return every verdict that is not `accepted`."""
@@ -121,16 +123,21 @@ class SQLStore(ABC):
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
         self._stage(rows)
-        key = target.person_key
         match target.entity:
-            case Entity.PERSON if key:
-                people.apply(self._execute, self.dialect, key, self.identity, rows.column_names, create=create)
+            case Entity.PERSON:
+                people.apply(
+                    self._execute, self.dialect, target.person, self.identity, rows.column_names, create=create
+                )
             case Entity.OBJECT:
                 entities.apply_objects(self._execute, self.dialect, str(target.object_type), create=create)
-            case Entity.RELATIONSHIP if key:
-                entities.apply_relationships(self._execute, self.dialect, key, str(target.object_type), create=create)
-            case _:
+            case Entity.RELATIONSHIP:
+                entities.apply_relationships(
+                    self._execute, self.dialect, target.person, str(target.object_type), create=create
+                )
+            case Entity.COLLECTION:
                 entities.apply_collection(self._execute, self.dialect, str(target.collection))
+            case _:
+                assert_never(target.entity)
         exceptions = self._fetch("SELECT seq, verdict, reason FROM batch WHERE verdict IS NOT NULL")
         return {seq: (Verdict(verdict), reason) for seq, verdict, reason in exceptions}
 

@@ -14,7 +14,7 @@ from syncer.cli.project import Project, print_definition_errors
 from syncer.cli.runs import Exclude, Json, Select
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.json_text import differing, json_text
-from syncer.model.types import Counts, Entity, OnRemoved, SyncDefinition
+from syncer.model.types import Counts, OnRemoved, SyncDefinition
 
 if TYPE_CHECKING:
     from syncer.sync.runner import Plan
@@ -129,7 +129,7 @@ def _values(change: str, before: str | None, after: str | None) -> list[str]:
 def _removal(definition: SyncDefinition) -> str:
     if definition.incremental:
         return "kept in the store"
-    return "dropped" if definition.target.entity is Entity.COLLECTION else _REMOVED[definition.on_removed]
+    return _REMOVED[definition.on_removed] if definition.target.entity.traits.merges else "dropped"
 
 
 def _key_name(definition: SyncDefinition) -> str:

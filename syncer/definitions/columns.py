@@ -8,7 +8,7 @@ from syncer.definitions.fields import attribute_fault
 from syncer.definitions.rules import person_attribute_fault
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import did_you_mean, quoted
-from syncer.model.types import Entity, SyncDefinition
+from syncer.model.types import SyncDefinition
 
 
 def match_column(name: str, columns: Sequence[str]) -> str | None:
@@ -66,16 +66,16 @@ def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dic
         DefinitionError: the result lacks a column that the header names.
     """
     identifiers = key_columns(definition, columns)
-    is_collection = definition.target.entity is Entity.COLLECTION
+    is_whole = not definition.target.entity.traits.merges
     if definition.attributes is not None:
         named = {
             attribute: _found(definition, f"attributes.{attribute}", column, columns)
             for attribute, column in definition.attributes.items()
         }
-        keys = [column for column in identifiers if is_collection and column not in named.values()]
+        keys = [column for column in identifiers if is_whole and column not in named.values()]
         return {column: column for column in keys} | named
     left_out = {_found(definition, f"exclude.{column}", column, columns) for column in definition.exclude}
-    left_out |= set() if is_collection else set(identifiers)
+    left_out |= set() if is_whole else set(identifiers)
     return {column: column for column in columns if column not in left_out}
 
 
@@ -84,19 +84,19 @@ def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers:
     if fault:
         return f"no attribute can be called {quoted(attribute)}: {fault}"
     target = definition.target
-    if target.entity is Entity.COLLECTION:
+    if not target.entity.traits.merges:
         clash = attribute in identifiers and column != attribute
         return f"{quoted(attribute)} is a column of the key, and cannot be another column's name" if clash else ""
     if column in identifiers:
         return f"the column {quoted(column)} is the identifier, and no attribute beside it"
-    if target.entity is Entity.PERSON and target.person_key is not None:
+    if target.entity.traits.has_other_identifiers and target.person_key is not None:
         return person_attribute_fault(target.person_key, attribute)
     return ""
 
 
 def _key_fields(definition: SyncDefinition) -> list[str]:
     target = definition.target
-    if target.entity is Entity.COLLECTION:
+    if "key" in target.entity.traits.identified_by:
         return [f"key.{column}" for column in target.key_columns]
     fields = [] if target.person_key is None else [f"person.{target.person_key}"]
     return fields if target.object_type is None else [*fields, "object.id"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import assert_never
 
 from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
@@ -93,13 +94,21 @@ def _fed(definition: SyncDefinition) -> tuple[str, Entity, str]:
 
 def _things(fed: tuple[str, Entity, str]) -> str:
     store, entity, name = fed
-    kinds = {
-        Entity.PERSON: "people",
-        Entity.OBJECT: f"objects `{name}`",
-        Entity.RELATIONSHIP: f"relationships to objects `{name}`",
-        Entity.COLLECTION: f"the collection `{name}`",
-    }
-    return f"{kinds[entity]} in the store `{store}`"
+    return f"{_named(entity, name)} in the store `{store}`"
+
+
+def _named(entity: Entity, name: str) -> str:
+    match entity:
+        case Entity.PERSON:
+            return "people"
+        case Entity.OBJECT:
+            return f"objects `{name}`"
+        case Entity.RELATIONSHIP:
+            return f"relationships to objects `{name}`"
+        case Entity.COLLECTION:
+            return f"the collection `{name}`"
+        case _:
+            assert_never(entity)
 
 
 def _columns_in_text(definition: SyncDefinition) -> tuple[str, ...] | None:

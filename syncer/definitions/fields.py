@@ -170,10 +170,12 @@ _TIMEOUT = Parsed(
     },
 )
 
-_PEOPLE = frozenset({Entity.PERSON, Entity.RELATIONSHIP})
-_OBJECTS = frozenset({Entity.OBJECT, Entity.RELATIONSHIP})
-_COLLECTIONS = frozenset({Entity.COLLECTION})
-_MERGED = frozenset(Entity) - _COLLECTIONS
+_MERGED = frozenset(entity for entity in Entity if entity.traits.merges)
+
+
+def _identified_by(field: str) -> frozenset[Entity]:
+    return frozenset(entity for entity in Entity if field in entity.traits.identified_by)
+
 
 #: In the order in which a header reads best.
 FIELDS: Mapping[str, Field] = {
@@ -193,7 +195,7 @@ FIELDS: Mapping[str, Field] = {
             example="{id: column}",
         ),
         description="Which column says which person a row is about, and by which identifier.",
-        entities=_PEOPLE,
+        entities=_identified_by("person"),
         example="{id: column}",
     ),
     "object": Field(
@@ -206,14 +208,19 @@ FIELDS: Mapping[str, Field] = {
             example="{type: account, id: column}",
         ),
         description="The type of object, and the column that says which object a row is about.",
-        entities=_OBJECTS,
+        entities=_identified_by("object"),
         example="{type: account, id: column}",
     ),
-    "collection": Field(kind=_STORE_NAME, description="The collection's name.", entities=_COLLECTIONS, example="name"),
+    "collection": Field(
+        kind=_STORE_NAME,
+        description="The collection's name.",
+        entities=_identified_by("collection"),
+        example="name",
+    ),
     "key": Field(
         kind=Names(least=1),
         description="The column or columns that tell a collection's rows apart.",
-        entities=_COLLECTIONS,
+        entities=_identified_by("key"),
         example="column",
     ),
     "attributes": Field(

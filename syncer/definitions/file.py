@@ -85,7 +85,7 @@ def _built(
 ) -> SyncDefinition:
     plain = {field: values[field] for field in _PLAIN if field in values}
     target = _target(values)
-    if target.entity is Entity.COLLECTION:
+    if not target.entity.traits.merges:
         plain["on_removed"] = OnRemoved.DELETE
     if "schedule" in values:
         plain["schedule"] = _schedule(values)

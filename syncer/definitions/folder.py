@@ -17,7 +17,7 @@ from syncer.definitions.file import DefinitionFile
 from syncer.definitions.yaml_header import FILE_LIMIT
 from syncer.model.errors import DefinitionError, SettingsError
 from syncer.model.spelling import did_you_mean, quoted
-from syncer.model.types import Entity, SyncDefinition
+from syncer.model.types import SyncDefinition
 
 __all__ = [
     "DefinitionWarning",
@@ -88,14 +88,13 @@ def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefiniti
     What a definition depends on goes first, as far as it is selected; else people, objects, relationships,
     collections, each by name.
     """
-    entities = list(Entity)
     by_name = {definition.name: definition for definition in selected}
     waits_for = {name: set(definition.depends_on) & by_name.keys() for name, definition in by_name.items()}
     followers: dict[str, list[str]] = defaultdict(list)
     for name, awaited in waits_for.items():
         for other in awaited:
             followers[other].append(name)
-    ready = [(entities.index(by_name[name].target.entity), name) for name, awaited in waits_for.items() if not awaited]
+    ready = [(by_name[name].target.entity.traits.order, name) for name, awaited in waits_for.items() if not awaited]
     heapq.heapify(ready)
     ordered: list[SyncDefinition] = []
     while ready:
@@ -104,7 +103,7 @@ def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefiniti
         for follower in followers[name]:
             waits_for[follower].discard(name)
             if not waits_for[follower]:
-                heapq.heappush(ready, (entities.index(by_name[follower].target.entity), follower))
+                heapq.heappush(ready, (by_name[follower].target.entity.traits.order, follower))
     return ordered
 
 

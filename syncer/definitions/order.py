@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from syncer.definitions.folder import in_dependency_order
-from syncer.model.types import Entity, SyncDefinition
-
-_KINDS = list(Entity)
+from syncer.model.types import SyncDefinition
 
 
 class Precedence:
@@ -34,4 +32,4 @@ class Precedence:
         one, other = self._definitions[first], self._definitions[second]
         if first in other.depends_on:
             return True
-        return one.store == other.store and _KINDS.index(one.target.entity) < _KINDS.index(other.target.entity)
+        return one.store == other.store and one.target.entity.traits.order < other.target.entity.traits.order

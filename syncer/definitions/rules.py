@@ -66,12 +66,12 @@ def _contradictions(values: Mapping[str, Any], fields: Mapping[str, Node]) -> It
         yield fields["exclude"].error(
             "`exclude` stands beside `attributes`, which names every column to take", "Keep one of the two."
         )
-    if entity is Entity.COLLECTION and values.get("on_removed", OnRemoved.DELETE) is not OnRemoved.DELETE:
+    if not entity.traits.merges and values.get("on_removed", OnRemoved.DELETE) is not OnRemoved.DELETE:
         yield fields["on_removed"].error(
-            "a collection always drops the rows that left the result", "Take `on_removed` away."
+            f"a {entity} always drops the rows that left the result", "Take `on_removed` away."
         )
     columns = key_columns(values)
-    if entity is Entity.RELATIONSHIP and len(set(columns)) < len(columns) == 2:
+    if entity.traits.links and len(set(columns)) < len(columns):
         yield fields["object"].error(f"{quoted(columns[0])} identifies both the person and the object")
     yield from _identifiers_among(values, fields, set(columns))
 
@@ -82,7 +82,8 @@ def _identifiers_among(
     for column in values.get("exclude", ()):
         if column in identifiers:
             yield fields["exclude"].error(f"{quoted(column)} is the identifier and cannot be left out")
-    if values["entity"] is Entity.COLLECTION:
+    traits = values["entity"].traits
+    if not traits.merges:
         return
     for attribute, column in (values.get("attributes") or {}).items():
         if column in identifiers:
@@ -90,7 +91,7 @@ def _identifiers_among(
                 f"the column {quoted(column)} is the identifier, and no attribute beside it",
                 "Take it out of `attributes`; the identifier is always sent.",
             )
-        for key in values.get("person", {}) if values["entity"] is Entity.PERSON else ():
+        for key in values.get("person", {}) if traits.has_other_identifiers else ():
             fault = person_attribute_fault(key, attribute)
             if fault:
                 yield _attribute_node(fields["attributes"], attribute).error(fault)
@@ -106,9 +107,10 @@ def _incremental_contradictions(
     path: Path, values: Mapping[str, Any], fields: Mapping[str, Node], line: int
 ) -> Iterator[DefinitionError]:
     why = "a query that mentions `last_sync_time` returns only the rows that changed"
-    if values["entity"] is Entity.COLLECTION:
+    entity: Entity = values["entity"]
+    if not entity.traits.merges:
         yield DefinitionError(
-            f"{why}, and a collection drops the others", path=path, line=line, hint="Return all rows of a collection."
+            f"{why}, and a {entity} drops the others", path=path, line=line, hint=f"Return all rows of a {entity}."
         )
     elif values.get("on_removed", OnRemoved.KEEP) is not OnRemoved.KEEP:
         yield fields["on_removed"].error(f"{why}, so `on_removed` must be `keep`", "Take `on_removed` away.")

@@ -8,22 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-
-class Entity(enum.StrEnum):
-    """What a sync feeds, in the order in which one `run` takes them."""
-
-    PERSON = "person"
-    OBJECT = "object"
-    RELATIONSHIP = "relationship"
-    COLLECTION = "collection"
-
-
-class PersonKey(enum.StrEnum):
-    """Which of a person's identifiers a sync knows them by."""
-
-    ID = "id"
-    EMAIL = "email"
-    CIO_ID = "cio_id"
+from syncer.model.entities import Entity as Entity
+from syncer.model.entities import PersonKey as PersonKey
+from syncer.model.entities import Target as Target
 
 
 class Identity(enum.StrEnum):
@@ -152,26 +139,6 @@ class Limits:
     changed: Limit = Limit(share=1.0)
     #: Whether an empty result is accepted where the snapshot has rows.
     allow_empty: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Which things in a store a sync feeds, and how it tells them apart.
-
-    Two definitions with equal targets and stores speak of the same things by the same keys; a snapshot
-    is only good for the target it was taken for.
-    """
-
-    entity: Entity
-    #: Set for a person and a relationship.
-    person_key: PersonKey | None = None
-    #: Set for an object and a relationship.
-    object_type: str | None = None
-    #: Set for a collection.
-    collection: str | None = None
-    #: The names of the key's columns in the result, 1 to n: a person or object has one, a relationship
-    #: two (person, object), a collection one or more in the header's order.
-    key_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

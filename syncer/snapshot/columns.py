@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from syncer.model.types import Entity, ValueForm
+from syncer.model.types import ValueForm
 from syncer.snapshot.result_schema import Attribute, ResultSchema
 from syncer.snapshot.values import ColumnType, as_json, as_sent, as_sent_from_json
 
@@ -75,7 +75,7 @@ def carried(shape: ResultSchema, columns: tuple[StoredColumn, ...]) -> tuple[Sto
 
     A collection's row is replaced whole, and has them no more.
     """
-    if shape.clears_dropped or shape.definition.target.entity is Entity.COLLECTION:
+    if shape.clears_dropped or not shape.definition.target.entity.traits.merges:
         return ()
     return tuple(c for c in columns if c.fed is None)
 

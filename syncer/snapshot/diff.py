@@ -8,7 +8,6 @@ from typing import Any
 
 import duckdb
 
-from syncer.model.types import Entity
 from syncer.snapshot.columns import StoredColumn, compared
 from syncer.snapshot.keys import key_text, same_keys
 from syncer.snapshot.result_schema import ResultSchema
@@ -65,7 +64,7 @@ def compare(
     if shape.keeps_nulls or any(c.kind is ColumnType.JSON for c in looked_at):
         _drop_equal_rows(connection, shape, looked_at, keys)
     _find_restated(connection, shape, keys)
-    if shape.definition.incremental or (outdated and shape.definition.target.entity is not Entity.COLLECTION):
+    if shape.definition.incremental or (outdated and shape.definition.target.entity.traits.merges):
         connection.execute("DELETE FROM difference WHERE change = 'removed'")
     else:
         _find_removals_in_doubt(connection, keys)

@@ -25,7 +25,7 @@ from pathlib import Path
 import duckdb
 
 from syncer.model.errors import RunInProgressError, SnapshotError
-from syncer.model.types import Entity, Target
+from syncer.model.types import Target
 
 FORMAT = 2
 
@@ -132,7 +132,7 @@ def set_aside(path: Path, why: str) -> Path:
 
 def signature(target: Target) -> str:
     """What must stay the same for acknowledged rows to mean the same things in the store."""
-    keys = ",".join(target.key_columns) if target.entity is Entity.COLLECTION else ""
+    keys = ",".join(target.key_columns) if target.collection is not None else ""
     parts = (target.entity, target.person_key, target.object_type, target.collection, keys)
     return "|".join("" if part is None else str(part) for part in parts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from syncer.model.types import Action, Entity, OnRemoved, ValueForm
+from syncer.model.types import Action, OnRemoved, ValueForm
 from syncer.snapshot.columns import StoredColumn, compared, not_forgotten
 from syncer.snapshot.diff import json_name
 from syncer.snapshot.keys import same_keys
@@ -105,7 +105,7 @@ def _keep_values(connection: duckdb.DuckDBPyConnection, columns: tuple[StoredCol
 
 
 def _deletes(shape: ResultSchema) -> bool:
-    return shape.definition.on_removed is OnRemoved.DELETE or shape.definition.target.entity is Entity.COLLECTION
+    return shape.definition.on_removed is OnRemoved.DELETE or not shape.definition.target.entity.traits.merges
 
 
 def forget_departed(connection: duckdb.DuckDBPyConnection, shape: ResultSchema) -> None:
@@ -186,7 +186,7 @@ def _put_sql(
     keys = ", ".join(f"o.k{i + 1}" for i in range(len(shape.keys)))
     own = _own_columns(shape, columns)
     members = [c for c in columns if c.fed is not None and c not in own]
-    if shape.definition.target.entity is Entity.COLLECTION:
+    if not shape.definition.target.entity.traits.merges:
         attributes, cleared = whole_row(columns, form), "'[]'"
     else:
         attributes = _json_object([f"{json_name(c.name)} || {_json_value(c, form)}" for c in members])
@@ -201,7 +201,7 @@ def _put_sql(
 
 def _own_columns(shape: ResultSchema, columns: tuple[StoredColumn, ...]) -> list[StoredColumn]:
     """A person's identifiers beside the key: a store has columns of its own for them."""
-    if shape.definition.target.entity is not Entity.PERSON:
+    if not shape.definition.target.entity.traits.has_other_identifiers:
         return []
     return [c for c in columns if c.fed is not None and c.name in ("id", "email")]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from syncer.model.types import Entity, Target
 from syncer.snapshot.keys import key_text
 from syncer.snapshot.values import literal
@@ -18,6 +20,8 @@ def names(target: Target, keys: list[str]) -> dict[str, str]:
             kind, value = f"{target.person_key}:{target.object_type}", key_text(keys)
         case Entity.COLLECTION:
             kind, value = str(target.collection), key_text(keys)
+        case _:
+            assert_never(target.entity)
     return {"entity": literal(target.entity), "kind": literal(kind), "value": value}
 
 
@@ -25,7 +29,7 @@ def touched(target: Target, keys: list[str]) -> str:
     """SQL for whether a removal in the table `removed` names the row's entity, or an end of the relationship."""
     own = names(target, keys)
     named = [(own["entity"], own["kind"], own["value"])]
-    if target.entity is Entity.RELATIONSHIP:
+    if target.entity.traits.links:
         named.append((literal(Entity.PERSON), literal(str(target.person_key)), "k1"))
         named.append((literal(Entity.OBJECT), literal(str(target.object_type)), "k2"))
     return " OR ".join(

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from syncer.definitions.folder import attribute_columns, check_columns, match_column
 from syncer.model.errors import QueryResultError
-from syncer.model.types import Entity, Identity, OnNull, OnRemoved, PersonKey, SyncDefinition
+from syncer.model.types import Identity, OnNull, OnRemoved, PersonKey, SyncDefinition
 from syncer.snapshot.values import ColumnType, column_type
 
 
@@ -45,12 +45,12 @@ class ResultSchema:
     @property
     def limit_key_bytes(self) -> bool:
         """Whether identifiers have the length limit of people and objects."""
-        return self.definition.target.entity is not Entity.COLLECTION
+        return self.definition.target.entity.traits.merges
 
     @property
     def keeps_nulls(self) -> bool:
         """Whether NULL leaves an attribute as it is."""
-        return self.definition.on_null is OnNull.KEEP and self.definition.target.entity is not Entity.COLLECTION
+        return self.definition.on_null is OnNull.KEEP and self.definition.target.entity.traits.merges
 
     @property
     def clears_dropped(self) -> bool:
@@ -62,7 +62,7 @@ class ResultSchema:
         """Whether a row that left the result is a removal in the store."""
         if self.definition.incremental:
             return False
-        return self.definition.on_removed is not OnRemoved.KEEP or self.definition.target.entity is Entity.COLLECTION
+        return self.definition.on_removed is not OnRemoved.KEEP or not self.definition.target.entity.traits.merges
 
 
 def result_schema(definition: SyncDefinition, schema: pa.Schema, identity: Identity) -> ResultSchema:
@@ -99,7 +99,7 @@ def result_schema(definition: SyncDefinition, schema: pa.Schema, identity: Ident
 def _unique_identifier(
     definition: SyncDefinition, attributes: tuple[Attribute, ...], identity: Identity
 ) -> Attribute | None:
-    if definition.target.entity is not Entity.PERSON:
+    if not definition.target.entity.traits.has_other_identifiers:
         return None
     unique = {Identity.ID: {"id"}, Identity.EMAIL: {"email"}, Identity.ID_OR_EMAIL: {"id", "email"}}[identity]
     others = unique - {str(definition.target.person_key)}

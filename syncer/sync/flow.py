@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
 from syncer.model.protocols import IDENTIFIERS, ProfileStore, Warehouse
-from syncer.model.types import Counts, Entity, SyncDefinition, Verdict
+from syncer.model.types import Counts, SyncDefinition, Verdict
 from syncer.snapshot import Snapshot
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.result_schema import ResultSchema, result_schema
@@ -228,7 +228,7 @@ def limits_passed(
 
 
 def _send(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, progress: Progress) -> None:
-    whole = definition.target.entity is Entity.COLLECTION and store.replaces_collections
+    whole = not definition.target.entity.traits.merges and store.replaces_collections
     sent, stopping = 0, False
     try:
         for batch in snapshot.batches(store.batch_rows, form=store.value_form, whole=whole):
@@ -259,7 +259,7 @@ def _announce_removals(definition: SyncDefinition, snapshot: Snapshot, store: Pr
     if len(removed) == 0:
         return
     own = removed.select(IDENTIFIERS.names).cast(IDENTIFIERS)
-    if definition.target.entity in (Entity.PERSON, Entity.OBJECT):
+    if definition.target.entity.traits.has_other_names:
         keys = removed.drop_columns(IDENTIFIERS.names)
         own = pa.concat_tables([own, store.identifiers(definition.target, keys).cast(IDENTIFIERS)])
     removals.announce(own.group_by(IDENTIFIERS.names).aggregate([]))
@@ -280,7 +280,7 @@ def _answered(counts: Counts, snapshot: Snapshot, staged: Staged) -> Counts:
 
 
 def _refuse_large_collection(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore) -> None:
-    if definition.target.entity is not Entity.COLLECTION:
+    if definition.target.entity.traits.merges:
         return
     size = snapshot.staged_bytes(store.value_form)
     if size > store.collection_bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from syncer.model.errors import SelectionError
 from syncer.model.protocols import ProfileStore
@@ -34,19 +34,29 @@ class Sought:
         target = sync.target
         if sync.store != self.store:
             return False
-        if self.entity is Entity.PERSON:
-            return target.person_key is not None
-        return (target.object_type if self.entity is Entity.OBJECT else target.collection) == self.kind
+        match self.entity:
+            case Entity.PERSON:
+                return target.entity.traits.names_person
+            case Entity.OBJECT | Entity.RELATIONSHIP:
+                return target.object_type == self.kind
+            case Entity.COLLECTION:
+                return target.collection == self.kind
+            case _:
+                assert_never(self.entity)
 
     def is_meant_by(self, sync: SyncDefinition, row: Rejection) -> bool:
         """Whether a row that a sync refused is about this thing."""
         key = key_parts(sync, row.key)
-        if self.entity is Entity.PERSON:
-            known = {**self.others, self.kind: self.value}
-            return sync.target.person_key in known and key[0] == known[str(sync.target.person_key)]
-        if self.entity is Entity.OBJECT:
-            return key[-1] == self.value
-        return not self.value or key in ([self.value], _parts(self.value))
+        match self.entity:
+            case Entity.PERSON:
+                known = {**self.others, self.kind: self.value}
+                return sync.target.person_key in known and key[0] == known[str(sync.target.person_key)]
+            case Entity.OBJECT | Entity.RELATIONSHIP:
+                return key[-1] == self.value
+            case Entity.COLLECTION:
+                return not self.value or key in ([self.value], _parts(self.value))
+            case _:
+                assert_never(self.entity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +134,7 @@ def object_types(definitions: Collection[SyncDefinition], store: str) -> list[st
 
 
 def _with_others(sought: Sought, held: Mapping[str, Any]) -> Sought:
-    if sought.entity is not Entity.PERSON:
+    if not sought.entity.traits.has_other_identifiers:
         return sought
     told = {PersonKey.ID: held.get("id"), PersonKey.EMAIL: held.get("email"), PersonKey.CIO_ID: held.get("person_id")}
     others = {str(kind): str(value) for kind, value in told.items() if value is not None}

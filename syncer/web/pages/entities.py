@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SyncerError
-from syncer.model.types import Entity, PersonKey, SyncDefinition
+from syncer.model.types import PersonKey, SyncDefinition
 from syncer.sync import stored
 from syncer.sync.stored import Sought, Stored
 from syncer.web.pages.viewing import Pages
@@ -19,12 +19,8 @@ from syncer.web.problems import problem_of
 
 _Text = Annotated[str, Query(max_length=500)]
 
-#: Of what `ProfileStore.show` gives, what a thing is known by.
-_IDENTIFIERS: Mapping[Entity, Mapping[str, str]] = {
-    Entity.PERSON: {"id": "id", "email": "email", "person_id": "cio_id"},
-    Entity.OBJECT: {},
-    Entity.COLLECTION: {},
-}
+#: Of what `ProfileStore.show` gives of a person, the identifiers, as definitions call them.
+_IDENTIFIERS: Mapping[str, str] = {"id": "id", "email": "email", "person_id": "cio_id"}
 
 
 def add(routes: APIRouter, pages: Pages) -> None:
@@ -89,7 +85,9 @@ def _status(found: Stored, fault: SyncerError | None) -> int:
 
 
 def _identifiers(sought: Sought, held: Mapping[str, Any]) -> dict[str, Any]:
-    return {shown: held[name] for name, shown in _IDENTIFIERS[sought.entity].items() if name in held}
+    if not sought.entity.traits.has_other_identifiers:
+        return {}
+    return {shown: held[name] for name, shown in _IDENTIFIERS.items() if name in held}
 
 
 def _writers(

@@ -14,7 +14,7 @@ from syncer.definitions.columns import attribute_columns
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.spelling import did_you_mean, quoted
-from syncer.model.types import Entity, Rejection, SyncDefinition
+from syncer.model.types import Rejection, SyncDefinition
 from syncer.service.status import SyncStatus
 from syncer.sync.runner import Plan
 from syncer.web.auth.principals import caller
@@ -179,7 +179,7 @@ def _refused(pages: Pages, name: str, key: str, skip: int) -> Refused:
 
 def _columns(sync: SyncDefinition) -> list[tuple[str, str]] | None:
     """Each column of the result with the attribute it feeds; None where only the warehouse knows them."""
-    keys = () if sync.target.entity is Entity.COLLECTION else sync.target.key_columns
+    keys = sync.target.key_columns if sync.target.entity.traits.merges else ()
     identifiers = [(column, "identifier") for column in keys]
     if sync.attributes is not None:
         names = (*sync.target.key_columns, *sync.attributes.values())

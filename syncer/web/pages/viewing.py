@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -101,8 +101,12 @@ def thing_address(entity: Entity, kind: str, value: str, store: str) -> str:
             path, named = "/people", {"by": kind, "value": value}
         case Entity.OBJECT:
             path, named = "/objects", {"type": kind, "id": value}
-        case _:
+        case Entity.COLLECTION:
             path, named = "/collections", {"name": kind, "key": value}
+        case Entity.RELATIONSHIP:
+            raise ValueError("a relationship is shown with its person and with its object")
+        case _:
+            assert_never(entity)
     return f"{path}?{urlencode({**named, 'store': store})}"
 
 
@@ -111,8 +115,8 @@ def key_links(sync: SyncDefinition, row: Rejection) -> list[tuple[str, str, str]
     target, parts = sync.target, key_parts(sync, row.key)
     if not any(parts):
         return []
-    if target.entity is Entity.COLLECTION:
-        address = thing_address(target.entity, target.collection or "", row.key, sync.store)
+    if target.collection is not None:
+        address = thing_address(target.entity, target.collection, row.key, sync.store)
         return [(column, part, address) for column, part in zip(target.key_columns, parts, strict=True)]
     addresses = [thing_address(Entity.PERSON, target.person_key, parts[0], sync.store)] if target.person_key else []
     if target.object_type:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from markupsafe import Markup, escape
 
 from syncer.definitions.schedules import words as schedule_words
-from syncer.model.types import Entity, Limit, OnRemoved, Run, RunStatus, SyncDefinition, Target, Trigger
+from syncer.model.types import Limit, OnRemoved, Run, RunStatus, SyncDefinition, Target, Trigger
 
 #: Seconds, and what so many of them are called.
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -101,22 +101,14 @@ def started_by(run: Run) -> str:
 
 def fed(target: Target) -> str:
     """What a sync feeds: `people by id`, `objects of type account`."""
-    match target.entity:
-        case Entity.PERSON:
-            return f"people by {target.person_key}"
-        case Entity.OBJECT:
-            return f"objects of type {target.object_type}"
-        case Entity.RELATIONSHIP:
-            return f"relationships of people to {target.object_type}"
-        case Entity.COLLECTION:
-            return f"the collection {target.collection}"
+    return target.words
 
 
 def removal(definition: SyncDefinition) -> str:
     """What becomes of rows that left the result, as the end of a sentence."""
     if definition.incremental:
         return "stay in the store, as the query only returns what changed"
-    if definition.target.entity is Entity.COLLECTION:
+    if not definition.target.entity.traits.merges:
         return "are dropped from the collection"
     return _REMOVED[definition.on_removed]
 

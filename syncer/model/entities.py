@@ -1,0 +1,120 @@
+"""The table of entities: what each is known by, what it may do, and its words for people."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import assert_never
+
+
+class Entity(enum.StrEnum):
+    """What a sync feeds. What else there is to know of a member is in its `traits`."""
+
+    PERSON = "person"
+    OBJECT = "object"
+    RELATIONSHIP = "relationship"
+    COLLECTION = "collection"
+
+    @property
+    def traits(self) -> Traits:
+        """What this entity is and may do."""
+        match self:
+            case Entity.PERSON:
+                return _PERSON
+            case Entity.OBJECT:
+                return _OBJECT
+            case Entity.RELATIONSHIP:
+                return _RELATIONSHIP
+            case Entity.COLLECTION:
+                return _COLLECTION
+            case _:
+                assert_never(self)
+
+
+class PersonKey(enum.StrEnum):
+    """Which of a person's identifiers a sync knows them by."""
+
+    ID = "id"
+    EMAIL = "email"
+    CIO_ID = "cio_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """One row of the table."""
+
+    #: Its place in a run: an entity goes after those of a lower number.
+    order: int
+    #: The header fields that name it and its key, all required; the key's columns come in this order.
+    identified_by: tuple[str, ...]
+    #: Whether attributes are merged into what the store holds. If not, each row is the whole of what the store holds:
+    #: its data includes the key, NULL is a value, and a row that left the result is always dropped.
+    merges: bool
+    #: Whether its rows may carry the other identifiers of the entity, such as a person's email beside the id.
+    has_other_identifiers: bool = False
+    #: Whether the store knows it by names beyond its key, which a deletion must announce to other syncs.
+    has_other_names: bool = False
+    #: Whether it is deleted together with the people and objects that it links.
+    links: bool = False
+
+    @property
+    def names_person(self) -> bool:
+        """Whether its key names a person."""
+        return "person" in self.identified_by
+
+    @property
+    def names_object(self) -> bool:
+        """Whether its key names an object."""
+        return "object" in self.identified_by
+
+
+_PERSON = Traits(order=0, identified_by=("person",), merges=True, has_other_identifiers=True, has_other_names=True)
+_OBJECT = Traits(order=1, identified_by=("object",), merges=True, has_other_names=True)
+_RELATIONSHIP = Traits(order=2, identified_by=("person", "object"), merges=True, links=True)
+_COLLECTION = Traits(order=3, identified_by=("collection", "key"), merges=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which things in a store a sync feeds, and how it tells them apart.
+
+    Two definitions with equal targets and stores speak of the same things by the same keys; a snapshot
+    is only good for the target it was taken for.
+    """
+
+    entity: Entity
+    #: Set for a person and a relationship.
+    person_key: PersonKey | None = None
+    #: Set for an object and a relationship.
+    object_type: str | None = None
+    #: Set for a collection.
+    collection: str | None = None
+    #: The names of the key's columns in the result, 1 to n: a person or object has one, a relationship
+    #: two (person, object), a collection one or more in the header's order.
+    key_columns: tuple[str, ...] = ()
+
+    @property
+    def person(self) -> PersonKey:
+        """The `person_key` of an entity whose key names a person.
+
+        Raises:
+            ValueError: it names none.
+        """
+        if self.person_key is None:
+            raise ValueError(f"the key of a {self.entity} names no person")
+        return self.person_key
+
+    @property
+    def words(self) -> str:
+        """What a sync feeds, for people: `people by id`, "objects of type `account`"."""
+        match self.entity:
+            case Entity.PERSON:
+                return f"people by {self.person_key}"
+            case Entity.OBJECT:
+                return f"objects of type {self.object_type}"
+            case Entity.RELATIONSHIP:
+                return f"relationships of people to {self.object_type}"
+            case Entity.COLLECTION:
+                return f"the collection {self.collection}"
+            case _:
+                assert_never(self.entity)
