@@ -14,7 +14,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from syncer.model.errors import SnapshotError
 from syncer.model.types import Rejection, SyncDefinition, Target, ValueForm, Verdict
 from syncer.snapshot import diff, file, outbox, rejected, removed, stage
 from syncer.snapshot.columns import StoredColumn, stored_columns, with_kinds_kept
@@ -259,34 +258,22 @@ class Snapshot:
 
     def _make_ready(self, store_id: str) -> bool:
         """Make a new file's tables, or settle what the last run left; False for another target's or store's file."""
-        if not self._has_table("meta"):
-            self._create(store_id)
-        elif self._meta.get("target") != file.signature(self._target) or self._meta.get("store_id") != store_id:
+        file.bring_up_to_date(self._connection, self._sync, create=lambda _: self._create(store_id))
+        if self._meta.get("target") != file.signature(self._target) or self._meta.get("store_id") != store_id:
             return False
-        else:
-            self._recover()
+        self._recover()
         return True
 
     def _recover(self) -> None:
         """Settle what the last run left."""
-        if int(self._meta.get("format") or 0) > file.FORMAT:
-            raise SnapshotError(
-                f"the snapshot of `{self._sync}` was written by a newer Syncer",
-                hint="Install the newer version again, or `syncer reset` this sync.",
-            )
-        if int(self._meta.get("format") or 0) < file.FORMAT:
-            with file.transaction(self._connection):
-                file.upgrade_tables(self._connection)
-                self._meta.set(format=str(file.FORMAT))
         if self._has_table("outbox"):
             with file.transaction(self._connection):
                 self._settle(complete=False, partial=False, set_aside=False, at=datetime.now(UTC))
             self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
 
     def _create(self, store_id: str) -> None:
-        with file.transaction(self._connection):
-            file.make_tables(self._connection, self._keys)
-            self._meta.set(format=str(file.FORMAT), target=file.signature(self._target), store_id=store_id)
+        file.make_tables(self._connection, self._keys)
+        self._meta.set(target=file.signature(self._target), store_id=store_id)
 
     def _has_table(self, name: str) -> bool:
         return bool(self._scalar("SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [name]))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +26,8 @@ import duckdb
 
 from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.types import Target
-
-FORMAT = 2
+from syncer.model.upgrades import Formats
+from syncer.snapshot.meta import Meta
 
 #: Bytes; above it DuckDB writes to files beside the snapshot.
 MEMORY_LIMIT = "640MB"
@@ -88,11 +88,11 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
     """What happens within becomes durable at its end, or not at all."""
     connection.execute("BEGIN")
     try:
-        yield
+        yield connection
     except BaseException:
         with suppress(duckdb.Error):
             connection.execute("ROLLBACK")
@@ -114,9 +114,38 @@ def make_tables(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
         connection.execute(f"CREATE TABLE {table} ({columns})")
 
 
-def upgrade_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring a file of format 1 to format 2; part of the caller's transaction."""
+def _add_fingerprints(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
+
+
+_FORMATS = Formats((_add_fingerprints,))
+
+
+def bring_up_to_date(
+    connection: duckdb.DuckDBPyConnection, sync: str, *, create: Callable[[duckdb.DuckDBPyConnection], None]
+) -> None:
+    """Create the tables of a new file, or upgrade an older one.
+
+    Raises:
+        SnapshotError: a newer Syncer wrote it; nothing is changed.
+    """
+    _FORMATS.refuse_newer(
+        _format(connection),
+        what=f"the snapshot of `{sync}`",
+        error=SnapshotError,
+        otherwise=f"begin anew with `syncer reset {sync}`",
+    )
+    _FORMATS.bring_up_to_date(
+        lambda: transaction(connection),
+        read=_format,
+        create=create,
+        record=lambda connection, number: Meta(connection).set(format=str(number)),
+    )
+
+
+def _format(connection: duckdb.DuckDBPyConnection) -> int:
+    made = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'").fetchall()
+    return int(Meta(connection).get("format") or 0) if made[0][0] else 0
 
 
 def set_aside(path: Path, why: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from syncer.model.errors import SnapshotError
 from syncer.model.types import Counts, OnNull, OnRemoved
 from syncer.snapshot.result_schema import result_schema
 from tests.workbench import COUPON, Workbench, table
@@ -154,6 +155,22 @@ def test_a_snapshot_of_the_first_format_is_taken_over(bench: Workbench) -> None:
 
     assert bench.run(plans((1, "a"), (2, "x"))).counts == Counts(queried=2, changed=1, unchanged=1, accepted=1)
     assert staged(bench, plans((1, "a"), (2, "x"))) == 0
+
+
+def test_a_snapshot_of_a_newer_format_is_refused_and_left_alone(bench: Workbench) -> None:
+    bench.run(plans((1, "a"), (2, "b")))
+    with bench.opened() as snapshot:
+        snapshot._connection.execute("UPDATE meta SET value = '99' WHERE name = 'format'")
+    (file,) = bench.folder.iterdir()
+    before = file.read_bytes()
+    # Not even where it is another store's, which would be moved aside otherwise.
+    bench.store.store_id = "another"
+
+    with pytest.raises(SnapshotError, match=r"a newer Syncer: its format is 99, this Syncer knows 2") as raised:
+        bench.run(plans((1, "x")))
+
+    assert "syncer reset customers" in raised.value.hint
+    assert [path.read_bytes() for path in bench.folder.iterdir()] == [before]
 
 
 def test_a_column_that_left_and_came_back_with_null_is_cleared(bench: Workbench) -> None:
