@@ -20,9 +20,6 @@ def test_no_module_is_two(path: Path) -> None:
     "folder", sorted({path.parent for path in MODULES}), ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_a_package_says_in_one_line_what_it_is(folder: Path) -> None:
-    if "migrations" in folder.parts:
-        # Alembic runs these as scripts.
-        return
     said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
 
     assert said.partition("\n")[0].endswith(".")

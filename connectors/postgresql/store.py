@@ -19,8 +19,8 @@ from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
 from syncer.model.errors import StoreError
 from syncer.model.types import Action, Identity, Probe, Target, Verdict
 
-#: Any number, the same for every version of Syncer: who holds it makes or upgrades the tables.
-_PREPARE_LOCK = 7305712
+#: Any number, the same for every version of Syncer: who holds it creates or upgrades the tables.
+_UPGRADE_LOCK = 7305712
 _WAIT_SECONDS = 60
 _ATTEMPTS = 5
 #: Of a batch's people, how many are looked for before all are taken to be new.
@@ -102,7 +102,7 @@ class PostgreSQLStore(SQLStore):
         connection.prepare_threshold = None
         return connection
 
-    def _prepare(self) -> None:
+    def _bring_up_to_date(self) -> None:
         import sqlalchemy as sa
 
         from connectors.sql_store import schema
@@ -110,7 +110,7 @@ class PostgreSQLStore(SQLStore):
         engine = sa.create_engine("postgresql+psycopg://", creator=self._connect, poolclass=sa.NullPool)
         with self._explained():
             try:
-                schema.prepare(engine, f"SELECT pg_advisory_xact_lock({_PREPARE_LOCK})", self.identity)
+                schema.bring_up_to_date(engine, f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})", self.identity)
             except sa.exc.DBAPIError as exc:
                 raise (exc.orig or exc) from None
 

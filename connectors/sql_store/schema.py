@@ -1,24 +1,18 @@
-"""The tables of an SQL profile store, and how a database comes to have them.
-
-The tables here are what the migrations make of an empty database; Alembic compares them to write the next one.
-"""
+"""The tables of an SQL profile store, as the newest format has them."""
 
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 
 from connectors.sql_store.people import UNIQUE
+from connectors.sql_store.upgrades import FORMATS
 from syncer.model.types import Identity
-
-MIGRATIONS = Path(__file__).parent / "migrations"
-VERSION_TABLE = "workspace_version"
 
 
 class _Now(sa.sql.functions.GenericFunction[str]):
@@ -116,20 +110,49 @@ workspace = sa.Table(
 )
 
 
-def prepare(engine: sa.Engine, lock: str, identity: Identity) -> None:
-    """Bring the database to the newest schema, and make a new one a store of *identity*.
+#: One row: see `connectors.sql_store.upgrades`.
+_format = sa.Table(
+    "workspace_version",
+    metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="workspace_version_pkc"),
+)
+
+
+def bring_up_to_date(engine: sa.Engine, lock: str, identity: Identity) -> None:
+    """Make an empty database a store of *identity*, or upgrade the store that it is.
 
     Shapes:
         lock: a statement after which this transaction is the only one that does so.
     """
-    with engine.begin() as connection:
-        connection.exec_driver_sql(lock)
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        command.upgrade(config, "head")
-        if connection.execute(sa.select(workspace.c.store_id)).first() is None:
-            connection.execute(workspace.insert().values(identity=str(identity), store_id=str(uuid.uuid4())))
-            _index_identifiers(connection, identity)
+
+    @contextmanager
+    def transaction() -> Iterator[sa.Connection]:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(lock)
+            yield connection
+
+    FORMATS.bring_up_to_date(
+        transaction, read=_read, create=lambda connection: _create(connection, identity), record=_record
+    )
+
+
+def _read(connection: sa.Connection) -> int:
+    if not connection.dialect.has_table(connection, _format.name):
+        return 0
+    return int(connection.execute(sa.select(_format.c.version_num)).scalar_one())
+
+
+def _create(connection: sa.Connection, identity: Identity) -> None:
+    # Tables of another program are an error.
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(workspace.insert().values(identity=str(identity), store_id=str(uuid.uuid4())))
+    _index_identifiers(connection, identity)
+
+
+def _record(connection: sa.Connection, number: int) -> None:
+    connection.execute(_format.delete())
+    connection.execute(_format.insert().values(version_num=f"{number:04}"))
 
 
 def _index_identifiers(connection: sa.Connection, identity: Identity) -> None:

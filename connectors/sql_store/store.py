@@ -12,12 +12,10 @@ import pyarrow.compute as pc
 from connectors.sql_store import contents, entities, people
 from connectors.sql_store.dialect import Dialect
 from connectors.sql_store.staging import answered, staged, staged_keys
+from connectors.sql_store.upgrades import FORMATS
 from syncer.model.errors import StoreError, StoreRefusesError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Entity, Identity, PersonKey, Target, ValueForm, Verdict
-
-#: The newest migration. A later one sorts after it.
-SCHEMA_VERSION = "0001"
 
 #: What to do about an error that calls for nothing else.
 SENT_AGAIN = "What the store did not answer for is sent again at the next run."
@@ -154,23 +152,20 @@ class SQLStore(ABC):
         return {}
 
     def _open(self) -> None:
-        """Make the store or bring it up to date where needed, and check that it is the one that was asked for.
+        """Create or upgrade the store where necessary, and check that it is the configured one.
 
         Raises:
             StoreError: it was made with another identity or by a newer Syncer.
         """
         found = self._workspace()
-        if found is None or found[2] < SCHEMA_VERSION:
-            self._prepare()
+        if found is None or found[2] < FORMATS.newest:
+            self._bring_up_to_date()
             found = self._workspace()
         assert found is not None
-        recorded, self.store_id, version = found
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"store `{self.name}` was made by a newer Syncer: its schema is {version}, "
-                f"this Syncer knows {SCHEMA_VERSION}",
-                hint="Use that newer Syncer for it.",
-            )
+        recorded, self.store_id, number = found
+        FORMATS.refuse_newer(
+            number, what=f"store `{self.name}`", error=StoreError, otherwise="give this one another database"
+        )
         if recorded != self.identity:
             setting = f"SYNCER_STORES__{self.name.upper()}__"
             raise StoreError(
@@ -179,17 +174,17 @@ class SQLStore(ABC):
                 "an identity cannot be changed.",
             )
 
-    def _workspace(self) -> tuple[str, str, str] | None:
-        """The recorded identity, store id and schema version; None in an empty database."""
+    def _workspace(self) -> tuple[str, str, int] | None:
+        """The recorded identity, store id and format; None in an empty database."""
         if not self._fetch(self.dialect.find_workspace):
             return None
         (found,) = self._fetch("SELECT identity, store_id, version_num FROM workspace CROSS JOIN workspace_version")
-        identity, store_id, version = found
-        return identity, store_id, version
+        identity, store_id, number = found
+        return identity, store_id, int(number)
 
     @abstractmethod
-    def _prepare(self) -> None:
-        """Bring the schema to SCHEMA_VERSION, and record identity and store id; one process at a time."""
+    def _bring_up_to_date(self) -> None:
+        """Create the tables in the newest format, or upgrade them; one process at a time."""
 
     @abstractmethod
     def _transaction(self, *, commit: bool = True) -> AbstractContextManager[None]:

@@ -83,7 +83,7 @@ class SQLiteStore(SQLStore):
         self._path = _file(name, url)
         with self._explained():
             self._connection = self._connect()
-            # Not for migrations, in which a table that is made anew would take the rows that refer to it along.
+            # Not for upgrades, in which a table that is made anew would take the rows that refer to it along.
             self._connection.execute("PRAGMA foreign_keys = ON")
         # Made when it is needed: a run without changes has no batch.
         self._duckdb: duckdb.DuckDBPyConnection | None = None
@@ -124,7 +124,7 @@ class SQLiteStore(SQLStore):
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 
-    def _prepare(self) -> None:
+    def _bring_up_to_date(self) -> None:
         import sqlalchemy as sa
 
         from connectors.sql_store import schema
@@ -132,7 +132,7 @@ class SQLiteStore(SQLStore):
         self._keep_a_write_ahead_log()
         engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.NullPool)
         try:
-            schema.prepare(engine, "BEGIN IMMEDIATE", self.identity)
+            schema.bring_up_to_date(engine, "BEGIN IMMEDIATE", self.identity)
         except sa.exc.DBAPIError as exc:
             raise (exc.orig or exc) from None
 

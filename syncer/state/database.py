@@ -42,15 +42,15 @@ _WRITE = {
 #: What SQLite and PostgreSQL say of a disk that takes nothing more.
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "53100")
 
-#: Any number, the same for every version of Syncer: who holds it makes or upgrades the tables.
-_PREPARE_LOCK = 7305711
+#: Any number, the same for every version of Syncer: who holds it creates or upgrades the tables.
+_UPGRADE_LOCK = 7305711
 
 
 class StateDatabase:
     """Where the run log and the removals are kept; one object may serve several threads."""
 
     def __init__(self, url: str) -> None:
-        """Open the database, and make its tables where there are none.
+        """Open the database, and create or upgrade its tables where necessary.
 
         Shapes:
             url: `sqlite:///file`, in a folder that exists, or `postgresql://`.
@@ -61,20 +61,15 @@ class StateDatabase:
         self._engine = _engine(url)
         try:
             with self.reading() as connection:
-                found = schema.read_state(connection)
-            if found is None or found[0] < schema.newest_version():
-                found = self._prepare()
+                number, log_id = schema.read_state(connection)
+            if number < schema.FORMATS.newest:
+                number, log_id = self._bring_up_to_date()
+            schema.FORMATS.refuse_newer(
+                number, what=f"{_SETTING}: the run log", error=SettingsError, otherwise="name another database"
+            )
         except BaseException:
             self.close()
             raise
-        version, log_id = found
-        if version > schema.newest_version():
-            self.close()
-            raise SettingsError(
-                f"{_SETTING}: the run log was made by a newer Syncer (its version is {version},"
-                f" this Syncer knows {schema.newest_version()})",
-                hint="Install that newer Syncer again, or name another database.",
-            )
         #: A random name, made with the database: another one means that what was kept here is gone.
         self.log_id = log_id
 
@@ -130,18 +125,21 @@ class StateDatabase:
 
         return sqlite.insert(table)
 
-    def _prepare(self) -> tuple[int, str]:
+    def _bring_up_to_date(self) -> tuple[int, str]:
         if self._engine.dialect.name == "sqlite":
             # Kept in the file; cannot be changed within a transaction.
             with _explained(), self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        schema.bring_up_to_date(self._upgrading)
+        with self.reading() as connection:
+            return schema.read_state(connection)
+
+    @contextmanager
+    def _upgrading(self) -> Iterator[sa.Connection]:
         with self.writing() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PREPARE_LOCK})")
-            schema.prepare(connection)
-            found = schema.read_state(connection)
-        assert found is not None
-        return found
+            if self.is_shared:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
+            yield connection
 
 
 def _engine(url: str) -> sa.Engine:

@@ -1,10 +1,11 @@
-"""The tables of the state database, SQLite or PostgreSQL, and how an older one is brought up to date."""
+"""The tables of the state database, SQLite or PostgreSQL, and the upgrades of older ones."""
 
 from __future__ import annotations
 
 import enum
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from syncer.model.types import Counts, RunStatus, Trigger
+from syncer.model.upgrades import Formats
 
 
 class AwareDateTime(TypeDecorator[datetime]):
@@ -53,7 +55,7 @@ def _word(words: type[enum.StrEnum]) -> sa.Enum:
 
 metadata = sa.MetaData()
 
-#: One row.
+#: One row. `schema_version` is the format.
 state = sa.Table(
     "syncer_state",
     metadata,
@@ -193,7 +195,7 @@ sa.event.listen(
 
 
 def _know_the_service(connection: sa.Connection) -> None:
-    """Version 2: who asked for a run and when it was due, and what a service remembers."""
+    """Format 2: who asked for a run and when it was due, and what a service remembers."""
     zoned = runs.c.due_at.type.compile(connection.dialect)
     for column in ("actor TEXT NOT NULL DEFAULT ''", f"due_at {zoned}", "term BIGINT"):
         connection.exec_driver_sql(f"ALTER TABLE syncer_runs ADD COLUMN {column}")
@@ -203,32 +205,26 @@ def _know_the_service(connection: sa.Connection) -> None:
         table.create(connection)
 
 
-#: The first brings a database of version 1 to version 2, and so on. A new database needs none of them.
-UPGRADES: Sequence[Callable[[sa.Connection], None]] = (_know_the_service,)
+FORMATS: Formats[sa.Connection] = Formats((_know_the_service,))
 
 
-def newest_version() -> int:
-    """The version that this program makes and reads."""
-    return 1 + len(UPGRADES)
-
-
-def read_state(connection: sa.Connection) -> tuple[int, str] | None:
-    """The version and the id of the database; None where nothing was made yet."""
+def read_state(connection: sa.Connection) -> tuple[int, str]:
+    """The format and the id of the database; 0 and nothing where it is empty."""
     if not connection.dialect.has_table(connection, state.name):
-        return None
+        return 0, ""
     row = connection.execute(sa.select(state.c.schema_version, state.c.log_id)).one()
     return row.schema_version, row.log_id
 
 
-def prepare(connection: sa.Connection) -> None:
-    """Make the tables, or bring them up to date; within the caller's transaction, which nobody else is in."""
-    found = read_state(connection)
-    if found is None:
-        metadata.create_all(connection)
-        connection.execute(state.insert().values(schema_version=newest_version(), log_id=str(uuid.uuid4())))
-        return
-    version, _ = found
-    for upgrade in UPGRADES[version - 1 :]:
-        upgrade(connection)
-        version += 1
-    connection.execute(state.update().values(schema_version=version))
+def bring_up_to_date(transaction: Callable[[], AbstractContextManager[sa.Connection]]) -> None:
+    """Create the tables, or upgrade them; see `Formats.bring_up_to_date`."""
+    FORMATS.bring_up_to_date(transaction, read=lambda found: read_state(found)[0], create=_create, record=_record)
+
+
+def _create(connection: sa.Connection) -> None:
+    metadata.create_all(connection)
+    connection.execute(state.insert().values(schema_version=FORMATS.newest, log_id=str(uuid.uuid4())))
+
+
+def _record(connection: sa.Connection, number: int) -> None:
+    connection.execute(state.update().values(schema_version=number))

@@ -416,9 +416,8 @@ def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.Monkey
         connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
         applied.append("colour")
 
-    known = schema.UPGRADES
-    version = schema.newest_version()
-    monkeypatch.setattr(schema, "UPGRADES", (*known, add_colour))
+    known = schema.FORMATS
+    monkeypatch.setattr(schema, "FORMATS", replace(known, upgrades=(*known.upgrades, add_colour)))
     for _ in range(2):
         upgraded = StateDatabase(url)
         assert upgraded.log_id == first.log_id
@@ -426,8 +425,9 @@ def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.Monkey
         upgraded.close()
     assert applied == ["colour"]
 
-    monkeypatch.setattr(schema, "UPGRADES", known)
-    with pytest.raises(SettingsError, match=rf"newer Syncer.* version is {version + 1}.* knows {version}"):
+    monkeypatch.setattr(schema, "FORMATS", known)
+    refused = rf"a newer Syncer: its format is {known.newest + 1}, this Syncer knows {known.newest}$"
+    with pytest.raises(SettingsError, match=refused):
         StateDatabase(url)
 
 
@@ -437,8 +437,8 @@ def columns(database: StateDatabase) -> dict[str, set[str]]:
         return {name: {one["name"] for one in found.get_columns(name)} for name in found.get_table_names()}
 
 
-#: The tables of version 1 that version 2 changed, as version 1 made them.
-VERSION_1 = """
+#: The tables of format 1 that format 2 changed, as its program made them.
+FORMAT_1 = """
 CREATE TABLE syncer_state (schema_version INTEGER NOT NULL, log_id TEXT NOT NULL);
 INSERT INTO syncer_state VALUES (1, 'first');
 CREATE TABLE syncer_runs (
@@ -454,11 +454,11 @@ INSERT INTO syncer_runs (id, sync, trigger, status, definition_hash, started_at,
 """
 
 
-def test_a_database_of_version_1_becomes_like_a_new_one(url: str, tmp_path: Path) -> None:
+def test_a_database_of_format_1_becomes_like_a_new_one(url: str, tmp_path: Path) -> None:
     zoned = "TIMESTAMP WITH TIME ZONE" if url.startswith("postgresql") else "DATETIME"
     engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
-        for statement in VERSION_1.format(time=zoned).split(";")[:-1]:
+        for statement in FORMAT_1.format(time=zoned).split(";")[:-1]:
             connection.exec_driver_sql(statement)
 
     old, new = StateDatabase(url), StateDatabase(f"sqlite:///{tmp_path}/new.db")
@@ -485,12 +485,12 @@ def test_an_upgrade_that_fails_changes_nothing(url: str, monkeypatch: pytest.Mon
         connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
         connection.exec_driver_sql("ALTER TABLE missing ADD COLUMN colour text")
 
-    known = schema.UPGRADES
-    monkeypatch.setattr(schema, "UPGRADES", (*known, fail))
+    known = schema.FORMATS
+    monkeypatch.setattr(schema, "FORMATS", replace(known, upgrades=(*known.upgrades, fail)))
     with pytest.raises(StateDatabaseError, match="missing"):
         StateDatabase(url)
 
-    monkeypatch.setattr(schema, "UPGRADES", known)
+    monkeypatch.setattr(schema, "FORMATS", known)
     database = StateDatabase(url)
     with database.reading() as connection:
         assert "colour" not in {column["name"] for column in sa.inspect(connection).get_columns("syncer_pauses")}

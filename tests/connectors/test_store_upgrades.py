@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from connectors import open_store
-from connectors.sql_store import schema, store
+from connectors.sql_store import schema, store, upgrades
 from syncer.model.errors import StoreError
 from syncer.model.types import Entity, Identity
 from tests.contracts.batches import PEOPLE, apply, person, put
+from tests.fixtures.earlier_versions import VERSIONS, unpack
 
 OPENING = """
 import sys
-from pathlib import Path
 from connectors import open_store
-from connectors.sql_store import store
 from syncer.model.types import Identity
-url, migrations, version = sys.argv[1:]
-if migrations:
-    from connectors.sql_store import schema
-    schema.MIGRATIONS, store.SCHEMA_VERSION = Path(migrations), version
+url, with_note = sys.argv[1:]
+if with_note:
+    from connectors.sql_store import schema, store
+    from tests.connectors.test_store_upgrades import WITH_NOTE
+    schema.FORMATS = store.FORMATS = WITH_NOTE
 print("ready", flush=True)
 sys.stdin.readline()
 opened = open_store("default", url, identity=Identity.ID)
-print(opened.store_id, *sorted(name for name in ("alembic", "sqlalchemy") if name in sys.modules))
+print(opened.store_id, *sorted({"sqlalchemy"} & sys.modules.keys()))
 """
 
-SECOND = """
-import sqlalchemy as sa
-from alembic import op
-revision = "0002"
-down_revision = "0001"
-def upgrade():
-    op.add_column("objects", sa.Column("note", sa.Text))
-    op.execute("{then}")
-"""
+
+def add_note(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE objects ADD COLUMN note text")
+
+
+def fail(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE objects ADD COLUMN colour text")
+    connection.exec_driver_sql("SELECT nonsense")
+
+
+#: What a next version of Syncer may know.
+WITH_NOTE = replace(upgrades.FORMATS, upgrades=(*upgrades.FORMATS.upgrades, add_note))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -65,9 +66,9 @@ def engine(url: str) -> sa.Engine:
     return sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool)
 
 
-def opened_at_once(url: str, processes: int, migrations: str = "", version: str = "") -> list[str]:
+def opened_at_once(url: str, processes: int, with_note: str = "") -> list[str]:
     """What that many processes print that open the store at the same moment: its id, and what they imported."""
-    command = [sys.executable, "-c", OPENING, url, migrations, version]
+    command = [sys.executable, "-c", OPENING, url, with_note]
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
@@ -84,18 +85,18 @@ def opened_at_once(url: str, processes: int, migrations: str = "", version: str 
 
 
 def structure(url: str) -> set[tuple[Any, ...]]:
-    """Everything that makes up the tables, but for what the store's identity adds."""
+    """Everything that makes up the tables."""
     sqlite = [
         "SELECT name, replace(replace(sql, char(10), ''), char(9), '') FROM sqlite_master "
-        "WHERE name NOT IN ('people_id', 'people_email') AND tbl_name <> 'workspace_version'"
+        "WHERE tbl_name NOT LIKE 'syncer%'"
     ]
     postgresql = [
-        "SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name, is_identity "
-        "FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'workspace_version'",
+        "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default, "
+        "collation_name, is_identity FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND table_name NOT LIKE 'syncer%'",
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
-        "WHERE connamespace = 'public'::regnamespace AND conrelid <> coalesce(to_regclass('workspace_version'), 0)",
-        "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public' "
-        "AND indexname NOT IN ('people_id', 'people_email') AND tablename <> 'workspace_version'",
+        "WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text NOT LIKE 'syncer%'",
+        "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename NOT LIKE 'syncer%'",
         "SELECT relname, reloptions::text FROM pg_class WHERE reloptions IS NOT NULL AND relkind = 'r'",
     ]
     with engine(url).connect() as connection:
@@ -103,33 +104,20 @@ def structure(url: str) -> set[tuple[Any, ...]]:
         return {tuple(row) for query in queries for row in connection.execute(sa.text(query))}
 
 
-def with_second(tmp_path: Path, then: str = "SELECT 1") -> str:
-    """A folder of migrations with one more than there is."""
-    folder = tmp_path / "migrations"
-    shutil.copytree(schema.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_note.py").write_text(SECOND.replace("{then}", then))
-    return str(folder)
-
-
 def columns_of_objects(url: str) -> list[str]:
     return [column["name"] for column in sa.inspect(engine(url)).get_columns("objects")]
 
 
-def test_the_migrations_make_the_declared_schema(url: str) -> None:
-    made(url)
-    migrated = structure(url)
-    with engine(url).begin() as connection:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_store_of_an_earlier_version_becomes_like_a_new_one(url: str, tmp_path: Path, version: str) -> None:
+    folder = unpack(version, tmp_path, url if url.startswith("postgresql:") else "")
+    store_id = made(folder.store)
+    earlier = structure(folder.store)
+    with engine(folder.store).begin() as connection:
         schema.metadata.drop_all(connection)
-        schema.metadata.create_all(connection)
 
-    assert structure(url) == migrated
-
-
-def test_the_newest_migration_is_the_version_that_stores_ask_for() -> None:
-    config = Config()
-    config.set_main_option("script_location", str(schema.MIGRATIONS))
-
-    assert ScriptDirectory.from_config(config).get_current_head() == store.SCHEMA_VERSION
+    assert made(folder.store) != store_id
+    assert structure(folder.store) == earlier
 
 
 def test_processes_that_start_at_once_make_one_store(url: str) -> None:
@@ -138,40 +126,43 @@ def test_processes_that_start_at_once_make_one_store(url: str) -> None:
     assert {answer.split()[0] for answer in answers} == {made(url)}
 
 
-def test_opening_a_store_that_is_up_to_date_does_not_import_alembic(url: str) -> None:
+def test_opening_a_store_that_is_up_to_date_does_not_import_sqlalchemy(url: str) -> None:
     store_id = made(url)
 
     assert opened_at_once(url, 1) == [store_id]
 
 
-def test_processes_that_start_at_once_upgrade_an_older_store_once(url: str, tmp_path: Path) -> None:
+def test_processes_that_start_at_once_upgrade_an_older_store_once(url: str) -> None:
     old = open_store("default", url, identity=Identity.ID)
     apply(old, PEOPLE, put("ann", attributes={"a": 1}))
     old.close()
 
-    answers = opened_at_once(url, 3, with_second(tmp_path), "0002")
+    answers = opened_at_once(url, 3, "with note")
 
     assert {answer.split()[0] for answer in answers} == {old.store_id}
     assert columns_of_objects(url)[-1] == "note"
 
 
-def test_an_upgrade_that_fails_leaves_the_store_as_it_was(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_upgrade_that_fails_leaves_the_store_as_the_one_before_it_made_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = open_store("default", url, identity=Identity.ID)
     apply(old, PEOPLE, put("ann", attributes={"a": 1}))
     old.close()
 
     with monkeypatch.context() as newer:
-        newer.setattr(schema, "MIGRATIONS", Path(with_second(tmp_path, "SELECT nonsense")))
-        newer.setattr(store, "SCHEMA_VERSION", "0002")
+        failing = replace(WITH_NOTE, upgrades=(*WITH_NOTE.upgrades, fail))
+        newer.setattr(schema, "FORMATS", failing)
+        newer.setattr(store, "FORMATS", failing)
         with pytest.raises(StoreError, match=r"store `default`: .*nonsense"):
-            open_store("default", url, identity=Identity.ID)
+            made(url)
 
-    assert "note" not in columns_of_objects(url)
-    again = open_store("default", url, identity=Identity.ID)
-    assert person(again, "ann")["attributes"] == {"a": 1}
-    again.close()
+    assert columns_of_objects(url)[-1] == "note"
+    with monkeypatch.context() as newer:
+        newer.setattr(store, "FORMATS", WITH_NOTE)
+        again = open_store("default", url, identity=Identity.ID)
+        assert person(again, "ann")["attributes"] == {"a": 1}
+        again.close()
 
 
 def test_a_store_of_a_newer_program_is_refused_and_left_alone(url: str) -> None:
@@ -180,9 +171,9 @@ def test_a_store_of_a_newer_program_is_refused_and_left_alone(url: str) -> None:
         connection.execute(sa.text("UPDATE workspace_version SET version_num = '0999'"))
 
     for _ in range(2):
-        with pytest.raises(StoreError, match="made by a newer Syncer: its schema is 0999, this Syncer knows 0001") as e:
+        with pytest.raises(StoreError, match=r"a newer Syncer: its format is 999, this Syncer knows 1$") as raised:
             made(url)
-        assert "newer Syncer" in e.value.hint
+        assert "newer Syncer" in raised.value.hint
 
 
 def test_tables_of_another_program_are_left_alone(url: str) -> None:
@@ -199,7 +190,6 @@ def test_tables_of_another_program_are_left_alone(url: str) -> None:
 def test_a_new_store_is_another_store(url: str) -> None:
     first = made(url)
     with engine(url).begin() as connection:
-        connection.execute(sa.text("DROP TABLE workspace_version"))
         schema.metadata.drop_all(connection)
 
     assert made(url) != first

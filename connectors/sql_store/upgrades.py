@@ -1,0 +1,17 @@
+"""The formats of an SQL profile store.
+
+The format is recorded in the table `workspace_version`, in four digits. Alembic made it for the stores of the first
+format, "0001"; it is kept as it is, so that every Syncer reads the format of every store.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from syncer.model.upgrades import Formats
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+#: The tables in `schema` are those of the newest format: an upgrade changes both.
+FORMATS: Formats[sa.Connection] = Formats()
