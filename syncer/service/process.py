@@ -94,7 +94,8 @@ class Process:
     def _listen(self) -> socket.socket:
         web = self.service.settings.web
         family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
-        sock = socket.socket(family)
+        # asyncio sets TCP_NODELAY only where the protocol is named; without it most answers wait for 40 ms.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((web.host, web.port))
