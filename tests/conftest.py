@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
 
-from tests.servers.bigquery import BigQueryProject, BigQueryServer, bigquery_server
-from tests.servers.mariadb import MariaDBServer, mariadb_server
-from tests.servers.postgresql import PostgresServer, postgres_server
-from tests.servers.snowflake import SnowflakeServer, snowflake_server
+if TYPE_CHECKING:
+    from tests.servers.bigquery import BigQueryProject, BigQueryServer
+    from tests.servers.mariadb import MariaDBServer
+    from tests.servers.postgresql import PostgresServer
+    from tests.servers.snowflake import SnowflakeServer
 
 #: What `--hypothesis-profile` is called where the properties are to be tried for hours.
 LONG = "long"
-settings.register_profile(LONG, deadline=None)
-#: No example fails because the machine has other work.
-settings.register_profile("usual", deadline=None)
-settings.load_profile("usual")
+
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    settings.register_profile(LONG, deadline=None)
+    # No example fails because the machine has other work.
+    settings.register_profile("usual", deadline=None)
+    settings.load_profile("usual")
+
+_MEMORY = Path("/dev/shm")
+_MEMORY_BYTES = 4 * 2**30
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Accept the options in `pyproject.toml` of plugins that are not installed: some tests need only pytest."""
+    if not pluginmanager.hasplugin("xdist"):
+        parser.addoption("--numprocesses", "--dist", help="of pytest-xdist, which is not loaded")
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", help="of pytest-timeout, which is not loaded")
 
 
 def pytest_configure() -> None:
     """Take away what the caller's environment would change in the tests and in the processes they start."""
+    # Most of the time of a test on a disk is waiting for `fsync`.
+    if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
     for name in list(os.environ):
         if name.startswith(("SYNCER_", "PG", "GOOGLE_", "BIGQUERY_")):
             del os.environ[name]
@@ -36,6 +59,8 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server, one for each worker of pytest-xdist."""
+    from tests.servers.postgresql import postgres_server
+
     with postgres_server() as server:
         yield server
 
@@ -50,6 +75,8 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def bigquery() -> Iterator[BigQueryServer]:
     """A stand-in for BigQuery, one for each worker of pytest-xdist."""
+    from tests.servers.bigquery import bigquery_server
+
     with bigquery_server() as server:
         yield server
 
@@ -64,6 +91,8 @@ def bigquery_project(bigquery: BigQueryServer) -> Iterator[BigQueryProject]:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDBServer]:
     """A MariaDB server, one for each worker of pytest-xdist."""
+    from tests.servers.mariadb import mariadb_server
+
     with mariadb_server() as server:
         yield server
 
@@ -84,5 +113,7 @@ def mariadb_url(mariadb: MariaDBServer, mariadb_database: str) -> str:
 @pytest.fixture(scope="session")
 def snowflake() -> Iterator[SnowflakeServer]:
     """A stand-in for Snowflake, one for each worker of pytest-xdist."""
+    from tests.servers.snowflake import snowflake_server
+
     with snowflake_server() as server:
         yield server

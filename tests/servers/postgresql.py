@@ -12,6 +12,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -71,8 +72,7 @@ class PostgresServer:
 def postgres_server() -> Iterator[PostgresServer]:
     """Start a server with an empty cluster; it and its files are gone afterwards."""
     account = _account()
-    # Root may have a TMPDIR that `nobody` cannot enter.
-    folder = Path(tempfile.mkdtemp(prefix="syncer-postgres-", dir="/tmp" if account else None))
+    folder = Path(tempfile.mkdtemp(prefix="syncer-postgres-", dir=_parent(account)))
     try:
         if account:
             os.chown(folder, account["user"], account["group"])
@@ -98,6 +98,13 @@ def _account() -> dict[str, Any]:
         return {}
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _parent(account: dict[str, Any]) -> Path:
+    """Root may have a TMPDIR that `nobody` cannot enter."""
+    usual = Path(tempfile.gettempdir())
+    can_enter = all(folder.stat().st_mode & stat.S_IXOTH for folder in (usual, *usual.parents))
+    return usual if can_enter or not account else Path("/tmp")
 
 
 def _binaries(folder: Path, account: dict[str, Any]) -> Path:
