@@ -17,7 +17,7 @@ from syncer.settings import settings
 from syncer.settings.settings import Settings
 from syncer.starter import example_files, write_starter
 
-COMMITTED = Path(__file__).parent.parent / "sync_definitions"
+COMMITTED = Path(__file__).parents[2] / "sync_definitions"
 LOADED = definitions.load(COMMITTED, warehouses=["default"], stores=["default"])
 DEFINITIONS = {definition.name: definition for definition in LOADED.definitions}
 
