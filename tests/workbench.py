@@ -11,9 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer import snapshot as snapshots
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
-from syncer.snapshot import Snapshot
+from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.sync.flow import Options, Progress, compare, run_sync
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
@@ -70,7 +69,7 @@ class Workbench:
     @contextmanager
     def opened(self, *, record: bool = True) -> Any:
         path = self.folder / f"{self.definition.name}.duckdb"
-        with snapshots.opened(path, self.definition, self.store.store_id, record=record) as snapshot:
+        with opened(path, self.definition, self.store.store_id, record=record) as snapshot:
             yield snapshot
 
     def run(self, result: pa.Table, **options: Any) -> Progress:
@@ -95,7 +94,7 @@ class Workbench:
         """Counts, changed attributes and samples of a plan."""
         progress = Progress()
         with self.opened(record=False) as snapshot:
-            compare(
+            _, difference = compare(
                 self.definition,
                 "SELECT",
                 warehouse=Table(result),
@@ -104,7 +103,7 @@ class Workbench:
                 options=Options(),
                 progress=progress,
             )
-            return progress, snapshot.changed_attributes(), snapshot.sample(10)
+            return progress, difference.changed_attributes(), difference.sample(10)
 
     def rejections(self) -> dict[str, str]:
         """What is refused now: key to reason."""

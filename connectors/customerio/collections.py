@@ -80,11 +80,11 @@ def parsed(answer: Answer) -> Any:
 
 
 def _rows(batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
-    """The JSON texts of the rows to be, and the `seq` of those that are too long; what they held stays."""
+    """The JSON texts of the rows to be, and the `seq` of those that are too long; what they were stays."""
     put = pc.equal(batch["action"], "put")
     too_long = pc.and_(put, pc.greater(pc.binary_length(batch["attributes"]), LONGEST_ROW))
     too_long = pc.and_(too_long, pc.is_valid(batch["seq"]))
-    wanted = pc.if_else(too_long, batch["held"], batch["attributes"])
+    wanted = pc.if_else(too_long, batch["acknowledged"], batch["attributes"])
     return wanted.filter(put).drop_null(), batch["seq"].filter(too_long)
 
 

@@ -67,7 +67,7 @@ def _plan_one(project: Project, definition: SyncDefinition, rows: int, *, as_jso
         _print(definition, progress.counts, found)
     if found.held:
         return Outcome.HELD
-    return Outcome.ROWS_REJECTED if found.staged.refused else Outcome.WELL
+    return Outcome.ROWS_REJECTED if found.staged.quarantined else Outcome.WELL
 
 
 def _print_json(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:

@@ -59,7 +59,7 @@ def _forget(path: Path, name: str) -> None:
     from syncer.snapshot import file
 
     try:
-        with file.held(path, sync=name):
+        with file.locked(path, sync=name):
             path.unlink()
     except SnapshotError:
         # Damaged, which set it aside; or of a newer program, which this one cannot open to hold it.

@@ -123,8 +123,8 @@ class ProfileStore(Protocol):
             exists. `delete` deletes the person, object, relationship or collection row. Clearing or
             deleting what does not exist is accepted.
             Where the store replaces collections, a collection's batch is all of it: rows that stay have no seq (null)
-            and ask for no verdict, and a column `held` has what the store was last known to hold of a row, as a JSON
-            object, or NULL; `attributes` of a row to delete are empty, and a rejected row leaves what it held.
+            and ask for no verdict, and a column `acknowledged` has what the store last accepted of a row, as a
+            JSON object, or NULL; `attributes` of a row to delete are empty, and a rejected row stays as it was.
         Raises:
             StoreError: the store failed, perhaps at an earlier batch. No later batch should be sent; `flush` tells
                 what had been answered before, and every other row is in doubt.

@@ -44,7 +44,7 @@ class LeftOpen:
         if not path.exists():
             return True
         try:
-            with file.held(path, sync=sync):
+            with file.locked(path, sync=sync):
                 return True
         except RunInProgressError:
             return False

@@ -6,9 +6,9 @@ Tables, all keyed by the texts k1 to kn of the target's key:
     snapshot    k…, fingerprint, c…: the rows that the store has acknowledged; the fingerprint of what the result said
                 of a row, NULL where the row is always to be compared value by value
     in_doubt    k…: rows that were sent and had no answer, or that another sync's removal may have touched
-    kept        k…, c…: newest values of rows in doubt or refused, where the query will not return them again
+    kept        k…, c…: newest values of rows in doubt or rejected, where the query will not return them again
     rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
-    outbox      seq, action, k…, c…: only while a run sends: every row that it may have sent
+    outbox      seq, action, k…, row_id, known: only while a run sends: every row that it may have sent
     verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
 """
 
@@ -18,7 +18,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +27,7 @@ import duckdb
 from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.types import Target
 from syncer.model.upgrades import Formats
-from syncer.snapshot.meta import Meta
+from syncer.snapshot.session import Session
 
 #: Bytes; above it DuckDB writes to files beside the snapshot.
 MEMORY_LIMIT = "640MB"
@@ -51,12 +51,12 @@ _open_paths_lock = threading.Lock()
 
 
 @contextmanager
-def held(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Hold a sync's snapshot file, making it where there is none.
+def locked(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a sync's snapshot file and lock it; it is made where there is none.
 
     Raises:
-        RunInProgressError: this or another process holds it.
-        SnapshotError: it is damaged, and was set aside; or a newer program wrote it; or the disk refuses.
+        RunInProgressError: this or another process has locked it.
+        SnapshotError: it is damaged, and was moved aside; or a newer program wrote it; or the disk refuses.
     """
     path = path.resolve()
     with _open_paths_lock:
@@ -87,22 +87,9 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
-@contextmanager
-def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-    """What happens within becomes durable at its end, or not at all."""
-    connection.execute("BEGIN")
-    try:
-        yield connection
-    except BaseException:
-        with suppress(duckdb.Error):
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def make_tables(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
+def make_tables(session: Session) -> None:
     """Make the tables of a new file; part of the caller's transaction."""
-    k, seen = ", ".join(f"{key} VARCHAR" for key in keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
+    k, seen = ", ".join(f"{key} VARCHAR" for key in session.keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
     for table, columns in (
         ("snapshot", f"{k}, fingerprint UBIGINT"),
         ("in_doubt", k),
@@ -111,44 +98,41 @@ def make_tables(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
         ("columns", "name VARCHAR, physical VARCHAR, kind VARCHAR"),
         ("meta", "name VARCHAR, value VARCHAR"),
     ):
-        connection.execute(f"CREATE TABLE {table} ({columns})")
+        session.execute(f"CREATE TABLE {table} ({columns})")
 
 
-def _add_fingerprints(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
+def _add_fingerprints(session: Session) -> None:
+    session.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
 
 
 _FORMATS = Formats((_add_fingerprints,))
 
 
-def bring_up_to_date(
-    connection: duckdb.DuckDBPyConnection, sync: str, *, create: Callable[[duckdb.DuckDBPyConnection], None]
-) -> None:
+def bring_up_to_date(session: Session, *, create: Callable[[Session], None]) -> None:
     """Create the tables of a new file, or upgrade an older one.
 
     Raises:
         SnapshotError: a newer Syncer wrote it; nothing is changed.
     """
     _FORMATS.refuse_newer(
-        _format(connection),
-        what=f"the snapshot of `{sync}`",
+        _format(session),
+        what=f"the snapshot of `{session.sync}`",
         error=SnapshotError,
-        otherwise=f"begin anew with `syncer reset {sync}`",
+        otherwise=f"begin anew with `syncer reset {session.sync}`",
     )
     _FORMATS.bring_up_to_date(
-        lambda: transaction(connection),
+        session.transaction,
         read=_format,
         create=create,
-        record=lambda connection, number: Meta(connection).set(format=str(number)),
+        record=lambda session, number: session.meta.set(format=str(number)),
     )
 
 
-def _format(connection: duckdb.DuckDBPyConnection) -> int:
-    made = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'").fetchall()
-    return int(Meta(connection).get("format") or 0) if made[0][0] else 0
+def _format(session: Session) -> int:
+    return int(session.meta.get("format") or 0) if session.has_table("meta") else 0
 
 
-def set_aside(path: Path, why: str) -> Path:
+def move_aside(path: Path, why: str) -> Path:
     """Rename a snapshot file and what DuckDB keeps beside it; returns the new path."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     aside = path.with_name(f"{path.name}.{why}-{stamp}")
@@ -242,8 +226,8 @@ def failed(path: Path, sync: str, cause: duckdb.Error) -> SnapshotError:
 
 
 def _damaged(path: Path, sync: str) -> SnapshotError:
-    aside = set_aside(path, "damaged")
+    aside = move_aside(path, "damaged")
     return SnapshotError(
-        f"the snapshot of `{sync}` is damaged and was set aside as {aside}",
+        f"the snapshot of `{sync}` is damaged and was moved aside as {aside}",
         hint=f"`syncer run {sync}` rebuilds it: every row is sent again, and nothing is removed from the store.",
     )

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 
-def same_keys(left: str, right: str, keys: list[str]) -> str:
-    """SQL for whether the rows of two tables have the same key; not true where a part of it is NULL."""
-    return " AND ".join(f"{left}.{key} = {right}.{key}" for key in keys)
-
-
 def key_text(keys: list[str]) -> str:
     """SQL for a key as people see and type it: one column's text, or a JSON array of several."""
     return keys[0] if len(keys) == 1 else f"CAST(json_array({', '.join(keys)}) AS VARCHAR)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -14,9 +14,10 @@ import pyarrow as pa
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
 from syncer.model.protocols import IDENTIFIERS, ProfileStore, Warehouse
 from syncer.model.types import Counts, SyncDefinition, Verdict
-from syncer.snapshot import Snapshot
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.result_schema import ResultSchema, result_schema
+from syncer.snapshot.outbox import Outbox
+from syncer.snapshot.result_schema import result_schema
+from syncer.snapshot.snapshot import Snapshot
 from syncer.snapshot.stage import Staged
 from syncer.sync import limits
 
@@ -143,35 +144,39 @@ def run_sync(
         StoppedError: asked to stop; answered batches are settled, the rest is in doubt.
         SyncerError: of the warehouse or the result: nothing was sent; of the store: as for StoppedError.
     """
-    shape, staged, difference = compare(
+    staged, difference = compare(
         definition, sql, warehouse=warehouse, snapshot=snapshot, store=store, options=options, progress=progress
     )
-    reasons = limits_passed(definition, snapshot, shape, staged, difference)
+    reasons = limits_passed(definition, staged, difference)
     if reasons and not options.allow_limits and options.only is None:
         raise HeldError(reasons)
-    _refuse_large_collection(definition, snapshot, store)
+    _check_collection_size(definition, staged, store)
     if progress.stopping():
         raise StoppedError
     with progress.during("journal"):
-        rows = snapshot.open_outbox(only_one=options.only is not None, claimed_by=claim.run_id)
-        if not claim.make():
-            progress.stopped_by = "another run of this sync, from another machine, began to send before this one did"
-            raise StoppedError
-        _announce_removals(definition, snapshot, store, removals)
-    ended_well = False
-    try:
-        with progress.during("send", total=rows):
-            _send(definition, snapshot, store, progress)
-        ended_well = True
-    finally:
-        with progress.during("settle"):
-            progress.counts = _answered(progress.counts, snapshot, staged)
-            if not claim.confirm():
-                progress.notes.append("another run sent rows at the same time: the next one sends every row again")
-                # Other syncs may have looked before the last of these came about.
-                _announce_removals(definition, snapshot, store, removals)
-                removals.close()
-            snapshot.settle(started_at=started_at, complete=options.only is None, ended_well=ended_well)
+        outbox = difference.open_outbox(claimed_by=claim.run_id)
+    with closing(outbox):
+        with progress.during("journal"):
+            if not claim.make():
+                progress.stopped_by = (
+                    "another run of this sync, from another machine, began to send before this one did"
+                )
+                raise StoppedError
+            _announce_removals(definition, outbox, store, removals)
+        ended_well = False
+        try:
+            with progress.during("send", total=outbox.rows):
+                _send(definition, outbox, store, progress)
+            ended_well = True
+        finally:
+            with progress.during("settle"):
+                progress.counts = _answered(progress.counts, outbox, staged)
+                if not claim.confirm():
+                    progress.notes.append("another run sent rows at the same time: the next one sends every row again")
+                    # Other syncs may have looked before the last of these came about.
+                    _announce_removals(definition, outbox, store, removals)
+                    removals.close()
+                outbox.settle(started_at=started_at, ended_well=ended_well)
     removals.close()
 
 
@@ -184,12 +189,12 @@ def compare(
     store: ProfileStore,
     options: Options,
     progress: Progress,
-) -> tuple[ResultSchema, Staged, Difference]:
+) -> tuple[Staged, Difference]:
     """Query and compare; sends and records nothing."""
     store.check(definition.target, create=definition.create)
     with progress.during("query"):
         reader = warehouse.query(sql, timeout=definition.timeout)
-        shape = result_schema(definition, reader.schema, store.identity)
+        schema = result_schema(definition, reader.schema, store.identity)
 
         def read(rows: int) -> None:
             progress.reached(rows)
@@ -197,48 +202,46 @@ def compare(
                 raise StoppedError
 
         every_row = options.full or options.only is not None
-        staged = snapshot.stage(reader, shape, read, every_row=every_row)
+        staged = snapshot.stage(reader, schema, read, every_row=every_row)
     with progress.during("compare"):
-        difference = snapshot.diff(full=options.full, only=options.only)
+        difference = staged.diff(full=options.full, only=options.only)
     progress.counts = Counts(
         queried=staged.queried,
         added=difference.added,
         changed=difference.changed,
         removed=difference.removed,
         unchanged=difference.unchanged,
-        rejected=staged.refused,
+        rejected=staged.quarantined,
     )
     progress.notes.extend([*snapshot.notes, *_notes(staged, difference)])
     if options.only is not None:
-        _find_one_row(snapshot, options.only)
-    return shape, staged, difference
+        _find_one_row(staged, options.only)
+    return staged, difference
 
 
-def limits_passed(
-    definition: SyncDefinition, snapshot: Snapshot, shape: ResultSchema, staged: Staged, difference: Difference
-) -> list[str]:
+def limits_passed(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[str]:
     """Which limits a run with this difference would pass, a sentence each."""
     return limits.exceeded(
         definition,
         difference,
         queried=staged.queried,
-        sends_removals=shape.sends_removals,
-        changed_attributes=snapshot.changed_attributes,
+        sends_removals=staged.schema.sends_removals,
+        changed_attributes=difference.changed_attributes,
     )
 
 
-def _send(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, progress: Progress) -> None:
+def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:
     whole = not definition.target.entity.traits.merges and store.replaces_collections
     sent, stopping = 0, False
     try:
-        for batch in snapshot.batches(store.batch_rows, form=store.value_form, whole=whole):
+        for batch in outbox.batches(store.batch_rows, form=store.value_form, whole=whole):
             sent += batch.num_rows - batch["seq"].null_count
-            _take(store.apply(definition.target, batch, create=definition.create), snapshot, progress)
+            _take(store.apply(definition.target, batch, create=definition.create), outbox, progress)
             if stopping := progress.stopping():
                 break
-        _take(store.flush(), snapshot, progress)
+        _take(store.flush(), outbox, progress)
     except StoreError:
-        _take(store.flush(), snapshot, progress)
+        _take(store.flush(), outbox, progress)
         raise
     if progress.rows < sent:
         raise StoreError(
@@ -249,13 +252,13 @@ def _send(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, p
         raise StoppedError
 
 
-def _take(verdicts: pa.Table, snapshot: Snapshot, progress: Progress) -> None:
-    snapshot.record(verdicts)
+def _take(verdicts: pa.Table, outbox: Outbox, progress: Progress) -> None:
+    outbox.record(verdicts)
     progress.reached(progress.rows + len(verdicts))
 
 
-def _announce_removals(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore, removals: Removals) -> None:
-    removed = snapshot.removals()
+def _announce_removals(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, removals: Removals) -> None:
+    removed = outbox.removals()
     if len(removed) == 0:
         return
     own = removed.select(IDENTIFIERS.names).cast(IDENTIFIERS)
@@ -265,8 +268,8 @@ def _announce_removals(definition: SyncDefinition, snapshot: Snapshot, store: Pr
     removals.announce(own.group_by(IDENTIFIERS.names).aggregate([]))
 
 
-def _answered(counts: Counts, snapshot: Snapshot, staged: Staged) -> Counts:
-    verdicts = snapshot.verdicts()
+def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> Counts:
+    verdicts = outbox.verdicts()
     return Counts(
         queried=counts.queried,
         added=counts.added,
@@ -274,15 +277,15 @@ def _answered(counts: Counts, snapshot: Snapshot, staged: Staged) -> Counts:
         removed=counts.removed,
         unchanged=counts.unchanged,
         accepted=verdicts.get(Verdict.ACCEPTED, 0),
-        rejected=staged.refused + verdicts.get(Verdict.REJECTED, 0),
+        rejected=staged.quarantined + verdicts.get(Verdict.REJECTED, 0),
         absent=verdicts.get(Verdict.ABSENT, 0),
     )
 
 
-def _refuse_large_collection(definition: SyncDefinition, snapshot: Snapshot, store: ProfileStore) -> None:
+def _check_collection_size(definition: SyncDefinition, staged: Staged, store: ProfileStore) -> None:
     if definition.target.entity.traits.merges:
         return
-    size = snapshot.staged_bytes(store.value_form)
+    size = staged.json_bytes(store.value_form)
     if size > store.collection_bytes:
         raise QueryResultError(
             f"collection `{definition.target.collection}` would be {size:,} bytes of JSON, "
@@ -291,10 +294,10 @@ def _refuse_large_collection(definition: SyncDefinition, snapshot: Snapshot, sto
         )
 
 
-def _find_one_row(snapshot: Snapshot, key: tuple[str, ...]) -> None:
-    if snapshot.has_staged(key):
+def _find_one_row(staged: Staged, key: tuple[str, ...]) -> None:
+    if staged.has(key):
         return
-    if (reason := snapshot.refusal(key)) is not None:
+    if (reason := staged.quarantine_reason(key)) is not None:
         raise SelectionError(f"the row of this key cannot be sent: {reason}")
     raise SelectionError(
         "the query's result has no row of this key", hint="Keys are text, spelled as `syncer plan` shows them."

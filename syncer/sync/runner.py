@@ -14,7 +14,6 @@ import pyarrow as pa
 
 import connectors
 from connectors.support import call_counts
-from syncer import snapshot
 from syncer.model.errors import (
     DefinitionError,
     RunInProgressError,
@@ -28,9 +27,8 @@ from syncer.model.types import Order, Run, RunStatus, SyncDefinition
 from syncer.queries import faults, query
 from syncer.queries.query import Query
 from syncer.settings.settings import Settings
-from syncer.snapshot import Snapshot
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.result_schema import ResultSchema
+from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.snapshot.stage import Staged
 from syncer.state.claims import Claims
 from syncer.state.removals import Removals
@@ -82,7 +80,8 @@ class Plan:
 
     staged: Staged
     difference: Difference
-    shape: ResultSchema
+    #: Whether rows that left the result are removed from the store.
+    sends_removals: bool
     #: In how many changed rows each attribute differs, most first.
     attributes: dict[str, int]
     #: Change, key, and the JSON objects before and after.
@@ -124,9 +123,7 @@ class Runner:
         with ExitStack() as stack:
             try:
                 store = stack.enter_context(closing(self._store(definition, self._later_than_the_last(definition))))
-                held = stack.enter_context(
-                    snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id)
-                )
+                snapshot = stack.enter_context(opened(self.snapshot_path(definition.name), definition, store.store_id))
             except RunInProgressError as exc:
                 progress.run_id = self.run_log.record_skipped(
                     definition.name, order, definition.hash, started_at, note=exc.message
@@ -139,7 +136,7 @@ class Runner:
             run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
             progress.run_id = run_id
             log.info("the run begins")
-            return self._recorded(run_id, definition, store, held, started_at, options, progress)
+            return self._recorded(run_id, definition, store, snapshot, started_at, options, progress)
 
     def plan(self, definition: SyncDefinition, *, progress: Progress | None = None, sample_rows: int = 5) -> Plan:
         """Query and compare; sends and records nothing.
@@ -150,32 +147,32 @@ class Runner:
         progress = progress or Progress()
         with (
             closing(self._store(definition, self.now())) as store,
-            snapshot.opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as held,
-            held.explaining(),
+            opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as snapshot,
+            snapshot.explaining(),
         ):
-            self._take_in_what_others_did(definition, store, held)
-            asked = self._query(definition, held, Options())
+            self._take_in_what_others_did(definition, store, snapshot)
+            asked = self._query(definition, snapshot, Options())
             with self._warehouse(asked) as warehouse:
                 if forecast := warehouse.forecast(asked.statement):
                     progress.notes.append(forecast)
-                shape, staged, difference = compare(
+                staged, difference = compare(
                     definition,
                     asked.statement,
                     warehouse=warehouse,
-                    snapshot=held,
+                    snapshot=snapshot,
                     store=store,
                     options=Options(),
                     progress=progress,
                 )
-            if forecast := _forecast(definition, held, store, shape, difference):
+            if forecast := _forecast(definition, store, staged, difference):
                 progress.notes.append(forecast)
             return Plan(
                 staged=staged,
                 difference=difference,
-                shape=shape,
-                attributes=held.changed_attributes(),
-                sample=held.sample(sample_rows),
-                held=limits_passed(definition, held, shape, staged, difference),
+                sends_removals=staged.schema.sends_removals,
+                attributes=difference.changed_attributes(),
+                sample=difference.sample(sample_rows),
+                held=limits_passed(definition, staged, difference),
                 notes=progress.notes,
             )
 
@@ -192,7 +189,7 @@ class Runner:
         run_id: str,
         definition: SyncDefinition,
         store: ProfileStore,
-        held: Snapshot,
+        snapshot: Snapshot,
         started_at: datetime,
         options: Options,
         progress: Progress,
@@ -201,16 +198,16 @@ class Runner:
         removals = StoreRemovals(removals=self.removals, store_id=store.store_id, sync=definition.name)
         try:
             removals.close()
-            with held.explaining():
-                newest = self._take_in_what_others_did(definition, store, held)
-                asked = self._query(definition, held, options)
+            with snapshot.explaining():
+                newest = self._take_in_what_others_did(definition, store, snapshot)
+                asked = self._query(definition, snapshot, options)
                 with self._warehouse(asked) as warehouse:
                     progress.cancel = warehouse.close
                     run_sync(
                         definition,
                         asked.statement,
                         warehouse=warehouse,
-                        snapshot=held,
+                        snapshot=snapshot,
                         store=store,
                         removals=removals,
                         claim=RunClaim(claims=self.claims, sync=definition.name, run_id=run_id, after=newest),
@@ -221,10 +218,10 @@ class Runner:
         except HeldError as exc:
             return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
         except (StoppedError, KeyboardInterrupt):
-            self._publish_rejections(definition, held)
+            self._publish_rejections(definition, snapshot)
             return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.stopped_by))
         except StoreError as exc:
-            self._publish_rejections(definition, held)
+            self._publish_rejections(definition, snapshot)
             return self._failed(run_id, progress, exc)
         except SyncerError as exc:
             return self._failed(run_id, progress, exc)
@@ -233,13 +230,13 @@ class Runner:
             log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
             error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
             return self._finish(run_id, RunStatus.FAILED, progress, error)
-        refused = self._publish_rejections(definition, held)
+        refused = self._publish_rejections(definition, snapshot)
         return self._finish(run_id, RunStatus.WARNING if refused else RunStatus.SUCCESS, progress, None)
 
-    def _publish_rejections(self, definition: SyncDefinition, held: Snapshot) -> int:
+    def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot) -> int:
         """Put what is refused now where it can be read while a run holds the snapshot; returns how many rows."""
-        with held.explaining():
-            rejections, total = held.rejections(KEPT_REJECTIONS)
+        with snapshot.explaining():
+            rejections, total = snapshot.rejections(KEPT_REJECTIONS)
         self.run_log.replace_rejections(definition.name, rejections, total)
         return total
 
@@ -267,27 +264,27 @@ class Runner:
         assert run is not None
         return run
 
-    def _query(self, definition: SyncDefinition, held: Snapshot, options: Options) -> Query:
+    def _query(self, definition: SyncDefinition, snapshot: Snapshot, options: Options) -> Query:
         rendered = query.render(
             definition,
-            last_sync_time=0 if options.full or options.only else held.last_sync_time,
+            last_sync_time=0 if options.full or options.only else snapshot.last_sync_time,
             variables=self.settings.vars,
             environment=self.settings.environment,
         )
-        if held.settled_definition == definition.hash:
+        if snapshot.settled_definition == definition.hash:
             # The warehouse has taken it before; the look for friendly errors costs a tenth of a second.
             return Query(definition=definition, rendered=rendered, statement=rendered)
         url = self.settings.warehouses[definition.warehouse].url.get_secret_value()
         statement = query.check(definition, rendered, query.dialect(url))
         return Query(definition=definition, rendered=rendered, statement=statement)
 
-    def _take_in_what_others_did(self, definition: SyncDefinition, store: ProfileStore, held: Snapshot) -> str:
+    def _take_in_what_others_did(self, definition: SyncDefinition, store: ProfileStore, snapshot: Snapshot) -> str:
         """Put in doubt what other machines and other syncs may have touched; returns the sync's newest claim."""
         log_id, newest = self.run_log.log_id, self.claims.newest(definition.name)
-        held.compare_claims(newest, log_id=log_id)
-        seen = held.removals_seen(log_id)
+        snapshot.compare_claims(newest, log_id=log_id)
+        seen = snapshot.removals_seen(log_id)
         removed, last = self.removals.since(store.store_id, seen, except_sync=definition.name)
-        held.doubt_removed(removed, log_id=log_id, seen=last)
+        snapshot.doubt_removed(removed, log_id=log_id, seen=last)
         return newest
 
     def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
@@ -317,12 +314,10 @@ class Runner:
             yield warehouse
 
 
-def _forecast(
-    definition: SyncDefinition, held: Snapshot, store: ProfileStore, shape: ResultSchema, difference: Difference
-) -> str:
+def _forecast(definition: SyncDefinition, store: ProfileStore, staged: Staged, difference: Difference) -> str:
     rows = difference.added + difference.changed + difference.sent_again
-    rows += difference.removed if shape.sends_removals else 0
-    return store.forecast(definition.target, rows=rows, row_bytes=held.staged_row_bytes(store.value_form))
+    rows += difference.removed if staged.schema.sends_removals else 0
+    return store.forecast(definition.target, rows=rows, row_bytes=staged.row_bytes(store.value_form))
 
 
 def _held_hint(definition: SyncDefinition) -> str:

@@ -131,7 +131,7 @@ def plan_json(sync: str, plan: Plan) -> str:
         changed=difference.changed,
         removed=difference.removed,
         unchanged=difference.unchanged,
-        rejected=staged.refused,
+        rejected=staged.quarantined,
     )
     told = PlanAnswer(
         sync=sync, counts=counts, attributes=plan.attributes, held=plan.held, notes=plan.notes, sample=[]

@@ -17,11 +17,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from syncer import snapshot as snapshots
 from syncer.model.errors import SyncerError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Limit, Limits, OnNull, OnRemoved, PersonKey, SyncDefinition, Target
-from syncer.snapshot import Snapshot
+from syncer.snapshot.diff import Difference
+from syncer.snapshot.outbox import Outbox
+from syncer.snapshot.snapshot import Snapshot, opened
+from syncer.snapshot.stage import Staged
 from syncer.state.database import StateDatabase
 from syncer.state.removals import Removals
 from syncer.sync.flow import HeldError, Options, Progress, run_sync
@@ -93,7 +95,8 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.inner, name)
-        if not callable(value):
+        if not callable(value) or (isinstance(self.inner, Outbox) and name == "close"):
+            # A process that dies takes the outbox's thread along.
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -102,6 +105,8 @@ class Mortal:
             if isinstance(result, Iterator):
                 return self._stepped(result)
             self.life.step()
+            if isinstance(result, Staged | Difference | Outbox):
+                return Mortal(result, self.life)
             return result
 
         return call
@@ -275,7 +280,7 @@ class Convergence(RuleBasedStateMachine):
 
     @contextmanager
     def opened(self, sync: Sync) -> Iterator[Snapshot]:
-        with snapshots.opened(self._path(sync), sync.definition, self.store.store_id) as snapshot:
+        with opened(self._path(sync), sync.definition, self.store.store_id) as snapshot:
             yield snapshot
 
     def _path(self, sync: Sync) -> Path:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from syncer.model.protocols import JSON
 from syncer.model.types import Limit, Limits, OnNull, OnRemoved
-from syncer.snapshot import Snapshot
 from syncer.snapshot.result_schema import ResultSchema, result_schema
+from syncer.snapshot.snapshot import Snapshot
 from tests.workbench import Workbench, definition
 
 pytestmark = pytest.mark.timeout(300)
@@ -84,7 +84,7 @@ def test_a_run_finds_the_same_with_fingerprints_and_without(
 def _found(snapshot: Snapshot, shape: ResultSchema, result: pa.Table, *, every_row: bool) -> list[Any]:
     """What a run would send, refuse and count."""
     staged = snapshot.stage(result.to_reader(), shape, every_row=every_row)
-    counted = snapshot.diff()
-    tables = ("k1, change FROM difference", "k1 FROM again", "* FROM set_aside")
-    rows = [sorted(map(repr, snapshot._connection.execute(f"SELECT {t}").fetchall())) for t in tables]
-    return [*rows, counted, staged.queried, staged.refused, staged.repeated, staged.taken_for_null]
+    counted = staged.diff()
+    tables = ("k1, change FROM changes", "k1 FROM resent", "* FROM quarantined")
+    rows = [sorted(map(repr, snapshot._session.rows(f"SELECT {t}"))) for t in tables]
+    return [*rows, counted, staged.queried, staged.quarantined, staged.repeated, staged.taken_for_null]

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from syncer import snapshot as snapshots
 from syncer.model.errors import SyncerError
 from syncer.model.types import Limit, Limits, OnRemoved, SyncDefinition
+from syncer.snapshot.snapshot import opened
 from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase
 from syncer.state.removals import Removals
@@ -58,7 +58,7 @@ class World:
         run_id, name, progress = f"run-{self.runs}", self.definition.name, Progress()
         claims, removals = Claims(self.database), Removals(self.database)
         own = StoreRemovals(removals=removals, store_id=self.store.store_id, sync=name)
-        with snapshots.opened(self.file(machine), self.definition, self.store.store_id) as held:
+        with opened(self.file(machine), self.definition, self.store.store_id) as held:
             newest = claims.newest(name)
             held.compare_claims(newest, log_id=self.database.log_id)
             seen = held.removals_seen(self.database.log_id)

@@ -630,7 +630,7 @@ def test_a_damaged_snapshot_is_set_aside_and_never_read_as_no_rows(bench: Workbe
         }[damage]
     )
 
-    with pytest.raises(SnapshotError, match="damaged and was set aside") as failure:
+    with pytest.raises(SnapshotError, match="damaged and was moved aside") as failure:
         bench.run(people(10))
 
     assert "`syncer run customers` rebuilds it" in failure.value.hint

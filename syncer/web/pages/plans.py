@@ -40,7 +40,7 @@ def counts(plan: Plan) -> dict[str, int]:
         "changed": plan.difference.changed,
         "removed": plan.difference.removed,
         "unchanged": plan.difference.unchanged,
-        "rejected": plan.staged.refused,
+        "rejected": plan.staged.quarantined,
     }
 
 

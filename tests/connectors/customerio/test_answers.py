@@ -110,8 +110,8 @@ def test_an_answer_about_a_collection_is_for_all_of_its_rows(
     store: Any, server: CustomerIOServer, told: Any, status: int
 ) -> None:
     server.workspace.faults.always = Fault(status=status, body=json.dumps(told).encode())
-    held = pa.array([None, None], pa.string())
-    batch = batch_of(put("a"), put("b")).append_column("held", held)
+    known = pa.array([None, None], pa.string())
+    batch = batch_of(put("a"), put("b")).append_column("acknowledged", known)
 
     verdicts = store.apply(COUPONS, batch, create=True)
 

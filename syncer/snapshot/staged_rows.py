@@ -1,0 +1,128 @@
+"""One staged row, as SQL: its key, its typed values, its fingerprint, and why it cannot be sent."""
+
+from __future__ import annotations
+
+import hashlib
+
+from syncer.snapshot.columns import Layout, StoredColumn
+from syncer.snapshot.result_schema import Attribute, ResultSchema
+from syncer.snapshot.session import Session
+from syncer.snapshot.values import (
+    ColumnType,
+    as_json,
+    as_key,
+    canonical,
+    hashed,
+    json_holds_infinity,
+    json_holds_nul,
+    literal,
+)
+
+#: Bytes of UTF-8. Customer.io refuses longer ids (Track API limits), and every store keeps to the same.
+LONGEST_KEY = 150
+
+#: To be raised whenever equal rows of a result may be stored, or quarantined, otherwise than before.
+_RULES = 1
+
+
+def key_sql(schema: ResultSchema) -> list[str]:
+    """SQL for each column of a scanned row's key."""
+    return [as_key(key.kind, _scanned(key), fold=schema.fold_key and i == 0) for i, key in enumerate(schema.keys)]
+
+
+def staged_rows_sql(session: Session, layout: Layout, *, every_row: bool) -> str:
+    """SQL that reads `incoming` (see ResultStream) into the temporary table `staged`.
+
+    Shapes:
+        staged: k…, c…, nulled (values taken for NULL), fingerprint, fault (why a row cannot be sent, or NULL), row_id.
+            Without *every_row*, rows whose fingerprint the snapshot has are left out, and a line that has a row_id is
+            no row of the result, but the place of a row of the snapshot that none matched.
+    """
+    schema, keys = layout.schema, session.keys
+    source = f"SELECT CASE WHEN broken IS NULL THEN {_fingerprint(layout)} END AS p, * FROM incoming"
+    every = f"SELECT *, NULL::BIGINT AS row_id FROM ({source})"
+    source = every if every_row else _differing(session, source, schema)
+    fed = [(c, c.fed) for c in layout.columns if c.fed is not None]
+    values = [f"{sql} AS {key}" for sql, key in zip(key_sql(schema), keys, strict=True)]
+    values += [f"{_stored(c, a)} AS {c.physical}" for c, a in fed]
+    kept = ", ".join([*keys, *(c.physical for c, _ in fed), "nulled", "row_id"])
+    return (
+        f"CREATE TEMP TABLE staged AS SELECT {kept}, CASE WHEN nulled = 0 THEN p END AS fingerprint, "
+        f"CASE WHEN row_id IS NULL THEN {_fault_sql(schema, fed)} END AS fault "
+        f"FROM (SELECT *, {', '.join(values)}, {_nulled_sql(fed)} AS nulled FROM ({source}))"
+    )
+
+
+def _differing(session: Session, scanned: str, schema: ResultSchema) -> str:
+    """SQL for the rows of *scanned* whose fingerprint the snapshot has not, and the ids of its rows left over.
+
+    Fingerprints alone are compared, and ids kept of the snapshot's rows: ten million of them fit into memory.
+    """
+    k = session.k
+    known = "SELECT fingerprint AS p, rowid AS row_id FROM snapshot"
+    open_rows = f"SELECT {k} FROM in_doubt UNION SELECT {k} FROM kept"
+    if schema.definition.incremental:
+        open_rows += f" UNION SELECT {k} FROM rejections"
+    if session.count(f"SELECT count(*) FROM ({open_rows})"):
+        known = (
+            f"SELECT CASE WHEN d.k1 IS NULL THEN fingerprint END AS p, h.rowid AS row_id FROM snapshot h "
+            f"LEFT JOIN ({open_rows}) d ON {session.same_keys('h', 'd')}"
+        )
+    how = "LEFT" if schema.definition.incremental else "FULL"
+    return (
+        f"SELECT s.*, CASE WHEN s.arrived IS NULL THEN o.row_id END AS row_id "
+        f"FROM (SELECT *, TRUE AS arrived FROM ({scanned})) s {how} JOIN ({known}) o ON s.p = o.p "
+        "WHERE s.arrived IS NULL OR o.row_id IS NULL"
+    )
+
+
+def _fingerprint(layout: Layout) -> str:
+    """SQL for a number that is the same for rows of which the result says the same, read by the same rules."""
+    schema = layout.schema
+    read = [(a.name, a.position, a.kind, str(a.type)) for a in (*schema.keys, *schema.attributes)]
+    stored = [(c.name, c.type, c.fed is not None) for c in layout.compared]
+    rules = repr((_RULES, read, stored, schema.keeps_nulls)).encode()
+    seed = int.from_bytes(hashlib.sha256(rules).digest()[:8])
+    used = {a.position: a.type for a in (*schema.keys, *schema.attributes)}
+    values = [hashed(type_, f"r{position}") for position, type_ in sorted(used.items(), key=lambda item: item[0])]
+    return f"xor(hash({', '.join(values)}), {seed}::UBIGINT)"
+
+
+def _nulled_sql(fed: list[tuple[StoredColumn, Attribute]]) -> str:
+    """SQL for how many values of a row are taken for NULL."""
+    nulled = [f"CAST({_present(a)} AND {_scanned(a)} IS NULL AS INTEGER)" for _, a in fed if a.kind.may_be_infinite]
+    return " + ".join(nulled) or "0"
+
+
+def _scanned(attribute: Attribute) -> str:
+    """SQL for the canonical value of a scanned column."""
+    return f"({canonical(attribute.kind, attribute.type, f'r{attribute.position}')})"
+
+
+def _present(attribute: Attribute) -> str:
+    return f"r{attribute.position} IS NOT NULL"
+
+
+def _stored(column: StoredColumn, attribute: Attribute) -> str:
+    value = _scanned(attribute)
+    if column.type is attribute.kind:
+        return value
+    return f"CASE WHEN {value} IS NOT NULL THEN {as_json(attribute.kind, value)} END"
+
+
+def _fault_sql(schema: ResultSchema, fed: list[tuple[StoredColumn, Attribute]]) -> str:
+    """SQL for why a row cannot be sent, NULL where it can; names columns, never values."""
+    cases = [("broken IS NOT NULL", "broken")]
+    for i, key in enumerate(schema.keys, start=1):
+        name = f"`{key.name}`"
+        cases.append((f"k{i} IS NULL", literal(f"{name} is NULL")))
+        cases.append((f"k{i} = ''", literal(f"{name} is blank")))
+        if schema.limit_key_bytes:
+            cases.append((f"strlen(k{i}) > {LONGEST_KEY}", literal(f"{name} is longer than {LONGEST_KEY} bytes")))
+    for _, a in fed:
+        if a.kind is ColumnType.JSON:
+            column, value = f"column `{a.name}`", _scanned(a)
+            cases.append((f"{_present(a)} AND NOT json_valid({value})", literal(f"{column} is not valid JSON")))
+            cases.append((json_holds_nul(value), literal(f"{column} holds a NUL character")))
+            cases.append((json_holds_infinity(value), literal(f"{column} holds NaN or infinity inside its JSON")))
+    return f"CASE {' '.join(f'WHEN {test} THEN {reason}' for test, reason in cases)} END"
