@@ -278,7 +278,8 @@ FIELDS: Mapping[str, Field] = {
             },
             example="{removed: 15%, changed: 100%, empty: hold}",
         ),
-        description="Brakes, each a share of the snapshot or a count: over it, a run is held before anything is sent.",
+        description="The most rows that one run may remove or change, each a share of the snapshot or a count. A run "
+        "over a limit is held: nothing is sent.",
     ),
     "timeout": Field(kind=_TIMEOUT, description="Seconds, or `45s`, `30m`, `2h`, for the query.", default="30m"),
     "depends_on": Field(kind=Names(item=_SYNC_NAME), description="Syncs that go first in the same `run`.", default=[]),

@@ -40,10 +40,13 @@ class Loaded:
     definitions: tuple[SyncDefinition, ...]
     #: By path and line; a file may have several.
     errors: tuple[DefinitionError, ...]
-    #: By path and line, as far as they show without the warehouse.
-    warnings: tuple[DefinitionWarning, ...]
     #: The names of syncs that are left out, each to its file's first error.
     broken: Mapping[str, DefinitionError]
+
+    @property
+    def warnings(self) -> tuple[DefinitionWarning, ...]:
+        """By path and line, as far as they show without the warehouse; reads every query, so ask once."""
+        return shared_attributes(self.definitions, {})
 
 
 def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) -> Loaded:
@@ -77,7 +80,6 @@ def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) 
     return Loaded(
         definitions=tuple(good),
         errors=tuple(errors),
-        warnings=shared_attributes(good, {}),
         broken={file.name: faults[file.path] for file in files if file.path in faults},
     )
 

@@ -133,7 +133,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The brakes of one sync."""
+    """The limits of one sync."""
 
     removed: Limit = Limit(share=0.15)
     changed: Limit = Limit(share=1.0)

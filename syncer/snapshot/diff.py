@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from syncer.snapshot import outbox as outboxes
-from syncer.snapshot.columns import Layout, StoredColumn
-from syncer.snapshot.json_rows import shown_row
-from syncer.snapshot.keys import key_text
+from syncer.snapshot.columns import Layout, StoredColumn, shown_row
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.quarantine import is_key
-from syncer.snapshot.session import Session
+from syncer.snapshot.session import Session, key_text
 from syncer.snapshot.values import ColumnType, json_said
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from syncer.snapshot.columns import Layout
-from syncer.snapshot.result_schema import Attribute
+from syncer.snapshot.columns import Attribute, Layout
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_key, json_said, literal
 

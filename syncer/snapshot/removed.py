@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from syncer.model.types import Entity, Target
-from syncer.snapshot.keys import key_text
+from syncer.snapshot.session import key_text
 from syncer.snapshot.values import literal
 
 

@@ -11,7 +11,31 @@ from typing import Any
 import duckdb
 
 from syncer.model.types import Target
-from syncer.snapshot.meta import Meta
+
+
+class Meta:
+    """The table `meta` of a file; each change is part of the caller's transaction."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def get(self, name: str) -> str | None:
+        """What was said last; None where nothing was."""
+        rows = self._connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchall()
+        return rows[0][0] if rows else None
+
+    def set(self, **values: str) -> None:
+        """Say something anew."""
+        for name, value in values.items():
+            self._connection.execute("DELETE FROM meta WHERE name = ?", [name])
+            self._connection.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
+
+    def knows_claim(self, newest: str, *, log_id: str) -> bool:
+        """Whether the newest claim of the sync in a run log (see `Claims`) is one that was made from this file."""
+        if self.get("log_id") not in (None, log_id):
+            return newest == ""
+        # A run that died between its two writes has sent nothing: the claim before its own is the newest then.
+        return newest in (self.get("claimed_by") or "", self.get("claimed_after") or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +100,8 @@ class Session:
                 self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+
+
+def key_text(keys: list[str]) -> str:
+    """SQL for a key as people see and type it: one column's text, or a JSON array of several."""
+    return keys[0] if len(keys) == 1 else f"CAST(json_array({', '.join(keys)}) AS VARCHAR)"

@@ -16,11 +16,10 @@ import duckdb
 import pyarrow as pa
 
 from syncer.model.types import Rejection, SyncDefinition
-from syncer.snapshot import file, rejected, removed, settle
-from syncer.snapshot.columns import layout_of
-from syncer.snapshot.result_schema import ResultSchema
+from syncer.snapshot import file, removed, settle
+from syncer.snapshot.columns import ResultSchema, layout_of
 from syncer.snapshot.result_stream import Progress
-from syncer.snapshot.session import Session
+from syncer.snapshot.session import Session, key_text
 from syncer.snapshot.stage import Staged, stage
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
@@ -135,8 +134,7 @@ class Snapshot:
 
     def rejections(self, limit: int) -> tuple[list[Rejection], int]:
         """Rows that are rejected now, at most *limit* of them, oldest first, and how many there are."""
-        found = rejected.rejections(self._session, limit)
-        return found, self._session.count("SELECT count(*) FROM rejections")
+        return _rejections(self._session, limit), self._session.count("SELECT count(*) FROM rejections")
 
     def make_ready(self, store_id: str) -> bool:
         """Make a new file's tables, or settle what the last run left; False for another target's or store's file."""
@@ -184,3 +182,25 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
         snapshot.make_ready(store_id)
         snapshot.notes.extend([note] if note else [])
         yield snapshot
+
+
+def _rejections(session: Session, limit: int) -> list[Rejection]:
+    """At most *limit* of them, oldest first."""
+    keys = session.keys
+    keyless = " OR ".join(f"{name} IS NULL" for name in keys)
+    rows = session.rows(
+        f"SELECT CASE WHEN {keyless} THEN '' ELSE {key_text(keys)} END, "
+        "CASE WHEN rows > 1 THEN reason || ' (' || rows || ' rows)' ELSE reason END, "
+        f"attempts, first_seen, last_seen FROM rejections ORDER BY first_seen, {', '.join(keys)}, reason LIMIT {limit}"
+    )
+    return [
+        Rejection(
+            sync=session.sync,
+            key=key,
+            reason=reason,
+            attempts=attempts,
+            first_seen=first.replace(tzinfo=UTC),
+            last_seen=last.replace(tzinfo=UTC),
+        )
+        for key, reason, attempts, first, last in rows
+    ]

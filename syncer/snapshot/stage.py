@@ -14,10 +14,8 @@ import pyarrow as pa
 
 from syncer.model.types import ValueForm
 from syncer.snapshot import quarantine
-from syncer.snapshot.columns import Layout
+from syncer.snapshot.columns import Layout, ResultSchema, whole_row
 from syncer.snapshot.diff import Difference, compare
-from syncer.snapshot.json_rows import whole_row
-from syncer.snapshot.result_schema import ResultSchema
 from syncer.snapshot.result_stream import Progress, ResultStream
 from syncer.snapshot.session import Session
 from syncer.snapshot.staged_rows import key_sql, staged_rows_sql

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from syncer.snapshot.columns import Layout, StoredColumn
-from syncer.snapshot.result_schema import Attribute, ResultSchema
+from syncer.snapshot.columns import Attribute, Layout, ResultSchema, StoredColumn
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import (
     ColumnType,

@@ -14,9 +14,9 @@ import pyarrow as pa
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
 from syncer.model.protocols import IDENTIFIERS, ProfileStore, Warehouse
 from syncer.model.types import Counts, SyncDefinition, Verdict
+from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.outbox import Outbox
-from syncer.snapshot.result_schema import result_schema
 from syncer.snapshot.snapshot import Snapshot
 from syncer.snapshot.stage import Staged
 from syncer.sync import limits
@@ -113,7 +113,7 @@ class Progress:
 
 
 class HeldError(Exception):
-    """A brake holds this run; nothing was sent."""
+    """A limit holds this run; nothing was sent."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("; ".join(reasons))

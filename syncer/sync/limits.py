@@ -1,4 +1,4 @@
-"""The brakes: limits that hold a run before anything is sent."""
+"""The limits that hold a run before anything is sent."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_a_folder_is_read_with_its_subfolders(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
-    assert load(tmp_path) == Loaded(definitions=(), errors=(), warnings=(), broken={})
+    assert load(tmp_path) == Loaded(definitions=(), errors=(), broken={})
 
 
 @pytest.mark.parametrize("name", ["missing", "file.sql"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from syncer.model.protocols import JSON
 from syncer.model.types import Limit, Limits, OnNull, OnRemoved
-from syncer.snapshot.result_schema import ResultSchema, result_schema
+from syncer.snapshot.columns import ResultSchema, result_schema
 from syncer.snapshot.snapshot import Snapshot
 from tests.workbench import Workbench, definition
 

@@ -12,7 +12,7 @@ import pytest
 
 from syncer.model.errors import SnapshotError
 from syncer.model.types import Counts, OnNull, OnRemoved
-from syncer.snapshot.result_schema import result_schema
+from syncer.snapshot.columns import result_schema
 from tests.workbench import COUPON, Workbench, table
 
 
