@@ -22,7 +22,7 @@ import yaml
 from syncer.settings import settings
 from tests.cli.conftest import Folder
 from tests.dockerfile import Stage, read
-from tests.docs.test_docs import REPOSITORY, blocks, section
+from tests.docs.test_docs import BLOCK, REPOSITORY, TEXTS
 from tests.service.conftest import wait_until
 
 ARGUMENTS, (BUILD, FINAL) = read(REPOSITORY / "Dockerfile")
@@ -164,7 +164,7 @@ def test_it_installs_and_serves(image: Image, tmp_path: Path) -> None:
 
 
 def test_the_compose_example_is_one(tmp_path: Path) -> None:
-    (text,) = blocks("yaml", section("## Container"))
+    (text,) = [block for language, block in BLOCK.findall(TEXTS["production.md"]) if language == "yaml"]
     compose = yaml.safe_load(text)
     service, database = compose["services"]["syncer"], compose["services"]["postgres"]
 

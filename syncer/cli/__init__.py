@@ -13,6 +13,7 @@ from syncer import __version__
 from syncer.cli import (
     alerts,
     connections,
+    docs,
     files,
     history,
     output,
@@ -25,6 +26,7 @@ from syncer.cli import (
     validation,
 )
 from syncer.cli.exit_codes import code_of
+from syncer.cli.help import Command
 
 app = typer.Typer(
     name="syncer",
@@ -50,8 +52,9 @@ for command in (
     connections.connections,
     alerts.alerts,
     files.schema,
+    docs.docs,
 ):
-    app.command(name={"list_syncs": "list", "show_runs": "runs"}.get(command.__name__))(command)
+    app.command(cls=Command, name={"list_syncs": "list", "show_runs": "runs"}.get(command.__name__))(command)
 app.add_typer(stored.app, name="show")
 
 
@@ -64,10 +67,13 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _syncer(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Query a warehouse with SQL files, and send a profile store only what changed."""
+    """Query a warehouse with SQL files, and send only what changed to a profile store.
+
+    `syncer docs` shows the manual.
+    """
 
 
 def main() -> NoReturn:

@@ -18,7 +18,7 @@ def alerts(
     test: Annotated[bool, typer.Option("--test", help="Send a test notice to each target.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the open alerts, or send a test notice to each target."""
+    """Show open alerts; --test sends a test notice."""
     project = Project()
     if test:
         _try_targets(project, as_json)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 def connections(
     test: Annotated[
-        bool, typer.Option("--test", help="Ask each one whether it answers, and a warehouse whether it can write.")
+        bool, typer.Option("--test", help="Test whether each one answers, and whether a warehouse's role could write.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the warehouses and stores of the settings."""
+    """Show the configured warehouses and stores."""
     from syncer.sync.connections import connections as of_settings
     from syncer.sync.connections import tested
 

@@ -11,6 +11,17 @@ FAILED = 1
 UNUSABLE = 2
 IN_PROGRESS = 4
 
+#: What each code means, for the manual.
+MEANINGS = {
+    0: "success",
+    FAILED: "a run failed, or rows are rejected; `show` found nothing",
+    UNUSABLE: "the command line, a setting or a definition has an error",
+    3: "a limit held a run",
+    IN_PROGRESS: "the sync is already running, or another service uses the state folder",
+    130: "ended by SIGINT",
+    143: "ended by SIGTERM",
+}
+
 
 class Outcome(enum.IntEnum):
     """How one sync of a command ended; of several the greatest gives the exit code."""

@@ -17,9 +17,12 @@ from syncer.model.types import Every, SyncDefinition
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put it.", show_default=False)] = Path(),
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="The folder to write to. Default: the working folder.", show_default=False),
+    ] = Path(),
 ) -> None:
-    """Write example definitions and their sample data."""
+    """Write example definitions and sample data."""
     from syncer.starter import write_starter
 
     for path in write_starter(folder):
@@ -30,7 +33,7 @@ def init(
 
 
 def list_syncs(as_json: Json = False) -> None:
-    """Show the syncs, when they run, and how they ended."""
+    """Show the syncs with their schedule and last run."""
     project = Project()
     last_status, paused = project.run_log.last_status(), project.run_log.paused()
     answered = project.run_log.last_due([definition.name for definition in project.loaded.definitions])
@@ -55,7 +58,7 @@ def list_syncs(as_json: Json = False) -> None:
 
 
 def schema() -> None:
-    """Print the header's JSON Schema, draft 7."""
+    """Print the JSON Schema of the header."""
     from syncer.definitions import json_schema
 
     print(json_text(json_schema.schema(), indent=2))

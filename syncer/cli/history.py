@@ -16,11 +16,13 @@ _RIGHT = ("queried", "added", "changed", "removed", "rejected", "seconds", "atte
 
 
 def show_runs(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of this sync only.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The most runs to show.")] = 20,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show only runs of this sync.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Show the newest runs, newest first."""
+    """Show the newest runs."""
     project = Project()
     runs = project.run_log.recent(name if name is None else project.known_name(name), limit)
     if as_json:
@@ -38,7 +40,7 @@ def rejected(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The sync.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show the rows that are refused now, and why."""
+    """Show the rejected rows of a sync, with reasons."""
     project = Project()
     rows, total = project.run_log.rejections(project.known_name(name))
     if as_json:

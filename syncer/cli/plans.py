@@ -32,10 +32,10 @@ _REMOVED = {
 def plan(
     select: Select = None,
     exclude: Exclude = None,
-    rows: Annotated[int, typer.Option(min=0, help="Sample rows of each sort of change.")] = 5,
+    rows: Annotated[int, typer.Option(min=0, metavar="N", help="Sample rows for each kind of change.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Show what a run would send; send and record nothing."""
+    """Show what a run would send, without sending it."""
     if not select:
         raise SelectionError("nothing is selected", hint="Name the syncs to plan, such as `syncer plan customers`.")
     project = Project()

@@ -24,14 +24,14 @@ Select = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SELECT",
-        help="A name, a glob, tag:x, entity:person, warehouse:x or result:failed.",
+        help="A name, a glob, tag:x, entity:x, warehouse:x or result:x.",
         show_default=False,
     ),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="SELECT", help="Leave these out; may be repeated.")
+    list[str] | None, typer.Option("--exclude", metavar="SELECT", help="Leave out these syncs; may be repeated.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 _COUNTS = tuple(field.name for field in fields(Counts))
 
@@ -50,14 +50,16 @@ def run(
     everything: Annotated[bool, typer.Option("--all", help="Run every sync.")] = False,
     exclude: Exclude = None,
     full: Annotated[bool, typer.Option("--full", help="Send every row again, changed or not.")] = False,
-    allow_limits: Annotated[bool, typer.Option("--allow-limits", help="Let a held run through, this once.")] = False,
+    allow_limits: Annotated[bool, typer.Option("--allow-limits", help="Let a held run through once.")] = False,
     row: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="Send the one row of this key; several columns as a JSON array."),
+        typer.Option(
+            metavar="KEY", help="Send only the row with this key, changed or not. Several columns: a JSON array."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Query, compare, and send what changed."""
+    """Run syncs once, and send what changed."""
     if bool(select) == everything:
         raise SelectionError(
             "`--all` and a selection do not go together" if select else "nothing is selected",

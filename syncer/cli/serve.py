@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="The address to listen on, in place of SYNCER_WEB__HOST.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The address to listen on. Default: SYNCER_WEB__HOST.")
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="The port, in place of SYNCER_WEB__PORT; 0 takes any.")
+        int | None, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 for any. Default: SYNCER_WEB__PORT.")
     ] = None,
 ) -> None:
-    """Keep the schedule, with a page and an API.
+    """Run the schedule, with a web page and an API.
 
-    It ends at a signal, after the batches in hand.
+    A signal stops it, after each run has finished its current batch.
     """
     project = Project()
     settings = _listening(project.settings, host, port)

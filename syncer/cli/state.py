@@ -30,10 +30,12 @@ def resume(name: Name) -> None:
     output.line(f"{name} is scheduled again.")
 
 
-def reset(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Forget a snapshot: the next run sends every row.
+def reset(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False
+) -> None:
+    """Forget a snapshot; the next run sends every row.
 
-    Nothing is removed from the store, neither now nor by that run.
+    Nothing is removed from the store, now or in that run.
     """
     project = Project()
     path = project.runner.snapshot_path(project.known_name(name))

@@ -10,6 +10,7 @@ import typer
 
 from syncer.cli import output
 from syncer.cli.exit_codes import FAILED
+from syncer.cli.help import Command
 from syncer.cli.project import Project
 from syncer.cli.runs import Json
 from syncer.model.json_text import json_text
@@ -18,56 +19,63 @@ from syncer.model.types import PersonKey
 if TYPE_CHECKING:
     from syncer.sync.stored import Sought, Stored
 
-app = typer.Typer(no_args_is_help=True, help="Show what the store holds, and which syncs feed it.")
+app = typer.Typer(no_args_is_help=True, help="Show what a store contains, and which syncs feed it.")
 
-Store = Annotated[str, typer.Option("--store", metavar="NAME", help="The store to look in.")]
+Store = Annotated[str, typer.Option("--store", metavar="NAME", help="The store to read.")]
 
 
-@app.command()
+@app.command(cls=Command)
 def person(
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="Their id or email.", show_default=False)],
+    value: Annotated[
+        str, typer.Argument(metavar="VALUE", help="Their identifier, such as an id or an email.", show_default=False)
+    ],
     by: Annotated[
-        PersonKey | None, typer.Option("--by", help="What VALUE is; by default what the store tells people apart by.")
+        PersonKey | None,
+        typer.Option(
+            "--by", metavar="id|email|cio_id", help="The kind of VALUE. Default: what identifies people in the store."
+        ),
     ] = None,
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
-    """Show one person, with their relationships."""
+    """Show a person and their relationships."""
     from syncer.sync import stored
 
     project = Project()
     _show(project, stored.person(project.settings.stores, store, value, by), as_json=as_json)
 
 
-@app.command("object")
+@app.command("object", cls=Command)
 def thing(
-    object_type: Annotated[str, typer.Argument(metavar="TYPE", help="Such as account.", show_default=False)],
-    object_id: Annotated[str, typer.Argument(metavar="ID", help="Its id.", show_default=False)],
+    object_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="The type of the object, such as account.", show_default=False)
+    ],
+    object_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the object.", show_default=False)],
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
-    """Show one object, with the people related to it."""
+    """Show an object and the people related to it."""
     from syncer.sync import stored
 
     project = Project()
     _show(project, stored.one_object(project.settings.stores, store, object_type, object_id), as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def collection(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The collection.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the collection.", show_default=False)],
     key: Annotated[
         str,
         typer.Argument(
-            metavar="[KEY]",
-            help="One row's key; several columns as a JSON array. Else the first rows.",
+            metavar="KEY",
+            help="The key of one row; several columns: a JSON array. Default: the first rows.",
             show_default=False,
         ),
     ] = "",
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
-    """Show one row of a collection, or its first rows."""
+    """Show a row of a collection, or its first rows."""
     from syncer.sync import stored
 
     project = Project()

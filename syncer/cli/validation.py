@@ -37,7 +37,7 @@ class _Finding:
 def validate(
     select: Select = None,
     connect: Annotated[
-        bool, typer.Option("--connect", help="Ask each warehouse whether it takes the query, and for its columns.")
+        bool, typer.Option("--connect", help="Also check each query and its columns against the warehouse.")
     ] = False,
     as_json: Json = False,
 ) -> None:

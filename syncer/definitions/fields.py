@@ -179,11 +179,18 @@ def _identified_by(field: str) -> frozenset[Entity]:
 
 #: In the order in which a header reads best.
 FIELDS: Mapping[str, Field] = {
-    "name": Field(kind=_SYNC_NAME, description="The sync's name, unique over the folder. Default: the file's stem."),
+    "name": Field(
+        kind=_SYNC_NAME,
+        description="The name of the sync, unique in the folder: 1 to 63 of `a-z`, `0-9`, `_` and `-`. "
+        "Default: the file's name without `.sql`.",
+    ),
     "description": Field(kind=Text(prose=True), description="What the sync is for.", default=""),
     "owner": Field(kind=Text(prose=True), description="Whom to ask.", default=""),
-    "tags": Field(kind=Names(), description="Words to select syncs by, as `tag:word`.", default=[]),
-    "entity": Field(kind=Choice(words=Entity), description="What the rows are about."),
+    "tags": Field(kind=Names(), description="A list of words to select syncs by, as `tag:word`.", default=[]),
+    "entity": Field(
+        kind=Choice(words=Entity),
+        description="What the rows describe: `person`, `object`, `relationship` or `collection` (a reference table).",
+    ),
     "person": Field(
         kind=Pattern(
             parts={
@@ -194,7 +201,8 @@ FIELDS: Mapping[str, Field] = {
             needs="one",
             example="{id: column}",
         ),
-        description="Which column says which person a row is about, and by which identifier.",
+        description="The column that identifies the person: `{id: column}`, `{email: column}` or `{cio_id: column}` "
+        "(the store's own number).",
         entities=_identified_by("person"),
         example="{id: column}",
     ),
@@ -207,61 +215,62 @@ FIELDS: Mapping[str, Field] = {
             needs="all",
             example="{type: account, id: column}",
         ),
-        description="The type of object, and the column that says which object a row is about.",
+        description="The type of the object, and the column that identifies it: `{type: account, id: column}`.",
         entities=_identified_by("object"),
         example="{type: account, id: column}",
     ),
     "collection": Field(
         kind=_STORE_NAME,
-        description="The collection's name.",
+        description="The name of the collection.",
         entities=_identified_by("collection"),
         example="name",
     ),
     "key": Field(
         kind=Names(least=1),
-        description="The column or columns that tell a collection's rows apart.",
+        description="The column, or a list of columns, that identifies a row of the collection.",
         entities=_identified_by("key"),
         example="column",
     ),
     "attributes": Field(
         kind=_Attributes(),
-        description="Columns to take, or `{attribute: column}` to rename. Default: every column that is not an "
-        "identifier, under its own name.",
+        description="A list of columns to send, or `{attribute: column}` to rename them. Default: every column that "
+        "is not an identifier, under its own name.",
     ),
-    "exclude": Field(kind=Names(), description="Columns to leave out.", default=[]),
-    "warehouse": Field(kind=Text(), description="The connection that is queried.", default="default"),
-    "store": Field(kind=Text(), description="The connection that is fed.", default="default"),
+    "exclude": Field(kind=Names(), description="A list of columns to leave out.", default=[]),
+    "warehouse": Field(kind=Text(), description="The warehouse to query.", default="default"),
+    "store": Field(kind=Text(), description="The store to send to.", default="default"),
     "schedule": Field(
         kind=_Schedule(),
-        description="`every N minutes/hours/days` (shortest 1 minute), a cron expression, or `manual`.",
+        description="When to run: `every 15 minutes`, `every 2 hours`, `every day` (at least 1 minute), "
+        '`{cron: "0 6 * * *"}` (0 and 7 are Sunday), or `manual`.',
         default="every 1 hour",
     ),
     "timezone": Field(
         kind=Parsed(parse=_timezone, described={"type": "string"}),
-        description="The IANA name of cron's time zone.",
+        description="The time zone of `cron`, as an IANA name.",
         default="UTC",
     ),
     "catch_up": Field(
         kind=Choice(words=CatchUp),
-        description="What becomes of runs that were due while the service was down: `once` makes one for all of them, "
-        "`skip` none.",
+        description="What to do about runs that were due while the service was down: `once` makes one run for all of "
+        "them, `skip` none.",
         default="once",
     ),
     "on_removed": Field(
         kind=Choice(words=OnRemoved),
-        description="What a row that left the result means: `keep` nothing; `clear` unsets the attributes that this "
-        "sync wrote; `delete` deletes the person, object or relationship. Default: `keep`; a collection always drops "
-        "the row.",
+        description="What to do when a row leaves the result: `keep` does nothing, `clear` unsets the attributes that "
+        "this sync wrote, `delete` deletes the person, object or relationship. Default: `keep`; a collection always "
+        "drops the row.",
     ),
     "on_null": Field(
         kind=Choice(words=OnNull),
-        description="What NULL means: `clear` unsets the attribute, `keep` leaves it as it is.",
+        description="What to do with NULL: `clear` unsets the attribute, `keep` leaves it as it is.",
         default="clear",
         entities=_MERGED,
     ),
     "create": Field(
         kind=Flag(),
-        description="`false` touches only people and objects that exist.",
+        description="`false` updates only people and objects that exist.",
         default=True,
         entities=_MERGED,
     ),
@@ -278,10 +287,17 @@ FIELDS: Mapping[str, Field] = {
             },
             example="{removed: 15%, changed: 100%, empty: hold}",
         ),
-        description="The most rows that one run may remove or change, each a share of the snapshot or a count. A run "
-        "over a limit is held: nothing is sent.",
+        description="The most rows that a run may remove or change, each a share or a count, and whether an empty "
+        "result holds the run. Default: `{removed: 15%, changed: 100%, empty: hold}`.",
     ),
-    "timeout": Field(kind=_TIMEOUT, description="Seconds, or `45s`, `30m`, `2h`, for the query.", default="30m"),
-    "depends_on": Field(kind=Names(item=_SYNC_NAME), description="Syncs that go first in the same `run`.", default=[]),
-    "enabled": Field(kind=Flag(), description="`false`: not scheduled.", default=True),
+    "timeout": Field(
+        kind=_TIMEOUT, description="How long the query may take: seconds, or `45s`, `30m`, `2h`.", default="30m"
+    ),
+    "depends_on": Field(
+        kind=Names(item=_SYNC_NAME),
+        description="A list of syncs that run first. People, objects, relationships and collections run in this order "
+        "anyway.",
+        default=[],
+    ),
+    "enabled": Field(kind=Flag(), description="`false` takes the sync off the schedule.", default=True),
 }

@@ -95,9 +95,9 @@ class ServiceCollector(Collector):
                 standings = self._service.standings()
             except SyncerError:
                 # What is counted here is told without the run log too.
-                found.append(_gauge("syncer_run_log_up", "Whether the run log can be read.", 0))
+                found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", 0))
             else:
-                found.append(_gauge("syncer_run_log_up", "Whether the run log can be read.", 1))
+                found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", 1))
                 found += self._of_the_syncs(standings)
         yield from found
 
@@ -111,17 +111,17 @@ class ServiceCollector(Collector):
         broken = len({error.path for error in edition.errors}) + bool(edition.folder_error)
         age = service.silence.total_seconds()
         return [
-            _gauge("syncer_leads", "Whether this service keeps the schedule.", service.leads),
-            _gauge("syncer_definitions_broken", "Files of definitions that cannot be used now.", broken),
-            _gauge("syncer_beat_age_seconds", "Since the schedule last showed that it is alive.", age),
+            _gauge("syncer_leads", "1 if this service is the leader.", service.leads),
+            _gauge("syncer_definitions_broken", "Definition files with an error.", broken),
+            _gauge("syncer_beat_age_seconds", "Seconds since the schedule last made progress.", age),
         ]
 
     def _of_the_stores(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
-            "syncer_store_requests", "Calls to a store that is reached by HTTP.", labels=["store"]
+            "syncer_store_requests", "Calls to a store over HTTP, such as Customer.io.", labels=["store"]
         )
         retries = CounterMetricFamily(
-            "syncer_store_retries", "Calls that were repeated, as there was no good answer.", labels=["store"]
+            "syncer_store_retries", "Those of these calls that were retries.", labels=["store"]
         )
         calls = self._service.runner.store_calls()
         for store in self._service.settings.stores.keys() & calls.keys():
@@ -142,12 +142,12 @@ class ServiceCollector(Collector):
 
 
 _SYNC_GAUGES = {
-    "syncer_sync_last_success_timestamp_seconds": "When the newest run that ended well began.",
-    "syncer_sync_last_duration_seconds": "How long the newest run that has ended took.",
-    "syncer_sync_rejected_rows": "Rows that are refused now.",
-    "syncer_sync_held": "Whether a limit holds the sync.",
-    "syncer_sync_late": "Whether a run that ended well is overdue.",
-    "syncer_sync_paused": "Whether the sync is paused.",
+    "syncer_sync_last_success_timestamp_seconds": "When the newest successful run began.",
+    "syncer_sync_last_duration_seconds": "How long the newest finished run took.",
+    "syncer_sync_rejected_rows": "Rows that are rejected now.",
+    "syncer_sync_held": "1 if a limit holds the sync.",
+    "syncer_sync_late": "1 if a successful run is overdue.",
+    "syncer_sync_paused": "1 if the sync is paused.",
 }
 
 
@@ -167,10 +167,14 @@ def _values(standing: SyncStatus, late: bool) -> dict[str, float]:
 
 
 def _of_the_tallies(tallies: Mapping[str, _Tally]) -> Iterable[Metric]:
-    runs = CounterMetricFamily("syncer_sync_runs", "Runs of this service that ended.", labels=["sync", "status"])
-    rows = CounterMetricFamily("syncer_sync_rows", "Rows of these runs.", labels=["sync", "change"])
+    runs = CounterMetricFamily(
+        "syncer_sync_runs", "Finished runs of this service, skipped ones too.", labels=["sync", "status"]
+    )
+    rows = CounterMetricFamily("syncer_sync_rows", "Rows of these runs, by each count.", labels=["sync", "change"])
     waits = HistogramMetricFamily(
-        "syncer_sync_queue_wait_seconds", "From when a run is asked for until it begins.", labels=["sync"]
+        "syncer_sync_queue_wait_seconds",
+        "Histogram of the seconds from the request for a run to its start.",
+        labels=["sync"],
     )
     for name, tally in tallies.items():
         for status in _STATUSES:

@@ -93,7 +93,10 @@ class WarehouseSettings(ConnectionSettings):
 class StoreSettings(ConnectionSettings):
     """One profile store."""
 
-    identity: Identity = Identity.ID
+    identity: Identity = Field(
+        default=Identity.ID,
+        description="what [identifies people](stores.md#identity): `id`, `email` or `id_or_email`",
+    )
     site_id: SecretStr | None = None
     api_key: SecretStr | None = None
     app_api_key: SecretStr | None = None

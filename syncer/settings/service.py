@@ -54,7 +54,6 @@ def _share(value: object) -> float:
 
 
 Share = Annotated[float, BeforeValidator(_share)]
-Seconds = Annotated[int, Field(ge=0)]
 
 
 class _Section(BaseModel):
@@ -64,23 +63,30 @@ class _Section(BaseModel):
 class TokenSettings(_Section):
     """One program that may use the API."""
 
-    token: Annotated[SecretStr, Field(min_length=16)]
-    scope: Scope = Scope.READ
+    token: SecretStr = Field(min_length=16, description="the token of a program, 16 characters or more")
+    scope: Scope = Field(default=Scope.READ, description="[what the token allows](access.md#tokens): `read` or `run`")
 
 
 class WebSettings(_Section):
     """The page and the API."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8765
-    #: The address that people type, where it is another than host and port: behind a proxy that does TLS.
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$")] | None = None
-    #: In plain, or its Argon2 hash.
-    password: SecretStr | None = None
+    host: str = Field(default="127.0.0.1", description="the address that the page and the API listen on")
+    port: int = Field(default=8765, ge=0, le=65535, description="their port")
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$")] | None = Field(
+        default=None, description="the address that people use, if it is another, such as `https://syncer.example.com`"
+    )
+    password: SecretStr | None = Field(
+        default=None,
+        description="[the password of the page](access.md#password): 10 characters or more, or its Argon2 hash",
+    )
     tokens: dict[str, TokenSettings] = {}
-    #: The header in which a proxy tells who a user is, and the proxies that are believed.
-    proxy_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] | None = None
-    proxy_addresses: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_networks)] = []
+    proxy_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] | None = Field(
+        default=None,
+        description="the header in which [a proxy](access.md#a-proxy) names the user, such as `X-Forwarded-User`",
+    )
+    proxy_addresses: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_networks)] = Field(
+        default=[], description="the addresses or networks of trusted proxies"
+    )
 
     @property
     def is_loopback(self) -> bool:
@@ -105,16 +111,20 @@ def _called(url: SecretStr) -> SecretStr:
 class AlertSettings(_Section):
     """Who is told of what."""
 
-    #: Addresses as Apprise writes them, separated by blanks or lines.
-    urls: SecretStr | None = None
-    #: Called about once a minute while the schedule is kept, for who watches that the service lives.
-    ping_url: Annotated[SecretStr, AfterValidator(_called)] | None = None
-    #: The share of a run's rows that may be rejected.
-    rejected: Share = 0.05
-    #: How far a run's rows may be from those of the runs before it.
-    rows: Share = 0.5
-    #: Seconds after a tick in which a run should have ended well.
-    late: Seconds = 900
+    urls: SecretStr | None = Field(
+        default=None,
+        description="who receives [alerts](monitoring.md#alerts): Apprise URLs, separated by white space",
+    )
+    ping_url: Annotated[SecretStr, AfterValidator(_called)] | None = Field(
+        default=None, description="an address that the service calls once a minute while it works"
+    )
+    rejected: Share = Field(
+        default=0.05, description="the share of a run's rows above which rejected rows raise an alert"
+    )
+    rows: Share = Field(
+        default=0.5, description="how far the number of rows may differ from earlier runs before it raises an alert"
+    )
+    late: int = Field(default=900, ge=0, description="seconds after which a run that is due counts as late")
 
     @property
     def targets(self) -> list[str]:

@@ -85,7 +85,7 @@ def load(working_dir: Path, environment: Mapping[str, str]) -> Settings:
     table = read_toml(working_dir / _TOML, problems)
     fields = None
     try:
-        fields = _Fields(_Variables(variables), InitSettingsSource(_Fields, table))
+        fields = Fields(_Variables(variables), InitSettingsSource(Fields, table))
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
             label, path = _place(detail, variables, table)
@@ -118,7 +118,7 @@ def make_state_dir(settings: Settings) -> None:
         path.chmod(0o700)
 
 
-class _Fields(BaseSettings):
+class Fields(BaseSettings):
     """The settings as they are written; made from sources, the strongest first."""
 
     model_config = SettingsConfigDict(
@@ -129,17 +129,49 @@ class _Fields(BaseSettings):
         coerce_numbers_to_str=True,
     )
 
-    definitions_dir: Path = Path("sync_definitions")
-    state_dir: Path = Path(".syncer")
-    database_url: Url | None = None
-    warehouses: dict[_ConnectionName, WarehouseSettings]
-    stores: dict[_ConnectionName, StoreSettings]
-    vars: dict[str, str] = {}
-    pool_size: Annotated[int, Field(ge=1, le=64)] = service.POOL_SIZE
-    jitter: Annotated[int, Field(ge=0, le=3600)] = int(service.JITTER.total_seconds())
-    grace: Annotated[int, Field(ge=0, le=3600)] = int(service.GRACE.total_seconds())
-    keep_runs: Annotated[int, Field(ge=1, le=36500)] = service.KEEP_RUNS.days
-    log_level: LogLevel = LogLevel.INFO
+    definitions_dir: Path = Field(default=Path("sync_definitions"), description="the folder of the definitions")
+    state_dir: Path = Field(
+        default=Path(".syncer"),
+        description="the folder of snapshots, run log and default store. Only its owner may enter it",
+    )
+    database_url: Url | None = Field(
+        default=None,
+        description="the run log: `sqlite:///file`, or `postgresql://…` if several machines run syncs. "
+        "Default: SQLite in the state folder",
+    )
+    warehouses: dict[_ConnectionName, WarehouseSettings] = Field(
+        description="a [warehouse](warehouses.md). Default for the name `default`: "
+        "`duckdb:///sync_definitions/sample_data`"
+    )
+    stores: dict[_ConnectionName, StoreSettings] = Field(
+        description="a [store](stores.md). Default for the name `default`: `sqlite:///.syncer/profiles.db`"
+    )
+    vars: dict[str, str] = Field(default={}, description="the value of `{{ var('name') }}` in queries")
+    pool_size: int = Field(
+        default=service.POOL_SIZE, ge=1, le=64, description="how many syncs the service runs at a time"
+    )
+    jitter: int = Field(
+        default=int(service.JITTER.total_seconds()),
+        ge=0,
+        le=3600,
+        description="the most seconds by which the service delays each sync",
+    )
+    grace: int = Field(
+        default=int(service.GRACE.total_seconds()),
+        ge=0,
+        le=3600,
+        description="how many seconds a stopping service waits for its runs",
+    )
+    keep_runs: int = Field(
+        default=service.KEEP_RUNS.days,
+        ge=1,
+        le=36500,
+        description="how many days the service keeps runs in the run log. The newest run of each sync stays",
+    )
+    log_level: LogLevel = Field(
+        default=LogLevel.INFO,
+        description="what the service [logs](monitoring.md#logs): `debug`, `info`, `warning` or `error`",
+    )
     web: WebSettings = WebSettings()
     alerts: AlertSettings = AlertSettings()
 
@@ -165,7 +197,7 @@ class _Variables(EnvSettingsSource):
 
     def __init__(self, variables: Mapping[str, Variable]) -> None:
         self._collected = variables
-        super().__init__(_Fields)
+        super().__init__(Fields)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return {name: variable.value for name, variable in self._collected.items()}
@@ -176,7 +208,7 @@ class _Defaults(InitSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Their URLs; the store lies in the state folder."""
-        state_dir = self.current_state.get("state_dir", _Fields.model_fields["state_dir"].default)
+        state_dir = self.current_state.get("state_dir", Fields.model_fields["state_dir"].default)
         return {
             "warehouses": {"default": {"url": "duckdb:///sync_definitions/sample_data"}},
             "stores": {"default": {"url": f"sqlite:///{state_dir}/profiles.db"}},
@@ -215,8 +247,8 @@ def _take_out_unknown(variables: dict[str, Variable], problems: dict[str, str]) 
         elif head in _GROUPS and not rest:
             example = "__".join([PREFIX + head.upper(), "<NAME>", *(["URL"] if _GROUPS[head] else [])])
             problems.setdefault(variable.label, f"has no value itself; set {example}")
-        elif head not in _Fields.model_fields or (rest and head not in (*_GROUPS, *SECTIONS)):
-            meant = closest(head, _Fields.model_fields)
+        elif head not in Fields.model_fields or (rest and head not in (*_GROUPS, *SECTIONS)):
+            meant = closest(head, Fields.model_fields)
             suggestion = "__".join([meant, *(rest if meant in (*_GROUPS, *SECTIONS) else [])]).upper() if meant else ""
             hint = f"; did you mean {PREFIX}{suggestion}?" if suggestion else ""
             problems.setdefault(variable.label, f"is no setting{hint}")
@@ -245,7 +277,7 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
         case "missing":
             return "is not set"
         case "extra_forbidden":
-            model = _GROUPS.get(path[0]) or SECTIONS.get(path[0]) or _Fields
+            model = _GROUPS.get(path[0]) or SECTIONS.get(path[0]) or Fields
             meant = closest(path[-1], model.model_fields)
             return f"is no setting{f'; did you mean `{meant}`?' if meant else ''}"
         case "string_pattern_mismatch":
@@ -271,7 +303,7 @@ def _path(name: str) -> list[str]:
 _Connection = TypeVar("_Connection", bound=ConnectionSettings)
 
 
-def _settings(fields: _Fields, working_dir: Path, environment: dict[str, str]) -> Settings:
+def _settings(fields: Fields, working_dir: Path, environment: dict[str, str]) -> Settings:
     def beside(url: SecretStr) -> SecretStr:
         return SecretStr(connection_url.beside(url.get_secret_value(), working_dir))
 

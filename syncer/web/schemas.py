@@ -1,4 +1,4 @@
-"""The shapes of what the API answers with, and of what it takes."""
+"""What the API answers with, and what it accepts."""
 
 from __future__ import annotations
 
@@ -15,44 +15,48 @@ Next = Field(default=None, description="The `cursor` of the next page; null on t
 
 
 class ProblemAnswer(BaseModel):
-    """Why something was not done (RFC 9457)."""
+    """An error (RFC 9457)."""
 
-    type: str
-    title: str
-    status: int
+    type: str = Field(description="Always `about:blank`.")
+    title: str = Field(description="The name of the HTTP status.")
+    status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What happened.")
-    hint: str | None = Field(default=None, description="What to do next.")
+    hint: str | None = Field(default=None, description="What to do about it.")
     run_id: str | None = Field(default=None, description="The run that is in the way.")
 
 
 class ProgressAnswer(BaseModel):
-    """How far a run has come that is not over."""
+    """How far a run is."""
 
     phase: str = Field(description="`waiting`, `query`, `compare`, `journal`, `send` or `settle`.")
-    rows: int = Field(description="Done in this phase.")
-    total: int | None = Field(description="Of this phase, where that is known.")
-    rate: float | None = Field(description="Rows a second in this phase.")
-    seconds_left: float | None = Field(description="Of this phase, at this rate.")
-    is_stopping: bool = Field(description="Whether it was asked to end after the batch in hand.")
+    rows: int = Field(description="Rows done in this phase.")
+    total: int | None = Field(description="All rows of this phase, if known.")
+    rate: float | None = Field(description="Rows per second in this phase.")
+    seconds_left: float | None = Field(description="Seconds left in this phase, at this rate.")
+    is_stopping: bool = Field(description="Whether it stops after its current batch.")
 
 
 class RunAnswer(BaseModel):
     """One run."""
 
-    run_id: str
-    sync: str
-    status: RunStatus
-    trigger: Trigger
-    actor: str = Field(description="Who asked for it; empty for the schedule and the command line.")
-    due_at: datetime | None = Field(description="The tick of the schedule that it answers.")
-    started_at: datetime
-    finished_at: datetime | None
-    counts: Counts
-    phases: dict[str, float] = Field(description="Seconds of each phase that is over.")
-    error: str | None
-    hint: str | None
-    notes: list[str]
-    progress: ProgressAnswer | None = Field(description="Null for a run that is over, or another process's.")
+    run_id: str = Field(description="Its id.")
+    sync: str = Field(description="The name of the sync.")
+    status: RunStatus = Field(
+        description="`running`, or how it ended: `success`, `warning`, `failed`, `held`, `skipped` or `interrupted`."
+    )
+    trigger: Trigger = Field(description="Who started it: `schedule`, `manual` or `api`.")
+    actor: str = Field(description="The person or program; empty for the schedule and the command line.")
+    due_at: datetime | None = Field(description="When the schedule was due that it answers.")
+    started_at: datetime = Field(description="When it began.")
+    finished_at: datetime | None = Field(description="When it ended.")
+    counts: Counts = Field(
+        description="Rows: `queried`, `added`, `changed`, `removed`, `unchanged`, `accepted`, `rejected` and `absent`."
+    )
+    phases: dict[str, float] = Field(description="The seconds of each finished phase.")
+    error: str | None = Field(description="What went wrong.")
+    hint: str | None = Field(description="What to do about it.")
+    notes: list[str] = Field(description="Remarks.")
+    progress: ProgressAnswer | None = Field(description="Null if the run has ended, or runs in another process.")
 
 
 class RunPage(BaseModel):
@@ -63,33 +67,33 @@ class RunPage(BaseModel):
 
 
 class RunningAnswer(BaseModel):
-    """The run of a sync that waits or goes on."""
+    """The current run of a sync."""
 
-    run_id: str | None = Field(description="Null for one of the schedule that has not begun.")
-    progress: ProgressAnswer
+    run_id: str | None = Field(description="Null for a scheduled run that waits.")
+    progress: ProgressAnswer = Field(description="How far it is.")
 
 
 class SyncAnswer(BaseModel):
-    """One sync and how it stands."""
+    """One sync and its status."""
 
-    name: str
-    description: str
-    owner: str
-    tags: list[str]
-    entity: Entity
-    warehouse: str
-    store: str
-    schedule: str
-    enabled: bool
-    paused: bool
-    next_due: datetime | None
-    freshness: Freshness
+    name: str = Field(description="Its name.")
+    description: str = Field(description="From the header.")
+    owner: str = Field(description="From the header.")
+    tags: list[str] = Field(description="From the header.")
+    entity: Entity = Field(description="`person`, `object`, `relationship` or `collection`.")
+    warehouse: str = Field(description="The name of the warehouse.")
+    store: str = Field(description="The name of the store.")
+    schedule: str = Field(description="When it runs.")
+    enabled: bool = Field(description="False if the header says `enabled: false`.")
+    paused: bool = Field(description="Whether its schedule is paused.")
+    next_due: datetime | None = Field(description="When it is due next.")
+    freshness: Freshness = Field(description="Whether the store has what the schedule promises.")
     held: bool = Field(description="Whether a limit holds it.")
-    rejected: int = Field(description="Rows that are refused now.")
-    last_ended_well: datetime | None = Field(description="When its newest run that ended well began.")
-    last_run: RunAnswer | None = Field(description="The newest that was not skipped.")
-    running: RunningAnswer | None
-    outdated: str | None = Field(description="What is wrong with its file, if what it said before is in force.")
+    rejected: int = Field(description="Rows that are rejected now.")
+    last_ended_well: datetime | None = Field(description="When its newest successful run began.")
+    last_run: RunAnswer | None = Field(description="Its newest run that was not skipped.")
+    running: RunningAnswer | None = Field(description="Its run that waits or runs now.")
+    outdated: str | None = Field(description="The error of its file, if its last valid version is in use.")
 
 
 class SyncPage(BaseModel):
@@ -100,82 +104,82 @@ class SyncPage(BaseModel):
 
 
 class SyncDetailAnswer(SyncAnswer):
-    """One sync, how it stands, and its definition."""
+    """One sync with its definition."""
 
-    file: str
-    definition_hash: str
-    sql: str
-    key_columns: list[str]
-    attributes: dict[str, str] | None = Field(description="Attribute to column; null takes every column.")
-    depends_on: list[str]
-    on_removed: OnRemoved
-    on_null: OnNull
-    create: bool
-    catch_up: CatchUp
+    file: str = Field(description="The file of the definition.")
+    definition_hash: str = Field(description="Changes with the definition.")
+    sql: str = Field(description="The query.")
+    key_columns: list[str] = Field(description="The columns of the key.")
+    attributes: dict[str, str] | None = Field(description="Attribute to column; null sends every column.")
+    depends_on: list[str] = Field(description="Syncs that run first.")
+    on_removed: OnRemoved = Field(description="`keep`, `clear` or `delete`.")
+    on_null: OnNull = Field(description="`clear` or `keep`.")
+    create: bool = Field(description="Whether it creates people and objects.")
+    catch_up: CatchUp = Field(description="`once` or `skip`.")
 
 
 class RejectionAnswer(BaseModel):
-    """A row that is refused now."""
+    """A rejected row."""
 
-    sync: str
-    key: str
-    reason: str
-    attempts: int
-    first_seen: datetime
-    last_seen: datetime
+    sync: str = Field(description="The name of the sync.")
+    key: str = Field(description="The key of the row.")
+    reason: str = Field(description="Why it is rejected.")
+    attempts: int = Field(description="How often it was rejected.")
+    first_seen: datetime = Field(description="When it was rejected first.")
+    last_seen: datetime = Field(description="When it was rejected last.")
 
 
 class RejectionPage(BaseModel):
-    """Rows that are refused now."""
+    """Rejected rows."""
 
     items: list[RejectionAnswer]
-    total: int = Field(description="Also those beyond the first that are kept.")
+    total: int = Field(description="All rejected rows; only the first are kept.")
     next: str | None = Next
 
 
 class ChangeAnswer(BaseModel):
     """One row that a run would send."""
 
-    change: str
-    key: str
-    before: JsonValue = None
-    after: JsonValue = None
+    change: str = Field(description="`added`, `changed` or `removed`.")
+    key: str = Field(description="The key of the row.")
+    before: JsonValue = Field(default=None, description="What the store has.")
+    after: JsonValue = Field(default=None, description="What the run would send.")
 
 
 class PlanAnswer(BaseModel):
     """What a run would do now."""
 
-    sync: str
-    counts: Counts
+    sync: str = Field(description="The name of the sync.")
+    counts: Counts = Field(description="The rows, as in `RunAnswer`.")
     attributes: dict[str, int] = Field(description="In how many changed rows each attribute differs.")
     held: list[str] = Field(description="The limits that would hold the run.")
-    notes: list[str]
-    sample: list[ChangeAnswer]
+    notes: list[str] = Field(description="Remarks.")
+    sample: list[ChangeAnswer] = Field(description="Sample rows.")
 
 
 class AuditAnswer(BaseModel):
-    """One deed."""
+    """One entry of the audit log."""
 
-    id: int
-    at: datetime
-    actor: str
-    address: str
-    action: AuditAction
-    sync: str
-    run_id: str
+    id: int = Field(description="Its number.")
+    at: datetime = Field(description="When.")
+    actor: str = Field(description="The person or program.")
+    address: str = Field(description="Their IP address.")
+    action: AuditAction = Field(description="What they did.")
+    sync: str = Field(description="To which sync.")
+    run_id: str = Field(description="To which run.")
 
 
 class AuditPage(BaseModel):
-    """Deeds, newest first."""
+    """Entries of the audit log, newest first."""
 
     items: list[AuditAnswer]
     next: str | None = Next
 
 
 class RunRequest(BaseModel):
-    """How a run is to differ from the usual."""
+    """Options of a run."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    full: bool = Field(default=False, description="Send every row, also those that did not change.")
-    allow_limits: bool = Field(default=False, description="Let it through, whatever its limits say.")
+    full: bool = Field(default=False, description="Send every row, changed or not.")
+    allow_limits: bool = Field(default=False, description="Let the run through, whatever its limits are.")

@@ -1,3 +1,5 @@
+"""The manual and the README say what is so, and their examples do what they show."""
+
 from __future__ import annotations
 
 import os
@@ -6,111 +8,105 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import typer
 
-from syncer.cli import app
-from syncer.cli.exit_codes import Outcome, exit_code
+from syncer.cli.exit_codes import MEANINGS, Outcome, exit_code
 from syncer.definitions import folder
 from syncer.definitions.fields import FIELDS
-from syncer.model.types import Counts, RunStatus
-from syncer.settings.connections import StoreSettings, WarehouseSettings
-from syncer.settings.service import SECTIONS, TokenSettings
-from syncer.settings.settings import Settings
+from syncer.docs import topics
+from syncer.docs.pages import anchor
+from syncer.docs.topics import FOLDER, file_of
+from syncer.model.types import RunStatus
+from tests.docs import tables
 
 REPOSITORY = Path(__file__).parents[2]
-README = (REPOSITORY / "README.md").read_text()
+README = REPOSITORY / "README.md"
+FILES = [README, *sorted(FOLDER.glob("*.md"))]
+TEXTS = {path.name: path.read_text() for path in FILES}
 
 #: What a run prints differently each time, and what stands for it.
 VARYING = [(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"), (r"(?m) +\d+\.\d$", " SECONDS")]
 
-
-def section(heading: str) -> str:
-    """What stands below a heading, up to the next of its rank or a higher one."""
-    rank = heading.split()[0]
-    body = README.split(f"\n{heading}\n", 1)[1]
-    return re.split(rf"(?m)^#{{2,{len(rank)}}} ", body)[0]
+BLOCK = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
+DEFINITIONS = [block for text in TEXTS.values() for language, block in BLOCK.findall(text) if language == "sql"]
 
 
-def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", text)
+@pytest.fixture(scope="module")
+def parts() -> Iterator[Mapping[str, Callable[[], str]]]:
+    with tables.parts() as made:
+        yield made
 
 
-def commands() -> Iterator[str]:
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
-        yield from (f"{name} {part}" for part in getattr(command, "commands", {"": None}))
+@pytest.mark.parametrize("path", tables.pages(), ids=lambda path: path.name)
+def test_the_generated_parts_are_up_to_date(path: Path, parts: Mapping[str, Callable[[], str]]) -> None:
+    assert path.read_text() == tables.updated(path.read_text(), parts), "run `python -m tests.docs`"
 
 
-@pytest.mark.parametrize("command", [command.strip() for command in commands()])
-def test_every_command_is_in_the_readme(command: str) -> None:
-    assert re.search(rf"`syncer {command}\b", section("## Commands"))
+def test_every_generated_part_is_on_a_page(parts: Mapping[str, Callable[[], str]]) -> None:
+    assert all(any(f"<!-- generated: {part} -->" in text for text in TEXTS.values()) for part in parts)
 
 
-def test_every_option_is_in_the_readme() -> None:
-    group = typer.main.get_command(app)
-    found = {*group.commands.values()}  # type: ignore[attr-defined]
-    found |= {inner for command in found for inner in getattr(command, "commands", {}).values()}
-    options = {name for command in found for parameter in command.params for name in parameter.opts}
-
-    assert options > {"--full", "--json"}
-    assert not [name for name in options if name[:2] == "--" and not re.search(rf"[`[ ]{name}\b", README)]
+def test_the_readme_is_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 250
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_every_field_of_the_header_is_in_the_readme(field: str) -> None:
-    assert re.search(rf"(?m)^\|[^|]*`{field}`[^|]*\|", section("## A sync definition"))
+def test_every_file_of_the_manual_is_a_topic_and_in_the_readme() -> None:
+    files = {file_of(name) for name in topics.topics()}
+
+    assert files == {path.name for path in FOLDER.glob("*.md")}
+    assert all(f"](syncer/docs/{file})" in TEXTS["README.md"] for file in files)
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    names = {field.name for field in fields(Settings)} - {"environment", "warehouses", "stores", "vars", *SECTIONS}
-    settings = {f"SYNCER_{name.upper()}" for name in names}
-    settings |= {f"SYNCER_STORES__<NAME>__{name.upper()}" for name in StoreSettings.model_fields}
-    settings |= {f"SYNCER_WAREHOUSES__<NAME>__{name.upper()}" for name in WarehouseSettings.model_fields}
-    settings |= {"SYNCER_VARS__<NAME>"}
-    for section_, model in SECTIONS.items():
-        settings |= {f"SYNCER_{section_.upper()}__{name.upper()}" for name in model.model_fields if name != "tokens"}
-    settings |= {f"SYNCER_WEB__TOKENS__<NAME>__{name.upper()}" for name in TokenSettings.model_fields}
+def test_every_link_leads_somewhere() -> None:
+    lost = []
+    for path in FILES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[path.name]):
+            if "://" in target:
+                continue
+            file, _, fragment = target.partition("#")
+            aimed = (path.parent / file).resolve() if file else path
+            if not aimed.exists() or (fragment and fragment not in anchors(aimed)):
+                lost.append(f"{path.name}: {target}")
 
-    rows = re.findall(r"(?m)^\| ((?:`SYNCER_[^`]*`(?:, )?)+) \|", section("## Settings"))
-    assert settings == {name for row in rows for name in re.findall("`([^`]*)`", row)}
-
-
-def test_every_exit_code_count_and_status_is_in_the_readme() -> None:
-    codes = {str(exit_code([outcome])) for outcome in Outcome}
-    told = section("### Output for programs")
-
-    assert codes <= set(re.findall(r"(?m)^\| (\d)", section("### Exit codes")))
-    assert all(f"`{count.name}`" in told for count in fields(Counts))
-    assert all(f"`{status}`" in told for status in RunStatus if status is not RunStatus.RUNNING)
+    assert lost == []
 
 
-def test_every_connection_has_a_row_in_the_readme() -> None:
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page."""
+    text = BLOCK.sub("", path.read_text())
+    return {anchor(heading.replace("`", "")) for heading in re.findall(r"(?m)^#+ (.*)$", text)}
+
+
+def test_every_exit_code_field_and_status_is_in_the_manual() -> None:
+    codes = {exit_code([outcome]) for outcome in Outcome}
+
+    assert codes < MEANINGS.keys()
+    assert all(f"| `{status}` |" in TEXTS["commands.md"] for status in RunStatus if status is not RunStatus.RUNNING)
+    assert all(f"| `{field}` |" in TEXTS["writing-a-sync.md"] for field in FIELDS)
+
+
+def test_every_connection_has_a_row_and_a_page() -> None:
     import connectors
 
-    for schemes, heading in ((connectors.WAREHOUSES, "### Warehouses"), (connectors.STORES, "### Stores")):
-        assert {
-            scheme
-            for scheme in schemes
-            if f"| `{scheme}:///" in section(heading) or f"| `{scheme}://" in section(heading)
-        } == {*schemes} - {"postgres"}
+    for schemes, page in ((connectors.WAREHOUSES, "warehouses.md"), (connectors.STORES, "stores.md")):
+        rows = "\n".join(re.findall(r"(?m)^\| `.*\]\(.*\.md\).*$", TEXTS[page]))
+        assert {scheme for scheme in schemes if f"`{scheme}://" in rows} == {*schemes} - {"postgres"}
 
 
-def test_every_dependency_is_in_the_readme() -> None:
+def test_every_dependency_has_a_reason() -> None:
     project = (REPOSITORY / "pyproject.toml").read_text()
     listed = re.findall(r'(?m)^    "([a-z0-9-]+)', project.split("\ndependencies = [")[1].split("\n]")[0])
 
     assert "duckdb" in listed
-    assert not [name for name in listed if f"`{name}`" not in section("## Development")]
+    assert not [name for name in listed if f"`{name}`" not in TEXTS["decisions.md"].split("\n## Libraries\n")[1]]
 
 
-@pytest.mark.parametrize("number", range(len(blocks("sql"))))
-def test_every_definition_in_the_readme_loads(tmp_path: Path, number: int) -> None:
-    (tmp_path / "example.sql").write_text(blocks("sql")[number])
+@pytest.mark.parametrize("number", range(len(DEFINITIONS)))
+def test_every_definition_loads(tmp_path: Path, number: int) -> None:
+    (tmp_path / "example.sql").write_text(DEFINITIONS[number])
 
     loaded = folder.load(tmp_path, warehouses=["default"], stores=["default"])
 
@@ -118,31 +114,38 @@ def test_every_definition_in_the_readme_loads(tmp_path: Path, number: int) -> No
     assert [definition.name for definition in loaded.definitions] == ["example"]
 
 
-def test_the_tour_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    shutil.copytree(REPOSITORY / "sync_definitions", tmp_path / "sync_definitions")
-    python = shlex.quote(sys.executable)
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
-    tour = README.split("\n## A sync definition")[0]
+def test_the_pages_with_console_examples_are_run_below() -> None:
+    assert {name for name, text in TEXTS.items() if "```console" in text} == {"README.md", "first-steps.md"}
 
-    for language, block in re.findall(r"(?ms)^```(sql|console)\n(.*?)^```$", tour):
+
+@pytest.mark.parametrize("page", ["README.md", "first-steps.md"])
+def test_a_tour_prints_what_it_shows(tmp_path: Path, page: str) -> None:
+    shutil.copytree(REPOSITORY / "sync_definitions", tmp_path / "sync_definitions")
+    for language, block in BLOCK.findall(TEXTS[page]):
         if language == "sql":
             (tmp_path / "sync_definitions/loyalty.sql").write_text(block)
-            continue
-        for shown in re.split(r"(?m)^\$ ", block)[1:]:
-            command, _, expected = shown.partition("\n")
-            if "pytest" in command:
-                continue
-            command = command.removeprefix("pip install . && ")
-            ran = subprocess.run(
-                ["bash", "-c", re.sub(r"^syncer ", f"{python} -m syncer ", command)],
-                cwd=tmp_path,
-                env=env,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                check=False,
-            )
-            assert steady(ran.stdout) == steady(expected), command
+        elif language == "console":
+            for shown in re.split(r"(?m)^\$ ", block)[1:]:
+                command, _, expected = shown.partition("\n")
+                if "pytest" not in command:
+                    assert steady(printed(command, tmp_path)) == steady(expected), command
+
+
+def printed(command: str, folder: Path) -> str:
+    """What a command prints, with this Python's Syncer."""
+    command = re.sub(
+        r"^syncer ", f"{shlex.quote(sys.executable)} -m syncer ", command.removeprefix("pip install . && ")
+    )
+    ran = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    return ran.stdout
 
 
 def steady(text: str) -> str:

@@ -70,7 +70,7 @@ def open_shop(folder: Path) -> Iterator[tuple[Site, Served]]:
     site = make_shop(folder)
     with site.served() as served:
         _wait_for_all(served)
-        _write_history(served.service.run_log, served.service.now())
+        write_history(served.service.run_log, served.service.now())
         for name in ("trials", "revenue", "hostile", LONG_NAME):
             run_now(served, name)
         hold(site, served)
@@ -136,7 +136,7 @@ def _break_file(site: Site, served: Served) -> None:
     wait_until(lambda: "accounts" in served.service.catalog.edition.outdated)
 
 
-def _write_history(run_log: RunLog, now: datetime) -> None:
+def write_history(run_log: RunLog, now: datetime) -> None:
     """Runs of the last days, as they could have been."""
     for place in range(_HISTORY, 0, -1):
         at = now - timedelta(hours=place, minutes=7)

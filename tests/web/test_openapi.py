@@ -12,7 +12,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 
 from syncer.web.openapi import PATH
-from tests.web.conftest import GUARDED, REPOSITORY, RUN_TOKEN, Served, small_site
+from tests.web.conftest import GUARDED, RUN_TOKEN, Served, small_site
 
 _TOKEN = {"Authorization": f"Bearer {RUN_TOKEN}"}
 
@@ -89,12 +89,3 @@ def test_the_documents_page_lists_every_request(answering: Served) -> None:
     page = client.get("/api/v1/docs").text
     for path in client.get(PATH).json()["paths"]:
         assert path in page
-
-
-def test_the_readme_lists_every_request(answering: Served) -> None:
-    document = answering.client(RUN_TOKEN).get(PATH).json()
-    table = (REPOSITORY / "README.md").read_text().split("\n## The API\n")[1].split("\n## ")[0]
-
-    for path, operations in document["paths"].items():
-        for method in operations:
-            assert f"`{method.upper()} {path.removeprefix('/api/v1')}" in table

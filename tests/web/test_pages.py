@@ -75,6 +75,13 @@ def test_every_page_is_sound_light_and_dark_wide_and_narrow(shop: Shop) -> None:
         "collection-missing": "/collections?name=coupons",
         "connections": "/connections",
         "connections-tested": "/connections?test=1",
+        "docs": "/docs",
+        "docs-page": "/docs/commands",
+        "docs-promise": "/docs/promise",
+        "docs-picture": "/docs/pages",
+        "docs-found": "/docs?q=limit",
+        "docs-found-nothing": f"/docs?q={hostile}",
+        "docs-missing": "/docs/promis",
         "nothing": "/nowhere",
     }
     faults = []

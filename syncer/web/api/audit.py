@@ -16,7 +16,7 @@ router = APIRouter(tags=["audit"])
 
 @router.get("/audit", responses=refusals(), dependencies=[Depends(guard.who_may_run)])
 def list_deeds(audit: TheAudit, limit: Limit = 50, cursor: Number = None) -> AuditPage:
-    """Who did what by way of the page and the API, newest first."""
+    """List who did what on the page and through the API, newest first."""
     found = audit.page(before=int(cursor) if cursor else None, limit=limit + 1)
     shown = [AuditAnswer(**asdict(entry)) for entry in found[:limit]]
     return AuditPage(items=shown, next=str(shown[-1].id) if len(found) > limit else None)

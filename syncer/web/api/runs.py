@@ -24,7 +24,7 @@ def list_runs(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> RunPage:
-    """The runs of one sync, or of all, newest first."""
+    """List the runs of one sync or of all, newest first."""
     name = None if sync is None else known_sync(service, sync)
     found = service.run_log.page(name, before=cursor or "", limit=limit + 1)
     shown = [serializers.run_of(run, service.live(run.id)) for run in found[:limit]]
@@ -33,7 +33,7 @@ def list_runs(
 
 @router.get("/runs/{run_id}", responses=refusals(404))
 def show_run(service: TheService, run: TheRun) -> RunAnswer:
-    """One run; while it goes on, how far it has come."""
+    """Get one run and its progress."""
     live = service.live(run.id) if run.finished_at is None else None
     # Where it goes on no more, it may have ended since it was looked up.
     return serializers.run_of(run if live else service.run_log.get(run.id) or run, live)
@@ -41,13 +41,13 @@ def show_run(service: TheService, run: TheRun) -> RunAnswer:
 
 @router.post("/runs/{run_id}/cancel", status_code=202, responses=refusals(404, 409))
 def cancel_run(service: TheService, orders: TheOrders, who: Who, run: TheRun) -> RunAnswer:
-    """Ask a run to end after the batch in hand; what was sent stays known."""
+    """Stop a run after its current batch; what it has sent is recorded."""
     live = orders.cancel(who, run)
     return serializers.run_of(service.run_log.get(run.id) or run, live if live.run is None else None)
 
 
 @router.get("/runs/{run_id}/events", response_class=EventSourceResponse, responses=refusals(404))
 async def follow_run(service: TheService, run: TheRun) -> AsyncIterator[ServerSentEvent]:
-    """The run as it goes on: events `progress`, and at last `end`, each with the run as `GET /runs/{run_id}` has it."""
+    """Stream a run as server-sent events: `progress`, and at last `end`, each with the run as JSON."""
     async for event in events(service, run):
         yield event

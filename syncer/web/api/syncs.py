@@ -26,7 +26,7 @@ router = APIRouter(tags=["syncs"])
 
 @router.get("/syncs", responses=refusals())
 def list_syncs(service: TheService, limit: Limit = 100, cursor: Cursor = None) -> SyncPage:
-    """Every sync and how it stands, by name."""
+    """List the syncs with their status, by name."""
     found = [standing for standing in service.standings() if standing.definition.name > (cursor or "")]
     shown = [serializers.sync_of(standing) for standing in found[:limit]]
     return SyncPage(items=shown, next=shown[-1].name if len(found) > limit else None)
@@ -34,7 +34,7 @@ def list_syncs(service: TheService, limit: Limit = 100, cursor: Cursor = None) -
 
 @router.get("/syncs/{name}", responses=refusals(404))
 def show_sync(service: TheService, name: Name) -> SyncDetailAnswer:
-    """One sync, how it stands, and its definition."""
+    """Get one sync with its status and its definition."""
     return serializers.sync_detail_of(_standing(service, name), service.settings.definitions_dir)
 
 
@@ -52,7 +52,7 @@ async def order_run(
     ] = None,
     wait: Annotated[int, Query(ge=0, le=_LONGEST_WAIT, description="Seconds to wait for the run's end.")] = 0,
 ) -> RunAnswer:
-    """Ask for a run, which begins as soon as there is room: 202 while it is not over, 200 when it is."""
+    """Start a run as soon as the pool has room: 202, or 200 if `wait` is set and the run has ended."""
     run_id = await run_in_threadpool(orders.run, who, name, asked or RunRequest(), idempotency_key)
 
     async def gives_up() -> bool:
@@ -67,7 +67,7 @@ async def order_run(
 
 @router.get("/syncs/{name}/rejected", responses=refusals(404))
 def list_rejected(service: TheService, name: Name, limit: Limit = 100, cursor: Number = None) -> RejectionPage:
-    """The rows of a sync that are refused now, and why."""
+    """List the rejected rows of a sync, with reasons."""
     first = int(cursor or 0)
     rows, total = service.run_log.rejections(known_sync(service, name), first=first, limit=limit + 1)
     following = str(first + limit) if len(rows) > limit else None
@@ -76,14 +76,14 @@ def list_rejected(service: TheService, name: Name, limit: Limit = 100, cursor: N
 
 @router.post("/syncs/{name}/pause", responses=refusals(404))
 def pause_sync(service: TheService, orders: TheOrders, who: Who, name: Name) -> SyncAnswer:
-    """Let no ticks of its schedule come, until it is resumed; a run that goes on is left alone."""
+    """Pause the schedule of a sync; a run that has begun continues."""
     orders.pause(who, name)
     return serializers.sync_of(_standing(service, name))
 
 
 @router.post("/syncs/{name}/resume", responses=refusals(404))
 def resume_sync(service: TheService, orders: TheOrders, who: Who, name: Name) -> SyncAnswer:
-    """Let the ticks of its schedule come again, from the next one on."""
+    """Resume the schedule of a sync."""
     orders.resume(who, name)
     return serializers.sync_of(_standing(service, name))
 
@@ -97,7 +97,7 @@ async def plan_sync(
     name: Name,
     rows: Annotated[int, Query(ge=0, le=_SAMPLE_ROWS, description="Sample rows of each sort of change.")] = 5,
 ) -> Response:
-    """What a run would send, with rows as they were and as they would be; sends and records nothing."""
+    """Show what a run would send, with sample rows before and after, without sending it."""
     plan = await orders.plan(who, name, rows)
     text = await run_in_threadpool(serializers.plan_json, name, plan)
     return Response(text, media_type="application/json")

@@ -1,4 +1,4 @@
-"""The conditions for incremental queries that the README shows, run on what this machine has."""
+"""The conditions for incremental queries that the manual shows, run on what this machine has."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from connectors import open_warehouse
+from syncer.docs.topics import topic
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
 #: 2024-01-02, in seconds since 1970.
 LAST_SYNC_TIME = "1704153600"
 _ORDERS = (
@@ -41,8 +41,8 @@ def urls(tmp_path: Path, postgres_url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["PostgreSQL", "Redshift", "DuckDB", "SQLite"])
-def test_the_readmes_condition_takes_what_changed_since(urls: dict[str, str], name: str) -> None:
-    found = re.search(rf"(?m)^\| {name} \| `(.*)` \|$", README)
+def test_the_manuals_condition_takes_what_changed_since(urls: dict[str, str], name: str) -> None:
+    found = re.search(rf"(?m)^\| {name} \| `(.*)` \|$", topic("warehouses").text)
     assert found is not None
     condition = found[1].replace("{{ last_sync_time }}", LAST_SYNC_TIME)
     warehouse = open_warehouse("crm", urls[name])

@@ -1,0 +1,1 @@
+"""The manual: its topics, searched, and rendered as HTML."""

@@ -1,0 +1,10 @@
+"""Updates the generated parts of the manual: `python -m tests.docs`."""
+
+from __future__ import annotations
+
+from tests.docs.tables import pages, parts, updated
+
+if __name__ == "__main__":
+    with parts() as made:
+        for path in pages():
+            path.write_text(updated(path.read_text(), made))

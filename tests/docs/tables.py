@@ -1,0 +1,247 @@
+"""The generated parts of the manual, made from the code that defines what they list."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.core import TyperOption
+
+from syncer.alerts.told import Alert
+from syncer.cli import app
+from syncer.cli.exit_codes import MEANINGS as CODES
+from syncer.cli.json_fields import MEANINGS as JSON_FIELDS
+from syncer.definitions.fields import FIELDS, Field
+from syncer.docs.topics import FOLDER
+from syncer.model.types import Entity
+from syncer.service.metrics import ServiceCollector
+from syncer.settings import settings
+from syncer.settings.connections import StoreSettings
+from syncer.settings.service import SECTIONS, TokenSettings
+from syncer.web import schemas
+from syncer.web.openapi import PATH
+from tests.web.conftest import Served, small_site
+
+REPOSITORY = Path(__file__).parents[2]
+
+_PART = re.compile(r"(?ms)^<!-- generated: ([\w -]+) -->\n.*?^<!-- end -->$")
+
+#: The files that a command of each kind of output is tried on, and its arguments.
+_WITH_JSON = {
+    "run": ["run", "customers"],
+    "runs": ["runs", "--limit", "1"],
+    "plan": ["plan", "customers"],
+    "rejected": ["rejected", "customers"],
+    "list": ["list"],
+    "validate": ["validate"],
+    "show": ["show", "person", "1"],
+    "connections": ["connections"],
+}
+
+
+def updated(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """A page with its generated parts made again."""
+    return _PART.sub(lambda found: f"<!-- generated: {found[1]} -->\n{parts[found[1]]()}\n<!-- end -->", text)
+
+
+def pages() -> list[Path]:
+    """The pages with generated parts."""
+    return [path for path in sorted(FOLDER.glob("*.md")) if _PART.search(path.read_text())]
+
+
+@contextmanager
+def parts() -> Iterator[Mapping[str, Callable[[], str]]]:
+    """What makes each part, over a service that runs until the block ends."""
+    with TemporaryDirectory() as folder, small_site(Path(folder)).served() as served:
+        yield {
+            "header-fields": header_fields,
+            "commands": commands,
+            "exit-codes": lambda: table(("code", "meaning"), CODES.items()),
+            "json-fields": json_fields,
+            "settings": all_settings,
+            "metrics": lambda: metrics(served),
+            "requests": lambda: requests(served.client().get(PATH).json()),
+            "answers": answers,
+        }
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, with a blank line around it."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return (
+        "\n"
+        + "\n".join("|".join(["", *(f" {cell} " for cell in line), ""]) for line in lines).replace("| --- ", "|---")
+        + "\n"
+    )
+
+
+def header_fields() -> str:
+    return table(
+        ("field", "meaning", "default"),
+        [(f"`{name}`", field.description, _default_of(field)) for name, field in FIELDS.items()],
+    )
+
+
+def _default_of(field: Field) -> str:
+    if field.example:
+        needing = [
+            f"a {entity}" if entity is not Entity.OBJECT else "an object"
+            for entity in Entity
+            if entity in field.entities
+        ]
+        return f"required for {' and '.join(needing)}"
+    match field.default:
+        case None:
+            return "" if "Default:" in field.description else "required"
+        case bool() as flag:
+            return f"`{str(flag).lower()}`"
+        case str() as text if text:
+            return f"`{text}`"
+        case _:
+            return ""
+
+
+def commands() -> str:
+    group: Any = typer.main.get_command(app)
+    found = [
+        (f"{name} {inner}".strip(), command)
+        for name, outer in group.commands.items()
+        for inner, command in getattr(outer, "commands", {"": outer}).items()
+    ]
+    overview = table(
+        ("command", "does"),
+        [(f"`{_usage(name, command)}`", command.help.partition("\n")[0].removesuffix(".")) for name, command in found],
+    )
+    options: dict[tuple[str, str], list[str]] = {}
+    for name, command in found:
+        for option in command.params:
+            if isinstance(option, TyperOption):
+                value = "" if option.is_flag else f" {option.metavar}"
+                said = (f"`{', '.join(option.opts)}{value}`".replace("|", "\\|"), str(option.help))
+                options.setdefault(said, []).append(f"`{name}`")
+    rows = [(option, ", ".join(of), does) for (option, does), of in options.items()]
+    return f"{overview}\n{table(('option', 'of', 'does'), rows)}"
+
+
+def _usage(name: str, command: Any) -> str:
+    words = command.collect_usage_pieces(None)
+    return " ".join(["syncer", name, *words[1:]])
+
+
+def json_fields() -> str:
+    with TemporaryDirectory() as folder:
+        found = {name: _printed(Path(folder), arguments) for name, arguments in _WITH_JSON.items()}
+    found["alerts"] = [*(field.name for field in fields(Alert)), "target", "taken"]
+    by_command = table(
+        ("command", "fields"),
+        [(f"`{name}`", ", ".join(f"`{field}`" for field in each)) for name, each in found.items()],
+    )
+    known = list(dict.fromkeys(field for each in found.values() for field in each))
+    return f"{by_command}\n{table(('field', 'meaning'), [(f'`{name}`', JSON_FIELDS[name]) for name in known])}"
+
+
+def _printed(folder: Path, arguments: Sequence[str]) -> list[str]:
+    """The fields of the first line that a command prints, in a folder with an accepted and a rejected row."""
+    definitions = folder / "sync_definitions"
+    if not definitions.exists():
+        (definitions / "sample_data").mkdir(parents=True)
+        (definitions / "sample_data/people.csv").write_text("id,plan\n1,pro\n,pro\n")
+        header = "/* sync\nentity: person\nperson: {id: id}\n*/\n"
+        (definitions / "customers.sql").write_text(f"{header}SELECT id, plan FROM people\n")
+        shutil.copy(definitions / "customers.sql", definitions / "no name.sql")
+    ran = subprocess.run(
+        [sys.executable, "-m", "syncer", *arguments, "--json"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    return list(json.loads(ran.stdout.partition("\n")[0]))
+
+
+def all_settings() -> str:
+    rows = []
+    for name, field in settings.Fields.model_fields.items():
+        prefix = f"SYNCER_{name.upper()}"
+        if name in SECTIONS:
+            rows += _settings_rows(prefix, SECTIONS[name])
+        elif name in ("warehouses", "stores"):
+            rows += [(f"`{prefix}__<NAME>__URL`", field.description, "")]
+            if name == "stores":
+                identity = StoreSettings.model_fields["identity"]
+                rows += [(f"`{prefix}__<NAME>__IDENTITY`", identity.description, _shown(identity))]
+        else:
+            rows.append((f"`{prefix}{'__<NAME>' if name == 'vars' else ''}`", field.description, _shown(field)))
+    return table(("setting", "meaning", "default"), rows)
+
+
+def _settings_rows(prefix: str, model: type[BaseModel]) -> list[tuple[str, str | None, str]]:
+    found = []
+    for name, field in model.model_fields.items():
+        if name == "tokens":
+            found += _settings_rows(f"{prefix}__TOKENS__<NAME>", TokenSettings)
+        else:
+            found.append((f"`{prefix}__{name.upper()}`", field.description, _shown(field)))
+    return found
+
+
+def _shown(field: FieldInfo) -> str:
+    match None if field.is_required() else field.default:
+        case None | dict() | list():
+            return ""
+        case enum.Enum() as value:
+            return f"`{value.value}`"
+        case float() as share:
+            return f"`{share:.0%}`"
+        case value:
+            return f"`{value}`"
+
+
+def metrics(served: Served) -> str:
+    rows = []
+    for metric in ServiceCollector(served.service).collect():
+        labels = getattr(metric, "_labelnames", ())
+        suffix = "_total" if metric.type == "counter" else ""
+        rows.append((f"`{metric.name}{suffix}`", ", ".join(f"`{label}`" for label in labels), metric.documentation))
+    return table(("metric", "labels", "meaning"), sorted(rows))
+
+
+def requests(document: Mapping[str, Any]) -> str:
+    return table(
+        ("request", "does"),
+        [
+            (f"`{method.upper()} {path.removeprefix('/api/v1')}`", operation["description"].partition("\n")[0])
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+        ],
+    )
+
+
+def answers() -> str:
+    shown = []
+    for name, model in vars(schemas).items():
+        is_answer = isinstance(model, type) and model.__module__ == schemas.__name__ and issubclass(model, BaseModel)
+        if is_answer and not name.endswith("Page"):
+            inherited = "" if model.__base__ is BaseModel else f" Everything in `{model.__base__.__name__}`, and:"
+            rows = [
+                (f"`{field}`", model.model_fields[field].description or "")
+                for field in model.__annotations__
+                if field != "model_config"
+            ]
+            shown.append(f"\n### {name}\n\n{model.__doc__}{inherited}\n{table(('field', 'meaning'), rows)}")
+    return "\n".join(shown)
