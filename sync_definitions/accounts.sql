@@ -1,5 +1,5 @@
 /* sync
-description: Companies that subscribe, and what they pay a month
+description: Companies with a subscription, and their monthly revenue
 owner: growth
 tags: [shop, b2b]
 entity: object

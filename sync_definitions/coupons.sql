@@ -1,5 +1,5 @@
 /* sync
-description: Coupons that can be redeemed, for messages to look up
+description: Coupons that can be redeemed, for use in messages
 owner: growth
 tags: [shop]
 entity: collection

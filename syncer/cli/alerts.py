@@ -41,7 +41,7 @@ def _try_targets(project: Project, as_json: bool) -> None:
 
     opened = targets.opened(project.settings.alerts.targets)
     if not opened:
-        raise SettingsError("no alert target is set", hint="Set SYNCER_ALERTS__URLS.")
+        raise SettingsError("no alert target is set", hint="Set SYNCER_ALERTS__URLS. See `syncer docs monitoring`.")
     notice = targets.Notice(title="Syncer: a test", body="Syncer sends its alerts here.", tone=targets.Tone.NEUTRAL)
     taken = [target.accepts(notice) for target in opened]
     for target, took in zip(opened, taken, strict=True):

@@ -24,7 +24,10 @@ HEADER_LIMIT = 64_000
 #: Mappings and lists inside each other, the header itself counted; the fields need three.
 _DEPTH_LIMIT = 8
 
-EXAMPLE = "Open it with the line `/* sync`, then YAML such as `entity: person`, a line `*/`, and one SELECT."
+EXAMPLE = (
+    "Open it with the line `/* sync`, then YAML such as `entity: person`, a line `*/`, and one SELECT. "
+    "See `syncer docs writing-a-sync`."
+)
 
 #: What SQL and Jinja skip. Possessive, so that no text makes it slow.
 _NO_SQL = re.compile(r"(?:\s|;|--[^\n]*+|/\*(?s:.*?)\*/|\{#(?s:.*?)#\})*+")

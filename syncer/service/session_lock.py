@@ -87,5 +87,5 @@ def _pooled() -> SettingsError:
     return SettingsError(
         "SYNCER_DATABASE_URL: this is a pooler that gives each transaction another session of PostgreSQL, so that no"
         " service can hold the lead",
-        hint="Name the server itself, or a pooler in session mode.",
+        hint="Connect to the server directly, or to a pooler in session mode. See `syncer docs production`.",
     )

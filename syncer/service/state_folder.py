@@ -77,5 +77,6 @@ def _running(path: Path) -> ServiceRunningError:
     told = path.read_bytes()[:_LONGEST].decode(errors="replace").strip()
     return ServiceRunningError(
         f"another service uses {path.parent}: {told or 'it is just starting'}",
-        hint="Stop it first, or give this service a SYNCER_STATE_DIR and a SYNCER_DATABASE_URL of its own.",
+        hint="Stop it first, or give this service its own SYNCER_STATE_DIR and SYNCER_DATABASE_URL. "
+        "See `syncer docs production`.",
     )

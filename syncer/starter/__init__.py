@@ -9,40 +9,45 @@ from syncer.model.errors import SettingsError
 from syncer.starter.sample_data import sample_files
 
 _ENVIRONMENT = """\
-# Copy this file to `.env` and take away the `#` before what you want to set. `.env` holds secrets: keep it out of git.
-# Any of these can also be a variable of the environment, which wins. A name that ends in `_FILE` names a file with
-# the value, such as SYNCER_WAREHOUSES__DEFAULT__URL_FILE=/run/secrets/warehouse.
+# Copy this file to `.env`, and remove the `#` before the settings you want to change. `.env` holds secrets: keep it out
+# of git. Environment variables win over this file. To read a value from a file, add `_FILE` to its name, as in
+# `SYNCER_WAREHOUSES__DEFAULT__URL_FILE=/run/secrets/warehouse`. `syncer docs settings` lists all settings.
 
-# Where the queries run. A folder: each CSV, Parquet and JSON file in it is a table.
+# The warehouse to query. A folder: each CSV, Parquet and JSON file in it is a table.
 # SYNCER_WAREHOUSES__DEFAULT__URL=duckdb:///sync_definitions/sample_data
 # SYNCER_WAREHOUSES__DEFAULT__URL=postgresql://USER:PASSWORD@HOST/DATABASE
 
-# Where people, objects, relationships and collections go, and what tells people apart: id, email or id_or_email.
+# The store to send to, and what identifies people there: id, email or id_or_email.
 # SYNCER_STORES__DEFAULT__URL=sqlite:///.syncer/profiles.db
 # SYNCER_STORES__DEFAULT__IDENTITY=id
 
-# More connections have names of their own; a definition uses them by `warehouse: billing` or `store: crm`.
+# More connections, each with a name. A definition uses them with `warehouse: billing` or `store: crm`.
 # SYNCER_WAREHOUSES__BILLING__URL=postgresql://USER:PASSWORD@HOST/DATABASE
 # SYNCER_STORES__CRM__URL=postgresql://USER:PASSWORD@HOST/DATABASE
 
-# For `{{ var('country') }}` in a query.
+# The value of `{{ var('country') }}` in queries.
 # SYNCER_VARS__COUNTRY=DE
 
+# The folder of the definitions.
 # SYNCER_DEFINITIONS_DIR=sync_definitions
+# The folder of snapshots, run log and default store.
 # SYNCER_STATE_DIR=.syncer
-# The run log; PostgreSQL where several machines run syncs.
+# The run log. Use PostgreSQL if several machines run syncs.
 # SYNCER_DATABASE_URL=sqlite:///.syncer/runs.db
 
-# The service, `syncer serve`. Where its page listens; on another address than 127.0.0.1 only with a password or token.
+# The page and the API of `syncer serve`. Any address but 127.0.0.1 needs a password or a token.
 # SYNCER_WEB__HOST=127.0.0.1
 # SYNCER_WEB__PORT=8765
 # SYNCER_WEB__PASSWORD=A LONG PASSWORD
-# Whom it tells when a run fails, is held or is late: https://github.com/caronc/apprise/wiki
+# Who gets an alert when a run fails, is held or is late: https://github.com/caronc/apprise/wiki
 # SYNCER_ALERTS__URLS=mailtos://USER:PASSWORD@HOST?to=ONCALL@EXAMPLE.COM
-# Runs side by side; seconds by which runs are put off, and that they get to end; days for which they are remembered.
+# How many syncs run at a time.
 # SYNCER_POOL_SIZE=4
+# The most seconds by which each sync is delayed, so that not all start at once.
 # SYNCER_JITTER=60
+# How many seconds a stopping service waits for its runs.
 # SYNCER_GRACE=30
+# How many days the run log keeps runs.
 # SYNCER_KEEP_RUNS=90
 # SYNCER_LOG_LEVEL=info
 """
@@ -58,7 +63,7 @@ def example_files() -> dict[Path, bytes]:
 
 
 def write_starter(folder: Path) -> list[Path]:
-    """Write the starter files into *folder*, which is made where there is none; gives their paths.
+    """Write the starter files into *folder*, and create it if needed; returns their paths.
 
     Raises:
         SettingsError: some of the files exist, or cannot be written; then nothing was written.
@@ -68,7 +73,7 @@ def write_starter(folder: Path) -> list[Path]:
     existing = [str(path) for path in files if path.exists()]
     if existing:
         raise SettingsError(
-            f"nothing was written, for these files exist already: {', '.join(existing)}",
+            f"nothing was written, because these files already exist: {', '.join(existing)}",
             hint="Name another folder: syncer init DIR",
         )
     made: list[Path] = []
@@ -85,7 +90,8 @@ def write_starter(folder: Path) -> list[Path]:
             else:
                 mine.unlink()
         raise SettingsError(
-            f"nothing was written, for {path} cannot be: {error.strerror}", hint="Name another folder: syncer init DIR"
+            f"nothing was written, because {path} cannot be: {error.strerror}",
+            hint="Name another folder: syncer init DIR",
         ) from error
     return list(files)
 

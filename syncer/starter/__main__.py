@@ -1,4 +1,4 @@
-"""Writes the examples of this repository anew: `python -m syncer.starter`, in its top folder."""
+"""Writes the examples of this repository again: `python -m syncer.starter`, in its top folder."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 /* sync
-description: Who our customers are and what they have bought
+description: Our customers and what they have bought
 owner: growth
 tags: [shop]
 entity: person

@@ -1,5 +1,5 @@
 /* sync
-description: Who works at which company today; whoever leaves, leaves here too
+description: Who works at which company; removed when they leave
 owner: growth
 tags: [shop, b2b]
 entity: relationship

@@ -323,5 +323,5 @@ def _forecast(definition: SyncDefinition, store: ProfileStore, staged: Staged, d
 def _held_hint(definition: SyncDefinition) -> str:
     return (
         f"Look at `syncer plan {definition.name}`; if it is right, `syncer run {definition.name} --allow-limits` "
-        "lets it through once."
+        "lets it through once. See `syncer docs writing-a-sync`."
     )

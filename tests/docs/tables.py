@@ -21,7 +21,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperOption
 
-from syncer.alerts.told import Alert
 from syncer.cli import app
 from syncer.cli.exit_codes import MEANINGS as CODES
 from syncer.cli.json_fields import MEANINGS as JSON_FIELDS
@@ -32,6 +31,7 @@ from syncer.service.metrics import ServiceCollector
 from syncer.settings import settings
 from syncer.settings.connections import StoreSettings
 from syncer.settings.service import SECTIONS, TokenSettings
+from syncer.state.alerts import Alert
 from syncer.web import schemas
 from syncer.web.openapi import PATH
 from tests.web.conftest import Served, small_site

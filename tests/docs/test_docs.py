@@ -80,6 +80,14 @@ def anchors(path: Path) -> set[str]:
     return {anchor(heading.replace("`", "")) for heading in re.findall(r"(?m)^#+ (.*)$", text)}
 
 
+def test_every_topic_that_a_hint_names_exists() -> None:
+    code = [path.read_text() for package in ("syncer", "connectors") for path in (REPOSITORY / package).rglob("*.py")]
+    named = {name for text in code for name in re.findall(r"See `syncer docs ([^`]+)`", text)}
+
+    assert len(named) > 3
+    assert named <= topics.topics().keys()
+
+
 def test_every_exit_code_field_and_status_is_in_the_manual() -> None:
     codes = {exit_code([outcome]) for outcome in Outcome}
 

@@ -71,6 +71,12 @@ def test_a_message_shows_code_and_escapes_the_rest() -> None:
     assert wording.prose("no `a<b` in <i>") == "no <code>a&lt;b</code> in &lt;i&gt;"
 
 
+def test_a_message_leads_to_the_manual() -> None:
+    shown = wording.prose("See `syncer docs access` and `syncer runs`.")
+
+    assert shown == 'See <a href="/docs/access"><code>syncer docs access</code></a> and <code>syncer runs</code>.'
+
+
 def test_a_chart_shows_every_run_within_its_height_the_newest_at_the_right() -> None:
     runs = [run(added=3), run(RunStatus.FAILED), run(RunStatus.HELD, removed=2_000), run(RunStatus.WARNING, changed=1)]
 

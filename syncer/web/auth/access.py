@@ -43,7 +43,7 @@ def check(web: WebSettings) -> None:
         raise SettingsError(
             "\n".join(problems),
             hint="Set SYNCER_WEB__PASSWORD, tokens such as SYNCER_WEB__TOKENS__CI__TOKEN, or a proxy's header and "
-            "addresses, each as the README says; or listen on 127.0.0.1.",
+            "addresses; or listen on 127.0.0.1. See `syncer docs access`.",
         )
 
 

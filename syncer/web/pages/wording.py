@@ -14,6 +14,7 @@ from syncer.model.types import Limit, OnRemoved, Run, RunStatus, SyncDefinition,
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
 
 _CODE = re.compile("`([^`]+)`")
+_DOCS = re.compile("`syncer docs ([a-z-]+)`")
 
 _DATE_FROM = timedelta(days=30)
 
@@ -114,8 +115,9 @@ def removal(definition: SyncDefinition) -> str:
 
 
 def prose(text: str) -> Markup:
-    """A message, in which what stands between backticks is code; every sign of it is escaped."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+    """A message, in which what stands between backticks is code or a link to the manual; all of it is escaped."""
+    linked = _DOCS.sub(r'<a href="/docs/\1"><code>syncer docs \1</code></a>', str(escape(text)))
+    return Markup(_CODE.sub(r"<code>\1</code>", linked))
 
 
 def limit(value: Limit) -> str:
