@@ -95,6 +95,8 @@ def _show(project: Project, sought: Sought, *, as_json: bool) -> None:
             {
                 "store": sought.store,
                 "entity": sought.entity,
+                "content": found.held,
+                # As it was called before, for one release.
                 "held": found.held,
                 "syncs": syncs,
                 "rejections": refused,

@@ -37,7 +37,8 @@ def test_show_person_gives_attributes_relationships_and_syncs(teams: Folder) -> 
 
     (told,) = as_json.objects
     assert (as_json.code, shown.code) == (0, 0)
-    assert list(told) == ["store", "entity", "held", "syncs", "rejections"]
+    assert list(told) == ["store", "entity", "content", "held", "syncs", "rejections"]
+    assert told["content"] == told["held"]
     assert told["held"]["attributes"] == {"plan": "free"}
     assert told["held"]["relationships"] == [
         {"object_type": "team", "object_id": "t1", "attributes": {"role": "admin"}}
