@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
-from syncer.model.types import Entity, Identity, Probe, Target, ValueForm
+from syncer.model.types import Entity, Identity, Target, ValueForm
 
 Key = tuple[str, ...]
 
@@ -25,7 +25,6 @@ class FakeStore:
     batch_rows: int = 2
     collection_bytes: int = 10_000_000
     value_form: ValueForm = ValueForm.EXACT
-    replaces_collections: bool = False
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
     relationships: dict[Key, dict[str, Any]] = field(default_factory=dict)
@@ -44,12 +43,6 @@ class FakeStore:
     def check(self, target: Target, *, create: bool = True) -> None:
         # A run begins: what the last one did not ask for is lost.
         self.untold.clear()
-
-    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
-        return ""
-
-    def probe(self) -> Probe:
-        return Probe(version="fake")
 
     def close(self) -> None: ...
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from syncer.model.types import Column, Probe
+from syncer.model.types import Column
 
 
 @dataclass
@@ -21,11 +21,5 @@ class Table:
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         return tuple(Column(name=f.name, type=str(f.type)) for f in self.result.schema)
-
-    def forecast(self, sql: str) -> str:
-        return ""
-
-    def probe(self) -> Probe:
-        return Probe(version="table")
 
     def close(self) -> None: ...

@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from connectors.bigquery.options import BigQueryOptions
 from connectors.support.drivers import driver
 from syncer.model.errors import SettingsError, WarehouseError
-from syncer.model.types import WarehouseOptions
 
 _PARAMETERS = ("location", "endpoint", "storage_endpoint")
 #: Tables may be sheets and files of Drive.
@@ -61,7 +61,7 @@ def setting(name: str, part: str) -> str:
     return f"SYNCER_WAREHOUSES__{name.upper()}__{part}"
 
 
-def connect(name: str, url: str, options: WarehouseOptions) -> Connection:
+def connect(name: str, url: str, options: BigQueryOptions) -> Connection:
     """The clients for the warehouse called *name*.
 
     Raises:
@@ -115,9 +115,9 @@ def _is_loopback(endpoint: str) -> bool:
     return host == "localhost"
 
 
-def _login(name: str, place: Place, options: WarehouseOptions) -> Any:
+def _login(name: str, place: Place, options: BigQueryOptions) -> Any:
     if options.key is not None:
-        return _service_account(name, options.key)
+        return _service_account(name, options.key.get_secret_value())
     if place.endpoint and _is_loopback(place.endpoint):
         return driver("google.auth.credentials", extra="bigquery", label=name).AnonymousCredentials()
     auth = driver("google.auth", extra="bigquery", label=name)

@@ -18,10 +18,11 @@ from sqlglot.tokenizer_core import TokenType
 from connectors.bigquery.connection import connect
 from connectors.bigquery.errors import SELECT_HINT, Explainer, failures
 from connectors.bigquery.jobs import Job
+from connectors.bigquery.options import BigQueryOptions
 from connectors.bigquery.values import shape
 from connectors.support.results import Result, closed_early, over_timeout
 from syncer.model.errors import SyncerError, WarehouseError
-from syncer.model.types import Column, Probe, WarehouseOptions
+from syncer.model.types import Column, Probe
 
 #: How long to wait for an answer that costs nothing.
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
@@ -39,7 +40,7 @@ class BigQueryWarehouse:
     Its API has one version, 2. The result of a query is a table of its own, so it does not change while it is read.
     """
 
-    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+    def __init__(self, name: str, url: str, *, options: BigQueryOptions, sync: str = "") -> None:
         self._label = f"warehouse `{name}`"
         self._name = name
         self._most_bytes = options.maximum_bytes_billed
@@ -61,7 +62,7 @@ class BigQueryWarehouse:
         return self._result.reader()
 
     def forecast(self, sql: str) -> str:
-        """As in Warehouse: the bytes that a dry run tells."""
+        """See `ForecastingQueries`: the bytes that a dry run tells."""
         with self._failures(_DESCRIBE_TIMEOUT):
             told = int(self._dry_run(_plain(sql)).total_bytes_processed or 0)
         if self._most_bytes is None:
@@ -69,7 +70,7 @@ class BigQueryWarehouse:
         return f"BigQuery will read {_size(told)} (a dry run's estimate), of at most {_size(self._most_bytes)} allowed"
 
     def probe(self) -> Probe:
-        """As in Warehouse. Runs `SELECT 1`, which bills nothing; asks for permissions on some tables of the dataset."""
+        """See `Probing`. Runs `SELECT 1`, which bills nothing; asks for permissions on some tables of the dataset."""
         for _ in self.query("SELECT 1 AS one", timeout=_DESCRIBE_TIMEOUT):
             pass
         with self._failures(_DESCRIBE_TIMEOUT):

@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
-from connectors.support import call_counts
 from connectors.support.drivers import driver
+from syncer.model import call_counts
 from syncer.model.errors import StoreError
 
 #: Calls for one request before it is given up, the first one counted.

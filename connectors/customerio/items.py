@@ -14,7 +14,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.model.types import Entity, Identity, PersonKey, Target, Via
+from connectors.customerio.options import Via
+from syncer.model.types import Entity, Identity, PersonKey, Target
 
 #: Bytes of UTF-8, as all limits here.
 LONGEST_IDENTIFIER = 150

@@ -6,18 +6,20 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import pyarrow as pa
 
 from connectors.customerio import collections, reading
 from connectors.customerio.calls import Api, kept_rate
 from connectors.customerio.items import Wording
+from connectors.customerio.options import CustomerIOOptions, Via
 from connectors.customerio.requests import expected_calls
 from connectors.customerio.sending import Sending
+from syncer.model.connectors import revealed
 from syncer.model.errors import SettingsError, StoreError, StoreRefusesError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
-from syncer.model.types import Entity, Identity, PersonKey, Probe, StoreOptions, Target, ValueForm, Via
+from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, ValueForm
 
 _SCHEME = "customerio://"
 _HOSTS = {
@@ -43,10 +45,10 @@ class CustomerIOStore:
     batch_rows = 5_000
     collection_bytes = collections.LARGEST_COLLECTION
     value_form = ValueForm.UNIX_SECONDS
-    replaces_collections = True
+    replaces_collections: Literal[True] = True
 
     def __init__(
-        self, name: str, url: str, *, identity: Identity, options: StoreOptions, started_at: datetime | None
+        self, name: str, url: str, *, identity: Identity, options: CustomerIOOptions, started_at: datetime | None
     ) -> None:
         """Connect, and confirm that the workspace is in the region that the URL names.
 
@@ -65,17 +67,16 @@ class CustomerIOStore:
         self._started_at = started_at or datetime.now(UTC)
         self._closed = False
         self._sending: Sending | None = None
-        if not options.site_id or not options.api_key:
-            raise self._missing("SITE_ID and {}API_KEY", "it is told of changes with them")
+        site_id = revealed(options.site_id)
         self._track = Api(
             self._name,
             options.track_url or _HOSTS[self._region][0],
-            login=(options.site_id, options.api_key),
+            login=(site_id, revealed(options.api_key)),
             key_setting=f"{self._prefix}SITE_ID and {self._prefix}API_KEY",
             per_second=options.requests_per_second,
         )
         #: No secret, and not to be turned back into the site id.
-        self.store_id = hashlib.sha256(f"customerio:{self._region}:{options.site_id}".encode()).hexdigest()[:32]
+        self.store_id = hashlib.sha256(f"customerio:{self._region}:{site_id}".encode()).hexdigest()[:32]
         try:
             self._confirm_region()
         except BaseException:
@@ -109,7 +110,7 @@ class CustomerIOStore:
             self._pipelines  # noqa: B018 - looking for its key is the check
 
     def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
-        """See `ProfileStore.forecast`."""
+        """See `ForecastingChanges`."""
         if not rows:
             return ""
         if not target.entity.traits.merges:
@@ -179,7 +180,7 @@ class CustomerIOStore:
                 assert_never(entity)
 
     def probe(self) -> Probe:
-        """See `ProfileStore.probe`; a key of the Pipelines API cannot be tried without sending something."""
+        """See `Probing`; a key of the Pipelines API cannot be tried without sending something."""
         notes = [f"Its identity is taken to be `{self.identity}`."]
         if self._options.app_api_key:
             collections.find(self._app, self._label, "")
@@ -201,7 +202,7 @@ class CustomerIOStore:
 
     @cached_property
     def _app(self) -> Api:
-        key = self._options.app_api_key
+        key = revealed(self._options.app_api_key)
         if not key:
             raise self._missing("APP_API_KEY", "collections and what it holds go through the App API")
         address = self._options.app_url or _HOSTS[self._region][1]
@@ -210,7 +211,7 @@ class CustomerIOStore:
 
     @cached_property
     def _pipelines(self) -> Api:
-        key = self._options.cdp_api_key
+        key = revealed(self._options.cdp_api_key)
         if not key:
             raise self._missing("CDP_API_KEY", "the Pipelines API needs it")
         return Api(
@@ -247,7 +248,7 @@ class CustomerIOStore:
         return number
 
     def _missing(self, setting: str, why: str) -> SettingsError:
-        return SettingsError(f"{self._label}: {why}", hint=f"Set {self._prefix}{setting.format(self._prefix)}.")
+        return SettingsError(f"{self._label}: {why}", hint=f"Set {self._prefix}{setting}.")
 
 
 def _region(label: str, prefix: str, url: str) -> str:

@@ -20,7 +20,7 @@ from connectors.duckdb.folder import create_view, identifier, literal, tables
 from connectors.duckdb.values import Reading, reading
 from connectors.support.results import Result, closed_early, over_timeout
 from syncer.model.errors import WarehouseError
-from syncer.model.types import Column, Probe, WarehouseOptions
+from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 20_000
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
@@ -33,7 +33,7 @@ class DuckDBWarehouse:
     It is a database in memory of its own: a file is attached to it read-only, so that two may have one file open.
     """
 
-    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+    def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
         self._label = f"warehouse `{name}`"
         #: Table to why its file cannot be read.
         self._unreadable: dict[str, str] = {}
@@ -58,12 +58,8 @@ class DuckDBWarehouse:
         self._result = Result(self._label, self._read(sql, timeout), interrupt=self._connection.interrupt)
         return self._result.reader()
 
-    def forecast(self, sql: str) -> str:
-        """As in Warehouse."""
-        return ""
-
     def probe(self) -> Probe:
-        """As in Warehouse; it is opened so that it cannot be written."""
+        """See `Probing`; it is opened so that it cannot be written."""
         return Probe(version=f"DuckDB {duckdb.__version__}", can_write=False)
 
     def close(self) -> None:

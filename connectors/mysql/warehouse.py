@@ -22,7 +22,7 @@ from connectors.mysql.text import NotASelectError, one_select
 from connectors.support.drivers import driver
 from connectors.support.results import Result, over_timeout
 from syncer.model.errors import WarehouseError
-from syncer.model.types import Column, Probe, WarehouseOptions
+from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 50_000
 #: Bytes of rows that are made into a batch at once.
@@ -51,7 +51,7 @@ class MySQLWarehouse:
     A query is sent as a prepared statement only, which takes no second one.
     """
 
-    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+    def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
         self._label = f"warehouse `{name}`"
         self._address = address(name, url)
         self._pymysql = driver("pymysql", extra="mysql", label=self._label)
@@ -78,12 +78,8 @@ class MySQLWarehouse:
         self._result = Result(self._label, self._read(sql, timeout), interrupt=self._cancel)
         return self._result.reader()
 
-    def forecast(self, sql: str) -> str:
-        """As in Warehouse."""
-        return ""
-
     def probe(self) -> Probe:
-        """As in Warehouse. A user can write if a grant or an active role lets them write any table or file."""
+        """See `Probing`. A user can write if a grant or an active role lets them write any table or file."""
         with self._transaction(_DESCRIBE_TIMEOUT):
             ((version,),) = self._ask("SELECT VERSION()")
             product = "MariaDB" if self._is_mariadb() else "MySQL"

@@ -87,7 +87,7 @@ class PostgreSQLStore(SQLStore):
             raise
 
     def probe(self) -> Probe:
-        """See `ProfileStore.probe`."""
+        """See `Probing`."""
         (version,) = self._fetch("SELECT current_setting('server_version') FROM workspace")[0]
         return Probe(version=f"PostgreSQL {version.split()[0]}", note=f"Its identity is `{self.identity}`.")
 

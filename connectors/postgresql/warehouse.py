@@ -17,7 +17,7 @@ from connectors.postgresql.session import SELECT_HINT, ReadOnlySession
 from connectors.postgresql.values import BLOCK_START, CsvParser, Reading, reading
 from connectors.support.results import Result
 from syncer.model.errors import WarehouseError
-from syncer.model.types import Column, Probe, WarehouseOptions
+from syncer.model.types import Column, Probe
 
 #: Bytes of CSV that are parsed at once: large enough for Arrow, small enough that the server goes on meanwhile.
 _BLOCK_BYTES = 1 << 22
@@ -65,7 +65,7 @@ class PostgreSQLWarehouse:
     A query is sent by the extended protocol only, which takes no second statement.
     """
 
-    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+    def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
         self._label = f"warehouse `{name}`"
         self._connection = connect("warehouse", name, url)
         self._session = ReadOnlySession(self._label, self._connection, _SETTINGS)
@@ -84,12 +84,8 @@ class PostgreSQLWarehouse:
         self._result = Result(self._label, self._read(sql, timeout), interrupt=self._session.cancel)
         return self._result.reader()
 
-    def forecast(self, sql: str) -> str:
-        """As in Warehouse."""
-        return ""
-
     def probe(self) -> Probe:
-        """As in Warehouse. A role can write if it could change or make any table."""
+        """See `Probing`. A role can write if it could change or make any table."""
         with self._session.transaction(_DESCRIBE_TIMEOUT):
             version = self._connection.info.parameter_status("server_version") or ""
             power = self._connection.execute(_POWERS).fetchone()

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs, parquet
 
+from connectors.redshift.options import RedshiftOptions
 from syncer.model.errors import WarehouseError
-from syncer.model.types import WarehouseOptions
 
 _BATCH_ROWS = 20_000
 _HINT = "Check the bucket, its region and this machine's AWS credentials; they must read, list and delete there."
@@ -21,7 +21,7 @@ _HINT = "Check the bucket, its region and this machine's AWS credentials; they m
 class Unload:
     """The files of one result, in a folder of their own."""
 
-    def __init__(self, label: str, options: WarehouseOptions, schema: pa.Schema) -> None:
+    def __init__(self, label: str, options: RedshiftOptions, schema: pa.Schema) -> None:
         """Nothing is written yet.
 
         Shapes:

@@ -28,12 +28,13 @@ import pyarrow as pa
 
 from connectors.postgresql.connection import connect
 from connectors.postgresql.session import ReadOnlySession
+from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
 from connectors.support.results import Result
 from connectors.support.select_statement import SelectStatement
 from syncer.model.errors import WarehouseError
-from syncer.model.types import Column, Probe, WarehouseOptions
+from syncer.model.types import Column, Probe
 
 #: Rows of a part: small enough that Python's values of one part stay in the processor's cache.
 _PART_ROWS = 5_000
@@ -65,7 +66,7 @@ LIMIT 1
 class RedshiftWarehouse:
     """A Redshift database, read in READ ONLY transactions; the extended protocol takes no second statement."""
 
-    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+    def __init__(self, name: str, url: str, *, options: RedshiftOptions, sync: str = "") -> None:
         self._label = f"warehouse `{name}`"
         self._options = options
         self._connection = connect("warehouse", name, re.sub(r"^redshift(\+\w+)?:", "postgresql:", url))
@@ -88,12 +89,8 @@ class RedshiftWarehouse:
         self._result = Result(self._label, self._read(sql, timeout), interrupt=self._session.cancel)
         return self._result.reader()
 
-    def forecast(self, sql: str) -> str:
-        """As in Warehouse."""
-        return ""
-
     def probe(self) -> Probe:
-        """As in Warehouse. A role can write if it could change or make any table."""
+        """See `Probing`. A role can write if it could change or make any table."""
         with self._session.transaction(_DESCRIBE_TIMEOUT):
             ((version,),) = self._connection.execute("SELECT version()").fetchall()
             power = self._connection.execute(_POWERS).fetchone()

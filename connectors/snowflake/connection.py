@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from connectors.snowflake.errors import login_failure
+from connectors.snowflake.options import SnowflakeOptions
 from connectors.support.drivers import driver
+from syncer.model.connectors import revealed
 from syncer.model.errors import SettingsError
-from syncer.model.types import WarehouseOptions
 
 _EXTRA = "snowflake"
 _PARAMETERS = ("warehouse", "role", "authenticator", "host", "port", "protocol")
@@ -74,7 +75,7 @@ class _Named:
         return SettingsError(f"{self.label}: its {what}", hint=hint.format(setting=self.setting))
 
 
-def connect(name: str, url: str, *, options: WarehouseOptions, sync: str) -> Any:
+def connect(name: str, url: str, *, options: SnowflakeOptions, sync: str) -> Any:
     """A connection of snowflake.connector's to the warehouse called *name*.
 
     Raises:
@@ -149,15 +150,15 @@ def _place(named: _Named, parts: SplitResult, query: Mapping[str, str]) -> dict[
     return found | {key: query[key] for key in ("warehouse", "role") if key in query}
 
 
-def _login(named: _Named, parts: SplitResult, authenticator: str, options: WarehouseOptions) -> dict[str, Any]:
-    given = {"snowflake": parts.password, "snowflake_jwt": options.key, "oauth": options.token}
-    given["programmatic_access_token"] = options.token
+def _login(named: _Named, parts: SplitResult, authenticator: str, options: SnowflakeOptions) -> dict[str, Any]:
+    key, token = revealed(options.key), revealed(options.token)
+    given = {"snowflake": parts.password, "snowflake_jwt": key, "oauth": token, "programmatic_access_token": token}
     if authenticator and authenticator not in _AUTHENTICATORS:
         raise named.cannot_be_read(
             f"URL asks for the authenticator `{authenticator}`, which is not known here or would ask somebody",
             f"Use one of: {', '.join(_AUTHENTICATORS)}.",
         )
-    if sum(bool(secret) for secret in (parts.password, options.key, options.token)) > 1:
+    if sum(bool(secret) for secret in (parts.password, key, token)) > 1:
         hint = "Keep one of: a password in {setting}__URL, {setting}__KEY, {setting}__TOKEN."
         raise named.cannot_be_read("settings hold more than one secret to log in with", hint)
     chosen = authenticator or next((way for way, secret in given.items() if secret), "snowflake")
@@ -173,16 +174,16 @@ def _login(named: _Named, parts: SplitResult, authenticator: str, options: Wareh
         return login | {"password": unquote(parts.password or "")}
     if chosen == "snowflake_jwt":
         return login | {"private_key": _private_key(named, options)}
-    return login | {"token": options.token}
+    return login | {"token": token}
 
 
-def _private_key(named: _Named, options: WarehouseOptions) -> bytes:
+def _private_key(named: _Named, options: SnowflakeOptions) -> bytes:
     """The key as DER, so that what is wrong with it is found here, and not told."""
     module = driver("cryptography.hazmat.primitives.serialization", extra=_EXTRA, label=named.label)
-    passphrase = (options.key_passphrase or "").encode() or None
+    passphrase = revealed(options.key_passphrase).encode() or None
     hint = "Check {setting}__KEY, an RSA key as PEM (PKCS#8), and {setting}__KEY_PASSPHRASE."
     try:
-        key = module.load_pem_private_key((options.key or "").encode(), passphrase)
+        key = module.load_pem_private_key(revealed(options.key).encode(), passphrase)
         der: bytes = key.private_bytes(module.Encoding.DER, module.PrivateFormat.PKCS8, module.NoEncryption())
     except Exception:  # What is raised differs by the fault, and may hold parts of the key.
         raise named.cannot_be_read("private key cannot be read", hint) from None

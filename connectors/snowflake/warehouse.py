@@ -14,13 +14,14 @@ import pyarrow as pa
 from connectors.snowflake.connection import connect
 from connectors.snowflake.errors import SELECT_HINT, missing_name, query_failure
 from connectors.snowflake.grants import Grant, power
+from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.statement import NotASelectError, Statement, one_select
 from connectors.snowflake.values import Reading, reading
 from connectors.support.drivers import driver
 from connectors.support.read_ahead import ReadAhead
 from connectors.support.results import Result, closed_early, over_timeout
 from syncer.model.errors import WarehouseError
-from syncer.model.types import Column, Probe, WarehouseOptions
+from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 20_000
 #: Seconds between one look at a query and the next: the first, and the longest.
@@ -37,7 +38,7 @@ class SnowflakeWarehouse:
     runs as the inner part of a SELECT; what a function in it may do is up to the role.
     """
 
-    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+    def __init__(self, name: str, url: str, *, options: SnowflakeOptions, sync: str = "") -> None:
         self._label = f"warehouse `{name}`"
         self._setting = f"SYNCER_WAREHOUSES__{name.upper()}"
         self._connection = connect(name, url, options=options, sync=sync)
@@ -58,12 +59,8 @@ class SnowflakeWarehouse:
         self._result = Result(self._label, self._read(ahead, timeout), interrupt=ahead.leave)
         return self._result.reader()
 
-    def forecast(self, sql: str) -> str:
-        """As in Warehouse."""
-        return ""
-
     def probe(self) -> Probe:
-        """As in Warehouse. A role can write if it, or a role within it, may change, make or own anything."""
+        """See `Probing`. A role can write if it, or a role within it, may change, make or own anything."""
         with self._failures():
             version, role = self._rows(_VERSION)[0]
             can = power(role, self._grants)

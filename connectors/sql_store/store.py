@@ -35,7 +35,6 @@ class SQLStore(ABC):
     batch_rows: int
     collection_bytes = 10_000_000
     value_form = ValueForm.EXACT
-    replaces_collections = False
     dialect: ClassVar[Dialect]
 
     def __init__(self, name: str, identity: Identity) -> None:
@@ -53,10 +52,6 @@ class SQLStore(ABC):
             f"store `{self.name}` cannot tell people apart by `{key}`: its identity is `{self.identity}`",
             hint=f"Identify people by {known}, or feed a store with another identity.",
         )
-
-    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
-        """See `ProfileStore.forecast`."""
-        return ""
 
     def apply(self, target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
         """See `ProfileStore.apply`."""

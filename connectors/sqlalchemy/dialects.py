@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,6 @@ from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from connectors import WAREHOUSES
 from syncer.model.errors import SettingsError
 
 #: Dialect to the extra that brings a driver, and how a URL of that driver starts.
@@ -148,10 +148,11 @@ def _step(name: str) -> str:
     if name in _EXTRAS:
         extra, start = _EXTRAS[name]
         return f"Install it with `pip install 'syncer[{extra}]'`; its URLs start with `{start}:`."
-    meant = difflib.get_close_matches(name, [*WAREHOUSES, *_EXTRAS], n=1)
+    others = [one for entry in entry_points(group="syncer.warehouses") for one in entry.load().schemes if one.isalpha()]
+    meant = difflib.get_close_matches(name, [*others, *_EXTRAS], n=1)
     if meant:
         return f"Did you mean `{meant[0]}`?"
-    return f"Use one of {', '.join(WAREHOUSES)}, or install the dialect."
+    return f"Use one of {', '.join(others)}, or install the dialect."
 
 
 def _read_only_file(url: URL) -> URL:

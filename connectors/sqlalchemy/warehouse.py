@@ -30,7 +30,7 @@ from connectors.support.results import Result, closed_early, over_timeout
 from connectors.support.row_memory import uncollected
 from connectors.support.select_statement import SelectStatement
 from syncer.model.errors import WarehouseError
-from syncer.model.types import Column, Probe, WarehouseOptions
+from syncer.model.types import Column, Probe
 
 #: Small enough that Python's values of one batch stay in the processor's cache.
 _BATCH_ROWS = 5_000
@@ -44,7 +44,7 @@ _STREAMED = {"stream_results": True, "max_row_buffer": _BATCH_ROWS, "no_paramete
 class SQLAlchemyWarehouse:
     """A database behind a DBAPI driver. Each query has a connection of its own, which is always rolled back."""
 
-    def __init__(self, name: str, url: str, *, options: WarehouseOptions, sync: str = "") -> None:
+    def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
         self._name, self._label = name, f"warehouse `{name}`"
         parsed, found = parsed_url(self._label, url)
         self._dialect = dialect(found.name)
@@ -82,12 +82,8 @@ class SQLAlchemyWarehouse:
         self._result = Result(self._label, self._read(sql, timeout), interrupt=self._interrupt)
         return self._result.reader()
 
-    def forecast(self, sql: str) -> str:
-        """As in Warehouse."""
-        return ""
-
     def probe(self) -> Probe:
-        """As in Warehouse. What the role could write is not looked for."""
+        """See `Probing`. What the role could write is not looked for."""
         with self._failures(_DESCRIBE_TIMEOUT) as deadline:
             connection = self._connect(deadline)
         parts = getattr(connection.dialect, "server_version_info", None) or ()

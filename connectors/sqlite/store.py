@@ -95,7 +95,7 @@ class SQLiteStore(SQLStore):
             raise
 
     def probe(self) -> Probe:
-        """See `ProfileStore.probe`."""
+        """See `Probing`."""
         (version,) = self._fetch("SELECT sqlite_version() FROM workspace")[0]
         return Probe(version=f"SQLite {version}", note=f"Its identity is `{self.identity}`.")
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from importlib import import_module
 from typing import Any
 
+from syncer.model.connectors import importing
 from syncer.model.errors import SettingsError
-
-#: Held while a module is imported: of modules that import each other, two threads may each wait for the other's.
-importing = threading.RLock()
 
 
 def driver(module: str, *, extra: str, label: str) -> Any:

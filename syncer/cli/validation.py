@@ -17,6 +17,7 @@ from syncer.cli.project import Project
 from syncer.cli.runs import Json, Select
 from syncer.model.errors import DefinitionError, SyncerError, WarehouseError
 from syncer.model.types import SyncDefinition
+from syncer.settings import registry
 
 if TYPE_CHECKING:
     from syncer.model.protocols import Warehouse
@@ -68,7 +69,7 @@ def _query(project: Project, definition: SyncDefinition) -> Query:
     settings = project.settings
     rendered = query.render(definition, last_sync_time=0, variables=settings.vars, environment=settings.environment)
     url = settings.warehouses[definition.warehouse].url.get_secret_value()
-    statement = query.check(definition, rendered, query.dialect(url))
+    statement = query.check(definition, rendered, registry.dialect(url))
     return query.Query(definition=definition, rendered=rendered, statement=statement)
 
 
@@ -79,16 +80,15 @@ def _ask_warehouses(
     findings: set[_Finding],
 ) -> Iterator[Outcome]:
     """Ask for the columns of each query; gives how it ended for each warehouse that cannot be asked."""
-    from connectors import open_warehouse
     from syncer.queries.faults import fault
+    from syncer.sync.connections import open_warehouse
 
     def warehouse_of(query: Query) -> str:
         return query.definition.warehouse
 
     for name, group in groupby(sorted(chosen, key=warehouse_of), key=warehouse_of):
         try:
-            setting = project.settings.warehouses[name]
-            warehouse = open_warehouse(name, setting.url.get_secret_value(), options=setting.options)
+            warehouse = open_warehouse(project.settings, name)
         except SyncerError as exc:
             output.print_exception(exc)
             yield outcome_of(exc)

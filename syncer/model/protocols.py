@@ -1,5 +1,7 @@
 """The two seams to the outside: a warehouse that is read and a profile store that is written.
 
+What only some of them can do is a protocol of its own, which the others leave out.
+
 A warehouse's Arrow schema may say more than Arrow's types do. A string field whose metadata has
 `syncer: json` holds JSON text; `syncer: number` holds decimal digits of any length (or `NaN`, `Infinity`,
 `-Infinity`); every other string is text.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -48,16 +50,6 @@ class Warehouse(Protocol):
                 is no result.
         """
 
-    def forecast(self, sql: str) -> str:
-        """What running *sql* will cost, a sentence for people; empty where the warehouse does not tell.
-
-        Raises:
-            WarehouseError: the warehouse refused the query.
-        """
-
-    def probe(self) -> Probe:
-        """Look whether the warehouse answers and whether this role could write; changes nothing."""
-
     def close(self) -> None:
         """Let go of every connection; calling it twice is fine, also in the middle of a result."""
 
@@ -74,8 +66,6 @@ class ProfileStore(Protocol):
     collection_bytes: int
     #: How numbers and times stand in the `attributes` that `apply` is given.
     value_form: ValueForm
-    #: Whether a collection can only be replaced as a whole. Then `apply` is given all of it as one batch.
-    replaces_collections: bool
 
     def check(self, target: Target, *, create: bool = True) -> None:
         """Make sure that the store can be fed *target*, with *create* as for `apply`.
@@ -83,9 +73,6 @@ class ProfileStore(Protocol):
         Raises:
             StoreRefusesError: it identifies people by what this store does not know, or lacks a key or a setting.
         """
-
-    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
-        """What sending so many *rows* of *row_bytes* bytes of JSON each will take, a sentence; empty for no matter."""
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """Every name by which the store knows the entities about to be deleted.
@@ -122,9 +109,10 @@ class ProfileStore(Protocol):
             objects that exist, else the verdict is `absent`. `clear` unsets the attributes in `cleared` of what
             exists. `delete` deletes the person, object, relationship or collection row. Clearing or
             deleting what does not exist is accepted.
-            Where the store replaces collections, a collection's batch is all of it: rows that stay have no seq (null)
-            and ask for no verdict, and a column `acknowledged` has what the store last accepted of a row, as a
-            JSON object, or NULL; `attributes` of a row to delete are empty, and a rejected row stays as it was.
+            Where the store replaces collections (see ReplacesCollections), a collection's batch is all of it: rows that
+            stay have no seq (null) and ask for no verdict, and a column `acknowledged` has what the store last accepted
+            of a row, as a JSON object, or NULL; `attributes` of a row to delete are empty, and a rejected row stays as
+            it was.
         Raises:
             StoreError: the store failed, perhaps at an earlier batch. No later batch should be sent; `flush` tells
                 what had been answered before, and every other row is in doubt.
@@ -146,11 +134,43 @@ class ProfileStore(Protocol):
                 its id; for a collection its name, and the key of a row or empty for the first rows.
         """
 
-    def probe(self) -> Probe:
-        """Look whether the store answers; changes nothing."""
-
     def close(self) -> None:
         """Let go of every connection; calling it twice is fine."""
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A warehouse or store that can be looked at; one that cannot is reachable if it opens."""
+
+    def probe(self) -> Probe:
+        """Look whether it answers, and for a warehouse whether this role could write; changes nothing."""
+
+
+@runtime_checkable
+class ForecastingQueries(Protocol):
+    """A warehouse that knows before a query runs what it will cost."""
+
+    def forecast(self, sql: str) -> str:
+        """What running *sql* will cost, a sentence for people.
+
+        Raises:
+            WarehouseError: the warehouse refused the query.
+        """
+
+
+@runtime_checkable
+class ForecastingChanges(Protocol):
+    """A store that knows how long changes will take."""
+
+    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
+        """What sending so many *rows* of *row_bytes* bytes of JSON each will take, a sentence; empty for no matter."""
+
+
+@runtime_checkable
+class ReplacesCollections(Protocol):
+    """A store whose collections can only be replaced as a whole: `apply` is given all of one as one batch."""
+
+    replaces_collections: Literal[True]
 
 
 #: What `identifiers` returns.

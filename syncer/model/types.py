@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -66,13 +65,6 @@ class ValueForm(enum.StrEnum):
     EXACT = "exact"
     #: Numbers beyond 2^53 as strings, times as unix seconds (a date is its midnight UTC).
     UNIX_SECONDS = "unix_seconds"
-
-
-class Via(enum.StrEnum):
-    """Through which of Customer.io's APIs people go."""
-
-    TRACK = "track"
-    PIPELINES = "pipelines"
 
 
 class RunStatus(enum.StrEnum):
@@ -184,45 +176,6 @@ class Column:
     name: str
     #: The warehouse's own word for the type.
     type: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WarehouseOptions:
-    """What some warehouses take beside their URL. Which of it makes sense is checked with the settings."""
-
-    #: An access token in place of a password.
-    token: str | None = field(default=None, repr=False)
-    #: A private key as PEM, or the JSON key of a service account.
-    key: str | None = field(default=None, repr=False)
-    key_passphrase: str | None = field(default=None, repr=False)
-    #: Bytes that one query may bill.
-    maximum_bytes_billed: int | None = None
-    #: `s3://bucket/folder` through which results go.
-    unload_to: str | None = None
-    #: ARN of the role that may write there.
-    unload_role: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreOptions:
-    """What some stores take beside their URL. Which of it makes sense is checked with the settings."""
-
-    #: The Track API's login.
-    site_id: str | None = field(default=None, repr=False)
-    api_key: str | None = field(default=None, repr=False)
-    #: The App API's key: collections, and reading back.
-    app_api_key: str | None = field(default=None, repr=False)
-    #: The Pipelines API's key.
-    cdp_api_key: str | None = field(default=None, repr=False)
-    #: Other addresses than the region's.
-    track_url: str | None = None
-    app_url: str | None = None
-    cdp_url: str | None = None
-    #: The most calls that all syncs of this process make together.
-    requests_per_second: int = 100
-    #: Object types by name, to the numbers that the store knows them by.
-    object_types: Mapping[str, str] = field(default_factory=dict)
-    via: Via = Via.TRACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
 _JINJA_MARKS = ("{{", "{%", "{#")
 
-#: URL scheme to sqlglot's name, where it has another one.
-_DIALECTS = {
-    "clickhousedb": "clickhouse",
-    "cockroachdb": "postgres",
-    "mariadb": "mysql",
-    "mssql": "tsql",
-    "postgresql": "postgres",
-}
-
 #: The tokens that open a query; `(` opens one in brackets.
 _FIRST = ("SELECT", "WITH", "FROM", "VALUES", "PIVOT", "UNPIVOT", "TABLE", "L_PAREN")
 
@@ -101,12 +92,6 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def dialect(url: str) -> str:
-    """sqlglot's name for the dialect of a warehouse's URL; it may know none of this name."""
-    scheme = url.split(":", 1)[0].split("+", 1)[0].lower()
-    return _DIALECTS.get(scheme, scheme)
-
-
 def load_parser() -> None:
     """Import what reads SQL, which `check` else does at its first call.
 
@@ -119,7 +104,7 @@ def check(definition: SyncDefinition, rendered: str, dialect: str | None) -> str
     """The one statement of *rendered*, without what stands after it.
 
     Shapes:
-        dialect: as from `dialect`; what sqlglot does not know is read as plain SQL.
+        dialect: sqlglot's name; what it does not know is read as plain SQL.
     Raises:
         DefinitionError: it is no statement, more than one, or not a query.
     """

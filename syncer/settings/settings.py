@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr, StringConstraints, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -25,7 +26,7 @@ from syncer.model.errors import SettingsError
 from syncer.model.spelling import closest
 from syncer.settings import service
 from syncer.settings import url as connection_url
-from syncer.settings.connections import PATTERNS, ConnectionSettings, StoreSettings, Url, WarehouseSettings
+from syncer.settings.connections import OPTIONS, ConnectionSettings, StoreSettings, Url, WarehouseSettings
 from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings
 from syncer.settings.sources import PREFIX, Variable, collect, read_dotenv, read_toml
 
@@ -202,6 +203,10 @@ class _Variables(EnvSettingsSource):
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return {name: variable.value for name, variable in self._collected.items()}
 
+    def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
+        """Leave a text that belongs to no field of ours as it is: what it means is its connector's to say."""
+        return value if field is None else super().decode_complex_value(field_name, field, value)
+
 
 class _Defaults(InitSettingsSource):
     """The connections called `default`, for what nothing else says of them."""
@@ -228,7 +233,7 @@ def _may_be_file(name: str) -> bool:
     if group in SECTIONS:
         return _is_secret(SECTIONS[group], rest)
     model = _GROUPS.get(group)
-    return group == "database_url" if model is None else len(rest) == 2 and rest[1] in model.model_fields
+    return group == "database_url" if model is None else len(rest) == 2 and rest[1] in model.names()
 
 
 def _is_secret(section: type[BaseModel], path: list[str]) -> bool:
@@ -262,6 +267,8 @@ def _place(
 ) -> tuple[str, tuple[str, ...]]:
     """The label of the setting that an error is about, and its path."""
     path = tuple(str(part) for part in detail["loc"] if part != "[key]")
+    if path[0] in _GROUPS and path[2:3] == (OPTIONS,):
+        path = path[:2] + path[3:]
     name = (PREFIX + "__".join(path)).lower()
     for written, variable in variables.items():
         if written == name or written.startswith(f"{name}__"):
@@ -277,15 +284,14 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
         case "missing":
             return "is not set"
         case "extra_forbidden":
-            model = _GROUPS.get(path[0]) or SECTIONS.get(path[0]) or Fields
-            meant = closest(path[-1], model.model_fields)
+            group = _GROUPS.get(path[0])
+            model = SECTIONS.get(path[0], Fields)
+            meant = closest(path[-1], model.model_fields if group is None else group.names())
             return f"is no setting{f'; did you mean `{meant}`?' if meant else ''}"
         case "string_pattern_mismatch":
             if path[0] in SECTIONS:
                 return service.PATTERNS.get(path[1], _NAME_RULE)
-            return PATTERNS.get(path[2] if len(path) > 2 else "", _NAME_RULE)
-        case "dict_type" if path[-1] in PATTERNS:
-            return PATTERNS[path[-1]]
+            return _NAME_RULE if len(path) < 3 else _own_words(detail)
         case "model_type" | "dict_type":
             return "is a group of settings, such as its `url`, and has no value itself"
         case "too_short":
@@ -293,7 +299,11 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:
-            return detail["msg"].replace("Input should", "should")
+            return _own_words(detail)
+
+
+def _own_words(detail: ErrorDetails) -> str:
+    return detail["msg"].replace("Input should", "should").replace("String should", "should")
 
 
 def _path(name: str) -> list[str]:

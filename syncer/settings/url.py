@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-#: URLs of these name a file or folder.
-_OF_FILES = frozenset({"duckdb", "sqlite"})
+from syncer.settings import registry
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 _SECRET_WORDS = re.compile(r"pass|pwd|secret|token|key|credential|auth|sas|sig", re.IGNORECASE)
@@ -40,7 +39,7 @@ def beside(url: str, folder: Path) -> str:
     """*url*, where it names a file by a relative path, with the path that this has from *folder*."""
     scheme, _, rest = url.partition("://")
     path, mark, query = rest.partition("?")
-    if scheme.partition("+")[0] not in _OF_FILES or not path.startswith("/") or path in {"/", "/:memory:"}:
+    if not registry.names_file(url) or not path.startswith("/") or path in {"/", "/:memory:"}:
         return url
     # The first slash ends the empty host: `///file` is relative, `////file` is not.
     return f"{scheme}:///{folder / path[1:]}{mark}{query}"

@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
 from syncer.model.errors import ConnectionFailedError, SyncerError
-from syncer.model.protocols import ProfileStore, Warehouse
+from syncer.model.protocols import Probing, ProfileStore, Warehouse
 from syncer.model.types import Probe
+from syncer.settings import registry
 from syncer.settings.settings import Settings
 
 
@@ -38,37 +41,44 @@ class Tested:
 
 def connections(settings: Settings) -> list[Connection]:
     """Every warehouse, then every store."""
-    return [
-        *(
-            Connection(kind="warehouse", name=name, url=warehouse.shown_url, open=_warehouse_opener(settings, name))
-            for name, warehouse in settings.warehouses.items()
-        ),
-        *(
-            Connection(kind="store", name=name, url=store.shown_url, open=_store_opener(settings, name))
-            for name, store in settings.stores.items()
-        ),
-    ]
+    warehouses = (
+        Connection(kind="warehouse", name=name, url=one.shown_url, open=partial(open_warehouse, settings, name))
+        for name, one in settings.warehouses.items()
+    )
+    stores = (
+        Connection(kind="store", name=name, url=one.shown_url, open=partial(open_store, settings, name))
+        for name, one in settings.stores.items()
+    )
+    return [*warehouses, *stores]
 
 
-def open_store(settings: Settings, name: str) -> ProfileStore:
+def open_warehouse(settings: Settings, name: str, *, sync: str = "") -> Warehouse:
+    """The warehouse of that name, to be closed by the caller.
+
+    Raises:
+        SettingsError, WarehouseError: as `registry.open_warehouse`.
+    """
+    setting = settings.warehouses[name]
+    return registry.open_warehouse(name, setting.url.get_secret_value(), options=setting.options, sync=sync)
+
+
+def open_store(settings: Settings, name: str, *, started_at: datetime | None = None) -> ProfileStore:
     """The store of that name, to be closed by the caller.
 
     Raises:
-        SettingsError, StoreError: as `connectors.open_store`.
+        SettingsError, StoreError: as `registry.open_store`.
     """
-    import connectors
-
     setting = settings.stores[name]
-    return connectors.open_store(
-        name, setting.url.get_secret_value(), identity=setting.identity, options=setting.options
-    )
+    url = setting.url.get_secret_value()
+    return registry.open_store(name, url, identity=setting.identity, options=setting.options, started_at=started_at)
 
 
 def tested(connection: Connection) -> Tested:
     """Whether a connection answers; changes nothing."""
     try:
         with closing(connection.open()) as opened:
-            return Tested(connection=connection, probe=opened.probe())
+            found = opened.probe() if isinstance(opened, Probing) else Probe(version="")
+            return Tested(connection=connection, probe=found)
     except SyncerError as exc:
         return Tested(connection=connection, error=exc)
 
@@ -105,17 +115,3 @@ def _silent(connection: Connection, seconds: float) -> Tested:
         hint="Is its address right, and can this machine reach it?",
     )
     return Tested(connection=connection, error=error)
-
-
-def _warehouse_opener(settings: Settings, name: str) -> Callable[[], Warehouse]:
-    def opened() -> Warehouse:
-        import connectors
-
-        setting = settings.warehouses[name]
-        return connectors.open_warehouse(name, setting.url.get_secret_value(), options=setting.options)
-
-    return opened
-
-
-def _store_opener(settings: Settings, name: str) -> Callable[[], ProfileStore]:
-    return lambda: open_store(settings, name)

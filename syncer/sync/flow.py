@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
-from syncer.model.protocols import IDENTIFIERS, ProfileStore, Warehouse
+from syncer.model.protocols import IDENTIFIERS, ProfileStore, ReplacesCollections, Warehouse
 from syncer.model.types import Counts, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
@@ -231,7 +231,7 @@ def limits_passed(definition: SyncDefinition, staged: Staged, difference: Differ
 
 
 def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:
-    whole = not definition.target.entity.traits.merges and store.replaces_collections
+    whole = not definition.target.entity.traits.merges and isinstance(store, ReplacesCollections)
     sent, stopping = 0, False
     try:
         for batch in outbox.batches(store.batch_rows, form=store.value_form, whole=whole):

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-import connectors
-from connectors.support import call_counts
+from syncer.model import call_counts
 from syncer.model.errors import (
     DefinitionError,
     RunInProgressError,
@@ -22,10 +21,11 @@ from syncer.model.errors import (
     StoreError,
     SyncerError,
 )
-from syncer.model.protocols import ProfileStore, Warehouse
+from syncer.model.protocols import ForecastingChanges, ForecastingQueries, ProfileStore, Warehouse
 from syncer.model.types import Order, Run, RunStatus, SyncDefinition
 from syncer.queries import faults, query
 from syncer.queries.query import Query
+from syncer.settings import registry
 from syncer.settings.settings import Settings
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Snapshot, opened
@@ -33,6 +33,7 @@ from syncer.snapshot.stage import Staged
 from syncer.state.claims import Claims
 from syncer.state.removals import Removals
 from syncer.state.runs import KEPT_REJECTIONS, RunLog
+from syncer.sync.connections import open_store, open_warehouse
 from syncer.sync.flow import HeldError, Options, Progress, StoppedError, compare, limits_passed, run_sync
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,8 @@ class Runner:
         started_at = self.now()
         with ExitStack() as stack:
             try:
-                store = stack.enter_context(closing(self._store(definition, self._later_than_the_last(definition))))
+                as_of = self._later_than_the_last(definition)
+                store = stack.enter_context(closing(open_store(self.settings, definition.store, started_at=as_of)))
                 snapshot = stack.enter_context(opened(self.snapshot_path(definition.name), definition, store.store_id))
             except RunInProgressError as exc:
                 progress.run_id = self.run_log.record_skipped(
@@ -146,15 +148,15 @@ class Runner:
         """
         progress = progress or Progress()
         with (
-            closing(self._store(definition, self.now())) as store,
+            closing(open_store(self.settings, definition.store, started_at=self.now())) as store,
             opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as snapshot,
             snapshot.explaining(),
         ):
             self._take_in_what_others_did(definition, store, snapshot)
             asked = self._query(definition, snapshot, Options())
             with self._warehouse(asked) as warehouse:
-                if forecast := warehouse.forecast(asked.statement):
-                    progress.notes.append(forecast)
+                if isinstance(warehouse, ForecastingQueries):
+                    progress.notes.append(warehouse.forecast(asked.statement))
                 staged, difference = compare(
                     definition,
                     asked.statement,
@@ -275,7 +277,7 @@ class Runner:
             # The warehouse has taken it before; the look for friendly errors costs a tenth of a second.
             return Query(definition=definition, rendered=rendered, statement=rendered)
         url = self.settings.warehouses[definition.warehouse].url.get_secret_value()
-        statement = query.check(definition, rendered, query.dialect(url))
+        statement = query.check(definition, rendered, registry.dialect(url))
         return Query(definition=definition, rendered=rendered, statement=statement)
 
     def _take_in_what_others_did(self, definition: SyncDefinition, store: ProfileStore, snapshot: Snapshot) -> str:
@@ -292,29 +294,18 @@ class Runner:
         last = self.run_log.last_started(definition.name)
         return max(self.now(), last + timedelta(seconds=1)) if last else self.now()
 
-    def _store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
-        setting = self.settings.stores[definition.store]
-        return connectors.open_store(
-            definition.store,
-            setting.url.get_secret_value(),
-            identity=setting.identity,
-            options=setting.options,
-            started_at=started_at,
-        )
-
     @contextmanager
     def _warehouse(self, asked: Query) -> Iterator[Warehouse]:
         """The warehouse of a query; what it says against the query names the definition's file and line."""
         definition = asked.definition
-        setting = self.settings.warehouses[definition.warehouse]
-        opened = connectors.open_warehouse(
-            definition.warehouse, setting.url.get_secret_value(), options=setting.options, sync=definition.name
-        )
+        opened = open_warehouse(self.settings, definition.warehouse, sync=definition.name)
         with closing(opened) as warehouse, faults.placed(asked):
             yield warehouse
 
 
 def _forecast(definition: SyncDefinition, store: ProfileStore, staged: Staged, difference: Difference) -> str:
+    if not isinstance(store, ForecastingChanges):
+        return ""
     rows = difference.added + difference.changed + difference.sent_again
     rows += difference.removed if staged.schema.sends_removals else 0
     return store.forecast(definition.target, rows=rows, row_bytes=staged.row_bytes(store.value_form))

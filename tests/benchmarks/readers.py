@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import psycopg
 
-from connectors import open_warehouse
+from syncer.settings.registry import open_warehouse
 from tests.peak_memory import peak_megabytes
 from tests.servers.postgresql import postgres_server
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from connectors import open_store
 from connectors.sqlite import store as sqlite_store
 from connectors.sqlite.store import SQLiteStore
 from syncer.model.errors import SettingsError, StoreError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
+from syncer.settings.registry import open_store
 from tests.contracts.batches import PEOPLE, apply, batch_of, person, put
 
 

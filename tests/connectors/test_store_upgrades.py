@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from connectors import open_store
 from connectors.sql_store import schema, store, upgrades
 from syncer.model.errors import StoreError
 from syncer.model.types import Entity, Identity
+from syncer.settings.registry import open_store
 from tests.contracts.batches import PEOPLE, apply, person, put
 from tests.fixtures.earlier_versions import VERSIONS, unpack
 
 OPENING = """
 import sys
-from connectors import open_store
+from syncer.settings.registry import open_store
 from syncer.model.types import Identity
 url, with_note = sys.argv[1:]
 if with_note:

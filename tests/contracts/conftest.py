@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from connectors import open_store
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
+from syncer.settings.registry import open_store
 from tests.servers.customerio import CustomerIOServer, customerio_server
 
 OpenStore = Callable[..., ProfileStore]

@@ -35,6 +35,7 @@ from tests.contracts.batches import (
     put,
 )
 from tests.contracts.conftest import OpenStore
+from tests.contracts.probing import probed
 
 NO_PERSON = ("rejected", "the person does not exist yet")
 NO_OBJECT = ("rejected", "the object does not exist yet")
@@ -454,7 +455,7 @@ def test_a_sync_that_the_store_cannot_tell_people_apart_by_is_refused(
 
 
 def test_a_probe_tells_product_version_and_identity(store: ProfileStore) -> None:
-    probe = store.probe()
+    probe = probed(store)
 
     assert probe.version.split()[0] in ("SQLite", "PostgreSQL")
     assert probe.version.split()[1][0].isdigit()
@@ -506,7 +507,7 @@ def test_after_close_a_store_fails_as_a_store(store: ProfileStore) -> None:
 FEEDING = """
 import sys
 from itertools import count
-from connectors import open_store
+from syncer.settings.registry import open_store
 from syncer.model.types import Identity
 from tests.contracts.batches import PEOPLE, apply, put
 store = open_store("default", sys.argv[1], identity=Identity.ID)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
@@ -22,6 +20,7 @@ import pytest
 
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import NUMBER, Warehouse
+from tests.contracts.probing import probed
 from tests.contracts.warehouses import ADAPTERS
 from tests.contracts.warehouses.adapter import Adapter
 
@@ -57,7 +56,7 @@ def adapter(request: pytest.FixtureRequest) -> Adapter:
 @pytest.fixture
 def warehouse(adapter: Adapter) -> Iterator[Warehouse]:
     module, _, name = adapter.opened_by.partition(":")
-    opened: Warehouse = getattr(import_module(module), name)("crm", adapter.url, options=adapter.options)
+    opened: Warehouse = getattr(import_module(module), name)("crm", adapter.url)
     yield opened
     opened.close()
 
@@ -281,22 +280,20 @@ def test_closing_wakes_the_thread_that_waits_for_a_batch(adapter: Adapter, wareh
 def test_a_million_rows_pass_through_in_small_batches_and_little_memory(adapter: Adapter) -> None:
     adapter.make_table("many", adapter.many)
     program = """
-import json
 import sys
 from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
-from syncer.model.types import WarehouseOptions
 from tests.peak_memory import peak_megabytes
 
-module, _, name = sys.argv[3].partition(":")
+module, _, name = sys.argv[2].partition(":")
 opened = getattr(import_module(module), name)
-warehouse = opened("crm", sys.argv[1], options=WarehouseOptions(**json.loads(sys.argv[2])))
+warehouse = opened("crm", sys.argv[1])
 sizes = [batch.num_rows for batch in warehouse.query("SELECT * FROM many", timeout=timedelta(minutes=1))]
 warehouse.close()
 print(sum(sizes), max(sizes), peak_megabytes())
 """
-    command = [sys.executable, "-c", program, adapter.url, json.dumps(asdict(adapter.options)), adapter.opened_by]
+    command = [sys.executable, "-c", program, adapter.url, adapter.opened_by]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
 
     total, largest, megabytes = map(int, run.stdout.split())
@@ -306,4 +303,4 @@ print(sum(sizes), max(sizes), peak_megabytes())
 
 
 def test_a_probe_tells_product_and_version(adapter: Adapter, warehouse: Warehouse) -> None:
-    assert re.fullmatch(adapter.product + r" \d+(\.\d+)*", warehouse.probe().version)
+    assert re.fullmatch(adapter.product + r" \d+(\.\d+)*", probed(warehouse).version)

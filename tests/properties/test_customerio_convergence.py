@@ -17,11 +17,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from connectors import open_store
 from connectors.customerio import calls, delivery, items, requests
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Identity
+from syncer.settings.registry import open_store
 from tests.fake_store import Key
 from tests.properties.convergence import (
     AT,

@@ -8,14 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-import connectors
 from syncer.definitions import file
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import Warehouse
-from syncer.model.types import WarehouseOptions
 from syncer.queries import query
 from syncer.queries.faults import HIDDEN, fault, placed
 from syncer.queries.query import Query
+from syncer.settings import registry
 
 #: The file's line of the query's first.
 FIRST_LINE = 6
@@ -187,7 +186,7 @@ def warehouse(product: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
     if product == "postgresql":
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE people AS SELECT 1 AS id, 'free' AS plan")
-    with closing(connectors.open_warehouse("default", url, options=WarehouseOptions())) as warehouse:
+    with closing(registry.open_warehouse("default", url)) as warehouse:
         yield warehouse
 
 

@@ -194,21 +194,6 @@ def test_a_variable_that_is_not_text_is_refused_without_showing_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("postgresql://u:p@h/d", "postgres"),
-        ("duckdb:///x", "duckdb"),
-        ("redshift+redshift_connector://h", "redshift"),
-        ("mysql+pymysql://h", "mysql"),
-        ("snowflake://a", "snowflake"),
-        ("bigquery://p", "bigquery"),
-    ],
-)
-def test_the_dialect_follows_the_warehouse_s_url(url: str, expected: str) -> None:
-    assert query.dialect(url) == expected
-
-
-@pytest.mark.parametrize(
     ("sql", "expected"),
     [
         ("SELECT 1;", "SELECT 1"),

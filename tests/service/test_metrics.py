@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.customerio import calls
-from connectors.support import call_counts
+from syncer.model import call_counts
 from syncer.model.types import Counts, RunStatus
 from syncer.service import Service
 from syncer.sync.flow import Options

@@ -22,7 +22,6 @@ from statistics import mean
 import pytest
 
 from syncer.model.protocols import Warehouse
-from syncer.model.types import WarehouseOptions
 from tests.benchmarks.warehouses import CANDIDATES
 from tests.benchmarks.warehouses.candidate import Candidate
 from tests.peak_memory import peak_megabytes
@@ -66,7 +65,7 @@ def measure(name: str, url: str, *, is_bare: bool) -> Measured:
 
 
 def _read(candidate: Candidate, url: str, query: str) -> None:
-    warehouse: Warehouse = resolve_name(candidate.opened_by)("benchmark", url, options=WarehouseOptions())
+    warehouse: Warehouse = resolve_name(candidate.opened_by)("benchmark", url)
     for _ in warehouse.query(query, timeout=_TIMEOUT):
         pass
     warehouse.close()

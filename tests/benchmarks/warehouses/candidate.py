@@ -23,4 +23,4 @@ class Candidate:
     #: What `bare` is, for people.
     against: str
     #: What opens it, as `module:name`.
-    opened_by: str = "connectors:open_warehouse"
+    opened_by: str = "syncer.settings.registry:open_warehouse"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors import open_store
 from connectors.customerio import calls
 from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Entity, Identity, Target
+from syncer.settings.registry import open_store
 from tests.contracts.batches import COUPONS, MEMBERS, PEOPLE, batch_of, put
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import Fault

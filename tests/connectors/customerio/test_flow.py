@@ -20,12 +20,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors import open_store
 from connectors.customerio import calls
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.errors import QueryResultError, StoreError
 from syncer.model.protocols import JSON
 from syncer.model.types import Entity, Identity, OnRemoved, PersonKey, Target
+from syncer.settings.registry import open_store
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.workbench import COUPON, Workbench, table

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from connectors import open_store
 from syncer.model.types import Entity, Identity, PersonKey, Target
+from syncer.settings.registry import open_store
 from tests.contracts.batches import (
     ACCEPTED,
     ACCOUNTS,

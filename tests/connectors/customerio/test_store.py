@@ -13,11 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors import open_store
 from connectors.customerio import calls
+from connectors.customerio.options import Via
 from connectors.customerio.requests import LONGEST_REQUEST
 from syncer.model.errors import SettingsError, StoreError, StoreRefusesError
-from syncer.model.types import Entity, Identity, PersonKey, Target, Via
+from syncer.model.types import Entity, Identity, PersonKey, Target
+from syncer.settings.registry import open_store
 from tests.contracts.batches import (
     ACCEPTED,
     ACCOUNTS,

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from connectors import open_warehouse
 from syncer.model.protocols import Warehouse
+from syncer.settings.registry import open_warehouse
 
 TIMEOUT = timedelta(minutes=1)
 

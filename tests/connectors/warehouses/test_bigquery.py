@@ -25,11 +25,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import SecretStr
 
-from connectors import open_warehouse
+from connectors.bigquery.options import BigQueryOptions
 from syncer.model.errors import SettingsError, WarehouseError
-from syncer.model.protocols import Warehouse
-from syncer.model.types import WarehouseOptions
+from syncer.model.protocols import ForecastingQueries, Warehouse
+from syncer.settings.registry import open_warehouse
+from tests.contracts.probing import probed
 from tests.servers.bigquery import BigQueryProject, BigQueryServer, bigquery_server
 
 TIMEOUT = timedelta(minutes=1)
@@ -45,7 +47,7 @@ def people(bigquery_project: BigQueryProject) -> BigQueryProject:
 
 @contextmanager
 def opened(url: str, *, sync: str = "", **options: Any) -> Iterator[Warehouse]:
-    warehouse = open_warehouse("crm", url, options=WarehouseOptions(**options), sync=sync)
+    warehouse = open_warehouse("crm", url, options=BigQueryOptions(**options), sync=sync)
     try:
         yield warehouse
     finally:
@@ -81,7 +83,7 @@ def test_a_url_that_cannot_be_read_says_why(url: str, said: str, hint: str) -> N
 @pytest.mark.parametrize("key", ["s3cr3t", "[]", "{}", '{"type": "service_account", "private_key": "s3cr3t"}'])
 def test_a_key_that_is_none_is_refused_and_not_told(people: BigQueryProject, key: str) -> None:
     with pytest.raises(SettingsError, match="not the JSON key") as caught:
-        open_warehouse("crm", people.url(), options=WarehouseOptions(key=key))
+        open_warehouse("crm", people.url(), options=BigQueryOptions(key=SecretStr(key)))
 
     assert "KEY_FILE" in caught.value.hint
     assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
@@ -155,7 +157,7 @@ def test_without_the_storage_api_rows_are_read_by_rest(people: BigQueryProject) 
     people.control(denied=["storage"])
     with opened(people.url()) as warehouse:
         read = warehouse.query(MANY, timeout=TIMEOUT).read_all()
-        probe = warehouse.probe()
+        probe = probed(warehouse)
 
     assert read.num_rows == 200_000
     assert "roles/bigquery.readSessionUser" in probe.note
@@ -212,10 +214,12 @@ def test_a_forecast_tells_the_bytes_and_runs_nothing(people: BigQueryProject) ->
     people.execute("CREATE TABLE big AS SELECT i, i AS j FROM UNNEST(GENERATE_ARRAY(1, 100000)) AS i")
     before = len(people.jobs())
     with opened(people.url()) as warehouse:
+        assert isinstance(warehouse, ForecastingQueries)
         assert warehouse.forecast("SELECT * FROM big;") == "BigQuery will read 1.6 MB (a dry run's estimate)"
         assert warehouse.forecast("SELECT 1 AS a") == "BigQuery will read 0 bytes (a dry run's estimate)"
         warehouse.columns("SELECT * FROM big")
     with opened(people.url(), maximum_bytes_billed=10**10) as warehouse:
+        assert isinstance(warehouse, ForecastingQueries)
         assert warehouse.forecast("SELECT * FROM big").endswith("(a dry run's estimate), of at most 10 GB allowed")
     assert len(people.jobs()) == before
 
@@ -333,7 +337,7 @@ def test_a_probe_tells_whether_a_table_could_be_changed(
 ) -> None:
     people.control(granted=granted)
     with opened(people.url()) as warehouse:
-        probe = warehouse.probe()
+        probe = probed(warehouse)
 
     assert probe.can_write is can_write
     assert ("shop.people" in probe.note) is can_write
@@ -341,9 +345,9 @@ def test_a_probe_tells_whether_a_table_could_be_changed(
 
 def test_a_probe_of_an_empty_dataset_does_not_guess(bigquery_project: BigQueryProject) -> None:
     with opened(bigquery_project.url()) as warehouse:
-        assert warehouse.probe().can_write is None
+        assert probed(warehouse).can_write is None
 
 
 def test_a_probe_tells_that_the_dataset_is_not_there(people: BigQueryProject) -> None:
     with opened(people.url("nowhere")) as warehouse, pytest.raises(WarehouseError, match="nowhere"):
-        warehouse.probe()
+        probed(warehouse)

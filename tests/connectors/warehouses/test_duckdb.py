@@ -15,9 +15,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from connectors import open_warehouse
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import Warehouse
+from syncer.settings.registry import open_warehouse
 
 TIMEOUT = timedelta(minutes=1)
 # A time in it would give the test another name in every worker.

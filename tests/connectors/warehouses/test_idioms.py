@@ -12,8 +12,8 @@ import duckdb
 import psycopg
 import pytest
 
-from connectors import open_warehouse
 from syncer.docs.topics import topic
+from syncer.settings.registry import open_warehouse
 
 #: 2024-01-02, in seconds since 1970.
 LAST_SYNC_TIME = "1704153600"

@@ -11,10 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
-from connectors import open_warehouse
 from connectors.mysql.connection import address, connect
 from syncer.model.errors import SettingsError, SyncerError, WarehouseError
+from syncer.settings.registry import open_warehouse
 from tests.connectors.warehouses.reading import TIMEOUT, opened, rows
+from tests.contracts.probing import probed
 from tests.servers.certificates import write_certificates
 from tests.servers.mariadb import MariaDBServer, mariadb_server
 
@@ -40,7 +41,7 @@ def user_url(mariadb: MariaDBServer, mariadb_database: str, user: str) -> str:
 
 def test_a_probe_finds_a_user_that_can_only_read(user_url: str) -> None:
     with opened(user_url) as warehouse:
-        probe = warehouse.probe()
+        probe = probed(warehouse)
 
     assert (probe.can_write, probe.note) == (False, "")
 
@@ -65,7 +66,7 @@ def test_a_probe_finds_a_user_that_could_write(
         for statement in grant.format(database=mariadb_database, user=user).split("; "):
             mariadb.execute(statement)
         with opened(user_url) as warehouse:
-            probe = warehouse.probe()
+            probe = probed(warehouse)
     finally:
         mariadb.execute(f"DROP ROLE {user}_role")
 

@@ -10,10 +10,11 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from connectors import open_warehouse
 from syncer.model.errors import SettingsError, SyncerError, WarehouseError
 from syncer.settings import url as connection_url
+from syncer.settings.registry import open_warehouse
 from tests.connectors.warehouses.reading import opened
+from tests.contracts.probing import probed
 from tests.servers.postgresql import PostgresServer
 
 TIMEOUT = timedelta(minutes=1)
@@ -144,7 +145,7 @@ def test_writing_by_a_function_is_refused(postgres_url: str, owner: psycopg.Conn
 def test_a_probe_finds_a_role_that_can_only_read(role: str, role_url: str, owner: psycopg.Connection) -> None:
     owner.execute(f"CREATE TABLE people (id int); GRANT SELECT ON people TO {role}")
     with opened(role_url) as warehouse:
-        probe = warehouse.probe()
+        probe = probed(warehouse)
 
     assert (probe.can_write, probe.note) == (False, "")
 
@@ -168,7 +169,7 @@ def test_a_probe_finds_a_role_that_could_write(
     owner.execute("CREATE TABLE people (id int)")
     owner.execute(grant.format(role, database=owner.info.dbname))
     with opened(role_url) as warehouse:
-        probe = warehouse.probe()
+        probe = probed(warehouse)
 
     assert probe.can_write
     assert found in probe.note

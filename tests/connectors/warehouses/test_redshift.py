@@ -18,16 +18,17 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs, parquet
 
-from connectors import open_warehouse
+from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import array_of, type_name
 from connectors.redshift.warehouse import query_group
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import JSON, NUMBER, Warehouse
-from syncer.model.types import WarehouseOptions
+from syncer.settings.registry import open_warehouse
+from tests.contracts.probing import probed
 
 TIMEOUT = timedelta(minutes=1)
-OPTIONS = WarehouseOptions(unload_to="s3://results/out/", unload_role="arn:aws:iam::123456789012:role/unload")
+OPTIONS = RedshiftOptions(unload_to="s3://results/out/", unload_role="arn:aws:iam::123456789012:role/unload")
 
 
 @contextmanager
@@ -218,7 +219,7 @@ def test_a_probe_finds_what_the_role_could_write(postgres_url: str, grant: str, 
         try:
             owner.execute(grant.format(role))
             with opened(postgres_url.replace("postgres@", f"{role}:x@")) as warehouse:
-                probe = warehouse.probe()
+                probe = probed(warehouse)
         finally:
             owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 

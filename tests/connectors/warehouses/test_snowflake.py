@@ -32,10 +32,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from connectors import open_warehouse
+from connectors.snowflake.options import SnowflakeOptions
 from syncer.model.errors import SettingsError, SyncerError, WarehouseError
 from syncer.model.protocols import JSON, Warehouse
-from syncer.model.types import WarehouseOptions
+from syncer.settings.registry import open_warehouse
+from tests.contracts.probing import probed
 from tests.servers.snowflake import TOKEN, USER, SnowflakeServer
 
 TIMEOUT = timedelta(minutes=1)
@@ -47,7 +48,7 @@ END = 2**63 - 1
 
 
 @contextmanager
-def opened(url: str, options: WarehouseOptions | None = None, sync: str = "") -> Iterator[Warehouse]:
+def opened(url: str, options: SnowflakeOptions | None = None, sync: str = "") -> Iterator[Warehouse]:
     warehouse = open_warehouse("crm", url, options=options, sync=sync)
     try:
         yield warehouse
@@ -66,7 +67,11 @@ def warehouse(url: str) -> Iterator[Warehouse]:
         yield found
 
 
-def refusal(url: str, options: WarehouseOptions | None = None) -> SyncerError:
+def login_by(**options: Any) -> SnowflakeOptions:
+    return SnowflakeOptions(**options)
+
+
+def refusal(url: str, options: SnowflakeOptions | None = None) -> SyncerError:
     with pytest.raises(SyncerError) as caught:
         open_warehouse("crm", url, options=options).close()
     assert SECRET not in "".join(traceback.format_exception(caught.value)) + caught.value.hint
@@ -380,14 +385,14 @@ def with_key(snowflake: SnowflakeServer, key: RSAPrivateKey) -> str:
 def test_a_key_pair_logs_in(with_key: str, key: RSAPrivateKey, passphrase: str | None) -> None:
     encryption = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
 
-    with opened(with_key, WarehouseOptions(key=pem(key, encryption), key_passphrase=passphrase)) as warehouse:
+    with opened(with_key, login_by(key=pem(key, encryption), key_passphrase=passphrase)) as warehouse:
         assert warehouse.query("SELECT 1 AS a", timeout=TIMEOUT).read_all().num_rows == 1
 
 
 def test_another_key_is_refused_with_the_next_step(with_key: str) -> None:
     other = generate_private_key(public_exponent=65537, key_size=2048)
 
-    error = refusal(with_key, WarehouseOptions(key=pem(other, NoEncryption())))
+    error = refusal(with_key, login_by(key=pem(other, NoEncryption())))
 
     assert "JWT token is invalid" in error.message
     assert "SYNCER_WAREHOUSES__CRM__KEY" in error.hint
@@ -397,9 +402,9 @@ def test_another_key_is_refused_with_the_next_step(with_key: str) -> None:
 def test_a_key_that_cannot_be_read_is_a_mistake_of_the_settings(with_key: str, key: RSAPrivateKey, fault: str) -> None:
     locked = pem(key, BestAvailableEncryption(b"right"))
     options = {
-        "passphrase": WarehouseOptions(key=locked, key_passphrase=SECRET),
-        "no passphrase": WarehouseOptions(key=locked),
-        "not a key": WarehouseOptions(key=SECRET),
+        "passphrase": login_by(key=locked, key_passphrase=SECRET),
+        "no passphrase": login_by(key=locked),
+        "not a key": login_by(key=SECRET),
     }[fault]
 
     error = refusal(with_key, options)
@@ -413,9 +418,9 @@ def test_a_key_that_cannot_be_read_is_a_mistake_of_the_settings(with_key: str, k
 def test_a_token_logs_in(snowflake: SnowflakeServer, login: str, authenticator: str) -> None:
     url = snowflake.url(snowflake.new_database(), login=login, authenticator=authenticator)
 
-    with opened(url, WarehouseOptions(token=TOKEN)) as warehouse:
+    with opened(url, login_by(token=TOKEN)) as warehouse:
         assert warehouse.columns("SELECT 1 AS a")
-    error = refusal(url, WarehouseOptions(token=SECRET))
+    error = refusal(url, login_by(token=SECRET))
 
     assert "SYNCER_WAREHOUSES__CRM__TOKEN" in error.hint
 
@@ -447,7 +452,7 @@ def test_a_token_logs_in(snowflake: SnowflakeServer, login: str, authenticator: 
     ],
 )
 def test_a_url_that_cannot_be_used_says_why(url: str, options: dict[str, Any], said: str, next_step: str) -> None:
-    error = refusal(f"snowflake://{url.format(SECRET)}", WarehouseOptions(**options))
+    error = refusal(f"snowflake://{url.format(SECRET)}", SnowflakeOptions(**options))
 
     assert isinstance(error, SettingsError)
     assert said in error.message
@@ -499,7 +504,7 @@ def test_a_probe_tells_a_role_that_could_write(
     snowflake.add_role("PROBED", grants)
 
     with opened(snowflake.url(snowflake.new_database(), role="PROBED")) as warehouse:
-        probe = warehouse.probe()
+        probe = probed(warehouse)
 
     assert probe.can_write is bool(said)
     assert probe.note == (f"Its role {said}; one that may only SELECT is safer." if said else "")
@@ -515,7 +520,7 @@ def test_the_driver_prints_nothing_and_does_not_ask_where_it_runs(url: str) -> N
 import logging
 import sys
 from datetime import timedelta
-from connectors import open_warehouse
+from syncer.settings.registry import open_warehouse
 
 said = []
 handler = logging.Handler()
@@ -542,7 +547,7 @@ def test_a_missing_driver_is_told_with_the_extra(url: str) -> None:
 import sys
 
 sys.modules["snowflake.connector"] = None
-from connectors import open_warehouse
+from syncer.settings.registry import open_warehouse
 from syncer.model.errors import SettingsError
 
 try:

@@ -16,15 +16,15 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from connectors import open_warehouse
 from connectors.sqlalchemy.dialects import reason
 from connectors.sqlalchemy.values import announced, array, first_zone, seen
 from connectors.sqlalchemy.warehouse import SQLAlchemyWarehouse
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
 from syncer.model.errors import SettingsError, WarehouseError
 from syncer.model.protocols import JSON, NUMBER
-from syncer.model.types import WarehouseOptions
+from syncer.settings.registry import open_warehouse
 from tests.connectors.warehouses.reading import opened
+from tests.contracts.probing import probed
 
 TIMEOUT = timedelta(minutes=1)
 SECRET = "s3cr3t-Pa55"
@@ -135,7 +135,7 @@ def test_values_whose_type_is_not_told_arrive_exactly(values: list[Any], expecte
 
 def test_a_file_is_opened_so_that_nothing_can_be_written(file: Path) -> None:
     with opened(f"sqlite:///{file}") as warehouse:
-        probe = warehouse.probe()
+        probe = probed(warehouse)
 
     assert probe.can_write is False
     assert probe.version.startswith("SQLite 3.")
@@ -161,7 +161,7 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 )
 def test_a_url_that_nothing_reads_says_what_to_do(url: str, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        SQLAlchemyWarehouse("crm", url.format(SECRET), options=WarehouseOptions())
+        SQLAlchemyWarehouse("crm", url.format(SECRET))
 
     assert said in caught.value.message + caught.value.hint
     assert SECRET not in "".join(traceback.format_exception(caught.value)) + caught.value.hint
@@ -170,7 +170,7 @@ def test_a_url_that_nothing_reads_says_what_to_do(url: str, said: str) -> None:
 def test_a_connection_that_fails_tells_no_secret(postgres_url: str) -> None:
     url = postgres_url.replace("postgresql://postgres@", f"postgresql+psycopg://nobody:{SECRET}@")
     with pytest.raises(WarehouseError, match="cannot connect to PostgreSQL") as caught:
-        SQLAlchemyWarehouse("crm", url, options=WarehouseOptions())
+        SQLAlchemyWarehouse("crm", url)
 
     assert "password authentication failed" in caught.value.message
     assert SECRET not in "".join(traceback.format_exception(caught.value)) + caught.value.hint
@@ -178,7 +178,7 @@ def test_a_connection_that_fails_tells_no_secret(postgres_url: str) -> None:
 
 def test_a_connection_that_is_cut_half_way_is_an_error(postgres_url: str) -> None:
     url = postgres_url.replace("postgresql:", "postgresql+psycopg:") + "?application_name=syncer"
-    warehouse = SQLAlchemyWarehouse("crm", url, options=WarehouseOptions())
+    warehouse = SQLAlchemyWarehouse("crm", url)
     result = warehouse.query("SELECT generate_series(1, 100000000) AS i", timeout=TIMEOUT)
     result.read_next_batch()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -199,7 +199,7 @@ def test_a_function_that_writes_is_refused(postgres_url: str) -> None:
             "CREATE FUNCTION sneak() RETURNS int LANGUAGE sql AS 'INSERT INTO people VALUES (1) RETURNING id'"
         )
     url = postgres_url.replace("postgresql:", "postgresql+psycopg:")
-    warehouse = SQLAlchemyWarehouse("crm", url, options=WarehouseOptions())
+    warehouse = SQLAlchemyWarehouse("crm", url)
     with pytest.raises(WarehouseError, match="read-only"):
         warehouse.query("SELECT sneak()", timeout=TIMEOUT).read_all()
     warehouse.close()

@@ -9,8 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.model.types import WarehouseOptions
-
 #: Makes a table or file of the name from a SELECT.
 MakeTable = Callable[[str, str], None]
 
@@ -71,9 +69,8 @@ class Adapter:
     tells_line_of_names: bool = True
     #: The same for a table alone.
     tells_line_of_tables: bool = True
-    options: WarehouseOptions = field(default_factory=WarehouseOptions)
     #: What opens it, as `module:name`.
-    opened_by: str = "connectors:open_warehouse"
+    opened_by: str = "syncer.settings.registry:open_warehouse"
     #: Whether the schema is told before the first row.
     tells_types: bool = True
     #: How many queries of ours the server is busy with; None where it cannot be asked.

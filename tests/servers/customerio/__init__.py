@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 
-from syncer.model.types import StoreOptions
+from connectors.customerio.options import CustomerIOOptions
 from tests.servers.customerio.api import application
 from tests.servers.customerio.workspace import Workspace
 
@@ -35,7 +35,7 @@ class CustomerIOServer:
         """Of all three APIs."""
         return f"http://127.0.0.1:{self.port}"
 
-    def options(self, **changes: Any) -> StoreOptions:
+    def options(self, **changes: Any) -> CustomerIOOptions:
         """What a store needs beside the URL `customerio://us`."""
         given: dict[str, Any] = {
             "site_id": self.workspace.site_id,
@@ -48,7 +48,7 @@ class CustomerIOServer:
             "requests_per_second": 1_000,
             "object_types": {"account": "1", "course": "2"},
         }
-        return StoreOptions(**(given | changes))
+        return CustomerIOOptions(**(given | changes))
 
     def environment(self, name: str = "DEFAULT") -> dict[str, str]:
         """The settings of a store of this workspace."""

@@ -1,0 +1,26 @@
+"""What BigQuery declares: its URLs and the settings beside them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from syncer.model.connectors import Options, WarehouseConnector
+
+
+class BigQueryOptions(Options):
+    """Who logs in, and what a query may cost."""
+
+    #: The JSON key of a service account.
+    key: SecretStr | None = None
+    #: Bytes that one query may bill.
+    maximum_bytes_billed: Annotated[int, Field(gt=0)] | None = None
+
+
+WAREHOUSE = WarehouseConnector(
+    schemes=("bigquery",),
+    opened_by="connectors.bigquery.warehouse:BigQueryWarehouse",
+    options=BigQueryOptions,
+    extra="bigquery",
+)

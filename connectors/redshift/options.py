@@ -1,0 +1,23 @@
+"""What Redshift declares: its URLs and the settings beside them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from syncer.model.connectors import Options, WarehouseConnector, matching
+
+_Folder = Annotated[str, matching(r"s3://[^/]+(/.*)?", "should be a folder such as `s3://bucket/folder`")]
+
+
+class RedshiftOptions(Options):
+    """Where large results go on their way here; both or they are read from the cluster itself."""
+
+    #: The folder in S3.
+    unload_to: _Folder | None = None
+    #: ARN of the role that may write there.
+    unload_role: str | None = None
+
+
+WAREHOUSE = WarehouseConnector(
+    schemes=("redshift",), opened_by="connectors.redshift.warehouse:RedshiftWarehouse", options=RedshiftOptions
+)

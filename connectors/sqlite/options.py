@@ -1,0 +1,7 @@
+"""What SQLite declares: its URLs and the settings beside them."""
+
+from __future__ import annotations
+
+from syncer.model.connectors import StoreConnector
+
+STORE = StoreConnector(schemes=("sqlite",), opened_by="connectors.sqlite.store:SQLiteStore", is_file=True)

@@ -1,0 +1,92 @@
+"""What a connector declares: the URLs that it opens, the settings beside them, and where its class is.
+
+A declaration is what an entry point names, in the group `syncer.warehouses` or `syncer.stores`. Its module imports no
+driver: every declaration is read when the settings are.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
+
+#: Held while a module is imported: of modules that import each other, two threads may each wait for the other's.
+importing = threading.RLock()
+
+#: The scheme of the warehouse that opens every URL that no other one does.
+ANY_OTHER = "*"
+
+
+class Options(BaseModel):
+    """The settings of a connection beside its URL. Secrets are SecretStr, so that no text shows them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connector:
+    """What warehouses and stores declare."""
+
+    #: Of its URLs, without `+driver`; messages use the first.
+    schemes: tuple[str, ...]
+    #: The class that opens one, as `module:Class`, imported on use.
+    opened_by: str
+    options: type[Options] = Options
+    #: Of `pip install 'syncer[…]'`, which installs its driver; empty where there is nothing to install.
+    extra: str = ""
+    #: Whether the URL is the path of a file or folder; a relative one starts at the working folder.
+    is_file: bool = False
+
+    def load(self) -> Any:
+        """The class, whose driver may be missing."""
+        module, _, name = self.opened_by.partition(":")
+        with importing:
+            return getattr(import_module(module), name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarehouseConnector(Connector):
+    """A kind of warehouse.
+
+    Its class is a Warehouse and is called with `name, url, options=…, sync=…`: what messages call the connection, and
+    the sync whose query it will be or an empty text.
+    """
+
+    #: Scheme to sqlglot's name of its SQL, where that is another one.
+    dialects: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConnector(Connector):
+    """A kind of profile store.
+
+    Its class is a ProfileStore and is called with `name, url, identity=…, options=…, started_at=…`: the start of the
+    run, aware, as of which its values count; None for now.
+    """
+
+
+def matching(pattern: str, rule: str) -> AfterValidator:
+    """A check of a text setting, for Annotated; what breaks it is told as *rule*, "should be …"."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if compiled.fullmatch(value) is None:
+            raise ValueError(rule)
+        return value
+
+    return AfterValidator(check)
+
+
+def revealed(secret: SecretStr | None) -> str:
+    """A secret's text; empty where there is none."""
+    return "" if secret is None else secret.get_secret_value()
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of *url*, without `+driver`."""
+    return url.partition(":")[0].partition("+")[0].lower()
