@@ -20,7 +20,7 @@ from connectors.bigquery.errors import SELECT_HINT, Explainer, failures
 from connectors.bigquery.jobs import Job
 from connectors.bigquery.options import BigQueryOptions
 from connectors.bigquery.values import shape
-from connectors.support.results import Result, closed_early, over_timeout
+from connectors.support.results import StreamingWarehouse, closed_early, over_timeout
 from syncer.model.errors import SyncerError, WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -34,14 +34,14 @@ _PROBED_TABLES = 5
 _WRITES = ("bigquery.tables.updateData", "bigquery.tables.delete", "bigquery.tables.update")
 
 
-class BigQueryWarehouse:
+class BigQueryWarehouse(StreamingWarehouse):
     """A dataset of BigQuery. There is no read-only transaction: what a dry run does not call a SELECT never runs.
 
     Its API has one version, 2. The result of a query is a table of its own, so it does not change while it is read.
     """
 
     def __init__(self, name: str, url: str, *, options: BigQueryOptions, sync: str = "") -> None:
-        self._label = f"warehouse `{name}`"
+        super().__init__(f"warehouse `{name}`")
         self._name = name
         self._most_bytes = options.maximum_bytes_billed
         self._labels = {"syncer_sync": _label_value(sync)} if sync else {}
@@ -49,17 +49,11 @@ class BigQueryWarehouse:
         self._explainer = Explainer(name=name, place=self._connection.place)
         self._stop = threading.Event()
         self._job: Job | None = None
-        self._result: Result | None = None
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse; by a dry run, which bills nothing."""
         with self._failures(_DESCRIBE_TIMEOUT):
             return tuple(Column(name=s.name, type=s.word) for s in map(shape, self._dry_run(_plain(sql)).schema))
-
-    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
-        """As in Warehouse."""
-        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._interrupt)
-        return self._result.reader()
 
     def forecast(self, sql: str) -> str:
         """See `ForecastingQueries`: the bytes that a dry run tells."""
@@ -79,12 +73,6 @@ class BigQueryWarehouse:
         if self._job is not None and self._job.was_denied_storage:
             notes.append("Large results are read slowly: it lacks roles/bigquery.readSessionUser on the project.")
         return Probe(version="BigQuery 2", can_write=may_write, note=" ".join(notes))
-
-    def close(self) -> None:
-        """As in Warehouse. A thread that waits for a batch gets an error."""
-        if self._result is not None:
-            self._result.close()
-        self._connection.close()
 
     def _written(self) -> tuple[str, bool | None]:
         """A table that this login may change, and whether it may; None where there is none to ask about."""
@@ -113,6 +101,9 @@ class BigQueryWarehouse:
                 yield from self._job.batches(shapes)
             finally:
                 self._job.cancel()
+
+    def _disconnect(self) -> None:
+        self._connection.close()
 
     def _dry_run(self, sql: str) -> Any:
         """The job that *sql* would be, if it is one SELECT."""

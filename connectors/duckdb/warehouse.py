@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import pyarrow as pa
 
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
 from connectors.duckdb.folder import create_view, identifier, literal, tables
-from connectors.duckdb.values import Reading, reading
-from connectors.support.results import Result, closed_early, over_timeout
+from connectors.duckdb.values import DuckDBReading, reading
+from connectors.support.columns import schema_of
+from connectors.support.results import StreamingWarehouse, closed_early, over_timeout
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -27,18 +29,18 @@ _DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _SELECT_HINT = "A sync's query is one SELECT, and only reads; PIVOT needs `IN (…)`."
 
 
-class DuckDBWarehouse:
+class DuckDBWarehouse(StreamingWarehouse):
     """A DuckDB that reads one file or folder, whatever the query says.
 
     It is a database in memory of its own: a file is attached to it read-only, so that two may have one file open.
+    The infinite dates and times are Arrow's largest and smallest values.
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        self._label = f"warehouse `{name}`"
+        super().__init__(f"warehouse `{name}`")
         #: Table to why its file cannot be read.
         self._unreadable: dict[str, str] = {}
         self._tables: list[str] = []
-        self._result: Result | None = None
         self._spill = tempfile.TemporaryDirectory(prefix="syncer-duckdb-")
         self._connection = duckdb.connect(config={"temp_directory": self._spill.name})
         try:
@@ -53,21 +55,9 @@ class DuckDBWarehouse:
         with self._failures(_DESCRIBE_TIMEOUT):
             return self._describe(self._statement(sql))
 
-    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
-        """As in Warehouse. The infinite dates and times are Arrow's largest and smallest values."""
-        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._connection.interrupt)
-        return self._result.reader()
-
     def probe(self) -> Probe:
         """See `Probing`; it is opened so that it cannot be written."""
         return Probe(version=f"DuckDB {duckdb.__version__}", can_write=False)
-
-    def close(self) -> None:
-        """As in Warehouse. A thread that waits for a batch gets an error."""
-        if self._result is not None:
-            self._result.close()
-        self._connection.close()
-        self._spill.cleanup()
 
     def _open(self, location: str) -> None:
         path = Path(location).resolve()
@@ -113,18 +103,21 @@ class DuckDBWarehouse:
             readings = [reading(column.type) for column in columns]
             select = _select(statement, readings)
             typed = self._connection.sql(f"{select} LIMIT 0").to_arrow_table().schema
-            schema = pa.schema(
-                [
-                    pa.field(c.name, f.type, metadata=r.metadata)
-                    for c, f, r in zip(columns, typed, readings, strict=True)
-                ]
-            )
+            found = [replace(r, type=kind) for r, kind in zip(readings, typed.types, strict=True)]
+            schema = schema_of([column.name for column in columns], found)
             yield schema
             with self._connection.sql(select).to_arrow_reader(_BATCH_ROWS) as batches:
                 for batch in batches:
                     if time.monotonic() >= deadline:
                         raise over_timeout(self._label, timeout)
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+    def _interrupt(self) -> None:
+        self._connection.interrupt()
+
+    def _disconnect(self) -> None:
+        self._connection.close()
+        self._spill.cleanup()
 
     def _statement(self, sql: str) -> str:
         """*sql*, if it is one SELECT, so that it can stand in brackets."""
@@ -168,7 +161,7 @@ class DuckDBWarehouse:
         return WarehouseError(f"{self._label}: {reason(text)}", hint=step, query_line=line(text))
 
 
-def _select(statement: str, readings: list[Reading]) -> str:
+def _select(statement: str, readings: list[DuckDBReading]) -> str:
     names = [f"c{number}" for number in range(len(readings))]
     wanted = ", ".join(r.expression.format(name) for name, r in zip(names, readings, strict=True))
     return f"SELECT {wanted} FROM ({statement}\n) AS q ({', '.join(names)})"

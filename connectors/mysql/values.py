@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from connectors.mysql.conversions import Numbers, Rows
 from connectors.mysql.statement import Block, Field
+from connectors.support.columns import ColumnReading, schema_of
 from syncer.model.protocols import JSON, NUMBER
 
 _UNSIGNED, _ENUM, _SET = 1 << 5, 1 << 8, 1 << 11
@@ -27,21 +28,17 @@ class UnexpectedValueError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class MySQLReading(ColumnReading):
     """How a column is read."""
 
     #: The server's word for its type.
     word: str
-    #: What it is in the result.
-    type: pa.DataType
-    metadata: dict[bytes, bytes] | None = None
     read: Callable[[Rows, int, Field], pa.Array]
 
 
 def schema(fields: Sequence[Field]) -> pa.Schema:
     """The result's schema."""
-    readings = [reading(field) for field in fields]
-    return pa.schema([pa.field(f.name, r.type, metadata=r.metadata) for f, r in zip(fields, readings, strict=True)])
+    return schema_of((field.name for field in fields), map(reading, fields))
 
 
 def columns(block: Block, fields: Sequence[Field]) -> list[pa.Array]:
@@ -58,32 +55,32 @@ def columns(block: Block, fields: Sequence[Field]) -> list[pa.Array]:
     return columns
 
 
-def reading(field: Field) -> Reading:
+def reading(field: Field) -> MySQLReading:
     """How to read a column."""
     if field.code == 1 and field.length == 1 and not field.flags & _UNSIGNED:
-        return Reading(word="TINYINT(1)", type=pa.bool_(), read=_read_boolean)
+        return MySQLReading(word="TINYINT(1)", type=pa.bool_(), read=_read_boolean)
     if field.code in _INTEGERS:
         word, signed, unsigned = _INTEGERS[field.code]
         is_signed = not field.flags & _UNSIGNED
-        return Reading(
+        return MySQLReading(
             word=word if is_signed else f"{word} UNSIGNED",
             type=_ARROW[signed if is_signed else unsigned],
             read=_read_integer,
         )
     if field.code == 16:
         one = field.length == 1
-        return Reading(word=f"BIT({field.length})", type=pa.bool_() if one else pa.uint64(), read=_read_bits)
+        return MySQLReading(word=f"BIT({field.length})", type=pa.bool_() if one else pa.uint64(), read=_read_bits)
     return _BY_CODE.get(field.code) or _text_or_binary(field)
 
 
-def _text_or_binary(field: Field) -> Reading:
+def _text_or_binary(field: Field) -> MySQLReading:
     is_text = field.charset != _NO_TEXT
     if field.flags & (_ENUM | _SET):
-        return Reading(word="ENUM" if field.flags & _ENUM else "SET", type=pa.string(), read=_read_text)
+        return MySQLReading(word="ENUM" if field.flags & _ENUM else "SET", read=_read_text)
     words = _WORDS.get(field.code, ("TEXT", "BINARY"))
     if is_text:
-        return Reading(word=words[0], type=pa.string(), read=_read_text)
-    return Reading(word=words[1], type=pa.binary(), read=_read_binary)
+        return MySQLReading(word=words[0], read=_read_text)
+    return MySQLReading(word=words[1], type=pa.binary(), read=_read_binary)
 
 
 def _read_integer(rows: Rows, column: int, field: Field) -> pa.Array:
@@ -225,20 +222,20 @@ _ARROW = {
     "<i8": pa.int64(),
     "<u8": pa.uint64(),
 }
-_DECIMAL = Reading(word="DECIMAL", type=pa.string(), metadata=NUMBER, read=_read_text)
+_DECIMAL = MySQLReading(word="DECIMAL", metadata=NUMBER, read=_read_text)
 _BY_CODE = {
     0: _DECIMAL,
     246: _DECIMAL,
-    4: Reading(word="FLOAT", type=pa.float64(), read=_read_float),
-    5: Reading(word="DOUBLE", type=pa.float64(), read=_read_double),
-    6: Reading(word="NULL", type=pa.string(), read=_read_text),
-    7: Reading(word="TIMESTAMP", type=pa.timestamp("us", "UTC"), read=_read_timestamp),
-    10: Reading(word="DATE", type=pa.date32(), read=_read_date),
-    11: Reading(word="TIME", type=pa.string(), read=_read_time),
-    12: Reading(word="DATETIME", type=pa.timestamp("us"), read=_read_datetime),
-    13: Reading(word="YEAR", type=pa.int16(), read=_read_year),
-    245: Reading(word="JSON", type=pa.string(), metadata=JSON, read=_read_text),
-    255: Reading(word="GEOMETRY", type=pa.binary(), read=_read_binary),
+    4: MySQLReading(word="FLOAT", type=pa.float64(), read=_read_float),
+    5: MySQLReading(word="DOUBLE", type=pa.float64(), read=_read_double),
+    6: MySQLReading(word="NULL", read=_read_text),
+    7: MySQLReading(word="TIMESTAMP", type=pa.timestamp("us", "UTC"), read=_read_timestamp),
+    10: MySQLReading(word="DATE", type=pa.date32(), read=_read_date),
+    11: MySQLReading(word="TIME", read=_read_time),
+    12: MySQLReading(word="DATETIME", type=pa.timestamp("us"), read=_read_datetime),
+    13: MySQLReading(word="YEAR", type=pa.int16(), read=_read_year),
+    245: MySQLReading(word="JSON", metadata=JSON, read=_read_text),
+    255: MySQLReading(word="GEOMETRY", type=pa.binary(), read=_read_binary),
 }
 #: Of text, and of bytes.
 _WORDS = {254: ("CHAR", "BINARY"), 253: ("VARCHAR", "VARBINARY"), 15: ("VARCHAR", "VARBINARY"), 252: ("TEXT", "BLOB")}

@@ -20,7 +20,7 @@ from connectors.mysql.errors import SELECT_HINT
 from connectors.mysql.statement import Block, Field, LostError, Statement
 from connectors.mysql.text import NotASelectError, one_select
 from connectors.support.drivers import driver
-from connectors.support.results import Result, over_timeout
+from connectors.support.results import StreamingWarehouse, over_timeout
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -45,21 +45,21 @@ _POWERS = (
 )
 
 
-class MySQLWarehouse:
+class MySQLWarehouse(StreamingWarehouse):
     """A MySQL or MariaDB database, read in REPEATABLE READ READ ONLY transactions.
 
-    A query is sent as a prepared statement only, which takes no second one.
+    A query is sent as a prepared statement only, which takes no second one. A date that is in no calendar, such as
+    0000-00-00, is NULL.
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        self._label = f"warehouse `{name}`"
+        super().__init__(f"warehouse `{name}`")
         self._address = address(name, url)
         self._pymysql = driver("pymysql", extra="mysql", label=self._label)
         driver("numpy", extra="mysql", label=self._label)
         from connectors.mysql import values
 
         self._arrow = values
-        self._result: Result | None = None
         self._connection: Any = connect(self._address)
         #: The server's for the connection, and what it makes of quotes.
         self._number, self._mode = 0, ""
@@ -73,11 +73,6 @@ class MySQLWarehouse:
             statement.close()
         return tuple(Column(name=field.name, type=self._arrow.reading(field).word) for field in statement.fields)
 
-    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
-        """As in Warehouse. A date that is in no calendar, such as 0000-00-00, is NULL."""
-        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._cancel)
-        return self._result.reader()
-
     def probe(self) -> Probe:
         """See `Probing`. A user can write if a grant or an active role lets them write any table or file."""
         with self._transaction(_DESCRIBE_TIMEOUT):
@@ -87,12 +82,6 @@ class MySQLWarehouse:
         number = re.match(r"\d+(\.\d+)+", version)
         note = f"Its user has {power}; one that may only SELECT is safer." if power else ""
         return Probe(version=f"{product} {number[0] if number else version}", can_write=bool(power), note=note)
-
-    def close(self) -> None:
-        """As in Warehouse. A thread that waits for a batch gets an error."""
-        if self._result is not None:
-            self._result.close()
-        self._disconnect()
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
@@ -154,7 +143,7 @@ class MySQLWarehouse:
     def _transaction(self, timeout: timedelta) -> Iterator[None]:
         """A read-only transaction; what goes wrong in it is a WarehouseError."""
         deadline = time.monotonic() + timeout.total_seconds()
-        timer = threading.Timer(timeout.total_seconds(), self._cancel)
+        timer = threading.Timer(timeout.total_seconds(), self._interrupt)
         timer.daemon = True
         try:
             self._begin(timeout, timer)
@@ -188,7 +177,7 @@ class MySQLWarehouse:
     def _leave(self) -> None:
         """End the transaction; a connection on which something may still come is given up."""
         if self._is_busy:
-            self._cancel()
+            self._interrupt()
             self._disconnect()
             self._is_busy = False
         elif self._connection is not None:
@@ -218,7 +207,7 @@ class MySQLWarehouse:
             with suppress(self._pymysql.MySQLError):
                 connection.close()
 
-    def _cancel(self) -> None:
+    def _interrupt(self) -> None:
         """Make the server end the query, and whoever waits for its rows learn that there are no more."""
         connection = self._connection
         if connection is None or connection._sock is None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from connectors.support.columns import ColumnReading, schema_of
 from syncer.model.protocols import JSON, NUMBER
 
 #: Rows of a batch, at most.
@@ -23,16 +24,13 @@ BLOCK_START = b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class PostgreSQLReading(ColumnReading):
     """How a column of one PostgreSQL type is read."""
 
     #: What the server writes of the column `{0}`.
     expression: str = "{0}"
     #: What the CSV text is parsed as.
     text: pa.DataType = field(default_factory=pa.string)
-    #: What the column is in the result.
-    type: pa.DataType = field(default_factory=pa.string)
-    metadata: dict[bytes, bytes] | None = None
 
 
 _PLAIN = {
@@ -47,30 +45,30 @@ _PLAIN = {
 }
 _TIMES = {"date": pa.date32(), "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC")}
 
-_TEXT = Reading()
-_AS_JSON = Reading(expression="pg_catalog.to_jsonb({0})::pg_catalog.text", metadata=JSON)
+_TEXT = PostgreSQLReading()
+_AS_JSON = PostgreSQLReading(expression="pg_catalog.to_jsonb({0})::pg_catalog.text", metadata=JSON)
 # What jsonb cannot hold (NUL, half a surrogate pair) goes as it stands, for the store to refuse that row alone.
-_JSON_TEXT = Reading(
+_JSON_TEXT = PostgreSQLReading(
     expression=r"CASE WHEN {0}::pg_catalog.text ~ '\\u(0000|[dD][89a-fA-F])' THEN {0}::pg_catalog.text"
     r" ELSE {0}::pg_catalog.jsonb::pg_catalog.text END",
     metadata=JSON,
 )
 _BY_NAME = {
-    **{name: Reading(text=arrow, type=arrow) for name, arrow in _PLAIN.items()},
-    **{name: Reading(type=arrow) for name, arrow in _TIMES.items()},
-    "numeric": Reading(metadata=NUMBER),
-    "money": Reading(expression="{0}::pg_catalog.numeric", metadata=NUMBER),
-    "bpchar": Reading(expression="{0}::pg_catalog.text"),
-    "bytea": Reading(expression="pg_catalog.encode({0}, 'hex')", type=pa.binary()),
+    **{name: PostgreSQLReading(text=arrow, type=arrow) for name, arrow in _PLAIN.items()},
+    **{name: PostgreSQLReading(type=arrow) for name, arrow in _TIMES.items()},
+    "numeric": PostgreSQLReading(metadata=NUMBER),
+    "money": PostgreSQLReading(expression="{0}::pg_catalog.numeric", metadata=NUMBER),
+    "bpchar": PostgreSQLReading(expression="{0}::pg_catalog.text"),
+    "bytea": PostgreSQLReading(expression="pg_catalog.encode({0}, 'hex')", type=pa.binary()),
     "json": _JSON_TEXT,
-    "jsonb": Reading(metadata=JSON),
+    "jsonb": PostgreSQLReading(metadata=JSON),
     "record": _AS_JSON,
 }
 _BY_OID = {psycopg.adapters.types[name].oid: reading for name, reading in _BY_NAME.items()}
 _BY_CATEGORY = {"A": _AS_JSON, "C": _AS_JSON}
 
 
-def reading(oid: int, category: str) -> Reading:
+def reading(oid: int, category: str) -> PostgreSQLReading:
     """How to read a type.
 
     Shapes:
@@ -83,10 +81,8 @@ def reading(oid: int, category: str) -> Reading:
 class CsvParser:
     """Parses blocks of COPY's CSV into batches of one schema."""
 
-    def __init__(self, names: Sequence[str], readings: Sequence[Reading]) -> None:
-        self.schema = pa.schema(
-            [pa.field(n, r.type, metadata=r.metadata) for n, r in zip(names, readings, strict=True)]
-        )
+    def __init__(self, names: Sequence[str], readings: Sequence[PostgreSQLReading]) -> None:
+        self.schema = schema_of(names, readings)
         # By number, since a result may repeat a name.
         self._columns = [str(number) for number in range(len(readings))]
         self._parsing = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)

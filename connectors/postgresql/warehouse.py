@@ -14,8 +14,8 @@ from psycopg.errors import SyntaxError as RefusedSyntaxError
 from connectors.postgresql.connection import connect
 from connectors.postgresql.copy import Server
 from connectors.postgresql.session import SELECT_HINT, ReadOnlySession
-from connectors.postgresql.values import BLOCK_START, CsvParser, Reading, reading
-from connectors.support.results import Result
+from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
+from connectors.support.results import StreamingWarehouse
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -56,33 +56,28 @@ class _Described:
     subquery: str
     names: list[str]
     types: list[str]
-    readings: list[Reading]
+    readings: list[PostgreSQLReading]
 
 
-class PostgreSQLWarehouse:
+class PostgreSQLWarehouse(StreamingWarehouse):
     """A PostgreSQL database, 14 or newer, read in REPEATABLE READ READ ONLY transactions.
 
-    A query is sent by the extended protocol only, which takes no second statement.
+    A query is sent by the extended protocol only, which takes no second statement. A date or time outside the years 1
+    to 9999 is Arrow's largest or smallest value.
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        self._label = f"warehouse `{name}`"
+        super().__init__(f"warehouse `{name}`")
         self._connection = connect("warehouse", name, url)
         self._session = ReadOnlySession(self._label, self._connection, _SETTINGS)
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
-        self._result: Result | None = None
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
         with self._session.transaction(_DESCRIBE_TIMEOUT) as server:
             described = self._describe(server, sql)
         return tuple(Column(name=n, type=t) for n, t in zip(described.names, described.types, strict=True))
-
-    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
-        """As in Warehouse. A date or time outside the years 1 to 9999 is Arrow's largest or smallest value."""
-        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._session.cancel)
-        return self._result.reader()
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""
@@ -91,12 +86,6 @@ class PostgreSQLWarehouse:
             power = self._connection.execute(_POWERS).fetchone()
         note = f"Its role {power[0]}; one that may only SELECT is safer." if power else ""
         return Probe(version=f"PostgreSQL {version.partition(' ')[0]}", can_write=bool(power), note=note)
-
-    def close(self) -> None:
-        """As in Warehouse. A thread that waits for a batch gets an error."""
-        if self._result is not None:
-            self._result.close()
-        self._connection.close()
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
@@ -109,6 +98,12 @@ class PostgreSQLWarehouse:
             copy = _copy(described, "SQL_ASCII" if is_ascii else "UTF8")
             server.ask(self._connection.pgconn.send_query_params, copy.encode(), None)
             yield from self._batches(server, parser)
+
+    def _interrupt(self) -> None:
+        self._session.cancel()
+
+    def _disconnect(self) -> None:
+        self._connection.close()
 
     def _batches(self, server: Server, parser: CsvParser) -> Iterator[pa.RecordBatch]:
         rows = 0

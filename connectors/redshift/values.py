@@ -15,7 +15,8 @@ from psycopg import pq
 from psycopg.adapt import Transformer
 from psycopg.pq.abc import PGresult
 
-from connectors.postgresql.values import Reading, typed
+from connectors.postgresql.values import typed
+from connectors.support.columns import ColumnReading, schema_of
 from connectors.support.row_memory import uncollected
 from syncer.model.protocols import JSON, NUMBER
 
@@ -30,19 +31,19 @@ _PLAIN = {
     700: pa.float64(),
     701: pa.float64(),
 }
-_TEXT = Reading()
-_BY_OID: Mapping[int, Reading] = {
-    **{oid: Reading(type=arrow) for oid, arrow in _PLAIN.items()},
-    _NUMERIC_OID: Reading(metadata=NUMBER),
-    1082: Reading(type=pa.date32()),
-    1114: Reading(type=pa.timestamp("us")),
-    1184: Reading(type=pa.timestamp("us", "UTC")),
-    4000: Reading(metadata=JSON),
-    6551: Reading(type=pa.binary()),
+_TEXT = ColumnReading()
+_BY_OID: Mapping[int, ColumnReading] = {
+    **{oid: ColumnReading(type=arrow) for oid, arrow in _PLAIN.items()},
+    _NUMERIC_OID: ColumnReading(metadata=NUMBER),
+    1082: ColumnReading(type=pa.date32()),
+    1114: ColumnReading(type=pa.timestamp("us")),
+    1184: ColumnReading(type=pa.timestamp("us", "UTC")),
+    4000: ColumnReading(metadata=JSON),
+    6551: ColumnReading(type=pa.binary()),
     # Of PostgreSQL, which leader nodes hand on of other databases.
-    _BYTEA_OID: Reading(type=pa.binary()),
-    114: Reading(metadata=JSON),
-    3802: Reading(metadata=JSON),
+    _BYTEA_OID: ColumnReading(type=pa.binary()),
+    114: ColumnReading(metadata=JSON),
+    3802: ColumnReading(metadata=JSON),
 }
 #: Types that UNLOAD writes as Parquet without a change; of the others it refuses some.
 UNLOADABLE = frozenset({*_PLAIN, _TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, 1082, 1114, 1184, 4000}) - {26}
@@ -75,9 +76,7 @@ class RowParser:
         self.names = [(description.fname(i) or b"").decode() for i in columns]
         self.types = [type_name(oid, description.fmod(i)) for i, oid in enumerate(self.oids)]
         readings = [_BY_OID.get(oid, _TEXT) for oid in self.oids]
-        self.schema = pa.schema(
-            [pa.field(n, r.type, metadata=r.metadata) for n, r in zip(self.names, readings, strict=True)]
-        )
+        self.schema = schema_of(self.names, readings)
         self._loaded = [oid if oid in _PLAIN else _TEXT_OID for oid in self.oids]
         self._transformer = Transformer(connection)
 

@@ -31,7 +31,7 @@ from connectors.postgresql.session import ReadOnlySession
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
-from connectors.support.results import Result
+from connectors.support.results import StreamingWarehouse
 from connectors.support.select_statement import SelectStatement
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
@@ -63,11 +63,14 @@ LIMIT 1
 """
 
 
-class RedshiftWarehouse:
-    """A Redshift database, read in READ ONLY transactions; the extended protocol takes no second statement."""
+class RedshiftWarehouse(StreamingWarehouse):
+    """A Redshift database, read in READ ONLY transactions; the extended protocol takes no second statement.
+
+    A date or time outside the years 1 to 9999 is Arrow's largest or smallest value.
+    """
 
     def __init__(self, name: str, url: str, *, options: RedshiftOptions, sync: str = "") -> None:
-        self._label = f"warehouse `{name}`"
+        super().__init__(f"warehouse `{name}`")
         self._options = options
         self._connection = connect("warehouse", name, re.sub(r"^redshift(\+\w+)?:", "postgresql:", url))
         # Redshift has no DEALLOCATE ALL, which psycopg sends where it has prepared statements of its own.
@@ -75,7 +78,6 @@ class RedshiftWarehouse:
         self._name_queries(sync)
         self._connection.read_only = True
         self._session = ReadOnlySession(self._label, self._connection, _SETTINGS)
-        self._result: Result | None = None
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
@@ -83,11 +85,6 @@ class RedshiftWarehouse:
         with self._session.transaction(_DESCRIBE_TIMEOUT) as server:
             parser = RowParser(self._session.describe(server, statement), self._connection)
         return tuple(Column(name=n, type=t) for n, t in zip(parser.names, parser.types, strict=True))
-
-    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
-        """As in Warehouse. A date or time outside the years 1 to 9999 is Arrow's largest or smallest value."""
-        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._session.cancel)
-        return self._result.reader()
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""
@@ -97,12 +94,6 @@ class RedshiftWarehouse:
         product = re.search(r"Redshift [\d.]+", version) or re.match(r"\S+ [\d.]+", version)
         note = f"Its role {power[0]}; one that may only SELECT is safer." if power else ""
         return Probe(version=product[0] if product else version, can_write=bool(power), note=note)
-
-    def close(self) -> None:
-        """As in Warehouse. A thread that waits for a batch gets an error."""
-        if self._result is not None:
-            self._result.close()
-        self._connection.close()
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
@@ -115,6 +106,12 @@ class RedshiftWarehouse:
                     yield parser.parse(part)
                 return
         yield from self._unloaded(statement, parser.schema, timeout)
+
+    def _interrupt(self) -> None:
+        self._session.cancel()
+
+    def _disconnect(self) -> None:
+        self._connection.close()
 
     def _unloaded(self, statement: str, schema: pa.Schema, timeout: timedelta) -> Generator[Any]:
         """Batches, by way of S3; no file stays there."""

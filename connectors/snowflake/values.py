@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.support.columns import ColumnReading
 from syncer.model.protocols import JSON
 
 #: The driver's numbers for types, by their names.
@@ -39,20 +40,18 @@ _NO_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|undefined|(-?)(?:(NaN|nan)|Infinity|in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class SnowflakeReading(ColumnReading):
     """How one column is read."""
 
     #: The warehouse's word for its type.
     name: str
-    type: pa.DataType
-    metadata: dict[bytes, bytes] | None = None
     #: What the server shall make of the column first, an expression of `{}`; empty for nothing.
     cast: str = ""
     #: From the driver's array to one of *type*.
     convert: Callable[[pa.Array], pa.Array]
 
 
-def reading(type_code: int, precision: int | None, scale: int | None) -> Reading | None:
+def reading(type_code: int, precision: int | None, scale: int | None) -> SnowflakeReading | None:
     """How to read a column that the driver describes so; None for a type that cannot be read."""
     name = _NAMES[type_code] if 0 <= type_code < len(_NAMES) else ""
     if name == "FIXED":
@@ -60,27 +59,29 @@ def reading(type_code: int, precision: int | None, scale: int | None) -> Reading
     if name.startswith("TIMESTAMP"):
         return _timestamp(name, 9 if scale is None else scale)
     if name == "DATE":
-        return Reading(name=name, type=pa.date32(), convert=_dates)
+        return SnowflakeReading(name=name, type=pa.date32(), convert=_dates)
     if name == "TIME":
-        return Reading(name=name, type=pa.string(), convert=_times)
+        return SnowflakeReading(name=name, type=pa.string(), convert=_times)
     if name in _JSON_TYPES:
-        return Reading(name=name, type=pa.string(), metadata=JSON, cast=_CASTS.get(name, ""), convert=_json)
+        return SnowflakeReading(name=name, type=pa.string(), metadata=JSON, cast=_CASTS.get(name, ""), convert=_json)
     if name.startswith("INTERVAL"):
-        return Reading(name=name.replace("_", " "), type=pa.string(), cast=_CASTS[name], convert=_to(pa.string()))
+        return SnowflakeReading(
+            name=name.replace("_", " "), type=pa.string(), cast=_CASTS[name], convert=_to(pa.string())
+        )
     kind = _PLAIN.get(name)
-    return None if kind is None else Reading(name=name, type=kind, convert=_to(kind))
+    return None if kind is None else SnowflakeReading(name=name, type=kind, convert=_to(kind))
 
 
-def _number(precision: int | None, scale: int | None) -> Reading | None:
+def _number(precision: int | None, scale: int | None) -> SnowflakeReading | None:
     if scale is None:
         return None  # DECFLOAT, which the driver calls FIXED.
     precision = precision or 38
     is_small = scale == 0 and precision <= _MOST_DIGITS_OF_INT64
     kind = pa.int64() if is_small else pa.decimal128(38, scale)
-    return Reading(name=f"NUMBER({precision},{scale})", type=kind, convert=_to(kind))
+    return SnowflakeReading(name=f"NUMBER({precision},{scale})", type=kind, convert=_to(kind))
 
 
-def _timestamp(name: str, scale: int) -> Reading:
+def _timestamp(name: str, scale: int) -> SnowflakeReading:
     kind = pa.timestamp("us", None if name == "TIMESTAMP_NTZ" else "UTC")
 
     def convert(values: pa.Array) -> pa.Array:
@@ -88,7 +89,7 @@ def _timestamp(name: str, scale: int) -> Reading:
         return _bounded(values.cast(kind, safe=False), pa.int64(), _MICROSECONDS, 2**63 - 1)
 
     cast = f"{{}}::{name}(6)" if scale in _MISREAD_SCALES else ""
-    return Reading(name=f"{name}({scale})", type=kind, cast=cast, convert=convert)
+    return SnowflakeReading(name=f"{name}({scale})", type=kind, cast=cast, convert=convert)
 
 
 def _to(kind: pa.DataType) -> Callable[[pa.Array], pa.Array]:

@@ -16,10 +16,11 @@ from connectors.snowflake.errors import SELECT_HINT, missing_name, query_failure
 from connectors.snowflake.grants import Grant, power
 from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.statement import NotASelectError, Statement, one_select
-from connectors.snowflake.values import Reading, reading
+from connectors.snowflake.values import SnowflakeReading, reading
+from connectors.support.columns import schema_of
 from connectors.support.drivers import driver
 from connectors.support.read_ahead import ReadAhead
-from connectors.support.results import Result, closed_early, over_timeout
+from connectors.support.results import StreamingWarehouse, closed_early, over_timeout
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -31,19 +32,20 @@ _CANCEL_SECONDS = 5.0
 _VERSION = "SELECT CURRENT_VERSION(), CURRENT_ROLE()"
 
 
-class SnowflakeWarehouse:
+class SnowflakeWarehouse(StreamingWarehouse):
     """A Snowflake account, read as one role.
 
     Snowflake has no read-only transaction. A statement is first described, which does not run it, and then only
     runs as the inner part of a SELECT; what a function in it may do is up to the role.
+    A date or time outside the years 1 to 9999 is Arrow's largest or smallest value.
     """
 
     def __init__(self, name: str, url: str, *, options: SnowflakeOptions, sync: str = "") -> None:
-        self._label = f"warehouse `{name}`"
+        super().__init__(f"warehouse `{name}`")
         self._setting = f"SYNCER_WAREHOUSES__{name.upper()}"
         self._connection = connect(name, url, options=options, sync=sync)
         self._errors = driver("snowflake.connector.errors", extra="snowflake", label=self._label)
-        self._result: Result | None = None
+        self._ahead: ReadAhead | None = None
         #: Whether the server is, or will be, busy with a query of ours.
         self._is_busy = False
 
@@ -53,12 +55,6 @@ class SnowflakeWarehouse:
             described = self._described(statement)
         return tuple(Column(name=name, type=one.name) for name, one in described)
 
-    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
-        """As in Warehouse. A date or time outside the years 1 to 9999 is Arrow's largest or smallest value."""
-        ahead = ReadAhead(lambda is_left: self._parts(sql, timeout, is_left))
-        self._result = Result(self._label, self._read(ahead, timeout), interrupt=ahead.leave)
-        return self._result.reader()
-
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it, or a role within it, may change, make or own anything."""
         with self._failures():
@@ -67,14 +63,9 @@ class SnowflakeWarehouse:
         note = f"Its role {can}; one that may only SELECT is safer." if can else ""
         return Probe(version=f"Snowflake {version.split(' ')[0]}", can_write=bool(can), note=note)
 
-    def close(self) -> None:
-        """As in Warehouse. A thread that waits for a batch gets an error."""
-        if self._result is not None:
-            self._result.close()
-        self._connection.close()
-
-    def _read(self, ahead: ReadAhead, timeout: timedelta) -> Generator[Any]:
+    def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
+        ahead = self._ahead = ReadAhead(lambda is_left: self._parts(sql, timeout, is_left))
         deadline = time.monotonic() + timeout.total_seconds()
         self._is_busy = True
         ahead.start()
@@ -90,11 +81,18 @@ class SnowflakeWarehouse:
             if self._is_busy:
                 ahead.join(_CANCEL_SECONDS)
 
+    def _interrupt(self) -> None:
+        if self._ahead is not None:
+            self._ahead.leave()
+
+    def _disconnect(self) -> None:
+        self._connection.close()
+
     def _parts(self, sql: str, timeout: timedelta, is_left: threading.Event) -> Iterator[Any]:
         """As `_read`, in a thread of its own, where a call may hang."""
         with self._failures(statement := self._statement(sql)):
             described = self._described(statement)
-            schema = pa.schema([pa.field(name, one.type, metadata=one.metadata) for name, one in described])
+            schema = schema_of(*zip(*described, strict=True))
             yield schema
             if is_left.is_set():
                 return
@@ -121,7 +119,7 @@ class SnowflakeWarehouse:
         cursor.query_result(query)
         self._is_busy = False
 
-    def _converted(self, batch: pa.RecordBatch, schema: pa.Schema, readings: list[Reading]) -> pa.RecordBatch:
+    def _converted(self, batch: pa.RecordBatch, schema: pa.Schema, readings: list[SnowflakeReading]) -> pa.RecordBatch:
         try:
             columns = [one.convert(column) for one, column in zip(readings, batch.columns, strict=True)]
             return pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -138,7 +136,7 @@ class SnowflakeWarehouse:
         except NotASelectError as exc:
             raise WarehouseError(f"{self._label}: {exc}", hint=SELECT_HINT) from None
 
-    def _described(self, statement: Statement) -> list[tuple[str, Reading]]:
+    def _described(self, statement: Statement) -> list[tuple[str, SnowflakeReading]]:
         """Name and reading of each column that *statement* would return; it is not run."""
         columns = self._connection.cursor().describe(statement.text) or []
         found = [(one.name, reading(one.type_code, one.precision, one.scale)) for one in columns]
@@ -186,7 +184,7 @@ def _batches(cursor: Any) -> Iterator[pa.RecordBatch]:
             yield from table.to_batches(max_chunksize=_BATCH_ROWS)
 
 
-def _wrapped(statement: Statement, described: list[tuple[str, Reading]]) -> str:
+def _wrapped(statement: Statement, described: list[tuple[str, SnowflakeReading]]) -> str:
     """*statement* where only a query can stand, with the casts that its columns need."""
     quoted = [('"' + name.replace('"', '""') + '"', one.cast) for name, one in described]
     casts = ", ".join(f"{cast.format(name)} AS {name}" for name, cast in quoted if cast)

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.support.columns import ColumnReading
 from syncer.model.protocols import JSON, NUMBER
 
 
@@ -30,12 +31,10 @@ class MisfitError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ValueKind:
+class ValueKind(ColumnReading):
     """What a column holds."""
 
     name: str
-    type: pa.DataType = field(default_factory=pa.string)
-    metadata: dict[bytes, bytes] | None = None
     #: Makes what Arrow takes of a value that is not NULL; without it Arrow takes the values as they are.
     convert: Callable[[Any], Any] | None = None
     #: The Python types that Arrow takes without `convert`.

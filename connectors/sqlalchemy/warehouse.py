@@ -25,8 +25,9 @@ from connectors.sqlalchemy.values import (
     seen,
     type_name,
 )
+from connectors.support.columns import schema_of
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.results import Result, closed_early, over_timeout
+from connectors.support.results import StreamingWarehouse, closed_early, over_timeout
 from connectors.support.row_memory import uncollected
 from connectors.support.select_statement import SelectStatement
 from syncer.model.errors import WarehouseError
@@ -41,18 +42,22 @@ _DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _STREAMED = {"stream_results": True, "max_row_buffer": _BATCH_ROWS, "no_parameters": True}
 
 
-class SQLAlchemyWarehouse:
-    """A database behind a DBAPI driver. Each query has a connection of its own, which is always rolled back."""
+class SQLAlchemyWarehouse(StreamingWarehouse):
+    """A database behind a DBAPI driver. Each query has a connection of its own, which is always rolled back.
+
+    Where the driver tells no types, the schema is told after the first rows; values of two kinds in one column, such
+    as numbers and then texts, are a WarehouseError.
+    """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        self._name, self._label = name, f"warehouse `{name}`"
+        super().__init__(f"warehouse `{name}`")
+        self._name = name
         parsed, found = parsed_url(self._label, url)
         self._dialect = dialect(found.name)
         self._dialect_name: str = found.name
         self._engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
         event.listen(self._engine, "connect", self._prepare)
         event.listen(self._engine, "before_cursor_execute", self._remember)
-        self._result: Result | None = None
         self._thread: DriverThread | None = None
         self._connection: Connection | None = None
         #: The driver's own.
@@ -73,15 +78,6 @@ class SQLAlchemyWarehouse:
             _, description = call(lambda: self._execute(statement.without_rows))
             return tuple(Column(name=d[0], type=_shown_type(d) or "unknown") for d in description)
 
-    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
-        """As in Warehouse, but the schema is told after the first rows where the driver tells no types.
-
-        Raises:
-            WarehouseError: also where a column's values are of two kinds, such as numbers and then texts.
-        """
-        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._interrupt)
-        return self._result.reader()
-
     def probe(self) -> Probe:
         """See `Probing`. What the role could write is not looked for."""
         with self._failures(_DESCRIBE_TIMEOUT) as deadline:
@@ -98,16 +94,14 @@ class SQLAlchemyWarehouse:
     def close(self) -> None:
         """As in Warehouse. A thread that waits for a batch gets an error."""
         self._is_closed = True
-        if self._result is not None:
-            self._result.close()
-        self._let_go()
+        super().close()
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
         statement = self._statement(sql)
         with self._transaction(timeout, statement) as call:
             result, description = call(lambda: self._execute(statement.text))
-            reading = _Reading(description)
+            reading = _Columns(description)
             held: list[Sequence[Sequence[Any]]] = []
             while not reading.is_known:
                 held.append(call(partial(_fetched, result)))
@@ -149,7 +143,7 @@ class SQLAlchemyWarehouse:
             finally:
                 if not is_over:
                     self._interrupt()
-                self._let_go()
+                self._disconnect()
 
     def _connect(self, deadline: float) -> Connection:
         """The connection; a new one where there is none."""
@@ -165,7 +159,7 @@ class SQLAlchemyWarehouse:
                 raise self._unreachable("no answer") from None
             finally:
                 if self._connection is None:
-                    self._let_go()
+                    self._disconnect()
         return self._connection
 
     def _unreachable(self, said: str) -> WarehouseError:
@@ -192,7 +186,7 @@ class SQLAlchemyWarehouse:
         if thread is not None:
             thread.leave()
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         """Roll back and close, on the driver's thread; nobody waits for a driver that hangs."""
         connection, thread, cursor = self._connection, self._thread, self._cursor
         self._connection = self._thread = self._raw = self._cursor = None
@@ -219,7 +213,7 @@ class SQLAlchemyWarehouse:
             raise WarehouseError(f"{self._label}: {said}", query_line=line) from None
 
 
-class _Reading:
+class _Columns:
     """What is known of the columns of one result."""
 
     def __init__(self, description: Sequence[Sequence[Any]]) -> None:
@@ -242,8 +236,7 @@ class _Reading:
 
     @property
     def schema(self) -> pa.Schema:
-        kinds = [kind or UNSEEN for kind in self._kinds]
-        return pa.schema([pa.field(n, k.type, metadata=k.metadata) for n, k in zip(self._names, kinds, strict=True)])
+        return schema_of(self._names, (kind or UNSEEN for kind in self._kinds))
 
     def batch(self, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
         with uncollected():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -54,6 +55,38 @@ class Result:
             if self._is_closed:
                 raise closed_early(self._label)
             return next(self._parts, None)
+
+
+class StreamingWarehouse(ABC):
+    """A warehouse that reads a result as it comes, and may be closed meanwhile from any thread."""
+
+    def __init__(self, label: str) -> None:
+        #: What messages call it, such as "warehouse `crm`".
+        self._label = label
+        self._result: Result | None = None
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        """As in Warehouse."""
+        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._interrupt)
+        return self._result.reader()
+
+    def close(self) -> None:
+        """As in Warehouse. A thread that waits for a batch gets an error."""
+        if self._result is not None:
+            self._result.close()
+        self._disconnect()
+
+    @abstractmethod
+    def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
+        """The schema, then batches. Nothing of it has run when this returns."""
+
+    @abstractmethod
+    def _interrupt(self) -> None:
+        """Make the thread that waits inside `_read` leave it with an error; may have no effect."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Let go of every connection; calling it twice is fine."""
 
 
 def closed_early(label: str) -> WarehouseError:

@@ -7,7 +7,6 @@ import json
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -116,7 +115,7 @@ def test_unloaded_rows_that_are_missing_are_an_error(bucket: fs.FileSystem) -> N
 
 
 def test_a_bucket_that_is_not_there_is_told_without_a_secret(bucket: fs.FileSystem) -> None:
-    unload = Unload("warehouse `crm`", replace(OPTIONS, unload_to="s3://nowhere"), SCHEMA)
+    unload = Unload("warehouse `crm`", OPTIONS.model_copy(update={"unload_to": "s3://nowhere"}), SCHEMA)
 
     with pytest.raises(WarehouseError, match="s3://nowhere/") as caught:
         list(unload.batches())
