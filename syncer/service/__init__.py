@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
 from syncer.service.lookup import Lookup
 from syncer.service.pool import AlreadyActiveError, ClosedError, Pool
-from syncer.service.status import SyncStatus, standings
+from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
@@ -160,10 +160,22 @@ class Service:
             live.stop(by)
         return live
 
-    def standings(self) -> list[SyncStatus]:
-        """How every sync stands, by name."""
-        return standings(
-            self.catalog.edition,
+    def status(self, name: str) -> SyncStatus:
+        """How one sync stands.
+
+        Raises:
+            SelectionError: there is none of that name.
+        """
+        found = self.statuses([self.definition(name).name])
+        # The folder may have changed between the two looks.
+        return found[0] if found else self.status(name)
+
+    def statuses(self, names: Collection[str] | None = None) -> list[SyncStatus]:
+        """How every sync stands, or those of *names* that there are, by name."""
+        edition = self.catalog.edition
+        return statuses(
+            edition,
+            edition.definitions.keys() if names is None else names,
             run_log=self.run_log,
             next_due=self.timetable.next_due(),
             lives=self.pool.lives(),

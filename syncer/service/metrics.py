@@ -92,13 +92,13 @@ class ServiceCollector(Collector):
             self._tallies = {name: self._tallies.get(name, _Tally()) for name in names}
             found = [*self._of_the_service(), *_of_the_tallies(self._tallies), *self._of_the_stores()]
             try:
-                standings = self._service.standings()
+                statuses = self._service.statuses()
             except SyncerError:
                 # What is counted here is told without the run log too.
                 found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", 0))
             else:
                 found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", 1))
-                found += self._of_the_syncs(standings)
+                found += self._of_the_syncs(statuses)
         yield from found
 
     def _count(self, live: ActiveRun) -> None:
@@ -129,15 +129,13 @@ class ServiceCollector(Collector):
             retries.add_metric([store], calls[store].retries)
         return [requests, retries]
 
-    def _of_the_syncs(self, standings: Sequence[SyncStatus]) -> Iterable[Metric]:
+    def _of_the_syncs(self, statuses: Sequence[SyncStatus]) -> Iterable[Metric]:
         now = self._service.now()
         gauges = {name: GaugeMetricFamily(name, help_, labels=["sync"]) for name, help_ in _SYNC_GAUGES.items()}
-        for standing in standings:
-            late = self._lateness.is_late(
-                standing.definition, standing.last_ended_well, paused=standing.paused, now=now
-            )
-            for name, value in _values(standing, late).items():
-                gauges[name].add_metric([standing.definition.name], value)
+        for status in statuses:
+            late = self._lateness.is_late(status.definition, status.last_ended_well, paused=status.paused, now=now)
+            for name, value in _values(status, late).items():
+                gauges[name].add_metric([status.definition.name], value)
         return gauges.values()
 
 
@@ -151,16 +149,16 @@ _SYNC_GAUGES = {
 }
 
 
-def _values(standing: SyncStatus, late: bool) -> dict[str, float]:
+def _values(status: SyncStatus, late: bool) -> dict[str, float]:
     found: dict[str, float] = {
-        "syncer_sync_rejected_rows": standing.rejected,
-        "syncer_sync_held": standing.is_held,
+        "syncer_sync_rejected_rows": status.rejected,
+        "syncer_sync_held": status.is_held,
         "syncer_sync_late": late,
-        "syncer_sync_paused": standing.paused,
+        "syncer_sync_paused": status.paused,
     }
-    if standing.last_ended_well is not None:
-        found["syncer_sync_last_success_timestamp_seconds"] = standing.last_ended_well.timestamp()
-    ended = next((run for run in standing.runs if run.finished_at and run.status is not RunStatus.SKIPPED), None)
+    if status.last_ended_well is not None:
+        found["syncer_sync_last_success_timestamp_seconds"] = status.last_ended_well.timestamp()
+    ended = next((run for run in status.outcomes if run.finished_at and run.status is not RunStatus.SKIPPED), None)
     if ended is not None and ended.finished_at is not None:
         found["syncer_sync_last_duration_seconds"] = (ended.finished_at - ended.started_at).total_seconds()
     return found

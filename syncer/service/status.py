@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,6 +12,7 @@ from syncer.model.errors import DefinitionError
 from syncer.model.types import Manual, Run, RunStatus, SyncDefinition
 from syncer.service.active_runs import ActiveRun
 from syncer.service.catalog import DefinitionSet
+from syncer.state.history import Outcome
 from syncer.state.runs import RunLog
 
 #: Runs of each sync that the overview shows.
@@ -42,8 +43,10 @@ class SyncStatus:
     next_due: datetime | None
     #: The run that waits or goes on.
     live: ActiveRun | None
+    #: The newest run that was not skipped.
+    last_run: Run | None
     #: The newest runs, newest first, at most SHOWN_RUNS.
-    runs: Sequence[Run]
+    outcomes: Sequence[Outcome]
     #: When the newest run that ended well began.
     last_ended_well: datetime | None
     freshness: Freshness
@@ -51,18 +54,14 @@ class SyncStatus:
     rejected: int
 
     @property
-    def last_run(self) -> Run | None:
-        """The newest run that was not skipped."""
-        return next((run for run in self.runs if run.status is not RunStatus.SKIPPED), None)
-
-    @property
     def is_held(self) -> bool:
-        """Whether a brake holds it now."""
+        """Whether a limit holds it now."""
         return self.last_run is not None and self.last_run.status is RunStatus.HELD
 
 
-def standings(
+def statuses(
     edition: DefinitionSet,
+    names: Collection[str],
     *,
     run_log: RunLog,
     next_due: Mapping[str, datetime],
@@ -70,13 +69,12 @@ def standings(
     grace: timedelta,
     now: datetime,
 ) -> list[SyncStatus]:
-    """How every sync in force stands, by name.
+    """How those of the syncs in force that are named stand, in the order of the definitions.
 
     Units:
         grace: after a tick, in which a run should have ended well.
     """
-    names = list(edition.definitions)
-    runs, well = run_log.newest_of_each(names, SHOWN_RUNS), run_log.last_ended_well(names)
+    outcomes, last, well = run_log.outcomes(names, SHOWN_RUNS), run_log.last_runs(names), run_log.last_ended_well(names)
     paused, refused = run_log.paused(), run_log.rejection_totals()
     by_name = {live.name: live for live in lives}
     return [
@@ -86,12 +84,14 @@ def standings(
             paused=name in paused,
             next_due=next_due.get(name),
             live=by_name.get(name),
-            runs=runs.get(name, []),
+            last_run=last.get(name),
+            outcomes=outcomes.get(name, []),
             last_ended_well=well.get(name),
             freshness=freshness(definition, well.get(name), paused=name in paused, grace=grace, now=now),
             rejected=refused.get(name, 0),
         )
         for name, definition in edition.definitions.items()
+        if name in names
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -14,6 +14,19 @@ from syncer.state.database import StateDatabase
 from syncer.state.schema import runs
 
 _COUNTS = tuple(field.name for field in fields(Counts))
+
+
+class Outcome(NamedTuple):
+    """What charts show of a run. Times are aware UTC."""
+
+    id: str
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime | None
+    added: int
+    changed: int
+    removed: int
+    rejected: int
 
 
 class RunHistory:
@@ -34,13 +47,32 @@ class RunHistory:
         with self._database.reading() as connection:
             return [_run(row) for row in connection.execute(query)]
 
-    def newest_of_each(self, syncs: Iterable[str], number: int) -> dict[str, list[Run]]:
-        """The newest *number* runs of each of *syncs* that ever had one, newest first."""
-        newest = sa.select(runs).where(runs.c.sync == sa.bindparam("of")).order_by(runs.c.id.desc()).limit(number)
+    def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, list[Outcome]]:
+        """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""
+        each = _each(syncs)
+        nth = sa.select(runs.c.id).where(runs.c.sync == each.c.sync).order_by(runs.c.id.desc())
+        bounds = sa.select(
+            each.c.sync, sa.func.coalesce(nth.offset(number - 1).limit(1).scalar_subquery(), "").label("id")
+        )
+        oldest = bounds.cte("oldest")
+        query = (
+            sa.select(runs.c.sync, *(runs.c[name] for name in Outcome._fields))
+            .join_from(oldest, runs, (runs.c.sync == oldest.c.sync) & (runs.c.id >= oldest.c.id))
+            .order_by(runs.c.sync, runs.c.id.desc())
+        )
+        found: dict[str, list[Outcome]] = {}
         with self._database.reading() as connection:
-            # One query for all would read every run there ever was.
-            found = {sync: [_run(row) for row in connection.execute(newest, {"of": sync})] for sync in syncs}
-        return {sync: newest_runs for sync, newest_runs in found.items() if newest_runs}
+            for row in connection.execute(query).all():
+                found.setdefault(row[0], []).append(Outcome._make(row[1:]))
+        return found
+
+    def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:
+        """The newest run of each of *syncs* that was not skipped."""
+        each = _each(syncs)
+        last = _newest(each, runs.c.id, runs.c.status != RunStatus.SKIPPED)
+        query = sa.select(runs).join_from(each, runs, runs.c.id == last)
+        with self._database.reading() as connection:
+            return {row.sync: _run(row) for row in connection.execute(query)}
 
     def page(
         self, sync: str | None = None, *, status: RunStatus | None = None, before: str = "", limit: int = 50
@@ -104,19 +136,38 @@ class RunHistory:
 
     def last_due(self, syncs: Iterable[str]) -> dict[str, datetime]:
         """The newest tick of the schedule of each of *syncs* that a run has answered, also one that was skipped."""
-        newest = sa.select(sa.func.max(runs.c.due_at)).where(runs.c.sync == sa.bindparam("of"))
-        with self._database.reading() as connection:
-            found = {sync: connection.execute(newest, {"of": sync}).scalar_one() for sync in syncs}
-        return {sync: due_at for sync, due_at in found.items() if due_at is not None}
+        return self._newest(syncs, runs.c.due_at, runs.c.due_at.is_not(None), by=runs.c.due_at)
 
     def _newest(
-        self, syncs: Iterable[str], value: sa.ColumnElement[Any], which: sa.ColumnElement[bool]
+        self,
+        syncs: Iterable[str],
+        value: sa.ColumnElement[Any],
+        which: sa.ColumnElement[bool],
+        *,
+        by: sa.ColumnElement[Any] = runs.c.id,
     ) -> dict[str, Any]:
-        """What the newest of some runs of each sync has; syncs without such a run are left out."""
-        newest = sa.select(value).where(runs.c.sync == sa.bindparam("of"), which).order_by(runs.c.id.desc()).limit(1)
+        """What the newest of some runs of each sync has; syncs without such a run, or with NULL, are left out."""
+        each = _each(syncs)
+        query = sa.select(each.c.sync, _newest(each, value, which, by=by).label("value"))
         with self._database.reading() as connection:
-            found = {sync: connection.execute(newest, {"of": sync}).one_or_none() for sync in syncs}
-        return {sync: row[0] for sync, row in found.items() if row is not None}
+            return {sync: found for sync, found in connection.execute(query) if found is not None}
+
+
+def _each(syncs: Iterable[str]) -> sa.CTE:
+    """A table of names, so that one statement asks for all: every run there ever was need not be read."""
+    names = [(sync,) for sync in syncs] or [("",)]
+    return sa.values(sa.column("sync", sa.Text), name="each").data(names).cte("each")
+
+
+def _newest(
+    each: sa.CTE,
+    value: sa.ColumnElement[Any],
+    which: sa.ColumnElement[bool],
+    *,
+    by: sa.ColumnElement[Any] = runs.c.id,
+) -> sa.ScalarSelect[Any]:
+    query = sa.select(value).where(runs.c.sync == each.c.sync, which).order_by(by.desc()).limit(1)
+    return query.correlate(each).scalar_subquery()
 
 
 def _run(row: sa.Row[tuple[object, ...]]) -> Run:

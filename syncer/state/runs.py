@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -88,12 +88,12 @@ class RunLog(RunHistory):
                     f"the run log has no run {run_id}", hint="Was the run log made anew during the run?"
                 )
 
-    def interrupt_open(self, sync: str, at: datetime) -> int:
-        """Mark the runs of *sync* that never ended as `interrupted`; returns how many.
+    def interrupt_open(self, sync: str, at: datetime, *, promised: str | None = None) -> int:
+        """Mark the runs of *sync* that never ended as `interrupted`, but for the one *promised*; returns how many.
 
         Only for who holds the sync's lock, before its own run starts: no other run of it can be alive then.
         """
-        left_open = (runs.c.sync == sync) & (runs.c.status == RunStatus.RUNNING)
+        left_open = (runs.c.sync == sync) & (runs.c.status == RunStatus.RUNNING) & (runs.c.id != (promised or ""))
         with self._database.writing() as connection:
             return connection.execute(
                 runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at)
@@ -167,6 +167,12 @@ class RunLog(RunHistory):
                 sa.select(rejection_totals.c.total).where(rejection_totals.c.sync == sync)
             ).scalar_one_or_none()
         return rows, total or 0
+
+    def rejections_of(self, syncs: Collection[str]) -> list[Rejection]:
+        """What is kept of what any of *syncs* has refused now, by sync."""
+        query = rejections.select().order_by(rejections.c.sync, rejections.c.position)
+        with self._database.reading() as connection:
+            return [_rejection(row) for row in connection.execute(query.where(rejections.c.sync.in_(syncs)))]
 
     def rejections_with(self, text: str, limit: int) -> list[Rejection]:
         """What any sync has refused now whose key contains *text*, as it is or as JSON spells it; by sync."""

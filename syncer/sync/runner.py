@@ -134,7 +134,7 @@ class Runner:
             except SyncerError as exc:
                 progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
                 return self._failed(progress.run_id, progress, exc)
-            self.run_log.interrupt_open(definition.name, started_at)
+            self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id)
             run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
             progress.run_id = run_id
             log.info("the run begins")

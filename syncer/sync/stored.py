@@ -117,7 +117,8 @@ def around(
     """What the definitions and the run log know of one thing, of which the store holds *held*."""
     feeding = [sync for sync in definitions if sought.is_fed_by(sync)]
     known = _with_others(sought, held or {})
-    refused = [row for sync in feeding for row in run_log.rejections(sync.name)[0] if known.is_meant_by(sync, row)]
+    by_name = {sync.name: sync for sync in feeding}
+    refused = [row for row in run_log.rejections_of(by_name) if known.is_meant_by(by_name[row.sync], row)]
     return Stored(held=held, feeding=feeding, refused=refused)
 
 

@@ -27,6 +27,9 @@ _REMEMBERED = timedelta(days=1)
 #: Plans that are made side by side; each queries a warehouse.
 _PLANS = 2
 
+#: Seconds that a run which is over may take until another one of its sync may begin.
+_LETTING_GO = 10
+
 #: Seconds between two looks at a run that is waited for.
 _LOOK = 0.1
 
@@ -64,9 +67,9 @@ class Orders:
         Raises:
             ProblemError: it is over, or another process's.
         """
-        live = self.service.cancel(run.id, actor=who.actor)
+        over = run.finished_at is not None
+        live = None if over else self.service.cancel(run.id, actor=who.actor)
         if live is None:
-            over = run.finished_at is not None
             raise ProblemError(
                 409,
                 "the run is over" if over else "the run is another process's",
@@ -118,11 +121,21 @@ class Orders:
             raise _runs_already(other.id)
         options = Options(full=asked.full, allow_limits=asked.allow_limits)
         try:
+            try:
+                return self.service.run_now(sync, actor=who.actor, options=options).run_id
+            except AlreadyActiveError as exc:
+                if not self._is_ending(exc.live):
+                    raise
             return self.service.run_now(sync, actor=who.actor, options=options).run_id
         except AlreadyActiveError as exc:
             raise _runs_already(exc.live.run_id) from None
         except ClosedError:
             raise self._closed() from None
+
+    def _is_ending(self, live: ActiveRun) -> bool:
+        """Whether the run log has a run as over, of which its process is about to let go; waits for that."""
+        run = self.service.run_log.get(live.run_id) if live.run_id else None
+        return run is not None and run.finished_at is not None and live.ended.wait(_LETTING_GO)
 
     def _closed(self) -> ProblemError:
         if self.service.closing.is_set() or self.service.leads:

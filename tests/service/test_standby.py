@@ -63,7 +63,7 @@ def test_what_stands_by_is_read_and_names_who_leads(two: tuple[Service, Service]
     leader, standby = two
 
     assert (leader.leads, standby.leads) == (True, False)
-    assert [standing.definition.name for standing in standby.standings()] == ["customers"]
+    assert [standing.definition.name for standing in standby.statuses()] == ["customers"]
     with pytest.raises(ClosedError, match=r"^this service stands by, as another one leads: service a$"):
         standby.run_now("customers", actor="ann")
     assert standby.run_log.page() == []

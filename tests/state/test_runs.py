@@ -197,7 +197,9 @@ def test_a_promised_run_begins_under_its_id(log: RunLog) -> None:
     # Another process ran the sync meanwhile.
     log.interrupt_open("people", NOON + MINUTE)
 
+    assert log.interrupt_open("people", NOON + MINUTE, promised=run_id) == 0
     assert log.start("people", replace(order, run_id=run_id), "abc", NOON + 2 * MINUTE) == run_id
+    assert log.interrupt_open("people", NOON + MINUTE, promised=run_id) == 0
 
     (run,) = log.recent()
     assert (run.status, run.started_at, run.finished_at) == (RunStatus.RUNNING, NOON + 2 * MINUTE, None)
@@ -209,12 +211,17 @@ def test_the_overview_reads_the_newest_runs_of_each_sync(log: RunLog) -> None:
         ended(log, "people", RunStatus.WARNING if number == 1 else RunStatus.FAILED, NOON + number * MINUTE)
     ended(log, "accounts", RunStatus.SUCCESS, NOON)
 
-    newest = log.newest_of_each(["people", "accounts", "none"], 2)
+    log.record_skipped("accounts", Order(trigger=Trigger.SCHEDULE, due_at=NOON), "abc", NOON + MINUTE, note="busy")
+
+    newest = log.outcomes(["people", "accounts", "none"], 2)
 
     assert {sync: [run.started_at for run in found] for sync, found in newest.items()} == {
         "people": [NOON + 3 * MINUTE, NOON + 2 * MINUTE],
-        "accounts": [NOON],
+        "accounts": [NOON + MINUTE, NOON],
     }
+    assert log.outcomes([], 2) == {}
+    last = log.last_runs(["people", "accounts", "none"])
+    assert {sync: run.started_at for sync, run in last.items()} == {"people": NOON + 3 * MINUTE, "accounts": NOON}
     assert log.last_ended_well(["people", "accounts", "none"]) == {"people": NOON + MINUTE, "accounts": NOON}
 
 

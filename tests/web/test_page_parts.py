@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from syncer.model.types import Counts, Run, RunStatus, Trigger
+from syncer.model.types import RunStatus
 from syncer.settings import settings
+from syncer.state.history import Outcome
 from syncer.sync import connections
 from syncer.web import rendering
 from syncer.web.pages import charts, highlighting, wording
@@ -21,16 +22,13 @@ from tests.web.conftest import SECONDS, Site
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def run(status: RunStatus = RunStatus.SUCCESS, seconds: float = 1.0, **counts: int) -> Run:
-    return Run(
+def run(status: RunStatus = RunStatus.SUCCESS, seconds: float = 1.0, **counts: int) -> Outcome:
+    return Outcome(
         id=f"run-{status}",
-        sync="customers",
-        trigger=Trigger.SCHEDULE,
         status=status,
         started_at=NOON,
         finished_at=NOON + timedelta(seconds=seconds),
-        definition_hash="",
-        counts=Counts(**counts),
+        **dict.fromkeys(("added", "changed", "removed", "rejected"), 0) | counts,
     )
 
 
@@ -93,6 +91,13 @@ def test_a_chart_shows_every_run_within_its_height_the_newest_at_the_right() -> 
     assert max(bar.parts[0].height for bar in chart.bars) == chart.height
     assert chart.label == "Rows changed in the last 4 runs: 1 success, 1 failed, 1 held, 1 rows rejected"
     assert chart.bars[1].title == "2026-11-23 12:00:00 UTC · Held · 2,000 removed · 1.0 s"
+
+
+def test_what_a_chart_tells_is_escaped() -> None:
+    drawn = charts.svg(charts.of_statuses([run()._replace(id='"><script>')]))
+
+    assert "<script>" not in drawn
+    assert drawn.count("<title>") == 1
 
 
 def test_the_parts_of_a_bar_stand_on_top_of_each_other() -> None:

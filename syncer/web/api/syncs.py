@@ -8,7 +8,6 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from syncer.service import Service
-from syncer.service.status import SyncStatus
 from syncer.web import serializers
 from syncer.web.actions import until_ended
 from syncer.web.api.parameters import Cursor, Limit, Name, Number, TheOrders, TheService, Who, known_sync
@@ -27,15 +26,15 @@ router = APIRouter(tags=["syncs"])
 @router.get("/syncs", responses=refusals())
 def list_syncs(service: TheService, limit: Limit = 100, cursor: Cursor = None) -> SyncPage:
     """List the syncs with their status, by name."""
-    found = [standing for standing in service.standings() if standing.definition.name > (cursor or "")]
-    shown = [serializers.sync_of(standing) for standing in found[:limit]]
+    found = [name for name in service.catalog.edition.definitions if name > (cursor or "")]
+    shown = [serializers.sync_of(status) for status in service.statuses(found[:limit])]
     return SyncPage(items=shown, next=shown[-1].name if len(found) > limit else None)
 
 
 @router.get("/syncs/{name}", responses=refusals(404))
 def show_sync(service: TheService, name: Name) -> SyncDetailAnswer:
     """Get one sync with its status and its definition."""
-    return serializers.sync_detail_of(_standing(service, name), service.settings.definitions_dir)
+    return serializers.sync_detail_of(service.status(name), service.settings.definitions_dir)
 
 
 @router.post("/syncs/{name}/runs", status_code=202, responses={200: {"model": RunAnswer}, **refusals(404, 409, 413)})
@@ -78,14 +77,14 @@ def list_rejected(service: TheService, name: Name, limit: Limit = 100, cursor: N
 def pause_sync(service: TheService, orders: TheOrders, who: Who, name: Name) -> SyncAnswer:
     """Pause the schedule of a sync; a run that has begun continues."""
     orders.pause(who, name)
-    return serializers.sync_of(_standing(service, name))
+    return serializers.sync_of(service.status(name))
 
 
 @router.post("/syncs/{name}/resume", responses=refusals(404))
 def resume_sync(service: TheService, orders: TheOrders, who: Who, name: Name) -> SyncAnswer:
     """Resume the schedule of a sync."""
     orders.resume(who, name)
-    return serializers.sync_of(_standing(service, name))
+    return serializers.sync_of(service.status(name))
 
 
 @router.post(
@@ -101,11 +100,6 @@ async def plan_sync(
     plan = await orders.plan(who, name, rows)
     text = await run_in_threadpool(serializers.plan_json, name, plan)
     return Response(text, media_type="application/json")
-
-
-def _standing(service: Service, name: str) -> SyncStatus:
-    service.definition(name)
-    return next(standing for standing in service.standings() if standing.definition.name == name)
 
 
 def _run(service: Service, run_id: str) -> RunAnswer:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import sqrt
 
-from syncer.model.types import Run, RunStatus
+from markupsafe import Markup, escape
+
+from syncer.model.types import RunStatus
 from syncer.service.status import SHOWN_RUNS
+from syncer.state.history import Outcome
 from syncer.web.pages.wording import STATUS_WORDS, moment, number, seconds_of, span
 
 #: Of the drawing; the page stretches it.
@@ -41,7 +45,7 @@ class Part:
 class Bar:
     """One run."""
 
-    run: Run
+    run: Outcome
     #: The left edge.
     x: float
     width: float
@@ -71,7 +75,43 @@ class Chart:
     kinds: Sequence[str] = field(default=())
 
 
-def of_statuses(runs: Sequence[Run]) -> Chart:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A chart as SVG."""
+
+    svg: Markup
+    top: str
+
+
+@lru_cache(maxsize=2000)
+def drawn_statuses(runs: tuple[Outcome, ...]) -> Drawing:
+    """As `of_statuses`, small; drawn again only when something has changed, as a page may show hundreds."""
+    chart = of_statuses(runs)
+    return Drawing(svg=svg(chart, "is-small"), top=chart.top)
+
+
+def svg(chart: Chart, css_class: str = "") -> Markup:
+    """The drawing, in which each bar leads to its run."""
+    height = chart.height + chart.foot
+    bars = "".join(_bar(bar, chart) for bar in chart.bars)
+    return Markup(
+        f'<svg class="chart {css_class}" viewBox="0 0 {chart.width:g} {height:g}" preserveAspectRatio="none" role="img"'
+        f' aria-label="{escape(chart.label)}">{bars}</svg>'
+    )
+
+
+def _bar(bar: Bar, chart: Chart) -> str:
+    across = f'x="{bar.x:g}" width="{bar.width:g}"'
+    parts = "".join(
+        f'<rect class="bar is-{part.kind}" {across} y="{part.y:g}" height="{part.height:g}"/>' for part in bar.parts
+    )
+    if chart.foot and bar.is_marked:
+        parts += f'<rect class="bar is-{bar.run.status}" {across} y="{chart.height + 6:g}" height="8"/>'
+    slot = f'<rect class="slot" {across} y="0" height="{chart.height + chart.foot:g}"/>'
+    return f'<a href="/runs/{escape(bar.run.id)}" tabindex="-1"><title>{escape(bar.title)}</title>{slot}{parts}</a>'
+
+
+def of_statuses(runs: Sequence[Outcome]) -> Chart:
     """Rows changed in each run, coloured by how it ended; *runs* newest first, at most SHOWN_RUNS."""
     most = max((_changed(run) for run in runs), default=0)
     counted = Counter(STATUS_WORDS[run.status].lower() for run in runs)
@@ -85,9 +125,9 @@ def of_statuses(runs: Sequence[Run]) -> Chart:
     )
 
 
-def of_counts(runs: Sequence[Run], *, slots: int) -> Chart:
+def of_counts(runs: Sequence[Outcome], *, slots: int) -> Chart:
     """Rows added, changed and removed in each run, on top of each other; *runs* newest first."""
-    parts = [{name: getattr(run.counts, name) for name in _CHANGES} for run in runs]
+    parts = [{name: getattr(run, name) for name in _CHANGES} for run in runs]
     most = max((sum(part.values()) for part in parts), default=0)
     by_run = dict(zip((run.id for run in runs), parts, strict=True))
     return Chart(
@@ -99,20 +139,18 @@ def of_counts(runs: Sequence[Run], *, slots: int) -> Chart:
     )
 
 
-def of_rejections(runs: Sequence[Run], *, slots: int) -> Chart:
+def of_rejections(runs: Sequence[Outcome], *, slots: int) -> Chart:
     """Rows rejected in each run; *runs* newest first."""
-    most = max((run.counts.rejected for run in runs), default=0)
+    most = max((run.rejected for run in runs), default=0)
     return Chart(
         width=slots * _SLOT,
-        bars=_bars(
-            runs, slots, lambda run: {"rejected" if run.counts.rejected else "nothing": run.counts.rejected}, most
-        ),
+        bars=_bars(runs, slots, lambda run: {"rejected" if run.rejected else "nothing": run.rejected}, most),
         label=f"Rows rejected in the last {len(runs)} runs, at most {number(most)} in one",
         top=f"{number(most)} rows",
     )
 
 
-def of_durations(runs: Sequence[Run], *, slots: int) -> Chart:
+def of_durations(runs: Sequence[Outcome], *, slots: int) -> Chart:
     """How long each run took; *runs* newest first."""
     longest = max((seconds_of(run) or 0.0 for run in runs), default=0.0)
     return Chart(
@@ -134,7 +172,9 @@ def of_phases(phases: Mapping[str, float]) -> list[tuple[str, float, float, floa
     return parts
 
 
-def _bars(runs: Sequence[Run], slots: int, values: Callable[[Run], Mapping[str, float]], most: float) -> list[Bar]:
+def _bars(
+    runs: Sequence[Outcome], slots: int, values: Callable[[Outcome], Mapping[str, float]], most: float
+) -> list[Bar]:
     first = slots - len(runs)
     return [
         Bar(
@@ -163,13 +203,13 @@ def _parts(values: Mapping[str, float], most: float) -> list[Part]:
     return parts
 
 
-def _changed(run: Run) -> int:
-    return run.counts.added + run.counts.changed + run.counts.removed
+def _changed(run: Outcome) -> int:
+    return run.added + run.changed + run.removed
 
 
-def _title(run: Run) -> str:
+def _title(run: Outcome) -> str:
     counted = (*_CHANGES, "rejected")
-    counts = [f"{number(getattr(run.counts, name))} {name}" for name in counted if getattr(run.counts, name)]
+    counts = [f"{number(getattr(run, name))} {name}" for name in counted if getattr(run, name)]
     took = seconds_of(run)
     told = [moment(run.started_at), STATUS_WORDS[run.status], ", ".join(counts) or "no row changed"]
     return " · ".join([*told, f"{span(took)}"] if took is not None and run.status is not RunStatus.SKIPPED else told)

@@ -58,8 +58,7 @@ def add(routes: APIRouter, pages: Pages) -> None:
 
 def _thing(request: Request, pages: Pages, sought: Sought, *, title: str, sort: str, word: str) -> Response:
     found, fault = pages.service.lookup.look(sought)
-    names = {sync.name for sync in found.feeding}
-    standings = [standing for standing in pages.service.standings() if standing.definition.name in names]
+    statuses = pages.service.statuses({sync.name for sync in found.feeding})
     attributes = {sync.name: written_attributes(sync, None) for sync in found.feeding}
     return pages.page(
         request,
@@ -72,7 +71,7 @@ def _thing(request: Request, pages: Pages, sought: Sought, *, title: str, sort: 
         sort=sort,
         sort_word=word,
         identifiers=_identifiers(sought, found.held or {}),
-        feeding={standing.definition.name: standing for standing in standings},
+        feeding={status.definition.name: status for status in statuses},
         attributes=attributes,
         writers=_writers(sought, found.feeding, attributes),
     )

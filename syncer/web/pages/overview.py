@@ -14,7 +14,7 @@ from starlette.responses import Response
 from syncer.model.types import Entity, RunStatus
 from syncer.service.status import Freshness, SyncStatus
 from syncer.web.pages import charts
-from syncer.web.pages.charts import Chart
+from syncer.web.pages.charts import Drawing
 from syncer.web.pages.viewing import Pages
 
 #: What can be asked for by `status`, and which syncs that is.
@@ -60,7 +60,7 @@ class Row:
     """One sync of the list."""
 
     standing: SyncStatus
-    chart: Chart
+    chart: Drawing
     #: Each of its tags to the list of the syncs that have it.
     tag_addresses: Mapping[str, str]
 
@@ -77,23 +77,23 @@ def add(routes: APIRouter, pages: Pages) -> None:
         status: str = "",
     ) -> Response:
         wanted = Wanted(text=text, tag=tag, entity=entity, status=status)
-        standings = pages.service.standings()
+        statuses = pages.service.statuses()
         edition = pages.service.catalog.edition
-        shown = [standing for standing in standings if wanted.fits(standing)]
+        shown = [standing for standing in statuses if wanted.fits(standing)]
         return pages.page(
             request,
             "syncs.html",
             wanted=wanted,
             is_filtered=wanted != Wanted(),
             rows=[_row(standing) for standing in shown],
-            total=len(standings),
-            tally=_tally(standings),
+            total=len(statuses),
+            tally=_tally(statuses),
             edition=edition,
             errors=edition.errors,
             entities=[entity.value for entity in Entity],
-            tags=sorted({tag for standing in standings for tag in standing.definition.tags}),
+            tags=sorted({tag for standing in statuses for tag in standing.definition.tags}),
             statuses={value: word for value, (word, _) in _STATES.items()},
-            any_live=any(standing.live for standing in standings),
+            any_live=any(standing.live for standing in statuses),
             folder=pages.service.settings.definitions_dir,
         )
 
@@ -102,13 +102,13 @@ def _row(standing: SyncStatus) -> Row:
     tags = standing.definition.tags
     return Row(
         standing=standing,
-        chart=charts.of_statuses(standing.runs),
+        chart=charts.drawn_statuses(tuple(standing.outcomes)),
         tag_addresses={tag: f"/?{urlencode({'tag': tag})}" for tag in tags},
     )
 
 
-def _tally(standings: Sequence[SyncStatus]) -> list[tuple[str, int]]:
-    counted = Counter(state for standing in standings for state in _TALLIED if _STATES[state][1](standing))
+def _tally(statuses: Sequence[SyncStatus]) -> list[tuple[str, int]]:
+    counted = Counter(state for standing in statuses for state in _TALLIED if _STATES[state][1](standing))
     return [(state, counted[state]) for state in _TALLIED if counted[state]]
 
 

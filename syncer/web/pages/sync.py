@@ -12,10 +12,8 @@ from starlette.responses import Response
 
 from syncer.definitions.columns import attribute_columns
 from syncer.definitions.conflicts import written_attributes
-from syncer.model.errors import SelectionError, SyncerError
-from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.errors import SyncerError
 from syncer.model.types import Rejection, SyncDefinition
-from syncer.service.status import SyncStatus
 from syncer.sync.runner import Plan
 from syncer.web.auth.principals import caller
 from syncer.web.pages import charts, plans
@@ -68,9 +66,9 @@ def _add_views(routes: APIRouter, pages: Pages) -> None:
         key: Annotated[str, Query(max_length=500)] = "",
         skip: Annotated[int, Query(ge=0)] = 0,
     ) -> Response:
-        standing = _standing(pages, name)
+        standing = pages.service.status(name)
         run_log, sync = pages.service.run_log, standing.definition
-        drawn = run_log.page(name, limit=_DRAWN_RUNS)
+        drawn = run_log.outcomes([name], _DRAWN_RUNS).get(name, [])
         runs = run_log.page(name, before=before, limit=_LISTED_RUNS + 1)
         slots = max(len(drawn), _LEAST_SLOTS)
         listed = runs[:_LISTED_RUNS]
@@ -92,9 +90,10 @@ def _add_views(routes: APIRouter, pages: Pages) -> None:
 
     @routes.get("/syncs/{name}/full")
     def confirm_full_run(request: Request, name: str) -> Response:
-        standing = _standing(pages, name)
-        known = next((run.counts.queried for run in standing.runs if run.counts.queried), 0)
-        return pages.page(request, "full.html", sync=standing.definition, known=known)
+        sync = pages.service.definition(name)
+        newest = pages.service.run_log.page(name, limit=_LISTED_RUNS)
+        known = next((run.counts.queried for run in newest if run.counts.queried), 0)
+        return pages.page(request, "full.html", sync=sync, known=known)
 
 
 def _add_orders(routes: APIRouter, pages: Pages) -> None:
@@ -140,19 +139,6 @@ def _planned(sync: SyncDefinition, found: Plan) -> dict[str, Any]:
     counts = plans.counts(found)
     keys = sync.target.key_columns
     return {"plan": found, "counts": counts, "parts": plans.parts(found, counts), "key_name": ", ".join(keys)}
-
-
-def _standing(pages: Pages, name: str) -> SyncStatus:
-    """How a sync stands.
-
-    Raises:
-        SelectionError: there is no such sync.
-    """
-    found = next((standing for standing in pages.service.standings() if standing.definition.name == name), None)
-    if found is None:
-        known = pages.service.catalog.edition.definitions
-        raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, known))
-    return found
 
 
 def _refused(pages: Pages, name: str, key: str, skip: int) -> Refused:

@@ -22,7 +22,7 @@ from syncer.sync.stored import key_parts
 from syncer.web import rendering
 from syncer.web.actions import Orders
 from syncer.web.auth.principals import Means, caller
-from syncer.web.pages import highlighting, wording
+from syncer.web.pages import charts, highlighting, wording
 from syncer.web.pages.provenance import Provenance
 
 #: What a page says of what was just done; an address holds only the name of the message.
@@ -167,6 +167,7 @@ rendering.environment.globals.update(
     identifier=identifier,
     key_links=key_links,
     sql=highlighting.sql,
+    svg=charts.svg,
     status_words=wording.STATUS_WORDS,
     thing_address=thing_address,
 )
