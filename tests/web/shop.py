@@ -86,7 +86,7 @@ def run_now(served: Served, name: str) -> None:
 
 
 def hold(site: Site, served: Served) -> None:
-    """Let a brake hold `scores`."""
+    """Let a limit hold `scores`."""
     site.people({str(number): "pro" for number in range(1, 101)}, name="scores")
     run_now(served, "scores")
     site.people({str(number): "pro" if number % 7 else "free" for number in range(1, 61)}, name="scores")

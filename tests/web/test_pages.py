@@ -249,7 +249,7 @@ def test_a_held_sync_is_let_through(shop: Shop) -> None:
 
         assert page.locator("[data-count=removed]").text_content() == "40"
         opened.open("/syncs/scores")
-        expect(page.get_by_text("A brake holds")).to_have_count(0)
+        expect(page.get_by_text("A limit holds")).to_have_count(0)
 
 
 def test_pause_resume_and_filters(shop: Shop) -> None:
