@@ -12,10 +12,10 @@ from syncer.model.connectors import Options, WarehouseConnector
 class BigQueryOptions(Options):
     """Who logs in, and what a query may cost."""
 
-    #: The JSON key of a service account.
-    key: SecretStr | None = None
-    #: Bytes that one query may bill.
-    maximum_bytes_billed: Annotated[int, Field(gt=0)] | None = None
+    key: SecretStr | None = Field(default=None, description="the JSON key of a service account")
+    maximum_bytes_billed: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="the most bytes that one query may bill"
+    )
 
 
 WAREHOUSE = WarehouseConnector(

@@ -44,22 +44,31 @@ class Via(enum.StrEnum):
 class CustomerIOOptions(Options):
     """The keys and addresses of a workspace's APIs, and how they are used."""
 
-    #: The Track API's login.
-    site_id: SecretStr | None = None
-    api_key: SecretStr | None = None
-    #: The App API's key: collections, and reading back.
-    app_api_key: SecretStr | None = None
-    #: The Pipelines API's key.
-    cdp_api_key: SecretStr | None = None
-    #: Other addresses than the region's.
-    track_url: _ApiUrl | None = None
-    app_url: _ApiUrl | None = None
-    cdp_url: _ApiUrl | None = None
-    #: The most calls that all syncs of this process make together.
-    requests_per_second: Annotated[int, Field(gt=0)] = 100
-    #: Object types by name, to the numbers that the workspace knows them by.
-    object_types: Annotated[dict[str, _TypeNumber], BeforeValidator(_mapping)] = Field(default_factory=dict)
-    via: Via = Via.TRACK
+    site_id: SecretStr | None = Field(default=None, description="the site id of the Track API; required")
+    api_key: SecretStr | None = Field(default=None, description="the key of the Track API; required")
+    app_api_key: SecretStr | None = Field(
+        default=None, description="the key of the App API, for collections and reading back"
+    )
+    cdp_api_key: SecretStr | None = Field(default=None, description="the key of the Pipelines API")
+    track_url: _ApiUrl | None = Field(
+        default=None, description="the address of the Track API, if it is not the region's"
+    )
+    app_url: _ApiUrl | None = Field(default=None, description="the address of the App API, if it is not the region's")
+    cdp_url: _ApiUrl | None = Field(
+        default=None, description="the address of the Pipelines API, if it is not the region's"
+    )
+    requests_per_second: Annotated[int, Field(gt=0)] = Field(
+        default=100, description="the most calls per second to a workspace, of all syncs in this process together"
+    )
+    object_types: Annotated[dict[str, _TypeNumber], BeforeValidator(_mapping)] = Field(
+        default_factory=dict,
+        description='the number of each object type in the workspace, such as `{"account": "1"}`',
+    )
+    via: Via = Field(
+        default=Via.TRACK,
+        description="`track`, or `pipelines` to send people "
+        "[through the Pipelines API](customerio.md#the-pipelines-api)",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> CustomerIOOptions:

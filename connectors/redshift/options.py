@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import Field
+
 from syncer.model.connectors import Options, WarehouseConnector, matching
 
 _Folder = Annotated[str, matching(r"s3://[^/]+(/.*)?", "should be a folder such as `s3://bucket/folder`")]
@@ -12,10 +14,10 @@ _Folder = Annotated[str, matching(r"s3://[^/]+(/.*)?", "should be a folder such 
 class RedshiftOptions(Options):
     """Where large results go on their way here; both or they are read from the cluster itself."""
 
-    #: The folder in S3.
-    unload_to: _Folder | None = None
-    #: ARN of the role that may write there.
-    unload_role: str | None = None
+    unload_to: _Folder | None = Field(
+        default=None, description="`s3://bucket/folder`, through which large results are read"
+    )
+    unload_role: str | None = Field(default=None, description="the ARN of the role that writes there")
 
 
 WAREHOUSE = WarehouseConnector(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from syncer.model.connectors import Options, WarehouseConnector
 
@@ -10,11 +10,9 @@ from syncer.model.connectors import Options, WarehouseConnector
 class SnowflakeOptions(Options):
     """What to log in with in place of a password."""
 
-    #: An access token.
-    token: SecretStr | None = None
-    #: A private key as PEM.
-    key: SecretStr | None = None
-    key_passphrase: SecretStr | None = None
+    token: SecretStr | None = Field(default=None, description="an OAuth or programmatic access token")
+    key: SecretStr | None = Field(default=None, description="a private RSA key as PEM")
+    key_passphrase: SecretStr | None = Field(default=None, description="the passphrase of the key")
 
 
 WAREHOUSE = WarehouseConnector(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +29,7 @@ from syncer.definitions.fields import FIELDS, Field
 from syncer.docs.topics import FOLDER
 from syncer.model.types import Entity
 from syncer.service.metrics import ServiceCollector
-from syncer.settings import settings
+from syncer.settings import registry, settings
 from syncer.settings.connections import StoreSettings
 from syncer.settings.service import SECTIONS, TokenSettings
 from syncer.state.alerts import Alert
@@ -73,6 +74,10 @@ def parts() -> Iterator[Mapping[str, Callable[[], str]]]:
             "exit-codes": lambda: table(("code", "meaning"), CODES.items()),
             "json-fields": json_fields,
             "settings": all_settings,
+            **{
+                f"settings {name}": partial(_options, name)
+                for name in ("snowflake", "bigquery", "redshift", "customerio")
+            },
             "metrics": lambda: metrics(served),
             "requests": lambda: requests(served.client().get(PATH).json()),
             "answers": answers,
@@ -187,6 +192,15 @@ def all_settings() -> str:
                 rows += [(f"`{prefix}__<NAME>__IDENTITY`", identity.description, _shown(identity))]
         else:
             rows.append((f"`{prefix}{'__<NAME>' if name == 'vars' else ''}`", field.description, _shown(field)))
+    return table(("setting", "meaning", "default"), rows)
+
+
+def _options(scheme: str) -> str:
+    """The settings beside the URL of a connection."""
+    group, registered = (
+        ("STORES", registry.stores()) if scheme in registry.stores() else ("WAREHOUSES", registry.warehouses())
+    )
+    rows = _settings_rows(f"SYNCER_{group}__<NAME>", registered[scheme].options)
     return table(("setting", "meaning", "default"), rows)
 
 
