@@ -17,7 +17,6 @@ from syncer.cli.project import Project
 from syncer.cli.runs import Json, Select
 from syncer.model.errors import DefinitionError, SyncerError, WarehouseError
 from syncer.model.types import SyncDefinition
-from syncer.settings import registry
 
 if TYPE_CHECKING:
     from syncer.model.protocols import Warehouse
@@ -65,6 +64,7 @@ def validate(
 
 def _query(project: Project, definition: SyncDefinition) -> Query:
     from syncer.queries import query
+    from syncer.settings import registry
 
     settings = project.settings
     rendered = query.render(definition, last_sync_time=0, variables=settings.vars, environment=settings.environment)
