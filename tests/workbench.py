@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
-from syncer.sync.flow import Options, Progress, compare, run_sync
+from syncer.sync.flow import compare, run_sync
+from syncer.sync.progress import Options, Progress
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
 

@@ -52,7 +52,7 @@ def plan(
 
 
 def _plan_one(project: Project, definition: SyncDefinition, rows: int, *, as_json: bool) -> Outcome:
-    from syncer.sync.flow import Progress
+    from syncer.sync.progress import Progress
 
     progress = Progress()
     try:

@@ -12,7 +12,7 @@ from syncer.cli import output
 from syncer.model.spelling import visible
 
 if TYPE_CHECKING:
-    from syncer.sync.flow import Progress
+    from syncer.sync.progress import Progress
 
 #: A run that takes no longer shows none.
 _QUIET_SECONDS = 0.5

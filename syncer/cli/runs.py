@@ -18,7 +18,7 @@ from syncer.model.spelling import identifier
 from syncer.model.types import ENDED_WELL, Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
 
 if TYPE_CHECKING:
-    from syncer.sync.flow import Options
+    from syncer.sync.progress import Options
 
 Select = Annotated[
     list[str] | None,
@@ -72,7 +72,7 @@ def run(
     if not chosen and not selected.errors:
         raise SelectionError("no sync is left to run", hint="`syncer list` shows the syncs.")
     from syncer.definitions.folder import in_dependency_order
-    from syncer.sync.flow import Options
+    from syncer.sync.progress import Options
 
     options = Options(full=full, allow_limits=allow_limits, only=None if row is None else _key(row, chosen))
     report = _Report(chosen, as_json=as_json)
@@ -103,7 +103,7 @@ def _run_in_order(
 def _run_one(
     project: Project, definition: SyncDefinition, options: Options, report: _Report, title: str
 ) -> tuple[Run, Outcome]:
-    from syncer.sync.flow import Progress, StoppedError
+    from syncer.sync.progress import Progress, StoppedError
 
     progress, began = Progress(), now()
     stopped = SyncerError("stopped by a signal")

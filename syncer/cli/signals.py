@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from syncer.sync.flow import Progress
+    from syncer.sync.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def awaited(progress: Progress, abandon: Callable[[], object]) -> Iterator[None]
     Before it has sent anything a run is given a second to end by itself; then its query is cancelled, and if that
     does not help either, *abandon* is called in another thread and the process ends.
     """
-    from syncer.sync.flow import StoppedError
+    from syncer.sync.progress import StoppedError
 
     changed = progress.changed
 

@@ -26,7 +26,7 @@ from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
-from syncer.sync.flow import Options, Progress
+from syncer.sync.progress import Options, Progress
 from syncer.sync.runner import Plan, Runner
 
 __all__ = ["ActiveRun", "AlreadyActiveError", "ClosedError", "Service"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncer.model.types import Order, Run, SyncDefinition
-from syncer.sync.flow import Options, Progress, StoppedError
+from syncer.sync.progress import Options, Progress, StoppedError
 
 #: Seconds that a run which has sent nothing may take to end by itself, before its query is cut off.
 _PATIENCE = 1.0

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
 from datetime import datetime
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -20,108 +16,8 @@ from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot
 from syncer.snapshot.stage import Staged
 from syncer.sync import limits
-
-
-class Removals(Protocol):
-    """Where the removals of one sync are visible to every other sync of its store."""
-
-    def announce(self, identifiers: pa.Table) -> None:
-        """Make removals durable and visible, before they are sent (columns: IDENTIFIERS)."""
-
-    def close(self) -> None:
-        """Make them visible anew, now that none of them is under way."""
-
-
-class Claim(Protocol):
-    """What tells the runs of one sync on other machines that rows were sent from this one's snapshot."""
-
-    @property
-    def run_id(self) -> str:
-        """For `Snapshot.open_outbox`; empty where nothing is claimed."""
-
-    def make(self) -> bool:
-        """Claim the sync durably, before anything is sent; False where another run did so since this one began."""
-
-    def confirm(self) -> bool:
-        """Once nothing more is sent: whether no other run has claimed the sync since."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unshared:
-    """The claim of a run whose sync no other machine can run."""
-
-    run_id: str = ""
-
-    def make(self) -> bool:
-        """See `Claim.make`."""
-        return True
-
-    def confirm(self) -> bool:
-        """See `Claim.confirm`."""
-        return True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How one run differs from the usual."""
-
-    full: bool = False
-    allow_limits: bool = False
-    #: The one key to send, a text for each key column.
-    only: tuple[str, ...] | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Progress:
-    """What is known of a run while it goes on; the flow writes it, whoever watches reads it."""
-
-    #: As soon as the run log has the run.
-    run_id: str = ""
-    phases: dict[str, float] = field(default_factory=dict)
-    phase: str = ""
-    #: Rows done in this phase, and how many it has where that is known.
-    rows: int = 0
-    total: int | None = None
-    #: When this phase began, as `time.monotonic` tells it.
-    began: float = 0.0
-    counts: Counts = field(default_factory=Counts)
-    notes: list[str] = field(default_factory=list)
-    #: Called whenever something above has changed.
-    changed: Callable[[], None] = lambda: None
-    #: Cuts off the query that is being read; may be called from another thread.
-    cancel: Callable[[], None] = lambda: None
-    #: Asked between batches: whether to stop after the one in hand.
-    stopping: Callable[[], bool] = lambda: False
-    #: What the run log says of a run that was asked to stop.
-    stopped_by: str = "stopped by a signal"
-
-    @contextmanager
-    def during(self, phase: str, total: int | None = None) -> Iterator[None]:
-        """Time a phase; its seconds count also where it fails."""
-        begun = self.began = time.monotonic()
-        self.phase, self.rows, self.total = phase, 0, total
-        self.changed()
-        try:
-            yield
-        finally:
-            self.phases[phase] = self.phases.get(phase, 0.0) + time.monotonic() - begun
-
-    def reached(self, rows: int) -> None:
-        """Tell how many rows of this phase are done."""
-        self.rows = rows
-        self.changed()
-
-
-class HeldError(Exception):
-    """A limit holds this run; nothing was sent."""
-
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__("; ".join(reasons))
-        self.reasons = reasons
-
-
-class StoppedError(Exception):
-    """The run was asked to stop; what was sent is settled."""
+from syncer.sync.coordination import UNSHARED, Claim, Removals
+from syncer.sync.progress import HeldError, Options, Progress, StoppedError
 
 
 def run_sync(
@@ -135,7 +31,7 @@ def run_sync(
     started_at: datetime,
     options: Options,
     progress: Progress,
-    claim: Claim = Unshared(),
+    claim: Claim = UNSHARED,
 ) -> None:
     """Run one sync from its query to its settled snapshot; *progress* tells how far it came, also where it fails.
 

@@ -34,7 +34,8 @@ from syncer.state.claims import Claims
 from syncer.state.removals import Removals
 from syncer.state.runs import KEPT_REJECTIONS, RunLog
 from syncer.sync.connections import open_store, open_warehouse
-from syncer.sync.flow import HeldError, Options, Progress, StoppedError, compare, limits_passed, run_sync
+from syncer.sync.flow import compare, limits_passed, run_sync
+from syncer.sync.progress import HeldError, Options, Progress, StoppedError
 
 log = logging.getLogger(__name__)
 

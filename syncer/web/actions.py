@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from syncer.model.types import Run
 from syncer.service import ActiveRun, AlreadyActiveError, ClosedError, Service
 from syncer.state.schema import requests
-from syncer.sync.flow import Options
+from syncer.sync.progress import Options
 from syncer.sync.runner import Plan
 from syncer.web.auth.audit import Audit, AuditAction
 from syncer.web.auth.principals import Caller

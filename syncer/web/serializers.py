@@ -12,7 +12,7 @@ from syncer.model import types
 from syncer.model.types import Counts
 from syncer.service import ActiveRun
 from syncer.service.status import SyncStatus
-from syncer.sync.flow import Progress
+from syncer.sync.progress import Progress
 from syncer.sync.runner import Plan
 from syncer.web.schemas import (
     ChangeAnswer,

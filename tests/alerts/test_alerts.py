@@ -23,7 +23,7 @@ from syncer.service import Service
 from syncer.settings.secrets import secrets_of
 from syncer.settings.service import AlertSettings
 from syncer.state.alerts import OpenAlerts
-from syncer.sync.flow import Options
+from syncer.sync.progress import Options
 from tests.cli.conftest import Folder
 from tests.servers.receivers import Receiver, http_receiver, mail_receiver
 from tests.service.conftest import Bench, wait_until

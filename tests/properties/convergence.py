@@ -26,7 +26,8 @@ from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.snapshot.stage import Staged
 from syncer.state.database import StateDatabase
 from syncer.state.removals import Removals
-from syncer.sync.flow import HeldError, Options, Progress, run_sync
+from syncer.sync.flow import run_sync
+from syncer.sync.progress import HeldError, Options, Progress
 from syncer.sync.runner import StoreRemovals
 from tests.conftest import LONG
 from tests.fake_store import Key

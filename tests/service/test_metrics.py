@@ -18,7 +18,7 @@ from connectors.customerio import calls
 from syncer.model import call_counts
 from syncer.model.types import Counts, RunStatus
 from syncer.service import Service
-from syncer.sync.flow import Options
+from syncer.sync.progress import Options
 from syncer.web import create_app
 from tests.servers.customerio import customerio_server
 from tests.servers.customerio.faults import Fault

@@ -13,7 +13,7 @@ from syncer.model.errors import SelectionError
 from syncer.model.types import Order, RunStatus, Trigger
 from syncer.service import ActiveRun, AlreadyActiveError, ClosedError, process
 from syncer.snapshot import snapshot
-from syncer.sync.flow import Options
+from syncer.sync.progress import Options
 from syncer.web import create_app
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
 

@@ -20,7 +20,7 @@ from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase
 from syncer.state.removals import Removals
 from syncer.state.runs import RunLog
-from syncer.sync.flow import Options, StoppedError
+from syncer.sync.progress import Options, StoppedError
 from syncer.sync.runner import Runner
 from tests.service.machines import wait_until
 from tests.service.test_leadership import end_session_of_leader
