@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
+from syncer.sync.cancellation import CancelToken
 from syncer.sync.flow import compare, run_sync
 from syncer.sync.progress import Options, Progress
 from tests.fake_store import FakeStore
@@ -60,7 +61,7 @@ class Workbench:
     store: FakeStore = field(default_factory=lambda: FakeStore(batch_rows=10_000))
     clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     announced: Announced = field(default_factory=Announced)
-    #: As in Progress.
+    #: Whether to stop the run.
     stopping: Callable[[], bool] = lambda: False
 
     def adjust(self, **fields: Any) -> None:
@@ -76,7 +77,7 @@ class Workbench:
     def run(self, result: pa.Table, **options: Any) -> Progress:
         """Run to the end or to the error; the clock goes on by an hour."""
         self.clock += timedelta(hours=1)
-        self.progress = Progress(stopping=self.stopping)
+        self.progress = Progress(token=CancelToken(lambda: "stopped" if self.stopping() else ""))
         with self.opened() as snapshot:
             run_sync(
                 self.definition,

@@ -49,7 +49,7 @@ class _Bar:
         self._title = visible(title)
         self._lock = threading.Lock()
         self._ended = False
-        self._phase = ""
+        self._phase: str | None = None
         self._shown: Any = None
 
     def show(self) -> None:

@@ -103,7 +103,7 @@ def _run_in_order(
 def _run_one(
     project: Project, definition: SyncDefinition, options: Options, report: _Report, title: str
 ) -> tuple[Run, Outcome]:
-    from syncer.sync.progress import Progress, StoppedError
+    from syncer.sync.progress import Progress
 
     progress, began = Progress(), now()
     stopped = SyncerError("stopped by a signal")
@@ -117,8 +117,6 @@ def _run_one(
     try:
         with progress_bar.shown(progress, title) as end_bar, signals.awaited(progress, abandon):
             ended = project.runner.run(definition, order=_BY_HAND, options=options, progress=progress)
-    except StoppedError:
-        return _ended_by(project, definition, began, RunStatus.INTERRUPTED, stopped), Outcome.FAILED
     except SyncerError as exc:
         outcome = outcome_of(exc)
         status = RunStatus.SKIPPED if outcome is Outcome.IN_PROGRESS else RunStatus.FAILED

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
+from syncer.sync.cancellation import PATIENCE
+
 if TYPE_CHECKING:
     from syncer.sync.progress import Progress
 
@@ -21,14 +23,8 @@ log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-#: How long a run that has sent nothing may take to end by itself.
-_GRACE_SECONDS = 1.0
-
-#: How long the warehouse may then take to cancel the query.
+#: Seconds that the warehouse may then take to cancel the query.
 _CANCEL_SECONDS = 5.0
-
-#: The phases up to the last moment at which nothing was sent.
-_BEFORE_SENDING = ("", "query", "compare")
 
 
 class _Run:
@@ -70,17 +66,6 @@ def awaited(progress: Progress, abandon: Callable[[], object]) -> Iterator[None]
     Before it has sent anything a run is given a second to end by itself; then its query is cancelled, and if that
     does not help either, *abandon* is called in another thread and the process ends.
     """
-    from syncer.sync.progress import StoppedError
-
-    changed = progress.changed
-
-    def stop_or_go_on() -> None:
-        if _received and progress.phase in (*_BEFORE_SENDING, "journal"):
-            raise StoppedError
-        changed()
-
-    progress.changed = stop_or_go_on
-    progress.stopping = lambda: bool(_received)
     run = _Run(progress, abandon)
     _runs.append(run)
     try:
@@ -113,15 +98,11 @@ def _watch(pipe: int) -> None:
             continue
         if _received or run is None:
             _leave(number)
-        # `stop_or_go_on` reads these two the other way round, so that one of the threads sees the other.
         _received.append(number)
-        if run.progress.phase not in _BEFORE_SENDING:
+        run.progress.token.cancel("stopped by a signal")
+        if run.progress.phase is not None and run.progress.phase.may_have_sent:
             print("stopping after the batch in hand; a second signal ends at once", file=sys.stderr, flush=True)
-        elif not run.ended.wait(_GRACE_SECONDS):
-            # Its own thread: a driver may never come back from it.
-            threading.Thread(target=run.progress.cancel, daemon=True).start()
-            if run.ended.wait(_CANCEL_SECONDS):
-                continue
+        elif not run.ended.wait(PATIENCE + _CANCEL_SECONDS):
             with suppress(Exception):
                 run.abandon()
             _leave(number)

@@ -26,6 +26,7 @@ from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
+from syncer.sync.cancellation import CancelToken
 from syncer.sync.progress import Options, Progress
 from syncer.sync.runner import Plan, Runner
 
@@ -199,7 +200,7 @@ class Service:
             SyncerError: as `Runner.plan`.
             StoppedError: the process is about to end.
         """
-        progress = Progress(stopping=self.closing.is_set)
+        progress = Progress(token=CancelToken(lambda: "the service is stopping" if self.closing.is_set() else ""))
         return self.runner.plan(self.definition(name), progress=progress, sample_rows=sample_rows)
 
     @property
@@ -236,9 +237,11 @@ class Service:
         return LeftOpen(settings=self.settings, runner=self.runner, run_log=self.run_log, now=self.now)
 
     def _live(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> ActiveRun:
-        live = ActiveRun(definition=definition, order=order, options=options, asked_at=at)
-        live.fenced = lambda: not self.leadership.holds() or self.leadership.term != order.term
-        return live
+        def watch() -> str:
+            return "" if self.leadership.holds() and self.leadership.term == order.term else FENCED
+
+        progress = Progress(token=CancelToken(watch))
+        return ActiveRun(definition=definition, order=order, options=options, asked_at=at, progress=progress)
 
     def _standing_by(self) -> str:
         leader = self.leadership.leader()

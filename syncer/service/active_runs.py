@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncer.model.types import Order, Run, SyncDefinition
-from syncer.sync.progress import Options, Progress, StoppedError
-
-#: Seconds that a run which has sent nothing may take to end by itself, before its query is cut off.
-_PATIENCE = 1.0
-
-#: The phases in which nothing was sent yet.
-_BEFORE_SENDING = ("", "query", "compare", "journal")
-
+from syncer.sync.progress import Options, Progress
 
 #: What the run log says of a run whose service was overtaken.
 FENCED = "stopped, as this service leads no longer"
@@ -38,13 +30,6 @@ class ActiveRun:
     #: How it ended; None also where it never began.
     run: Run | None = None
     ended: threading.Event = field(default_factory=threading.Event)
-    #: Asked often: whether something else than `stop` ends this run.
-    fenced: Callable[[], bool] = lambda: False
-    _stopped: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.progress.stopping = self._is_stopping
-        self.progress.changed = self._end_early
 
     @property
     def name(self) -> str:
@@ -59,29 +44,8 @@ class ActiveRun:
     @property
     def is_stopped(self) -> bool:
         """Whether it was asked to stop."""
-        return self._stopped.is_set()
+        return self.progress.token.is_cancelled
 
     def stop(self, by: str) -> None:
-        """Ask the run to end after the batch in hand; before it sends, its query is cut off.
-
-        Shapes:
-            by: for the run log, such as `stopped by ann`.
-        """
-        if self._stopped.is_set():
-            return
-        self.progress.stopped_by = by
-        self._stopped.set()
-        threading.Thread(target=self._cut_off, name=f"stop {self.name}", daemon=True).start()
-
-    def _is_stopping(self) -> bool:
-        if not self._stopped.is_set() and self.fenced():
-            self.stop(FENCED)
-        return self._stopped.is_set()
-
-    def _end_early(self) -> None:
-        if self._stopped.is_set() and self.progress.phase in _BEFORE_SENDING:
-            raise StoppedError
-
-    def _cut_off(self) -> None:
-        if not self.ended.wait(_PATIENCE) and self.progress.phase in _BEFORE_SENDING:
-            self.progress.cancel()
+        """Ask the run to stop; *by* is for the run log, such as `stopped by ann`."""
+        self.progress.token.cancel(by)

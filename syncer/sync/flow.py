@@ -16,8 +16,9 @@ from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot
 from syncer.snapshot.stage import Staged
 from syncer.sync import limits
+from syncer.sync.cancellation import StoppedError
 from syncer.sync.coordination import UNSHARED, Claim, Removals
-from syncer.sync.progress import HeldError, Options, Progress, StoppedError
+from syncer.sync.progress import HeldError, Options, Phase, Progress
 
 
 def run_sync(
@@ -47,25 +48,20 @@ def run_sync(
     if reasons and not options.allow_limits and options.only is None:
         raise HeldError(reasons)
     _check_collection_size(definition, staged, store)
-    if progress.stopping():
-        raise StoppedError
-    with progress.during("journal"):
+    with progress.during(Phase.JOURNAL):
         outbox = difference.open_outbox(claimed_by=claim.run_id)
     with closing(outbox):
-        with progress.during("journal"):
+        with progress.during(Phase.JOURNAL):
             if not claim.make():
-                progress.stopped_by = (
-                    "another run of this sync, from another machine, began to send before this one did"
-                )
-                raise StoppedError
+                raise StoppedError("another run of this sync, from another machine, began to send before this one did")
             _announce_removals(definition, outbox, store, removals)
         ended_well = False
         try:
-            with progress.during("send", total=outbox.rows):
+            with progress.during(Phase.SEND, total=outbox.rows):
                 _send(definition, outbox, store, progress)
             ended_well = True
         finally:
-            with progress.during("settle"):
+            with progress.during(Phase.SETTLE):
                 progress.counts = _answered(progress.counts, outbox, staged)
                 if not claim.confirm():
                     progress.notes.append("another run sent rows at the same time: the next one sends every row again")
@@ -88,18 +84,12 @@ def compare(
 ) -> tuple[Staged, Difference]:
     """Query and compare; sends and records nothing."""
     store.check(definition.target, create=definition.create)
-    with progress.during("query"):
+    with progress.during(Phase.QUERY):
         reader = warehouse.query(sql, timeout=definition.timeout)
         schema = result_schema(definition, reader.schema, store.identity)
-
-        def read(rows: int) -> None:
-            progress.reached(rows)
-            if progress.stopping():
-                raise StoppedError
-
         every_row = options.full or options.only is not None
-        staged = snapshot.stage(reader, schema, read, every_row=every_row)
-    with progress.during("compare"):
+        staged = snapshot.stage(reader, schema, progress.reached, every_row=every_row)
+    with progress.during(Phase.COMPARE):
         difference = staged.diff(full=options.full, only=options.only)
     progress.counts = Counts(
         queried=staged.queried,
@@ -133,7 +123,7 @@ def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progr
         for batch in outbox.batches(store.batch_rows, form=store.value_form, whole=whole):
             sent += batch.num_rows - batch["seq"].null_count
             _take(store.apply(definition.target, batch, create=definition.create), outbox, progress)
-            if stopping := progress.stopping():
+            if stopping := progress.token.is_cancelled:
                 break
         _take(store.flush(), outbox, progress)
     except StoreError:
@@ -145,7 +135,7 @@ def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progr
             hint="They are sent again at the next run.",
         )
     if stopping:
-        raise StoppedError
+        raise StoppedError(progress.token.reason)
 
 
 def _take(verdicts: pa.Table, outbox: Outbox, progress: Progress) -> None:

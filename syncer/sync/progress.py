@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from syncer.model.types import Counts
+from syncer.sync.cancellation import CancelToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,22 @@ class Options:
     only: tuple[str, ...] | None = None
 
 
+class Phase(enum.StrEnum):
+    """What a run is doing, in this order."""
+
+    QUERY = "query"
+    COMPARE = "compare"
+    #: Writes down what is about to be sent.
+    JOURNAL = "journal"
+    SEND = "send"
+    SETTLE = "settle"
+
+    @property
+    def may_have_sent(self) -> bool:
+        """Whether the run has to end in order, as rows may be on their way."""
+        return self not in (Phase.QUERY, Phase.COMPARE)
+
+
 @dataclass(slots=True, kw_only=True)
 class Progress:
     """What is known of a run while it goes on; the flow writes it, whoever watches reads it."""
@@ -27,7 +45,7 @@ class Progress:
     #: As soon as the run log has the run.
     run_id: str = ""
     phases: dict[str, float] = field(default_factory=dict)
-    phase: str = ""
+    phase: Phase | None = None
     #: Rows done in this phase, and how many it has where that is known.
     rows: int = 0
     total: int | None = None
@@ -37,28 +55,43 @@ class Progress:
     notes: list[str] = field(default_factory=list)
     #: Called whenever something above has changed.
     changed: Callable[[], None] = lambda: None
-    #: Cuts off the query that is being read; may be called from another thread.
-    cancel: Callable[[], None] = lambda: None
-    #: Asked between batches: whether to stop after the one in hand.
-    stopping: Callable[[], bool] = lambda: False
-    #: What the run log says of a run that was asked to stop.
-    stopped_by: str = "stopped by a signal"
+    #: Asks the run to stop.
+    token: CancelToken = field(default_factory=CancelToken)
 
     @contextmanager
-    def during(self, phase: str, total: int | None = None) -> Iterator[None]:
-        """Time a phase; its seconds count also where it fails."""
+    def during(self, phase: Phase, total: int | None = None) -> Iterator[None]:
+        """Time a phase; its seconds count also where it fails.
+
+        Raises:
+            StoppedError: asked to stop, before anything was sent.
+        """
         begun = self.began = time.monotonic()
+        sent_nothing = self._sent_nothing()
+        # Who stops a run reads the phase after the request; the run must do it the other way round.
         self.phase, self.rows, self.total = phase, 0, total
+        if phase.may_have_sent:
+            self.token.spare()
         self.changed()
+        if sent_nothing:
+            self.token.check()
         try:
             yield
         finally:
-            self.phases[phase] = self.phases.get(phase, 0.0) + time.monotonic() - begun
+            self.phases[phase.value] = self.phases.get(phase.value, 0.0) + time.monotonic() - begun
 
     def reached(self, rows: int) -> None:
-        """Tell how many rows of this phase are done."""
+        """Tell how many rows of this phase are done.
+
+        Raises:
+            StoppedError: asked to stop, before anything was sent.
+        """
         self.rows = rows
         self.changed()
+        if self._sent_nothing():
+            self.token.check()
+
+    def _sent_nothing(self) -> bool:
+        return self.phase is None or not self.phase.may_have_sent
 
 
 class HeldError(Exception):
@@ -67,7 +100,3 @@ class HeldError(Exception):
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("; ".join(reasons))
         self.reasons = reasons
-
-
-class StoppedError(Exception):
-    """The run was asked to stop; what was sent is settled."""

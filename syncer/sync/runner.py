@@ -33,9 +33,10 @@ from syncer.snapshot.stage import Staged
 from syncer.state.claims import Claims
 from syncer.state.removals import Removals
 from syncer.state.runs import KEPT_REJECTIONS, RunLog
+from syncer.sync.cancellation import StoppedError
 from syncer.sync.connections import open_store, open_warehouse
 from syncer.sync.flow import compare, limits_passed, run_sync
-from syncer.sync.progress import HeldError, Options, Progress, StoppedError
+from syncer.sync.progress import HeldError, Options, Phase, Progress
 
 log = logging.getLogger(__name__)
 
@@ -204,8 +205,7 @@ class Runner:
             with snapshot.explaining():
                 newest = self._take_in_what_others_did(definition, store, snapshot)
                 asked = self._query(definition, snapshot, options)
-                with self._warehouse(asked) as warehouse:
-                    progress.cancel = warehouse.close
+                with self._warehouse(asked) as warehouse, progress.token.interruptible(warehouse.close):
                     run_sync(
                         definition,
                         asked.statement,
@@ -220,9 +220,9 @@ class Runner:
                     )
         except HeldError as exc:
             return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
-        except (StoppedError, KeyboardInterrupt):
+        except (StoppedError, KeyboardInterrupt) as exc:
             self._publish_rejections(definition, snapshot)
-            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.stopped_by))
+            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(str(exc) or "stopped by a signal"))
         except StoreError as exc:
             self._publish_rejections(definition, snapshot)
             return self._failed(run_id, progress, exc)
@@ -244,9 +244,9 @@ class Runner:
         return total
 
     def _failed(self, run_id: str, progress: Progress, error: SyncerError) -> Run:
-        if progress.stopping() and progress.phase == "query":
+        if progress.token.is_cancelled and progress.phase is Phase.QUERY:
             # Reading was cut off on purpose.
-            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.stopped_by))
+            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.token.reason))
         run = self._finish(run_id, RunStatus.FAILED, progress, error)
         if isinstance(error, DefinitionError | SelectionError | SettingsError):
             raise error

@@ -12,6 +12,7 @@ from syncer.definitions.order import Precedence
 from syncer.model.errors import SelectionError
 from syncer.model.types import Order, RunStatus, Trigger
 from syncer.service import ActiveRun, AlreadyActiveError, ClosedError, process
+from syncer.service.active_runs import FENCED
 from syncer.snapshot import snapshot
 from syncer.sync.progress import Options
 from syncer.web import create_app
@@ -378,7 +379,7 @@ def test_a_service_that_no_longer_leads_ends_its_runs(bench: Bench) -> None:
     with bench.service() as service:
         live = service.run_now("slow", actor="ann", options=Options(full=True))
         wait_until(lambda: live.progress.phase == "query")
-        leads = threading.Event()
-        live.fenced = leads.is_set
-        leads.set()
-        assert live.progress.stopping()
+        overtaken = threading.Event()
+        live.progress.token.watch = lambda: FENCED if overtaken.is_set() else ""
+        overtaken.set()
+        assert live.is_stopped

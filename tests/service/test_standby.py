@@ -20,7 +20,8 @@ from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase
 from syncer.state.removals import Removals
 from syncer.state.runs import RunLog
-from syncer.sync.progress import Options, StoppedError
+from syncer.sync.cancellation import StoppedError
+from syncer.sync.progress import Options
 from syncer.sync.runner import Runner
 from tests.service.machines import wait_until
 from tests.service.test_leadership import end_session_of_leader
@@ -90,12 +91,12 @@ def test_a_run_of_an_older_term_ends(two: tuple[Service, Service], postgres_url:
     live = leader._live(
         leader.definition("customers"), Order(trigger=Trigger.API, term=leader.leadership.term), Options(), now()
     )
-    assert not live.progress.stopping()
+    assert not live.is_stopped
     with psycopg.connect(postgres_url, autocommit=True) as server:
         server.execute("UPDATE syncer_terms SET term = term + 1")
 
-    wait_until(live.progress.stopping, seconds=10)
-    assert live.progress.stopped_by == FENCED
+    wait_until(lambda: live.is_stopped, seconds=10)
+    assert live.progress.token.reason == FENCED
     with pytest.raises(StoppedError):
-        live.progress.changed()
+        live.progress.reached(0)
     live.ended.set()

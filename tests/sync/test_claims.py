@@ -20,8 +20,9 @@ from syncer.snapshot.snapshot import opened
 from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase
 from syncer.state.removals import Removals
+from syncer.sync.cancellation import StoppedError
 from syncer.sync.flow import run_sync
-from syncer.sync.progress import HeldError, Options, Progress, StoppedError
+from syncer.sync.progress import HeldError, Options, Progress
 from syncer.sync.runner import RunClaim, StoreRemovals
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
