@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,22 +106,25 @@ def _run_one(
     from syncer.sync.progress import Progress
 
     progress, began = Progress(), now()
-    stopped = SyncerError("stopped by a signal")
 
     def abandon() -> None:
-        if progress.phase:  # Else another process may hold this sync.
-            project.run_log.interrupt_open(definition.name, now())
+        if progress.run_id:
+            project.run_log.interrupt(progress.run_id, now())
         end_bar()
-        report.show(_ended_by(project, definition, began, RunStatus.INTERRUPTED, stopped))
+        stopped = SyncerError("stopped by a signal")
+        report.show(_ended_by(definition, began, RunStatus.INTERRUPTED, stopped, run_id=progress.run_id))
 
     try:
         with progress_bar.shown(progress, title) as end_bar, signals.awaited(progress, abandon):
             ended = project.runner.run(definition, order=_BY_HAND, options=options, progress=progress)
     except SyncerError as exc:
-        outcome = outcome_of(exc)
-        status = RunStatus.SKIPPED if outcome is Outcome.IN_PROGRESS else RunStatus.FAILED
-        return _ended_by(project, definition, began, status, exc), outcome
-    return ended, _OUTCOMES.get(ended.status, Outcome.FAILED)
+        return _ended_by(definition, began, RunStatus.FAILED, exc, run_id=progress.run_id), outcome_of(exc)
+    if (cause := ended.cause) is None:
+        return ended, _OUTCOMES.get(ended.status, Outcome.FAILED)
+    if ended.status is RunStatus.SKIPPED:
+        # The run log has the reason as a note.
+        ended = replace(ended, error=str(cause), hint=cause.hint, notes=())
+    return ended, _OUTCOMES.get(ended.status, outcome_of(cause))
 
 
 def _left_out(project: Project, definition: SyncDefinition, missing: Sequence[str]) -> Run:
@@ -129,17 +132,16 @@ def _left_out(project: Project, definition: SyncDefinition, missing: Sequence[st
 
     reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
     began = now()
-    project.run_log.record_skipped(definition.name, _BY_HAND, definition.hash, began, note=reason)
-    return _ended_by(project, definition, began, RunStatus.SKIPPED, SyncerError(reason))
+    run_id = project.run_log.record_skipped(definition.name, _BY_HAND, definition.hash, began, note=reason)
+    return _ended_by(definition, began, RunStatus.SKIPPED, SyncerError(reason), run_id=run_id)
 
 
 def _ended_by(
-    project: Project, definition: SyncDefinition, began: datetime, status: RunStatus, error: SyncerError
+    definition: SyncDefinition, began: datetime, status: RunStatus, error: SyncerError, *, run_id: str
 ) -> Run:
-    """The run that *error* ended, with the id that it has in the run log, if any."""
-    newest = next(iter(project.run_log.recent(definition.name, 1)), None)
+    """The run that *error* ended, where the run log gave none."""
     return Run(
-        id=newest.id if newest and newest.started_at >= began and newest.status is status else "",
+        id=run_id,
         sync=definition.name,
         trigger=Trigger.MANUAL,
         status=status,

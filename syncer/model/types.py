@@ -10,6 +10,7 @@ from pathlib import Path
 from syncer.model.entities import Entity as Entity
 from syncer.model.entities import PersonKey as PersonKey
 from syncer.model.entities import Target as Target
+from syncer.model.errors import SyncerError
 
 
 class Identity(enum.StrEnum):
@@ -244,6 +245,8 @@ class Run:
     hint: str = ""
     #: Sentences for people that are no errors.
     notes: tuple[str, ...] = ()
+    #: What ended it early, where that is just known; the run log keeps only its text.
+    cause: SyncerError | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

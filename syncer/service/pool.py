@@ -217,6 +217,6 @@ def ended_well(run: Run | None) -> bool:
 def _tell_of_the_end(run: Run) -> None:
     seconds = round((run.finished_at - run.started_at).total_seconds(), 3) if run.finished_at else None
     told: dict[str, object] = {"status": run.status.value, "seconds": seconds, **asdict(run.counts)}
-    if run.error:
-        told["error"] = run.error
+    if error := run.error or run.cause:
+        told["error"] = str(error)
     log.log(_LEVELS.get(run.status, logging.INFO), "the run ended", extra=told)

@@ -6,21 +6,14 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 
 from syncer.model import call_counts
-from syncer.model.errors import (
-    DefinitionError,
-    RunInProgressError,
-    SelectionError,
-    SettingsError,
-    StoreError,
-    SyncerError,
-)
+from syncer.model.errors import RunInProgressError, StoreError, SyncerError
 from syncer.model.protocols import ForecastingChanges, ForecastingQueries, ProfileStore, Warehouse
 from syncer.model.types import Order, Run, RunStatus, SyncDefinition
 from syncer.queries import faults, query
@@ -113,13 +106,11 @@ class Runner:
         options: Options | None = None,
         progress: Progress | None = None,
     ) -> Run:
-        """Run one sync and record how it ended; what goes wrong is in the run's `status`, `error` and `hint`.
+        """Run one sync and record how it ended; what went wrong is in the run's `status`, `error`, `hint` and `cause`.
 
         Raises:
-            RunInProgressError: it is running already; recorded as skipped.
             TickAnsweredError: the order's tick has a run already; nothing is recorded.
-            DefinitionError, SelectionError, SettingsError: what was asked for cannot be done; recorded as failed,
-                nothing was sent.
+            SyncerError: of the run log.
         """
         options, progress = options or Options(), progress or Progress()
         started_at = self.now()
@@ -132,7 +123,7 @@ class Runner:
                 progress.run_id = self.run_log.record_skipped(
                     definition.name, order, definition.hash, started_at, note=exc.message
                 )
-                raise
+                return self._run_of(progress.run_id, exc)
             except SyncerError as exc:
                 progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
                 return self._failed(progress.run_id, progress, exc)
@@ -247,10 +238,7 @@ class Runner:
         if progress.token.is_cancelled and progress.phase is Phase.QUERY:
             # Reading was cut off on purpose.
             return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.token.reason))
-        run = self._finish(run_id, RunStatus.FAILED, progress, error)
-        if isinstance(error, DefinitionError | SelectionError | SettingsError):
-            raise error
-        return run
+        return self._finish(run_id, RunStatus.FAILED, progress, error)
 
     def _finish(self, run_id: str, status: RunStatus, progress: Progress, error: SyncerError | None) -> Run:
         self.run_log.finish(
@@ -263,9 +251,12 @@ class Runner:
             hint=error.hint if error else "",
             notes=progress.notes,
         )
+        return self._run_of(run_id, error)
+
+    def _run_of(self, run_id: str, cause: SyncerError | None) -> Run:
         run = self.run_log.get(run_id)
         assert run is not None
-        return run
+        return replace(run, cause=cause)
 
     def _query(self, definition: SyncDefinition, snapshot: Snapshot, options: Options) -> Query:
         rendered = query.render(
