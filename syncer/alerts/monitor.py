@@ -16,8 +16,9 @@ from syncer.alerts.targets import Notice, Target
 from syncer.model.errors import SyncerError
 from syncer.model.types import ENDED_WELL, SyncDefinition
 from syncer.observability.redaction import Redactor
-from syncer.service import ActiveRun, Service
+from syncer.service.active_runs import ActiveRun
 from syncer.service.lateness import Lateness
+from syncer.service.service import Service
 from syncer.settings.secrets import secrets_of
 from syncer.state.alerts import Alert, OpenAlerts
 

@@ -10,7 +10,7 @@ import urllib.request
 from typing import Any
 
 from syncer import __version__
-from syncer.service import Service
+from syncer.service.service import Service
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from syncer.cli.project import Project, now
 
 if TYPE_CHECKING:
     from syncer.definitions.folder import Loaded
-    from syncer.service import Service
+    from syncer.service.service import Service
     from syncer.settings.settings import Settings
 
 
@@ -39,10 +39,10 @@ def serve(
 def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> int:
     """Put the service together, and serve until a signal comes; gives the exit code. *load* reads the definitions."""
     from syncer.observability import logs
-    from syncer.service import Service
     from syncer.service.catalog import Catalog
     from syncer.service.leadership import LeaderElection, Leadership, SingleNode
     from syncer.service.process import Process, holder
+    from syncer.service.service import Service
     from syncer.settings.secrets import secrets_of
     from syncer.web import create_app
     from syncer.web.auth import access

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from syncer.model.types import SyncDefinition
-from syncer.service import Service
+from syncer.service.service import Service
 from syncer.service.status import Freshness, freshness
 
 #: A service that begins to lead gives what is due so long to begin.

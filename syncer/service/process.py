@@ -16,7 +16,8 @@ import watchfiles
 from fastapi import FastAPI
 
 from syncer.model.errors import SettingsError, SyncerError
-from syncer.service import Service, state_folder
+from syncer.service import state_folder
+from syncer.service.service import Service
 
 log = logging.getLogger(__name__)
 

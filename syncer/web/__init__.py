@@ -13,8 +13,8 @@ from starlette.staticfiles import StaticFiles
 
 from syncer import __version__
 from syncer.model.errors import SyncerError
-from syncer.service import Service
 from syncer.service.metrics import metrics_router
+from syncer.service.service import Service
 from syncer.web import api, health, openapi, pages, problems, rendering
 from syncer.web.actions import Orders
 from syncer.web.auth import login

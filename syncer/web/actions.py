@@ -12,7 +12,9 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from syncer.model.types import Run
-from syncer.service import ActiveRun, AlreadyActiveError, ClosedError, Service
+from syncer.service.active_runs import ActiveRun
+from syncer.service.pool import AlreadyActiveError, ClosedError
+from syncer.service.service import Service
 from syncer.state.schema import requests
 from syncer.sync.progress import Options
 from syncer.sync.runner import Plan

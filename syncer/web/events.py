@@ -9,7 +9,8 @@ from fastapi.sse import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from syncer.model.types import Run, RunStatus
-from syncer.service import ActiveRun, Service
+from syncer.service.active_runs import ActiveRun
+from syncer.service.service import Service
 from syncer.web.schemas import RunAnswer
 from syncer.web.serializers import run_of
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from syncer.model.errors import SyncerError
-from syncer.service import Service
+from syncer.service.service import Service
 
 #: How old the schedule's last sign of life may be.
 _SILENCE = timedelta(seconds=30)

@@ -10,7 +10,7 @@ from pathlib import Path
 from syncer.definitions import schedules
 from syncer.model import types
 from syncer.model.types import Counts
-from syncer.service import ActiveRun
+from syncer.service.active_runs import ActiveRun
 from syncer.service.status import SyncStatus
 from syncer.sync.progress import Progress
 from syncer.sync.runner import Plan

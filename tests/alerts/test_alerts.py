@@ -19,7 +19,7 @@ from syncer.alerts.ping import Ping
 from syncer.model.errors import SettingsError
 from syncer.model.types import Counts, Entity, Every, Order, Run, RunStatus, SyncDefinition, Target, Trigger
 from syncer.observability import logs
-from syncer.service import Service
+from syncer.service.service import Service
 from syncer.settings.secrets import secrets_of
 from syncer.settings.service import AlertSettings
 from syncer.state.alerts import OpenAlerts

@@ -15,9 +15,9 @@ import pytest
 from syncer.definitions import folder as definitions
 from syncer.definitions.folder import Loaded
 from syncer.model.types import Every, Run, RunStatus, SyncDefinition
-from syncer.service import Service
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import SingleNode
+from syncer.service.service import Service
 from syncer.settings import settings
 from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase

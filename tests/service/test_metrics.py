@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectors.customerio import calls
 from syncer.model import call_counts
 from syncer.model.types import Counts, RunStatus
-from syncer.service import Service
+from syncer.service.service import Service
 from syncer.sync.progress import Options
 from syncer.web import create_app
 from tests.servers.customerio import customerio_server

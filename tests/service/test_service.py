@@ -11,8 +11,9 @@ import pytest
 from syncer.definitions.order import Precedence
 from syncer.model.errors import SelectionError
 from syncer.model.types import Order, RunStatus, Trigger
-from syncer.service import ActiveRun, AlreadyActiveError, ClosedError, process
-from syncer.service.active_runs import FENCED
+from syncer.service import process
+from syncer.service.active_runs import FENCED, ActiveRun
+from syncer.service.pool import AlreadyActiveError, ClosedError
 from syncer.snapshot import snapshot
 from syncer.sync.progress import Options
 from syncer.web import create_app

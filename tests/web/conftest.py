@@ -22,10 +22,10 @@ import pytest
 
 from syncer.definitions import folder
 from syncer.model.errors import StateDatabaseError
-from syncer.service import Service
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import SingleNode
 from syncer.service.process import Process
+from syncer.service.service import Service
 from syncer.settings import settings
 from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase

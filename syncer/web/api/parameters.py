@@ -10,7 +10,7 @@ from syncer.definitions.fields import name_fault
 from syncer.model.errors import SelectionError
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import Run
-from syncer.service import Service
+from syncer.service.service import Service
 from syncer.web.actions import Orders
 from syncer.web.auth.audit import Audit
 from syncer.web.auth.principals import Caller, caller

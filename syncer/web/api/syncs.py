@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from syncer.service import Service
+from syncer.service.service import Service
 from syncer.web import serializers
 from syncer.web.actions import until_ended
 from syncer.web.api.parameters import Cursor, Limit, Name, Number, TheOrders, TheService, Who, known_sync

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from syncer.model.types import Run, RunStatus
-from syncer.service import ActiveRun
+from syncer.service.active_runs import ActiveRun
 from syncer.web.auth.principals import caller
 from syncer.web.pages import charts
 from syncer.web.pages.viewing import Pages, back_to

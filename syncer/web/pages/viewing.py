@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from syncer.model.json_text import json_text
 from syncer.model.spelling import identifier
 from syncer.model.types import Entity, Rejection, SyncDefinition
-from syncer.service import Service
+from syncer.service.service import Service
 from syncer.settings.service import Scope
 from syncer.sync.stored import key_parts
 from syncer.web import rendering

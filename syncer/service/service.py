@@ -1,0 +1,359 @@
+"""The parts of the service put together, and what pages, the API and the schedule ask of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from syncer.definitions import schedules
+from syncer.definitions.order import Precedence
+from syncer.model.errors import SelectionError
+from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
+from syncer.queries import query
+from syncer.service.active_runs import FENCED, ActiveRun
+from syncer.service.catalog import Catalog, Changes
+from syncer.service.leadership import Leadership
+from syncer.service.left_open import LeftOpen
+from syncer.service.lookup import Lookup
+from syncer.service.pool import AlreadyActiveError, ClosedError, Pool
+from syncer.service.status import SyncStatus, statuses
+from syncer.service.timetable import Tick, Timetable
+from syncer.settings.settings import Settings
+from syncer.state.runs import OvertakenError, RunLog
+from syncer.sync.cancellation import CancelToken
+from syncer.sync.progress import Options, Progress
+from syncer.sync.runner import Plan, Runner
+
+log = logging.getLogger(__name__)
+
+_DAY = timedelta(days=1)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """The parts of the service and what they tell each other; everything that pages and the API ask goes through it."""
+
+    settings: Settings
+    catalog: Catalog
+    runner: Runner
+    run_log: RunLog
+    leadership: Leadership
+    #: Gives aware UTC.
+    now: Callable[[], datetime]
+    #: Told of every run that has ended, also of ticks that were skipped.
+    ended: list[Callable[[ActiveRun], None]] = field(default_factory=list)
+    #: Called at every heartbeat.
+    beats: list[Callable[[], None]] = field(default_factory=list)
+    pool: Pool = field(init=False)
+    timetable: Timetable = field(init=False)
+    #: Set when the process is about to end: answers that go on for long end then.
+    closing: threading.Event = field(default_factory=threading.Event)
+    #: When the schedule last showed that it is alive, by the monotonic clock: other clocks may be set.
+    last_beat: float = field(default_factory=time.monotonic)
+    #: When it began to lead; without meaning while it stands by.
+    led_at: datetime = field(init=False)
+    _purged_at: datetime = _LONG_AGO
+    _paused: set[str] = field(default_factory=set)
+    _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.led_at = self.now()
+        self.timetable = Timetable(jitter=self.settings.jitter, tick=self._tick, beat=self._beat)
+        self.pool = Pool(
+            runner=self.runner,
+            run_log=self.run_log,
+            size=self.settings.pool_size,
+            now=self.now,
+            still_due=self.timetable.still_due,
+            ended=self.ended,
+        )
+
+    @property
+    def silence(self) -> timedelta:
+        """How long ago the schedule last showed that it is alive."""
+        return timedelta(seconds=time.monotonic() - self.last_beat)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this service keeps the schedule and takes orders; else it stands by."""
+        return self.leadership.term is not None
+
+    def start(self) -> None:
+        """Read the definitions, begin to keep the schedule if nobody else does, and take orders.
+
+        Raises:
+            SyncerError: the run log or the folder of definitions cannot be used.
+        """
+        query.load_parser()
+        self.catalog.open()
+        self.pool.precedence = Precedence(self.catalog.edition.definitions.values())
+        self.pool.open()
+        self._take_the_lead()
+        self.timetable.start()
+
+    def stop(self, by: str) -> bool:
+        """Begin no more runs, let those that go on end after the batch in hand; returns whether all ended in time."""
+        self.timetable.stop()
+        all_ended = self.pool.close(by, self.settings.grace.total_seconds())
+        if self.leads:
+            log.info("this service leads no longer", extra={"term": self.leadership.term})
+        self.leadership.release()
+        return all_ended
+
+    def reload(self) -> Changes:
+        """Take in what changed in the folder of definitions."""
+        changes = self.catalog.reload()
+        if changes:
+            log.info(
+                "the definitions changed", extra={"syncs": sorted(changes.added | changes.changed | changes.removed)}
+            )
+            self.pool.precedence = Precedence(self.catalog.edition.definitions.values())
+            if self.leads:
+                self._schedule(changes.added | changes.changed | changes.removed)
+        return changes
+
+    def run_now(
+        self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: Options | None = None
+    ) -> ActiveRun:
+        """Ask for one run, which begins as soon as there is room; its id is known at once.
+
+        Raises:
+            SelectionError: there is no such sync.
+            AlreadyActiveError: it has a run that waits or goes on.
+            ClosedError: this service is stopping or stands by.
+        """
+        definition = self.definition(name)
+        term = self.leadership.term
+        if term is None:
+            raise ClosedError(self._standing_by())
+        other = self.pool.of(name)
+        if other is not None:
+            raise AlreadyActiveError(other)
+        order = Order(trigger=trigger, actor=actor, term=term)
+        at = self.now()
+        try:
+            order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
+        except OvertakenError:
+            raise ClosedError(self._standing_by()) from None
+        live = self._live(definition, order, options or Options(), at)
+        try:
+            self.pool.submit(live)
+        except (AlreadyActiveError, ClosedError):
+            note = "another run of this sync was asked for at the same moment, or the service was stopping"
+            self.run_log.finish(order.run_id, RunStatus.SKIPPED, self.now(), notes=[note])
+            raise
+        return live
+
+    def cancel(self, run_id: str, *, actor: str) -> ActiveRun | None:
+        """Ask a run to end after the batch in hand; None where it has ended, or is not this service's."""
+        live = self.live(run_id)
+        by = f"stopped by {actor}"
+        if live is not None and not self.pool.take_out(live, by):
+            live.stop(by)
+        return live
+
+    def status(self, name: str) -> SyncStatus:
+        """How one sync stands.
+
+        Raises:
+            SelectionError: there is none of that name.
+        """
+        found = self.statuses([self.definition(name).name])
+        # The folder may have changed between the two looks.
+        return found[0] if found else self.status(name)
+
+    def statuses(self, names: Collection[str] | None = None) -> list[SyncStatus]:
+        """How every sync stands, or those of *names* that there are, by name."""
+        edition = self.catalog.edition
+        return statuses(
+            edition,
+            edition.definitions.keys() if names is None else names,
+            run_log=self.run_log,
+            next_due=self.timetable.next_due(),
+            lives=self.pool.lives(),
+            grace=timedelta(seconds=self.settings.alerts.late),
+            now=self.now(),
+        )
+
+    def live(self, run_id: str) -> ActiveRun | None:
+        """A run that waits or goes on."""
+        return next((live for live in self.pool.lives() if live.run_id == run_id), None) if run_id else None
+
+    def elsewhere(self, name: str) -> Run | None:
+        """A run of a sync that another process makes, as far as the run log knows."""
+        ours = {live.run_id for live in self.pool.lives()}
+        return self._left_open.alive(name, except_for=ours)
+
+    def plan(self, name: str, *, sample_rows: int) -> Plan:
+        """Query and compare; sends and records nothing.
+
+        Raises:
+            SyncerError: as `Runner.plan`.
+            StoppedError: the process is about to end.
+        """
+        progress = Progress(token=CancelToken(lambda: "the service is stopping" if self.closing.is_set() else ""))
+        return self.runner.plan(self.definition(name), progress=progress, sample_rows=sample_rows)
+
+    @property
+    def lookup(self) -> Lookup:
+        """What looks things up in the stores, with the definitions in force."""
+        return Lookup(settings=self.settings, run_log=self.run_log, definitions=self.catalog.edition.definitions)
+
+    def pause(self, name: str) -> None:
+        """Let no ticks of a sync come, over restarts too; a run that goes on is left alone."""
+        self.run_log.pause(self.definition(name).name, self.now())
+        log.info("paused", extra={"sync": name})
+        self._follow_pauses()
+
+    def resume(self, name: str) -> None:
+        """Let the ticks of a sync come again, from the next one on."""
+        self.run_log.resume(self.definition(name).name)
+        log.info("resumed", extra={"sync": name})
+        self._follow_pauses()
+
+    def definition(self, name: str) -> SyncDefinition:
+        """The definition of that name in force.
+
+        Raises:
+            SelectionError: there is none.
+        """
+        found = self.catalog.get(name)
+        if found is None:
+            names = self.catalog.edition.definitions
+            raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, names))
+        return found
+
+    @property
+    def _left_open(self) -> LeftOpen:
+        return LeftOpen(settings=self.settings, runner=self.runner, run_log=self.run_log, now=self.now)
+
+    def _live(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> ActiveRun:
+        def watch() -> str:
+            return "" if self.leadership.holds() and self.leadership.term == order.term else FENCED
+
+        progress = Progress(token=CancelToken(watch))
+        return ActiveRun(definition=definition, order=order, options=options, asked_at=at, progress=progress)
+
+    def _standing_by(self) -> str:
+        leader = self.leadership.leader()
+        return f"this service stands by, as another one leads{f': {leader}' if leader else ''}"
+
+    def _tick(self, tick: Tick) -> None:
+        """Answer a tick: with a run, or with a record that it was skipped."""
+        definition, term = self.catalog.get(tick.sync), self.leadership.term
+        if definition is None or term is None or not self.leadership.holds():
+            return
+        order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=term)
+        live = self._live(definition, order, Options(), self.now())
+        # What passed before this service led is one moment: people first, whatever their tick was.
+        live.moment = max(tick.due_at, self.led_at)
+        self._note_missed(live, tick)
+        try:
+            self.pool.submit(live)
+        except AlreadyActiveError as exc:
+            with suppress(OvertakenError):
+                self._skip(live, exc.live)
+        except ClosedError:
+            return
+
+    def _skip(self, live: ActiveRun, running: ActiveRun) -> None:
+        since = f"since {running.began_at:%H:%M:%S} UTC" if running.began_at else "waiting to begin"
+        note = f"not run, as the run before it is not over ({since})"
+        run_id = self.run_log.record_skipped(live.name, live.order, live.definition.hash, self.now(), note=note)
+        live.run = self.run_log.get(run_id)
+        log.info("a tick is skipped: %s", note, extra={"sync": live.name, "run": run_id})
+        for told in self.ended:
+            told(live)
+
+    def _note_missed(self, live: ActiveRun, tick: Tick) -> None:
+        answered = self.run_log.last_due([tick.sync]).get(tick.sync)
+        if answered is not None:
+            _, ticks = schedules.last_run_at(live.definition.schedule, after=answered, until=tick.due_at)
+            if ticks > 1:
+                missed = f"{ticks - 1} earlier ticks" if ticks > 2 else "an earlier tick"
+                live.progress.notes.append(f"this run also stands for {missed} that passed while no service ran")
+
+    def _beat(self) -> None:
+        self.last_beat = time.monotonic()
+        if not self.leadership.holds():
+            self._take_the_lead()
+        else:
+            self._follow_pauses()
+            self._forget_the_old()
+        for beat in self.beats:
+            beat()
+
+    def _forget_the_old(self) -> None:
+        """Once a day, keep the run log from growing without end."""
+        if self.now() - self._purged_at >= _DAY:
+            self._purged_at = self.now()
+            forgotten = self.run_log.purge(self.now() - self.settings.keep_runs)
+            if forgotten:
+                log.info("old runs were forgotten", extra={"runs": forgotten})
+
+    def _take_the_lead(self) -> None:
+        for name in self.timetable.names():
+            self.timetable.remove(name)
+        # What an older term of this service began ends first, or it would keep a sync from its tick.
+        if not self._has_let_go() or not self.leadership.acquire():
+            return
+        term = self.leadership.term
+        if term is None:
+            return
+        log.info("this service leads", extra={"term": term})
+        self.led_at = self.now()
+        self._left_open.interrupt(before=term)
+        self._paused = self.run_log.paused()
+        self._schedule(self.catalog.edition.definitions)
+        self._make_up_for_what_was_cut_off(term)
+
+    def _has_let_go(self) -> bool:
+        """End what waits and what goes on; returns whether nothing is left of it."""
+        for live in self.pool.lives():
+            if not self.pool.take_out(live, FENCED):
+                live.stop(FENCED)
+        return not self.pool.lives()
+
+    def _make_up_for_what_was_cut_off(self, term: int) -> None:
+        """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
+        for name in sorted(self.run_log.cut_off(self.catalog.edition.definitions)):
+            definition = self.catalog.get(name)
+            if definition is None or not definition.enabled or name in self._paused:
+                continue
+            if definition.catch_up is CatchUp.ONCE:
+                order = Order(trigger=Trigger.SCHEDULE, term=term)
+                live = self._live(definition, order, Options(), self.now())
+                live.progress.notes.append("this run makes up for the one before, which was interrupted")
+                with suppress(AlreadyActiveError, ClosedError):
+                    self.pool.submit(live)
+
+    def _follow_pauses(self) -> None:
+        """Take in what the command line, or another thread, paused and resumed."""
+        with self._schedule_lock:
+            paused = self.run_log.paused()
+            resumed, self._paused = self._paused - paused, paused
+            for name in paused:
+                self.timetable.remove(name)
+            for name in resumed:
+                definition = self.catalog.get(name)
+                if definition is not None and definition.enabled and self.leads:
+                    # What passed while it was paused was not meant to run.
+                    self.timetable.set(definition, answered=self.now(), now=self.now())
+
+    def _schedule(self, names: Iterable[str]) -> None:
+        with self._schedule_lock:
+            names = list(names)
+            answered = self.run_log.last_due(names)
+            for name in names:
+                definition = self.catalog.get(name)
+                if definition is None or not definition.enabled or name in self._paused:
+                    self.timetable.remove(name)
+                else:
+                    self.timetable.set(definition, answered=answered.get(name), now=self.now())
