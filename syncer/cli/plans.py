@@ -17,7 +17,7 @@ from syncer.model.json_text import differing, json_text
 from syncer.model.types import Counts, OnRemoved, SyncDefinition
 
 if TYPE_CHECKING:
-    from syncer.sync.runner import Plan
+    from syncer.sync.plans import Plan
 
 #: Characters of a value beyond which a terminal shows no more.
 _SHOWN = 200

@@ -14,21 +14,20 @@ import pyarrow as pa
 
 from syncer.model import call_counts
 from syncer.model.errors import RunInProgressError, StoreError, SyncerError
-from syncer.model.protocols import ForecastingChanges, ForecastingQueries, ProfileStore, Warehouse
+from syncer.model.protocols import ForecastingQueries, ProfileStore, Warehouse
 from syncer.model.types import Order, Run, RunStatus, SyncDefinition
 from syncer.queries import faults, query
 from syncer.queries.query import Query
 from syncer.settings import registry
 from syncer.settings.settings import Settings
-from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Snapshot, opened
-from syncer.snapshot.stage import Staged
 from syncer.state.claims import Claims
 from syncer.state.removals import Removals
 from syncer.state.runs import KEPT_REJECTIONS, RunLog
 from syncer.sync.cancellation import StoppedError
 from syncer.sync.connections import open_store, open_warehouse
-from syncer.sync.flow import compare, limits_passed, run_sync
+from syncer.sync.flow import compare, run_sync
+from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Options, Phase, Progress
 
 log = logging.getLogger(__name__)
@@ -68,23 +67,6 @@ class RunClaim:
     def confirm(self) -> bool:
         """Whether no other run has claimed the sync since."""
         return self.claims.confirm(self.sync, self.run_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run would do."""
-
-    staged: Staged
-    difference: Difference
-    #: Whether rows that left the result are removed from the store.
-    sends_removals: bool
-    #: In how many changed rows each attribute differs, most first.
-    attributes: dict[str, int]
-    #: Change, key, and the JSON objects before and after.
-    sample: list[tuple[str, str, str | None, str | None]]
-    #: Limits that would hold the run.
-    held: list[str]
-    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,17 +141,7 @@ class Runner:
                     options=Options(),
                     progress=progress,
                 )
-            if forecast := _forecast(definition, store, staged, difference):
-                progress.notes.append(forecast)
-            return Plan(
-                staged=staged,
-                difference=difference,
-                sends_removals=staged.schema.sends_removals,
-                attributes=difference.changed_attributes(),
-                sample=difference.sample(sample_rows),
-                held=limits_passed(definition, staged, difference),
-                notes=progress.notes,
-            )
+            return planned(definition, staged, difference, store=store, notes=progress.notes, sample_rows=sample_rows)
 
     def store_calls(self) -> Mapping[str, call_counts.Calls]:
         """How many calls this process made to each store that is reached by HTTP, by its name in the settings."""
@@ -293,14 +265,6 @@ class Runner:
         opened = open_warehouse(self.settings, definition.warehouse, sync=definition.name)
         with closing(opened) as warehouse, faults.placed(asked):
             yield warehouse
-
-
-def _forecast(definition: SyncDefinition, store: ProfileStore, staged: Staged, difference: Difference) -> str:
-    if not isinstance(store, ForecastingChanges):
-        return ""
-    rows = difference.added + difference.changed + difference.sent_again
-    rows += difference.removed if staged.schema.sends_removals else 0
-    return store.forecast(definition.target, rows=rows, row_bytes=staged.row_bytes(store.value_form))
 
 
 def _held_hint(definition: SyncDefinition) -> str:

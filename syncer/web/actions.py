@@ -16,8 +16,8 @@ from syncer.service.active_runs import ActiveRun
 from syncer.service.pool import AlreadyActiveError, ClosedError
 from syncer.service.service import Service
 from syncer.state.schema import requests
+from syncer.sync.plans import Plan
 from syncer.sync.progress import Options
-from syncer.sync.runner import Plan
 from syncer.web.auth.audit import Audit, AuditAction
 from syncer.web.auth.principals import Caller
 from syncer.web.problems import ProblemError

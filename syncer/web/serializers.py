@@ -12,8 +12,8 @@ from syncer.model import types
 from syncer.model.types import Counts
 from syncer.service.active_runs import ActiveRun
 from syncer.service.status import SyncStatus
+from syncer.sync.plans import Plan
 from syncer.sync.progress import Progress
-from syncer.sync.runner import Plan
 from syncer.web.schemas import (
     ChangeAnswer,
     PlanAnswer,

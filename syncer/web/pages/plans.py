@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from syncer.model.json_text import differing
-from syncer.sync.runner import Plan
+from syncer.sync.plans import Plan
 
 _CHANGES = ("added", "changed", "removed")
 

@@ -14,7 +14,7 @@ from syncer.definitions.columns import attribute_columns
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SyncerError
 from syncer.model.types import Rejection, SyncDefinition
-from syncer.sync.runner import Plan
+from syncer.sync.plans import Plan
 from syncer.web.auth.principals import caller
 from syncer.web.pages import charts, plans
 from syncer.web.pages.viewing import Pages, back_to
