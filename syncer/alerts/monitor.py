@@ -63,7 +63,7 @@ class AlertMonitor:
     def start(self) -> None:
         """Check a sync after each of its runs, and every sync from time to time."""
         self._service.ended.append(self.ended)
-        self._service.beats.append(self.beat)
+        self._service.heartbeats.append(self.heartbeat)
         self._thread.start()
 
     def stop(self, seconds: float = 3.0) -> None:
@@ -83,7 +83,7 @@ class AlertMonitor:
                 self._names.add(run.name)
         self._wake.set()
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Check every sync if it is time."""
         if time.monotonic() - self._all_checked_at >= self._check_seconds:
             with self._lock:

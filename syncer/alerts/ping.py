@@ -41,7 +41,7 @@ class Ping:
 
     def start(self) -> None:
         """Begin to call, with the heartbeat."""
-        self._service.beats.append(self.beat)
+        self._service.heartbeats.append(self.heartbeat)
         self._thread.start()
 
     def stop(self) -> None:
@@ -49,7 +49,7 @@ class Ping:
         self._stopped.set()
         self._due.set()
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Have the address called if it is time; does not wait."""
         if self._service.leads and time.monotonic() - self._called_at >= self._seconds:
             self._due.set()

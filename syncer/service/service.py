@@ -51,13 +51,13 @@ class Service:
     #: Told of every run that has ended, also of ticks that were skipped.
     ended: list[Callable[[ActiveRun], None]] = field(default_factory=list)
     #: Called at every heartbeat.
-    beats: list[Callable[[], None]] = field(default_factory=list)
+    heartbeats: list[Callable[[], None]] = field(default_factory=list)
     pool: Pool = field(init=False)
     timetable: Timetable = field(init=False)
     #: Set when the process is about to end: answers that go on for long end then.
     closing: threading.Event = field(default_factory=threading.Event)
     #: When the schedule last showed that it is alive, by the monotonic clock: other clocks may be set.
-    last_beat: float = field(default_factory=time.monotonic)
+    last_heartbeat: float = field(default_factory=time.monotonic)
     #: When it began to lead; without meaning while it stands by.
     led_at: datetime = field(init=False)
     _purged_at: datetime = _LONG_AGO
@@ -66,7 +66,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.led_at = self.now()
-        self.timetable = Timetable(jitter=self.settings.jitter, tick=self._tick, beat=self._beat)
+        self.timetable = Timetable(jitter=self.settings.jitter, tick=self._tick, heartbeat=self._heartbeat)
         self.pool = Pool(
             runner=self.runner,
             run_log=self.run_log,
@@ -79,7 +79,7 @@ class Service:
     @property
     def silence(self) -> timedelta:
         """How long ago the schedule last showed that it is alive."""
-        return timedelta(seconds=time.monotonic() - self.last_beat)
+        return timedelta(seconds=time.monotonic() - self.last_heartbeat)
 
     @property
     def leads(self) -> bool:
@@ -281,15 +281,15 @@ class Service:
                 missed = f"{ticks - 1} earlier ticks" if ticks > 2 else "an earlier tick"
                 live.progress.notes.append(f"this run also stands for {missed} that passed while no service ran")
 
-    def _beat(self) -> None:
-        self.last_beat = time.monotonic()
+    def _heartbeat(self) -> None:
+        self.last_heartbeat = time.monotonic()
         if not self.leadership.holds():
             self._take_the_lead()
         else:
             self._follow_pauses()
             self._forget_the_old()
-        for beat in self.beats:
-            beat()
+        for listener in self.heartbeats:
+            listener()
 
     def _forget_the_old(self) -> None:
         """Once a day, keep the run log from growing without end."""

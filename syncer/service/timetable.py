@@ -88,16 +88,16 @@ def first_tick(definition: SyncDefinition, *, answered: datetime | None, now: da
 class Timetable:
     """The ticks of all syncs that are scheduled; used by one thread beside the scheduler's own."""
 
-    def __init__(self, *, jitter: timedelta, tick: Callable[[Tick], None], beat: Callable[[], None]) -> None:
+    def __init__(self, *, jitter: timedelta, tick: Callable[[Tick], None], heartbeat: Callable[[], None]) -> None:
         """Nothing is due yet.
 
         Shapes:
             tick: called for each tick, the last one where several passed unseen; one call after the other, in a
                 thread of the timetable's.
-            beat: called every HEARTBEAT_SECONDS, in the same thread.
+            heartbeat: called every HEARTBEAT_SECONDS, in the same thread.
         """
         self._jitter = jitter
-        self._handing = _Handing(tick, beat)
+        self._handing = _Handing(tick, heartbeat)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             daemon=True,
@@ -158,10 +158,10 @@ class _Handing(BaseExecutor):  # type: ignore[misc]
     A thread of its own takes them, so that the scheduler, which holds its lock meanwhile, waits for nobody.
     """
 
-    def __init__(self, tick: Callable[[Tick], None], beat: Callable[[], None]) -> None:
+    def __init__(self, tick: Callable[[Tick], None], heartbeat: Callable[[], None]) -> None:
         super().__init__()
         self._tick = tick
-        self._beat = beat
+        self._heartbeat = heartbeat
         self._handed: queue.SimpleQueue[Tick | None] = queue.SimpleQueue()
         #: Ticks that are on their way, by sync.
         self.under_way: dict[str, datetime] = {}
@@ -181,7 +181,7 @@ class _Handing(BaseExecutor):  # type: ignore[misc]
             tick = self._handed.get()
             try:
                 if tick is None:
-                    self._beat()
+                    self._heartbeat()
                 else:
                     self._tick(tick)
             except Exception:

@@ -428,7 +428,7 @@ def test_the_ping_follows_the_heartbeat_of_who_leads(bench: Bench, receiver: Rec
         wait_until(lambda: not ping._due.is_set())
         pings = len(receiver.paths)
         service.leadership.release()
-        ping.beat()
+        ping.heartbeat()
         assert not ping._due.is_set()
         assert len(receiver.paths) - pings <= 1
         ping.stop()
@@ -439,10 +439,10 @@ def test_the_ping_is_sent_no_more_often_than_it_is_due(bench: Bench, receiver: R
         service.leadership.acquire()
         ping = Ping(service, f"http://127.0.0.1:{receiver.port}/", seconds=3600)
         ping.start()
-        ping.beat()
+        ping.heartbeat()
         wait_until(lambda: receiver.paths)
         for _ in range(5):
-            ping.beat()
+            ping.heartbeat()
         assert not ping._due.is_set()
         ping.stop()
     assert receiver.paths == ["/"]

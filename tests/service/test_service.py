@@ -369,7 +369,7 @@ def test_a_process_whose_schedule_hangs_ends_so_that_it_is_started_anew(
         go_on.wait()
 
     with bench.service(started=False) as service:
-        service.beats.append(hang)
+        service.heartbeats.append(hang)
         with pytest.raises(process.StuckError, match="the schedule has not moved for"):
             process.Process(service=service, app=create_app(service), now=bench.now).run(lambda: "the test is over")
         go_on.set()

@@ -118,15 +118,15 @@ def test_what_was_missed_comes_first_and_once(
 
 def test_ticks_come_in_real_time_the_last_one_for_those_that_passed() -> None:
     ticks: list[Tick] = []
-    beats: list[int] = []
-    timetable = Timetable(jitter=timedelta(), tick=ticks.append, beat=lambda: beats.append(1))
+    heartbeats: list[int] = []
+    timetable = Timetable(jitter=timedelta(), tick=ticks.append, heartbeat=lambda: heartbeats.append(1))
     now = datetime.now(UTC)
     second = Every(interval=timedelta(seconds=1))
     timetable.set(sync(second), answered=now - timedelta(seconds=100), now=now)
     assert timetable.names() == {"people"}
     timetable.start()
     try:
-        wait_until(lambda: len(ticks) >= 4 and beats)
+        wait_until(lambda: len(ticks) >= 4 and heartbeats)
     finally:
         timetable.stop()
 
@@ -144,7 +144,7 @@ def test_a_tick_that_fails_ends_no_other() -> None:
         if one.sync == "broken":
             raise RuntimeError
 
-    timetable = Timetable(jitter=timedelta(), tick=tick, beat=lambda: None)
+    timetable = Timetable(jitter=timedelta(), tick=tick, heartbeat=lambda: None)
     now = datetime.now(UTC)
     for name in ("broken", "good"):
         timetable.set(sync(Every(interval=timedelta(seconds=1)), name), answered=None, now=now)
@@ -156,7 +156,7 @@ def test_a_tick_that_fails_ends_no_other() -> None:
 
 
 def test_what_is_removed_is_due_no_longer() -> None:
-    timetable = Timetable(jitter=timedelta(), tick=lambda _: None, beat=lambda: None)
+    timetable = Timetable(jitter=timedelta(), tick=lambda _: None, heartbeat=lambda: None)
     now = datetime.now(UTC)
     timetable.set(sync(HOURLY), answered=now, now=now)
     timetable.start()
