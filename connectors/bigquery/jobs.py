@@ -82,7 +82,7 @@ class Job:
         """
         found = self._job.result(job_retry=None, **self._patience())
         if found.total_rows is None or [field.name for field in found.schema] != [shape.name for shape in shapes]:
-            raise pa.ArrowInvalid("the result has other columns than the dry run told")
+            raise pa.ArrowInvalid("the result has other columns than the dry run reported")
         schema = pa.schema([shape.field for shape in shapes])
         count = 0
         for columns in self._columns(found, shapes):

@@ -114,7 +114,7 @@ class CustomerIOStore:
         if not rows:
             return ""
         if not target.entity.traits.merges:
-            return "Customer.io: the whole collection is sent anew, in 2 calls"
+            return "Customer.io: the whole collection is sent again, in 2 calls"
         calls = expected_calls(target.entity, rows=rows, row_bytes=row_bytes)
         rate = self._options.requests_per_second
         about = "1 call" if calls == 1 else f"about {calls:,} calls"

@@ -138,7 +138,7 @@ def _place(named: _Named, parts: SplitResult, query: Mapping[str, str]) -> dict[
         found["use_proxy_env"] = False
     if "port" in query:
         if not query["port"].isdecimal():
-            raise named.cannot_be_read("URL has a port that is no number", "Correct {setting}__URL.")
+            raise named.cannot_be_read("URL has a port that is not a number", "Correct {setting}__URL.")
         found["port"] = int(query["port"])
     if "protocol" in query:
         if query["protocol"] not in ("https", "http") or (query["protocol"] == "http" and host not in _LOOPBACK):

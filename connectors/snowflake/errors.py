@@ -19,13 +19,13 @@ _VALUES, _DRIVER, _LOGINS = 100_000, 200_000, 390_000
 
 #: Number to what is said in place of the service's text.
 _TEXTS = {
-    100035: "a text is no timestamp",
-    100037: "a text is no boolean",
-    100038: "a text is no number",
-    100040: "a text is no date",
+    100035: "a text is not a timestamp",
+    100037: "a text is not a boolean",
+    100038: "a text is not a number",
+    100040: "a text is not a date",
     100046: "a number is out of range",
     100051: "division by zero",
-    100069: "a text is no JSON",
+    100069: "a text is not JSON",
     100071: "a VARIANT cannot be cast to the type",
     100078: "a text is too long",
 }

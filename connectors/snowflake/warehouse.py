@@ -105,7 +105,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
                 rows += batch.num_rows
                 yield self._converted(batch, schema, [one for _, one in described])
         if rows != cursor.rowcount:
-            raise WarehouseError(f"{self._label}: Snowflake told of {cursor.rowcount} rows and sent {rows}")
+            raise WarehouseError(f"{self._label}: Snowflake reported {cursor.rowcount} rows and sent {rows}")
 
     def _run(self, cursor: Any, sql: str, is_left: threading.Event) -> None:
         """Run *sql* to its end, so that *cursor* has its result; cancel it if *is_left* is set before."""

@@ -164,7 +164,7 @@ class SQLStore(ABC):
         if recorded != self.identity:
             setting = f"SYNCER_STORES__{self.name.upper()}__"
             raise StoreError(
-                f"store `{self.name}` was made with the identity `{recorded}`, and `{self.identity}` is asked for",
+                f"store `{self.name}` was made with the identity `{recorded}`, and `{self.identity}` is set now",
                 hint=f"Set {setting}IDENTITY to `{recorded}`, or {setting}URL to a new store: "
                 "an identity cannot be changed.",
             )

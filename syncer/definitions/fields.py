@@ -70,7 +70,7 @@ def _limit(text: str) -> Limit:
     if re.fullmatch(r"[0-9]{1,15}", text):
         return Limit(count=int(text))
     raise SyncerError(
-        f"{quoted(text)} is no share from 0% to 100% and no count of rows",
+        f"{quoted(text)} is neither a share from 0% to 100% nor a count of rows",
         hint="Write a share such as `15%`, or a count such as `500`.",
     )
 
@@ -80,7 +80,7 @@ def _duration(text: str) -> timedelta:
     duration = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else timedelta()
     if not timedelta() < duration <= _LONGEST_TIMEOUT:
         raise SyncerError(
-            f"{quoted(text)} is no time from 1 second to 24 hours",
+            f"{quoted(text)} is not a time from 1 second to 24 hours",
             hint="Write seconds, or a time such as `45s`, `30m` or `2h`.",
         )
     return duration

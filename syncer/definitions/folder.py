@@ -114,7 +114,7 @@ def _contents(folder: Path, errors: list[DefinitionError]) -> Iterator[tuple[Pat
     for path in _paths(folder, errors):
         try:
             if not stat.S_ISREG(path.stat().st_mode):
-                raise OSError("it is no plain file")
+                raise OSError("it is not a regular file")
             with path.open("rb") as file:
                 yield path, file.read(FILE_LIMIT + 1)
         except OSError as exc:

@@ -39,12 +39,12 @@ def parse(text: str) -> Every | Manual:
     match = _EVERY.fullmatch(words)
     if match is None:
         hint = f'Write `{{cron: "{" ".join(text.split())}"}}`.' if _is_cron(text) else _EXPECTED
-        raise SyncerError(f"{quoted(text)} is no schedule", hint=hint)
+        raise SyncerError(f"{quoted(text)} is not a schedule", hint=hint)
     number, unit = int(match[1] or 1), match[2]
     if unit == "second" or number == 0:
-        raise SyncerError(f"{quoted(text)} is no interval: the shortest is 1 minute", hint=_EXPECTED)
+        raise SyncerError(f"{quoted(text)} is not an interval: the shortest is 1 minute", hint=_EXPECTED)
     if number * _MINUTES[unit] > _LONGEST / timedelta(minutes=1):
-        raise SyncerError(f"{quoted(text)} is no interval: the longest is {_LONGEST.days} days", hint=_EXPECTED)
+        raise SyncerError(f"{quoted(text)} is not an interval: the longest is {_LONGEST.days} days", hint=_EXPECTED)
     return Every(interval=timedelta(minutes=number * _MINUTES[unit]))
 
 
@@ -61,10 +61,10 @@ def check_cron(expression: str) -> None:
     try:
         next(CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC)))
     except CronSimError as exc:
-        raise SyncerError(f"{quoted(expression)} is no cron expression: {str(exc).lower()}", hint=hint) from None
+        raise SyncerError(f"{quoted(expression)} is not a cron expression: {str(exc).lower()}", hint=hint) from None
     except ValueError:
         # What `int` says about thousands of digits.
-        raise SyncerError(f"{quoted(expression)} is no cron expression", hint=hint) from None
+        raise SyncerError(f"{quoted(expression)} is not a cron expression", hint=hint) from None
     except StopIteration:
         raise SyncerError(f"{quoted(expression)} names a day that never comes", hint=hint) from None
 
@@ -79,7 +79,7 @@ def check_timezone(name: str) -> None:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         hint = did_you_mean(name, available_timezones()) or "Write an IANA name such as `Europe/Berlin` or `UTC`."
-        raise SyncerError(f"{quoted(name)} is no time zone", hint=hint) from None
+        raise SyncerError(f"{quoted(name)} is not a time zone", hint=hint) from None
 
 
 def text(schedule: Schedule) -> str:

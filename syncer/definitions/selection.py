@@ -80,7 +80,7 @@ def _by_method(
         case _:
             guess = did_you_mean(method, _METHODS, or_list=False)
             raise SelectionError(
-                f"{quoted(method + ':' + value)} is no way to select",
+                f"{quoted(method + ':' + value)} is not a way to select",
                 hint=guess or f"Use a name, a glob, or {listed([f'{known}:…' for known in _METHODS])}.",
             )
     matching = {sync.name for sync in definitions if value in values(sync)}

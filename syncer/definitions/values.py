@@ -134,7 +134,7 @@ class Pattern:
 
     def read(self, node: Node) -> dict[str, Any]:
         if not isinstance(node.value, dict):
-            raise node.error(f"`{node.name}` is no mapping", f"Write it as `{self.example}`.")
+            raise node.error(f"`{node.name}` is not a mapping", f"Write it as `{self.example}`.")
         kinds = {name: part.kind for name, part in self.parts.items()}
         values, errors = read_fields(kinds, node.value)
         if not errors:

@@ -157,12 +157,12 @@ def _fields(path: Path, text: str, errors: list[DefinitionError]) -> dict[str, N
         raise reader.syntax_error(exc) from None
     except (ValueError, OverflowError):
         # PyYAML passes on what `chr` and `int` say about an escape or a %YAML line.
-        raise DefinitionError("the header holds an escape that is no character", path=path, line=2) from None
+        raise DefinitionError("the header contains an escape that is not a character", path=path, line=2) from None
     if root is None:
         raise DefinitionError("the header is empty", path=path, line=2, hint=EXAMPLE)
     if not isinstance(root, yaml.MappingNode):
         raise DefinitionError(
-            "the header is no list of fields, such as `entity: person`", path=path, line=reader.line_of(root)
+            "the header is not a list of fields, such as `entity: person`", path=path, line=reader.line_of(root)
         )
     return reader.mapping("", root)
 
@@ -254,7 +254,7 @@ class _YamlReader:
 
     def _text_of(self, node: yaml.Node, what: str) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise self._error(f"{what} is no plain text", node)
+            raise self._error(f"{what} is not plain text", node)
         if not node.value and node.style is None:
             raise self._error(f"{what} has no value", node, "Give it one, or take the line away.")
         if _CONTROL.search(node.value):

@@ -180,7 +180,7 @@ def _tree_fault(tree: exp.Expr | None) -> str:
     from sqlglot import exp
 
     if not isinstance(tree, exp.Query | exp.Values | exp.Pivot | exp.DML):
-        return "is no SELECT"
+        return "is not a SELECT"
     for node in tree.find_all(exp.DML, exp.Create, exp.Drop, exp.Command, exp.Into, exp.Lock):
         if isinstance(node, exp.Lock):
             return "locks rows"

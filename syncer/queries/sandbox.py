@@ -127,7 +127,7 @@ def _printable(value: Any) -> Any:
     # An `if` without `else` gives Jinja's lenient kind, which prints as nothing.
     if isinstance(value, str | int | float) or type(value) is Undefined:
         return value
-    raise RefusedError("there is no such item" if isinstance(value, Undefined) else "this is no text and no number")
+    raise RefusedError("there is no such item" if isinstance(value, Undefined) else "this is neither text nor a number")
 
 
 def _join(items: Iterable[Any], separator: str = "") -> str:

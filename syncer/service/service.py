@@ -147,7 +147,7 @@ class Service:
         try:
             self.pool.submit(live)
         except (AlreadyActiveError, ClosedError):
-            note = "another run of this sync was asked for at the same moment, or the service was stopping"
+            note = "another run of this sync was requested at the same moment, or the service was stopping"
             self.run_log.finish(order.run_id, RunStatus.SKIPPED, self.now(), notes=[note])
             raise
         return live

@@ -256,7 +256,7 @@ def _take_out_unknown(variables: dict[str, Variable], problems: dict[str, str]) 
             meant = closest(head, Fields.model_fields)
             suggestion = "__".join([meant, *(rest if meant in (*_GROUPS, *SECTIONS) else [])]).upper() if meant else ""
             hint = f"; did you mean {PREFIX}{suggestion}?" if suggestion else ""
-            problems.setdefault(variable.label, f"is no setting{hint}")
+            problems.setdefault(variable.label, f"is not a setting{hint}")
         else:
             continue
         del variables[name]
@@ -287,7 +287,7 @@ def _explanation(detail: ErrorDetails, path: tuple[str, ...]) -> str:
             group = _GROUPS.get(path[0])
             model = SECTIONS.get(path[0], Fields)
             meant = closest(path[-1], model.model_fields if group is None else group.names())
-            return f"is no setting{f'; did you mean `{meant}`?' if meant else ''}"
+            return f"is not a setting{f'; did you mean `{meant}`?' if meant else ''}"
         case "string_pattern_mismatch":
             if path[0] in SECTIONS:
                 return service.PATTERNS.get(path[1], _NAME_RULE)

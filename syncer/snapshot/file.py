@@ -118,7 +118,7 @@ def bring_up_to_date(session: Session, *, create: Callable[[Session], None]) -> 
         _format(session),
         what=f"the snapshot of `{session.sync}`",
         error=SnapshotError,
-        otherwise=f"begin anew with `syncer reset {session.sync}`",
+        otherwise=f"start from scratch with `syncer reset {session.sync}`",
     )
     _FORMATS.bring_up_to_date(
         session.transaction,
@@ -221,7 +221,7 @@ def failed(path: Path, sync: str, cause: duckdb.Error) -> SnapshotError:
         return _damaged(path, sync)
     return SnapshotError(
         f"the snapshot of `{sync}` failed: {type(cause).__name__}",
-        hint=f"Run it again; if it fails once more, `syncer reset {sync}` begins anew.",
+        hint=f"Run it again; if it fails once more, `syncer reset {sync}` starts from scratch.",
     )
 
 

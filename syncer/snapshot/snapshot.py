@@ -105,7 +105,7 @@ class Snapshot:
         finally:
             session.connection.unregister("removed")
         if is_new_log:
-            self.notes.append("the run log was made anew: every row is sent again")
+            self.notes.append("the run log is a new one: every row is sent again")
 
     def stage(
         self,

@@ -85,7 +85,7 @@ class RunLog(RunHistory):
         with self._database.writing() as connection:
             if connection.execute(ended).rowcount != 1:
                 raise StateDatabaseError(
-                    f"the run log has no run {run_id}", hint="Was the run log made anew during the run?"
+                    f"the run log has no run {run_id}", hint="Was the run log replaced during the run?"
                 )
 
     def interrupt_open(self, sync: str, at: datetime, *, promised: str | None = None) -> int:

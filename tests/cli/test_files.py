@@ -109,7 +109,7 @@ def test_schema_is_the_headers_json_schema(folder: Folder) -> None:
     ("env", "message"),
     [
         ({"SYNCER_DEFINITIONS_DIR": "nowhere"}, "there is no folder of sync definitions at nowhere"),
-        ({"SYNCER_STAT_DIR": "x", "SYNCER_VAR": "y"}, "error: SYNCER_STAT_DIR: is no setting; did you mean"),
+        ({"SYNCER_STAT_DIR": "x", "SYNCER_VAR": "y"}, "error: SYNCER_STAT_DIR: is not a setting; did you mean"),
         ({"SYNCER_STATE_DIR": "sync_definitions/customers.sql"}, "is not a folder"),
         ({"SYNCER_DATABASE_URL": "mysql://root:hunter2@localhost/x"}, "SYNCER_DATABASE_URL"),
     ],

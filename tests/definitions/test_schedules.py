@@ -50,12 +50,12 @@ def test_an_interval_is_read(text: str, minutes: int) -> None:
         ("every 0 minutes", "the shortest is 1 minute"),
         ("every 367 days", "the longest is 366 days"),
         ("every 999999999 days", "the longest is 366 days"),
-        ("every 1.5 hours", "is no schedule"),
-        ("every -1 hours", "is no schedule"),
-        ("every ٣ hours", "is no schedule"),
-        ("hourly", "is no schedule"),
-        ("", "is no schedule"),
-        ("*/5 * * * *", "is no schedule"),
+        ("every 1.5 hours", "is not a schedule"),
+        ("every -1 hours", "is not a schedule"),
+        ("every ٣ hours", "is not a schedule"),
+        ("hourly", "is not a schedule"),
+        ("", "is not a schedule"),
+        ("*/5 * * * *", "is not a schedule"),
     ],
 )
 def test_what_is_no_interval_is_refused_with_an_example(text: str, told: str) -> None:
@@ -82,7 +82,7 @@ def test_what_is_no_cron_expression_is_refused(expression: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "utc ", "America", "../UTC", "/etc/localtime", "Europe/Berln", "a\0b", "é" * 300])
 def test_what_is_no_time_zone_is_refused(name: str) -> None:
-    with pytest.raises(SyncerError, match="is no time zone") as caught:
+    with pytest.raises(SyncerError, match="is not a time zone") as caught:
         schedules.check_timezone(name)
 
     assert caught.value.hint

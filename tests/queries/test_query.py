@@ -259,7 +259,7 @@ def test_the_queries_that_pass_are_queries_for_duckdb(sql: str) -> None:
         ("mysql", "SELECT 1 INTO OUTFILE '/tmp/x'", "INTO OUTFILE"),
         ("postgres", "SELECT * FROM t FOR UPDATE", "locks rows"),
         ("postgres", "SELECT * FROM t FOR SHARE", "locks rows"),
-        ("postgres", "(1)", "is no SELECT"),
+        ("postgres", "(1)", "is not a SELECT"),
         ("postgres", "SELECT 'a", "not closed"),
         *[
             ("postgres", sql, f"does not begin with `{sql.split()[0]}`")

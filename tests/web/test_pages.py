@@ -128,7 +128,7 @@ def test_run_now_is_pressed_and_watched_to_its_end(shop: Shop) -> None:
         with shop.site.store_locked():
             opened.open("/")
             page.get_by_role("button", name="Run now trials").click()
-            expect(page.get_by_role("status")).to_contain_text("The run was asked for.")
+            expect(page.get_by_role("status")).to_contain_text("The run was requested.")
             expect(page.locator("[data-phase]")).to_have_text("Sends to the store")
             expect(page.locator("[data-count=queried]")).to_have_text("120")
             expect(page.locator(".heading .badge:visible")).to_have_text("Running")

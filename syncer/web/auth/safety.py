@@ -115,9 +115,7 @@ class Names:
             name = _name(hosts[0])
             if name in self._names or _is_address(name):
                 return
-        raise ProblemError(
-            421, "the service is not called so", hint="Set SYNCER_WEB__URL to the address that people type."
-        )
+        raise ProblemError(421, "unknown host name", hint="Set SYNCER_WEB__URL to the address that people type.")
 
     def check_origin(self, request: HTTPConnection, *, required: bool) -> None:
         """Refuse what another site's page asks for with its reader's rights.
@@ -138,7 +136,7 @@ class Names:
             return
         raise ProblemError(
             403,
-            "this was asked for by another site's page, or by none",
+            "this request comes from another site's page, or from none",
             hint="If it was the service's own page, set SYNCER_WEB__URL to the address that people type.",
         )
 

@@ -88,7 +88,7 @@ def add(routes: APIRouter, pages: Pages) -> None:
 def _run(pages: Pages, run_id: str) -> Run:
     found = pages.service.run_log.get(run_id)
     if found is None:
-        raise ProblemError(404, "there is no such run", hint="The run log may have been made anew.")
+        raise ProblemError(404, "there is no such run", hint="The run log may be a new one.")
     return found
 
 

@@ -27,7 +27,7 @@ from syncer.web.pages.provenance import Provenance
 
 #: What a page says of what was just done; an address holds only the name of the message.
 MESSAGES: Mapping[str, str] = {
-    "started": "The run was asked for.",
+    "started": "The run was requested.",
     "already": "A run of this sync waits or goes on already; this is it.",
     "paused": "The schedule is paused. A run that goes on is left alone.",
     "resumed": "The schedule goes on with its next tick.",

@@ -289,7 +289,7 @@ def test_a_result_that_does_not_come_whole_is_an_error(
 @pytest.mark.parametrize(
     ("code", "state", "message", "said", "next_step"),
     [
-        ("100038", "22018", "Numeric value 'Ann' is not recognized", "a text is no number", "TRY_"),
+        ("100038", "22018", "Numeric value 'Ann' is not recognized", "a text is not a number", "TRY_"),
         ("100090", "42P18", "Duplicate row: ['Ann']", "a value does not fit (Snowflake's error 100090)", "TRY_"),
         ("002003", "42S02", "SQL compilation error:\nObject 'SHOP.PUBLIC.FAILING' does not exist or not authorized.",
          "Object 'SHOP.PUBLIC.FAILING' does not exist or not authorized", "SELECT on it"),
@@ -539,7 +539,7 @@ print([text for text in said if "IMDS" in text])
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
 
     assert ran.stderr == ""
-    assert ran.stdout == "warehouse `crm`: a text is no number (Snowflake's error 100038)\n[]\n"
+    assert ran.stdout == "warehouse `crm`: a text is not a number (Snowflake's error 100038)\n[]\n"
 
 
 def test_a_missing_driver_is_told_with_the_extra(url: str) -> None:
