@@ -10,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from syncer.definitions.folder import Loaded
-from syncer.model.errors import DefinitionError, SyncerError
+from syncer.model.errors import DefinitionError, SelectionError, SyncerError
+from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import SyncDefinition
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,17 @@ class Catalog:
     def get(self, name: str) -> SyncDefinition | None:
         """The definition of that name in force."""
         return self._edition.definitions.get(name)
+
+    def find(self, name: str) -> SyncDefinition:
+        """The definition of that name in force.
+
+        Raises:
+            SelectionError: there is none.
+        """
+        found = self.get(name)
+        if found is None:
+            raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, self._edition.definitions))
+        return found
 
     def open(self) -> None:
         """Read the folder for the first time.

@@ -12,8 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 from syncer.definitions import schedules
 from syncer.definitions.order import Precedence
-from syncer.model.errors import SelectionError
-from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
 from syncer.queries import query
 from syncer.service.active_runs import FENCED, ActiveRun
@@ -220,16 +218,8 @@ class Service:
         self._follow_pauses()
 
     def definition(self, name: str) -> SyncDefinition:
-        """The definition of that name in force.
-
-        Raises:
-            SelectionError: there is none.
-        """
-        found = self.catalog.get(name)
-        if found is None:
-            names = self.catalog.edition.definitions
-            raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, names))
-        return found
+        """See `Catalog.find`."""
+        return self.catalog.find(name)
 
     @property
     def _left_open(self) -> LeftOpen:
