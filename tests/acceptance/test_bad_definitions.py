@@ -46,7 +46,7 @@ MISTAKES: dict[str, tuple[str | bytes, int, str]] = {
     "warehouse": (text(f"{PERSON}\nwarehouse: defualt"), 4, "no warehouse is called `defualt`"),
     "store": (text(f"{PERSON}\nstore: defualt"), 4, "no store is called `defualt`"),
     "too_often": (text(f"{PERSON}\nschedule: every 59 seconds"), 4, "the shortest is 1 minute"),
-    "cron": (text(f"{PERSON}\nschedule: {{cron: '61 * * * *'}}"), 4, "no cron expression"),
+    "cron": (text(f"{PERSON}\nschedule: {{cron: '61 * * * *'}}"), 4, "not a cron expression"),
     "waits_for_none": (text(f"{PERSON}\ndepends_on: [good, godo]"), 4, "`godo`"),
     "incremental": (text(f"{PERSON}\non_removed: delete", f"{QUERY}\nWHERE 1 < {{{{ last_sync_time }}}}"), 4, "`keep`"),
     "misspelled": (text(query=f"{QUERY}\nWHERE id > {{{{ last_sync_tme }}}}"), 6, "`last_sync_tme` is unknown"),
@@ -155,7 +155,7 @@ def test_nothing_is_read_from_outside_of_the_folder(project: Project) -> None:
         ("link.sql", "leaves the folder"),
         ("folder", "leaves the folder"),
         ("dangling.sql", "cannot be read"),
-        ("pipe.sql", "no plain file"),
+        ("pipe.sql", "not a regular file"),
     ):
         assert [line for line in told if line.startswith(f"error: sync_definitions/{path}:1: ") and words in line]
 
