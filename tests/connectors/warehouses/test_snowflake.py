@@ -438,7 +438,7 @@ def test_a_token_logs_in(snowflake: SnowflakeServer, login: str, authenticator: 
         ("u:{}/x@a/d", {}, "cannot be read", "`/` is `%2F`"),
         ("u:a?{}&x@a/d", {}, "cannot be read", "`/` is `%2F`"),
         ("u:a#{}@a/d", {}, "cannot be read", "`/` is `%2F`"),
-        ("u:{}@a/d?port=x", {}, "port that is no number", "Correct"),
+        ("u:{}@a/d?port=x", {}, "port that is not a number", "Correct"),
         ("u:{}@a/d?protocol=http", {}, "protocol that is not safe", "127.0.0.1"),
         ("u:{}@a/d?protocol=http&host=example.com", {}, "protocol that is not safe", "127.0.0.1"),
         ("u:{}@a/d?protocol=ftp&host=127.0.0.1", {}, "protocol that is not safe", "127.0.0.1"),
