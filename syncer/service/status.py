@@ -12,7 +12,7 @@ from syncer.model.errors import DefinitionError
 from syncer.model.types import Manual, Run, RunStatus, SyncDefinition
 from syncer.service.active_runs import ActiveRun
 from syncer.service.catalog import DefinitionSet
-from syncer.state.history import Outcome
+from syncer.state.history import RunOutcome
 from syncer.state.runs import RunLog
 
 #: Runs of each sync that the overview shows.
@@ -46,7 +46,7 @@ class SyncStatus:
     #: The newest run that was not skipped.
     last_run: Run | None
     #: The newest runs, newest first, at most SHOWN_RUNS.
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[RunOutcome]
     #: When the newest run that ended well began.
     last_ended_well: datetime | None
     freshness: Freshness

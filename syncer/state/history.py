@@ -16,7 +16,7 @@ from syncer.state.schema import runs
 _COUNTS = tuple(field.name for field in fields(Counts))
 
 
-class Outcome(NamedTuple):
+class RunOutcome(NamedTuple):
     """What charts show of a run. Times are aware UTC."""
 
     id: str
@@ -47,7 +47,7 @@ class RunHistory:
         with self._database.reading() as connection:
             return [_run(row) for row in connection.execute(query)]
 
-    def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, list[Outcome]]:
+    def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, list[RunOutcome]]:
         """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""
         each = _each(syncs)
         nth = sa.select(runs.c.id).where(runs.c.sync == each.c.sync).order_by(runs.c.id.desc())
@@ -56,14 +56,14 @@ class RunHistory:
         )
         oldest = bounds.cte("oldest")
         query = (
-            sa.select(runs.c.sync, *(runs.c[name] for name in Outcome._fields))
+            sa.select(runs.c.sync, *(runs.c[name] for name in RunOutcome._fields))
             .join_from(oldest, runs, (runs.c.sync == oldest.c.sync) & (runs.c.id >= oldest.c.id))
             .order_by(runs.c.sync, runs.c.id.desc())
         )
-        found: dict[str, list[Outcome]] = {}
+        found: dict[str, list[RunOutcome]] = {}
         with self._database.reading() as connection:
             for row in connection.execute(query).all():
-                found.setdefault(row[0], []).append(Outcome._make(row[1:]))
+                found.setdefault(row[0], []).append(RunOutcome._make(row[1:]))
         return found
 
     def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:

@@ -11,7 +11,7 @@ import pytest
 
 from syncer.model.types import RunStatus
 from syncer.settings import settings
-from syncer.state.history import Outcome
+from syncer.state.history import RunOutcome
 from syncer.sync import connections
 from syncer.web import rendering
 from syncer.web.pages import charts, highlighting, wording
@@ -22,8 +22,8 @@ from tests.web.conftest import SECONDS, Site
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def run(status: RunStatus = RunStatus.SUCCESS, seconds: float = 1.0, **counts: int) -> Outcome:
-    return Outcome(
+def run(status: RunStatus = RunStatus.SUCCESS, seconds: float = 1.0, **counts: int) -> RunOutcome:
+    return RunOutcome(
         id=f"run-{status}",
         status=status,
         started_at=NOON,

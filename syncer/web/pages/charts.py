@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from syncer.model.types import RunStatus
 from syncer.service.status import SHOWN_RUNS
-from syncer.state.history import Outcome
+from syncer.state.history import RunOutcome
 from syncer.web.pages.wording import STATUS_WORDS, moment, number, seconds_of, span
 
 #: Of the drawing; the page stretches it.
@@ -45,7 +45,7 @@ class Part:
 class Bar:
     """One run."""
 
-    run: Outcome
+    run: RunOutcome
     #: The left edge.
     x: float
     width: float
@@ -84,7 +84,7 @@ class Drawing:
 
 
 @lru_cache(maxsize=2000)
-def drawn_statuses(runs: tuple[Outcome, ...]) -> Drawing:
+def drawn_statuses(runs: tuple[RunOutcome, ...]) -> Drawing:
     """As `of_statuses`, small; drawn again only when something has changed, as a page may show hundreds."""
     chart = of_statuses(runs)
     return Drawing(svg=svg(chart, "is-small"), top=chart.top)
@@ -111,7 +111,7 @@ def _bar(bar: Bar, chart: Chart) -> str:
     return f'<a href="/runs/{escape(bar.run.id)}" tabindex="-1"><title>{escape(bar.title)}</title>{slot}{parts}</a>'
 
 
-def of_statuses(runs: Sequence[Outcome]) -> Chart:
+def of_statuses(runs: Sequence[RunOutcome]) -> Chart:
     """Rows changed in each run, coloured by how it ended; *runs* newest first, at most SHOWN_RUNS."""
     most = max((_changed(run) for run in runs), default=0)
     counted = Counter(STATUS_WORDS[run.status].lower() for run in runs)
@@ -125,7 +125,7 @@ def of_statuses(runs: Sequence[Outcome]) -> Chart:
     )
 
 
-def of_counts(runs: Sequence[Outcome], *, slots: int) -> Chart:
+def of_counts(runs: Sequence[RunOutcome], *, slots: int) -> Chart:
     """Rows added, changed and removed in each run, on top of each other; *runs* newest first."""
     parts = [{name: getattr(run, name) for name in _CHANGES} for run in runs]
     most = max((sum(part.values()) for part in parts), default=0)
@@ -139,7 +139,7 @@ def of_counts(runs: Sequence[Outcome], *, slots: int) -> Chart:
     )
 
 
-def of_rejections(runs: Sequence[Outcome], *, slots: int) -> Chart:
+def of_rejections(runs: Sequence[RunOutcome], *, slots: int) -> Chart:
     """Rows rejected in each run; *runs* newest first."""
     most = max((run.rejected for run in runs), default=0)
     return Chart(
@@ -150,7 +150,7 @@ def of_rejections(runs: Sequence[Outcome], *, slots: int) -> Chart:
     )
 
 
-def of_durations(runs: Sequence[Outcome], *, slots: int) -> Chart:
+def of_durations(runs: Sequence[RunOutcome], *, slots: int) -> Chart:
     """How long each run took; *runs* newest first."""
     longest = max((seconds_of(run) or 0.0 for run in runs), default=0.0)
     return Chart(
@@ -173,7 +173,7 @@ def of_phases(phases: Mapping[str, float]) -> list[tuple[str, float, float, floa
 
 
 def _bars(
-    runs: Sequence[Outcome], slots: int, values: Callable[[Outcome], Mapping[str, float]], most: float
+    runs: Sequence[RunOutcome], slots: int, values: Callable[[RunOutcome], Mapping[str, float]], most: float
 ) -> list[Bar]:
     first = slots - len(runs)
     return [
@@ -203,11 +203,11 @@ def _parts(values: Mapping[str, float], most: float) -> list[Part]:
     return parts
 
 
-def _changed(run: Outcome) -> int:
+def _changed(run: RunOutcome) -> int:
     return run.added + run.changed + run.removed
 
 
-def _title(run: Outcome) -> str:
+def _title(run: RunOutcome) -> str:
     counted = (*_CHANGES, "rejected")
     counts = [f"{number(getattr(run, name))} {name}" for name in counted if getattr(run, name)]
     took = seconds_of(run)

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from syncer.definitions.schedules import words as schedule_words
 from syncer.model.types import Limit, OnRemoved, Run, RunStatus, SyncDefinition, Target, Trigger
-from syncer.state.history import Outcome
+from syncer.state.history import RunOutcome
 
 #: Seconds, and what so many of them are called.
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -80,7 +80,7 @@ def span(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
-def seconds_of(run: Run | Outcome) -> float | None:
+def seconds_of(run: Run | RunOutcome) -> float | None:
     """How long a run took; None while it goes on."""
     return None if run.finished_at is None else (run.finished_at - run.started_at).total_seconds()
 
