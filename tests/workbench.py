@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from syncer.model.protocols import IDENTIFIERS
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.sync.cancellation import CancelToken
@@ -41,15 +42,30 @@ def table(columns: dict[str, list[Any] | pa.Array | pa.ChunkedArray]) -> pa.Tabl
 
 
 @dataclass
-class Announced:
-    """Removals that were announced, and how often they were closed."""
+class Alone:
+    """The coordination of a sync that no other run concerns."""
 
-    tables: list[pa.Table] = field(default_factory=list)
+    run_id: str = ""
+    log_id: str = "a log"
+    #: What was announced.
+    announced: list[pa.Table] = field(default_factory=list)
+
+    def newest_claim(self) -> str:
+        return ""
+
+    def claim(self, *, after: str) -> bool:
+        return True
+
+    def confirm(self) -> bool:
+        return True
+
+    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
+        return IDENTIFIERS.empty_table(), 0
 
     def announce(self, identifiers: pa.Table) -> None:
-        self.tables.append(identifiers)
+        self.announced.append(identifiers)
 
-    def close(self) -> None: ...
+    def close_removals(self) -> None: ...
 
 
 @dataclass
@@ -60,7 +76,7 @@ class Workbench:
     definition: SyncDefinition = field(default_factory=definition)
     store: FakeStore = field(default_factory=lambda: FakeStore(batch_rows=10_000))
     clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    announced: Announced = field(default_factory=Announced)
+    alone: Alone = field(default_factory=Alone)
     #: Whether to stop the run.
     stopping: Callable[[], bool] = lambda: False
 
@@ -85,7 +101,7 @@ class Workbench:
                 warehouse=Table(result),
                 snapshot=snapshot,
                 store=self.store,
-                removals=self.announced,
+                coordination=self.alone,
                 started_at=self.clock,
                 options=Options(**options),
                 progress=self.progress,

@@ -69,17 +69,9 @@ class Project:
     @cached_property
     def runner(self) -> Runner:
         """What runs and plans syncs."""
-        from syncer.state.claims import Claims
-        from syncer.state.removals import Removals
         from syncer.sync.runner import Runner
 
-        return Runner(
-            settings=self.settings,
-            run_log=self.run_log,
-            removals=Removals(self.database),
-            claims=Claims(self.database),
-            now=now,
-        )
+        return Runner(settings=self.settings, run_log=self.run_log, now=now)
 
     @cached_property
     def database(self) -> StateDatabase:

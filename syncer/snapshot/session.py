@@ -31,7 +31,7 @@ class Meta:
             self._connection.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
 
     def knows_claim(self, newest: str, *, log_id: str) -> bool:
-        """Whether the newest claim of the sync in a run log (see `Claims`) is one that was made from this file."""
+        """Whether the sync's newest claim in a run log was made from this file."""
         if self.get("log_id") not in (None, log_id):
             return newest == ""
         # A run that died between its two writes has sent nothing: the claim before its own is the newest then.

@@ -61,7 +61,7 @@ class Snapshot:
         return self._meta.get("settled_definition") or ""
 
     def compare_claims(self, newest: str, *, log_id: str) -> None:
-        """Find out whether the *newest* claim of this sync (see `Claims`) is this snapshot's; else it is out of date.
+        """Find out whether the *newest* claim of this sync is this snapshot's; else it is out of date.
 
         Then every row is in doubt and the whole result is asked for, and what is gone from it is left to the next run.
         """

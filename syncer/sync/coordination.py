@@ -1,50 +1,47 @@
-"""What a run makes visible to the other runs of its store, and of its sync."""
+"""What one run shares with the other runs of its sync, and with those of other syncs of its store."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
-
-class Removals(Protocol):
-    """Where the removals of one sync are visible to every other sync of its store."""
-
-    def announce(self, identifiers: pa.Table) -> None:
-        """Make removals durable and visible, before they are sent (columns: IDENTIFIERS)."""
-
-    def close(self) -> None:
-        """Make them visible anew, now that none of them is under way."""
+from syncer.snapshot.snapshot import Snapshot
 
 
-class Claim(Protocol):
-    """What tells the runs of one sync on other machines that rows were sent from this one's snapshot."""
+class Coordination(Protocol):
+    """Claims tell other machines that rows were sent from this one's snapshot; removals tell other syncs of a store."""
 
     @property
     def run_id(self) -> str:
-        """For `Snapshot.open_outbox`; empty where nothing is claimed."""
+        """The run, for `Difference.open_outbox`; empty where nothing is claimed."""
 
-    def make(self) -> bool:
-        """Claim the sync durably, before anything is sent; False where another run did so since this one began."""
+    @property
+    def log_id(self) -> str:
+        """The name of what keeps claims and removals; a new name means that earlier ones are gone."""
+
+    def newest_claim(self) -> str:
+        """The run that claimed the sync last; empty where none did."""
+
+    def claim(self, *, after: str) -> bool:
+        """Claim the sync durably, before anything is sent; False where *after* is no longer the newest claim."""
 
     def confirm(self) -> bool:
         """Once nothing more is sent: whether no other run has claimed the sync since."""
 
+    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
+        """What other syncs removed after a number (IDENTIFIERS), and the newest number."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unshared:
-    """The claim of a run whose sync no other machine can run."""
+    def announce(self, identifiers: pa.Table) -> None:
+        """Make removals (IDENTIFIERS) durable and visible, before they are sent."""
 
-    run_id: str = ""
-
-    def make(self) -> bool:
-        """See `Claim.make`."""
-        return True
-
-    def confirm(self) -> bool:
-        """See `Claim.confirm`."""
-        return True
+    def close_removals(self) -> None:
+        """Make them visible once more, now that none of them is under way."""
 
 
-UNSHARED = Unshared()
+def catch_up(snapshot: Snapshot, coordination: Coordination) -> None:
+    """Put in doubt what other machines and other syncs may have touched."""
+    log_id = coordination.log_id
+    snapshot.compare_claims(coordination.newest_claim(), log_id=log_id)
+    removed, newest = coordination.removed_since(snapshot.removals_seen(log_id))
+    snapshot.doubt_removed(removed, log_id=log_id, seen=newest)

@@ -17,7 +17,7 @@ from syncer.snapshot.snapshot import Snapshot
 from syncer.snapshot.stage import Staged
 from syncer.sync import limits
 from syncer.sync.cancellation import StoppedError
-from syncer.sync.coordination import UNSHARED, Claim, Removals
+from syncer.sync.coordination import Coordination
 from syncer.sync.progress import HeldError, Options, Phase, Progress
 
 
@@ -28,11 +28,10 @@ def run_sync(
     warehouse: Warehouse,
     snapshot: Snapshot,
     store: ProfileStore,
-    removals: Removals,
+    coordination: Coordination,
     started_at: datetime,
     options: Options,
     progress: Progress,
-    claim: Claim = UNSHARED,
 ) -> None:
     """Run one sync from its query to its settled snapshot; *progress* tells how far it came, also where it fails.
 
@@ -49,12 +48,12 @@ def run_sync(
         raise HeldError(reasons)
     _check_collection_size(definition, staged, store)
     with progress.during(Phase.JOURNAL):
-        outbox = difference.open_outbox(claimed_by=claim.run_id)
+        outbox = difference.open_outbox(claimed_by=coordination.run_id)
     with closing(outbox):
         with progress.during(Phase.JOURNAL):
-            if not claim.make():
+            if not coordination.claim(after=difference.newest_claim):
                 raise StoppedError("another run of this sync, from another machine, began to send before this one did")
-            _announce_removals(definition, outbox, store, removals)
+            _announce_removals(definition, outbox, store, coordination)
         ended_well = False
         try:
             with progress.during(Phase.SEND, total=outbox.rows):
@@ -63,13 +62,13 @@ def run_sync(
         finally:
             with progress.during(Phase.SETTLE):
                 progress.counts = _answered(progress.counts, outbox, staged)
-                if not claim.confirm():
+                if not coordination.confirm():
                     progress.notes.append("another run sent rows at the same time: the next one sends every row again")
                     # Other syncs may have looked before the last of these came about.
-                    _announce_removals(definition, outbox, store, removals)
-                    removals.close()
+                    _announce_removals(definition, outbox, store, coordination)
+                    coordination.close_removals()
                 outbox.settle(started_at=started_at, ended_well=ended_well)
-    removals.close()
+    coordination.close_removals()
 
 
 def compare(
@@ -143,7 +142,9 @@ def _take(verdicts: pa.Table, outbox: Outbox, progress: Progress) -> None:
     progress.reached(progress.rows + len(verdicts))
 
 
-def _announce_removals(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, removals: Removals) -> None:
+def _announce_removals(
+    definition: SyncDefinition, outbox: Outbox, store: ProfileStore, coordination: Coordination
+) -> None:
     removed = outbox.removals()
     if len(removed) == 0:
         return
@@ -151,7 +152,7 @@ def _announce_removals(definition: SyncDefinition, outbox: Outbox, store: Profil
     if definition.target.entity.traits.has_other_names:
         keys = removed.drop_columns(IDENTIFIERS.names)
         own = pa.concat_tables([own, store.identifiers(definition.target, keys).cast(IDENTIFIERS)])
-    removals.announce(own.group_by(IDENTIFIERS.names).aggregate([]))
+    coordination.announce(own.group_by(IDENTIFIERS.names).aggregate([]))
 
 
 def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> Counts:

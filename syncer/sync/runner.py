@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
-
 from syncer.model import call_counts
 from syncer.model.errors import RunInProgressError, StoreError, SyncerError
 from syncer.model.protocols import ForecastingQueries, ProfileStore, Warehouse
@@ -21,11 +19,11 @@ from syncer.queries.query import Query
 from syncer.settings import registry
 from syncer.settings.settings import Settings
 from syncer.snapshot.snapshot import Snapshot, opened
-from syncer.state.claims import Claims
-from syncer.state.removals import Removals
+from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import KEPT_REJECTIONS, RunLog
 from syncer.sync.cancellation import StoppedError
 from syncer.sync.connections import open_store, open_warehouse
+from syncer.sync.coordination import catch_up
 from syncer.sync.flow import compare, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Options, Phase, Progress
@@ -34,49 +32,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreRemovals:
-    """The removals of one sync from one store."""
-
-    removals: Removals
-    store_id: str
-    sync: str
-
-    def announce(self, identifiers: pa.Table) -> None:
-        """Make removals durable and visible, before they are sent."""
-        self.removals.announce(self.store_id, self.sync, identifiers)
-
-    def close(self) -> None:
-        """Make them visible anew, now that none of them is under way."""
-        self.removals.close_open(self.store_id, self.sync)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunClaim:
-    """The claim of one run."""
-
-    claims: Claims
-    sync: str
-    run_id: str
-    #: The newest claim when the run began.
-    after: str
-
-    def make(self) -> bool:
-        """Claim the sync durably; False where another run did so since this one began."""
-        return self.claims.make(self.sync, self.run_id, after=self.after)
-
-    def confirm(self) -> bool:
-        """Whether no other run has claimed the sync since."""
-        return self.claims.confirm(self.sync, self.run_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
     """Runs and plans syncs with one set of settings."""
 
     settings: Settings
     run_log: RunLog
-    removals: Removals
-    claims: Claims
     #: Gives aware UTC.
     now: Callable[[], datetime]
 
@@ -127,7 +87,7 @@ class Runner:
             opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as snapshot,
             snapshot.explaining(),
         ):
-            self._take_in_what_others_did(definition, store, snapshot)
+            catch_up(snapshot, self._coordination(definition, store))
             asked = self._query(definition, snapshot, Options())
             with self._warehouse(asked) as warehouse:
                 if isinstance(warehouse, ForecastingQueries):
@@ -162,11 +122,11 @@ class Runner:
         progress: Progress,
     ) -> Run:
         """Go through the flow and record its end; the only place where any exception is caught."""
-        removals = StoreRemovals(removals=self.removals, store_id=store.store_id, sync=definition.name)
+        coordination = self._coordination(definition, store, run_id)
         try:
-            removals.close()
+            coordination.close_removals()
             with snapshot.explaining():
-                newest = self._take_in_what_others_did(definition, store, snapshot)
+                catch_up(snapshot, coordination)
                 asked = self._query(definition, snapshot, options)
                 with self._warehouse(asked) as warehouse, progress.token.interruptible(warehouse.close):
                     run_sync(
@@ -175,8 +135,7 @@ class Runner:
                         warehouse=warehouse,
                         snapshot=snapshot,
                         store=store,
-                        removals=removals,
-                        claim=RunClaim(claims=self.claims, sync=definition.name, run_id=run_id, after=newest),
+                        coordination=coordination,
                         started_at=started_at,
                         options=options,
                         progress=progress,
@@ -244,14 +203,10 @@ class Runner:
         statement = query.check(definition, rendered, registry.dialect(url))
         return Query(definition=definition, rendered=rendered, statement=statement)
 
-    def _take_in_what_others_did(self, definition: SyncDefinition, store: ProfileStore, snapshot: Snapshot) -> str:
-        """Put in doubt what other machines and other syncs may have touched; returns the sync's newest claim."""
-        log_id, newest = self.run_log.log_id, self.claims.newest(definition.name)
-        snapshot.compare_claims(newest, log_id=log_id)
-        seen = snapshot.removals_seen(log_id)
-        removed, last = self.removals.since(store.store_id, seen, except_sync=definition.name)
-        snapshot.doubt_removed(removed, log_id=log_id, seen=last)
-        return newest
+    def _coordination(self, definition: SyncDefinition, store: ProfileStore, run_id: str = "") -> SharedCoordination:
+        return SharedCoordination(
+            database=self.run_log.database, sync=definition.name, store_id=store.store_id, run_id=run_id
+        )
 
     def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from syncer.model.errors import SyncerError
-from syncer.model.protocols import ProfileStore
+from syncer.model.protocols import IDENTIFIERS, ProfileStore
 from syncer.model.types import Entity, Limit, Limits, OnNull, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.snapshot.stage import Staged
+from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.state.removals import Removals
+from syncer.sync.coordination import catch_up
 from syncer.sync.flow import run_sync
 from syncer.sync.progress import HeldError, Options, Progress
-from syncer.sync.runner import StoreRemovals
 from tests.conftest import LONG
 from tests.fake_store import Key
 from tests.table_warehouse import Table
@@ -210,7 +210,6 @@ class Convergence(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="convergence-", dir=FOLDER))
         self.database = StateDatabase(f"sqlite:///{self.folder}/runs.db")
-        self.removals = Removals(self.database)
         self.store = self.new_store()
         self.syncs = _syncs()
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
@@ -287,28 +286,26 @@ class Convergence(RuleBasedStateMachine):
     def _path(self, sync: Sync) -> Path:
         return self.folder / f"{sync.definition.name}.duckdb"
 
-    def take_in_removals(self, snapshot: Any, sync: str) -> None:
-        log_id = self.database.log_id
-        removed, newest = self.removals.since(self.store.store_id, snapshot.removals_seen(log_id), except_sync=sync)
-        snapshot.doubt_removed(removed, log_id=log_id, seen=newest)
+    def coordination(self, sync: str, run_id: str) -> SharedCoordination:
+        return SharedCoordination(database=self.database, sync=sync, store_id=self.store.store_id, run_id=run_id)
 
     def _run(self, name: str, *, life: Life | None = None, allow_limits: bool = False) -> None:
         sync = self.syncs[name]
         life = life or Life(None)
         self.clock += timedelta(hours=1)
         mark = self.store.mark()
-        removals = StoreRemovals(removals=self.removals, store_id=self.store.store_id, sync=name)
+        coordination = self.coordination(name, f"run of {self.clock}")
         with self.opened(sync) as held, suppress(SyncerError, HeldError), self.store.opened(self.clock, life) as store:
             snapshot = Mortal(held, life)
-            removals.close()
-            self.take_in_removals(snapshot, name)
+            coordination.close_removals()
+            catch_up(snapshot, coordination)  # type: ignore[arg-type]
             run_sync(
                 sync.definition,
                 "SELECT",
                 warehouse=Table(sync.result()),
                 snapshot=snapshot,  # type: ignore[arg-type]
                 store=Mortal(store, life),
-                removals=Mortal(removals, life),
+                coordination=Mortal(coordination, life),
                 started_at=self.clock,
                 options=Options(allow_limits=allow_limits),
                 progress=Progress(),
@@ -373,10 +370,18 @@ class WithoutOutbox(Convergence):
             yield snapshot
 
 
+class Unheard(SharedCoordination):
+    """Hears of no removal."""
+
+    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
+        return IDENTIFIERS.empty_table(), 0
+
+
 class WithoutReach(Convergence):
     """A mutant whose removals stay unknown to the other syncs of the store."""
 
-    def take_in_removals(self, snapshot: Any, sync: str) -> None: ...
+    def coordination(self, sync: str, run_id: str) -> SharedCoordination:
+        return Unheard(database=self.database, sync=sync, store_id=self.store.store_id, run_id=run_id)
 
 
 @contextmanager

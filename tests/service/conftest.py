@@ -19,9 +19,7 @@ from syncer.service.catalog import Catalog
 from syncer.service.leadership import SingleNode
 from syncer.service.service import Service
 from syncer.settings import settings
-from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase
-from syncer.state.removals import Removals
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
 
@@ -81,9 +79,7 @@ class Bench:
         service = Service(
             settings=found,
             catalog=Catalog(self.load),
-            runner=Runner(
-                settings=found, run_log=log, removals=Removals(database), claims=Claims(database), now=self.now
-            ),
+            runner=Runner(settings=found, run_log=log, now=self.now),
             run_log=log,
             leadership=SingleNode(log, holder="this test", now=self.now),
             now=self.now,

@@ -17,9 +17,7 @@ from syncer.service.leadership import LeaderElection
 from syncer.service.pool import ClosedError
 from syncer.service.service import Service
 from syncer.settings import settings
-from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase
-from syncer.state.removals import Removals
 from syncer.state.runs import RunLog
 from syncer.sync.cancellation import StoppedError
 from syncer.sync.progress import Options
@@ -44,7 +42,7 @@ def service(folder: Path, url: str, name: str) -> Service:
     settings.make_state_dir(made)
     database = StateDatabase(url)
     run_log = RunLog(database)
-    runner = Runner(settings=made, run_log=run_log, removals=Removals(database), claims=Claims(database), now=now)
+    runner = Runner(settings=made, run_log=run_log, now=now)
     load = Catalog(lambda: definitions.load(made.definitions_dir, warehouses=made.warehouses, stores=made.stores))
     leadership = LeaderElection(database, run_log, holder=f"service {name}", now=now)
     return Service(settings=made, catalog=load, runner=runner, run_log=run_log, leadership=leadership, now=now)

@@ -17,13 +17,12 @@ import pytest
 from syncer.model.errors import SyncerError
 from syncer.model.types import Limit, Limits, OnRemoved, SyncDefinition
 from syncer.snapshot.snapshot import opened
-from syncer.state.claims import Claims
+from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.state.removals import Removals
 from syncer.sync.cancellation import StoppedError
+from syncer.sync.coordination import catch_up
 from syncer.sync.flow import run_sync
 from syncer.sync.progress import HeldError, Options, Progress
-from syncer.sync.runner import RunClaim, StoreRemovals
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
 from tests.workbench import COUPON, definition
@@ -57,15 +56,10 @@ class World:
         """One run on a machine; *at_batch* is called once, when the first batch is on its way."""
         self.clock += timedelta(hours=1)
         self.runs += 1
-        run_id, name, progress = f"run-{self.runs}", self.definition.name, Progress()
-        claims, removals = Claims(self.database), Removals(self.database)
-        own = StoreRemovals(removals=removals, store_id=self.store.store_id, sync=name)
+        progress = Progress()
+        coordination = self.coordination(self.definition.name, run_id=f"run-{self.runs}")
         with opened(self.file(machine), self.definition, self.store.store_id) as held:
-            newest = claims.newest(name)
-            held.compare_claims(newest, log_id=self.database.log_id)
-            seen = held.removals_seen(self.database.log_id)
-            removed, last = removals.since(self.store.store_id, seen, except_sync=name)
-            held.doubt_removed(removed, log_id=self.database.log_id, seen=last)
+            catch_up(held, coordination)
             self.last_sync_time = held.last_sync_time
             run_sync(
                 self.definition,
@@ -73,13 +67,15 @@ class World:
                 warehouse=Table(self.result()),
                 snapshot=held,
                 store=Interrupting(self.store, at_batch) if at_batch else self.store,
-                removals=own,
-                claim=RunClaim(claims=claims, sync=name, run_id=run_id, after=newest),
+                coordination=coordination,
                 started_at=self.clock,
                 options=Options(**options),
                 progress=progress,
             )
         return progress
+
+    def coordination(self, sync: str, run_id: str = "") -> SharedCoordination:
+        return SharedCoordination(database=self.database, sync=sync, store_id=self.store.store_id, run_id=run_id)
 
     def file(self, machine: str) -> Path:
         return self.folder / machine / f"{self.definition.name}.duckdb"
@@ -120,17 +116,19 @@ def test_a_claim_is_made_after_the_newest_one_only(
     database: StateDatabase, kind: str, request: pytest.FixtureRequest
 ) -> None:
     shared = database if kind == "sqlite" else StateDatabase(request.getfixturevalue("postgres_url"))
-    claims = Claims(shared)
+    first, second, third = (
+        SharedCoordination(database=shared, sync="people", store_id="a store", run_id=run_id) for run_id in "123"
+    )
 
-    assert claims.newest("people") == ""
-    assert claims.make("people", "1", after="")
-    assert not claims.make("people", "2", after="")
-    assert claims.make("people", "2", after="1")
-    assert not claims.make("people", "3", after="1")
-    assert claims.confirm("people", "2")
-    assert claims.newest("people") == "2"
-    assert not claims.confirm("people", "1")
-    assert claims.newest("people") == "1 was overtaken"
+    assert first.newest_claim() == ""
+    assert first.claim(after="")
+    assert not second.claim(after="")
+    assert second.claim(after="1")
+    assert not third.claim(after="1")
+    assert second.confirm()
+    assert first.newest_claim() == "2"
+    assert not first.confirm()
+    assert first.newest_claim() == "1 was overtaken"
     shared.close()
 
 
@@ -241,16 +239,16 @@ def test_a_run_that_dies_about_its_claim_costs_no_change(
     world: World, monkeypatch: pytest.MonkeyPatch, dies: str
 ) -> None:
     world.run("a")
-    make = Claims.make
+    claim = SharedCoordination.claim
 
-    def die(self: Claims, *arguments: Any, **options: Any) -> bool:
+    def die(self: SharedCoordination, **options: Any) -> bool:
         if dies == "after the claim":
-            make(self, *arguments, **options)
+            claim(self, **options)
         raise SyncerError("dies")
 
     world.rows["1"] = "pro"
     with monkeypatch.context() as patched:
-        patched.setattr(Claims, "make", die)
+        patched.setattr(SharedCoordination, "claim", die)
         with pytest.raises(SyncerError):
             world.run("a")
     world.rows["1"] = "free"
@@ -265,15 +263,15 @@ def test_a_run_that_dies_about_its_claim_costs_no_change(
 def test_a_run_that_was_overtaken_before_it_sent_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.run("a")
     world.rows["1"] = "stale"
-    make = Claims.make
+    claim = SharedCoordination.claim
 
-    def overtaken(self: Claims, *arguments: Any, **options: Any) -> bool:
-        monkeypatch.setattr(Claims, "make", make)
+    def overtaken(self: SharedCoordination, **options: Any) -> bool:
+        monkeypatch.setattr(SharedCoordination, "claim", claim)
         world.rows["1"] = "newest"
         world.run("b")
-        return make(self, *arguments, **options)
+        return claim(self, **options)
 
-    monkeypatch.setattr(Claims, "make", overtaken)
+    monkeypatch.setattr(SharedCoordination, "claim", overtaken)
     with pytest.raises(StoppedError):
         world.run("a")
 
@@ -302,19 +300,19 @@ def test_a_batch_that_arrives_after_a_newer_run_is_made_good_by_the_next_one(wor
 
 def test_what_an_overtaken_run_deleted_is_told_to_other_syncs_once_more(world: World) -> None:
     world.run("a")
-    removals, seen = Removals(world.database), 0
+    another, seen = world.coordination("another"), 0
 
     def newer_run() -> None:
         nonlocal seen
         world.run("b")
-        _, seen = removals.since(world.store.store_id, 0, except_sync="another")
+        _, seen = another.removed_since(0)
 
     del world.rows["3"]
     world.run("a", at_batch=newer_run)
 
-    table, _ = removals.since(world.store.store_id, seen, except_sync="another")
+    table, _ = another.removed_since(seen)
     assert table["value"].to_pylist() == ["3"]
-    assert removals.since(world.store.store_id, seen, except_sync="another")[0].num_rows == 1
+    assert another.removed_since(seen)[0].num_rows == 1
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -571,7 +571,7 @@ def test_a_deletion_is_announced_before_it_is_sent(bench: Workbench) -> None:
     with pytest.raises(StoreError):
         bench.run(people(1))
 
-    (announced,) = bench.announced.tables
+    (announced,) = bench.alone.announced
     assert announced.to_pylist() == [{"entity": "person", "kind": "id", "value": "1"}]
 
 

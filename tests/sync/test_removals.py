@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -13,24 +13,25 @@ import pytest
 import sqlalchemy as sa
 
 from syncer.model.protocols import IDENTIFIERS, text_table
+from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.state.removals import Removals
 
 STORE = "store-1"
+Of = Callable[..., SharedCoordination]
 
 ANNOUNCING = """
 import sys
 from syncer.model.protocols import IDENTIFIERS, text_table
-from syncer.state.removals import Removals
+from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 _, url, sync, entries = sys.argv
-removals = Removals(StateDatabase(url))
+mine = SharedCoordination(database=StateDatabase(url), sync=sync, store_id="store-1")
 for i in range(int(entries)):
-    removals.announce("store-1", sync, text_table(IDENTIFIERS.names, [("person", "id", f"{sync}-{i}")]))
+    mine.announce(text_table(IDENTIFIERS.names, [("person", "id", f"{sync}-{i}")]))
     print(f"{sync}-{i}", flush=True)
     if i % 7 == 0:
-        removals.close_open("store-1", sync)
-removals.close_open("store-1", sync)
+        mine.close_removals()
+mine.close_removals()
 """
 
 
@@ -50,8 +51,9 @@ def database(url: str) -> Iterator[StateDatabase]:
 
 
 @pytest.fixture
-def removals(database: StateDatabase) -> Removals:
-    return Removals(database)
+def of(database: StateDatabase) -> Of:
+    """One sync's view, by its name and its store's."""
+    return lambda sync, store=STORE: SharedCoordination(database=database, sync=sync, store_id=store)
 
 
 def people(*ids: str) -> pa.Table:
@@ -67,115 +69,115 @@ def announcing_process(url: str, sync: str, entries: int) -> subprocess.Popen[st
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_where_nothing_was_removed_there_is_nothing_to_see(removals: Removals) -> None:
-    table, newest = removals.since(STORE, 0, except_sync="b")
+def test_where_nothing_was_removed_there_is_nothing_to_see(of: Of) -> None:
+    table, newest = of("b").removed_since(0)
 
     assert table.equals(IDENTIFIERS.empty_table())
     assert newest == 0
 
 
-def test_a_removal_is_seen_by_the_other_syncs_of_its_store_only(removals: Removals) -> None:
+def test_a_removal_is_seen_by_the_other_syncs_of_its_store_only(of: Of) -> None:
     table = text_table(
         IDENTIFIERS.names, [("person", "id", "1"), ("person", "email", "a@b"), ("object", "account", "1")]
     )
 
-    removals.announce(STORE, "a", table)
+    of("a").announce(table)
 
-    seen, newest = removals.since(STORE, 0, except_sync="b")
+    seen, newest = of("b").removed_since(0)
     assert seen.schema.equals(IDENTIFIERS)
     assert seen.sort_by([("entity", "descending"), ("kind", "descending")]).equals(table)
     assert newest == 3
-    assert removals.since(STORE, 0, except_sync="a") == (IDENTIFIERS.empty_table(), 3)
-    assert removals.since("store-2", 0, except_sync="b") == (IDENTIFIERS.empty_table(), 0)
+    assert of("a").removed_since(0) == (IDENTIFIERS.empty_table(), 3)
+    assert of("b", "store-2").removed_since(0) == (IDENTIFIERS.empty_table(), 0)
 
 
-def test_a_closed_removal_is_seen_once(removals: Removals) -> None:
-    removals.announce(STORE, "a", people("1", "2"))
-    removals.close_open(STORE, "a")
+def test_a_closed_removal_is_seen_once(of: Of) -> None:
+    of("a").announce(people("1", "2"))
+    of("a").close_removals()
 
-    table, newest = removals.since(STORE, 0, except_sync="b")
+    table, newest = of("b").removed_since(0)
 
     assert values(table) == ["1", "2"]
-    assert removals.since(STORE, newest, except_sync="b")[0].num_rows == 0
+    assert of("b").removed_since(newest)[0].num_rows == 0
 
 
-def test_an_open_removal_is_seen_again_and_once_more_when_it_is_closed(removals: Removals) -> None:
-    removals.announce(STORE, "a", people("1"))
-    _, during = removals.since(STORE, 0, except_sync="b")
-    again, _ = removals.since(STORE, during, except_sync="b")
-    removals.close_open(STORE, "a")
-    closed, after = removals.since(STORE, during, except_sync="b")
+def test_an_open_removal_is_seen_again_and_once_more_when_it_is_closed(of: Of) -> None:
+    of("a").announce(people("1"))
+    _, during = of("b").removed_since(0)
+    again, _ = of("b").removed_since(during)
+    of("a").close_removals()
+    closed, after = of("b").removed_since(during)
 
     assert values(again) == values(closed) == ["1"]
     assert after > during
-    assert removals.since(STORE, after, except_sync="b")[0].num_rows == 0
+    assert of("b").removed_since(after)[0].num_rows == 0
 
 
-def test_what_is_removed_again_is_seen_again(removals: Removals) -> None:
-    removals.announce(STORE, "a", people("1", "2"))
-    removals.close_open(STORE, "a")
-    _, before = removals.since(STORE, 0, except_sync="b")
+def test_what_is_removed_again_is_seen_again(of: Of) -> None:
+    of("a").announce(people("1", "2"))
+    of("a").close_removals()
+    _, before = of("b").removed_since(0)
 
-    removals.announce(STORE, "a", people("2"))
-    removals.close_open(STORE, "a")
+    of("a").announce(people("2"))
+    of("a").close_removals()
 
-    assert values(removals.since(STORE, before, except_sync="b")[0]) == ["2"]
-    assert values(removals.since(STORE, 0, except_sync="b")[0]) == ["1", "2"]
-
-
-def test_only_what_that_sync_announced_is_closed(removals: Removals) -> None:
-    removals.announce(STORE, "a", people("1"))
-    removals.announce(STORE, "b", people("2"))
-    removals.announce("store-2", "a", people("3"))
-    removals.close_open(STORE, "a")
-
-    _, newest = removals.since(STORE, 0, except_sync="c")
-    _, other_newest = removals.since("store-2", 0, except_sync="c")
-    assert values(removals.since(STORE, newest, except_sync="c")[0]) == ["2"]
-    assert values(removals.since("store-2", other_newest, except_sync="c")[0]) == ["3"]
+    assert values(of("b").removed_since(before)[0]) == ["2"]
+    assert values(of("b").removed_since(0)[0]) == ["1", "2"]
 
 
-def test_what_two_syncs_removed_is_one_row_for_a_third(removals: Removals) -> None:
-    removals.announce(STORE, "a", people("1"))
-    removals.announce(STORE, "b", people("1"))
+def test_only_what_that_sync_announced_is_closed(of: Of) -> None:
+    of("a").announce(people("1"))
+    of("b").announce(people("2"))
+    of("a", "store-2").announce(people("3"))
+    of("a").close_removals()
 
-    assert values(removals.since(STORE, 0, except_sync="c")[0]) == ["1"]
-    assert values(removals.since(STORE, 0, except_sync="a")[0]) == ["1"]
-
-
-def test_nothing_and_the_same_twice_can_be_announced(removals: Removals) -> None:
-    removals.announce(STORE, "a", people())
-    assert removals.since(STORE, 0, except_sync="b")[1] == 0
-
-    removals.announce(STORE, "a", people("1", "1", "2"))
-    assert values(removals.since(STORE, 0, except_sync="b")[0]) == ["1", "2"]
+    _, newest = of("c").removed_since(0)
+    _, other_newest = of("c", "store-2").removed_since(0)
+    assert values(of("c").removed_since(newest)[0]) == ["2"]
+    assert values(of("c", "store-2").removed_since(other_newest)[0]) == ["3"]
 
 
-def test_closing_where_nothing_is_open_numbers_nothing(removals: Removals) -> None:
-    removals.announce(STORE, "a", people("1"))
-    removals.close_open(STORE, "a")
-    _, newest = removals.since(STORE, 0, except_sync="b")
+def test_what_two_syncs_removed_is_one_row_for_a_third(of: Of) -> None:
+    of("a").announce(people("1"))
+    of("b").announce(people("1"))
 
-    removals.close_open(STORE, "a")
-    removals.close_open(STORE, "never seen")
-
-    assert removals.since(STORE, newest, except_sync="b") == (IDENTIFIERS.empty_table(), newest)
+    assert values(of("c").removed_since(0)[0]) == ["1"]
+    assert values(of("a").removed_since(0)[0]) == ["1"]
 
 
-def test_many_removals_are_numbered_without_a_gap(removals: Removals) -> None:
+def test_nothing_and_the_same_twice_can_be_announced(of: Of) -> None:
+    of("a").announce(people())
+    assert of("b").removed_since(0)[1] == 0
+
+    of("a").announce(people("1", "1", "2"))
+    assert values(of("b").removed_since(0)[0]) == ["1", "2"]
+
+
+def test_closing_where_nothing_is_open_numbers_nothing(of: Of) -> None:
+    of("a").announce(people("1"))
+    of("a").close_removals()
+    _, newest = of("b").removed_since(0)
+
+    of("a").close_removals()
+    of("never seen").close_removals()
+
+    assert of("b").removed_since(newest) == (IDENTIFIERS.empty_table(), newest)
+
+
+def test_many_removals_are_numbered_without_a_gap(of: Of) -> None:
     many = people(*[f"u{i}" for i in range(20_000)])
 
-    removals.announce(STORE, "a", many)
-    removals.close_open(STORE, "a")
+    of("a").announce(many)
+    of("a").close_removals()
 
-    table, newest = removals.since(STORE, 20_000, except_sync="b")
+    table, newest = of("b").removed_since(20_000)
     assert newest == 40_000
     assert set(table["value"].to_pylist()) == set(many["value"].to_pylist())
 
 
 def test_a_second_writer_waits_so_that_numbers_appear_in_order(postgres_url: str) -> None:
     database = StateDatabase(postgres_url)
-    removals = Removals(database)
+    views = {sync: SharedCoordination(database=database, sync=sync, store_id=STORE) for sync in "abc"}
     about_to_commit, may_commit = threading.Event(), threading.Event()
 
     def hold(connection: sa.Connection) -> None:
@@ -183,8 +185,8 @@ def test_a_second_writer_waits_so_that_numbers_appear_in_order(postgres_url: str
             about_to_commit.set()
             may_commit.wait(60)
 
-    first = threading.Thread(target=removals.announce, args=(STORE, "a", people("1")))
-    second = threading.Thread(target=removals.announce, args=(STORE, "b", people("2")))
+    first = threading.Thread(target=views["a"].announce, args=(people("1"),))
+    second = threading.Thread(target=views["b"].announce, args=(people("2"),))
     sa.event.listen(sa.Engine, "commit", hold)
     try:
         first.start()
@@ -195,21 +197,21 @@ def test_a_second_writer_waits_so_that_numbers_appear_in_order(postgres_url: str
             while second.is_alive() and server.execute(waiting).fetchall() == [(0,)]:
                 time.sleep(0.01)
         assert second.is_alive()
-        assert removals.since(STORE, 0, except_sync="c")[1] == 0
+        assert views["c"].removed_since(0)[1] == 0
     finally:
         may_commit.set()
         first.join()
         second.join()
         sa.event.remove(sa.Engine, "commit", hold)
 
-    assert values(removals.since(STORE, 1, except_sync="c")[0]) == ["1", "2"]
-    removals.close_open(STORE, "a")
-    removals.close_open(STORE, "b")
-    assert values(removals.since(STORE, 3, except_sync="c")[0]) == ["2"]
+    assert values(views["c"].removed_since(1)[0]) == ["1", "2"]
+    views["a"].close_removals()
+    views["b"].close_removals()
+    assert values(views["c"].removed_since(3)[0]) == ["2"]
     database.close()
 
 
-def test_a_reader_misses_nothing_that_two_processes_write_at_once(url: str, removals: Removals) -> None:
+def test_a_reader_misses_nothing_that_two_processes_write_at_once(url: str, of: Of) -> None:
     processes = [announcing_process(url, sync, 60) for sync in ("a", "b")]
     seen: set[str] = set()
     newest = 0
@@ -217,24 +219,24 @@ def test_a_reader_misses_nothing_that_two_processes_write_at_once(url: str, remo
 
     while not ended:
         ended = all(process.poll() is not None for process in processes)
-        table, newest = removals.since(STORE, newest, except_sync="c")
+        table, newest = of("c").removed_since(newest)
         seen.update(table["value"].to_pylist())
 
     assert [process.communicate()[0].split() for process in processes] == [
         [f"{sync}-{i}" for i in range(60)] for sync in ("a", "b")
     ]
     assert seen == {f"{sync}-{i}" for sync in ("a", "b") for i in range(60)}
-    assert removals.since(STORE, newest, except_sync="c")[0].num_rows == 0
+    assert of("c").removed_since(newest)[0].num_rows == 0
 
 
-def test_what_was_announced_outlives_a_killed_process(url: str, removals: Removals) -> None:
+def test_what_was_announced_outlives_a_killed_process(url: str, of: Of) -> None:
     with announcing_process(url, "a", 1_000_000) as process:
         assert process.stdout is not None
         announced = {process.stdout.readline().strip() for _ in range(10)}
         process.kill()
         announced |= {line.strip() for line in process.stdout if line.endswith("\n")}
 
-    table, newest = removals.since(STORE, 0, except_sync="b")
+    table, newest = of("b").removed_since(0)
     assert announced <= set(table["value"].to_pylist())
-    removals.close_open(STORE, "a")
-    assert removals.since(STORE, removals.since(STORE, newest, except_sync="b")[1], except_sync="b")[0].num_rows == 0
+    of("a").close_removals()
+    assert of("b").removed_since(of("b").removed_since(newest)[1])[0].num_rows == 0

@@ -27,9 +27,7 @@ from syncer.service.leadership import SingleNode
 from syncer.service.process import Process
 from syncer.service.service import Service
 from syncer.settings import settings
-from syncer.state.claims import Claims
 from syncer.state.database import StateDatabase
-from syncer.state.removals import Removals
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
 from syncer.web import create_app
@@ -205,9 +203,7 @@ class Site:
                 catalog=Catalog(
                     lambda: folder.load(found.definitions_dir, warehouses=found.warehouses, stores=found.stores)
                 ),
-                runner=Runner(
-                    settings=found, run_log=log, removals=Removals(database), claims=Claims(database), now=self.now
-                ),
+                runner=Runner(settings=found, run_log=log, now=self.now),
                 run_log=log,
                 leadership=SingleNode(log, holder="this test", now=self.now),
                 now=self.now,

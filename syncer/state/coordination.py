@@ -1,0 +1,134 @@
+"""What the runs over one state database know of each other: who sent last from a sync's snapshot, and what was removed.
+
+**Claims.** Each machine has a snapshot of its own. Before a run sends anything, it writes its id into its snapshot and
+claims the sync here. A snapshot that does not know the newest claim is out of date: rows were sent from another one.
+
+**Removals.** Every entry of a store has a number, its `seq`; new numbers are greater than all before, and a reader who
+has read up to a number has seen every entry below it. An entry is open from before its deletion is sent until after the
+store has answered. Closing an entry gives it a new number, so that a sync that looked meanwhile, and may have delivered
+before the deletion took effect, looks again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from syncer.model.protocols import IDENTIFIERS, text_table
+from syncer.state.database import StateDatabase
+from syncer.state.schema import newest_snapshots, removals
+
+_KEY = ("store_id", "sync", *IDENTIFIERS.names)
+_COLUMNS = [*_KEY, "seq", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedCoordination:
+    """The claims and removals of one sync of one store, for one run; see `sync.coordination.Coordination`."""
+
+    database: StateDatabase
+    sync: str
+    store_id: str
+    run_id: str = ""
+
+    @property
+    def log_id(self) -> str:
+        """The database's random name; another one means that what was known here is gone."""
+        return self.database.log_id
+
+    def newest_claim(self) -> str:
+        """The run that claimed the sync last, or what stands in its place; empty where none did."""
+        query = sa.select(newest_snapshots.c.run_id).where(newest_snapshots.c.sync == self.sync)
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none() or ""
+
+    def claim(self, *, after: str) -> bool:
+        """Claim the sync durably for this run if *after* is still the newest claim; returns whether it is."""
+        mine = {"sync": self.sync, "run_id": self.run_id}
+        newest = (newest_snapshots.c.sync == self.sync) & (newest_snapshots.c.run_id == after)
+        insert = self.database.insert(newest_snapshots).on_conflict_do_nothing()
+        claim = newest_snapshots.update().where(newest) if after else insert
+        with self.database.writing() as connection:
+            claimed = connection.execute(claim.values(mine).returning(newest_snapshots.c.run_id))
+            return claimed.one_or_none() is not None
+
+    def confirm(self) -> bool:
+        """Whether the claim of this run, which sends no more, is still the newest.
+
+        If it is not, the store may have taken this run's values after those of a newer one: then every snapshot of the
+        sync is out of date.
+        """
+        overtaken = (newest_snapshots.c.sync == self.sync) & (newest_snapshots.c.run_id != self.run_id)
+        spoil = newest_snapshots.update().where(overtaken).values(run_id=f"{self.run_id} was overtaken")
+        with self.database.writing() as connection:
+            return connection.execute(spoil).rowcount == 0
+
+    def announce(self, identifiers: pa.Table) -> None:
+        """Record, durably and before they are sent, the deletions of this sync; a repeat renews an entry.
+
+        Shapes:
+            identifiers: IDENTIFIERS; may be empty, and hold a row twice.
+        """
+        if not identifiers.num_rows:
+            return
+        distinct = identifiers.select(IDENTIFIERS.names).group_by(IDENTIFIERS.names).aggregate([])
+        insert = self.database.insert(removals)
+        renew = {"seq": insert.excluded.seq, "open": sa.true()}
+        renewed = insert.on_conflict_do_update(index_elements=_KEY, set_=renew)
+        with self.database.writing() as connection:
+            newest = self._lock(connection)
+            if connection.dialect.name == "postgresql":
+                # A statement for each row would cost the client seven times as much.
+                connection.execute(renewed.from_select(_COLUMNS, self._numbered(distinct, newest)))
+            else:
+                same = {"store_id": self.store_id, "sync": self.sync, "open": True}
+                rows = enumerate(distinct.to_pylist(), start=newest + 1)
+                connection.execute(renewed, [row | same | {"seq": seq} for seq, row in rows])
+
+    def close_removals(self) -> None:
+        """Record that every deletion that this sync announced has its answer, or will be announced again."""
+        is_open = (removals.c.store_id == self.store_id) & (removals.c.sync == self.sync) & removals.c.open
+        numbered = sa.select(removals.c.seq, sa.func.row_number().over(order_by=removals.c.seq).label("n"))
+        with self.database.writing() as connection:
+            newest = self._lock(connection)
+            left_open = numbered.where(is_open).subquery()
+            connection.execute(
+                removals.update()
+                .where(removals.c.store_id == self.store_id, removals.c.seq == left_open.c.seq)
+                .values(open=False, seq=newest + left_open.c.n)
+            )
+
+    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
+        """What other syncs removed from the store after *seq*, and what they may be removing now.
+
+        Shapes:
+            returns: IDENTIFIERS, no row twice, in any order; and the newest `seq`, from which to look next time
+                (0 where there is none).
+        """
+        others = sa.select(*[removals.c[name] for name in IDENTIFIERS.names]).where(
+            removals.c.store_id == self.store_id, removals.c.sync != self.sync
+        )
+        query = sa.union(others.where(removals.c.seq > seq), others.where(removals.c.open))
+        with self.database.reading() as connection:
+            found = connection.execute(query).all()
+            newest = self._newest(connection)
+        return text_table(IDENTIFIERS.names, found), newest
+
+    def _numbered(self, identifiers: pa.Table, newest: int) -> sa.Select[Any]:
+        arrays = [sa.cast(identifiers[name].to_pylist(), sa.ARRAY(sa.Text)) for name in IDENTIFIERS.names]
+        new = sa.func.unnest(*arrays).table_valued(*IDENTIFIERS.names, with_ordinality="n").render_derived()
+        same = (sa.literal(self.store_id), sa.literal(self.sync))
+        return sa.select(*same, *[new.c[name] for name in IDENTIFIERS.names], newest + new.c.n, sa.true())
+
+    def _lock(self, connection: sa.Connection) -> int:
+        """Let no other transaction number entries until this one has ended; returns the newest number."""
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"LOCK TABLE {removals.name} IN SHARE ROW EXCLUSIVE MODE")
+        return self._newest(connection)
+
+    def _newest(self, connection: sa.Connection) -> int:
+        query = sa.select(sa.func.max(removals.c.seq)).where(removals.c.store_id == self.store_id)
+        return connection.execute(query).scalar_one() or 0
