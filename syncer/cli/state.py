@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from syncer.cli import output
 from syncer.cli.project import Project, now
-from syncer.model.errors import SelectionError, SnapshotError
+from syncer.model.errors import SelectionError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The sync.", show_default=False)]
 
@@ -45,7 +43,9 @@ def reset(
     meaning = f"The next run of {name} sends every row again. Nothing is removed from the store, now or then."
     if not yes:
         _ask(meaning)
-    _forget(path, name)
+    from syncer.snapshot import file_ledger
+
+    file_ledger.delete(path, name)
     output.line(f"The snapshot of {name} is gone. {meaning}" if yes else f"The snapshot of {name} is gone.")
 
 
@@ -55,16 +55,3 @@ def _ask(meaning: str) -> None:
     output.line(meaning)
     if not typer.confirm("Forget the snapshot?"):
         raise typer.Exit(1)
-
-
-def _forget(path: Path, name: str) -> None:
-    from syncer.snapshot import file
-
-    try:
-        with file.locked(path, sync=name):
-            path.unlink()
-    except SnapshotError:
-        # Damaged, which set it aside; or of a newer program, which this one cannot open to hold it.
-        path.unlink(missing_ok=True)
-    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
-    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)

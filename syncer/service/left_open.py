@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncer.model.errors import RunInProgressError, SyncerError
 from syncer.model.types import Run
 from syncer.settings.settings import Settings
-from syncer.snapshot import file
+from syncer.snapshot.file_ledger import is_in_use
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
 
@@ -41,12 +40,4 @@ class LeftOpen:
         if not self.settings.database_url.get_secret_value().startswith("sqlite"):
             return False
         path = self.runner.snapshot_path(sync)
-        if not path.exists():
-            return True
-        try:
-            with file.locked(path, sync=sync):
-                return True
-        except RunInProgressError:
-            return False
-        except SyncerError:
-            return True
+        return not path.exists() or not is_in_use(path, sync)

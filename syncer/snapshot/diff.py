@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from syncer.snapshot import outbox as outboxes
 from syncer.snapshot.columns import Layout, StoredColumn, shown_row
-from syncer.snapshot.outbox import Outbox
-from syncer.snapshot.quarantine import is_key
-from syncer.snapshot.session import Session, key_text
+from syncer.snapshot.ledger import Intent, Workspace
+from syncer.snapshot.outbox import Outbox, open_outbox
+from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, json_said
 
 
@@ -31,24 +30,17 @@ class Difference:
     sent_again: int
     #: Rows that the store may hold of this sync: acknowledged or in doubt. What limits are shares of.
     known: int
-    #: Whether it is about one key alone.
-    only_one: bool = field(compare=False)
-    #: Whether the result need not have every row that it had before.
-    partial: bool = field(compare=False)
-    #: As in Staged.
-    outdated: bool = field(compare=False)
-    newest_claim: str = field(compare=False)
-    _session: Session = field(repr=False, compare=False)
-    _layout: Layout = field(repr=False, compare=False)
+    _intent: Intent = field(repr=False, compare=False)
+    _work: Workspace = field(repr=False, compare=False)
 
     def changed_attributes(self) -> dict[str, int]:
         """In how many changed rows each attribute differs, most first; attributes that differ nowhere are left out."""
-        compared, k = self._layout.compared, self._session.k
+        session, compared, k = self._work.session, self._work.layout.compared, self._work.session.k
         if not compared:
             return {}
-        kept = " AND s{i} IS NOT NULL" if self._layout.schema.keeps_nulls else ""
+        kept = " AND s{i} IS NOT NULL" if self._work.layout.schema.keeps_nulls else ""
         sums = (f"count(*) FILTER (s{i} IS DISTINCT FROM o{i}{kept.format(i=i)})" for i in range(len(compared)))
-        (row,) = self._session.rows(
+        (row,) = session.rows(
             f"SELECT {', '.join(sums)} FROM (SELECT {k} FROM changes WHERE change = 'changed') d "
             f"JOIN (SELECT {k}, {_listed(compared, 'staged', 's')} FROM staged) s USING ({k}) "
             f"JOIN (SELECT {k}, {_listed(compared, 'acknowledged', 'o')} FROM snapshot) o USING ({k})"
@@ -58,11 +50,11 @@ class Difference:
 
     def sample(self, rows: int) -> list[tuple[str, str, str | None, str | None]]:
         """At most *rows* changes of each sort: change, key, JSON object before and after (None: no such row)."""
-        k = self._session.k
-        before = shown_row([c for c in self._layout.compared if c.was is not None], "acknowledged")
-        after = shown_row(self._layout.fed, "staged")
-        found = self._session.rows(
-            f"SELECT change, {key_text(self._session.keys)}, o.values, s.values FROM "
+        session, layout, k = self._work.session, self._work.layout, self._work.session.k
+        before = shown_row([c for c in layout.compared if c.was is not None], "acknowledged")
+        after = shown_row(layout.fed, "staged")
+        found = session.rows(
+            f"SELECT change, {session.key_text}, o.values, s.values FROM "
             f"(SELECT * FROM changes QUALIFY row_number() OVER (PARTITION BY change ORDER BY {k}) <= {rows}) d "
             f"LEFT JOIN (SELECT {k}, {after} AS values FROM staged SEMI JOIN changes USING ({k})) s USING ({k}) "
             f"LEFT JOIN (SELECT {k}, {before} AS values FROM snapshot SEMI JOIN changes USING ({k})) o USING ({k}) "
@@ -70,40 +62,28 @@ class Difference:
         )
         return [(change, key, old, new) for change, key, old, new in found]
 
+    @property
+    def newest_claim(self) -> str:
+        """The newest claim of the sync when the ledger was opened; empty where there is none."""
+        return self._work.known.newest_claim
+
     def open_outbox(self, *, claimed_by: str = "") -> Outbox:
         """Put durably in doubt everything about to be sent; nothing was sent before. To be closed by the caller.
 
         *claimed_by*: the run that is about to claim the sync for this snapshot.
         """
-        return outboxes.open_outbox(
-            self._session,
-            self._layout,
-            only_one=self.only_one,
-            partial=self.partial,
-            outdated=self.outdated,
-            claimed_by=claimed_by,
-            claimed_after=self.newest_claim,
-        )
+        return open_outbox(self._work, replace(self._intent, claimed_by=claimed_by))
 
 
-def compare(
-    session: Session,
-    layout: Layout,
-    *,
-    same: int,
-    outdated: bool,
-    newest_claim: str,
-    full: bool,
-    only: tuple[str, ...] | None,
-) -> Difference:
+def compare(work: Workspace, *, same: int, full: bool, only: tuple[str, ...] | None) -> Difference:
     """Compare the rows in `staged`.
 
     A row in quarantine is not a removed row. *full* sends every row, *only* looks at one key. *same* rows were not
-    staged, since nothing of them changed. Where the snapshot is *outdated*, what is gone from the result may be
-    somebody else's by now, and is left to the next run; not so the rows of a collection, which come from one sync.
+    staged, since nothing of them changed. Where the ledger is outdated, what is gone from the result may be somebody
+    else's by now, and is left to the next run; not so the rows of a collection, which come from one sync.
     """
-    schema = layout.schema
-    incremental = schema.definition.incremental
+    session, layout, outdated = work.session, work.layout, work.known.is_outdated
+    schema, incremental = layout.schema, layout.schema.definition.incremental
     if incremental and not outdated:
         _stage_rows_in_doubt(session, layout)
     _find_changes(session, layout.compared)
@@ -115,7 +95,7 @@ def compare(
     else:
         _find_removals_in_doubt(session)
     if only is not None:
-        session.execute(f"DELETE FROM changes WHERE NOT ({is_key(session, only)})")
+        session.execute(f"DELETE FROM changes WHERE NOT ({session.is_key(only)})")
     _find_resent(session, full=full, only=only)
     counts = dict(session.rows("SELECT change, count(*) FROM changes GROUP BY change"))
     staged, resent, snapshot, doubt = session.rows(
@@ -130,12 +110,8 @@ def compare(
         unchanged=same + staged - added - changed,
         sent_again=resent,
         known=snapshot + doubt,
-        only_one=only is not None,
-        partial=incremental and not full,
-        outdated=outdated,
-        newest_claim=newest_claim,
-        _session=session,
-        _layout=layout,
+        _intent=Intent(only_one=only is not None, is_partial=incremental and not full, claimed_by=""),
+        _work=work,
     )
 
 
@@ -246,4 +222,4 @@ def _find_resent(session: Session, *, full: bool, only: tuple[str, ...] | None) 
         f"ANTI JOIN (SELECT {k} FROM changes WHERE change <> 'removed') USING ({k})"
     )
     if only is not None:
-        session.execute(f"DELETE FROM resent WHERE NOT ({is_key(session, only)})")
+        session.execute(f"DELETE FROM resent WHERE NOT ({session.is_key(only)})")

@@ -1,23 +1,11 @@
-"""A snapshot's file: one DuckDB database a sync, held by one process at a time.
-
-Tables, all keyed by the texts k1 to kn of the target's key:
-    meta        name, value: the file's format, target, store, claims, and what runs left behind
-    columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
-    snapshot    k…, fingerprint, c…: the rows that the store has acknowledged; the fingerprint of what the result said
-                of a row, NULL where the row is always to be compared value by value
-    in_doubt    k…: rows that were sent and had no answer, or that another sync's removal may have touched
-    kept        k…, c…: newest values of rows in doubt or rejected, where the query will not return them again
-    rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
-    outbox      seq, action, k…, row_id, known: only while a run sends: every row that it may have sent
-    verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
-"""
+"""The files of snapshots: how they are opened and locked, moved aside, and what DuckDB's errors about them mean."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +13,6 @@ from pathlib import Path
 import duckdb
 
 from syncer.model.errors import RunInProgressError, SnapshotError
-from syncer.model.types import Target
-from syncer.model.upgrades import Formats
-from syncer.snapshot.session import Session
 
 #: Bytes; above it DuckDB writes to files beside the snapshot.
 MEMORY_LIMIT = "640MB"
@@ -87,51 +72,6 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
-def make_tables(session: Session) -> None:
-    """Make the tables of a new file; part of the caller's transaction."""
-    k, seen = ", ".join(f"{key} VARCHAR" for key in session.keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
-    for table, columns in (
-        ("snapshot", f"{k}, fingerprint UBIGINT"),
-        ("in_doubt", k),
-        ("kept", k),
-        ("rejections", f"{k}, reason VARCHAR, rows BIGINT, attempts INTEGER, {seen}"),
-        ("columns", "name VARCHAR, physical VARCHAR, kind VARCHAR"),
-        ("meta", "name VARCHAR, value VARCHAR"),
-    ):
-        session.execute(f"CREATE TABLE {table} ({columns})")
-
-
-def _add_fingerprints(session: Session) -> None:
-    session.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
-
-
-_FORMATS = Formats((_add_fingerprints,))
-
-
-def bring_up_to_date(session: Session, *, create: Callable[[Session], None]) -> None:
-    """Create the tables of a new file, or upgrade an older one.
-
-    Raises:
-        SnapshotError: a newer Syncer wrote it; nothing is changed.
-    """
-    _FORMATS.refuse_newer(
-        _format(session),
-        what=f"the snapshot of `{session.sync}`",
-        error=SnapshotError,
-        otherwise=f"start from scratch with `syncer reset {session.sync}`",
-    )
-    _FORMATS.bring_up_to_date(
-        session.transaction,
-        read=_format,
-        create=create,
-        record=lambda session, number: session.meta.set(format=str(number)),
-    )
-
-
-def _format(session: Session) -> int:
-    return int(session.meta.get("format") or 0) if session.has_table("meta") else 0
-
-
 def move_aside(path: Path, why: str) -> Path:
     """Rename a snapshot file and what DuckDB keeps beside it; returns the new path."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
@@ -141,13 +81,6 @@ def move_aside(path: Path, why: str) -> Path:
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
     return aside
-
-
-def signature(target: Target) -> str:
-    """What must stay the same for acknowledged rows to mean the same things in the store."""
-    keys = ",".join(target.key_columns) if target.collection is not None else ""
-    parts = (target.entity, target.person_key, target.object_type, target.collection, keys)
-    return "|".join("" if part is None else str(part) for part in parts)
 
 
 def _config() -> dict[str, str | bool | int | float | list[str]]:

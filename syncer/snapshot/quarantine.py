@@ -119,18 +119,13 @@ def mark_shared_identifiers(session: Session, layout: Layout, unique: Attribute)
 def move_faulty_rows(session: Session) -> int:
     """Move rows that have a fault from `staged` to `quarantined`, one line a key and reason; returns how many rows."""
     blanked = ", ".join(f"nullif({key}, '') AS {key}" for key in session.keys)
-    k, keyless = session.k, " OR ".join(f"{key} IS NULL" for key in session.keys)
+    k = session.k
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE quarantined AS SELECT {k}, min(fault) AS reason, "
-        f"CAST(count(*) AS BIGINT) AS rows FROM (SELECT {blanked}, fault FROM staged WHERE fault IS NOT NULL) "
-        f"GROUP BY {k}, CASE WHEN {keyless} THEN fault END"
+        f"CAST(count(*) AS BIGINT) AS rows FROM (SELECT {blanked}, fault FROM staged WHERE fault IS NOT NULL) faulty "
+        f"GROUP BY {k}, CASE WHEN {session.lacks_key('faulty')} THEN fault END"
     )
     if not session.any("SELECT 1 FROM quarantined"):
         return 0
     session.execute("DELETE FROM staged WHERE fault IS NOT NULL")
     return session.count("SELECT sum(rows) FROM quarantined")
-
-
-def is_key(session: Session, key: tuple[str, ...]) -> str:
-    """SQL for whether a row has this key."""
-    return " AND ".join(f"{name} = {literal(value)}" for name, value in zip(session.keys, key, strict=True))

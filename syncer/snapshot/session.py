@@ -1,4 +1,4 @@
-"""The open snapshot of one sync, as every stage of a run uses it."""
+"""The DuckDB database in which a run works, and the SQL for the keys of its rows."""
 
 from __future__ import annotations
 
@@ -6,50 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, assert_never
 
 import duckdb
 
-from syncer.model.types import Target
-
-
-class Meta:
-    """The table `meta` of a file; each change is part of the caller's transaction."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-
-    def get(self, name: str) -> str | None:
-        """What was said last; None where nothing was."""
-        rows = self._connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchall()
-        return rows[0][0] if rows else None
-
-    def set(self, **values: str) -> None:
-        """Say something anew."""
-        for name, value in values.items():
-            self._connection.execute("DELETE FROM meta WHERE name = ?", [name])
-            self._connection.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
-
-    def knows_claim(self, newest: str, *, log_id: str) -> bool:
-        """Whether the sync's newest claim in a run log was made from this file."""
-        if self.get("log_id") not in (None, log_id):
-            return newest == ""
-        # A run that died between its two writes has sent nothing: the claim before its own is the newest then.
-        return newest in (self.get("claimed_by") or "", self.get("claimed_after") or "")
+from syncer.model.types import Entity, Target
+from syncer.snapshot.values import literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A connection that holds a sync's file; see `file` for its tables."""
+    """One sync's connection: to the tables of its ledger, and to the temporary ones of a run's stages."""
 
     connection: duckdb.DuckDBPyConnection
     sync: str
     target: Target
-
-    @cached_property
-    def meta(self) -> Meta:
-        """What the file says of itself."""
-        return Meta(self.connection)
 
     @cached_property
     def keys(self) -> list[str]:
@@ -61,6 +32,11 @@ class Session:
         """SQL for the columns of the key."""
         return ", ".join(self.keys)
 
+    @cached_property
+    def key_text(self) -> str:
+        """SQL for a key as people see and type it: one column's text, or a JSON array of several."""
+        return self.keys[0] if len(self.keys) == 1 else f"CAST(json_array({self.k}) AS VARCHAR)"
+
     def keys_of(self, table: str) -> str:
         """SQL for the columns of the key of one table."""
         return ", ".join(f"{table}.{key}" for key in self.keys)
@@ -69,16 +45,52 @@ class Session:
         """SQL for whether the rows of two tables have the same key; not true where a part of it is NULL."""
         return " AND ".join(f"{left}.{key} = {right}.{key}" for key in self.keys)
 
+    def is_key(self, key: tuple[str, ...]) -> str:
+        """SQL for whether a row has this key."""
+        return " AND ".join(f"{name} = {literal(value)}" for name, value in zip(self.keys, key, strict=True))
+
+    def lacks_key(self, table: str) -> str:
+        """SQL for whether a part of a row's key is NULL."""
+        return " OR ".join(f"{table}.{key} IS NULL" for key in self.keys)
+
+    @cached_property
+    def entity(self) -> tuple[str, str, str]:
+        """SQL for the `entity`, `kind` and `value` (see IDENTIFIERS) that name a row's own entity."""
+        target = self.target
+        match target.entity:
+            case Entity.PERSON:
+                kind = str(target.person_key)
+            case Entity.OBJECT:
+                kind = str(target.object_type)
+            case Entity.RELATIONSHIP:
+                kind = f"{target.person_key}:{target.object_type}"
+            case Entity.COLLECTION:
+                kind = str(target.collection)
+            case _:
+                assert_never(target.entity)
+        return literal(target.entity), literal(kind), self.key_text
+
+    def touched(self, removed: str) -> str:
+        """SQL for whether a table of removals names the row's entity, or an end of the relationship."""
+        named = [self.entity]
+        if self.target.entity.traits.links:
+            named.append((literal(Entity.PERSON), literal(str(self.target.person_key)), "k1"))
+            named.append((literal(Entity.OBJECT), literal(str(self.target.object_type)), "k2"))
+        return " OR ".join(
+            f"{value} IN (SELECT value FROM {removed} WHERE entity = {entity} AND kind = {kind})"
+            for entity, kind, value in named
+        )
+
     def execute(self, statement: str, parameters: Any = None) -> None:
-        """Run a statement whose result nobody wants."""
+        """Run a statement whose result nobody needs."""
         self.connection.execute(statement, parameters)
 
     def rows(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """All rows of a query; for a few."""
+        """All rows of a query that returns few."""
         return self.connection.execute(query, parameters).fetchall()
 
     def count(self, query: str, parameters: Any = None) -> int:
-        """The one number of a query, or how many rows a statement touched."""
+        """The one number of a query, or how many rows a statement changed."""
         return int(self.rows(query, parameters)[0][0])
 
     def any(self, query: str) -> bool:
@@ -91,7 +103,7 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """What happens within becomes durable at its end, or not at all."""
+        """Make what the block does durable when it ends; undo it when it raises."""
         self.connection.execute("BEGIN")
         try:
             yield self
@@ -100,8 +112,3 @@ class Session:
                 self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
-
-
-def key_text(keys: list[str]) -> str:
-    """SQL for a key as people see and type it: one column's text, or a JSON array of several."""
-    return keys[0] if len(keys) == 1 else f"CAST(json_array({', '.join(keys)}) AS VARCHAR)"

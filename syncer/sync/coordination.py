@@ -41,7 +41,7 @@ class Coordination(Protocol):
 
 def catch_up(snapshot: Snapshot, coordination: Coordination) -> None:
     """Put in doubt what other machines and other syncs may have touched."""
-    log_id = coordination.log_id
-    snapshot.compare_claims(coordination.newest_claim(), log_id=log_id)
-    removed, newest = coordination.removed_since(snapshot.removals_seen(log_id))
-    snapshot.doubt_removed(removed, log_id=log_id, seen=newest)
+    ledger, log_id = snapshot.ledger, coordination.log_id
+    seen = ledger.open(coordination.newest_claim(), log_id=log_id)
+    removed, newest = coordination.removed_since(seen)
+    ledger.doubt(removed, log_id=log_id, seen=newest)

@@ -98,7 +98,7 @@ def compare(
         unchanged=difference.unchanged,
         rejected=staged.quarantined,
     )
-    progress.notes.extend([*snapshot.notes, *_notes(staged, difference)])
+    progress.notes.extend([*snapshot.ledger.notes, *_notes(staged, difference)])
     if options.only is not None:
         _find_one_row(staged, options.only)
     return staged, difference

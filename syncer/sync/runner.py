@@ -85,7 +85,7 @@ class Runner:
         with (
             closing(open_store(self.settings, definition.store, started_at=self.now())) as store,
             opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as snapshot,
-            snapshot.explaining(),
+            snapshot.ledger.explaining(),
         ):
             catch_up(snapshot, self._coordination(definition, store))
             asked = self._query(definition, snapshot, Options())
@@ -125,7 +125,7 @@ class Runner:
         coordination = self._coordination(definition, store, run_id)
         try:
             coordination.close_removals()
-            with snapshot.explaining():
+            with snapshot.ledger.explaining():
                 catch_up(snapshot, coordination)
                 asked = self._query(definition, snapshot, options)
                 with self._warehouse(asked) as warehouse, progress.token.interruptible(warehouse.close):
@@ -160,7 +160,7 @@ class Runner:
 
     def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot) -> int:
         """Put what is refused now where it can be read while a run holds the snapshot; returns how many rows."""
-        with snapshot.explaining():
+        with snapshot.ledger.explaining():
             rejections, total = snapshot.rejections(KEPT_REJECTIONS)
         self.run_log.replace_rejections(definition.name, rejections, total)
         return total
@@ -192,11 +192,11 @@ class Runner:
     def _query(self, definition: SyncDefinition, snapshot: Snapshot, options: Options) -> Query:
         rendered = query.render(
             definition,
-            last_sync_time=0 if options.full or options.only else snapshot.last_sync_time,
+            last_sync_time=0 if options.full or options.only else snapshot.known.last_sync_time,
             variables=self.settings.vars,
             environment=self.settings.environment,
         )
-        if snapshot.settled_definition == definition.hash:
+        if snapshot.known.settled_definition == definition.hash:
             # The warehouse has taken it before; the look for friendly errors costs a tenth of a second.
             return Query(definition=definition, rendered=rendered, statement=rendered)
         url = self.settings.warehouses[definition.warehouse].url.get_secret_value()

@@ -21,6 +21,7 @@ from syncer.model.errors import SyncerError
 from syncer.model.protocols import IDENTIFIERS, ProfileStore
 from syncer.model.types import Entity, Limit, Limits, OnNull, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.snapshot.diff import Difference
+from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.snapshot.stage import Staged
@@ -98,7 +99,7 @@ class Mortal:
         value = getattr(self.inner, name)
         if not callable(value) or (isinstance(self.inner, Outbox) and name == "close"):
             # A process that dies takes the outbox's thread along.
-            return value
+            return Mortal(value, self.life) if isinstance(value, FileLedger) else value
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self.life.step()

@@ -86,5 +86,5 @@ def _found(snapshot: Snapshot, shape: ResultSchema, result: pa.Table, *, every_r
     staged = snapshot.stage(result.to_reader(), shape, every_row=every_row)
     counted = staged.diff()
     tables = ("k1, change FROM changes", "k1 FROM resent", "* FROM quarantined")
-    rows = [sorted(map(repr, snapshot._session.rows(f"SELECT {t}"))) for t in tables]
+    rows = [sorted(map(repr, snapshot.ledger.session.rows(f"SELECT {t}"))) for t in tables]
     return [*rows, counted, staged.queried, staged.quarantined, staged.repeated, staged.taken_for_null]

@@ -149,7 +149,7 @@ def test_a_changed_rule_for_null_reaches_rows_that_did_not_change(bench: Workben
 def test_a_snapshot_of_the_first_format_is_taken_over(bench: Workbench) -> None:
     bench.run(plans((1, "a"), (2, "b")))
     with bench.opened() as snapshot:
-        connection = snapshot._session.connection
+        connection = snapshot.ledger.session.connection
         connection.execute("ALTER TABLE snapshot DROP COLUMN fingerprint")
         connection.execute("UPDATE meta SET value = '1' WHERE name = 'format'")
 
@@ -160,7 +160,7 @@ def test_a_snapshot_of_the_first_format_is_taken_over(bench: Workbench) -> None:
 def test_a_snapshot_of_a_newer_format_is_refused_and_left_alone(bench: Workbench) -> None:
     bench.run(plans((1, "a"), (2, "b")))
     with bench.opened() as snapshot:
-        snapshot._session.connection.execute("UPDATE meta SET value = '99' WHERE name = 'format'")
+        snapshot.ledger.session.connection.execute("UPDATE meta SET value = '99' WHERE name = 'format'")
     (file,) = bench.folder.iterdir()
     before = file.read_bytes()
     # Not even where it is another store's, which would be moved aside otherwise.

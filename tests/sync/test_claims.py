@@ -60,7 +60,7 @@ class World:
         coordination = self.coordination(self.definition.name, run_id=f"run-{self.runs}")
         with opened(self.file(machine), self.definition, self.store.store_id) as held:
             catch_up(held, coordination)
-            self.last_sync_time = held.last_sync_time
+            self.last_sync_time = held.known.last_sync_time
             run_sync(
                 self.definition,
                 "SELECT",

@@ -484,7 +484,7 @@ def test_an_incremental_query_removes_nothing_and_keeps_what_it_will_not_see_aga
     bench.store.refuses = lambda key: key == ("5",)
     bench.run(table({"id": [5], "plan": ["new"]}))
     with bench.opened() as snapshot:
-        assert snapshot.last_sync_time == int(bench.clock.timestamp())
+        assert snapshot.known.last_sync_time == int(bench.clock.timestamp())
     bench.store.refuses = lambda key: False
 
     progress = bench.run(people(0))
@@ -536,7 +536,7 @@ def test_an_incremental_run_that_failed_does_not_move_the_window(bench: Workbenc
         bench.run(people(2))
 
     with bench.opened() as snapshot:
-        assert snapshot.last_sync_time == first
+        assert snapshot.known.last_sync_time == first
     bench.store.strikes_at = None
     bench.run(people(0))
     assert set(bench.store.people) == {"0", "1"}

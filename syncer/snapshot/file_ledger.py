@@ -1,0 +1,270 @@
+"""The ledger in a file of the state folder: one DuckDB database a sync, locked by one process at a time.
+
+Beside the tables of every ledger the file has `meta` (name, value): its format, target, store, claims, and what runs
+left behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from syncer.model.errors import RunInProgressError, SnapshotError
+from syncer.model.types import Target
+from syncer.model.upgrades import Formats
+from syncer.snapshot import file, journal
+from syncer.snapshot.columns import Layout
+from syncer.snapshot.ledger import Intent, Known
+from syncer.snapshot.result_stream import ResultStream
+from syncer.snapshot.session import Session
+from syncer.snapshot.staged_rows import staged_rows_sql
+
+_SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
+
+
+class FileLedger:
+    """One sync's file, open and locked; see `Ledger`."""
+
+    def __init__(self, session: Session, path: Path) -> None:
+        self.session = session
+        self.notes: list[str] = []
+        self._path = path
+        self._newest_claim = ""
+        self._is_outdated = False
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """See `Ledger`; a damaged file is moved aside."""
+        try:
+            yield
+        except duckdb.Error as exc:
+            self.session.connection.close()
+            raise file.failed(self._path, self.session.sync, exc) from None
+
+    def make_ready(self, store_id: str) -> bool:
+        """Make a new file's tables, or settle what the last run left; False for another target's or store's file.
+
+        Raises:
+            SnapshotError: a newer Syncer wrote it; nothing is changed.
+        """
+        session, signature = self.session, _signature(self.session.target)
+
+        def create(session: Session) -> None:
+            _make_tables(session)
+            self._remember(target=signature, store_id=store_id)
+
+        _FORMATS.refuse_newer(
+            self._format(session),
+            what=f"the snapshot of `{session.sync}`",
+            error=SnapshotError,
+            otherwise=f"start from scratch with `syncer reset {session.sync}`",
+        )
+        _FORMATS.bring_up_to_date(
+            session.transaction,
+            read=self._format,
+            create=create,
+            record=lambda session, number: self._remember(format=str(number)),
+        )
+        if self._remembered("target") != signature or self._remembered("store_id") != store_id:
+            return False
+        if session.has_table("outbox"):
+            with session.transaction():
+                journal.settle(session, None, at=datetime.now(UTC))
+            self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
+        return True
+
+    def open(self, claim: str, *, log_id: str) -> int:
+        """See `Ledger`."""
+        session, known_log = self.session, self._remembered("log_id")
+        # A run that died between its two writes has sent nothing: the claim before its own is the newest then.
+        mine = (self._remembered("claimed_by"), self._remembered("claimed_after"))
+        self._newest_claim = claim
+        self._is_outdated = claim not in (mine if known_log in ("", log_id) else ("",))
+        if self._is_outdated:
+            with session.transaction():
+                session.execute(
+                    f"INSERT INTO in_doubt SELECT {session.k} FROM snapshot ANTI JOIN in_doubt USING ({session.k})"
+                )
+            if session.any("SELECT 1 FROM in_doubt"):
+                self.notes.append(f"the snapshot is out of date: {_SENT_ELSEWHERE}; every row is sent again")
+            elif not self.notes:
+                self.notes.append("there is no snapshot here of what was sent before: every row is sent")
+        return int(self._remembered("removals_seen") or 0) if known_log == log_id else 0
+
+    def doubt(self, removed: pa.Table, *, log_id: str, seen: int) -> None:
+        """See `Ledger`."""
+        session, k = self.session, self.session.k
+        is_new_log = self._remembered("log_id") not in ("", log_id)
+        touched = "TRUE" if is_new_log else session.touched("removed")
+        session.connection.register("removed", removed)
+        try:
+            with session.transaction():
+                session.execute(
+                    f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {touched}"
+                )
+                self._remember(log_id=log_id, removals_seen=str(seen))
+                if is_new_log:
+                    self._remember(claimed_by="", claimed_after="")
+        finally:
+            session.connection.unregister("removed")
+        if is_new_log:
+            self.notes.append("the run log is a new one: every row is sent again")
+
+    def known(self) -> Known:
+        """See `Ledger`."""
+        k = self.session.k
+        unknown = f"SELECT 1 FROM in_doubt ANTI JOIN kept USING ({k}) ANTI JOIN snapshot USING ({k})"
+        needs_all = self._is_outdated or self.session.any(unknown)
+        return Known(
+            last_sync_time=0 if needs_all else int(self._remembered("last_sync_time") or 0),
+            settled_definition=self._remembered("settled_definition"),
+            newest_claim=self._newest_claim,
+            is_outdated=self._is_outdated,
+        )
+
+    def differing(self, incoming: ResultStream, layout: Layout, *, every_row: bool) -> int:
+        """See `Ledger`."""
+        session, k = self.session, self.session.k
+        session.execute("DROP TABLE IF EXISTS staged")
+        self._read(incoming, staged_rows_sql(session, layout, every_row=every_row))
+        acknowledged = unmatched = session.count("SELECT count(*) FROM snapshot")
+        source = "snapshot"
+        if not every_row:
+            session.execute(
+                "CREATE OR REPLACE TEMP TABLE unmatched AS SELECT row_id FROM staged WHERE row_id IS NOT NULL"
+            )
+            if unmatched := session.count("SELECT count(*) FROM unmatched"):
+                session.execute("DELETE FROM staged WHERE row_id IS NOT NULL")
+            source = "snapshot h JOIN unmatched u ON h.rowid = u.row_id"
+        none = " LIMIT 0" if layout.schema.definition.incremental else ""
+        session.execute(
+            f"CREATE OR REPLACE TEMP TABLE gone AS SELECT {k} FROM {source} ANTI JOIN staged USING ({k}){none}"
+        )
+        return acknowledged - unmatched
+
+    def intend(self, layout: Layout, intent: Intent, known: Known) -> int:
+        """See `Ledger`."""
+        with self.session.transaction():
+            if intent.claimed_by:
+                self._remember(claimed_by=intent.claimed_by, claimed_after=known.newest_claim)
+            return journal.write_intent(self.session, layout, intent, is_outdated=known.is_outdated)
+
+    def acknowledge(self, layout: Layout, verdicts: pa.Table) -> None:
+        """See `Ledger`."""
+        with self.session.transaction():
+            journal.write_verdicts(self.session, layout, verdicts)
+
+    def settle(self, layout: Layout, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
+        """See `Ledger`."""
+        with self.session.transaction():
+            journal.settle(self.session, intent, at=started_at)
+            if ended_well and not intent.only_one:
+                settled = layout.schema.definition.hash
+                self._remember(last_sync_time=str(int(started_at.timestamp())), settled_definition=settled)
+        self.session.execute("CHECKPOINT")
+
+    def _read(self, incoming: ResultStream, statement: str) -> None:
+        session = self.session
+        # DuckDB takes a stream for tiny, and would hold all of it in memory in place of the snapshot.
+        session.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        session.connection.register("incoming", incoming.stream())
+        try:
+            session.execute(statement)
+        except Exception:
+            if incoming.failure:
+                raise incoming.failure from None
+            raise
+        finally:
+            session.connection.unregister("incoming")
+            session.execute("RESET disabled_optimizers")
+
+    def _remembered(self, name: str) -> str:
+        rows = self.session.rows("SELECT value FROM meta WHERE name = ?", [name])
+        return rows[0][0] if rows else ""
+
+    def _remember(self, **values: str) -> None:
+        """Replace entries of `meta`; part of the caller's transaction."""
+        for name, value in values.items():
+            self.session.execute("DELETE FROM meta WHERE name = ?", [name])
+            self.session.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
+
+    def _format(self, session: Session) -> int:
+        return int(self._remembered("format") or 0) if session.has_table("meta") else 0
+
+
+@contextmanager
+def in_file(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
+    """A sync's file, locked; it is made where there is none.
+
+    Raises:
+        RunInProgressError, SnapshotError: as `file.locked`.
+    """
+    with file.locked(path, sync=sync) as connection:
+        yield FileLedger(Session(connection=connection, sync=sync, target=target), path)
+
+
+@contextmanager
+def in_memory(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
+    """An empty ledger of which nothing stays."""
+    with file.in_memory(path) as connection:
+        yield FileLedger(Session(connection=connection, sync=sync, target=target), path)
+
+
+def is_in_use(path: Path, sync: str) -> bool:
+    """Whether a process runs or plans a sync."""
+    try:
+        with file.locked(path, sync=sync):
+            return False
+    except RunInProgressError:
+        return True
+    except SnapshotError:
+        return False
+
+
+def delete(path: Path, sync: str) -> None:
+    """Delete a sync's file, and what DuckDB keeps beside it.
+
+    Raises:
+        RunInProgressError: a process runs or plans the sync.
+    """
+    try:
+        with file.locked(path, sync=sync):
+            path.unlink()
+    except SnapshotError:
+        # This look moved a damaged file aside; one of a newer program cannot be locked.
+        path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
+
+
+def _make_tables(session: Session) -> None:
+    k, seen = ", ".join(f"{key} VARCHAR" for key in session.keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
+    for table, columns in (
+        ("snapshot", f"{k}, fingerprint UBIGINT"),
+        ("in_doubt", k),
+        ("kept", k),
+        ("rejections", f"{k}, reason VARCHAR, rows BIGINT, attempts INTEGER, {seen}"),
+        ("columns", "name VARCHAR, physical VARCHAR, kind VARCHAR"),
+        ("meta", "name VARCHAR, value VARCHAR"),
+    ):
+        session.execute(f"CREATE TABLE {table} ({columns})")
+
+
+def _add_fingerprints(session: Session) -> None:
+    session.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
+
+
+_FORMATS = Formats((_add_fingerprints,))
+
+
+def _signature(target: Target) -> str:
+    """What must stay the same for acknowledged rows to mean the same things in the store."""
+    keys = ",".join(target.key_columns) if target.collection is not None else ""
+    parts = (target.entity, target.person_key, target.object_type, target.collection, keys)
+    return "|".join("" if part is None else str(part) for part in parts)

@@ -1,0 +1,224 @@
+"""What a run writes to a ledger's tables: its intent before it sends, the verdicts, the settled snapshot."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pyarrow as pa
+
+from syncer.model.types import Action, OnRemoved
+from syncer.snapshot.columns import Layout, StoredColumn, in_file
+from syncer.snapshot.ledger import Intent
+from syncer.snapshot.session import Session
+
+
+def write_intent(session: Session, layout: Layout, intent: Intent, *, is_outdated: bool) -> int:
+    """Put everything about to be sent into `outbox`, in the shape of this run; returns how many rows it has.
+
+    Part of the caller's transaction, as everything here.
+    """
+    schema = layout.schema
+    if is_outdated and schema.definition.incremental:
+        _forget_unknown(session)
+    if not intent.only_one and not schema.sends_removals:
+        _forget_departed(session)
+    _reshape(session, layout)
+    session.execute(
+        f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {session.same_keys('snapshot', 'r')}"
+    )
+    rows = _fill_outbox(session, layout)
+    if not intent.only_one:
+        _forget_kept(session, incremental=schema.definition.incremental)
+    if schema.definition.incremental:
+        _keep_values(session, layout)
+    return rows
+
+
+def _reshape(session: Session, layout: Layout) -> None:
+    """Give the file's tables the columns and types of this run."""
+    forgotten = [c for c in layout.columns if _is_forgotten(session, c)]
+    for table in ("snapshot", "kept"):
+        for c in layout.columns:
+            change = ""
+            if c in forgotten:
+                change = f"DROP COLUMN {c.physical}"
+            elif c.was is None:
+                change = f"ADD COLUMN {c.physical} {c.type.storage}"
+            elif c.was is not c.type:
+                change = f"ALTER {c.physical} TYPE {c.type.storage} USING {c.acknowledged()}"
+            if change:
+                session.execute(f"ALTER TABLE {table} {change}")
+    session.execute("DELETE FROM columns")
+    for c in layout.columns:
+        if c not in forgotten:
+            session.execute("INSERT INTO columns VALUES (?, ?, ?)", [c.name, c.physical, c.type.value])
+
+
+def _is_forgotten(session: Session, column: StoredColumn) -> bool:
+    """Whether no row has a value of a column that left the query, so that none can be unset."""
+    if column.fed is not None:
+        return False
+    query = f"SELECT (SELECT count({column.physical}) FROM snapshot) + (SELECT count(*) FROM in_doubt)"
+    return session.count(query) == 0
+
+
+def _fill_outbox(session: Session, layout: Layout) -> int:
+    """Write down every row about to be sent, removals first; the values stay in `staged`, by `row_id`."""
+    schema, k = layout.schema, session.k
+    keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
+    session.execute(f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN)")
+    session.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
+    rows = 0
+    if schema.sends_removals:
+        deletes = schema.definition.on_removed is OnRemoved.DELETE or not session.target.entity.traits.merges
+        rows = session.count(
+            f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
+            f"{k}, NULL, TRUE FROM changes WHERE change = 'removed'"
+        )
+    rows += session.count(
+        f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known "
+        f"FROM (SELECT {k}, row_id, change <> 'added' AS known FROM changes WHERE change <> 'removed' "
+        f"UNION ALL SELECT {k}, row_id, TRUE FROM resent)"
+    )
+    # Where the store rejects them, only this makes the next run send them again.
+    session.execute(f"INSERT INTO in_doubt SELECT {k} FROM resent ANTI JOIN in_doubt USING ({k})")
+    return rows
+
+
+def _forget_kept(session: Session, *, incremental: bool) -> None:
+    """Drop the values that are no longer the newest: the result has the key, or is complete."""
+    k = session.k
+    returned = f"(SELECT {k} FROM staged UNION ALL SELECT {k} FROM quarantined)"
+    which = f" USING {returned} s WHERE {session.same_keys('kept', 's')}" if incremental else ""
+    session.execute(f"DELETE FROM kept{which}")
+
+
+def _keep_values(session: Session, layout: Layout) -> None:
+    """Keep the values that an incremental query will not return again."""
+    session.execute(f"DELETE FROM kept USING outbox o WHERE {session.same_keys('kept', 'o')}")
+    columns = session.k + "".join(f", {c.physical}" for c in layout.fed)
+    session.execute(
+        f"INSERT INTO kept ({columns}) SELECT {columns} FROM staged "
+        "SEMI JOIN (SELECT row_id FROM outbox) o ON staged.rowid = o.row_id"
+    )
+
+
+def _forget_departed(session: Session) -> None:
+    """Drop rows that left the result where that means nothing to the store."""
+    for table in ("snapshot", "in_doubt"):
+        same = session.same_keys(table, "d")
+        session.execute(f"DELETE FROM {table} USING changes d WHERE d.change = 'removed' AND {same}")
+
+
+def _forget_unknown(session: Session) -> None:
+    """Drop rows that the whole result does not have: only an old value of them could be sent."""
+    for table in ("snapshot", "in_doubt", "kept"):
+        same = session.same_keys(table, "s")
+        session.execute(f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM staged s WHERE {same})")
+
+
+def write_verdicts(session: Session, layout: Layout, verdicts: pa.Table) -> None:
+    """Add to `verdicts`, and make the snapshot what was accepted."""
+    session.connection.register("answers", verdicts)
+    session.execute("CREATE OR REPLACE TEMP TABLE answered AS SELECT seq, verdict, reason FROM answers")
+    session.connection.unregister("answers")
+    session.execute("INSERT INTO verdicts SELECT * FROM answered")
+    session.execute(
+        f"CREATE OR REPLACE TEMP TABLE acknowledged AS "
+        f"SELECT {session.keys_of('o')}, o.action, o.row_id, o.known, a.verdict "
+        "FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
+    )
+    _take_over(session, layout)
+
+
+def _take_over(session: Session, layout: Layout) -> None:
+    """Give the snapshot the values of the rows in `acknowledged`."""
+    values = _new_values(session, layout)
+    source = "acknowledged o JOIN staged s ON s.rowid = o.row_id"
+    reads_old = any("b." in value for value in values.values())
+    if reads_old:
+        source += f" LEFT JOIN snapshot b ON {session.same_keys('o', 'b')}"
+    listed = ", ".join([session.keys_of("o"), *(f"{value} AS {name}" for name, value in values.items())])
+    accepted = f"SELECT {listed} FROM {source} WHERE o.action = 'put' AND o.verdict = 'accepted'"
+    if reads_old:
+        # The acknowledged values are read before their rows are deleted.
+        session.execute(f"CREATE OR REPLACE TEMP TABLE accepted AS {accepted}")
+        accepted = "SELECT * FROM accepted"
+    if session.any("SELECT 1 FROM acknowledged WHERE known"):
+        same = session.same_keys("snapshot", "t")
+        session.execute(f"DELETE FROM snapshot USING acknowledged t WHERE t.known AND {same}")
+    session.execute(f"INSERT INTO snapshot ({', '.join([*session.keys, *values])}) {accepted}")
+
+
+def _new_values(session: Session, layout: Layout) -> dict[str, str]:
+    """The snapshot's columns, beside the key, to the SQL of their values; s. is staged, b. is what was before."""
+    fed = [c.physical for c in layout.fed]
+    values = {"fingerprint": "s.fingerprint"} | {name: f"s.{name}" for name in fed}
+    if layout.schema.keeps_nulls:
+        kept = " OR ".join(f"(s.{name} IS NULL AND b.{name} IS NOT NULL)" for name in fed) or "FALSE"
+        values = {"fingerprint": f"CASE WHEN {kept} THEN NULL ELSE s.fingerprint END"}
+        values |= {name: f"coalesce(s.{name}, b.{name})" for name in fed}
+    return values | {c.physical: f"b.{c.physical}" for c in in_file(session, layout.carried)}
+
+
+def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
+    """Drop the outbox: what has no answer stays in doubt, what was rejected stays visible.
+
+    *intent*: of the run that ends; None for one that died, of whose result nothing is left. A run that looked at every
+    row ends older rejections, except of rows in doubt; where its result is partial, only those of the keys that it has.
+    """
+    k = session.k
+    # Of a first load's million rows none was in doubt or rejected before: then the accepted ones matter to no table.
+    left = "SELECT (SELECT count(*) FROM in_doubt) + (SELECT count(*) FROM kept) + (SELECT count(*) FROM rejections)"
+    which = "" if session.count(left) else "WHERE verdict IS NULL OR verdict = 'rejected'"
+    session.execute(
+        f"CREATE OR REPLACE TEMP TABLE answered AS SELECT {k}, verdict, reason "
+        f"FROM outbox LEFT JOIN verdicts USING (seq) {which}"
+    )
+    # A rejection says nothing about an earlier send of the same row that had no answer.
+    for table in ("in_doubt", "kept"):
+        _delete_answered(session, table, "a.verdict IN ('accepted', 'absent')")
+    session.execute(
+        f"INSERT INTO in_doubt SELECT {k} FROM (SELECT {k} FROM answered WHERE verdict IS NULL) "
+        f"ANTI JOIN in_doubt USING ({k})"
+    )
+    looked_at_all = intent is not None and not intent.only_one
+    _find_rejected(session, quarantine=looked_at_all, at=at)
+    if intent is not None and looked_at_all:
+        _end_rejections(session, partial=intent.is_partial)
+    else:
+        _delete_answered(session, "rejections", "a.verdict IS NOT NULL")
+    session.execute(f"DELETE FROM rejections USING rejected r WHERE {session.same_keys('rejections', 'r')}")
+    session.execute("INSERT INTO rejections SELECT * FROM rejected")
+    for table in ("outbox", "verdicts", "answered", "rejected"):
+        session.execute(f"DROP TABLE {table}")
+
+
+def _find_rejected(session: Session, *, quarantine: bool, at: datetime) -> None:
+    """Fill `rejected` with the rows that are rejected or quarantined now, in the columns of `rejections`."""
+    k = session.k
+    known = " AND ".join(f"r.{key} IS NOT DISTINCT FROM o.{key}" for key in session.keys)
+    rejected = f"SELECT {k}, reason, 1 AS rows FROM answered WHERE verdict = 'rejected'"
+    if quarantine:
+        rejected += f" UNION ALL SELECT {k}, reason, rows FROM quarantined"
+    session.execute(
+        f"CREATE OR REPLACE TEMP TABLE rejected AS SELECT {session.keys_of('r')}, r.reason, r.rows, "
+        f"coalesce(o.attempts, 0) + 1 AS attempts, coalesce(o.first_seen, $at) AS first_seen, $at AS last_seen "
+        f"FROM ({rejected}) r LEFT JOIN rejections o ON {known} AND (NOT ({session.lacks_key('r')}) "
+        "OR r.reason = o.reason)",
+        {"at": at.replace(tzinfo=None)},
+    )
+
+
+def _end_rejections(session: Session, *, partial: bool) -> None:
+    """Drop the rejections that a whole look has shown to be over."""
+    staged = f"EXISTS (SELECT 1 FROM staged s WHERE {session.same_keys('rejections', 's')})"
+    which = f"({session.lacks_key('rejections')} OR {staged}) AND " if partial else ""
+    session.execute(
+        f"DELETE FROM rejections WHERE {which}NOT EXISTS (SELECT 1 FROM answered a "
+        f"WHERE a.verdict IS NULL AND {session.same_keys('rejections', 'a')})"
+    )
+
+
+def _delete_answered(session: Session, table: str, which: str) -> None:
+    session.execute(f"DELETE FROM {table} USING answered a WHERE {session.same_keys(table, 'a')} AND {which}")

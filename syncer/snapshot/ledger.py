@@ -1,0 +1,118 @@
+"""The seam below the stages of a run: a ledger keeps what one sync's store acknowledged, and what is in doubt.
+
+A ledger shows itself in its session's tables, all keyed by the texts k1 to kn of the target's key; only its methods
+change them. The stages keep what they find in temporary tables beside these:
+
+    snapshot    k…, fingerprint, c…: the rows that the store has acknowledged; the fingerprint of what the result said
+                of a row, NULL where the row must be compared value by value
+    columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
+    in_doubt    k…: rows that were sent and had no answer, or that another sync's removal may have touched
+    kept        k…, c…: newest values of rows in doubt or rejected, where the query will not return them again
+    rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
+    outbox      seq, action, k…, row_id, known: only while a run sends: every row that it may have sent
+    verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+from syncer.snapshot.columns import Layout
+from syncer.snapshot.result_stream import ResultStream
+from syncer.snapshot.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a ledger says of itself before a run stages its result."""
+
+    #: Unix seconds of the start of the last run that ended well; 0 where rows in doubt need the whole result.
+    last_sync_time: int = 0
+    #: The hash of the definition whose run ended well last; empty where none did.
+    settled_definition: str = ""
+    #: The newest claim of the sync; empty where there is none.
+    newest_claim: str = ""
+    #: Whether that claim is not this ledger's: rows may have been sent that it does not know.
+    is_outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """What the stages of one run share."""
+
+    ledger: Ledger
+    session: Session
+    layout: Layout
+    known: Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """How a run is about to send what its stages found (see Difference)."""
+
+    #: Only the row of one key is sent; all others stay as they are.
+    only_one: bool
+    #: The result need not have every row that it had before.
+    is_partial: bool
+    #: The run that claims the sync; empty where none does.
+    claimed_by: str
+
+
+class Ledger(Protocol):
+    """Where one sync's snapshot is kept; open, and locked by one run. Its session is for one thread at a time."""
+
+    session: Session
+    #: Sentences about what opening found, for the run's notes.
+    notes: list[str]
+
+    def explaining(self) -> AbstractContextManager[None]:
+        """Raise SnapshotError, without values, where the ledger fails inside."""
+
+    def open(self, claim: str, *, log_id: str) -> int:
+        """Compare the sync's newest *claim* with the ledger's own; where they differ, every row is in doubt.
+
+        Shapes:
+            log_id: the name of what keeps claims and removals.
+            returns: the newest removal of other syncs that the ledger knows; 0 where *log_id* is new to it.
+        """
+
+    def doubt(self, removed: pa.Table, *, log_id: str, seen: int) -> None:
+        """Put in doubt what removals of other syncs may have touched; every row where *log_id* is new.
+
+        Shapes:
+            removed: IDENTIFIERS.
+            seen: the newest removal there is.
+        """
+
+    def known(self) -> Known:
+        """What there is to know by now."""
+
+    def differing(self, incoming: ResultStream, layout: Layout, *, every_row: bool) -> int:
+        """Read a result to its end into the temporary tables `staged` and `gone`; returns how many rows matched.
+
+        Shapes:
+            staged: as `staged_rows_sql` says; without *every_row*, only rows that the snapshot does not know.
+            gone: k…; what the snapshot has and the result has not; empty for an incremental query.
+            returns: rows of the snapshot whose fingerprint a row of the result has; 0 with *every_row*.
+        Raises:
+            whatever the result's reader raises; then there is no table `staged`.
+        """
+
+    def intend(self, layout: Layout, intent: Intent, known: Known) -> int:
+        """Write down, in one transaction, every row about to be sent; returns how many rows that are."""
+
+    def acknowledge(self, layout: Layout, verdicts: pa.Table) -> None:
+        """Make verdicts durable, and the snapshot what was accepted, in one transaction."""
+
+    def settle(self, layout: Layout, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
+        """Drop the outbox, in one transaction: what has no answer stays in doubt, what was rejected stays visible.
+
+        Shapes:
+            started_at: of the run.
+            ended_well: whether every row has an answer.
+        """
