@@ -98,7 +98,7 @@ def _ask_warehouses(
                 try:
                     columns[query.definition.name] = _columns(warehouse, query)
                 except WarehouseError as exc:
-                    findings.add(_of_error(fault(query, exc)))
+                    findings.add(_of_error(fault(query.definition, query.rendered, exc)))
                 except DefinitionError as exc:
                     findings.add(_of_error(exc))
 

@@ -6,11 +6,9 @@ A warehouse quotes the query as it was sent, and there a name or a text may be t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from syncer.model.errors import DefinitionError, WarehouseError
-from syncer.queries.query import Query
+from syncer.model.types import SyncDefinition
 
 HIDDEN = "…"
 
@@ -24,48 +22,31 @@ _QUOTED = re.compile(r"""(?<=")[^"]+(?=")|(?<=')[^']+(?=')|(?<=`)[^`]+(?=`)""")
 _UNQUOTED = re.compile(r"""[^\s"'`()\[\]{},;:]+""")
 
 
-@contextmanager
-def placed(query: Query) -> Iterator[None]:
-    """Make each WarehouseError about *query* begin with file and line, and show no value that was rendered into it.
-
-    It stays the same exception, and what it is chained to goes, so that no chain holds what the warehouse said.
-    """
-    try:
-        yield
-    except WarehouseError as exc:
-        found = fault(query, exc)
-        exc.message, exc.hint = str(found), found.hint
-        exc.args = (exc.message,)
-        exc.__cause__ = exc.__context__ = None
-        raise
-
-
-def fault(query: Query, error: WarehouseError) -> DefinitionError:
-    """The same for who tells of definitions: *error* as what is wrong with a line of the file."""
-    definition = query.definition
+def fault(definition: SyncDefinition, rendered: str, error: WarehouseError) -> DefinitionError:
+    """*error* as an error at a line of the definition's file, without the values that *rendered* holds."""
     label = f"warehouse `{definition.warehouse}`: "
     own = label if error.message.startswith(label) else ""
     return DefinitionError(
-        own + _without_values(" ".join(error.message.removeprefix(own).split()), query),
+        own + _without_values(" ".join(error.message.removeprefix(own).split()), definition.sql, rendered),
         path=definition.path,
-        line=definition.sql_line + _line(query, error.query_line) - 1,
-        hint=_without_values(error.hint, query),
+        line=definition.sql_line + _line(definition.sql, rendered, error.query_line) - 1,
+        hint=_without_values(error.hint, definition.sql, rendered),
     )
 
 
-def _line(query: Query, sent: int | None) -> int:
+def _line(written: str, rendered: str, sent: int | None) -> int:
     """The line of the SQL as written; its first where Jinja may have moved the lines or no line is to blame."""
-    stayed = query.rendered.count("\n") == query.definition.sql.count("\n")
+    stayed = rendered.count("\n") == written.count("\n")
     return sent if sent is not None and stayed else 1
 
 
-def _without_values(text: str, query: Query) -> str:
-    """*text*, with everything hidden that the query as sent may hold and the query as written does not.
+def _without_values(text: str, sql: str, rendered: str) -> str:
+    """*text*, with everything hidden that the query as *rendered* may hold and its *sql* as written does not.
 
     That is what stands in quotes, or between spaces, where it is found in what was sent only, or holds a word or a
     part of a word that rendering made. Case and white space make no difference.
     """
-    sent, written = _folded(query.rendered), _folded(query.definition.sql)
+    sent, written = _folded(rendered), _folded(sql)
     known = set(_WORD.findall(written))
     made = set(_WORD.findall(sent)) - known
 

@@ -6,13 +6,14 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syncer.model.errors import DefinitionError
+from syncer.model.errors import DefinitionError, WarehouseError
 from syncer.model.spelling import quoted
 from syncer.model.types import SyncDefinition
 
@@ -39,6 +40,23 @@ class Query:
     rendered: str
     #: What is sent: as it was rendered, perhaps without what stands after the statement.
     statement: str
+
+    @contextmanager
+    def errors_placed(self) -> Iterator[None]:
+        """Begin each WarehouseError with the definition's file and line, and hide the values rendered into it.
+
+        It stays the same exception, but loses what it is chained to, which may hold the warehouse's own message.
+        """
+        try:
+            yield
+        except WarehouseError as exc:
+            from syncer.queries.faults import fault
+
+            found = fault(self.definition, self.rendered, exc)
+            exc.message, exc.hint = str(found), found.hint
+            exc.args = (exc.message,)
+            exc.__cause__ = exc.__context__ = None
+            raise
 
 
 def template(path: Path, sql: str, sql_line: int) -> Template | None:

@@ -14,7 +14,7 @@ from syncer.model import call_counts
 from syncer.model.errors import RunInProgressError, StoreError, SyncerError
 from syncer.model.protocols import ForecastingQueries, ProfileStore, Warehouse
 from syncer.model.types import Order, Run, RunStatus, SyncDefinition
-from syncer.queries import faults, query
+from syncer.queries import query
 from syncer.queries.query import Query
 from syncer.settings import registry
 from syncer.settings.settings import Settings
@@ -218,7 +218,7 @@ class Runner:
         """The warehouse of a query; what it says against the query names the definition's file and line."""
         definition = asked.definition
         opened = open_warehouse(self.settings, definition.warehouse, sync=definition.name)
-        with closing(opened) as warehouse, faults.placed(asked):
+        with closing(opened) as warehouse, asked.errors_placed():
             yield warehouse
 
 

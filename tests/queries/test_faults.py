@@ -12,7 +12,7 @@ from syncer.definitions import file
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import Warehouse
 from syncer.queries import query
-from syncer.queries.faults import HIDDEN, fault, placed
+from syncer.queries.faults import HIDDEN, fault
 from syncer.queries.query import Query
 from syncer.settings import registry
 
@@ -30,7 +30,7 @@ def query_of(sql: str, **environment: str) -> Query:
 
 def told(asked: Query, message: str, hint: str = "") -> tuple[str, str]:
     """What becomes of a warehouse's message and hint."""
-    found = fault(asked, WarehouseError(f"warehouse `default`: {message}", hint=hint))
+    found = fault(asked.definition, asked.rendered, WarehouseError(f"warehouse `default`: {message}", hint=hint))
     return found.message.removeprefix("warehouse `default`: "), found.hint
 
 
@@ -50,7 +50,7 @@ def told(asked: Query, message: str, hint: str = "") -> tuple[str, str]:
 def test_the_line_is_the_file_s_where_jinja_moved_none(sql: str, query_line: int | None, line: int) -> None:
     asked = query_of(sql, LINES=",\n1\n,2")
 
-    found = fault(asked, WarehouseError("warehouse `default`: no", query_line=query_line))
+    found = fault(asked.definition, asked.rendered, WarehouseError("warehouse `default`: no", query_line=query_line))
 
     assert str(found) == f"people.sql:{FIRST_LINE + line}: warehouse `default`: no"
 
@@ -61,7 +61,7 @@ def test_the_error_stays_what_it_is_and_forgets_what_it_was() -> None:
     error = WarehouseError("warehouse `default`: no canary", hint="Make canary now.", query_line=1)
     error.__cause__, error.__context__ = OSError("canary"), OSError("canary")
 
-    with pytest.raises(WarehouseError) as caught, placed(asked):
+    with pytest.raises(WarehouseError) as caught, asked.errors_placed():
         raise error
 
     assert caught.value is error
@@ -193,7 +193,7 @@ def warehouse(product: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
 def failure(asked: Query, ask: Callable[[str], object]) -> WarehouseError | None:
     """What asking a warehouse fails with."""
     try:
-        with placed(asked):
+        with asked.errors_placed():
             ask(asked.statement)
     except WarehouseError as exc:
         return exc
