@@ -25,7 +25,7 @@ from syncer.cli import (
     stored,
     validation,
 )
-from syncer.cli.exit_codes import code_of
+from syncer.cli.exit_codes import CODES, outcome_of
 from syncer.cli.help import Command
 
 app = typer.Typer(
@@ -86,7 +86,7 @@ def main() -> NoReturn:
         app(prog_name="syncer")
     except Exception as exc:
         output.print_exception(exc)
-        sys.exit(code_of(exc))
+        sys.exit(CODES[outcome_of(exc)])
     finally:
         output.flush()
         if (code := signals.exit_code()) is not None:

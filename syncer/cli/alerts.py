@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from syncer.cli import output
-from syncer.cli.exit_codes import Outcome, exit_code
+from syncer.cli.exit_codes import FAILED
 from syncer.cli.project import Project
 from syncer.cli.runs import Json
 from syncer.model.errors import SettingsError
@@ -50,4 +50,4 @@ def _try_targets(project: Project, as_json: bool) -> None:
         else:
             output.line(f"{target.label}: {'delivered' if took else 'not delivered'}")
     if not all(taken):
-        raise typer.Exit(exit_code([Outcome.FAILED]))
+        raise typer.Exit(FAILED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 
 from syncer.model.errors import DefinitionError, RunInProgressError, SelectionError, ServiceRunningError, SettingsError
 
@@ -24,7 +23,7 @@ MEANINGS = {
 
 
 class Outcome(enum.IntEnum):
-    """How one sync of a command ended; of several the greatest gives the exit code."""
+    """How one sync of a command ended. The command exits with the code of the greatest."""
 
     WELL = 0
     ROWS_REJECTED = 1
@@ -34,7 +33,7 @@ class Outcome(enum.IntEnum):
     UNUSABLE = 5
 
 
-_CODES = {
+CODES = {
     Outcome.WELL: 0,
     Outcome.ROWS_REJECTED: FAILED,
     Outcome.IN_PROGRESS: IN_PROGRESS,
@@ -44,18 +43,8 @@ _CODES = {
 }
 
 
-def exit_code(outcomes: Iterable[Outcome]) -> int:
-    """The code of a command that ended so for its syncs; 0 where it had none."""
-    return _CODES[max(outcomes, default=Outcome.WELL)]
-
-
 def outcome_of(error: Exception) -> Outcome:
-    """What an error means for the sync that it ended."""
+    """How a sync ended that raised *error*."""
     if isinstance(error, SettingsError | DefinitionError | SelectionError):
         return Outcome.UNUSABLE
     return Outcome.IN_PROGRESS if isinstance(error, RunInProgressError | ServiceRunningError) else Outcome.FAILED
-
-
-def code_of(error: Exception) -> int:
-    """The code of a command that an error ended."""
-    return _CODES[outcome_of(error)]

@@ -7,13 +7,17 @@ import os
 import sys
 import traceback
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from syncer.model.errors import SyncerError
 from syncer.model.json_text import json_text
 from syncer.model.spelling import visible
+
+if TYPE_CHECKING:
+    from syncer.sync.progress import Progress
 
 _COLOURS = {
     "success": "32",
@@ -51,6 +55,15 @@ def is_terminal(stream: TextIO | None = None) -> bool:
     """Whether colour and progress may be shown."""
     stream = stream or sys.stdout
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def progress_shown(progress: Progress, title: str) -> AbstractContextManager[Callable[[], None]]:
+    """Show the progress of a run if there is a terminal; gives what removes the bar early."""
+    if not (is_terminal() and is_terminal(sys.stderr)):
+        return nullcontext(lambda: None)
+    from syncer.cli import progress_bar
+
+    return progress_bar.shown(progress, title)
 
 
 def line(text: str = "") -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncer.cli import output, progress_bar
-from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
+from syncer.cli import output
+from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, print_definition_errors
 from syncer.cli.runs import Exclude, Json, Select
 from syncer.model.errors import SelectionError, SyncerError
@@ -43,12 +43,12 @@ def plan(
     print_definition_errors(selected.errors)
     from syncer.definitions.folder import in_dependency_order
 
-    outcomes = [Outcome.UNUSABLE] * bool(selected.errors)
+    outcomes = [Outcome.UNUSABLE if selected.errors else Outcome.WELL]
     for place, definition in enumerate(in_dependency_order(selected.definitions)):
         if place and not as_json:
             output.line()
         outcomes.append(_plan_one(project, definition, rows, as_json=as_json))
-    raise typer.Exit(exit_code(outcomes))
+    raise typer.Exit(CODES[max(outcomes)])
 
 
 def _plan_one(project: Project, definition: SyncDefinition, rows: int, *, as_json: bool) -> Outcome:
@@ -56,7 +56,7 @@ def _plan_one(project: Project, definition: SyncDefinition, rows: int, *, as_jso
 
     progress = Progress()
     try:
-        with progress_bar.shown(progress, definition.name):
+        with output.progress_shown(progress, definition.name):
             found = project.runner.plan(definition, progress=progress, sample_rows=rows)
     except SyncerError as exc:
         output.sync_problem("error", definition.name, str(exc), exc.hint)

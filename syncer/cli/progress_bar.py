@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from syncer.cli import output
 from syncer.model.spelling import visible
 
 if TYPE_CHECKING:
     from syncer.sync.progress import Progress
 
-#: A run that takes no longer shows none.
+#: A shorter run shows no bar.
 _QUIET_SECONDS = 0.5
 
 
 @contextmanager
 def shown(progress: Progress, title: str) -> Iterator[Callable[[], None]]:
-    """Show how far a run is, from half a second on, and only on a terminal; gives what takes it away early."""
-    if not (output.is_terminal() and output.is_terminal(sys.stderr)):
-        yield lambda: None
-        return
+    """Show the bar once the run has taken half a second; gives what removes it early."""
     bar = _Bar(progress, title)
-    # A thread's own, since the main thread may wait for the first row for as long as the query takes.
+    # In a thread: the main thread may wait for the first row for as long as the query takes.
     timer = threading.Timer(_QUIET_SECONDS, bar.show)
     timer.daemon = True
     changed = progress.changed
@@ -53,7 +48,7 @@ class _Bar:
         self._shown: Any = None
 
     def show(self) -> None:
-        """Draw it for the first time."""
+        """Draw the bar for the first time."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -72,7 +67,7 @@ class _Bar:
         self.update()
 
     def update(self) -> None:
-        """Draw what is known now."""
+        """Draw the current progress."""
         with self._lock:
             if self._shown is None or self._ended:
                 return
@@ -89,7 +84,7 @@ class _Bar:
             self._shown.update(task.id, completed=progress.rows, total=progress.total, rows=rows)
 
     def end(self) -> None:
-        """Take it away."""
+        """Remove the bar."""
         with self._lock:
             self._ended = True
             if self._shown is not None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncer.cli import output, progress_bar, signals
-from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
+from syncer.cli import output, signals
+from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.spelling import identifier
@@ -76,9 +76,9 @@ def run(
 
     options = Options(full=full, allow_limits=allow_limits, only=None if row is None else _key(row, chosen))
     report = _Report(chosen, as_json=as_json)
-    outcomes = [Outcome.UNUSABLE] * bool(selected.errors)
+    outcomes = [Outcome.UNUSABLE if selected.errors else Outcome.WELL]
     outcomes += _run_in_order(project, in_dependency_order(chosen), options, report, not_run=set(selected.broken))
-    raise typer.Exit(signals.exit_code() or exit_code(outcomes))
+    raise typer.Exit(signals.exit_code() or CODES[max(outcomes)])
 
 
 def _run_in_order(
@@ -115,7 +115,7 @@ def _run_one(
         report.show(_ended_by(definition, began, RunStatus.INTERRUPTED, stopped, run_id=progress.run_id))
 
     try:
-        with progress_bar.shown(progress, title) as end_bar, signals.awaited(progress, abandon):
+        with output.progress_shown(progress, title) as end_bar, signals.awaited(progress, abandon):
             ended = project.runner.run(definition, order=_BY_HAND, options=options, progress=progress)
     except SyncerError as exc:
         return _ended_by(definition, began, RunStatus.FAILED, exc, run_id=progress.run_id), outcome_of(exc)

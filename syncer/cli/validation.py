@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncer.cli import output
-from syncer.cli.exit_codes import Outcome, exit_code, outcome_of
+from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project
 from syncer.cli.runs import Json, Select
 from syncer.model.errors import DefinitionError, SyncerError, WarehouseError
@@ -59,7 +59,7 @@ def validate(
     findings |= _warnings(project, paths, columns)
     _print(sorted(findings), checked=len(paths), as_json=as_json)
     outcomes += [Outcome.UNUSABLE for finding in findings if finding.level == "error"]
-    raise typer.Exit(exit_code(outcomes))
+    raise typer.Exit(CODES[max(outcomes)])
 
 
 def _query(project: Project, definition: SyncDefinition) -> Query:
