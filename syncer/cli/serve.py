@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -95,7 +94,7 @@ def _watched(service: Service) -> Iterator[None]:
 
 def _listening(settings: Settings, host: str | None, port: int | None) -> Settings:
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    return dataclasses.replace(settings, web=settings.web.model_copy(update=given))
+    return settings.model_copy(update={"web": settings.web.model_copy(update=given)})
 
 
 def _loaded(settings: Settings) -> Loaded:

@@ -64,7 +64,9 @@ class Service:
 
     def __post_init__(self) -> None:
         self.led_at = self.now()
-        self.timetable = Timetable(jitter=self.settings.jitter, tick=self._tick, heartbeat=self._heartbeat)
+        self.timetable = Timetable(
+            jitter=timedelta(seconds=self.settings.jitter), tick=self._tick, heartbeat=self._heartbeat
+        )
         self.pool = Pool(
             runner=self.runner,
             run_log=self.run_log,
@@ -100,7 +102,7 @@ class Service:
     def stop(self, by: str) -> bool:
         """Begin no more runs, let those that go on end after the batch in hand; returns whether all ended in time."""
         self.timetable.stop()
-        all_ended = self.pool.close(by, self.settings.grace.total_seconds())
+        all_ended = self.pool.close(by, self.settings.grace)
         if self.leads:
             log.info("this service leads no longer", extra={"term": self.leadership.term})
         self.leadership.release()
@@ -285,7 +287,7 @@ class Service:
         """Once a day, keep the run log from growing without end."""
         if self.now() - self._purged_at >= _DAY:
             self._purged_at = self.now()
-            forgotten = self.run_log.purge(self.now() - self.settings.keep_runs)
+            forgotten = self.run_log.purge(self.now() - timedelta(days=self.settings.keep_runs))
             if forgotten:
                 log.info("old runs were forgotten", extra={"runs": forgotten})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
@@ -25,9 +24,8 @@ _SECRET_PARAMETERS = re.compile(r"pass|pwd|secret|token|key|credential|authkey|s
 def secrets_of(settings: Settings) -> set[str]:
     """Every secret of the settings, in the spellings that it may have in a text."""
     found: set[str] = set()
-    for value in (getattr(settings, field.name) for field in fields(settings)):
-        for secret in _secret_values(value):
-            found |= _parts(secret)
+    for secret in _secret_values(settings):
+        found |= _parts(secret)
     for url in settings.alerts.targets:
         found |= _target_parts(url)
     if settings.alerts.ping_url is not None:
@@ -44,9 +42,6 @@ def _secret_values(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for one in value.values():
             yield from _secret_values(one)
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from _secret_values(getattr(value, field.name))
 
 
 def _parts(secret: str) -> set[str]:

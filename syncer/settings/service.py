@@ -6,18 +6,15 @@ import enum
 import ipaddress
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
-#: What the settings with a pattern of their own should look like.
-PATTERNS = {
-    "url": "should be an address such as `https://syncer.example.com`, without a path",
-    "proxy_header": "should be the name of an HTTP header, such as `X-Forwarded-User`",
-    "ping_url": "should be an address such as `https://host/path`",
-}
+from syncer.model.connectors import matching
+
+_ADDRESS = "should be an address such as `https://syncer.example.com`, without a path"
+_HEADER = "should be the name of an HTTP header, such as `X-Forwarded-User`"
 
 
 class Scope(enum.StrEnum):
@@ -72,7 +69,7 @@ class WebSettings(_Section):
 
     host: str = Field(default="127.0.0.1", description="the address that the page and the API listen on")
     port: int = Field(default=8765, ge=0, le=65535, description="their port")
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$")] | None = Field(
+    url: Annotated[str, matching(r"https?://[^/?#@\s]+/?", _ADDRESS)] | None = Field(
         default=None, description="the address that people use, if it is another, such as `https://syncer.example.com`"
     )
     password: SecretStr | None = Field(
@@ -80,7 +77,7 @@ class WebSettings(_Section):
         description="[the password of the page](access.md#password): 10 characters or more, or its Argon2 hash",
     )
     tokens: dict[str, TokenSettings] = {}
-    proxy_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")] | None = Field(
+    proxy_header: Annotated[str, matching("[A-Za-z0-9-]+", _HEADER)] | None = Field(
         default=None,
         description="the header in which [a proxy](access.md#a-proxy) names the user, such as `X-Forwarded-User`",
     )
@@ -104,7 +101,7 @@ class WebSettings(_Section):
 
 def _called(url: SecretStr) -> SecretStr:
     if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url.get_secret_value()):
-        raise ValueError(PATTERNS["ping_url"])
+        raise ValueError("should be an address such as `https://host/path`")
     return url
 
 
@@ -143,13 +140,3 @@ class LogLevel(enum.StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-
-#: Runs side by side.
-POOL_SIZE = 4
-#: By how much each sync's ticks are put off, at the most.
-JITTER = timedelta(seconds=60)
-#: How long a service that is told to stop waits for its runs.
-GRACE = timedelta(seconds=30)
-#: How long runs are kept in the run log.
-KEEP_RUNS = timedelta(days=90)

@@ -181,7 +181,7 @@ def _printed(folder: Path, arguments: Sequence[str]) -> list[str]:
 
 def all_settings() -> str:
     rows = []
-    for name, field in settings.Fields.model_fields.items():
+    for name, field in settings.Settings.model_fields.items():
         prefix = f"SYNCER_{name.upper()}"
         if name in SECTIONS:
             rows += _settings_rows(prefix, SECTIONS[name])

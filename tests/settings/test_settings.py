@@ -10,7 +10,7 @@ from connectors.snowflake.options import SnowflakeOptions
 from syncer.model.connectors import revealed
 from syncer.model.errors import SettingsError
 from syncer.model.types import Identity
-from syncer.settings import url as connection_url
+from syncer.settings import connections as connection_url
 from syncer.settings.settings import Settings, load, make_state_dir
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from syncer.model.errors import SettingsError, SyncerError, WarehouseError
-from syncer.settings import url as connection_url
+from syncer.settings import connections as connection_url
 from syncer.settings.registry import open_warehouse
 from tests.connectors.warehouses.reading import opened
 from tests.contracts.probing import probed
