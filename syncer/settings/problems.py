@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from syncer.model.spelling import closest
-from syncer.settings.connections import GROUPS, OPTIONS
+from syncer.settings.registry import GROUPS, OPTIONS
 from syncer.settings.service import SECTIONS
 
 #: What begins the names of variables.

@@ -25,8 +25,8 @@ from pydantic_settings import (
 
 from syncer.model.connectors import matching
 from syncer.model.errors import SettingsError
-from syncer.settings.connections import GROUPS, StoreSettings, Url, WarehouseSettings, beside
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
+from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, beside
 from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings
 
 _DOTENV = ".env"

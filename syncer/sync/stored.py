@@ -11,7 +11,7 @@ from syncer.model.errors import SelectionError
 from syncer.model.protocols import ProfileStore
 from syncer.model.spelling import did_you_mean, identifier, quoted
 from syncer.model.types import Entity, Identity, PersonKey, Rejection, SyncDefinition
-from syncer.settings.connections import StoreSettings
+from syncer.settings.registry import StoreSettings
 from syncer.state.runs import RunLog
 
 

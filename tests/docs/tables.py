@@ -30,7 +30,7 @@ from syncer.docs.topics import FOLDER
 from syncer.model.types import Entity
 from syncer.service.metrics import ServiceCollector
 from syncer.settings import registry, settings
-from syncer.settings.connections import StoreSettings
+from syncer.settings.registry import StoreSettings
 from syncer.settings.service import SECTIONS, TokenSettings
 from syncer.state.alerts import Alert
 from syncer.web import schemas

@@ -10,7 +10,7 @@ from connectors.snowflake.options import SnowflakeOptions
 from syncer.model.connectors import revealed
 from syncer.model.errors import SettingsError
 from syncer.model.types import Identity
-from syncer.settings import connections as connection_url
+from syncer.settings import registry
 from syncer.settings.settings import Settings, load, make_state_dir
 
 
@@ -255,7 +255,7 @@ def test_what_is_no_url_is_a_problem_of_its_setting(tmp_path: Path, url: str) ->
     ],
 )
 def test_the_path_of_a_file_starts_at_the_working_folder(url: str, whole: str) -> None:
-    assert connection_url.beside(url, Path("/project")) == whole
+    assert registry.beside(url, Path("/project")) == whole
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_the_path_of_a_file_starts_at_the_working_folder(url: str, whole: str) -
     ],
 )
 def test_people_see_a_url_without_its_secrets(url: str, shown: str) -> None:
-    assert connection_url.shown(url) == shown
+    assert registry.shown(url) == shown
     assert "hush" not in shown
 
 

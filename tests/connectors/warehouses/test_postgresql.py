@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from syncer.model.errors import SettingsError, SyncerError, WarehouseError
-from syncer.settings import connections as connection_url
+from syncer.settings import registry
 from syncer.settings.registry import open_warehouse
 from tests.connectors.warehouses.reading import opened
 from tests.contracts.probing import probed
@@ -224,7 +224,7 @@ def test_other_spellings_of_the_scheme_are_understood(postgres_url: str, scheme:
 
 def test_a_unix_socket_such_as_cloud_sqls_is_understood(postgres: PostgresServer, owner: psycopg.Connection) -> None:
     url = f"postgresql://postgres@/{owner.info.dbname}?host={postgres.sockets}&port={postgres.port}"
-    with opened(connection_url.checked(url)) as warehouse:
+    with opened(registry.checked(url)) as warehouse:
         assert warehouse.query("SELECT inet_server_addr() IS NULL AS a", timeout=TIMEOUT).read_all()["a"][0].as_py()
 
 
