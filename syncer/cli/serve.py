@@ -43,7 +43,7 @@ def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> 
     from syncer.service.process import Process, holder
     from syncer.service.service import Service
     from syncer.settings.secrets import secrets_of
-    from syncer.web import create_app
+    from syncer.web.app import create_app
     from syncer.web.auth import access
 
     logs.write_to(

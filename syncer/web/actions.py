@@ -15,10 +15,10 @@ from syncer.model.types import Run
 from syncer.service.active_runs import ActiveRun
 from syncer.service.pool import AlreadyActiveError, ClosedError
 from syncer.service.service import Service
+from syncer.state.audit import Audit, AuditAction
 from syncer.state.schema import requests
 from syncer.sync.plans import Plan
 from syncer.sync.progress import Options
-from syncer.web.auth.audit import Audit, AuditAction
 from syncer.web.auth.principals import Caller
 from syncer.web.problems import ProblemError
 from syncer.web.schemas import RunRequest
@@ -60,7 +60,7 @@ class Orders:
             run_id = self._begin(who, sync, asked)
             if key:
                 self._remember(who, key, sync, options, run_id)
-        self.audit.record(who, AuditAction.RUN, sync=sync, run_id=run_id)
+        self._record(AuditAction.RUN, who, sync, run_id)
         return run_id
 
     def cancel(self, who: Caller, run: Run) -> ActiveRun:
@@ -78,18 +78,18 @@ class Orders:
                 hint="" if over else "End it where it was started, with Ctrl-C or SIGTERM.",
                 run_id=run.id,
             )
-        self.audit.record(who, AuditAction.CANCEL, sync=run.sync, run_id=run.id)
+        self._record(AuditAction.CANCEL, who, run.sync, run.id)
         return live
 
     def pause(self, who: Caller, sync: str) -> None:
         """Let no ticks of a sync come."""
         self.service.pause(sync)
-        self.audit.record(who, AuditAction.PAUSE, sync=sync)
+        self._record(AuditAction.PAUSE, who, sync)
 
     def resume(self, who: Caller, sync: str) -> None:
         """Let the ticks of a sync come again."""
         self.service.resume(sync)
-        self.audit.record(who, AuditAction.RESUME, sync=sync)
+        self._record(AuditAction.RESUME, who, sync)
 
     async def plan(self, who: Caller, sync: str, rows: int) -> Plan:
         """Find out what a run would do.
@@ -108,10 +108,13 @@ class Orders:
                 raise self._closed()
         return making.result()
 
+    def _record(self, action: AuditAction, who: Caller, sync: str, run_id: str = "") -> None:
+        self.audit.record(action, actor=who.actor, address=who.address, sync=sync, run_id=run_id)
+
     def _plan(self, who: Caller, sync: str, rows: int) -> Plan:
         try:
             self.service.definition(sync)
-            self.audit.record(who, AuditAction.PLAN, sync=sync)
+            self._record(AuditAction.PLAN, who, sync)
             return self.service.plan(sync, sample_rows=rows)
         finally:
             self._plans.release()

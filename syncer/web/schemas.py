@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from syncer.model.types import CatchUp, Counts, Entity, OnNull, OnRemoved, RunStatus, Trigger
 from syncer.service.status import Freshness
-from syncer.web.auth.audit import AuditAction
+from syncer.state.audit import AuditAction
 
 #: A cursor is where the page before ended; callers hand it back as they got it.
 Next = Field(default=None, description="The `cursor` of the next page; null on the last one.")

@@ -19,7 +19,7 @@ from syncer.model import call_counts
 from syncer.model.types import Counts, RunStatus
 from syncer.service.service import Service
 from syncer.sync.progress import Options
-from syncer.web import create_app
+from syncer.web.app import create_app
 from tests.servers.customerio import customerio_server
 from tests.servers.customerio.faults import Fault
 from tests.service.conftest import Bench, wait_until

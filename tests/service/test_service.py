@@ -16,7 +16,7 @@ from syncer.service.active_runs import FENCED, ActiveRun
 from syncer.service.pool import AlreadyActiveError, ClosedError
 from syncer.snapshot import snapshot
 from syncer.sync.progress import Options
-from syncer.web import create_app
+from syncer.web.app import create_app
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
 
 SECOND = timedelta(seconds=1)

@@ -30,7 +30,7 @@ from syncer.settings import settings
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
-from syncer.web import create_app
+from syncer.web.app import create_app
 
 PASSWORD = "canary-password-1"
 READ_TOKEN = "canary-token-that-reads"

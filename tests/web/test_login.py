@@ -8,7 +8,8 @@ from datetime import timedelta
 import httpx2
 import pytest
 
-from syncer.web.auth import sessions, throttle
+from syncer.state import sessions
+from syncer.web.auth import throttle
 from tests.web.conftest import GUARDED, PASSWORD, Served, Site
 
 

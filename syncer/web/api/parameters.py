@@ -11,8 +11,8 @@ from syncer.model.errors import SelectionError
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import Run
 from syncer.service.service import Service
+from syncer.state.audit import Audit
 from syncer.web.actions import Orders
-from syncer.web.auth.audit import Audit
 from syncer.web.auth.principals import Caller, caller
 from syncer.web.problems import ProblemError
 

@@ -12,13 +12,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from syncer.model.errors import SyncerError
 from syncer.settings.service import Scope as Needed
+from syncer.state.sessions import Sessions
 from syncer.web import problems
-from syncer.web.auth import safety, sessions
+from syncer.web.auth import login, safety
 from syncer.web.auth.access import Access, bearer
 from syncer.web.auth.principals import Caller, Means, Principal, caller
 from syncer.web.auth.proxy import Peers
 from syncer.web.auth.safety import STATIC, Names
-from syncer.web.auth.sessions import Sessions
 from syncer.web.problems import ProblemError
 
 #: Say only whether the service lives, to whoever asks by whatever name.
@@ -89,11 +89,12 @@ class Guard:
             rules.names.check_origin(request, required=by_session)
 
     async def _of_session(self, request: Request) -> Principal | None:
-        token = sessions.token_of(request)
+        token = login.session_token(request)
         # Who shows a token is asked for no other proof.
         if token is None or bearer(request) is not None:
             return None
-        return await run_in_threadpool(self._rules.sessions.principal, token)
+        actor = await run_in_threadpool(self._rules.sessions.actor, token)
+        return None if actor is None else Principal(actor=actor, scope=Needed.RUN, means=Means.SESSION)
 
     def _refusal(self, request: Request, error: Exception) -> Response:
         problem = problems.problem_of(error)

@@ -9,21 +9,26 @@ import anyio.to_thread
 import argon2
 from fastapi import APIRouter, Form, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
 from syncer.settings.service import WebSettings
+from syncer.state.audit import Audit, AuditAction
+from syncer.state.sessions import LENGTH, Sessions
 from syncer.web import rendering
-from syncer.web.auth import sessions
-from syncer.web.auth.audit import Audit, AuditAction
 from syncer.web.auth.principals import caller
 from syncer.web.auth.safety import Names
-from syncer.web.auth.sessions import Sessions
 from syncer.web.auth.throttle import Throttle
 from syncer.web.problems import ProblemError
 
 #: The run log's word for who knows the password: nobody tells who they are.
 ACTOR = "password"
 
+_COOKIE = "syncer_session"
+#: Browsers accept a cookie of this name only over TLS, and only from this very host.
+_SECURE_COOKIE = f"__Host-{_COOKIE}"
+
+_LONGEST_TOKEN = 100
 _LONGEST_PASSWORD = 1000
 _LONGEST_ADDRESS = 2000
 
@@ -68,24 +73,40 @@ class LoginService:
             headers = {"Retry-After": seconds}
             return _form(wanted, f"Too many attempts; wait {seconds} seconds.", status=429, headers=headers)
         if len(guess) > _LONGEST_PASSWORD or not await self.password.is_right(guess):
-            await run_in_threadpool(self.audit.record, who, AuditAction.FAILED_LOGIN)
+            await run_in_threadpool(self._record, AuditAction.FAILED_LOGIN, who.actor, who.address)
             return _form(wanted, "This is not the password.", status=401)
         self.throttle.forgive(who.address)
         token = await run_in_threadpool(self.sessions.begin, ACTOR)
-        await run_in_threadpool(self.audit.record, who, AuditAction.LOGIN, actor=ACTOR)
+        await run_in_threadpool(self._record, AuditAction.LOGIN, ACTOR, who.address)
         response = RedirectResponse(wanted, 303)
-        sessions.give(response, token, secure=self.names.is_secure(request))
+        _set_cookie(response, token, secure=self.names.is_secure(request))
         return response
 
     def leave(self, request: Request) -> Response:
         """Log out."""
-        token = sessions.token_of(request)
+        token, who = session_token(request), caller(request)
         if token is not None:
             self.sessions.end(token)
-        self.audit.record(caller(request), AuditAction.LOGOUT)
+        self._record(AuditAction.LOGOUT, who.actor, who.address)
         response = RedirectResponse("/login", 303)
-        sessions.take_back(response)
+        response.delete_cookie(_COOKIE, path="/", httponly=True, samesite="strict")
+        response.delete_cookie(_SECURE_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
         return response
+
+    def _record(self, action: AuditAction, actor: str, address: str) -> None:
+        self.audit.record(action, actor=actor, address=address)
+
+
+def session_token(request: HTTPConnection) -> str | None:
+    """The session's token that a browser sends."""
+    token = request.cookies.get(_SECURE_COOKIE) or request.cookies.get(_COOKIE)
+    return token if token and len(token) <= _LONGEST_TOKEN else None
+
+
+def _set_cookie(response: Response, token: str, *, secure: bool) -> None:
+    """Store a token in the browser: no script can read it, and no other site's page can make the browser send it."""
+    name, age = _SECURE_COOKIE if secure else _COOKIE, int(LENGTH.total_seconds())
+    response.set_cookie(name, token, max_age=age, path="/", secure=secure, httponly=True, samesite="strict")
 
 
 def router(door: LoginService | None) -> APIRouter:

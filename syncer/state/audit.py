@@ -1,4 +1,4 @@
-"""Who did what by way of the page and the API."""
+"""The audit log: who did what on the page and through the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from syncer.state.database import StateDatabase
 from syncer.state.schema import audit
-from syncer.web.auth.principals import Caller
 
 
 class AuditAction(enum.StrEnum):
@@ -28,49 +27,40 @@ class AuditAction(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One deed."""
+class AuditEntry:
+    """One action of one caller."""
 
     #: Counted from 1; later ones have greater numbers.
     id: int
     at: datetime
-    #: Empty where nobody had said who they are.
+    #: Empty if the caller is unknown.
     actor: str
     address: str
     action: AuditAction
-    #: The sync and the run that it was about; empty where it was about none.
+    #: Empty if the action is about no sync or no run.
     sync: str
     run_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """The audit in the run log."""
+    """The audit log in a state database."""
 
     database: StateDatabase
     #: Gives aware UTC.
     now: Callable[[], datetime]
 
-    def record(
-        self, caller: Caller, deed: AuditAction, *, actor: str | None = None, sync: str = "", run_id: str = ""
-    ) -> None:
-        """Write down what somebody does; *actor* where it is not yet the caller."""
-        row = {
-            "at": self.now(),
-            "actor": caller.actor if actor is None else actor,
-            "address": caller.address,
-            "action": deed,
-            "sync": sync,
-            "run_id": run_id,
-        }
+    def record(self, action: AuditAction, *, actor: str, address: str, sync: str = "", run_id: str = "") -> None:
+        """Add an entry; it is durable when this returns."""
+        row = {"at": self.now(), "actor": actor, "address": address, "action": action, "sync": sync, "run_id": run_id}
         with self.database.writing() as connection:
             connection.execute(audit.insert().values(**row))
 
-    def page(self, *, before: int | None, limit: int) -> list[Entry]:
-        """The newest deeds, newest first, of those older than the one *before*."""
+    def page(self, *, before: int | None, limit: int) -> list[AuditEntry]:
+        """The newest entries, newest first; only those older than entry *before* if it is given."""
         query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.id < before)
         with self.database.reading() as connection:
             rows = [dict(row._mapping) for row in connection.execute(query)]
-        return [Entry(**row | {"action": AuditAction(row["action"])}) for row in rows]
+        return [AuditEntry(**row | {"action": AuditAction(row["action"])}) for row in rows]
