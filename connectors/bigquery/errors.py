@@ -13,8 +13,8 @@ from typing import Any
 
 from connectors.bigquery.connection import Place, setting
 from syncer.model.errors import WarehouseError
+from syncer.model.select_statement import SELECT_HINT
 
-SELECT_HINT = "A sync's query is one SELECT, and only reads."
 _AGAIN = "Nothing of the result was used; run the sync again."
 
 #: Messages that quote words of the query, and never a row's value; what a group matches is passed on.

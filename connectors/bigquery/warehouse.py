@@ -11,12 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
-import sqlglot
-from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import TokenType
 
 from connectors.bigquery.connection import connect
-from connectors.bigquery.errors import SELECT_HINT, Explainer, failures
+from connectors.bigquery.errors import Explainer, failures
 from connectors.bigquery.jobs import Job
 from connectors.bigquery.options import BigQueryOptions
 from connectors.bigquery.values import shape
@@ -41,7 +38,7 @@ class BigQueryWarehouse(StreamingWarehouse):
     """
 
     def __init__(self, name: str, url: str, *, options: BigQueryOptions, sync: str = "") -> None:
-        super().__init__(f"warehouse `{name}`")
+        super().__init__(name, dialect="bigquery")
         self._name = name
         self._most_bytes = options.maximum_bytes_billed
         self._labels = {"syncer_sync": _label_value(sync)} if sync else {}
@@ -53,12 +50,13 @@ class BigQueryWarehouse(StreamingWarehouse):
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse; by a dry run, which bills nothing."""
         with self._failures(_DESCRIBE_TIMEOUT):
-            return tuple(Column(name=s.name, type=s.word) for s in map(shape, self._dry_run(_plain(sql)).schema))
+            told = self._dry_run(self._select_statement(sql).text)
+        return tuple(Column(name=s.name, type=s.word) for s in map(shape, told.schema))
 
     def forecast(self, sql: str) -> str:
         """See `ForecastingQueries`: the bytes that a dry run tells."""
         with self._failures(_DESCRIBE_TIMEOUT):
-            told = int(self._dry_run(_plain(sql)).total_bytes_processed or 0)
+            told = int(self._dry_run(self._select_statement(sql).text).total_bytes_processed or 0)
         if self._most_bytes is None:
             return f"BigQuery will read {_size(told)} (a dry run's estimate)"
         return f"BigQuery will read {_size(told)} (a dry run's estimate), of at most {_size(self._most_bytes)} allowed"
@@ -90,7 +88,7 @@ class BigQueryWarehouse(StreamingWarehouse):
         """The schema, then batches."""
         deadline = time.monotonic() + timeout.total_seconds()
         with self._failures(timeout):
-            sql = _plain(sql)
+            sql = self._select_statement(sql).text
             told = self._dry_run(sql)
             shapes = [shape(field) for field in told.schema]
             yield pa.schema([column.field for column in shapes])
@@ -113,10 +111,9 @@ class BigQueryWarehouse(StreamingWarehouse):
             sql, job_config=config, location=place.location, job_retry=None, **self._patience()
         )
         if told.statement_type != "SELECT":
-            kind = "several statements" if told.statement_type == "SCRIPT" else "not a SELECT"
-            raise WarehouseError(f"{self._label}: the query is {kind}", hint=SELECT_HINT)
+            raise self._refusal("is several statements" if told.statement_type == "SCRIPT" else "is not a SELECT")
         if not told.schema:
-            raise WarehouseError(f"{self._label}: the query returns no columns", hint=SELECT_HINT)
+            raise self._refusal("returns no columns")
         return told
 
     def _config(self, *, timeout: timedelta | None = None, dry_run: bool = False) -> Any:
@@ -168,20 +165,6 @@ class BigQueryWarehouse(StreamingWarehouse):
             if not self._stop.is_set():
                 raise
             raise closed_early(self._label) from None
-
-
-def _plain(sql: str) -> str:
-    """*sql* as BigQuery takes it: no byte order mark, and no semicolon at its end; lines stay where they are."""
-    sql = sql.removeprefix("\ufeff")
-    try:
-        tokens = sqlglot.tokenize(sql, read="bigquery")
-    except SqlglotError:
-        return sql
-    for token in reversed(tokens):
-        if token.token_type != TokenType.SEMICOLON:
-            break
-        sql = f"{sql[: token.start]} {sql[token.end + 1 :]}"
-    return sql
 
 
 def _label_value(text: str) -> str:

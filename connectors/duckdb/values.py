@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from connectors.support.columns import ColumnReading
+from connectors.support.results import ColumnReading
 from syncer.model.protocols import JSON, NUMBER
 
 

@@ -19,8 +19,7 @@ import pyarrow as pa
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
 from connectors.duckdb.folder import create_view, identifier, literal, tables
 from connectors.duckdb.values import DuckDBReading, reading
-from connectors.support.columns import schema_of
-from connectors.support.results import StreamingWarehouse, closed_early, over_timeout
+from connectors.support.results import StreamingWarehouse, closed_early, over_timeout, schema_of
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -37,7 +36,7 @@ class DuckDBWarehouse(StreamingWarehouse):
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        super().__init__(f"warehouse `{name}`")
+        super().__init__(name)
         #: Table to why its file cannot be read.
         self._unreadable: dict[str, str] = {}
         self._tables: list[str] = []

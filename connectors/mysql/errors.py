@@ -11,7 +11,8 @@ import socket
 import ssl
 from importlib import import_module
 
-SELECT_HINT = "A sync's query is one SELECT, and only reads."
+from syncer.model.select_statement import SELECT_HINT
+
 _AGAIN = "Nothing of the result was used; run the sync again."
 
 SYNTAX = 1064

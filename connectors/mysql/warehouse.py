@@ -16,12 +16,12 @@ import pyarrow as pa
 
 from connectors.mysql import errors
 from connectors.mysql.connection import address, connect
-from connectors.mysql.errors import SELECT_HINT
+from connectors.mysql.dialect import one_select
 from connectors.mysql.statement import Block, Field, LostError, Statement
-from connectors.mysql.text import NotASelectError, one_select
 from connectors.support.drivers import driver
 from connectors.support.results import StreamingWarehouse, over_timeout
 from syncer.model.errors import WarehouseError
+from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 50_000
@@ -53,7 +53,7 @@ class MySQLWarehouse(StreamingWarehouse):
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        super().__init__(f"warehouse `{name}`")
+        super().__init__(name)
         self._address = address(name, url)
         self._pymysql = driver("pymysql", extra="mysql", label=self._label)
         driver("numpy", extra="mysql", label=self._label)
@@ -115,17 +115,17 @@ class MySQLWarehouse(StreamingWarehouse):
 
     def _prepare(self, sql: str) -> Statement:
         """*sql* as the server understands it; it is not run."""
-        try:
-            sql = one_select(sql, sql_mode=self._mode)
-        except NotASelectError as exc:
-            raise WarehouseError(f"{self._label}: {exc}", hint=SELECT_HINT, query_line=exc.line) from None
+        sql = self._select_statement(sql).text
         statement = Statement(self._connection, sql)
         self._check_subquery(sql)
         if statement.parameters:
             raise WarehouseError(f"{self._label}: the query holds a `?` for a value", hint="Write the value itself.")
         if not statement.fields:
-            raise WarehouseError(f"{self._label}: the query returns no columns", hint=SELECT_HINT)
+            raise self._refusal("returns no columns")
         return statement
+
+    def _one_select(self, sql: str) -> SelectStatement:
+        return one_select(sql, sql_mode=self._mode)
 
     def _check_subquery(self, sql: str) -> None:
         """Let the server confirm that *sql*, which it has understood, can stand in brackets, as only a SELECT can."""
@@ -134,7 +134,7 @@ class MySQLWarehouse(StreamingWarehouse):
         except self._pymysql.MySQLError as exc:
             number, _ = errors.number_and_message(exc)
             if number == errors.SYNTAX:
-                raise WarehouseError(f"{self._label}: the query is not a SELECT", hint=SELECT_HINT) from None
+                raise self._refusal("is not a SELECT") from None
             # Others say that it is one which may not stand just there, such as SELECT SQL_NO_CACHE.
             if self._connection._sock is None:
                 raise

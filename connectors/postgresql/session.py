@@ -17,12 +17,12 @@ from connectors.postgresql.connection import reason
 from connectors.postgresql.copy import Server
 from connectors.support.results import over_timeout
 from syncer.model.errors import WarehouseError
+from syncer.model.select_statement import SELECT_HINT
 
 #: How long to wait for the server's own word on its timeout before the client gives up, in seconds.
 _GRACE_SECONDS = 5.0
 _CANCEL_SECONDS = 5.0
 
-SELECT_HINT = "A sync's query is one SELECT, and only reads."
 
 #: SQLSTATE, or its class, to the next step.
 _HINTS = {

@@ -13,7 +13,7 @@ from psycopg.errors import SyntaxError as RefusedSyntaxError
 
 from connectors.postgresql.connection import connect
 from connectors.postgresql.copy import Server
-from connectors.postgresql.session import SELECT_HINT, ReadOnlySession
+from connectors.postgresql.session import ReadOnlySession
 from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
 from connectors.support.results import StreamingWarehouse
 from syncer.model.errors import WarehouseError
@@ -67,7 +67,7 @@ class PostgreSQLWarehouse(StreamingWarehouse):
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        super().__init__(f"warehouse `{name}`")
+        super().__init__(name)
         self._connection = connect("warehouse", name, url)
         self._session = ReadOnlySession(self._label, self._connection, _SETTINGS)
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -139,7 +139,7 @@ class PostgreSQLWarehouse(StreamingWarehouse):
             except RefusedSyntaxError as exc:
                 wrong = int(exc.diag.statement_position or 0) - 1 - len(before)
                 if sql[max(0, wrong) :][:1] != ";":
-                    raise WarehouseError(f"{self._label}: the query is not a SELECT", hint=SELECT_HINT) from None
+                    raise self._refusal("is not a SELECT") from None
                 sql = f"{sql[:wrong]} {sql[wrong + 1 :]}"
 
 

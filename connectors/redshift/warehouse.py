@@ -32,7 +32,6 @@ from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
 from connectors.support.results import StreamingWarehouse
-from connectors.support.select_statement import SelectStatement
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -70,7 +69,7 @@ class RedshiftWarehouse(StreamingWarehouse):
     """
 
     def __init__(self, name: str, url: str, *, options: RedshiftOptions, sync: str = "") -> None:
-        super().__init__(f"warehouse `{name}`")
+        super().__init__(name, dialect="redshift")
         self._options = options
         self._connection = connect("warehouse", name, re.sub(r"^redshift(\+\w+)?:", "postgresql:", url))
         # Redshift has no DEALLOCATE ALL, which psycopg sends where it has prepared statements of its own.
@@ -81,7 +80,7 @@ class RedshiftWarehouse(StreamingWarehouse):
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
-        statement = self._statement(sql)
+        statement = self._select_statement(sql).text
         with self._session.transaction(_DESCRIBE_TIMEOUT) as server:
             parser = RowParser(self._session.describe(server, statement), self._connection)
         return tuple(Column(name=n, type=t) for n, t in zip(parser.names, parser.types, strict=True))
@@ -97,7 +96,7 @@ class RedshiftWarehouse(StreamingWarehouse):
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
-        statement = self._statement(sql)
+        statement = self._select_statement(sql).text
         with self._session.transaction(timeout) as server:
             parser = RowParser(self._session.describe(server, statement), self._connection)
             yield parser.schema
@@ -135,9 +134,6 @@ class RedshiftWarehouse(StreamingWarehouse):
         has_bucket = self._options.unload_to is not None and self._options.unload_role is not None
         folded = {name.casefold() for name in parser.names}
         return has_bucket and len(folded) == len(parser.names) and UNLOADABLE.issuperset(parser.oids)
-
-    def _statement(self, sql: str) -> str:
-        return SelectStatement(self._label, sql, "redshift").text
 
     def _name_queries(self, sync: str) -> None:
         """Tell who runs them in Redshift's own lists of queries."""

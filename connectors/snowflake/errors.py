@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 from syncer.model.errors import WarehouseError
+from syncer.model.select_statement import SELECT_HINT
 
-SELECT_HINT = "A sync's query is one SELECT, and only reads."
 _AGAIN = "Nothing of the result was used; run the sync again."
 
 #: Where the numbers begin of errors about values, of the driver's own, and of those about logins.

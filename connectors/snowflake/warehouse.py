@@ -12,16 +12,15 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.snowflake.connection import connect
-from connectors.snowflake.errors import SELECT_HINT, missing_name, query_failure
+from connectors.snowflake.errors import missing_name, query_failure
 from connectors.snowflake.grants import Grant, power
 from connectors.snowflake.options import SnowflakeOptions
-from connectors.snowflake.statement import NotASelectError, Statement, one_select
 from connectors.snowflake.values import SnowflakeReading, reading
-from connectors.support.columns import schema_of
 from connectors.support.drivers import driver
 from connectors.support.read_ahead import ReadAhead
-from connectors.support.results import StreamingWarehouse, closed_early, over_timeout
+from connectors.support.results import StreamingWarehouse, closed_early, over_timeout, schema_of
 from syncer.model.errors import WarehouseError
+from syncer.model.select_statement import NotASelectError, SelectStatement
 from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 20_000
@@ -41,7 +40,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
     """
 
     def __init__(self, name: str, url: str, *, options: SnowflakeOptions, sync: str = "") -> None:
-        super().__init__(f"warehouse `{name}`")
+        super().__init__(name, dialect="snowflake")
         self._setting = f"SYNCER_WAREHOUSES__{name.upper()}"
         self._connection = connect(name, url, options=options, sync=sync)
         self._errors = driver("snowflake.connector.errors", extra="snowflake", label=self._label)
@@ -51,7 +50,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
-        with self._failures(statement := self._statement(sql)):
+        with self._failures(statement := self._select_statement(sql)):
             described = self._described(statement)
         return tuple(Column(name=name, type=one.name) for name, one in described)
 
@@ -90,7 +89,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
 
     def _parts(self, sql: str, timeout: timedelta, is_left: threading.Event) -> Iterator[Any]:
         """As `_read`, in a thread of its own, where a call may hang."""
-        with self._failures(statement := self._statement(sql)):
+        with self._failures(statement := self._select_statement(sql)):
             described = self._described(statement)
             schema = schema_of(*zip(*described, strict=True))
             yield schema
@@ -130,13 +129,14 @@ class SnowflakeWarehouse(StreamingWarehouse):
                 hint="Run the sync again; if it stays so, cast the columns in the query.",
             ) from None
 
-    def _statement(self, sql: str) -> Statement:
-        try:
-            return one_select(sql)
-        except NotASelectError as exc:
-            raise WarehouseError(f"{self._label}: {exc}", hint=SELECT_HINT) from None
+    def _one_select(self, sql: str) -> SelectStatement:
+        statement = super()._one_select(sql)
+        for word, line in statement.words():
+            if word == "->>":
+                raise NotASelectError("the query passes its result on with `->>`", line=line)
+        return statement
 
-    def _described(self, statement: Statement) -> list[tuple[str, SnowflakeReading]]:
+    def _described(self, statement: SelectStatement) -> list[tuple[str, SnowflakeReading]]:
         """Name and reading of each column that *statement* would return; it is not run."""
         columns = self._connection.cursor().describe(statement.text) or []
         found = [(one.name, reading(one.type_code, one.precision, one.scale)) for one in columns]
@@ -147,7 +147,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
                     hint="Cast it in the query, as in `x::VARCHAR` or `x::NUMBER(38, 6)`.",
                 )
         if not found:
-            raise WarehouseError(f"{self._label}: the query returns no columns", hint=SELECT_HINT)
+            raise self._refusal("returns no columns")
         return [(name, read) for name, read in found if read is not None]
 
     def _rows(self, sql: str) -> list[Any]:
@@ -162,16 +162,14 @@ class SnowflakeWarehouse(StreamingWarehouse):
         return [(row[wanted[0]], row[wanted[1]], row[wanted[2]]) for row in rows]
 
     @contextmanager
-    def _failures(self, statement: Statement | None = None) -> Iterator[None]:
+    def _failures(self, statement: SelectStatement | None = None) -> Iterator[None]:
         """Make a WarehouseError of what goes wrong."""
         try:
             yield
         except self._errors.Error as exc:
             failure = query_failure(exc, label=self._label, setting=self._setting)
-            line = failure.query_line
-            if statement is not None:
-                line = line or statement.line_of(missing_name(exc))
-                failure.query_line = line and line + statement.lines_before
+            if statement is not None and failure.query_line is None:
+                failure.query_line = statement.line_of(missing_name(exc))
             raise failure from None
 
 
@@ -184,7 +182,7 @@ def _batches(cursor: Any) -> Iterator[pa.RecordBatch]:
             yield from table.to_batches(max_chunksize=_BATCH_ROWS)
 
 
-def _wrapped(statement: Statement, described: list[tuple[str, SnowflakeReading]]) -> str:
+def _wrapped(statement: SelectStatement, described: list[tuple[str, SnowflakeReading]]) -> str:
     """*statement* where only a query can stand, with the casts that its columns need."""
     quoted = [('"' + name.replace('"', '""') + '"', one.cast) for name, one in described]
     casts = ", ".join(f"{cast.format(name)} AS {name}" for name, cast in quoted if cast)

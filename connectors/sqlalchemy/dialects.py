@@ -27,7 +27,7 @@ _EXTRAS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Database:
     """One database's ways."""
 
     #: The database's name for people.
@@ -43,24 +43,24 @@ class Dialect:
     unreachable: str = "Check host, port, user, password and database"
 
 
-_DIALECTS = {
-    "clickhousedb": Dialect(product="ClickHouse"),
-    "cockroachdb": Dialect(product="CockroachDB", read_only=("SET TRANSACTION READ ONLY",)),
-    "databricks": Dialect(product="Databricks"),
+_DATABASES = {
+    "clickhousedb": Database(product="ClickHouse"),
+    "cockroachdb": Database(product="CockroachDB", read_only=("SET TRANSACTION READ ONLY",)),
+    "databricks": Database(product="Databricks"),
     # https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sp-describe-first-result-set-transact-sql
-    "mssql": Dialect(product="SQL Server", description="EXEC sp_describe_first_result_set @tsql = N{}"),
-    "oracle": Dialect(product="Oracle Database", read_only=("SET TRANSACTION READ ONLY",)),
-    "postgresql": Dialect(
+    "mssql": Database(product="SQL Server", description="EXEC sp_describe_first_result_set @tsql = N{}"),
+    "oracle": Database(product="Oracle Database", read_only=("SET TRANSACTION READ ONLY",)),
+    "postgresql": Database(
         product="PostgreSQL",
         read_only=("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SET LOCAL TimeZone = 'UTC'"),
     ),
-    "sqlite": Dialect(
+    "sqlite": Database(
         product="SQLite",
         read_only=("PRAGMA query_only = ON",),
         is_locked=True,
         unreachable="Write sqlite:///name for a path from the working folder, sqlite:////name for one from the root,",
     ),
-    "trino": Dialect(product="Trino"),
+    "trino": Database(product="Trino"),
 }
 
 #: What drivers say that names tables, columns, settings and words of the query, and no value.
@@ -86,9 +86,9 @@ _QUOTABLE = [
 ]
 
 
-def dialect(name: str) -> Dialect:
+def database(name: str) -> Database:
     """What is known of SQLAlchemy's dialect of this name."""
-    return _DIALECTS.get(name, Dialect(product=name))
+    return _DATABASES.get(name, Database(product=name))
 
 
 def reason(error: BaseException) -> tuple[str, str]:

@@ -7,5 +7,11 @@ from syncer.model.connectors import ANY_OTHER, WarehouseConnector
 WAREHOUSE = WarehouseConnector(
     schemes=(ANY_OTHER,),
     opened_by="connectors.sqlalchemy.warehouse:SQLAlchemyWarehouse",
-    dialects={"clickhousedb": "clickhouse", "cockroachdb": "postgres", "mssql": "tsql"},
+    dialects={
+        "clickhousedb": "clickhouse",
+        "cockroachdb": "postgres",
+        "mariadb": "mysql",
+        "mssql": "tsql",
+        "postgresql": "postgres",
+    },
 )

@@ -13,7 +13,8 @@ import pyarrow as pa
 from sqlalchemy import Connection, CursorResult, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from connectors.sqlalchemy.dialects import dialect, keep_digits, parsed_url, reason
+from connectors.sqlalchemy.dialects import database, keep_digits, parsed_url, reason
+from connectors.sqlalchemy.options import WAREHOUSE
 from connectors.sqlalchemy.values import (
     UNSEEN,
     MisfitError,
@@ -25,12 +26,10 @@ from connectors.sqlalchemy.values import (
     seen,
     type_name,
 )
-from connectors.support.columns import schema_of
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.results import StreamingWarehouse, closed_early, over_timeout
-from connectors.support.row_memory import uncollected
-from connectors.support.select_statement import SelectStatement
+from connectors.support.results import StreamingWarehouse, closed_early, over_timeout, schema_of, uncollected
 from syncer.model.errors import WarehouseError
+from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
 
 #: Small enough that Python's values of one batch stay in the processor's cache.
@@ -50,11 +49,10 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        super().__init__(f"warehouse `{name}`")
+        super().__init__(name, dialect=WAREHOUSE.dialect_of(url))
         self._name = name
         parsed, found = parsed_url(self._label, url)
-        self._dialect = dialect(found.name)
-        self._dialect_name: str = found.name
+        self._database = database(found.name)
         self._engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
         event.listen(self._engine, "connect", self._prepare)
         event.listen(self._engine, "before_cursor_execute", self._remember)
@@ -69,13 +67,13 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse. The type is `unknown` of a column whose driver tells none."""
-        statement = self._statement(sql)
+        statement = self._select_statement(sql)
         with self._transaction(_DESCRIBE_TIMEOUT, statement) as call:
-            if self._dialect.description:
+            if self._database.description:
                 quoted = "'" + statement.text.replace("'", "''") + "'"
-                described = call(lambda: self._execute(self._dialect.description.format(quoted))[0].fetchall())
+                described = call(lambda: self._execute(self._database.description.format(quoted))[0].fetchall())
                 return tuple(Column(name=row[2], type=row[5]) for row in described)
-            _, description = call(lambda: self._execute(statement.without_rows))
+            _, description = call(lambda: self._execute(_without_rows(statement)))
             return tuple(Column(name=d[0], type=_shown_type(d) or "unknown") for d in description)
 
     def probe(self) -> Probe:
@@ -83,8 +81,8 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         with self._failures(_DESCRIBE_TIMEOUT) as deadline:
             connection = self._connect(deadline)
         parts = getattr(connection.dialect, "server_version_info", None) or ()
-        version = f"{self._dialect.product} {'.'.join(map(str, parts))}".strip()
-        if self._dialect.is_locked:
+        version = f"{self._database.product} {'.'.join(map(str, parts))}".strip()
+        if self._database.is_locked:
             return Probe(version=version, can_write=False)
         return Probe(
             version=version,
@@ -98,7 +96,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
-        statement = self._statement(sql)
+        statement = self._select_statement(sql)
         with self._transaction(timeout, statement) as call:
             result, description = call(lambda: self._execute(statement.text))
             reading = _Columns(description)
@@ -112,9 +110,6 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
                     yield reading.batch(rows)
             while rows := call(partial(_fetched, result)):
                 yield reading.batch(rows)
-
-    def _statement(self, sql: str) -> SelectStatement:
-        return SelectStatement(self._label, sql, self._dialect_name)
 
     def _execute(self, sql: str) -> tuple[CursorResult[Any], Sequence[Sequence[Any]]]:
         assert self._connection is not None
@@ -136,7 +131,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
                 return thread.call(action, until=deadline)
 
             try:
-                for sql in self._dialect.read_only:
+                for sql in self._database.read_only:
                     call(partial(connection.exec_driver_sql, sql))
                 yield call
                 is_over = True
@@ -164,8 +159,8 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
 
     def _unreachable(self, said: str) -> WarehouseError:
         return WarehouseError(
-            f"{self._label}: cannot connect to {self._dialect.product}: {said}",
-            hint=f"{self._dialect.unreachable} in SYNCER_WAREHOUSES__{self._name.upper()}__URL.",
+            f"{self._label}: cannot connect to {self._database.product}: {said}",
+            hint=f"{self._database.unreachable} in SYNCER_WAREHOUSES__{self._name.upper()}__URL.",
         )
 
     def _prepare(self, connection: Any, _: object) -> None:
@@ -247,6 +242,13 @@ class _Columns:
                 )
             ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _without_rows(statement: SelectStatement) -> str:
+    """The same query with no row, for its columns, where the database knows LIMIT."""
+    if statement.tree is None or statement.tree.args.get("limit") is not None:
+        return f"SELECT * FROM ({statement.text}\n) AS q LIMIT 0"
+    return f"{statement.text}\nLIMIT 0"
 
 
 def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:

@@ -1,19 +1,52 @@
-"""What every warehouse owes of a result: it is whole, or reading it is an error."""
+"""What warehouses share of a result: its columns, the memory of its rows, and that it is whole or an error."""
 
 from __future__ import annotations
 
+import gc
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from syncer.model.errors import WarehouseError
+from syncer.model.select_statement import SELECT_HINT, NotASelectError, SelectStatement, one_select
 
 #: Between one interruption and the next.
 _PATIENCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ColumnReading:
+    """How a column is read: what it becomes in Arrow."""
+
+    type: pa.DataType = field(default_factory=pa.string)
+    #: Tells JSON and digits from text (see `syncer.model.protocols`).
+    metadata: dict[bytes, bytes] | None = None
+
+
+def schema_of(names: Iterable[str], readings: Iterable[ColumnReading]) -> pa.Schema:
+    """The schema of a result; names may repeat."""
+    return pa.schema([pa.field(n, r.type, metadata=r.metadata) for n, r in zip(names, readings, strict=True)])
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from looking for cycles among rows, which have none.
+
+    A thousand new tuples make it look again at all of them, which takes as long as reading them.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Result:
@@ -60,9 +93,15 @@ class Result:
 class StreamingWarehouse(ABC):
     """A warehouse that reads a result as it comes, and may be closed meanwhile from any thread."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, name: str, *, dialect: str = "") -> None:
+        """Nothing is read yet.
+
+        Shapes:
+            dialect: sqlglot's name of what `_select_statement` reads.
+        """
         #: What messages call it, such as "warehouse `crm`".
-        self._label = label
+        self._label = f"warehouse `{name}`"
+        self._dialect = dialect
         self._result: Result | None = None
 
     def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
@@ -75,6 +114,24 @@ class StreamingWarehouse(ABC):
         if self._result is not None:
             self._result.close()
         self._disconnect()
+
+    def _select_statement(self, sql: str) -> SelectStatement:
+        """*sql*, if it is one SELECT.
+
+        Raises:
+            WarehouseError: it is not.
+        """
+        try:
+            return self._one_select(sql)
+        except NotASelectError as exc:
+            raise WarehouseError(f"{self._label}: {exc}", hint=exc.hint, query_line=exc.line) from None
+
+    def _one_select(self, sql: str) -> SelectStatement:
+        return one_select(sql, self._dialect)
+
+    def _refusal(self, fault: str) -> WarehouseError:
+        """The error for a query that is not a SELECT; *fault* goes after "the query"."""
+        return WarehouseError(f"{self._label}: the query {fault}", hint=SELECT_HINT)
 
     @abstractmethod
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:

@@ -60,6 +60,11 @@ class WarehouseConnector(Connector):
     #: Scheme to sqlglot's name of its SQL, where that is another one.
     dialects: Mapping[str, str] = field(default_factory=dict)
 
+    def dialect_of(self, url: str) -> str:
+        """sqlglot's name for the SQL of *url*; sqlglot may know no dialect of this name."""
+        scheme = scheme_of(url)
+        return self.dialects.get(scheme, scheme)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConnector(Connector):

@@ -73,9 +73,9 @@ def names_file(url: str) -> bool:
 
 
 def dialect(url: str) -> str:
-    """sqlglot's name for the SQL of a warehouse's URL; sqlglot may know none of this name."""
-    found, scheme = connector_of(url, warehouses()), scheme_of(url)
-    return found.dialects.get(scheme, scheme) if found is not None else scheme
+    """sqlglot's name for the SQL of a warehouse's URL; sqlglot may know no dialect of this name."""
+    found = connector_of(url, warehouses())
+    return found.dialect_of(url) if found is not None else scheme_of(url)
 
 
 def open_warehouse(name: str, url: str, *, options: Options | None = None, sync: str = "") -> Warehouse:

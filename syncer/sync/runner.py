@@ -196,8 +196,8 @@ class Runner:
             variables=self.settings.vars,
             environment=self.settings.environment,
         )
-        if snapshot.known.settled_definition == definition.hash:
-            # The warehouse has taken it before; the look for friendly errors costs a tenth of a second.
+        if snapshot.known.settled_definition == definition.hash and rendered == definition.sql:
+            # This very text has passed the check before, which costs a tenth of a second.
             return Query(definition=definition, rendered=rendered, statement=rendered)
         url = self.settings.warehouses[definition.warehouse].url.get_secret_value()
         statement = query.check(definition, rendered, registry.dialect(url))

@@ -85,6 +85,15 @@ def test_every_command_knows_its_connections(world: World) -> None:
     assert (planned.returncode, validated.returncode) == (0, 0), planned.stderr + validated.stderr
 
 
+def test_what_a_template_renders_is_checked_at_every_run(world: World) -> None:
+    (world.path / "sync_definitions" / "plans.sql").write_text(DEFINITION + "{{ var('more', '') }}\n")
+    first = world.syncer("run", "plans")
+    second = world.syncer("run", "plans", SYNCER_VARS__MORE="; DELETE FROM people")
+
+    assert (first.returncode, second.returncode) == (0, 2), first.stderr + second.stderr
+    assert "this is a second statement" in second.stderr
+
+
 def test_its_settings_are_checked_as_ours_are(world: World) -> None:
     wrong = world.syncer("list", SYNCER_STORES__DEFAULT__PASSWORT="hush", SYNCER_WAREHOUSES__DEFAULT__TOKEN="hush")
 

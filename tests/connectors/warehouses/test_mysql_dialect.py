@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mysql.text import NotASelectError, one_select
+from connectors.mysql.dialect import one_select
 from syncer.model.errors import WarehouseError
+from syncer.model.select_statement import NotASelectError
 from tests.connectors.warehouses.reading import opened, rows
 from tests.servers.mariadb import MariaDBServer
 
@@ -117,11 +118,11 @@ def test_what_a_quote_hides_depends_on_the_servers_mode(sql_mode: str, sql: str)
         ("", r"SELECT '\' INTO' AS a"),
         ("", r'SELECT "\" INTO" AS a'),
         ("NO_BACKSLASH_ESCAPES", r"SELECT '\', 'INTO'"),
-        ("", "SELECT 1 AS `INTO`, 2 AS intone /* INTO */ -- INTO\n# INTO"),
+        ("", "SELECT 1 AS `INTO` /* INTO */ -- INTO\n# INTO\n, 2 AS intone"),
     ],
 )
 def test_what_a_quote_or_comment_hides_is_no_word(sql_mode: str, sql: str) -> None:
-    assert one_select(sql, sql_mode=sql_mode) == sql
+    assert one_select(sql, sql_mode=sql_mode).text == sql
 
 
 def test_writing_by_a_function_is_refused(mariadb: MariaDBServer, mariadb_database: str, mariadb_url: str) -> None:
