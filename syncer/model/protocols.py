@@ -9,7 +9,6 @@ A warehouse's Arrow schema may say more than Arrow's types do. A string field wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -175,9 +174,3 @@ class ReplacesCollections(Protocol):
 
 #: What `identifiers` returns.
 IDENTIFIERS = pa.schema([("entity", pa.string()), ("kind", pa.string()), ("value", pa.string())])
-
-
-def text_table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> pa.Table:
-    """A table of strings; may be empty."""
-    schema = pa.schema([(name, pa.string()) for name in columns])
-    return pa.table([[row[i] for row in rows] for i in range(len(columns))], schema=schema)

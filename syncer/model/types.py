@@ -153,7 +153,7 @@ class SyncDefinition:
     exclude: tuple[str, ...] = ()
     warehouse: str = "default"
     store: str = "default"
-    schedule: Schedule = field(default_factory=lambda: Every(interval=timedelta(hours=1)))
+    schedule: Schedule = Every(interval=timedelta(hours=1))
     catch_up: CatchUp = CatchUp.ONCE
     on_removed: OnRemoved = OnRemoved.KEEP
     on_null: OnNull = OnNull.CLEAR

@@ -20,10 +20,9 @@ from syncer.model.types import Target
 from syncer.model.upgrades import Formats
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import Layout
+from syncer.snapshot.incoming import ResultStream, staged_rows_sql
 from syncer.snapshot.ledger import Intent, Known
-from syncer.snapshot.result_stream import ResultStream
 from syncer.snapshot.session import Session
-from syncer.snapshot.staged_rows import staged_rows_sql
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 

@@ -23,7 +23,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from syncer.snapshot.columns import Layout
-from syncer.snapshot.result_stream import ResultStream
+from syncer.snapshot.incoming import ResultStream
 from syncer.snapshot.session import Session
 
 

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from syncer.snapshot.columns import Attribute, Layout
+from syncer.snapshot.incoming import key_sql
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_key, json_said, literal
 
 
-def settle_repeated_keys(
-    session: Session,
-    layout: Layout,
-    *,
-    seen: Callable[[], pa.Table] | None,
-    key_sql: list[str],
-) -> tuple[int, int]:
-    """Let equal rows count once, and mark those that differ under one key.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """Rows that are not sent."""
+
+    #: Rows in `quarantined`.
+    quarantined: int = 0
+    #: Equal rows under one key, beyond the first of each.
+    repeated: int = 0
+    #: Of the rows that `staged` lacked, as they did not change: those that it has now, and repeated ones.
+    no_longer_same: int = 0
+
+
+def set_aside(session: Session, layout: Layout, seen: Callable[[], pa.Table] | None) -> SetAside:
+    """Let equal rows count once, and move those that cannot be sent from `staged` to `quarantined`.
 
     Shapes:
-        seen: gives the keys of every row of the result, for *key_sql*; None where no row that `staged` lacks can have
-            the key of another one.
-        returns: how many rows count no more, and how many of those that `staged` lacked it lacks no more, or count
-            no more.
+        seen: gives the keys of every row of the result, as scanned; None where no row that `staged` lacks can have the
+            key of another one.
+        quarantined: one line a key and reason.
     """
+    repeated, no_longer_same = _settle_repeated_keys(session, layout, seen)
+    if layout.schema.unique is not None:
+        _mark_shared_identifiers(session, layout, layout.schema.unique)
+    quarantined = _move_faulty_rows(session)
+    return SetAside(quarantined=quarantined, repeated=repeated, no_longer_same=no_longer_same)
+
+
+def _settle_repeated_keys(session: Session, layout: Layout, seen: Callable[[], pa.Table] | None) -> tuple[int, int]:
+    """Let equal rows count once, and mark those that differ under one key; see SetAside for what it returns."""
     k = session.k
-    _find_repeated(session, seen() if seen else None, key_sql)
+    _find_repeated(session, seen() if seen else None, key_sql(layout.schema))
     if not session.any("SELECT 1 FROM repeated"):
         return 0, 0
     put, unseen = _complete(session, layout) if seen else (0, 0)
@@ -105,7 +121,7 @@ def _complete(session: Session, layout: Layout) -> tuple[int, int]:
     return put, unseen
 
 
-def mark_shared_identifiers(session: Session, layout: Layout, unique: Attribute) -> None:
+def _mark_shared_identifiers(session: Session, layout: Layout, unique: Attribute) -> None:
     """Mark rows that would give one *unique* identifier to several people."""
     column = next(c for c in layout.fed if c.fed is unique)
     value = as_key(column.type, column.physical, fold=unique.name == "email")
@@ -116,7 +132,7 @@ def mark_shared_identifiers(session: Session, layout: Layout, unique: Attribute)
     )
 
 
-def move_faulty_rows(session: Session) -> int:
+def _move_faulty_rows(session: Session) -> int:
     """Move rows that have a fault from `staged` to `quarantined`, one line a key and reason; returns how many rows."""
     blanked = ", ".join(f"nullif({key}, '') AS {key}" for key in session.keys)
     k = session.k

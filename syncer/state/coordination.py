@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from syncer.model.protocols import IDENTIFIERS, text_table
+from syncer.model.protocols import IDENTIFIERS
 from syncer.state.database import StateDatabase
 from syncer.state.schema import newest_snapshots, removals
 
@@ -115,7 +115,7 @@ class SharedCoordination:
         with self.database.reading() as connection:
             found = connection.execute(query).all()
             newest = self._newest(connection)
-        return text_table(IDENTIFIERS.names, found), newest
+        return pa.Table.from_pylist([dict(row._mapping) for row in found], schema=IDENTIFIERS), newest
 
     def _numbered(self, identifiers: pa.Table, newest: int) -> sa.Select[Any]:
         arrays = [sa.cast(identifiers[name].to_pylist(), sa.ARRAY(sa.Text)) for name in IDENTIFIERS.names]

@@ -13,8 +13,7 @@ from syncer.model.types import Counts, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.outbox import Outbox
-from syncer.snapshot.snapshot import Snapshot
-from syncer.snapshot.stage import Staged
+from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
 from syncer.sync.cancellation import StoppedError
 from syncer.sync.coordination import Coordination

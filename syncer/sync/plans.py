@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from syncer.model.protocols import ForecastingChanges, ProfileStore
 from syncer.model.types import SyncDefinition
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.stage import Staged
+from syncer.snapshot.snapshot import Staged
 from syncer.sync.flow import limits_passed
 
 

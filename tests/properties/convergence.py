@@ -23,8 +23,7 @@ from syncer.model.types import Entity, Limit, Limits, OnNull, OnRemoved, PersonK
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.outbox import Outbox
-from syncer.snapshot.snapshot import Snapshot, opened
-from syncer.snapshot.stage import Staged
+from syncer.snapshot.snapshot import Snapshot, Staged, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.sync.coordination import catch_up

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from syncer.model.protocols import IDENTIFIERS, text_table
+from syncer.model.protocols import IDENTIFIERS
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 
@@ -21,13 +21,14 @@ Of = Callable[..., SharedCoordination]
 
 ANNOUNCING = """
 import sys
-from syncer.model.protocols import IDENTIFIERS, text_table
+import pyarrow as pa
+from syncer.model.protocols import IDENTIFIERS
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 _, url, sync, entries = sys.argv
 mine = SharedCoordination(database=StateDatabase(url), sync=sync, store_id="store-1")
 for i in range(int(entries)):
-    mine.announce(text_table(IDENTIFIERS.names, [("person", "id", f"{sync}-{i}")]))
+    mine.announce(pa.Table.from_pylist([{"entity": "person", "kind": "id", "value": f"{sync}-{i}"}], IDENTIFIERS))
     print(f"{sync}-{i}", flush=True)
     if i % 7 == 0:
         mine.close_removals()
@@ -56,8 +57,12 @@ def of(database: StateDatabase) -> Of:
     return lambda sync, store=STORE: SharedCoordination(database=database, sync=sync, store_id=store)
 
 
+def identifiers(rows: list[tuple[str, str, str]]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(IDENTIFIERS.names, row, strict=True)) for row in rows], IDENTIFIERS)
+
+
 def people(*ids: str) -> pa.Table:
-    return text_table(IDENTIFIERS.names, [("person", "id", value) for value in ids])
+    return identifiers([("person", "id", value) for value in ids])
 
 
 def values(table: pa.Table) -> list[str]:
@@ -77,9 +82,7 @@ def test_where_nothing_was_removed_there_is_nothing_to_see(of: Of) -> None:
 
 
 def test_a_removal_is_seen_by_the_other_syncs_of_its_store_only(of: Of) -> None:
-    table = text_table(
-        IDENTIFIERS.names, [("person", "id", "1"), ("person", "email", "a@b"), ("object", "account", "1")]
-    )
+    table = identifiers([("person", "id", "1"), ("person", "email", "a@b"), ("object", "account", "1")])
 
     of("a").announce(table)
 
