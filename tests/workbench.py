@@ -14,9 +14,8 @@ import pyarrow as pa
 from syncer.model.protocols import IDENTIFIERS
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
-from syncer.sync.cancellation import CancelToken
 from syncer.sync.flow import compare, run_sync
-from syncer.sync.progress import Options, Progress
+from syncer.sync.progress import CancelToken, Options, Progress
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
 

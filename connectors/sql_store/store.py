@@ -158,9 +158,9 @@ class SQLStore(ABC):
             found = self._workspace()
         assert found is not None
         recorded, self.store_id, number = found
-        FORMATS.refuse_newer(
-            number, what=f"store `{self.name}`", error=StoreError, otherwise="give this one another database"
-        )
+        if number > FORMATS.newest:
+            otherwise = "give this one another database"
+            raise FORMATS.newer(number, what=f"store `{self.name}`", error=StoreError, otherwise=otherwise)
         if recorded != self.identity:
             setting = f"SYNCER_STORES__{self.name.upper()}__"
             raise StoreError(

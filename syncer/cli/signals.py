@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from syncer.sync.cancellation import PATIENCE
+from syncer.sync.progress import PATIENCE
 
 if TYPE_CHECKING:
     from syncer.sync.progress import Progress

@@ -83,10 +83,9 @@ def collection(
 
 
 def _show(project: Project, sought: Sought, *, as_json: bool) -> None:
-    from syncer.sync.connections import open_store
     from syncer.sync.stored import look
 
-    with closing(open_store(project.settings, sought.store)) as opened:
+    with closing(project.settings.stores[sought.store].open(sought.store)) as opened:
         found = look(sought, opened, project.loaded.definitions, project.run_log)
     if as_json:
         syncs = [sync.name for sync in found.feeding]

@@ -81,14 +81,13 @@ def _ask_warehouses(
 ) -> Iterator[Outcome]:
     """Ask for the columns of each query; gives how it ended for each warehouse that cannot be asked."""
     from syncer.queries.faults import fault
-    from syncer.sync.connections import open_warehouse
 
     def warehouse_of(query: Query) -> str:
         return query.definition.warehouse
 
     for name, group in groupby(sorted(chosen, key=warehouse_of), key=warehouse_of):
         try:
-            warehouse = open_warehouse(project.settings, name)
+            warehouse = project.settings.warehouses[name].open(name)
         except SyncerError as exc:
             output.print_exception(exc)
             yield outcome_of(exc)

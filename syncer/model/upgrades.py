@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from syncer.model.errors import SyncerError
@@ -22,24 +22,23 @@ class Formats(Generic[C]):
 
     #: The first changes format 1 into format 2, and so on.
     upgrades: tuple[Callable[[C], None], ...] = ()
+    #: The format that this program creates and reads.
+    newest: int = field(init=False)
 
-    @property
-    def newest(self) -> int:
-        """The format that this program creates and reads."""
-        return 1 + len(self.upgrades)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "newest", 1 + len(self.upgrades))
 
-    def refuse_newer(self, found: int, *, what: str, error: type[SyncerError], otherwise: str) -> None:
-        """Raise *error* where *found* is a newer program's format.
+    def newer(self, found: int, *, what: str, error: type[SyncerError], otherwise: str) -> SyncerError:
+        """The *error* to raise where *found* is a newer program's format.
 
         Shapes:
             what: the stored thing, as the start of a sentence.
             otherwise: what people can do if they cannot install the newer program.
         """
-        if found > self.newest:
-            raise error(
-                f"{what} was written by a newer Syncer: its format is {found}, this Syncer knows {self.newest}",
-                hint=f"Install that newer Syncer again, or {otherwise}.",
-            )
+        return error(
+            f"{what} was written by a newer Syncer: its format is {found}, this Syncer knows {self.newest}",
+            hint=f"Install that newer Syncer again, or {otherwise}.",
+        )
 
     def bring_up_to_date(
         self,

@@ -12,7 +12,6 @@ from syncer.model.types import PersonKey, Rejection, SyncDefinition
 from syncer.settings.settings import Settings
 from syncer.state.runs import RunLog
 from syncer.sync import stored
-from syncer.sync.connections import open_store
 from syncer.sync.stored import Sought, Stored
 
 #: Rejected rows that a search shows at the most.
@@ -46,7 +45,7 @@ class Lookup:
         """What the store, the definitions and the run log know of one thing; why the store was not asked, if so."""
         definitions = self.definitions.values()
         try:
-            with closing(open_store(self.settings, sought.store)) as opened:
+            with closing(self.settings.stores[sought.store].open(sought.store)) as opened:
                 return stored.look(sought, opened, definitions, self.run_log), None
         except StateDatabaseError:
             raise
@@ -75,5 +74,5 @@ class Lookup:
         stores, definitions = self.settings.stores, list(self.definitions.values())
         wanted = [stored.person(stores, store, text, key) for key in keys]
         wanted += [stored.one_object(stores, store, kind, text) for kind in stored.object_types(definitions, store)]
-        with closing(open_store(self.settings, store)) as opened:
+        with closing(self.settings.stores[store].open(store)) as opened:
             return [sought for sought in wanted if opened.show(sought.entity, sought.kind, sought.value) is not None]

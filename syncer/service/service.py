@@ -24,9 +24,8 @@ from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
-from syncer.sync.cancellation import CancelToken
 from syncer.sync.plans import Plan
-from syncer.sync.progress import Options, Progress
+from syncer.sync.progress import CancelToken, Options, Progress
 from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)

@@ -261,6 +261,10 @@ class WarehouseSettings(ConnectionSettings):
     registered = staticmethod(warehouses)
     options: SerializeAsAny[Options] = Options()
 
+    def open(self, name: str, *, sync: str = "") -> Warehouse:
+        """See `open_warehouse`; to be closed by the caller."""
+        return open_warehouse(name, self.url.get_secret_value(), options=self.options, sync=sync)
+
 
 class StoreSettings(ConnectionSettings):
     """One profile store."""
@@ -271,6 +275,11 @@ class StoreSettings(ConnectionSettings):
         description="what [identifies people](stores.md#identity): `id`, `email` or `id_or_email`",
     )
     options: SerializeAsAny[Options] = Options()
+
+    def open(self, name: str, *, started_at: datetime | None = None) -> ProfileStore:
+        """See `open_store`; to be closed by the caller."""
+        url = self.url.get_secret_value()
+        return open_store(name, url, identity=self.identity, options=self.options, started_at=started_at)
 
 
 #: The settings that are several connections, each by a name.

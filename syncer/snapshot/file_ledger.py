@@ -53,23 +53,22 @@ class FileLedger:
             SnapshotError: a newer Syncer wrote it; nothing is changed.
         """
         session, signature = self.session, _signature(self.session.target)
+        found = self._format(session)
+        if found > _FORMATS.newest:
+            reset = f"start from scratch with `syncer reset {session.sync}`"
+            raise _FORMATS.newer(found, what=f"the snapshot of `{session.sync}`", error=SnapshotError, otherwise=reset)
+        if found < _FORMATS.newest:
 
-        def create(session: Session) -> None:
-            _make_tables(session)
-            self._remember(target=signature, store_id=store_id)
+            def create(session: Session) -> None:
+                _make_tables(session)
+                self._remember(target=signature, store_id=store_id)
 
-        _FORMATS.refuse_newer(
-            self._format(session),
-            what=f"the snapshot of `{session.sync}`",
-            error=SnapshotError,
-            otherwise=f"start from scratch with `syncer reset {session.sync}`",
-        )
-        _FORMATS.bring_up_to_date(
-            session.transaction,
-            read=self._format,
-            create=create,
-            record=lambda session, number: self._remember(format=str(number)),
-        )
+            _FORMATS.bring_up_to_date(
+                session.transaction,
+                read=self._format,
+                create=create,
+                record=lambda session, number: self._remember(format=str(number)),
+            )
         if self._remembered("target") != signature or self._remembered("store_id") != store_id:
             return False
         if session.has_table("outbox"):

@@ -64,9 +64,9 @@ class StateDatabase:
                 number, log_id = schema.read_state(connection)
             if number < schema.FORMATS.newest:
                 number, log_id = self._bring_up_to_date()
-            schema.FORMATS.refuse_newer(
-                number, what=f"{_SETTING}: the run log", error=SettingsError, otherwise="name another database"
-            )
+            if number > schema.FORMATS.newest:
+                what = f"{_SETTING}: the run log"
+                raise schema.FORMATS.newer(number, what=what, error=SettingsError, otherwise="name another database")
         except BaseException:
             self.close()
             raise

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from syncer.model.types import ENDED_WELL, Counts, Run, RunStatus, Trigger
+from syncer.model.types import ENDED_WELL, Run, RunStatus, Trigger
 from syncer.state.database import StateDatabase
-from syncer.state.schema import runs
-
-_COUNTS = tuple(field.name for field in fields(Counts))
+from syncer.state.schema import run_of, runs
 
 
 class RunOutcome(NamedTuple):
@@ -29,11 +27,12 @@ class RunOutcome(NamedTuple):
     rejected: int
 
 
+@dataclass
 class RunHistory:
     """The runs in a state database, to read."""
 
-    def __init__(self, database: StateDatabase) -> None:
-        self._database = database
+    #: Where it is kept, beside what others remember.
+    database: StateDatabase
 
     def recent(
         self, sync: str | None = None, limit: int = 20, *, statuses: Collection[RunStatus] | None = None
@@ -44,8 +43,8 @@ class RunHistory:
             query = query.where(runs.c.sync == sync)
         if statuses is not None:
             query = query.where(runs.c.status.in_(statuses))
-        with self._database.reading() as connection:
-            return [_run(row) for row in connection.execute(query)]
+        with self.database.reading() as connection:
+            return [run_of(row) for row in connection.execute(query)]
 
     def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, list[RunOutcome]]:
         """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""
@@ -61,7 +60,7 @@ class RunHistory:
             .order_by(runs.c.sync, runs.c.id.desc())
         )
         found: dict[str, list[RunOutcome]] = {}
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             for row in connection.execute(query).all():
                 found.setdefault(row[0], []).append(RunOutcome._make(row[1:]))
         return found
@@ -71,8 +70,8 @@ class RunHistory:
         each = _each(syncs)
         last = _newest(each, runs.c.id, runs.c.status != RunStatus.SKIPPED)
         query = sa.select(runs).join_from(each, runs, runs.c.id == last)
-        with self._database.reading() as connection:
-            return {row.sync: _run(row) for row in connection.execute(query)}
+        with self.database.reading() as connection:
+            return {row.sync: run_of(row) for row in connection.execute(query)}
 
     def page(
         self, sync: str | None = None, *, status: RunStatus | None = None, before: str = "", limit: int = 50
@@ -85,8 +84,8 @@ class RunHistory:
             query = query.where(runs.c.status == status)
         if before:
             query = query.where(runs.c.id < before)
-        with self._database.reading() as connection:
-            return [_run(row) for row in connection.execute(query)]
+        with self.database.reading() as connection:
+            return [run_of(row) for row in connection.execute(query)]
 
     def last_ended_well(self, syncs: Iterable[str]) -> dict[str, datetime]:
         """When the newest run of each of *syncs* that ended `success` or `warning` began."""
@@ -96,8 +95,8 @@ class RunHistory:
     def open_runs(self) -> list[Run]:
         """The runs that have not ended, as far as the run log knows."""
         query = sa.select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.id)
-        with self._database.reading() as connection:
-            return [_run(row) for row in connection.execute(query)]
+        with self.database.reading() as connection:
+            return [run_of(row) for row in connection.execute(query)]
 
     def cut_off(self, syncs: Iterable[str]) -> set[str]:
         """Those of *syncs* whose newest answer to a tick was interrupted, and was not made up for."""
@@ -107,31 +106,18 @@ class RunHistory:
             name for name, status in self._newest(syncs, ended_by, answers).items() if status == RunStatus.INTERRUPTED
         }
 
-    def get(self, run_id: str) -> Run | None:
-        """One run; None where there is none."""
-        with self._database.reading() as connection:
-            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
-        return None if row is None else _run(row)
-
     def last_status(self) -> dict[str, RunStatus]:
         """How the last run of each sync ended, leaving out what runs now and what was skipped."""
         ended = runs.c.status.not_in([RunStatus.RUNNING, RunStatus.SKIPPED])
         last = sa.select(sa.func.max(runs.c.id)).where(ended).group_by(runs.c.sync)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             found = connection.execute(sa.select(runs.c.sync, runs.c.status).where(runs.c.id.in_(last)))
             return {row.sync: row.status for row in found}
-
-    def last_started(self, sync: str, statuses: Collection[RunStatus] | None = None) -> datetime | None:
-        """When the newest run of *sync* started, of those with one of *statuses*, else of all but the skipped."""
-        wanted = runs.c.status != RunStatus.SKIPPED if statuses is None else runs.c.status.in_(statuses)
-        query = sa.select(runs.c.started_at).where(runs.c.sync == sync, wanted).order_by(runs.c.id.desc()).limit(1)
-        with self._database.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
 
     def first_started(self, sync: str) -> datetime | None:
         """When the oldest run of *sync* started, or would have."""
         query = sa.select(runs.c.started_at).where(runs.c.sync == sync).order_by(runs.c.id).limit(1)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def last_due(self, syncs: Iterable[str]) -> dict[str, datetime]:
@@ -149,7 +135,7 @@ class RunHistory:
         """What the newest of some runs of each sync has; syncs without such a run, or with NULL, are left out."""
         each = _each(syncs)
         query = sa.select(each.c.sync, _newest(each, value, which, by=by).label("value"))
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return {sync: found for sync, found in connection.execute(query) if found is not None}
 
 
@@ -168,9 +154,3 @@ def _newest(
 ) -> sa.ScalarSelect[Any]:
     query = sa.select(value).where(runs.c.sync == each.c.sync, which).order_by(by.desc()).limit(1)
     return query.correlate(each).scalar_subquery()
-
-
-def _run(row: sa.Row[tuple[object, ...]]) -> Run:
-    values = dict(row._mapping)
-    counts = Counts(**{name: values.pop(name) for name in _COUNTS})
-    return Run(**values | {"counts": counts, "notes": tuple(row.notes)})

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
-from syncer.model.types import Counts, Order, Rejection, RunStatus
-from syncer.state.database import StateDatabase
+from syncer.model.types import Counts, Order, Rejection, Run, RunStatus
 from syncer.state.history import RunHistory
-from syncer.state.schema import audit, pauses, rejection_totals, rejections, requests, runs, sessions, terms
+from syncer.state.schema import audit, pauses, rejection_totals, rejections, requests, run_of, runs, sessions, terms
 
 #: The most rejections of one sync that are kept; beyond them only the number is known.
 KEPT_REJECTIONS = 10_000
@@ -34,14 +33,9 @@ class RunLog(RunHistory):
     """The run log in a state database. Every change is durable when its method returns."""
 
     @property
-    def database(self) -> StateDatabase:
-        """Where it is kept, beside what others remember."""
-        return self._database
-
-    @property
     def log_id(self) -> str:
         """The database's random name; another one means that it was made anew."""
-        return self._database.log_id
+        return self.database.log_id
 
     def start(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
         """Record a run that begins, and give its id; ids sort by time. One that was promised before begins now.
@@ -82,7 +76,7 @@ class RunLog(RunHistory):
         """
         values = {"phases": dict(phases or {}), "error": error, "hint": hint, "notes": list(notes), **asdict(counts)}
         ended = runs.update().where(runs.c.id == run_id).values(status=status, finished_at=at, **values)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             if connection.execute(ended).rowcount != 1:
                 raise StateDatabaseError(
                     f"the run log has no run {run_id}", hint="Was the run log replaced during the run?"
@@ -94,7 +88,7 @@ class RunLog(RunHistory):
         Only for who holds the sync's lock, before its own run starts: no other run of it can be alive then.
         """
         left_open = (runs.c.sync == sync) & (runs.c.status == RunStatus.RUNNING) & (runs.c.id != (promised or ""))
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             return connection.execute(
                 runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at)
             ).rowcount
@@ -102,12 +96,12 @@ class RunLog(RunHistory):
     def interrupt(self, run_id: str, at: datetime) -> None:
         """Mark one run that never ended as `interrupted`; only for who knows that it is dead."""
         left_open = (runs.c.id == run_id) & (runs.c.status == RunStatus.RUNNING)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at))
 
     def rejection_totals(self) -> dict[str, int]:
         """How many rows each sync has refused now; syncs without any are left out."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return {row.sync: row.total for row in connection.execute(sa.select(rejection_totals))}
 
     def purge(self, before: datetime) -> int:
@@ -117,7 +111,7 @@ class RunLog(RunHistory):
         """
         kept = sa.select(sa.func.max(runs.c.id)).group_by(runs.c.sync, runs.c.status)
         old = (runs.c.started_at < before) & (runs.c.status != RunStatus.RUNNING)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             for table, at in (
                 (requests, requests.c.requested_at),
                 (audit, audit.c.at),
@@ -141,7 +135,7 @@ class RunLog(RunHistory):
             total: rows, also those that *refused* leaves out.
         """
         rows = [{**asdict(row), "sync": sync, "position": i} for i, row in enumerate(refused[:KEPT_REJECTIONS])]
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(rejections.delete().where(rejections.c.sync == sync))
             connection.execute(rejection_totals.delete().where(rejection_totals.c.sync == sync))
             if rows:
@@ -161,7 +155,7 @@ class RunLog(RunHistory):
             .order_by(rejections.c.position)
             .limit(limit)
         )
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = [_rejection(row) for row in connection.execute(kept)]
             total = connection.execute(
                 sa.select(rejection_totals.c.total).where(rejection_totals.c.sync == sync)
@@ -171,7 +165,7 @@ class RunLog(RunHistory):
     def rejections_of(self, syncs: Collection[str]) -> list[Rejection]:
         """What is kept of what any of *syncs* has refused now, by sync."""
         query = rejections.select().order_by(rejections.c.sync, rejections.c.position)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return [_rejection(row) for row in connection.execute(query.where(rejections.c.sync.in_(syncs)))]
 
     def rejections_with(self, text: str, limit: int) -> list[Rejection]:
@@ -181,7 +175,7 @@ class RunLog(RunHistory):
             json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True
         )
         query = rejections.select().where(contains).order_by(rejections.c.sync, rejections.c.position).limit(limit)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return [_rejection(row) for row in connection.execute(query)]
 
     def begin_term(self, holder: str, at: datetime) -> int:
@@ -190,7 +184,7 @@ class RunLog(RunHistory):
         Shapes:
             holder: the service, for people.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             term = (connection.execute(sa.select(sa.func.max(terms.c.term))).scalar_one() or 0) + 1
             connection.execute(terms.delete())
             connection.execute(terms.insert().values(term=term, holder=holder, began_at=at))
@@ -198,23 +192,36 @@ class RunLog(RunHistory):
 
     def leader(self) -> str:
         """The service whose term is the newest, for people; empty where there never was one."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return connection.execute(sa.select(terms.c.holder)).scalar_one_or_none() or ""
 
     def pause(self, sync: str, at: datetime) -> None:
         """Keep *sync* from being scheduled, until it is resumed."""
-        with self._database.writing() as connection:
-            connection.execute(self._database.insert(pauses).values(sync=sync, paused_at=at).on_conflict_do_nothing())
+        with self.database.writing() as connection:
+            connection.execute(self.database.insert(pauses).values(sync=sync, paused_at=at).on_conflict_do_nothing())
 
     def resume(self, sync: str) -> None:
         """Let *sync* be scheduled again."""
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(pauses.delete().where(pauses.c.sync == sync))
 
     def paused(self) -> set[str]:
         """The syncs that are paused."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return set(connection.execute(sa.select(pauses.c.sync)).scalars())
+
+    def get(self, run_id: str) -> Run | None:
+        """One run; None where there is none."""
+        with self.database.reading() as connection:
+            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
+        return None if row is None else run_of(row)
+
+    def last_started(self, sync: str) -> datetime | None:
+        """When the newest run of *sync* that was not skipped started."""
+        wanted = (runs.c.sync == sync) & (runs.c.status != RunStatus.SKIPPED)
+        query = sa.select(runs.c.started_at).where(wanted).order_by(runs.c.id.desc()).limit(1)
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
 
     def _add(
         self,
@@ -229,15 +236,15 @@ class RunLog(RunHistory):
     ) -> str:
         values = {"status": status, "started_at": at, "finished_at": finished_at, "notes": list(notes)}
         if order.run_id:
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 _fence(connection, order)
                 connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
             return order.run_id
         run_id = _run_id(at)
         asked = {"trigger": order.trigger, "actor": order.actor, "due_at": order.due_at, "term": order.term}
         row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
-        insert = self._database.insert(runs).values(**row, **asked, **values)
-        with self._database.writing() as connection:
+        insert = self.database.insert(runs).values(**row, **asked, **values)
+        with self.database.writing() as connection:
             _fence(connection, order)
             once = insert.on_conflict_do_nothing(index_elements=["sync", "due_at"]).returning(runs.c.id)
             added = connection.execute(once).one_or_none()

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from syncer.model.types import Counts, RunStatus, Trigger
+from syncer.model.types import Counts, Run, RunStatus, Trigger
 from syncer.model.upgrades import Formats
 
 
@@ -53,6 +53,8 @@ def _word(words: type[enum.StrEnum]) -> sa.Enum:
     return sa.Enum(words, native_enum=False, length=20, values_callable=lambda words: [word.value for word in words])
 
 
+COUNTS = tuple(field.name for field in fields(Counts))
+
 metadata = sa.MetaData()
 
 #: One row. `schema_version` is the format.
@@ -76,7 +78,7 @@ runs = sa.Table(
     sa.Column("term", sa.BigInteger),
     sa.Column("started_at", AwareDateTime, nullable=False),
     sa.Column("finished_at", AwareDateTime),
-    *(sa.Column(count.name, sa.BigInteger, nullable=False, server_default="0") for count in fields(Counts)),
+    *(sa.Column(count, sa.BigInteger, nullable=False, server_default="0") for count in COUNTS),
     sa.Column("phases", sa.JSON, nullable=False),
     sa.Column("error", ShownText),
     sa.Column("hint", ShownText, nullable=False),
@@ -86,6 +88,14 @@ runs = sa.Table(
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
     sa.Index("syncer_runs_by_status", "status"),
 )
+
+
+def run_of(row: sa.Row[tuple[object, ...]]) -> Run:
+    """A row of `runs`."""
+    values = dict(row._mapping)
+    counts = Counts(**{name: values.pop(name) for name in COUNTS})
+    return Run(**values | {"counts": counts, "notes": tuple(row.notes)})
+
 
 rejections = sa.Table(
     "syncer_rejections",

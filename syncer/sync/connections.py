@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from syncer.model.errors import ConnectionFailedError, SyncerError
 from syncer.model.protocols import Probing, ProfileStore, Warehouse
 from syncer.model.types import Probe
-from syncer.settings import registry
 from syncer.settings.settings import Settings
 
 
@@ -42,35 +40,14 @@ class Tested:
 def connections(settings: Settings) -> list[Connection]:
     """Every warehouse, then every store."""
     warehouses = (
-        Connection(kind="warehouse", name=name, url=one.shown_url, open=partial(open_warehouse, settings, name))
+        Connection(kind="warehouse", name=name, url=one.shown_url, open=partial(one.open, name))
         for name, one in settings.warehouses.items()
     )
     stores = (
-        Connection(kind="store", name=name, url=one.shown_url, open=partial(open_store, settings, name))
+        Connection(kind="store", name=name, url=one.shown_url, open=partial(one.open, name))
         for name, one in settings.stores.items()
     )
     return [*warehouses, *stores]
-
-
-def open_warehouse(settings: Settings, name: str, *, sync: str = "") -> Warehouse:
-    """The warehouse of that name, to be closed by the caller.
-
-    Raises:
-        SettingsError, WarehouseError: as `registry.open_warehouse`.
-    """
-    setting = settings.warehouses[name]
-    return registry.open_warehouse(name, setting.url.get_secret_value(), options=setting.options, sync=sync)
-
-
-def open_store(settings: Settings, name: str, *, started_at: datetime | None = None) -> ProfileStore:
-    """The store of that name, to be closed by the caller.
-
-    Raises:
-        SettingsError, StoreError: as `registry.open_store`.
-    """
-    setting = settings.stores[name]
-    url = setting.url.get_secret_value()
-    return registry.open_store(name, url, identity=setting.identity, options=setting.options, started_at=started_at)
 
 
 def tested(connection: Connection) -> Tested:

@@ -6,8 +6,6 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from syncer.snapshot.snapshot import Snapshot
-
 
 class Coordination(Protocol):
     """Claims tell other machines that rows were sent from this one's snapshot; removals tell other syncs of a store."""
@@ -37,11 +35,3 @@ class Coordination(Protocol):
 
     def close_removals(self) -> None:
         """Make them visible once more, now that none of them is under way."""
-
-
-def catch_up(snapshot: Snapshot, coordination: Coordination) -> None:
-    """Put in doubt what other machines and other syncs may have touched."""
-    ledger, log_id = snapshot.ledger, coordination.log_id
-    seen = ledger.open(coordination.newest_claim(), log_id=log_id)
-    removed, newest = coordination.removed_since(seen)
-    ledger.doubt(removed, log_id=log_id, seen=newest)

@@ -15,9 +15,8 @@ from syncer.snapshot.diff import Difference
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
-from syncer.sync.cancellation import StoppedError
 from syncer.sync.coordination import Coordination
-from syncer.sync.progress import HeldError, Options, Phase, Progress
+from syncer.sync.progress import HeldError, Options, Phase, Progress, StoppedError
 
 
 def run_sync(
@@ -101,6 +100,14 @@ def compare(
     if options.only is not None:
         _find_one_row(staged, options.only)
     return staged, difference
+
+
+def catch_up(snapshot: Snapshot, coordination: Coordination) -> None:
+    """Put in doubt what other machines and other syncs may have touched."""
+    ledger, log_id = snapshot.ledger, coordination.log_id
+    seen = ledger.open(coordination.newest_claim(), log_id=log_id)
+    removed, newest = coordination.removed_since(seen)
+    ledger.doubt(removed, log_id=log_id, seen=newest)
 
 
 def limits_passed(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[str]:

@@ -21,12 +21,9 @@ from syncer.settings.settings import Settings
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import KEPT_REJECTIONS, RunLog
-from syncer.sync.cancellation import StoppedError
-from syncer.sync.connections import open_store, open_warehouse
-from syncer.sync.coordination import catch_up
-from syncer.sync.flow import compare, run_sync
+from syncer.sync.flow import catch_up, compare, run_sync
 from syncer.sync.plans import Plan, planned
-from syncer.sync.progress import HeldError, Options, Phase, Progress
+from syncer.sync.progress import HeldError, Options, Phase, Progress, StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +56,7 @@ class Runner:
         with ExitStack() as stack:
             try:
                 as_of = self._later_than_the_last(definition)
-                store = stack.enter_context(closing(open_store(self.settings, definition.store, started_at=as_of)))
+                store = stack.enter_context(closing(self._open_store(definition, as_of)))
                 snapshot = stack.enter_context(opened(self.snapshot_path(definition.name), definition, store.store_id))
             except RunInProgressError as exc:
                 progress.run_id = self.run_log.record_skipped(
@@ -83,7 +80,7 @@ class Runner:
         """
         progress = progress or Progress()
         with (
-            closing(open_store(self.settings, definition.store, started_at=self.now())) as store,
+            closing(self._open_store(definition, self.now())) as store,
             opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as snapshot,
             snapshot.ledger.explaining(),
         ):
@@ -208,6 +205,9 @@ class Runner:
             database=self.run_log.database, sync=definition.name, store_id=store.store_id, run_id=run_id
         )
 
+    def _open_store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
+        return self.settings.stores[definition.store].open(definition.store, started_at=started_at)
+
     def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
         last = self.run_log.last_started(definition.name)
@@ -217,7 +217,7 @@ class Runner:
     def _warehouse(self, asked: Query) -> Iterator[Warehouse]:
         """The warehouse of a query; what it says against the query names the definition's file and line."""
         definition = asked.definition
-        opened = open_warehouse(self.settings, definition.warehouse, sync=definition.name)
+        opened = self.settings.warehouses[definition.warehouse].open(definition.warehouse, sync=definition.name)
         with closing(opened) as warehouse, asked.errors_placed():
             yield warehouse
 

@@ -26,8 +26,7 @@ from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.sync.coordination import catch_up
-from syncer.sync.flow import run_sync
+from syncer.sync.flow import catch_up, run_sync
 from syncer.sync.progress import HeldError, Options, Progress
 from tests.conftest import LONG
 from tests.fake_store import Key

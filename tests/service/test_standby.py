@@ -19,8 +19,7 @@ from syncer.service.service import Service
 from syncer.settings import settings
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
-from syncer.sync.cancellation import StoppedError
-from syncer.sync.progress import Options
+from syncer.sync.progress import Options, StoppedError
 from syncer.sync.runner import Runner
 from tests.service.machines import wait_until
 from tests.service.test_leadership import end_session_of_leader

@@ -172,7 +172,6 @@ def test_the_last_start_is_known_for_all_runs_or_some(log: RunLog) -> None:
     log.record_skipped("people", Order(trigger=Trigger.SCHEDULE), "abc", NOON + 2 * MINUTE, note="already running")
 
     assert log.last_started("people") == NOON + MINUTE
-    assert log.last_started("people", {RunStatus.SUCCESS, RunStatus.WARNING}) == NOON
     assert log.last_started("other") is None
 
 

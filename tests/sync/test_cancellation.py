@@ -6,8 +6,7 @@ import threading
 
 import pytest
 
-from syncer.sync.cancellation import CancelToken, StoppedError
-from syncer.sync.progress import Phase, Progress
+from syncer.sync.progress import CancelToken, Phase, Progress, StoppedError
 
 
 def join_cut_off() -> None:

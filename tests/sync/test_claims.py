@@ -19,10 +19,8 @@ from syncer.model.types import Limit, Limits, OnRemoved, SyncDefinition
 from syncer.snapshot.snapshot import opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.sync.cancellation import StoppedError
-from syncer.sync.coordination import catch_up
-from syncer.sync.flow import run_sync
-from syncer.sync.progress import HeldError, Options, Progress
+from syncer.sync.flow import catch_up, run_sync
+from syncer.sync.progress import HeldError, Options, Progress, StoppedError
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
 from tests.workbench import COUPON, definition

@@ -13,8 +13,7 @@ import pytest
 from syncer.model.errors import QueryResultError, SelectionError, SnapshotError, StoreError
 from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Counts, Entity, Limit, Limits, OnNull, OnRemoved, Target
-from syncer.sync.cancellation import StoppedError
-from syncer.sync.progress import HeldError
+from syncer.sync.progress import HeldError, StoppedError
 from tests.workbench import COUPON, Workbench, definition, table
 
 
