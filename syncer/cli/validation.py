@@ -103,7 +103,7 @@ def _ask_warehouses(
 
 
 def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
-    from syncer.definitions.folder import check_columns
+    from syncer.definitions.columns import check_columns
 
     columns = tuple(column.name for column in warehouse.columns(query.statement))
     check_columns(query.definition, columns)
@@ -111,7 +111,7 @@ def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
 
 
 def _warnings(project: Project, paths: set[Path], columns: Mapping[str, Sequence[str]]) -> set[_Finding]:
-    from syncer.definitions.folder import shared_attributes
+    from syncer.definitions.conflicts import shared_attributes
 
     loaded = project.loaded
     found = shared_attributes(loaded.definitions, columns) if columns else loaded.warnings

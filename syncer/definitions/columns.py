@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from syncer.definitions.fields import attribute_fault
-from syncer.definitions.rules import person_attribute_fault
+from syncer.definitions.values import attribute_fault
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import did_you_mean, quoted
-from syncer.model.types import SyncDefinition
+from syncer.model.types import PersonKey, SyncDefinition
 
 
 def match_column(name: str, columns: Sequence[str]) -> str | None:
@@ -20,28 +19,44 @@ def match_column(name: str, columns: Sequence[str]) -> str | None:
 
 
 def check_columns(definition: SyncDefinition, columns: Sequence[str]) -> None:
-    """Make sure that a result with *columns* is what the definition speaks of.
+    """Make sure that a result with *columns* fits the definition.
 
     Raises:
         DefinitionError: at the header's line: a column is missing, there twice, or two things at once.
     """
+    for error in column_errors(definition, columns):
+        raise error
+
+
+def header_errors(definition: SyncDefinition) -> Iterator[DefinitionError]:
+    """What is wrong with the columns that the header names, whatever the query returns."""
+    attributes = definition.attributes or {}
+    named = dict.fromkeys((*definition.target.key_columns, *attributes.values(), *definition.exclude))
+    return column_errors(definition, list(named))
+
+
+def column_errors(definition: SyncDefinition, columns: Sequence[str]) -> Iterator[DefinitionError]:
+    """What is wrong with a result with *columns*.
+
+    Raises:
+        DefinitionError: a column of the header is missing; nothing else is looked at then.
+    """
     for place, column in enumerate(columns):
         if column in columns[:place]:
-            raise _error(definition, "", f"the result has two columns {quoted(column)}", "Rename one with AS.")
+            yield _error(definition, "", f"the result has two columns {quoted(column)}", "Rename one with AS.")
     identifiers = key_columns(definition, columns)
     if len(set(identifiers)) < len(identifiers):
         field = _key_fields(definition)[-1]
-        raise _error(definition, field, f"{quoted(identifiers[-1])} is named twice as an identifier")
+        yield _error(definition, field, f"{quoted(identifiers[-1])} is named twice as an identifier")
     for column in definition.exclude:
         if _found(definition, f"exclude.{column}", column, columns) in identifiers:
-            raise _error(definition, f"exclude.{column}", f"{quoted(column)} is the identifier and cannot be left out")
+            yield _error(definition, f"exclude.{column}", f"{quoted(column)} is the identifier and cannot be left out")
     for attribute, column in attribute_columns(definition, columns).items():
         fault = _fault(definition, attribute, column, identifiers)
         if fault:
             field = f"attributes.{attribute}" if definition.attributes is not None else "entity"
-            raise _error(
-                definition, field, fault, "Rename it, in `attributes` or in the query with AS, or leave it out."
-            )
+            hint = "Rename it, in `attributes` or in the query with AS, or leave it out."
+            yield _error(definition, field, fault, hint)
 
 
 def key_columns(definition: SyncDefinition, columns: Sequence[str]) -> tuple[str, ...]:
@@ -88,9 +103,13 @@ def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers:
         clash = attribute in identifiers and column != attribute
         return f"{quoted(attribute)} is a column of the key, and cannot be another column's name" if clash else ""
     if column in identifiers:
-        return f"the column {quoted(column)} is the identifier, and no attribute beside it"
-    if target.entity.traits.has_other_identifiers and target.person_key is not None:
-        return person_attribute_fault(target.person_key, attribute)
+        return f"the column {quoted(column)} is the identifier, and cannot be an attribute too"
+    if not target.entity.traits.has_other_identifiers:
+        return ""
+    if attribute == PersonKey.CIO_ID:
+        return "the attribute `cio_id` is the store's own and cannot be written"
+    if attribute == target.person_key:
+        return f"the attribute {quoted(attribute)} is the identifier itself, which comes from another column"
     return ""
 
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from syncer.definitions import rules, yaml_header
-from syncer.definitions.fields import FIELDS, Empty, name_fault
-from syncer.definitions.rules import key_columns
-from syncer.definitions.values import read_fields
-from syncer.definitions.yaml_header import DefinitionText
+from syncer.definitions import columns, yaml_header
+from syncer.definitions.fields import FIELDS, Empty
+from syncer.definitions.values import name_fault, read_fields
+from syncer.definitions.yaml_header import DefinitionText, Node
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import listed, quoted
-from syncer.model.types import Cron, Entity, Limits, OnRemoved, PersonKey, Schedule, SyncDefinition, Target
+from syncer.model.types import Cron, Entity, Limits, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.queries import query
 
 #: Fields that go into the definition as they are read.
 _PLAIN = (
-    "description", "owner", "tags", "attributes", "exclude", "warehouse", "store", "catch_up", "on_removed", "on_null",
-    "create", "timeout", "depends_on", "enabled",
+    "description", "owner", "tags", "attributes", "exclude", "warehouse", "store", "schedule", "catch_up", "on_removed",
+    "on_null", "create", "timeout", "depends_on", "enabled",
 )  # fmt: skip
 
 
@@ -42,13 +41,15 @@ def parse(path: Path, data: bytes) -> DefinitionFile:
     """Read a file's bytes; connections and other definitions are not looked at."""
     errors: list[DefinitionError] = []
     text = yaml_header.read(path, data, errors)
-    name = text.fields.get("name") if text else None
-    called = name.value if name and isinstance(name.value, str) else path.stem
-    definition = _definition(path, called, text, errors) if text else None
+    node = text.fields.get("name") if text else None
+    name = node.value if node and isinstance(node.value, str) else path.stem
+    definition = _definition(path, name, text, errors) if text else None
+    if definition is not None:
+        errors += columns.header_errors(definition)
     return DefinitionFile(
         path=path,
-        name=called,
-        name_line=name.line if name else 1,
+        name=name,
+        name_line=node.line if node else 1,
         definition=None if errors or definition is None else replace(definition, hash=hashlib.sha256(data).hexdigest()),
         errors=tuple(errors),
     )
@@ -74,57 +75,84 @@ def _definition(path: Path, name: str, text: DefinitionText, errors: list[Defini
         )
     if "entity" not in values:
         return None
-    errors += rules.broken(path, values, text.fields, incremental_line)
-    if errors:
-        return None
-    return _built(path, name, text, values, incremental=incremental_line is not None)
+    errors += _misplaced(values["entity"], text.fields)
+    errors += _contradictions(path, values, text.fields, incremental_line)
+    return None if errors else _built(path, name, text, values, incremental=incremental_line is not None)
 
 
 def _built(
     path: Path, name: str, text: DefinitionText, values: Mapping[str, Any], *, incremental: bool
 ) -> SyncDefinition:
+    entity: Entity = values["entity"]
+    person, thing, limits = values.get("person", {}), values.get("object", {}), values.get("limits", {})
+    target = Target(
+        entity=entity,
+        person_key=PersonKey(next(iter(person))) if person else None,
+        object_type=thing.get("type"),
+        collection=values.get("collection"),
+        key_columns=(*person.values(), *([thing["id"]] if thing else []), *values.get("key", ())),
+    )
     plain = {field: values[field] for field in _PLAIN if field in values}
-    target = _target(values)
-    if not target.entity.traits.merges:
+    if not entity.traits.merges:
         plain["on_removed"] = OnRemoved.DELETE
-    if "schedule" in values:
-        plain["schedule"] = _schedule(values)
+    if isinstance(plain.get("schedule"), Cron):
+        plain["schedule"] = replace(plain["schedule"], timezone=values.get("timezone", "UTC"))
     return SyncDefinition(
         name=name,
         path=path,
         sql=text.sql,
         sql_line=text.sql_line,
         target=target,
-        limits=_limits(values.get("limits", {})),
+        limits=Limits(
+            **{part: limit for part, limit in limits.items() if part != "empty"},
+            allow_empty=limits.get("empty") is Empty.ALLOW,
+        ),
         incremental=incremental,
         lines=dict(line for node in text.fields.values() for line in node.lines()),
         **plain,
     )
 
 
-def _target(values: Mapping[str, Any]) -> Target:
+def _misplaced(entity: Entity, fields: Mapping[str, Node]) -> Iterator[DefinitionError]:
+    """What a sync of this entity lacks, or has and cannot have."""
+    for name, field in FIELDS.items():
+        if field.example and entity in field.entities and name not in fields:
+            yield fields["entity"].error(
+                f"a sync of entity `{entity}` needs `{name}`", f"Add `{name}: {field.example}`."
+            )
+        elif name in fields and entity not in field.entities:
+            others = listed([other for other in Entity if other in field.entities])
+            yield fields[name].error(
+                f"`{name}` does not belong to a sync of entity `{entity}`, only of {others}",
+                "Take it away, or change `entity`.",
+            )
+
+
+def _contradictions(
+    path: Path, values: Mapping[str, Any], fields: Mapping[str, Node], incremental_line: int | None
+) -> Iterator[DefinitionError]:
+    """Fields that do not go together, or not with the query."""
+    if "attributes" in values and "exclude" in values:
+        yield fields["exclude"].error(
+            "`exclude` stands beside `attributes`, which names every column to take", "Keep one of the two."
+        )
     entity: Entity = values["entity"]
-    person: Mapping[str, str] = values.get("person", {})
-    thing: Mapping[str, str] = values.get("object", {})
-    return Target(
-        entity=entity,
-        person_key=PersonKey(next(iter(person))) if person else None,
-        object_type=thing.get("type"),
-        collection=values.get("collection"),
-        key_columns=key_columns(values),
-    )
-
-
-def _schedule(values: Mapping[str, Any]) -> Schedule:
-    schedule: Schedule = values["schedule"]
-    if isinstance(schedule, Cron) and "timezone" in values:
-        return replace(schedule, timezone=values["timezone"])
-    return schedule
-
-
-def _limits(values: Mapping[str, Any]) -> Limits:
-    given = {name: value for name, value in values.items() if name != "empty"}
-    return Limits(**given, allow_empty=values.get("empty") is Empty.ALLOW)
+    if not entity.traits.merges and values.get("on_removed", OnRemoved.DELETE) is not OnRemoved.DELETE:
+        yield fields["on_removed"].error(
+            f"a {entity} always drops the rows that left the result", "Take `on_removed` away."
+        )
+    if incremental_line is None:
+        return
+    why = "a query that mentions `last_sync_time` returns only the rows that changed"
+    if not entity.traits.merges:
+        message, hint = f"{why}, and a {entity} drops the others", f"Return all rows of a {entity}."
+        yield DefinitionError(message, path=path, line=incremental_line, hint=hint)
+    elif values.get("on_removed", OnRemoved.KEEP) is not OnRemoved.KEEP:
+        yield fields["on_removed"].error(f"{why}, so `on_removed` must be `keep`", "Take `on_removed` away.")
+    if "empty" in values.get("limits", {}):
+        empty = fields["limits"].value
+        assert isinstance(empty, dict)
+        yield empty["empty"].error(f"{why}, so `limits.empty` means nothing", "Take `empty` away.")
 
 
 def _incremental_line(path: Path, text: DefinitionText, errors: list[DefinitionError]) -> int | None:

@@ -7,29 +7,18 @@ import os
 import stat
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from syncer.definitions import file as definition_file
-from syncer.definitions.columns import attribute_columns, check_columns, match_column
-from syncer.definitions.conflicts import DefinitionWarning, shared_attributes, written_attributes
+from syncer.definitions.conflicts import DefinitionWarning, shared_attributes
 from syncer.definitions.file import DefinitionFile
 from syncer.definitions.yaml_header import FILE_LIMIT
 from syncer.model.errors import DefinitionError, SettingsError
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import SyncDefinition
-
-__all__ = [
-    "DefinitionWarning",
-    "Loaded",
-    "attribute_columns",
-    "check_columns",
-    "in_dependency_order",
-    "load",
-    "match_column",
-    "shared_attributes",
-    "written_attributes",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,24 +77,21 @@ def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefiniti
     """The same definitions in the order in which one `run` takes them.
 
     What a definition depends on goes first, as far as it is selected; else people, objects, relationships,
-    collections, each by name.
+    collections, each by name. Definitions that depend on each other are left out: `load` accepts none, but a service
+    may still use an older form of a broken file.
     """
     by_name = {definition.name: definition for definition in selected}
-    waits_for = {name: set(definition.depends_on) & by_name.keys() for name, definition in by_name.items()}
-    followers: dict[str, list[str]] = defaultdict(list)
-    for name, awaited in waits_for.items():
-        for other in awaited:
-            followers[other].append(name)
-    ready = [(by_name[name].target.entity.traits.order, name) for name, awaited in waits_for.items() if not awaited]
-    heapq.heapify(ready)
+    sorter = TopologicalSorter({name: by_name.keys() & one.depends_on for name, one in by_name.items()})
+    with suppress(CycleError):
+        sorter.prepare()
+    ready: list[tuple[int, str]] = []
     ordered: list[SyncDefinition] = []
-    while ready:
-        _, name = heapq.heappop(ready)
-        ordered.append(by_name[name])
-        for follower in followers[name]:
-            waits_for[follower].discard(name)
-            if not waits_for[follower]:
-                heapq.heappush(ready, (by_name[follower].target.entity.traits.order, follower))
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, (by_name[name].target.entity.traits.order, name))
+        _, first = heapq.heappop(ready)
+        ordered.append(by_name[first])
+        sorter.done(first)
     return ordered
 
 
@@ -160,10 +146,7 @@ def _unknown_connections(
     files: Sequence[DefinitionFile], warehouses: Collection[str], stores: Collection[str]
 ) -> Iterator[DefinitionError]:
     for definition in _definitions(files):
-        for kind, name, known in (
-            ("warehouse", definition.warehouse, warehouses),
-            ("store", definition.store, stores),
-        ):
+        for kind, name, known in (("warehouse", definition.warehouse, warehouses), ("store", definition.store, stores)):
             if name not in known:
                 setting = f"Set {quoted(f'SYNCER_{kind.upper()}S__{name.upper()}__URL')} to make one."
                 yield DefinitionError(
@@ -202,19 +185,15 @@ def _cycles(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
 
 def _way_back(start: str, definitions: Mapping[str, SyncDefinition]) -> list[str]:
     """The shortest way along `depends_on` from *start* to itself; empty where there is none."""
-    came_from: dict[str, str] = {}
-    pending = deque([start])
-    while pending:
-        name = pending.popleft()
-        for following in definitions[name].depends_on if name in definitions else ():
+    ways, seen = deque([[start]]), set[str]()
+    while ways:
+        way = ways.popleft()
+        for following in definitions[way[-1]].depends_on if way[-1] in definitions else ():
             if following == start:
-                way = [name]
-                while way[-1] != start:
-                    way.append(came_from[way[-1]])
-                return [*reversed(way), start]
-            if following not in came_from:
-                came_from[following] = name
-                pending.append(following)
+                return [*way, start]
+            if following not in seen:
+                seen.add(following)
+                ways.append([*way, following])
     return []
 
 

@@ -17,12 +17,7 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "required": ["entity"],
-        "properties": {
-            name: {"description": field.description}
-            | field.kind.schema()
-            | ({} if field.default is None else {"default": field.default})
-            for name, field in FIELDS.items()
-        },
+        "properties": {name: field.schema() for name, field in FIELDS.items()},
         "allOf": [_rules_of(entity) for entity in Entity],
     }
 

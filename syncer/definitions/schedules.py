@@ -48,8 +48,8 @@ def parse(text: str) -> Every | Manual:
     return Every(interval=timedelta(minutes=number * _MINUTES[unit]))
 
 
-def check_cron(expression: str) -> None:
-    """Make sure that *expression* is a cron expression of five fields that comes true some day.
+def check_cron(expression: str) -> str:
+    """*expression* with single blanks, if it is a cron expression of five fields that comes true some day.
 
     Raises:
         SyncerError: it is not.
@@ -67,10 +67,11 @@ def check_cron(expression: str) -> None:
         raise SyncerError(f"{quoted(expression)} is not a cron expression", hint=hint) from None
     except StopIteration:
         raise SyncerError(f"{quoted(expression)} names a day that never comes", hint=hint) from None
+    return " ".join(expression.split())
 
 
-def check_timezone(name: str) -> None:
-    """Make sure that *name* is in the IANA database of this machine.
+def check_timezone(name: str) -> str:
+    """*name*, if it is in the IANA database of this machine.
 
     Raises:
         SyncerError: it is not.
@@ -80,6 +81,7 @@ def check_timezone(name: str) -> None:
     except (KeyError, ValueError, OSError):
         hint = did_you_mean(name, available_timezones()) or "Write an IANA name such as `Europe/Berlin` or `UTC`."
         raise SyncerError(f"{quoted(name)} is not a time zone", hint=hint) from None
+    return name
 
 
 def text(schedule: Schedule) -> str:

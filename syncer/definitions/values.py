@@ -1,193 +1,54 @@
-"""The kinds of values that header fields take: how each is read, and how JSON Schema describes it."""
+"""What header fields take: how each kind of value is read, and how JSON Schema describes it."""
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import KW_ONLY, dataclass
+from datetime import timedelta
+from typing import Any
 
+from syncer.definitions import schedules
 from syncer.definitions.yaml_header import Node
 from syncer.model.errors import DefinitionError, SyncerError
 from syncer.model.spelling import did_you_mean, listed, quoted
+from syncer.model.types import Cron, Limit
+
+#: UTF-8 bytes of a name that goes to a store, such as an attribute's.
+NAME_BYTES = 150
+
+_NAME = "[a-z0-9][a-z0-9_-]{0,62}"
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+_LONGEST_TIMEOUT = timedelta(days=1)
 
 
-class FieldType(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldType:
     """What a field takes."""
 
-    def read(self, node: Node) -> Any:
-        """The value of *node*.
-
-        Raises:
-            DefinitionError: it is no such value.
-            ExceptionGroup: of these, where several are wrong.
-        """
-
-    def schema(self) -> dict[str, Any]:
-        """The JSON Schema of what editors take *node* for."""
+    #: Gives the value of a node; raises DefinitionError, or an ExceptionGroup of them if several are wrong.
+    read: Callable[[Node], Any]
+    #: The JSON Schema by which editors check the same.
+    schema: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """A text, as it was written."""
-
-    #: What is wrong with it, or empty.
-    fault: Callable[[str], str] = lambda text: ""
-    pattern: str = ""
-    #: Whether it may go over several lines.
-    prose: bool = False
-
-    def read(self, node: Node) -> str:
-        text = _text(node, "a text")
-        if self.prose:
-            return text.strip()
-        if not text.strip() or "\n" in text:
-            raise node.error(f"`{node.name}` is {quoted(text)}: expected a text on one line")
-        fault = self.fault(text)
-        if fault:
-            raise node.error(f"`{node.name}` is {quoted(text)}: {fault}")
-        return text
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"} | ({"pattern": self.pattern} if self.pattern else {})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One word of an enumeration."""
-
-    words: type[enum.StrEnum]
-
-    def read(self, node: Node) -> enum.StrEnum:
-        text = _text(node, "a word")
-        try:
-            return self.words(text)
-        except ValueError:
-            raise node.error(
-                f"`{node.name}` is {quoted(text)}: expected {listed(list(self.words))}",
-                did_you_mean(text, list(self.words), or_list=False),
-            ) from None
-
-    def schema(self) -> dict[str, Any]:
-        return {"enum": [str(word) for word in self.words]}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flag:
-    """`true` or `false`, and no other word for them."""
-
-    def read(self, node: Node) -> bool:
-        text = _text(node, "`true` or `false`")
-        if text not in ("true", "false"):
-            raise node.error(
-                f"`{node.name}` is {quoted(text)}: expected `true` or `false`",
-                did_you_mean(text, ("true", "false"), or_list=False),
-            )
-        return text == "true"
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "boolean"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """A list of texts, none twice; one alone needs no list."""
-
-    item: Text = Text()
-    least: int = 0
-
-    def read(self, node: Node) -> tuple[str, ...]:
-        if isinstance(node.value, dict):
-            raise node.error(f"`{node.name}` is a mapping: expected a name or a list of names")
-        items = (node,) if isinstance(node.value, str) else node.value
-        if len(items) < self.least:
-            raise node.error(f"`{node.name}` is empty: expected a name or a list of names")
-        seen: dict[str, int] = {}
-        for item in items:
-            text = self.item.read(item)
-            if text in seen:
-                raise item.error(f"`{node.name}` names {quoted(text)} twice", "Keep one of the two.")
-            seen[text] = item.line
-        return tuple(seen)
-
-    def schema(self) -> dict[str, Any]:
-        item = self.item.schema()
-        return {"anyOf": [item, {"type": "array", "items": item, "minItems": self.least, "uniqueItems": True}]}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A field inside a field."""
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the header, or a field inside a field."""
 
     kind: FieldType
     description: str
+    _: KW_ONLY
+    #: As the header would write it; None where there is none, or where it is no constant.
     default: Any = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pattern:
-    """A mapping with named parts: any of them, all of them, or exactly one."""
-
-    parts: Mapping[str, Part]
-    needs: str = "any"
-    example: str
-
-    def read(self, node: Node) -> dict[str, Any]:
-        if not isinstance(node.value, dict):
-            raise node.error(f"`{node.name}` is not a mapping", f"Write it as `{self.example}`.")
-        kinds = {name: part.kind for name, part in self.parts.items()}
-        values, errors = read_fields(kinds, node.value)
-        if not errors:
-            errors = self._faults(node, values)
-        if errors:
-            raise ExceptionGroup(f"faults of {node.name}", errors)
-        return values
-
-    def _faults(self, node: Node, values: Mapping[str, Any]) -> list[DefinitionError]:
-        if self.needs == "one" and len(values) != 1:
-            return [
-                node.error(
-                    f"`{node.name}` has {len(values)} parts: expected exactly one of {listed(list(self.parts))}",
-                    f"Write it as `{self.example}`.",
-                )
-            ]
-        missing = [name for name in self.parts if name not in values]
-        if self.needs == "all" and missing:
-            return [node.error(f"`{node.name}` lacks {listed(missing, last='and')}", f"Write it as `{self.example}`.")]
-        return []
-
     def schema(self) -> dict[str, Any]:
-        properties = {
-            name: part.kind.schema()
-            | {"description": part.description}
-            | ({} if part.default is None else {"default": part.default})
-            for name, part in self.parts.items()
-        }
-        shape: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
-        if self.needs == "one":
-            shape |= {"minProperties": 1, "maxProperties": 1}
-        elif self.needs == "all":
-            shape["required"] = list(self.parts)
-        return shape
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
-    """A text that stands for another value."""
-
-    #: Raises SyncerError for what is no such text.
-    parse: Callable[[str], Any]
-    described: Mapping[str, Any]
-
-    def read(self, node: Node) -> Any:
-        text = _text(node, "a text")
-        try:
-            return self.parse(text)
-        except SyncerError as exc:
-            raise node.error(f"`{node.name}`: {exc.message}", exc.hint) from None
-
-    def schema(self) -> dict[str, Any]:
-        return dict(self.described)
+        """Its JSON Schema."""
+        default = {} if self.default is None else {"default": self.default}
+        return {"description": self.description, **self.kind.schema, **default}
 
 
 def read_fields(
@@ -206,8 +67,183 @@ def read_fields(
     return values, errors
 
 
-def _text(node: Node, expected: str) -> str:
-    if not isinstance(node.value, str):
-        kind = "mapping" if isinstance(node.value, dict) else "list"
-        raise node.error(f"`{node.name}` is a {kind}: expected {expected}")
-    return node.value
+def name_fault(text: str) -> str:
+    """Why no sync can have this name; empty where it can."""
+    if re.fullmatch(_NAME, text):
+        return ""
+    return "expected 1 to 63 of `a-z`, `0-9`, `_` and `-`, not beginning with `_` or `-`"
+
+
+def attribute_fault(text: str) -> str:
+    """Why no attribute, object type or collection can have this name; empty where it can."""
+    if not 1 <= len(text.encode()) <= NAME_BYTES:
+        return f"expected 1 to {NAME_BYTES} bytes"
+    if '"' in text or "\\" in text or any(ord(character) < 32 or ord(character) == 127 for character in text):
+        return 'expected no `"`, no `\\` and no control character'
+    return ""
+
+
+def parsed(parse: Callable[[str], Any], expected: str = "a text", **schema: Any) -> FieldType:
+    """A text that stands for the value that *parse* gives, which raises SyncerError for any other text."""
+
+    def read(node: Node) -> Any:
+        if not isinstance(node.value, str):
+            kind = "mapping" if isinstance(node.value, dict) else "list"
+            raise node.error(f"`{node.name}` is a {kind}: expected {expected}")
+        try:
+            return parse(node.value)
+        except SyncerError as exc:
+            raise node.error(f"`{node.name}`: {exc.message}", exc.hint) from None
+
+    return FieldType(read=read, schema=schema or {"type": "string"})
+
+
+def text(fault: Callable[[str], str] = lambda text: "", **schema: Any) -> FieldType:
+    """A text on one line, as it was written, in which *fault* finds nothing wrong."""
+
+    def parse(text: str) -> str:
+        found = "expected a text on one line" if not text.strip() or "\n" in text else fault(text)
+        if found:
+            raise SyncerError(f"{quoted(text)} cannot be used: {found}")
+        return text
+
+    return parsed(parse, type="string", **schema)
+
+
+def choice(words: type[enum.StrEnum]) -> FieldType:
+    """One word of an enumeration."""
+    known = {str(word): word for word in words}
+    return parsed(lambda text: _chosen(text, known), "a word", enum=list(known))
+
+
+def names(item: FieldType, *, least: int = 0) -> FieldType:
+    """A list of texts, none twice; one alone needs no list."""
+
+    def read(node: Node) -> tuple[str, ...]:
+        if isinstance(node.value, dict):
+            raise node.error(f"`{node.name}` is a mapping: expected a name or a list of names")
+        items = (node,) if isinstance(node.value, str) else node.value
+        if len(items) < least:
+            raise node.error(f"`{node.name}` is empty: expected a name or a list of names")
+        seen: list[str] = []
+        for each in items:
+            found = item.read(each)
+            if found in seen:
+                raise each.error(f"`{node.name}` names {quoted(found)} twice", "Keep one of the two.")
+            seen.append(found)
+        return tuple(seen)
+
+    array = {"type": "array", "items": item.schema, "minItems": least, "uniqueItems": True}
+    return FieldType(read=read, schema={"anyOf": [item.schema, array]})
+
+
+def mapping(parts: Mapping[str, Field], example: str, *, needs: str = "any") -> FieldType:
+    """A mapping with named parts: any of them, all of them, or exactly one."""
+    kinds = {name: part.kind for name, part in parts.items()}
+    hint = f"Write it as `{example}`."
+
+    def read(node: Node) -> dict[str, Any]:
+        if not isinstance(node.value, dict):
+            raise node.error(f"`{node.name}` is not a mapping", hint)
+        values, errors = read_fields(kinds, node.value)
+        missing = [name for name in parts if name not in values]
+        if errors:
+            raise ExceptionGroup(f"faults of {node.name}", errors)
+        if needs == "one" and len(values) != 1:
+            found = f"`{node.name}` has {len(values)} parts"
+            raise node.error(f"{found}: expected exactly one of {listed(list(parts))}", hint)
+        if needs == "all" and missing:
+            raise node.error(f"`{node.name}` lacks {listed(missing, last='and')}", hint)
+        return values
+
+    count: dict[str, dict[str, Any]] = {
+        "one": {"minProperties": 1, "maxProperties": 1},
+        "all": {"required": list(parts)},
+        "any": {},
+    }
+    properties = {name: part.schema() for name, part in parts.items()}
+    schema = {"type": "object", "additionalProperties": False, "properties": properties, **count[needs]}
+    return FieldType(read=read, schema=schema)
+
+
+def _chosen(text: str, known: Mapping[str, Any]) -> Any:
+    if text not in known:
+        hint = did_you_mean(text, known, or_list=False)
+        raise SyncerError(f"expected {listed(known)}, not {quoted(text)}", hint=hint)
+    return known[text]
+
+
+def _limit(text: str) -> Limit:
+    share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", text)
+    if share and float(share[1]) <= 100:
+        return Limit(share=float(share[1]) / 100)
+    if re.fullmatch(r"[0-9]{1,15}", text):
+        return Limit(count=int(text))
+    raise SyncerError(
+        f"{quoted(text)} is neither a share from 0% to 100% nor a count of rows",
+        hint="Write a share such as `15%`, or a count such as `500`.",
+    )
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,9}) ?([smh]?)", text)
+    duration = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else timedelta()
+    if not timedelta() < duration <= _LONGEST_TIMEOUT:
+        raise SyncerError(
+            f"{quoted(text)} is not a time from 1 second to 24 hours",
+            hint="Write seconds, or a time such as `45s`, `30m` or `2h`.",
+        )
+    return duration
+
+
+TEXT = text()
+PROSE = parsed(str.strip)
+FLAG = parsed(lambda text: _chosen(text, {"true": True, "false": False}), "`true` or `false`", type="boolean")
+NAMES = names(TEXT)
+SYNC_NAME = text(name_fault, pattern=f"^{_NAME}$")
+STORE_NAME = text(attribute_fault)
+TIMEZONE = parsed(schedules.check_timezone)
+LIMIT = parsed(
+    _limit,
+    anyOf=[
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^([0-9]{1,15}|([0-9]{1,2}(\.[0-9]{1,6})?|100(\.0{1,6})?) ?%)$"},
+    ],
+)
+TIMEOUT = parsed(
+    _duration,
+    anyOf=[
+        {"type": "integer", "minimum": 1, "maximum": int(_LONGEST_TIMEOUT.total_seconds())},
+        {"type": "string", "pattern": "^[0-9]{1,9} ?[smh]?$"},
+    ],
+)
+
+_INTERVAL = parsed(schedules.parse, type="string", pattern="^(manual|every ([1-9][0-9]* )?(minute|hour|day)s?)$")
+_CRON = mapping(
+    {"cron": Field(parsed(schedules.check_cron), "Minute, hour, day, month and weekday; 0 and 7 are Sunday.")},
+    '{cron: "0 6 * * *"}',
+    needs="one",
+)
+
+
+def _schedule(node: Node) -> Any:
+    if isinstance(node.value, dict):
+        return Cron(expression=_CRON.read(node)["cron"], timezone="UTC")
+    return _INTERVAL.read(node)
+
+
+#: An interval, a cron expression (its time zone is another field) or `manual`.
+SCHEDULE = FieldType(read=_schedule, schema={"anyOf": [_INTERVAL.schema, _CRON.schema]})
+
+
+def _attributes(node: Node) -> dict[str, str]:
+    if isinstance(node.value, dict):
+        return {name: TEXT.read(child) for name, child in node.value.items()}
+    return {name: name for name in NAMES.read(node)}
+
+
+#: A mapping of attribute to column, or a list of columns that keep their names.
+ATTRIBUTES = FieldType(
+    read=_attributes,
+    schema={"anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, NAMES.schema]},
+)

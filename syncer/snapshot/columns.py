@@ -9,7 +9,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from syncer.definitions.folder import attribute_columns, check_columns, match_column
+from syncer.definitions.columns import attribute_columns, check_columns, match_column
 from syncer.model.errors import QueryResultError
 from syncer.model.types import Identity, OnNull, OnRemoved, PersonKey, SyncDefinition, ValueForm
 from syncer.snapshot.session import Session

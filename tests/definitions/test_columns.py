@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from syncer.definitions import file as definition_file
-from syncer.definitions.folder import attribute_columns, check_columns, match_column
+from syncer.definitions.columns import attribute_columns, check_columns, match_column
 from syncer.model.errors import DefinitionError
 from syncer.model.types import SyncDefinition
 
@@ -82,7 +82,6 @@ def test_attributes_come_from_the_header_or_else_from_the_result(
         (RELATIONSHIP, ["user_id", "account"], 4, "no column `account_id`"),
         (RELATIONSHIP.replace("account_id", "USER_ID"), ["user_id"], 4, "`user_id` is named twice"),
         (COLLECTION, ["shop", "cod"], 4, "Did you mean `cod`"),
-        (COLLECTION + "attributes: {code: percent}\n", ["shop", "code", "percent"], 5, "`code` is a column of the key"),
     ],
 )
 def test_a_result_that_does_not_fit_is_told_at_the_header_s_line(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from syncer.definitions import folder as definitions
-from syncer.definitions.folder import Loaded, in_dependency_order, shared_attributes, written_attributes
+from syncer.definitions.conflicts import shared_attributes, written_attributes
+from syncer.definitions.folder import Loaded, in_dependency_order
 from syncer.model.errors import SettingsError
 from syncer.model.types import Entity, SyncDefinition, Target
 
@@ -219,6 +220,12 @@ def test_a_dependency_goes_first_where_it_is_selected() -> None:
     syncs = [sync("a", Entity.PERSON, "c", "gone"), sync("b", Entity.PERSON), sync("c", Entity.COLLECTION, "d")]
 
     assert [definition.name for definition in in_dependency_order(syncs)] == ["b", "c", "a"]
+
+
+def test_syncs_that_wait_for_each_other_are_left_out_of_the_order() -> None:
+    syncs = [sync("a", Entity.PERSON, "b"), sync("b", Entity.PERSON, "a"), sync("c", Entity.COLLECTION)]
+
+    assert [definition.name for definition in in_dependency_order(syncs)] == ["c"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from typer.core import TyperOption
 from syncer.cli import app
 from syncer.cli.exit_codes import MEANINGS as CODES
 from syncer.cli.json_fields import MEANINGS as JSON_FIELDS
-from syncer.definitions.fields import FIELDS, Field
+from syncer.definitions.fields import FIELDS, HeaderField
 from syncer.docs.topics import FOLDER
 from syncer.model.types import Entity
 from syncer.service.metrics import ServiceCollector
@@ -101,7 +101,7 @@ def header_fields() -> str:
     )
 
 
-def _default_of(field: Field) -> str:
+def _default_of(field: HeaderField) -> str:
     if field.example:
         needing = [
             f"a {entity}" if entity is not Entity.OBJECT else "an object"

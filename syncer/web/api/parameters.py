@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
-from syncer.definitions.fields import name_fault
+from syncer.definitions.values import name_fault
 from syncer.model.errors import SelectionError
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import Run

@@ -35,7 +35,7 @@ collection: coupons
 key: [shop, code]
 owner: growth team
 tags: [daily, finance]
-attributes: {code: coupon_code, percent: discount}
+attributes: {coupon: coupon_code, percent: discount}
 warehouse: default
 schedule: {cron: "0 6 * * 7"}
 timezone: Europe/Berlin
