@@ -1,9 +1,9 @@
-"""What a command works on: the settings of the working folder, its definitions and its run log."""
+"""What a command works on: the settings of the working folder, the syncs that are selected, and the run log."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 
 from syncer.cli import output
 from syncer.model.errors import DefinitionError, SelectionError
+from syncer.model.spelling import did_you_mean, listed, quoted
+from syncer.model.types import Entity, RunStatus, SyncDefinition
 
 if TYPE_CHECKING:
     from syncer.definitions.folder import Loaded
-    from syncer.model.types import SyncDefinition
     from syncer.settings.settings import Settings
     from syncer.state.database import StateDatabase
     from syncer.state.runs import RunLog
     from syncer.sync.runner import Runner
+
+_METHODS = ("tag", "entity", "warehouse", "result")
 
 
 def now() -> datetime:
@@ -30,7 +33,7 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
-    """What the words of a command line name."""
+    """The syncs that the words of a command line name."""
 
     #: By name.
     definitions: tuple[SyncDefinition, ...]
@@ -41,7 +44,7 @@ class Selected:
 
 
 class Project:
-    """The working folder; every part is opened when it is first asked for."""
+    """The working folder; each part is opened on first use."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -83,35 +86,8 @@ class Project:
         return StateDatabase(self.settings.database_url.get_secret_value())
 
     def select(self, words: Sequence[str], exclude: Sequence[str] = ()) -> Selected:
-        """The syncs that *words* name and *exclude* does not; no word names every sync.
-
-        Raises:
-            SelectionError: a word names nothing.
-        """
-        from syncer.definitions import selection
-
-        loaded = self.loaded
-        broken = {name for name in loaded.broken if not words or any(_may_mean(word, name) for word in words)}
-        broken -= {name for name in broken if any(fnmatchcase(name, word) for word in exclude)}
-        paths = {loaded.broken[name].path for name in broken}
-        usable = [word for word in words if not _only_broken(word, loaded)]
-        asks_results = any(word.startswith("result:") for word in (*words, *exclude))
-        chosen = (
-            selection.select(
-                usable,
-                [word for word in exclude if not _only_broken(word, loaded)],
-                loaded.definitions,
-                last_status=self.run_log.last_status() if asks_results else {},
-                broken=loaded.broken,
-            )
-            if usable or not words
-            else []
-        )
-        return Selected(
-            definitions=tuple(chosen),
-            broken=frozenset(broken),
-            errors=tuple(error for error in loaded.errors if not words or error.path in paths),
-        )
+        """The syncs that any of *words* names and none of *exclude* does; see `select`."""
+        return select(self.loaded, words, exclude, last_status=lambda: self.run_log.last_status())
 
     def known_name(self, name: str) -> str:
         """*name*, where a sync is or once was called so.
@@ -119,32 +95,94 @@ class Project:
         Raises:
             SelectionError: none was.
         """
-        from syncer.model.spelling import did_you_mean, quoted
-
         if self.run_log.recent(name, 1):
             return name
         names = {definition.name for definition in self.loaded.definitions} | self.loaded.broken.keys()
         if name in names:
             return name
-        raise SelectionError(
-            f"there is no sync {quoted(name)}", hint=did_you_mean(name, names) or "`syncer list` shows the syncs."
-        )
+        raise _unknown(name, names)
 
 
 def print_definition_errors(errors: Iterable[DefinitionError]) -> None:
-    """Tell of errors in files, in the form that editors find the line by."""
+    """Print the errors of files, in the form by which editors find the line."""
     for error in errors:
         output.problem("error", str(error), error.hint)
 
 
-def _may_mean(word: str, name: str) -> bool:
-    """Whether *word* selects a sync called *name*, or cannot be asked, as its file cannot be read."""
-    return ":" in word or fnmatchcase(name, word)
+def select(
+    loaded: Loaded, words: Sequence[str], exclude: Sequence[str], *, last_status: Callable[[], Mapping[str, RunStatus]]
+) -> Selected:
+    """The syncs that any of *words* names and none of *exclude* does; without words, every sync.
 
-
-def _only_broken(word: str, loaded: Loaded) -> bool:
-    if ":" in word:
-        return False
-    return any(fnmatchcase(name, word) for name in loaded.broken) and not any(
-        fnmatchcase(definition.name, word) for definition in loaded.definitions
+    Shapes:
+        words, exclude: names, globs, `tag:x`, `entity:x`, `warehouse:x`, `result:x`.
+        last_status: sync to how its last run ended; those that never ran are missing.
+    Raises:
+        SelectionError: a word names nothing. `result:x` may name nothing.
+    """
+    chosen, taken_out = (_all_named(loaded, each, last_status) for each in (words, exclude))
+    # The header of a broken file is not known: it may have any tag.
+    broken = {
+        name for name in loaded.broken if not words or any(":" in word or fnmatchcase(name, word) for word in words)
+    }
+    broken = {name for name in broken if not any(fnmatchcase(name, word) for word in exclude)}
+    paths = {loaded.broken[name].path for name in broken}
+    return Selected(
+        definitions=tuple(
+            sync for sync in loaded.definitions if (not words or sync.name in chosen) and sync.name not in taken_out
+        ),
+        broken=frozenset(broken),
+        errors=tuple(error for error in loaded.errors if not words or error.path in paths),
     )
+
+
+def _all_named(loaded: Loaded, words: Sequence[str], last_status: Callable[[], Mapping[str, RunStatus]]) -> set[str]:
+    """The names of the syncs without errors that *words* name."""
+    found: set[str] = set()
+    for word in words:
+        method, colon, value = word.partition(":")
+        found |= _by_method(loaded, method, value, last_status) if colon else _by_name(loaded, word)
+    return found
+
+
+def _by_name(loaded: Loaded, word: str) -> set[str]:
+    names = {sync.name for sync in loaded.definitions}
+    matching = {name for name in names if fnmatchcase(name, word)}
+    if not matching and not any(fnmatchcase(name, word) for name in loaded.broken):
+        raise _unknown(word, names | loaded.broken.keys())
+    return matching
+
+
+def _by_method(loaded: Loaded, method: str, value: str, last_status: Callable[[], Mapping[str, RunStatus]]) -> set[str]:
+    syncs = loaded.definitions
+    match method:
+        case "tag":
+            values = {sync.name: sync.tags for sync in syncs}
+        case "warehouse":
+            values = {sync.name: (sync.warehouse,) for sync in syncs}
+        case "entity":
+            values = {sync.name: (str(sync.target.entity),) for sync in syncs}
+        case "result":
+            values = {name: (str(status),) for name, status in last_status().items()}
+        case _:
+            raise SelectionError(
+                f"{quoted(method + ':' + value)} is not a way to select",
+                hint=did_you_mean(method, _METHODS, or_list=False)
+                or f"Use a name, a glob, or {listed([f'{known}:…' for known in _METHODS])}.",
+            )
+    options = {"entity": set(map(str, Entity)), "result": set(map(str, RunStatus))}.get(
+        method, {each for found in values.values() for each in found}
+    )
+    matching = {sync.name for sync in syncs if value in values.get(sync.name, ())}
+    if value not in options or not (matching or method == "result"):
+        raise SelectionError(f"no sync has the {method} {quoted(value)}", hint=did_you_mean(value, options))
+    return matching
+
+
+def _unknown(name: str, names: Collection[str]) -> SelectionError:
+    text = (
+        f"no sync has a name like {quoted(name)}"
+        if any(sign in name for sign in "*?[")
+        else f"there is no sync {quoted(name)}"
+    )
+    return SelectionError(text, hint=did_you_mean(name, names) or "`syncer list` shows the syncs.")

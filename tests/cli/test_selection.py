@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from syncer.definitions.selection import select
+from syncer.cli.project import Selected, select
+from syncer.definitions.folder import Loaded
 from syncer.model.errors import DefinitionError, SelectionError
 from syncer.model.types import Entity, RunStatus, SyncDefinition, Target
 
@@ -33,8 +34,14 @@ STATUS = {"accounts": RunStatus.FAILED, "coupons": RunStatus.SUCCESS}
 BROKEN = {"people": DefinitionError("the header is not closed", path=Path("people.sql"), hint="Close it.")}
 
 
+def found(*words: str, exclude: tuple[str, ...] = ()) -> Selected:
+    syncs = sorted(SYNCS, key=lambda sync: sync.name)
+    loaded = Loaded(definitions=tuple(syncs), errors=tuple(BROKEN.values()), broken=BROKEN)
+    return select(loaded, words, exclude, last_status=lambda: STATUS)
+
+
 def selected(*words: str, exclude: tuple[str, ...] = ()) -> list[str]:
-    return [sync.name for sync in select(words, exclude, SYNCS, last_status=STATUS, broken=BROKEN)]
+    return [sync.name for sync in found(*words, exclude=exclude).definitions]
 
 
 @pytest.mark.parametrize(
@@ -87,9 +94,19 @@ def test_a_word_that_names_nothing_is_told(word: str, told: str, excluding: bool
     assert told in f"{caught.value.message}. {caught.value.hint}"
 
 
-def test_a_sync_whose_file_has_errors_is_named_with_its_error() -> None:
-    with pytest.raises(SelectionError) as caught:
-        selected("people")
+@pytest.mark.parametrize(
+    ("words", "broken"),
+    [
+        ([], {"people"}),
+        (["people"], {"people"}),
+        (["pe*"], {"people"}),
+        (["tag:daily"], {"people"}),
+        (["coupons"], set()),
+    ],
+)
+def test_a_sync_whose_file_has_errors_is_selected_with_its_errors(words: list[str], broken: set[str]) -> None:
+    chosen = found(*words)
 
-    assert caught.value.message == "the sync `people` cannot be used: people.sql:1: the header is not closed"
-    assert caught.value.hint == "Close it."
+    assert chosen.broken == broken
+    assert chosen.errors == tuple(BROKEN[name] for name in broken)
+    assert not found(*words, exclude=("people",)).broken
