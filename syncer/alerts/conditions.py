@@ -53,22 +53,19 @@ class Record:
 
 def conditions(record: Record, limits: AlertSettings) -> Mapping[AlertKind, str]:
     """What is wrong now, each with sentences for people."""
-    found: dict[AlertKind, str] = {}
-    if record.newest is not None and record.newest.status is RunStatus.FAILED:
-        found[AlertKind.FAILED] = _error_of(record.newest)
-    if record.newest is not None and record.newest.status is RunStatus.HELD:
-        found[AlertKind.HELD] = _error_of(record.newest)
-    if record.well:
-        if text := _rejected(record.well[0], limits.rejected):
-            found[AlertKind.REJECTED] = text
-        if text := _far_off(record, limits.rows):
-            found[AlertKind.ROWS] = text
-    if record.late:
-        found[AlertKind.LATE] = _late(record)
-    return found
+    found = {
+        AlertKind.FAILED: _error_of(record.newest, RunStatus.FAILED),
+        AlertKind.HELD: _error_of(record.newest, RunStatus.HELD),
+        AlertKind.REJECTED: _rejected(record.well[0], limits.rejected) if record.well else "",
+        AlertKind.ROWS: _far_off(record, limits.rows) if record.well else "",
+        AlertKind.LATE: _late(record) if record.late else "",
+    }
+    return {kind: text for kind, text in found.items() if text}
 
 
-def _error_of(run: Run) -> str:
+def _error_of(run: Run | None, status: RunStatus) -> str:
+    if run is None or run.status is not status:
+        return ""
     error = run.error or "the reason is unknown"
     return "\n".join([error if len(error) <= _SHOWN else f"{error[:_SHOWN]}…", *([run.hint] if run.hint else [])])
 

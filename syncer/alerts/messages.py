@@ -50,25 +50,20 @@ def render(change: Change, *, web_url: str | None, clean: Callable[[str], str]) 
     """
     lines = [*change.opened.values()] or [f"Everything is fine again. Before, it {_joined(change.closed)}."]
     if web_url:
-        lines.append(_link(change, web_url))
+        page = f"runs/{change.run_id}" if change.run_id else f"syncs/{change.sync}"
+        lines.append(f"{web_url.rstrip('/')}/{page}")
     return Notice(title=f"Syncer: {_headline(change)}", body=clean("\n".join(lines)), tone=_tone([change]))
 
 
 def render_summary(changes: Sequence[Change], *, web_url: str | None) -> Notice:
     """Many syncs' changes at one moment, such as when a warehouse is down."""
     lines = [_headline(change) for change in changes[:_NAMED]]
-    if len(changes) > _NAMED:
-        lines.append(f"and {len(changes) - _NAMED:,} more")
-    if web_url:
-        lines.append(web_url)
-    failing = sum(1 for change in changes if change.opened)
-    recovered = len(changes) - failing
-    parts = [
-        f"{failing:,} syncs need attention" if failing else "",
-        f"{recovered:,} have recovered" if recovered else "",
-    ]
-    title = f"Syncer: {', '.join(part for part in parts if part)}"
-    return Notice(title=title, body="\n".join(lines), tone=_tone(changes))
+    lines += [f"and {len(changes) - _NAMED:,} more"] if len(changes) > _NAMED else []
+    lines += [web_url] if web_url else []
+    failing = sum(bool(change.opened) for change in changes)
+    counted = ((failing, "syncs need attention"), (len(changes) - failing, "have recovered"))
+    title = ", ".join(f"{count:,} {what}" for count, what in counted if count)
+    return Notice(title=f"Syncer: {title}", body="\n".join(lines), tone=_tone(changes))
 
 
 def _headline(change: Change) -> str:
@@ -78,11 +73,6 @@ def _headline(change: Change) -> str:
 def _joined(kinds: Sequence[str]) -> str:
     words = {str(kind): title.replace("is ", "was ").replace("has ", "had ") for kind, title in _TITLES.items()}
     return ", ".join(words.get(kind, "had a problem") for kind in kinds)
-
-
-def _link(change: Change, web_url: str) -> str:
-    page = f"runs/{change.run_id}" if change.run_id else f"syncs/{change.sync}"
-    return f"{web_url.rstrip('/')}/{page}"
 
 
 def _tone(changes: Sequence[Change]) -> Tone:

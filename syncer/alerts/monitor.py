@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -10,9 +11,8 @@ from datetime import datetime
 
 from syncer.alerts import messages
 from syncer.alerts.conditions import COMPARED, CONCLUSIVE, AlertKind, Record, conditions
-from syncer.alerts.delivery import WAITS, Delivery
 from syncer.alerts.messages import Change
-from syncer.alerts.targets import Notice, Target
+from syncer.alerts.targets import WAITS, AlertDelivery, AlertTarget, Notice
 from syncer.model.errors import SyncerError
 from syncer.model.types import ENDED_WELL, SyncDefinition
 from syncer.observability.redaction import Redactor
@@ -38,7 +38,7 @@ class AlertMonitor:
     def __init__(
         self,
         service: Service,
-        targets: Sequence[Target],
+        targets: Sequence[AlertTarget],
         *,
         check_seconds: float = CHECK_SECONDS,
         waits: Sequence[float] = WAITS,
@@ -47,15 +47,13 @@ class AlertMonitor:
         self._service = service
         self._open = OpenAlerts(service.run_log.database)
         self._stopped = threading.Event()
-        self._delivery = Delivery(targets, stopped=self._stopped, waits=waits)
+        self._delivery = AlertDelivery(targets, stopped=self._stopped, waits=waits)
         self._clean = Redactor(secrets_of(service.settings))
         self._check_seconds = check_seconds
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
-        self._wake = threading.Event()
-        self._all_checked_at = float("-inf")
         #: The syncs to check next; None stands for all.
-        self._names: set[str] | None = None
-        self._lock = threading.Lock()
+        self._due: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._all_due_at = float("-inf")
         self._pause = 0.0
         self._paused_until = 0.0
         self._lateness = Lateness(service)
@@ -73,54 +71,47 @@ class AlertMonitor:
             seconds: how long to wait for the thread.
         """
         self._stopped.set()
-        self._wake.set()
+        self._due.put(None)
         self._thread.join(seconds)
 
     def ended(self, run: ActiveRun) -> None:
         """Check the sync of a run that has ended."""
-        with self._lock:
-            if self._names is not None:
-                self._names.add(run.name)
-        self._wake.set()
+        self._due.put(run.name)
 
     def heartbeat(self) -> None:
         """Check every sync if it is time."""
-        if time.monotonic() - self._all_checked_at >= self._check_seconds:
-            with self._lock:
-                self._names = None
-            self._wake.set()
+        if time.monotonic() >= self._all_due_at:
+            self._all_due_at = time.monotonic() + self._check_seconds
+            self._due.put(None)
 
     def check(self, names: Iterable[str] | None = None) -> None:
         """Compare some syncs, or all, with their open alerts, and send notices of the difference."""
         if not self._service.leadership.holds() or time.monotonic() < self._paused_until:
             return
-        edition, now = self._service.catalog.edition, self._service.now()
+        known, now = self._service.catalog.edition, self._service.now()
         alerts: dict[str, list[Alert]] = {}
         for alert in self._open.all():
             alerts.setdefault(alert.sync, []).append(alert)
         paused = self._service.run_log.paused()
-        wanted = edition.definitions.keys() if names is None else edition.definitions.keys() & set(names)
+        wanted = known.definitions.keys() if names is None else known.definitions.keys() & set(names)
         found = [
             change
             for name in sorted(wanted)
-            if (change := self._change(edition.definitions[name], alerts.get(name, []), name in paused, now))
+            if (change := self._change(known.definitions[name], alerts.get(name, []), name in paused, now))
         ]
-        if names is None and not edition.errors and not edition.folder_error:
-            self._forget(alerts.keys() - edition.definitions.keys())
+        if names is None and not known.errors and not known.folder_error:
+            self._forget(alerts.keys() - known.definitions.keys())
         self._publish(found, now)
 
     def _work(self) -> None:
         while True:
-            self._wake.wait()
-            self._wake.clear()
+            due = {self._due.get()}
+            while not self._due.empty():
+                due.add(self._due.get())
             if self._stopped.is_set():
                 return
-            with self._lock:
-                names, self._names = self._names, set()
-            if names is None:
-                self._all_checked_at = time.monotonic()
             try:
-                self.check(names)
+                self.check(None if None in due else filter(None, due))
             except SyncerError as exc:
                 log.warning("the alerts cannot be checked: %s", exc)
             except Exception:
@@ -134,10 +125,8 @@ class AlertMonitor:
         known = {alert.kind for alert in alerts}
         opened = {kind: text for kind, text in current.items() if kind not in known}
         closed = [alert.kind for alert in alerts if alert.kind not in current]
-        if paused and not opened and not current:
-            # No run has shown that it is well.
-            return None
-        if not opened and not closed:
+        # No run has shown that a paused sync is well.
+        if not opened and (not closed or (paused and not current)):
             return None
         ended = record.ended_well_at
         well_since = ended is not None and all(ended >= alert.since for alert in alerts)

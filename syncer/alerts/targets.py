@@ -1,10 +1,12 @@
-"""Where notices go: the services that Apprise knows, each by its address."""
+"""Where notices go: the services that Apprise knows, each by its address, with retries."""
 
 from __future__ import annotations
 
 import enum
 import logging
+import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a service that does not answer counts as failed.
 _SERVICE_SECONDS = 30.0
+
+#: Seconds before each retry of a target that did not accept a notice.
+WAITS = (1.0, 4.0)
 
 
 class Tone(enum.StrEnum):
@@ -38,7 +43,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Target:
+class AlertTarget:
     """One address; its text holds no secret."""
 
     #: For people: the scheme, the host where it is no secret, and which of the addresses it is.
@@ -58,13 +63,43 @@ class Target:
         return bool(accepted)
 
 
-def opened(urls: list[str]) -> list[Target]:
+class AlertDelivery:
+    """The targets of one service; used by one thread."""
+
+    def __init__(
+        self, targets: Sequence[AlertTarget], *, stopped: threading.Event, waits: Sequence[float] = WAITS
+    ) -> None:
+        """*stopped* ends the waits between retries."""
+        self._targets = targets
+        self._stopped = stopped
+        self._waits = waits
+        #: The targets that did not accept the last notice get one attempt, so that the others need not wait.
+        self._unreachable: set[AlertTarget] = set()
+
+    def send(self, notice: Notice) -> bool:
+        """Send a notice to every target; returns whether at least one accepted it."""
+        failed = [target for target in self._targets if not target.accepts(notice)]
+        retried = [target for target in failed if target not in self._unreachable]
+        for wait in self._waits:
+            if not retried or self._stopped.wait(wait):
+                break
+            retried = [target for target in retried if not target.accepts(notice)]
+        unreachable = {target for target in failed if target in self._unreachable} | set(retried)
+        for target in unreachable - self._unreachable:
+            log.warning("an alert could not be delivered to %s", target.label)
+        for target in self._unreachable - unreachable:
+            log.info("alerts reach %s again", target.label)
+        self._unreachable = unreachable
+        return len(unreachable) < len(self._targets)
+
+
+def opened(urls: list[str]) -> list[AlertTarget]:
     """A target for each address.
 
     Raises:
         SettingsError: Apprise does not know some of them; it names their positions, not the addresses.
     """
-    _silence()
+    _keep_quiet()
     with warnings.catch_warnings():
         # Plugins import modules that Python deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -78,7 +113,7 @@ def opened(urls: list[str]) -> list[Target]:
     return [target for target in found.values() if target is not None]
 
 
-def _opened(number: int, url: str) -> Target | None:
+def _opened(number: int, url: str) -> AlertTarget | None:
     from apprise import Apprise, AppriseAsset
 
     asset = AppriseAsset(
@@ -95,7 +130,7 @@ def _opened(number: int, url: str) -> Target | None:
         return None
     service = Apprise(asset=asset)
     service.add(plugin)
-    return Target(label=f"target {number} ({_shown(url, plugin)})", _service=service)
+    return AlertTarget(label=f"target {number} ({_shown(url, plugin)})", _service=service)
 
 
 def _shown(url: str, plugin: object) -> str:
@@ -108,8 +143,8 @@ def _shown(url: str, plugin: object) -> str:
     return f"{scheme}://{host}"
 
 
-def _silence() -> None:
-    """Keep Apprise and its HTTP client from logging addresses; what matters is logged here."""
+def _keep_quiet() -> None:
+    """Keep Apprise and its HTTP client from logging addresses."""
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.addHandler(logging.NullHandler())
