@@ -25,8 +25,8 @@ from syncer.cli import (
     stored,
     validation,
 )
+from syncer.cli.arguments import Command
 from syncer.cli.exit_codes import CODES, outcome_of
-from syncer.cli.help import Command
 
 app = typer.Typer(
     name="syncer",

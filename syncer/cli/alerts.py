@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from syncer.cli import output
+from syncer.cli.arguments import Json
 from syncer.cli.exit_codes import FAILED
 from syncer.cli.project import Project
-from syncer.cli.runs import Json
 from syncer.model.errors import SettingsError
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncer.cli import output
+from syncer.cli.arguments import Json
 from syncer.cli.exit_codes import FAILED
 from syncer.cli.project import Project
-from syncer.cli.runs import Json
 
 if TYPE_CHECKING:
     from syncer.model.errors import SyncerError

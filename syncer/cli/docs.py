@@ -12,7 +12,7 @@ from syncer.cli import output
 def docs(
     topic: Annotated[
         str,
-        typer.Argument(metavar="TOPIC", help="The topic to show. Default: a list of all topics.", show_default=False),
+        typer.Argument(help="The topic to show. Default: a list of all topics."),
     ] = "",
 ) -> None:
     """Read the manual."""

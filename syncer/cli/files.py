@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from syncer.cli import output
+from syncer.cli.arguments import Json
 from syncer.cli.exit_codes import UNUSABLE
 from syncer.cli.project import Project, now, print_definition_errors
-from syncer.cli.runs import Json
 from syncer.model.json_text import json_text
 from syncer.model.types import Every, SyncDefinition
 
@@ -19,7 +19,7 @@ from syncer.model.types import Every, SyncDefinition
 def init(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="The folder to write to. Default: the working folder.", show_default=False),
+        typer.Argument(metavar="DIR", help="The folder to write to. Default: the working folder."),
     ] = Path(),
 ) -> None:
     """Write example definitions and sample data."""

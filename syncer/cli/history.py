@@ -8,17 +8,16 @@ from typing import Annotated
 import typer
 
 from syncer.cli import output
+from syncer.cli.arguments import Json, Name
 from syncer.cli.project import Project
-from syncer.cli.runs import Json, run_object
+from syncer.cli.runs import run_object
 from syncer.model.types import Rejection, Run
 
 _RIGHT = ("queried", "added", "changed", "removed", "rejected", "seconds", "attempts")
 
 
 def show_runs(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show only runs of this sync.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Show only runs of this sync.")] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -36,10 +35,7 @@ def show_runs(
     output.table(headings, map(_row, runs), right=_RIGHT)
 
 
-def rejected(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The sync.", show_default=False)],
-    as_json: Json = False,
-) -> None:
+def rejected(name: Name, as_json: Json = False) -> None:
     """Show the rejected rows of a sync, with reasons."""
     project = Project()
     rows, total = project.run_log.rejections(project.known_name(name))

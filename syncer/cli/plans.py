@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncer.cli import output
+from syncer.cli.arguments import Exclude, Json, Select
 from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, print_definition_errors
-from syncer.cli.runs import Exclude, Json, Select
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.json_text import differing, json_text
 from syncer.model.types import Counts, OnRemoved, SyncDefinition

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncer.cli import output, signals
+from syncer.cli.arguments import Exclude, Json, Select
 from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.model.errors import SelectionError, SyncerError
@@ -19,19 +20,6 @@ from syncer.model.types import ENDED_WELL, Counts, Order, PersonKey, Run, RunSta
 
 if TYPE_CHECKING:
     from syncer.sync.progress import Options
-
-Select = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="SELECT",
-        help="A name, a glob, tag:x, entity:x, warehouse:x or result:x.",
-        show_default=False,
-    ),
-]
-Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="SELECT", help="Leave out these syncs; may be repeated.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 _COUNTS = tuple(field.name for field in fields(Counts))
 

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from syncer.cli import output
+from syncer.cli.arguments import Name
 from syncer.cli.project import Project, now
 from syncer.model.errors import SelectionError
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The sync.", show_default=False)]
 
 
 def pause(name: Name) -> None:

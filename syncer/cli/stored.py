@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncer.cli import output
+from syncer.cli.arguments import Command, Json
 from syncer.cli.exit_codes import FAILED
-from syncer.cli.help import Command
 from syncer.cli.project import Project
-from syncer.cli.runs import Json
 from syncer.model.json_text import json_text
 from syncer.model.types import PersonKey
 
@@ -26,9 +25,7 @@ Store = Annotated[str, typer.Option("--store", metavar="NAME", help="The store t
 
 @app.command(cls=Command)
 def person(
-    value: Annotated[
-        str, typer.Argument(metavar="VALUE", help="Their identifier, such as an id or an email.", show_default=False)
-    ],
+    value: Annotated[str, typer.Argument(help="Their identifier, such as an id or an email.")],
     by: Annotated[
         PersonKey | None,
         typer.Option(
@@ -47,10 +44,8 @@ def person(
 
 @app.command("object", cls=Command)
 def thing(
-    object_type: Annotated[
-        str, typer.Argument(metavar="TYPE", help="The type of the object, such as account.", show_default=False)
-    ],
-    object_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the object.", show_default=False)],
+    object_type: Annotated[str, typer.Argument(metavar="TYPE", help="The type of the object, such as account.")],
+    object_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the object.")],
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
@@ -63,14 +58,10 @@ def thing(
 
 @app.command(cls=Command)
 def collection(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the collection.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The name of the collection.")],
     key: Annotated[
         str,
-        typer.Argument(
-            metavar="KEY",
-            help="The key of one row; several columns: a JSON array. Default: the first rows.",
-            show_default=False,
-        ),
+        typer.Argument(help="The key of one row; several columns: a JSON array. Default: the first rows."),
     ] = "",
     store: Store = "default",
     as_json: Json = False,

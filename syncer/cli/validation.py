@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncer.cli import output
+from syncer.cli.arguments import Json, Select
 from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project
-from syncer.cli.runs import Json, Select
 from syncer.model.errors import DefinitionError, SyncerError, WarehouseError
 from syncer.model.types import SyncDefinition
 

@@ -1,10 +1,18 @@
-"""What `--help` prints."""
+"""The arguments and options that several commands have, and how `--help` prints them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperArgument, TyperCommand
+
+Name = Annotated[str, typer.Argument(help="The sync.")]
+Select = Annotated[list[str] | None, typer.Argument(help="A name, a glob, tag:x, entity:x, warehouse:x or result:x.")]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="SELECT", help="Leave out these syncs; may be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 class Command(TyperCommand):
@@ -12,12 +20,8 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The words of the usage line, such as `[OPTIONS] NAME`."""
-        words = [f"{name}{'...' if each.nargs != 1 else ''}" for each, name in self._arguments()]
-        needed = [each.required for each, _ in self._arguments()]
-        return [
-            "[OPTIONS]",
-            *(word if is_needed else f"[{word}]" for word, is_needed in zip(words, needed, strict=True)),
-        ]
+        words = ((each.required, f"{name}{'...' if each.nargs != 1 else ''}") for each, name in self._arguments())
+        return ["[OPTIONS]", *(word if required else f"[{word}]" for required, word in words)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments and the options."""
@@ -29,4 +33,6 @@ class Command(TyperCommand):
                     formatter.write_dl(rows)
 
     def _arguments(self) -> list[tuple[TyperArgument, str]]:
-        return [(each, each.metavar or str(each.name)) for each in self.params if isinstance(each, TyperArgument)]
+        return [
+            (each, each.metavar or str(each.name).upper()) for each in self.params if isinstance(each, TyperArgument)
+        ]
