@@ -15,7 +15,7 @@ import pyarrow as pa
 from connectors.bigquery.connection import Connection
 from connectors.bigquery.errors import failures
 from connectors.bigquery.values import Shape, from_arrow, from_cells
-from connectors.support.results import closed_early
+from connectors.support.warehouse import closed_early
 
 #: Rows of one batch, and of one page of the REST API, which ends it at some ten MB.
 _BATCH_ROWS = 20_000

@@ -17,7 +17,7 @@ from connectors.bigquery.errors import Explainer, failures
 from connectors.bigquery.jobs import Job
 from connectors.bigquery.options import BigQueryOptions
 from connectors.bigquery.values import shape
-from connectors.support.results import StreamingWarehouse, closed_early, over_timeout
+from connectors.support.warehouse import StreamingWarehouse, closed_early, over_timeout
 from syncer.model.errors import SyncerError, WarehouseError
 from syncer.model.types import Column, Probe
 

@@ -61,8 +61,7 @@ class CustomerIOOptions(Options):
         default=100, description="the most calls per second to a workspace, of all syncs in this process together"
     )
     object_types: Annotated[dict[str, _TypeNumber], BeforeValidator(_mapping)] = Field(
-        default_factory=dict,
-        description='the number of each object type in the workspace, such as `{"account": "1"}`',
+        default_factory=dict, description='the number of each object type in the workspace, such as `{"account": "1"}`'
     )
     via: Via = Field(
         default=Via.TRACK,

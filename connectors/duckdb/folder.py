@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from connectors.duckdb.errors import reason
+from connectors.support.warehouse import quote_identifier, quote_literal
 
 # Without these DuckDB guesses, and a wrong guess drops rows: those that start with `#`, or those before the header.
 _CSV = """header = true, delim = '{}', quote = '"', escape = '"', comment = '', skip = 0"""
@@ -33,9 +34,9 @@ def tables(folder: Path) -> list[tuple[str, str, Path]]:
 
 def create_view(connection: duckdb.DuckDBPyConnection, name: str, kind: str, path: Path) -> str | None:
     """Make the file a table; if it cannot be read, say why and leave it out."""
-    reader = _READERS[kind].format(literal(str(path)))
+    reader = _READERS[kind].format(quote_literal(str(path)))
     try:
-        connection.execute(f"CREATE VIEW {identifier(name)} AS FROM {reader}")
+        connection.execute(f"CREATE VIEW {quote_identifier(name)} AS FROM {reader}")
     except duckdb.Error as exc:
         if "sniffing" in str(exc):
             return _broken_row(connection, kind, path)
@@ -44,23 +45,13 @@ def create_view(connection: duckdb.DuckDBPyConnection, name: str, kind: str, pat
     return None
 
 
-def literal(text: str) -> str:
-    """*text* as a literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """*name* as an identifier of SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _broken_row(connection: duckdb.DuckDBPyConnection, kind: str, path: Path) -> str:
     """Where a file breaks that DuckDB only says it cannot make out."""
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
         header = next(csv.reader(file, delimiter="\t" if kind == "tsv" else ","), [])
     columns = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(header)))
-    given = f"{literal(str(path))}, {_DIALECTS[kind]}, auto_detect = false, columns = {{{columns}}}"
+    given = f"{quote_literal(str(path))}, {_DIALECTS[kind]}, auto_detect = false, columns = {{{columns}}}"
     try:
         connection.execute(f"SELECT count(*) FROM read_csv({given})").fetchall()
     except duckdb.Error as exc:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,49 @@ import duckdb
 import pyarrow as pa
 
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
-from connectors.duckdb.folder import create_view, identifier, literal, tables
-from connectors.duckdb.values import DuckDBReading, reading
-from connectors.support.results import StreamingWarehouse, closed_early, over_timeout, schema_of
+from connectors.support.warehouse import (
+    ColumnReading,
+    StreamingWarehouse,
+    closed_early,
+    over_timeout,
+    quote_identifier,
+    quote_literal,
+    schema_of,
+)
 from syncer.model.errors import WarehouseError
+from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 20_000
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _SELECT_HINT = "A sync's query is one SELECT, and only reads; PIVOT needs `IN (…)`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuckDBReading(ColumnReading):
+    """How a column of one DuckDB type is selected; DuckDB itself says what that is in Arrow."""
+
+    #: What is selected for the column `{}`.
+    expression: str = "{}"
+
+
+_AS_IT_IS = DuckDBReading()
+_AS_TEXT = DuckDBReading(expression="{}::VARCHAR")
+_AS_NUMBER = DuckDBReading(expression="{}::VARCHAR", metadata=NUMBER)
+_AS_JSON = DuckDBReading(expression="to_json({})::VARCHAR", metadata=JSON)
+_AS_TIMESTAMP = DuckDBReading(expression="{}::TIMESTAMP")
+
+#: The start of a type as DESCRIBE writes it; the first that fits counts, and the rest is text.
+_READINGS = {
+    r".*\]$|(STRUCT|MAP|UNION)\(|VARIANT$": _AS_JSON,
+    r"JSON$": DuckDBReading(expression="{}::VARCHAR", metadata=JSON),
+    r"(HUGEINT|UHUGEINT|BIGNUM)$": _AS_NUMBER,
+    r"TIMESTAMP_(S|MS|NS)$": _AS_TIMESTAMP,
+    r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|DOUBLE|VARCHAR|BLOB|DATE|TIMESTAMP( WITH TIME ZONE)?)$": _AS_IT_IS,
+    r"DECIMAL\(": _AS_IT_IS,
+    # The shortest digits that mean this number, as in PostgreSQL: 0.1, not 0.10000000149.
+    r"FLOAT$": DuckDBReading(expression="{}::VARCHAR::DOUBLE"),
+}
 
 
 class DuckDBWarehouse(StreamingWarehouse):
@@ -64,8 +98,9 @@ class DuckDBWarehouse(StreamingWarehouse):
             self._lock(allowed=[str(path)])
             self._create_views(path)
         elif path.is_file():
-            self._connection.execute(f"ATTACH {literal(str(path))} AS {identifier(path.stem)} (READ_ONLY, TYPE duckdb)")
-            self._connection.execute(f"USE {identifier(path.stem)}")
+            name = quote_identifier(path.stem)
+            self._connection.execute(f"ATTACH {quote_literal(str(path))} AS {name} (READ_ONLY, TYPE duckdb)")
+            self._connection.execute(f"USE {name}")
             self._lock(allowed=[])
         else:
             raise WarehouseError(
@@ -76,11 +111,13 @@ class DuckDBWarehouse(StreamingWarehouse):
     def _lock(self, *, allowed: list[str]) -> None:
         self._connection.execute(f"""
             SET TimeZone = 'UTC'; SET enable_progress_bar = false;
-            SET allowed_directories = [{", ".join(map(literal, allowed))}];
+            SET allowed_directories = [{", ".join(map(quote_literal, allowed))}];
             SET enable_external_access = false; SET lock_configuration = true
         """)
 
     def _create_views(self, folder: Path) -> None:
+        from connectors.duckdb.folder import create_view, tables
+
         files: dict[str, Path] = {}
         for name, kind, path in tables(folder):
             if other := files.get(name.casefold()):
@@ -99,7 +136,7 @@ class DuckDBWarehouse(StreamingWarehouse):
         with self._failures(timeout) as deadline:
             statement = self._statement(sql)
             columns = self._describe(statement)
-            readings = [reading(column.type) for column in columns]
+            readings = [_reading(column.type) for column in columns]
             select = _select(statement, readings)
             typed = self._connection.sql(f"{select} LIMIT 0").to_arrow_table().schema
             found = [replace(r, type=kind) for r, kind in zip(readings, typed.types, strict=True)]
@@ -158,6 +195,11 @@ class DuckDBWarehouse(StreamingWarehouse):
             return WarehouseError(f"{self._label}: {said}", hint=FILE_HINT)
         step = f"Its tables: {', '.join(self._tables)}." if missing and self._tables else hint(text)
         return WarehouseError(f"{self._label}: {reason(text)}", hint=step, query_line=line(text))
+
+
+def _reading(kind: str) -> DuckDBReading:
+    """How to select a column of the type *kind*, as DESCRIBE writes it."""
+    return next((reading for pattern, reading in _READINGS.items() if re.match(pattern, kind, re.DOTALL)), _AS_TEXT)
 
 
 def _select(statement: str, readings: list[DuckDBReading]) -> str:

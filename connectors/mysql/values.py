@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from connectors.mysql.conversions import Numbers, Rows
 from connectors.mysql.statement import Block, Field
-from connectors.support.results import ColumnReading, schema_of
+from connectors.support.warehouse import ColumnReading, schema_of
 from syncer.model.protocols import JSON, NUMBER
 
 _UNSIGNED, _ENUM, _SET = 1 << 5, 1 << 8, 1 << 11

@@ -19,7 +19,7 @@ from connectors.mysql.connection import address, connect
 from connectors.mysql.dialect import one_select
 from connectors.mysql.statement import Block, Field, LostError, Statement
 from connectors.support.drivers import driver
-from connectors.support.results import StreamingWarehouse, over_timeout
+from connectors.support.warehouse import StreamingWarehouse, over_timeout
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
@@ -224,9 +224,7 @@ class MySQLWarehouse(StreamingWarehouse):
 
     def _failure(self, error: Exception) -> WarehouseError:
         return WarehouseError(
-            f"{self._label}: {errors.reason(error)}",
-            hint=errors.hint(error),
-            query_line=errors.line(error),
+            f"{self._label}: {errors.reason(error)}", hint=errors.hint(error), query_line=errors.line(error)
         )
 
 

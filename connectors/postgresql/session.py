@@ -15,7 +15,7 @@ from psycopg.pq.abc import PGresult
 
 from connectors.postgresql.connection import reason
 from connectors.postgresql.copy import Server
-from connectors.support.results import over_timeout
+from connectors.support.warehouse import over_timeout
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SELECT_HINT
 

@@ -64,11 +64,7 @@ class PostgreSQLStore(SQLStore):
     """A store for any number of machines."""
 
     batch_rows = 25_000
-    dialect = Dialect(
-        now="now()",
-        merged=_MERGED,
-        find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
-    )
+    dialect = Dialect(now="now()", merged=_MERGED, find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL")
 
     def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
         """Connect to the store, and make it where there is none.

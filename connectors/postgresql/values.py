@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from connectors.support.results import ColumnReading, schema_of
+from connectors.support.warehouse import ColumnReading, schema_of
 from syncer.model.protocols import JSON, NUMBER
 
 #: Rows of a batch, at most.

@@ -15,7 +15,7 @@ from connectors.postgresql.connection import connect
 from connectors.postgresql.copy import Server
 from connectors.postgresql.session import ReadOnlySession
 from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
-from connectors.support.results import StreamingWarehouse
+from connectors.support.warehouse import StreamingWarehouse
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import fs, parquet
 
 from connectors.redshift.options import RedshiftOptions
+from connectors.support.warehouse import quote_literal
 from syncer.model.errors import WarehouseError
 
 _BATCH_ROWS = 20_000
@@ -42,8 +43,8 @@ class Unload:
         are escaped; an outer LIMIT is refused, so the query stands in brackets.
         """
         wrapped = f"SELECT * FROM ({select}\n) AS q".replace("\\", "\\\\").replace("'", "\\'")
-        to, role = (text.replace("'", "''") for text in (f"s3://{self.folder}/", self._role))
-        return f"UNLOAD ('{wrapped}') TO '{to}' IAM_ROLE '{role}' FORMAT AS PARQUET MANIFEST VERBOSE"
+        to, role = map(quote_literal, (f"s3://{self.folder}/", self._role))
+        return f"UNLOAD ('{wrapped}') TO {to} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST VERBOSE"
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """What the files hold.

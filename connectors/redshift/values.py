@@ -16,7 +16,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq.abc import PGresult
 
 from connectors.postgresql.values import typed
-from connectors.support.results import ColumnReading, schema_of, uncollected
+from connectors.support.warehouse import ColumnReading, schema_of, uncollected
 from syncer.model.protocols import JSON, NUMBER
 
 _TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, _BYTEA_OID = 25, 1042, 1700, 1043, 17

@@ -31,7 +31,7 @@ from connectors.postgresql.session import ReadOnlySession
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
-from connectors.support.results import StreamingWarehouse
+from connectors.support.warehouse import StreamingWarehouse, quote_literal
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -147,5 +147,4 @@ class RedshiftWarehouse(StreamingWarehouse):
 
 def query_group(name: str) -> str:
     """The statement that puts a session's queries under *name*."""
-    quoted = name.replace("\\", "\\\\").replace("'", "''")
-    return f"SET query_group TO '{quoted}'"
+    return "SET query_group TO " + quote_literal(name.replace("\\", "\\\\"))

@@ -18,7 +18,13 @@ from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.values import SnowflakeReading, reading
 from connectors.support.drivers import driver
 from connectors.support.read_ahead import ReadAhead
-from connectors.support.results import StreamingWarehouse, closed_early, over_timeout, schema_of
+from connectors.support.warehouse import (
+    StreamingWarehouse,
+    closed_early,
+    over_timeout,
+    quote_identifier,
+    schema_of,
+)
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import NotASelectError, SelectStatement
 from syncer.model.types import Column, Probe
@@ -155,8 +161,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
 
     def _grants(self, role: str) -> list[Grant]:
         cursor = self._connection.cursor()
-        quoted = role.replace('"', '""')
-        rows = cursor.execute(f'SHOW GRANTS TO ROLE "{quoted}"', num_statements=1).fetchall()
+        rows = cursor.execute(f"SHOW GRANTS TO ROLE {quote_identifier(role)}", num_statements=1).fetchall()
         names = [column.name for column in cursor.description]
         wanted = [names.index(name) for name in ("privilege", "granted_on", "name")]
         return [(row[wanted[0]], row[wanted[1]], row[wanted[2]]) for row in rows]
@@ -184,7 +189,7 @@ def _batches(cursor: Any) -> Iterator[pa.RecordBatch]:
 
 def _wrapped(statement: SelectStatement, described: list[tuple[str, SnowflakeReading]]) -> str:
     """*statement* where only a query can stand, with the casts that its columns need."""
-    quoted = [('"' + name.replace('"', '""') + '"', one.cast) for name, one in described]
+    quoted = [(quote_identifier(name), one.cast) for name, one in described]
     casts = ", ".join(f"{cast.format(name)} AS {name}" for name, cast in quoted if cast)
     # A line of its own for the bracket: the query may end in a comment.
     return f"SELECT *{f' REPLACE ({casts})' if casts else ''} FROM ({statement.text}\n)"

@@ -12,18 +12,10 @@ from connectors.sql_store.dialect import Dialect, Execute
 from syncer.model.types import Identity, PersonKey
 
 #: The columns that no two people share.
-UNIQUE = {
-    Identity.ID: ("id",),
-    Identity.EMAIL: ("email",),
-    Identity.ID_OR_EMAIL: ("id", "email"),
-}
+UNIQUE = {Identity.ID: ("id",), Identity.EMAIL: ("email",), Identity.ID_OR_EMAIL: ("id", "email")}
 
 #: How a row `b` of the batch names the person `p`.
-NAMED = {
-    PersonKey.ID: "p.id = b.id",
-    PersonKey.EMAIL: "p.email = b.email",
-    PersonKey.CIO_ID: "p.person_id = b.cio_id",
-}
+NAMED = {PersonKey.ID: "p.id = b.id", PersonKey.EMAIL: "p.email = b.email", PersonKey.CIO_ID: "p.person_id = b.cio_id"}
 
 #: What must hold for the identifier to be unset, so that nobody is left without a unique one.
 _SPARE = {

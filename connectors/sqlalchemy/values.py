@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.support.results import ColumnReading
+from connectors.support.warehouse import ColumnReading
 from syncer.model.protocols import JSON, NUMBER
 
 

@@ -27,7 +27,14 @@ from connectors.sqlalchemy.values import (
     type_name,
 )
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.results import StreamingWarehouse, closed_early, over_timeout, schema_of, uncollected
+from connectors.support.warehouse import (
+    StreamingWarehouse,
+    closed_early,
+    over_timeout,
+    quote_literal,
+    schema_of,
+    uncollected,
+)
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
@@ -70,8 +77,8 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         statement = self._select_statement(sql)
         with self._transaction(_DESCRIBE_TIMEOUT, statement) as call:
             if self._database.description:
-                quoted = "'" + statement.text.replace("'", "''") + "'"
-                described = call(lambda: self._execute(self._database.description.format(quoted))[0].fetchall())
+                describe = self._database.description.format(quote_literal(statement.text))
+                described = call(lambda: self._execute(describe)[0].fetchall())
                 return tuple(Column(name=row[2], type=row[5]) for row in described)
             _, description = call(lambda: self._execute(_without_rows(statement)))
             return tuple(Column(name=d[0], type=_shown_type(d) or "unknown") for d in description)
@@ -85,8 +92,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         if self._database.is_locked:
             return Probe(version=version, can_write=False)
         return Probe(
-            version=version,
-            note="Whether its role could write is not known; give it one that may only SELECT.",
+            version=version, note="Whether its role could write is not known; give it one that may only SELECT."
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What warehouses share of a result: its columns, the memory of its rows, and that it is whole or an error."""
+"""What warehouses share: a result that is whole or an error, its columns, and how SQL quotes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ class ColumnReading:
 def schema_of(names: Iterable[str], readings: Iterable[ColumnReading]) -> pa.Schema:
     """The schema of a result; names may repeat."""
     return pa.schema([pa.field(n, r.type, metadata=r.metadata) for n, r in zip(names, readings, strict=True)])
+
+
+def quote_identifier(name: str) -> str:
+    """*name* as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(text: str) -> str:
+    """*text* as a literal of SQL, where a backslash is no escape."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 @contextmanager
