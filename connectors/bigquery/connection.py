@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from connectors.bigquery.options import BigQueryOptions
-from connectors.support.drivers import driver
+from connectors.support.connection import driver
 from syncer.model.errors import SettingsError, WarehouseError
 
 _PARAMETERS = ("location", "endpoint", "storage_endpoint")

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
-from connectors.support.drivers import driver
+from connectors.support.connection import driver
 from syncer.model import call_counts
 from syncer.model.errors import StoreError
 

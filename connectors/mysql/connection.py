@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from connectors.mysql.errors import connection_hint, reason
-from connectors.support.drivers import driver
+from connectors.support.connection import driver
 from syncer.model.errors import SettingsError, WarehouseError
 
 _CONNECT_SECONDS = 15

@@ -18,8 +18,8 @@ from connectors.mysql import errors
 from connectors.mysql.connection import address, connect
 from connectors.mysql.dialect import one_select
 from connectors.mysql.statement import Block, Field, LostError, Statement
-from connectors.support.drivers import driver
-from connectors.support.warehouse import StreamingWarehouse, over_timeout
+from connectors.support.connection import driver
+from connectors.support.warehouse import StreamingWarehouse, over_timeout, probe_of
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
@@ -80,8 +80,7 @@ class MySQLWarehouse(StreamingWarehouse):
             product = "MariaDB" if self._is_mariadb() else "MySQL"
             power = _power(self._grants())
         number = re.match(r"\d+(\.\d+)+", version)
-        note = f"Its user has {power}; one that may only SELECT is safer." if power else ""
-        return Probe(version=f"{product} {number[0] if number else version}", can_write=bool(power), note=note)
+        return probe_of(f"{product} {number[0] if number else version}", power and f"Its user has {power}")
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""

@@ -15,7 +15,7 @@ from connectors.postgresql.connection import connect
 from connectors.postgresql.copy import Server
 from connectors.postgresql.session import ReadOnlySession
 from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
-from connectors.support.warehouse import StreamingWarehouse
+from connectors.support.warehouse import StreamingWarehouse, probe_of
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -84,8 +84,7 @@ class PostgreSQLWarehouse(StreamingWarehouse):
         with self._session.transaction(_DESCRIBE_TIMEOUT):
             version = self._connection.info.parameter_status("server_version") or ""
             power = self._connection.execute(_POWERS).fetchone()
-        note = f"Its role {power[0]}; one that may only SELECT is safer." if power else ""
-        return Probe(version=f"PostgreSQL {version.partition(' ')[0]}", can_write=bool(power), note=note)
+        return probe_of(f"PostgreSQL {version.partition(' ')[0]}", f"Its role {power[0]}" if power else "")
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""

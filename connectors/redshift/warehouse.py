@@ -31,7 +31,7 @@ from connectors.postgresql.session import ReadOnlySession
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
-from connectors.support.warehouse import StreamingWarehouse, quote_literal
+from connectors.support.warehouse import StreamingWarehouse, probe_of, quote_literal
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -91,8 +91,7 @@ class RedshiftWarehouse(StreamingWarehouse):
             ((version,),) = self._connection.execute("SELECT version()").fetchall()
             power = self._connection.execute(_POWERS).fetchone()
         product = re.search(r"Redshift [\d.]+", version) or re.match(r"\S+ [\d.]+", version)
-        note = f"Its role {power[0]}; one that may only SELECT is safer." if power else ""
-        return Probe(version=product[0] if product else version, can_write=bool(power), note=note)
+        return probe_of(product[0] if product else version, f"Its role {power[0]}" if power else "")
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""

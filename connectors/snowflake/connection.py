@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from connectors.snowflake.errors import login_failure
 from connectors.snowflake.options import SnowflakeOptions
-from connectors.support.drivers import driver
+from connectors.support.connection import ConnectionName, driver, url_parameters
 from syncer.model.connectors import revealed
-from syncer.model.errors import SettingsError
 
 _EXTRA = "snowflake"
 _PARAMETERS = ("warehouse", "role", "authenticator", "host", "port", "protocol")
@@ -23,7 +20,7 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _DOMAIN = re.compile(r"\.snowflakecomputing\.(com|cn)$")
 
-#: Ways to log in that ask nobody, by what must go beside the URL.
+#: Ways to log in without a person, with the secret that each needs.
 _AUTHENTICATORS = {
     "snowflake": "a password in its URL",
     "snowflake_jwt": "{setting}__KEY",
@@ -33,7 +30,7 @@ _AUTHENTICATORS = {
 
 _LOGIN_SECONDS = 30
 _REQUEST_SECONDS = 60
-#: Parts of a result that are fetched at once, and the megabytes that may lie ready.
+#: Parts of a result that the driver fetches at once, and the megabytes that it may keep ready.
 _PREFETCHED_PARTS = 2
 _PREFETCHED_MEGABYTES = 100
 
@@ -51,38 +48,26 @@ _DEFAULTS: dict[str, Any] = {
     "login_timeout": _LOGIN_SECONDS,
     "request_timeout": _REQUEST_SECONDS,
     "validate_default_parameters": True,
-    # What another role of the user's may do shall not count.
+    # The privileges of the user's other roles do not count.
     "secondary_roles": "NONE",
     "client_session_keep_alive": True,
     "client_out_of_band_telemetry_enabled": False,
     "client_prefetch_threads": _PREFETCHED_PARTS,
     "client_memory_limit": _PREFETCHED_MEGABYTES,
     "arrow_number_to_decimal": True,
-    # A query of ours that still runs when the session ends shall end with it.
+    # A query that still runs when the session ends is cancelled.
     "server_session_keep_alive": False,
     "enable_server_session_keep_alive_auto_detection": False,
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Named:
-    """What messages call the warehouse and its settings."""
-
-    label: str
-    setting: str
-
-    def cannot_be_read(self, what: str, hint: str) -> SettingsError:
-        return SettingsError(f"{self.label}: its {what}", hint=hint.format(setting=self.setting))
-
-
-def connect(name: str, url: str, *, options: SnowflakeOptions, sync: str) -> Any:
-    """A connection of snowflake.connector's to the warehouse called *name*.
+def connect(named: ConnectionName, url: str, *, options: SnowflakeOptions, sync: str) -> Any:
+    """A connection of snowflake.connector's.
 
     Raises:
         SettingsError: the URL or what goes beside it cannot be used, or the driver is not installed.
         WarehouseError: Snowflake cannot be reached or refuses.
     """
-    named = _Named(label=f"warehouse `{name}`", setting=f"SYNCER_WAREHOUSES__{name.upper()}")
     parts, query = _parts(named, url)
     place = _place(named, parts, query)
     login = _login(named, parts, query.get("authenticator", "").lower(), options)
@@ -92,12 +77,12 @@ def connect(name: str, url: str, *, options: SnowflakeOptions, sync: str) -> Any
     try:
         return connector.connect(**_DEFAULTS, **place, **login, session_parameters=session)
     except connector.errors.Error as exc:
-        failure = login_failure(exc, label=named.label, setting=named.setting, where=place.get("host", ""))
+        failure = login_failure(exc, named, where=place.get("host", ""))
     raise failure
 
 
 def _silence() -> None:
-    """Keep the driver from logging what may hold values of rows, and from asking where this machine stands."""
+    """Keep the driver from logging values of rows, and from detecting the platform of this machine."""
     os.environ["SNOWFLAKE_DISABLE_PLATFORM_DETECTION"] = "true"
     logger = logging.getLogger("snowflake.connector")
     logger.propagate = False
@@ -105,31 +90,21 @@ def _silence() -> None:
         logger.addHandler(logging.NullHandler())
 
 
-def _parts(named: _Named, url: str) -> tuple[SplitResult, dict[str, str]]:
+def _parts(named: ConnectionName, url: str) -> tuple[SplitResult, dict[str, str]]:
     parts = urlsplit(re.sub(r"^snowflake\+\w+:", "snowflake:", url))
-    # A password that is not encoded was taken for something else, which may not be shown.
+    # These hold parts of a password that is not encoded, which no message may show.
     has_faults = any(mark in parts.path + parts.query + parts.fragment for mark in "@#") or parts.path.count("/") > 2
     account = parts.netloc.rpartition("@")[2].lower()
     if has_faults or parts.fragment or not _ACCOUNT.fullmatch(_DOMAIN.sub("", account)):
-        raise named.cannot_be_read(
+        raise named.unusable(
             "URL cannot be read",
             "Write {setting}__URL as snowflake://user:password@account/database/schema?warehouse=…&role=…; "
             "in a user or password `@` is `%40`, `/` is `%2F`, `%` is `%25`.",
         )
-    query: dict[str, str] = {}
-    for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        if key not in _PARAMETERS:
-            meant = difflib.get_close_matches(key, _PARAMETERS, n=1)
-            known = f"Did you mean `{meant[0]}`?" if meant else f"Known ones: {', '.join(_PARAMETERS)}."
-            raise named.cannot_be_read(f"URL has an unknown parameter `{key}`", known)
-        if not value or key in query:
-            fault = "twice" if value else "without a value"
-            raise named.cannot_be_read(f"URL has the parameter `{key}` {fault}", "Correct {setting}__URL.")
-        query[key] = value
-    return parts, query
+    return parts, url_parameters(named, parts.query, _PARAMETERS, strict=True)
 
 
-def _place(named: _Named, parts: SplitResult, query: Mapping[str, str]) -> dict[str, Any]:
+def _place(named: ConnectionName, parts: SplitResult, query: Mapping[str, str]) -> dict[str, Any]:
     host = query.get("host", parts.hostname if _DOMAIN.search(parts.hostname or "") else "") or ""
     found: dict[str, Any] = {"account": _DOMAIN.sub("", parts.hostname or "")}
     if host:
@@ -138,35 +113,35 @@ def _place(named: _Named, parts: SplitResult, query: Mapping[str, str]) -> dict[
         found["use_proxy_env"] = False
     if "port" in query:
         if not query["port"].isdecimal():
-            raise named.cannot_be_read("URL has a port that is not a number", "Correct {setting}__URL.")
+            raise named.unusable("URL has a port that is not a number", "Correct {setting}__URL.")
         found["port"] = int(query["port"])
     if "protocol" in query:
         if query["protocol"] not in ("https", "http") or (query["protocol"] == "http" and host not in _LOOPBACK):
             hint = "Leave `protocol` out of {setting}__URL; `http` is only for 127.0.0.1."
-            raise named.cannot_be_read("URL asks for a protocol that is not safe", hint)
+            raise named.unusable("URL has a protocol that is not safe", hint)
         found["protocol"] = query["protocol"]
     names = [unquote(part) for part in parts.path.split("/")[1:]]
     found |= {key: name for key, name in zip(("database", "schema"), names, strict=False) if name}
     return found | {key: query[key] for key in ("warehouse", "role") if key in query}
 
 
-def _login(named: _Named, parts: SplitResult, authenticator: str, options: SnowflakeOptions) -> dict[str, Any]:
+def _login(named: ConnectionName, parts: SplitResult, authenticator: str, options: SnowflakeOptions) -> dict[str, Any]:
     key, token = revealed(options.key), revealed(options.token)
     given = {"snowflake": parts.password, "snowflake_jwt": key, "oauth": token, "programmatic_access_token": token}
     if authenticator and authenticator not in _AUTHENTICATORS:
-        raise named.cannot_be_read(
-            f"URL asks for the authenticator `{authenticator}`, which is not known here or would ask somebody",
+        raise named.unusable(
+            f"URL has the authenticator `{authenticator}`, which is unknown or needs a person",
             f"Use one of: {', '.join(_AUTHENTICATORS)}.",
         )
     if sum(bool(secret) for secret in (parts.password, key, token)) > 1:
         hint = "Keep one of: a password in {setting}__URL, {setting}__KEY, {setting}__TOKEN."
-        raise named.cannot_be_read("settings hold more than one secret to log in with", hint)
+        raise named.unusable("settings hold more than one secret to log in with", hint)
     chosen = authenticator or next((way for way, secret in given.items() if secret), "snowflake")
     if not given[chosen]:
         hint = "Give it a password, {setting}__KEY or {setting}__TOKEN to log in with."
-        raise named.cannot_be_read(f"settings lack {_AUTHENTICATORS[chosen].format(setting=named.setting)}", hint)
+        raise named.unusable(f"settings lack {_AUTHENTICATORS[chosen].format(setting=named.setting)}", hint)
     if not parts.username and chosen != "oauth":
-        raise named.cannot_be_read("URL names no user", "Write {setting}__URL as snowflake://user:password@account/….")
+        raise named.unusable("URL names no user", "Write {setting}__URL as snowflake://user:password@account/….")
     login: dict[str, Any] = {"authenticator": chosen.upper()}
     if parts.username:
         login["user"] = unquote(parts.username)
@@ -177,8 +152,8 @@ def _login(named: _Named, parts: SplitResult, authenticator: str, options: Snowf
     return login | {"token": token}
 
 
-def _private_key(named: _Named, options: SnowflakeOptions) -> bytes:
-    """The key as DER, so that what is wrong with it is found here, and not told."""
+def _private_key(named: ConnectionName, options: SnowflakeOptions) -> bytes:
+    """The key as DER. A fault is found here, so that no message of the driver repeats parts of it."""
     module = driver("cryptography.hazmat.primitives.serialization", extra=_EXTRA, label=named.label)
     passphrase = revealed(options.key_passphrase).encode() or None
     hint = "Check {setting}__KEY, an RSA key as PEM (PKCS#8), and {setting}__KEY_PASSPHRASE."
@@ -186,5 +161,5 @@ def _private_key(named: _Named, options: SnowflakeOptions) -> bytes:
         key = module.load_pem_private_key(revealed(options.key).encode(), passphrase)
         der: bytes = key.private_bytes(module.Encoding.DER, module.PrivateFormat.PKCS8, module.NoEncryption())
     except Exception:  # What is raised differs by the fault, and may hold parts of the key.
-        raise named.cannot_be_read("private key cannot be read", hint) from None
+        raise named.unusable("private key cannot be read", hint) from None
     return der

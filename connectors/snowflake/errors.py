@@ -1,7 +1,7 @@
-"""What may be said of Snowflake's errors, and what to do next.
+"""What messages may repeat of Snowflake's errors, and the next step.
 
-The service quotes values of rows in some texts, and the driver the addresses of results, which are secrets: only
-texts of the service about names, syntax and sessions are repeated, by their number.
+The service quotes values of rows in some texts, and the driver quotes the addresses of results, which are secrets. So
+messages repeat only the service's texts about names, syntax and sessions, by their number.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from connectors.support.connection import ConnectionName
+from connectors.support.warehouse import RUN_AGAIN
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SELECT_HINT
 
-_AGAIN = "Nothing of the result was used; run the sync again."
-
-#: Where the numbers begin of errors about values, of the driver's own, and of those about logins.
+#: The first numbers of errors about values, of the driver's own errors, and of errors about logins.
 _VALUES, _DRIVER, _LOGINS = 100_000, 200_000, 390_000
 
-#: Number to what is said in place of the service's text.
+#: Number to the words that replace the service's text.
 _TEXTS = {
     100035: "a text is not a timestamp",
     100037: "a text is not a boolean",
@@ -31,6 +31,7 @@ _TEXTS = {
 }
 _VALUE_HINT = "Look for the value that does not fit; the functions that begin with TRY_ give NULL for it."
 
+_NAME_HINT = "Check the name; if it is right, ask for USAGE on its database and schema, and SELECT on it."
 #: Number to the next step.
 _HINTS = {
     8: SELECT_HINT,
@@ -38,8 +39,8 @@ _HINTS = {
     604: "Somebody cancelled it on the server; run the sync again.",
     630: "A limit on the server is lower than `timeout`; ask for a higher one, or make the query cheaper.",
     904: "Check the name; one that was made in quotes and lower case must be quoted.",
-    2003: "Check the name; if it is right, ask for USAGE on its database and schema, and SELECT on it.",
-    2043: "Check the name; if it is right, ask for USAGE on its database and schema, and SELECT on it.",
+    2003: _NAME_HINT,
+    2043: _NAME_HINT,
     3001: "Ask for USAGE on its database and schema, and SELECT on it, for this role.",
     90073: "Ask who looks after the warehouse: its resource monitor has stopped it.",
     90105: "Name the database in {setting}__URL, as in snowflake://user@account/database/schema.",
@@ -53,7 +54,7 @@ _HINTS = {
 }
 _LOGIN_HINT = "Check user and password in {setting}__URL; in a URL `@` is `%40`, `/` is `%2F`."
 
-#: Part of the driver's text to what is said of it, and the next step.
+#: Part of the driver's text to the reason that messages give, and the next step.
 _CONNECTION = {
     r"dns|resolve|lookup": ("the host cannot be found", "Check the account in {setting}__URL."),
     r"refused": ("the connection was refused", "Check `host` and `port` in {setting}__URL."),
@@ -63,38 +64,38 @@ _CONNECTION = {
 }
 
 
-def login_failure(error: Any, *, label: str, setting: str, where: str) -> WarehouseError:
-    """The error to raise where logging in raised *error*."""
+def login_failure(error: Any, named: ConnectionName, *, where: str) -> WarehouseError:
+    """The error to raise if logging in raised *error*."""
     if error.errno >= _LOGINS:
-        text, hint = _told(error), _HINTS.get(error.errno, _LOGIN_HINT)
-        return WarehouseError(f"{label}: Snowflake refuses the login: {text}", hint=hint.format(setting=setting))
-    said = (words for pattern, words in _CONNECTION.items() if re.search(pattern, str(error.raw_msg), re.IGNORECASE))
-    reason, hint = next(said, ("the driver does not say why", "Check {setting}__URL."))
-    at = f" at {where}" if where else ""
-    return WarehouseError(f"{label}: cannot connect to Snowflake{at}: {reason}", hint=hint.format(setting=setting))
+        message, hint = f"Snowflake refuses the login: {_text(error)}", _HINTS.get(error.errno, _LOGIN_HINT)
+    else:
+        found = (words for pattern, words in _CONNECTION.items() if re.search(pattern, str(error.raw_msg), re.I))
+        reason, hint = next(found, ("the driver does not say why", "Check {setting}__URL."))
+        message = f"cannot connect to Snowflake{where and f' at {where}'}: {reason}"
+    return WarehouseError(f"{named.label}: {message}", hint=hint.format(setting=named.setting))
 
 
-def query_failure(error: Any, *, label: str, setting: str) -> WarehouseError:
-    """The error to raise where a statement raised *error*; `query_line` is a line of the statement."""
-    number = error.errno
+def query_failure(error: Any, named: ConnectionName) -> WarehouseError:
+    """The error to raise if a statement raised *error*; `query_line` is a line of the statement."""
+    label, number = named.label, error.errno
     if not error.sqlstate or number >= _DRIVER:
-        return WarehouseError(f"{label}: the connection was lost", hint=_AGAIN)
+        return WarehouseError(f"{label}: the connection was lost", hint=RUN_AGAIN)
     if number >= _VALUES:
         text = _TEXTS.get(number, "a value does not fit")
         return WarehouseError(f"{label}: {text} (Snowflake's error {number})", hint=_VALUE_HINT)
-    hint = _HINTS.get(number, "").format(setting=setting)
+    hint = _HINTS.get(number, "").format(setting=named.setting)
     line = re.search(r"line (\d+) at position", error.raw_msg)
-    return WarehouseError(f"{label}: {_told(error)}", hint=hint, query_line=int(line[1]) if line else None)
+    return WarehouseError(f"{label}: {_text(error)}", hint=hint, query_line=int(line[1]) if line else None)
 
 
 def missing_name(error: Any) -> str:
-    """The last part of the name of what *error* says does not exist; else empty."""
+    """The last part of the name that *error* says does not exist, or empty."""
     found = re.search(r"Object '(?:.*\.)?\"?([^.'\"]+)\"?' does not exist", str(error.raw_msg))
     return found[1] if found else ""
 
 
-def _told(error: Any) -> str:
-    """The service's own text in one line, without what every text begins with."""
+def _text(error: Any) -> str:
+    """The service's own text in one line, without its usual beginning."""
     text = re.sub(r"^(SQL compilation error:)?\s*(error )?(line \d+ at position \d+)?\s*", "", str(error.raw_msg))
     text = re.sub(r" line \d+ at position \d+", "", text)
     return re.sub(r"\s+", " ", text).strip().rstrip(".")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -16,12 +17,13 @@ from connectors.snowflake.errors import missing_name, query_failure
 from connectors.snowflake.grants import Grant, power
 from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.values import SnowflakeReading, reading
-from connectors.support.drivers import driver
-from connectors.support.read_ahead import ReadAhead
+from connectors.support.connection import driver
+from connectors.support.driver_thread import DriverError, DriverThread, LeftError
 from connectors.support.warehouse import (
     StreamingWarehouse,
     closed_early,
     over_timeout,
+    probe_of,
     quote_identifier,
     schema_of,
 )
@@ -47,11 +49,12 @@ class SnowflakeWarehouse(StreamingWarehouse):
 
     def __init__(self, name: str, url: str, *, options: SnowflakeOptions, sync: str = "") -> None:
         super().__init__(name, dialect="snowflake")
-        self._setting = f"SYNCER_WAREHOUSES__{name.upper()}"
-        self._connection = connect(name, url, options=options, sync=sync)
+        self._connection = connect(self._named, url, options=options, sync=sync)
         self._errors = driver("snowflake.connector.errors", extra="snowflake", label=self._label)
-        self._ahead: ReadAhead | None = None
-        #: Whether the server is, or will be, busy with a query of ours.
+        self._thread: DriverThread | None = None
+        #: Set when nobody waits for the result any more.
+        self._is_left = threading.Event()
+        #: Whether the server works on a query of ours, or will.
         self._is_busy = False
 
     def columns(self, sql: str) -> tuple[Column, ...]:
@@ -65,36 +68,41 @@ class SnowflakeWarehouse(StreamingWarehouse):
         with self._failures():
             version, role = self._rows(_VERSION)[0]
             can = power(role, self._grants)
-        note = f"Its role {can}; one that may only SELECT is safer." if can else ""
-        return Probe(version=f"Snowflake {version.split(' ')[0]}", can_write=bool(can), note=note)
+        return probe_of(f"Snowflake {version.split(' ')[0]}", can and f"Its role {can}")
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
-        ahead = self._ahead = ReadAhead(lambda is_left: self._parts(sql, timeout, is_left))
         deadline = time.monotonic() + timeout.total_seconds()
+        self._is_left = threading.Event()
+        parts = self._parts(sql, timeout, self._is_left)
+        thread = self._thread = DriverThread()
         self._is_busy = True
-        ahead.start()
+        thread.start(partial(next, parts, None))
         try:
-            while (part := ahead.take(deadline - time.monotonic())) is not None:
+            while (part := thread.result(until=deadline)) is not None:
+                # The thread reads the next part meanwhile.
+                thread.start(partial(next, parts, None))
                 yield part
         except TimeoutError:
             raise over_timeout(self._label, timeout) from None
-        except InterruptedError:
+        except LeftError:
             raise closed_early(self._label) from None
+        except DriverError as exc:
+            raise exc.error from None
         finally:
-            ahead.leave()
-            if self._is_busy:
-                ahead.join(_CANCEL_SECONDS)
+            self._is_left.set()
+            thread.end(parts.close, wait=_CANCEL_SECONDS if self._is_busy else 0.0)
 
     def _interrupt(self) -> None:
-        if self._ahead is not None:
-            self._ahead.leave()
+        self._is_left.set()
+        if self._thread is not None:
+            self._thread.leave()
 
     def _disconnect(self) -> None:
         self._connection.close()
 
-    def _parts(self, sql: str, timeout: timedelta, is_left: threading.Event) -> Iterator[Any]:
-        """As `_read`, in a thread of its own, where a call may hang."""
+    def _parts(self, sql: str, timeout: timedelta, is_left: threading.Event) -> Generator[Any]:
+        """As `_read`, on the driver's thread, where a call may hang."""
         with self._failures(statement := self._select_statement(sql)):
             described = self._described(statement)
             schema = schema_of(*zip(*described, strict=True))
@@ -172,7 +180,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
         try:
             yield
         except self._errors.Error as exc:
-            failure = query_failure(exc, label=self._label, setting=self._setting)
+            failure = query_failure(exc, self._named)
             if statement is not None and failure.query_line is None:
                 failure.query_line = statement.line_of(missing_name(exc))
             raise failure from None

@@ -1,4 +1,4 @@
-"""A thread for a driver that blocks, so that a deadline and Ctrl-C are heard whatever the driver does."""
+"""A thread for a driver that blocks, so that a deadline and Ctrl-C work whatever the driver does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 _Value = TypeVar("_Value")
+_Answers = SimpleQueue[tuple[Any, Exception | None]]
 
 
 class DriverError(Exception):
@@ -21,56 +22,70 @@ class DriverError(Exception):
 
 
 class LeftError(Exception):
-    """The caller was told to wait no longer."""
+    """`leave` ended the wait."""
 
 
 class DriverThread:
-    """Runs calls one after another. A call that never returns keeps the thread, and nobody else."""
+    """Runs calls one after another. A call that never returns keeps this thread, and nothing else."""
 
     def __init__(self) -> None:
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._answers: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._answers: _Answers = SimpleQueue()
         # A driver that hangs must not keep the process from ending.
-        threading.Thread(target=self._work, name="syncer-driver", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="syncer-driver", daemon=True)
+        self._thread.start()
 
-    def call(self, action: Callable[[], _Value], *, until: float) -> _Value:
-        """What *action* returns.
-
-        Units:
-            until: by the monotonic clock, in seconds.
-        Raises:
-            DriverError: *action* raised.
-            TimeoutError: it is not done in time; it goes on.
-            LeftError: `leave` was called; it goes on.
-        """
-        answers: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
-        self._answers = answers
+    def start(self, action: Callable[[], object]) -> None:
+        """Run *action* after the calls before it; `result` gives what it returns."""
+        answers = self._answers = SimpleQueue()
 
         def answer() -> None:
             try:
                 answers.put((action(), None))
-            except BaseException as exc:  # A driver's panic is the caller's to hear, too.
+            except BaseException as exc:  # A panic of the driver too is the caller's.
                 answers.put((None, DriverError(exc)))
 
         self._calls.put(answer)
+
+    def result(self, *, until: float) -> Any:
+        """What the call that was started last returns.
+
+        Units:
+            until: by the monotonic clock, in seconds.
+        Raises:
+            DriverError: the call raised.
+            TimeoutError: the call still runs, and goes on.
+            LeftError: `leave` was called; the call goes on.
+        """
         try:
-            value, error = answers.get(timeout=max(0.0, until - time.monotonic()))
+            value, error = self._answers.get(timeout=max(0.0, until - time.monotonic()))
         except Empty:
             raise TimeoutError from None
         if error is not None:
             raise error from None
-        found: _Value = value
-        return found
+        return value
+
+    def call(self, action: Callable[[], _Value], *, until: float) -> _Value:
+        """`start` and `result` in one."""
+        self.start(action)
+        value: _Value = self.result(until=until)
+        return value
 
     def leave(self) -> None:
-        """Make who waits in `call` leave it; from any thread."""
+        """End the wait in `result`; from any thread."""
         self._answers.put((None, LeftError()))
 
-    def end(self, *last: Callable[[], object]) -> None:
-        """Run *last* when all is done, whether they fail or not, and let the thread end; nobody waits for it."""
+    def end(self, *last: Callable[[], object], wait: float = 0.0) -> None:
+        """Run *last* after all other calls, whether they fail or not, and let the thread end.
+
+        Units:
+            wait: seconds to wait for that at most.
+        """
         for action in last:
             self._calls.put(partial(_quietly, action))
         self._calls.put(None)
+        if wait:
+            self._thread.join(wait)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -81,5 +96,5 @@ def _quietly(action: Callable[[], object]) -> None:
     try:
         action()
     except Exception:
-        # The connection is being let go of; there is nobody to tell.
+        # The connection is closing; nobody can use the error.
         return

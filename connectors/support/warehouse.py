@@ -13,8 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from connectors.support.connection import ConnectionName
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SELECT_HINT, NotASelectError, SelectStatement, one_select
+from syncer.model.types import Probe
+
+RUN_AGAIN = "Nothing of the result was used; run the sync again."
 
 #: Between one interruption and the next.
 _PATIENCE_SECONDS = 1.0
@@ -109,8 +113,8 @@ class StreamingWarehouse(ABC):
         Shapes:
             dialect: sqlglot's name of what `_select_statement` reads.
         """
-        #: What messages call it, such as "warehouse `crm`".
-        self._label = f"warehouse `{name}`"
+        self._named = ConnectionName("warehouse", name)
+        self._label = self._named.label
         self._dialect = dialect
         self._result: Result | None = None
 
@@ -154,6 +158,16 @@ class StreamingWarehouse(ABC):
     @abstractmethod
     def _disconnect(self) -> None:
         """Let go of every connection; calling it twice is fine."""
+
+
+def probe_of(version: str, power: str) -> Probe:
+    """What a probe found.
+
+    Shapes:
+        version: of the product, with its name.
+        power: what the login could write, a sentence without its end; empty if nothing.
+    """
+    return Probe(version=version, can_write=bool(power), note=power and f"{power}; one that may only SELECT is safer.")
 
 
 def closed_early(label: str) -> WarehouseError:
