@@ -2,68 +2,67 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
 
-from connectors.bigquery.connection import Connection
+from connectors.bigquery.connection import Clients
 from connectors.bigquery.errors import failures
 from connectors.bigquery.values import Shape, from_arrow, from_cells
-from connectors.support.warehouse import closed_early
+from connectors.support.warehouse import closed_early, uncollected
 
-#: Rows of one batch, and of one page of the REST API, which ends it at some ten MB.
+#: Rows of one batch, and of one page of the REST API, which has at most some ten MB.
 _BATCH_ROWS = 20_000
-#: Between two looks at a job that runs.
+#: Between two checks of a job that runs.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
-#: For one answer of a server that is there.
+#: For one answer of a server that is reachable.
 _ANSWER_SECONDS = 30.0
 _CANCEL_SECONDS = 5.0
-#: For a stream that broke off to go on.
+#: For an interrupted stream to continue.
 _RESUME_SECONDS = 10.0
 
 
 class Job:
     """A query that runs, until *deadline* by time.monotonic(). Another thread may stop it."""
 
-    def __init__(self, connection: Connection, label: str, *, deadline: float, stop: threading.Event) -> None:
-        self._connection = connection
+    def __init__(self, clients: Clients, label: str, *, deadline: float, stop: threading.Event) -> None:
+        self._clients = clients
         self._label = label
         self._deadline = deadline
         self._stop = stop
         self._id = f"syncer-{uuid4()}"
         self._job: Any = None
-        #: Whether the Storage Read API may not be used with this login.
+        #: Whether this login may not use the Storage Read API.
         self.was_denied_storage = False
 
     def start(self, sql: str, config: Any, *, location: str | None) -> None:
-        """Send it to where its tables are.
+        """Send it to the *location* of its tables.
 
         Raises:
             Exception: what the driver raises.
         """
         from google.api_core.exceptions import Conflict
 
-        client = self._connection.client
+        client = self._clients.client
         with suppress(Conflict):
             self._job = client.query(
                 sql, job_config=config, job_id=self._id, location=location, job_retry=None, **self._patience()
             )
         if self._job is None:
-            # An answer was lost and the driver has asked again: the job is ours.
+            # The driver lost an answer and sent the job again, so the job is ours.
             self._job = client.get_job(self._id, location=location, **self._patience())
 
     def wait(self) -> None:
         """Wait for its end.
 
         Raises:
-            TimeoutError: the deadline is over.
-            WarehouseError: it was stopped.
+            TimeoutError: the deadline has passed.
+            WarehouseError: another thread stopped it.
             Exception: it failed, or what else the driver raises.
         """
         pause = _FIRST_PAUSE_SECONDS
@@ -103,12 +102,12 @@ class Job:
         if job is None or job.state == "DONE":
             return
         with suppress(*failures()):
-            self._connection.client.cancel_job(self._id, location=job.location, retry=None, timeout=_CANCEL_SECONDS)
+            self._clients.client.cancel_job(self._id, location=job.location, retry=None, timeout=_CANCEL_SECONDS)
 
     def _columns(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
         if found.total_rows == 0:
             return
-        if self._connection.storage is not None:
+        if self._clients.storage is not None:
             from google.api_core.exceptions import PermissionDenied
 
             try:
@@ -121,16 +120,16 @@ class Job:
         yield from self._pages(found, shapes)
 
     def _read_session(self) -> Any:
-        storage, types = self._connection.storage, self._connection.storage_types
+        storage, types = self._clients.storage, self._clients.storage_types
         wanted = types.ReadSession(table=self._job.destination.to_bqstorage(), data_format=types.DataFormat.ARROW)
         lz4 = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
         wanted.read_options.arrow_serialization_options.buffer_compression = lz4
-        parent = f"projects/{self._connection.place.project}"
+        parent = f"projects/{self._clients.place.project}"
         # gRPC reads ahead by itself; one stream needs the memory of a few messages.
         return storage.create_read_session(parent=parent, read_session=wanted, max_stream_count=1, **self._patience())
 
     def _messages(self, session: Any, names: list[str]) -> Iterator[list[pa.Array]]:
-        """By the Storage Read API; the driver's own way to Arrow is deprecated, and asks again for ever."""
+        """By the Storage Read API; the driver's own way to Arrow is deprecated, and retries for ever."""
         schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
         for stream in session.streams:
             for message in self._resumed(stream.name):
@@ -139,13 +138,13 @@ class Job:
                 yield [batch.column(name) for name in names]
 
     def _resumed(self, stream: str) -> Iterator[Any]:
-        """The messages of a stream, which goes on where it broke off."""
+        """The messages of a stream; after an interruption it continues at the next row."""
         from google.api_core.exceptions import ServiceUnavailable
 
         offset, heard = 0, time.monotonic()
         while True:
             try:
-                for message in self._connection.storage.read_rows(
+                for message in self._clients.storage.read_rows(
                     read_stream=stream, offset=offset, retry=None, timeout=self._seconds_left()
                 ):
                     yield message
@@ -159,7 +158,7 @@ class Job:
         """By the REST API; the driver's own reader makes Python values of its cells, which lose digits of JSON."""
         parameters = {**found.extra_params, "maxResults": _BATCH_ROWS}
         while True:
-            with _no_collections():
+            with uncollected():
                 page = found.api_request(
                     method="GET", path=found.path, query_params=parameters, timeout=self._patience()["timeout"]
                 )
@@ -176,19 +175,7 @@ class Job:
         return left
 
     def _patience(self) -> dict[str, Any]:
-        """How long and how often the driver may ask for one answer."""
+        """How long the driver may wait for one answer, and retry."""
         left = self._seconds_left()
-        retry = self._connection.bigquery.DEFAULT_RETRY.with_timeout(min(left, _ANSWER_SECONDS))
+        retry = self._clients.bigquery.DEFAULT_RETRY.with_timeout(min(left, _ANSWER_SECONDS))
         return {"retry": retry, "timeout": min(left, _ANSWER_SECONDS)}
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Keep the garbage collector still: it would look at each small object of a page many times, and find no cycle."""
-    is_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if is_on:
-            gc.enable()

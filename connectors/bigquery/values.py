@@ -1,4 +1,4 @@
-"""What becomes of BigQuery's types, read from Arrow (Storage Read API) or from JSON (REST): the same, either way.
+"""What each BigQuery type becomes in Arrow, the same from Arrow (Storage Read API) and from JSON (REST).
 
 Source of the two spellings: https://cloud.google.com/bigquery/docs/reference/storage#arrow_schema_details and
 https://cloud.google.com/bigquery/docs/reference/rest/v2/tabledata/list.
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from syncer.model.protocols import JSON, NUMBER
 
-#: What the REST API calls types by.
+#: The REST API's names of types to SQL's.
 _WORDS = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 
 _NUMERIC = pa.decimal128(38, 9)

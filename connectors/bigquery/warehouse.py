@@ -1,4 +1,4 @@
-"""BigQuery as a warehouse: a dry run tells what a query is, a job runs it, the Storage Read API gives Arrow."""
+"""BigQuery as a warehouse: a dry run describes a query, a job runs it, the Storage Read API gives Arrow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.bigquery.connection import connect
-from connectors.bigquery.errors import Explainer, failures
+from connectors.bigquery.errors import failure, failures
 from connectors.bigquery.jobs import Job
 from connectors.bigquery.options import BigQueryOptions
 from connectors.bigquery.values import shape
@@ -24,45 +24,43 @@ from syncer.model.types import Column, Probe
 #: How long to wait for an answer that costs nothing.
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _DESCRIBE_RETRY_SECONDS = 10.0
-#: How long after the client BigQuery gives up by itself, where nobody is left to cancel.
+#: How long after the client's deadline BigQuery ends the query itself, if no client is left to cancel it.
 _GRACE = timedelta(seconds=5)
-#: Tables of the dataset that are asked what this login may do to them.
+#: Tables of the dataset whose permissions a probe reads.
 _PROBED_TABLES = 5
 _WRITES = ("bigquery.tables.updateData", "bigquery.tables.delete", "bigquery.tables.update")
 
 
 class BigQueryWarehouse(StreamingWarehouse):
-    """A dataset of BigQuery. There is no read-only transaction: what a dry run does not call a SELECT never runs.
+    """A dataset of BigQuery. It has no read-only transaction: only what a dry run calls a SELECT runs.
 
     Its API has one version, 2. The result of a query is a table of its own, so it does not change while it is read.
     """
 
     def __init__(self, name: str, url: str, *, options: BigQueryOptions, sync: str = "") -> None:
         super().__init__(name, dialect="bigquery")
-        self._name = name
         self._most_bytes = options.maximum_bytes_billed
         self._labels = {"syncer_sync": _label_value(sync)} if sync else {}
-        self._connection = connect(name, url, options)
-        self._explainer = Explainer(name=name, place=self._connection.place)
+        self._clients = connect(self._named, url, options)
         self._stop = threading.Event()
         self._job: Job | None = None
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse; by a dry run, which bills nothing."""
         with self._failures(_DESCRIBE_TIMEOUT):
-            told = self._dry_run(self._select_statement(sql).text)
-        return tuple(Column(name=s.name, type=s.word) for s in map(shape, told.schema))
+            job = self._dry_run(self._select_statement(sql).text)
+        return tuple(Column(name=s.name, type=s.word) for s in map(shape, job.schema))
 
     def forecast(self, sql: str) -> str:
-        """See `ForecastingQueries`: the bytes that a dry run tells."""
+        """See `ForecastingQueries`: the bytes that a dry run reports."""
         with self._failures(_DESCRIBE_TIMEOUT):
-            told = int(self._dry_run(self._select_statement(sql).text).total_bytes_processed or 0)
+            size = int(self._dry_run(self._select_statement(sql).text).total_bytes_processed or 0)
         if self._most_bytes is None:
-            return f"BigQuery will read {_size(told)} (a dry run's estimate)"
-        return f"BigQuery will read {_size(told)} (a dry run's estimate), of at most {_size(self._most_bytes)} allowed"
+            return f"BigQuery will read {_size(size)} (a dry run's estimate)"
+        return f"BigQuery will read {_size(size)} (a dry run's estimate), of at most {_size(self._most_bytes)} allowed"
 
     def probe(self) -> Probe:
-        """See `Probing`. Runs `SELECT 1`, which bills nothing; asks for permissions on some tables of the dataset."""
+        """See `Probing`. Runs `SELECT 1`, which bills nothing, and reads permissions on some tables of the dataset."""
         for _ in self.query("SELECT 1 AS one", timeout=_DESCRIBE_TIMEOUT):
             pass
         with self._failures(_DESCRIBE_TIMEOUT):
@@ -73,9 +71,9 @@ class BigQueryWarehouse(StreamingWarehouse):
         return Probe(version="BigQuery 2", can_write=may_write, note=" ".join(notes))
 
     def _written(self) -> tuple[str, bool | None]:
-        """A table that this login may change, and whether it may; None where there is none to ask about."""
-        client, place = self._connection.client, self._connection.place
-        dataset = self._connection.bigquery.DatasetReference(place.project, place.dataset)
+        """A table that this login may change, and whether it may; None if the dataset has no table."""
+        client, place = self._clients.client, self._clients.place
+        dataset = self._clients.bigquery.DatasetReference(place.project, place.dataset)
         may_write = None
         for table in client.list_tables(dataset, max_results=_PROBED_TABLES, **self._patience()):
             granted = client.test_iam_permissions(table, _WRITES, **self._patience()).get("permissions")
@@ -89,35 +87,35 @@ class BigQueryWarehouse(StreamingWarehouse):
         deadline = time.monotonic() + timeout.total_seconds()
         with self._failures(timeout):
             sql = self._select_statement(sql).text
-            told = self._dry_run(sql)
-            shapes = [shape(field) for field in told.schema]
+            job = self._dry_run(sql)
+            shapes = [shape(field) for field in job.schema]
             yield pa.schema([column.field for column in shapes])
-            self._job = Job(self._connection, self._label, deadline=deadline, stop=self._stop)
+            self._job = Job(self._clients, self._label, deadline=deadline, stop=self._stop)
             try:
-                self._job.start(sql, self._config(timeout=timeout), location=told.location)
+                self._job.start(sql, self._config(timeout=timeout), location=job.location)
                 self._job.wait()
                 yield from self._job.batches(shapes)
             finally:
                 self._job.cancel()
 
     def _disconnect(self) -> None:
-        self._connection.close()
+        self._clients.close()
 
     def _dry_run(self, sql: str) -> Any:
-        """The job that *sql* would be, if it is one SELECT."""
-        place = self._connection.place
+        """The job that *sql* would be."""
+        place = self._clients.place
         config = self._config(dry_run=True)
-        told = self._connection.client.query(
+        job = self._clients.client.query(
             sql, job_config=config, location=place.location, job_retry=None, **self._patience()
         )
-        if told.statement_type != "SELECT":
-            raise self._refusal("is several statements" if told.statement_type == "SCRIPT" else "is not a SELECT")
-        if not told.schema:
+        if job.statement_type != "SELECT":
+            raise self._refusal("is several statements" if job.statement_type == "SCRIPT" else "is not a SELECT")
+        if not job.schema:
             raise self._refusal("returns no columns")
-        return told
+        return job
 
     def _config(self, *, timeout: timedelta | None = None, dry_run: bool = False) -> Any:
-        bigquery, place = self._connection.bigquery, self._connection.place
+        bigquery, place = self._clients.bigquery, self._clients.place
         config = bigquery.QueryJobConfig(
             default_dataset=bigquery.DatasetReference(place.project, place.dataset),
             use_legacy_sql=False,
@@ -131,15 +129,15 @@ class BigQueryWarehouse(StreamingWarehouse):
         return config
 
     def _patience(self) -> dict[str, Any]:
-        retry = self._connection.bigquery.DEFAULT_RETRY.with_timeout(_DESCRIBE_RETRY_SECONDS)
+        retry = self._clients.bigquery.DEFAULT_RETRY.with_timeout(_DESCRIBE_RETRY_SECONDS)
         return {"retry": retry, "timeout": _DESCRIBE_TIMEOUT.total_seconds()}
 
     def _interrupt(self) -> None:
         self._stop.set()
         if self._job is not None:
             self._job.cancel()
-        if self._connection.storage is not None:
-            self._connection.storage.transport.close()
+        if self._clients.storage is not None:
+            self._clients.storage.transport.close()
 
     @contextmanager
     def _failures(self, timeout: timedelta) -> Iterator[None]:
@@ -153,13 +151,15 @@ class BigQueryWarehouse(StreamingWarehouse):
             raise over_timeout(self._label, timeout) from None
         except pa.ArrowException:
             # Its text may quote a value.
-            raise WarehouseError(f"{self._label}: the result cannot be read as the columns that it has") from None
+            raise WarehouseError(
+                f"{self._label}: the result does not fit the columns that BigQuery described"
+            ) from None
         except failures() as exc:
             if self._stop.is_set():
                 raise closed_early(self._label) from None
             if time.monotonic() >= deadline:
                 raise over_timeout(self._label, timeout) from None
-            raise self._explainer.failure(exc) from None
+            raise failure(exc, self._named, self._clients.place) from None
         except ValueError:
             # gRPC's word for a channel that another thread has closed.
             if not self._stop.is_set():

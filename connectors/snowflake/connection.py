@@ -139,7 +139,7 @@ def _login(named: ConnectionName, parts: SplitResult, authenticator: str, option
     chosen = authenticator or next((way for way, secret in given.items() if secret), "snowflake")
     if not given[chosen]:
         hint = "Give it a password, {setting}__KEY or {setting}__TOKEN to log in with."
-        raise named.unusable(f"settings lack {_AUTHENTICATORS[chosen].format(setting=named.setting)}", hint)
+        raise named.unusable(f"settings lack {named.hint(_AUTHENTICATORS[chosen])}", hint)
     if not parts.username and chosen != "oauth":
         raise named.unusable("URL names no user", "Write {setting}__URL as snowflake://user:password@account/….")
     login: dict[str, Any] = {"authenticator": chosen.upper()}

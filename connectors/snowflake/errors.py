@@ -72,7 +72,7 @@ def login_failure(error: Any, named: ConnectionName, *, where: str) -> Warehouse
         found = (words for pattern, words in _CONNECTION.items() if re.search(pattern, str(error.raw_msg), re.I))
         reason, hint = next(found, ("the driver does not say why", "Check {setting}__URL."))
         message = f"cannot connect to Snowflake{where and f' at {where}'}: {reason}"
-    return WarehouseError(f"{named.label}: {message}", hint=hint.format(setting=named.setting))
+    return WarehouseError(f"{named.label}: {message}", hint=named.hint(hint))
 
 
 def query_failure(error: Any, named: ConnectionName) -> WarehouseError:
@@ -83,7 +83,7 @@ def query_failure(error: Any, named: ConnectionName) -> WarehouseError:
     if number >= _VALUES:
         text = _TEXTS.get(number, "a value does not fit")
         return WarehouseError(f"{label}: {text} (Snowflake's error {number})", hint=_VALUE_HINT)
-    hint = _HINTS.get(number, "").format(setting=named.setting)
+    hint = named.hint(_HINTS.get(number, ""))
     line = re.search(r"line (\d+) at position", error.raw_msg)
     return WarehouseError(f"{label}: {_text(error)}", hint=hint, query_line=int(line[1]) if line else None)
 

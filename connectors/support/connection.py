@@ -31,6 +31,10 @@ class ConnectionName:
         """What its settings begin with, such as `SYNCER_WAREHOUSES__CRM`; hints refer to it as `{setting}`."""
         return f"SYNCER_{self.kind.upper()}S__{self.name.upper()}"
 
+    def hint(self, text: str) -> str:
+        """*text* with the settings' name in place of `{setting}`."""
+        return text.replace("{setting}", self.setting)
+
     def unusable(self, fault: str, hint: str) -> SettingsError:
         """The error for settings that cannot be used.
 
@@ -38,7 +42,7 @@ class ConnectionName:
             fault: goes after "its".
             hint: may refer to `{setting}`.
         """
-        return SettingsError(f"{self.label}: its {fault}", hint=hint.format(setting=self.setting))
+        return SettingsError(f"{self.label}: its {fault}", hint=self.hint(hint))
 
 
 def url_parameters(

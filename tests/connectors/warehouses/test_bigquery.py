@@ -67,7 +67,7 @@ def refusal(url: str, sql: str, **options: Any) -> WarehouseError:
         ("bigquery://project/shop/people", "a project and a dataset", "bigquery://project/dataset"),
         ("bigquery://me:s3cr3t@project/shop", "a project and a dataset", "SYNCER_WAREHOUSES__CRM__KEY_FILE"),
         ("bigquery://project/shop?locaton=EU", "`locaton`", "Did you mean `location`?"),
-        ("bigquery://project/shop?x=s3cr3t", "`x`", "location, endpoint"),
+        ("bigquery://project/shop?x=s3cr3t", "`x`", "`endpoint`, `location`"),
         ("bigquery://project/shop?endpoint=http://example.com", "must be an https:// URL", ""),
     ],
 )
