@@ -21,7 +21,7 @@ class Hit:
 
     topic: str
     heading: str
-    address: str
+    url: str
     #: Text around the first word: `(part, whether it was searched for)`.
     excerpt: Sequence[tuple[str, bool]]
 
@@ -55,7 +55,7 @@ def _hit(words: Sequence[str], topic: Topic, section: Section) -> Hit:
     return Hit(
         topic=topic.title,
         heading=section.heading,
-        address=f"{ROOT}/{topic.name}{fragment}",
+        url=f"{ROOT}/{topic.name}{fragment}",
         excerpt=_excerpt(section.text, words),
     )
 

@@ -46,7 +46,7 @@ class SyncStatus:
     #: The newest run that was not skipped.
     last_run: Run | None
     #: The newest runs, newest first, at most SHOWN_RUNS.
-    outcomes: Sequence[RunOutcome]
+    outcomes: tuple[RunOutcome, ...]
     #: When the newest run that ended well began.
     last_ended_well: datetime | None
     freshness: Freshness
@@ -85,7 +85,7 @@ def statuses(
             next_due=next_due.get(name),
             live=by_name.get(name),
             last_run=last.get(name),
-            outcomes=outcomes.get(name, []),
+            outcomes=outcomes.get(name, ()),
             last_ended_well=well.get(name),
             freshness=freshness(definition, well.get(name), paused=name in paused, grace=grace, now=now),
             rejected=refused.get(name, 0),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -46,7 +48,7 @@ class RunHistory:
         with self.database.reading() as connection:
             return [run_of(row) for row in connection.execute(query)]
 
-    def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, list[RunOutcome]]:
+    def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, tuple[RunOutcome, ...]]:
         """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""
         each = _each(syncs)
         nth = sa.select(runs.c.id).where(runs.c.sync == each.c.sync).order_by(runs.c.id.desc())
@@ -59,11 +61,9 @@ class RunHistory:
             .join_from(oldest, runs, (runs.c.sync == oldest.c.sync) & (runs.c.id >= oldest.c.id))
             .order_by(runs.c.sync, runs.c.id.desc())
         )
-        found: dict[str, list[RunOutcome]] = {}
         with self.database.reading() as connection:
-            for row in connection.execute(query).all():
-                found.setdefault(row[0], []).append(RunOutcome._make(row[1:]))
-        return found
+            by_sync = groupby(connection.execute(query).all(), key=itemgetter(0))
+            return {sync: tuple(RunOutcome._make(row[1:]) for row in rows) for sync, rows in by_sync}
 
     def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:
         """The newest run of each of *syncs* that was not skipped."""

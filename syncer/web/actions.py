@@ -1,8 +1,9 @@
-"""What somebody asks the service to do, and that it was they who did."""
+"""What users make the service do, and the audit log of it."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -23,198 +24,178 @@ from syncer.web.auth.principals import Caller
 from syncer.web.problems import ProblemError
 from syncer.web.schemas import RunRequest
 
-#: How long a request that is repeated is known again.
+#: How long an Idempotency-Key counts.
 _REMEMBERED = timedelta(days=1)
 
-#: Plans that are made side by side; each queries a warehouse.
+#: Plans side by side; each queries a warehouse.
 _PLANS = 2
 
-#: Seconds that a run which is over may take until another one of its sync may begin.
-_LETTING_GO = 10
+#: Seconds to wait for a run that has ended to release its sync.
+_RELEASE = 10
 
-#: Seconds between two looks at a run that is waited for.
-_LOOK = 0.1
+#: Seconds between two looks at a run or a plan that somebody waits for.
+_PAUSE = 0.1
 
 
 @dataclass(slots=True, kw_only=True)
-class Orders:
-    """Takes orders, each of which is written down in the audit."""
+class UserActions:
+    """Carries out what callers ask for, and adds it to the audit log."""
 
     service: Service
     audit: Audit
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _plans: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_PLANS))
 
-    def run(self, who: Caller, sync: str, asked: RunRequest, key: str | None = None) -> str:
-        """Ask for a run, and give its id; a *key* that was used for the same before gives the same.
+    def run(self, caller: Caller, sync: str, request: RunRequest, key: str | None = None) -> str:
+        """Start a run, and return its id; the same request with the same *key* again returns the same run.
 
         Raises:
-            ProblemError: it runs already, or the service takes no orders, or the key was used for something else.
+            ProblemError: the sync is already running, or the service accepts no runs, or the key is of another request.
             SyncerError: there is no such sync, or the run log cannot be used.
         """
-        options = " ".join(name for name, is_set in asked.model_dump().items() if is_set)
+        options = " ".join(name for name, is_set in request.model_dump().items() if is_set)
         with self._lock:
-            known = key and self._known(who, key, sync, options)
+            known = key and self._known(caller, key, sync, options)
             if known:
                 return known
-            run_id = self._begin(who, sync, asked)
+            run_id = self._start(caller, sync, request)
             if key:
-                self._remember(who, key, sync, options, run_id)
-        self._record(AuditAction.RUN, who, sync, run_id)
+                self._remember(caller, key, sync, options, run_id)
+        self._record(AuditAction.RUN, caller, sync, run_id)
         return run_id
 
-    def cancel(self, who: Caller, run: Run) -> ActiveRun:
-        """Ask a run to end after the batch in hand.
+    def cancel(self, caller: Caller, run: Run) -> ActiveRun:
+        """Make a run stop after its current batch.
 
         Raises:
-            ProblemError: it is over, or another process's.
+            ProblemError: it has ended, or another process runs it.
         """
-        over = run.finished_at is not None
-        live = None if over else self.service.cancel(run.id, actor=who.actor)
-        if live is None:
-            raise ProblemError(
-                409,
-                "the run is over" if over else "the run is another process's",
-                hint="" if over else "End it where it was started, with Ctrl-C or SIGTERM.",
-                run_id=run.id,
-            )
-        self._record(AuditAction.CANCEL, who, run.sync, run.id)
-        return live
+        if run.finished_at is not None:
+            raise ProblemError(409, "the run is over", run_id=run.id)
+        active_run = self.service.cancel(run.id, actor=caller.actor)
+        if active_run is None:
+            hint = "Stop it where it was started, with Ctrl-C or SIGTERM."
+            raise ProblemError(409, "another process runs it", hint=hint, run_id=run.id)
+        self._record(AuditAction.CANCEL, caller, run.sync, run.id)
+        return active_run
 
-    def pause(self, who: Caller, sync: str) -> None:
-        """Let no ticks of a sync come."""
+    def pause(self, caller: Caller, sync: str) -> None:
+        """Pause the schedule of a sync."""
         self.service.pause(sync)
-        self._record(AuditAction.PAUSE, who, sync)
+        self._record(AuditAction.PAUSE, caller, sync)
 
-    def resume(self, who: Caller, sync: str) -> None:
-        """Let the ticks of a sync come again."""
+    def resume(self, caller: Caller, sync: str) -> None:
+        """Resume the schedule of a sync."""
         self.service.resume(sync)
-        self._record(AuditAction.RESUME, who, sync)
+        self._record(AuditAction.RESUME, caller, sync)
 
-    async def plan(self, who: Caller, sync: str, rows: int) -> Plan:
-        """Find out what a run would do.
+    async def plan(self, caller: Caller, sync: str, rows: int) -> Plan:
+        """Plan a sync, with so many sample rows of each kind of change.
 
         Raises:
-            ProblemError: too many plans are being made.
+            ProblemError: too many plans are in progress.
             SyncerError: as `Service.plan`.
         """
         if not self._plans.acquire(blocking=False):
-            raise ProblemError(503, "other plans are being made", hint="Ask again when they are done.")
-        making = _in_daemon(lambda: self._plan(who, sync, rows), f"plan {sync}")
-        while not making.done():
-            await asyncio.wait([making], timeout=_LOOK)
+            raise ProblemError(503, "other plans are in progress", hint="Try again when they are done.")
+        planning = _in_daemon(lambda: self._plan(caller, sync, rows), f"plan {sync}")
+        while not planning.done():
+            await asyncio.wait([planning], timeout=_PAUSE)
             if self.service.closing.is_set():
-                making.cancel()
+                planning.cancel()
                 raise self._closed()
-        return making.result()
+        return planning.result()
 
-    def _record(self, action: AuditAction, who: Caller, sync: str, run_id: str = "") -> None:
-        self.audit.record(action, actor=who.actor, address=who.address, sync=sync, run_id=run_id)
-
-    def _plan(self, who: Caller, sync: str, rows: int) -> Plan:
+    def _plan(self, caller: Caller, sync: str, rows: int) -> Plan:
         try:
             self.service.definition(sync)
-            self._record(AuditAction.PLAN, who, sync)
+            self._record(AuditAction.PLAN, caller, sync)
             return self.service.plan(sync, sample_rows=rows)
         finally:
             self._plans.release()
 
-    def _begin(self, who: Caller, sync: str, asked: RunRequest) -> str:
+    def _start(self, caller: Caller, sync: str, request: RunRequest) -> str:
         self.service.definition(sync)
         other = self.service.elsewhere(sync)
         if other is not None:
-            raise _runs_already(other.id)
-        options = Options(full=asked.full, allow_limits=asked.allow_limits)
+            raise _already_running(other.id)
+        options = Options(full=request.full, allow_limits=request.allow_limits)
         try:
             try:
-                return self.service.run_now(sync, actor=who.actor, options=options).run_id
+                return self.service.run_now(sync, actor=caller.actor, options=options).run_id
             except AlreadyActiveError as exc:
                 if not self._is_ending(exc.live):
                     raise
-            return self.service.run_now(sync, actor=who.actor, options=options).run_id
+            return self.service.run_now(sync, actor=caller.actor, options=options).run_id
         except AlreadyActiveError as exc:
-            raise _runs_already(exc.live.run_id) from None
+            raise _already_running(exc.live.run_id) from None
         except ClosedError:
             raise self._closed() from None
 
-    def _is_ending(self, live: ActiveRun) -> bool:
-        """Whether the run log has a run as over, of which its process is about to let go; waits for that."""
-        run = self.service.run_log.get(live.run_id) if live.run_id else None
-        return run is not None and run.finished_at is not None and live.ended.wait(_LETTING_GO)
+    def _is_ending(self, active_run: ActiveRun) -> bool:
+        """Whether a run has ended in the run log, and its process releases the sync; waits for that."""
+        run = self.service.run_log.get(active_run.run_id) if active_run.run_id else None
+        return run is not None and run.finished_at is not None and active_run.ended.wait(_RELEASE)
 
     def _closed(self) -> ProblemError:
         if self.service.closing.is_set() or self.service.leads:
-            return ProblemError(503, "the service is stopping", hint="Ask again when it is back.")
-        return ProblemError(
-            503, f"this service stands by; {self.service.leadership.leader() or 'another one'} leads", hint="Ask that."
-        )
+            return ProblemError(503, "the service is stopping", hint="Try again when it is back.")
+        leader = self.service.leadership.leader() or "another one"
+        return ProblemError(503, f"this service stands by; {leader} leads", hint="Send the request to the leader.")
 
-    def _known(self, who: Caller, key: str, sync: str, options: str) -> str | None:
+    def _record(self, action: AuditAction, caller: Caller, sync: str, run_id: str = "") -> None:
+        self.audit.record(action, actor=caller.actor, address=caller.address, sync=sync, run_id=run_id)
+
+    def _known(self, caller: Caller, key: str, sync: str, options: str) -> str | None:
         query = sa.select(requests).where(
-            requests.c.key == _own(who, key), requests.c.requested_at > self.service.now() - _REMEMBERED
+            requests.c.key == _own(caller, key), requests.c.requested_at > self.service.now() - _REMEMBERED
         )
         with self.service.run_log.database.reading() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
         if (row.sync, row.options) != (sync, options):
-            raise ProblemError(
-                422, "the Idempotency-Key was used for another request", hint="Use a new one for each order."
-            )
+            hint = "Use a new key for each request."
+            raise ProblemError(422, "another request used this Idempotency-Key", hint=hint)
         return str(row.run_id)
 
-    def _remember(self, who: Caller, key: str, sync: str, options: str, run_id: str) -> None:
+    def _remember(self, caller: Caller, key: str, sync: str, options: str, run_id: str) -> None:
         now = self.service.now()
-        row = {"key": _own(who, key), "sync": sync, "options": options, "run_id": run_id, "requested_at": now}
+        row = {"key": _own(caller, key), "sync": sync, "options": options, "run_id": run_id, "requested_at": now}
         with self.service.run_log.database.writing() as connection:
             connection.execute(requests.delete().where(requests.c.requested_at <= now - _REMEMBERED))
             connection.execute(requests.insert().values(**row))
 
 
-def _own(who: Caller, key: str) -> str:
-    """A key among those of whoever uses it."""
-    return f"{who.actor}\n{key}"
+def _own(caller: Caller, key: str) -> str:
+    """A key that no other caller's key equals."""
+    return f"{caller.actor}\n{key}"
 
 
-def _runs_already(run_id: str) -> ProblemError:
-    return ProblemError(
-        409,
-        "the sync runs already" if run_id else "the sync is about to run",
-        hint="Wait for that run to end, or cancel it.",
-        run_id=run_id or None,
-    )
+def _already_running(run_id: str) -> ProblemError:
+    detail = "the sync runs already" if run_id else "the sync is about to run"
+    return ProblemError(409, detail, hint="Wait until that run ends, or cancel it.", run_id=run_id or None)
 
 
-async def until_ended(live: ActiveRun | None, seconds: float, gives_up: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a run to end, for so long at the most; nothing is held meanwhile but the connection."""
+async def until_ended(active_run: ActiveRun | None, seconds: float, is_unwanted: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for the end of a run, but not longer than *seconds* or than somebody wants it; takes no thread."""
     deadline = time.monotonic() + seconds
-    while live is not None and not live.ended.is_set() and time.monotonic() < deadline:
-        await asyncio.sleep(_LOOK)
-        if await gives_up():
+    while active_run is not None and not active_run.ended.is_set() and time.monotonic() < deadline:
+        await asyncio.sleep(_PAUSE)
+        if await is_unwanted():
             return
 
 
 def _in_daemon(work: Callable[[], Plan], name: str) -> asyncio.Future[Plan]:
-    """What *work* gives, in a thread that no end of the process waits for."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Plan] = loop.create_future()
-
-    def settle(plan: Plan | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        elif plan is not None:
-            future.set_result(plan)
+    """The result of *work* in a thread that does not keep the process from ending."""
+    future: concurrent.futures.Future[Plan] = concurrent.futures.Future()
+    future.set_running_or_notify_cancel()
 
     def run() -> None:
-        plan, error = None, None
         try:
-            plan = work()
+            future.set_result(work())
         except Exception as exc:
-            error = exc
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, plan, error)
+            future.set_exception(exc)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return future
+    return asyncio.wrap_future(future)

@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it can be asked: for supervisors, without content."""
+"""`/livez` and `/readyz`: whether the service lives, and whether it is ready; without content, for supervisors."""
 
 from __future__ import annotations
 
@@ -9,37 +9,31 @@ from starlette.responses import Response
 
 from syncer.model.errors import SyncerError
 from syncer.service.service import Service
+from syncer.web.parameters import TheService
 
-#: How old the schedule's last sign of life may be.
-_SILENCE = timedelta(seconds=30)
+#: How old the schedule's last heartbeat may be.
+_LONGEST_SILENCE = timedelta(seconds=30)
+
+router = APIRouter(include_in_schema=False)
 
 
-def router(service: Service) -> APIRouter:
-    """The routes."""
-    routes = APIRouter(include_in_schema=False)
+@router.api_route("/livez", methods=["GET", "HEAD"])
+async def livez(service: TheService) -> Response:
+    return Response(status_code=200 if service.silence <= _LONGEST_SILENCE else 503)
 
-    @routes.api_route("/livez", methods=["GET", "HEAD"])
-    async def livez() -> Response:
-        return _empty(service.silence <= _SILENCE)
 
-    @routes.api_route("/readyz", methods=["GET", "HEAD"])
-    def readyz() -> Response:
-        return _empty(_is_ready(service))
-
-    return routes
+@router.api_route("/readyz", methods=["GET", "HEAD"])
+def readyz(service: TheService) -> Response:
+    return Response(status_code=200 if _is_ready(service) else 503)
 
 
 def _is_ready(service: Service) -> bool:
-    edition = service.catalog.edition
-    if service.closing.is_set() or (edition.folder_error and not edition.definitions):
+    definitions = service.catalog.edition
+    if service.closing.is_set() or (definitions.folder_error and not definitions.definitions):
         return False
     try:
         service.run_log.paused()
     except SyncerError:
         return False
-    # Who neither leads nor knows of who does has not begun.
+    # A service that neither leads nor knows a leader has not started yet.
     return service.leads or bool(service.leadership.leader())
-
-
-def _empty(is_well: bool) -> Response:
-    return Response(status_code=200 if is_well else 503)

@@ -1,8 +1,9 @@
-"""What goes wrong, in one shape: RFC 9457 `application/problem+json` for programs, a page for people."""
+"""Problems in one shape: RFC 9457 `application/problem+json` for programs, a page for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -19,8 +20,9 @@ from syncer.model.errors import (
     SyncerError,
 )
 from syncer.web import rendering
+from syncer.web.rendering import Context
 
-#: What each kind of error is to a caller; the first that fits. Anything else that Syncer raises on purpose is 422.
+#: The HTTP status of each error; the first that fits. Every other SyncerError is 422.
 _STATUSES: Mapping[type[SyncerError], int] = {
     SelectionError: 404,
     RunInProgressError: 409,
@@ -28,57 +30,49 @@ _STATUSES: Mapping[type[SyncerError], int] = {
     ConnectionFailedError: 502,
 }
 
-#: Reasons of `RequestValidationError` that a caller is told of, and no more: their text may quote what was sent.
+#: The most faults of a `RequestValidationError` in an answer.
 _SHOWN_FAULTS = 5
 
-
-#: What is told of what the framework refuses.
+#: The details of what the framework refuses.
 HTTP_DETAILS = {
     400: "the request cannot be read",
     404: "there is nothing at this address",
-    405: "this cannot be done here",
+    405: "this address does not accept that method",
     413: "the request's body is too large",
 }
 
 
+@dataclass(eq=False)
 class ProblemError(Exception):
     """An answer that is no success."""
 
-    def __init__(
-        self,
-        status: int,
-        detail: str,
-        *,
-        hint: str = "",
-        run_id: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.hint = hint
-        #: The run that is in the way.
-        self.run_id = run_id
-        self.headers = dict(headers or {})
+    status: int
+    detail: str
+    hint: str = ""
+    #: The run that is in the way.
+    run_id: str | None = None
+    headers: Mapping[str, str] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name of the status."""
+        return HTTPStatus(self.status).phrase
 
     @property
     def body(self) -> dict[str, Any]:
         """The members of the JSON."""
-        told = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-        }
-        if self.hint:
-            told["hint"] = self.hint
-        if self.run_id is not None:
-            told["run_id"] = self.run_id
-        return told
+        always = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
+        return always | {name: value for name, value in (("hint", self.hint), ("run_id", self.run_id)) if value}
+
+
+class ErrorContext(Context, template="error.html"):
+    """Any problem."""
+
+    problem: ProblemError
 
 
 def problem_of(error: Exception) -> ProblemError:
-    """What to tell of an error; nothing of one that nobody raised on purpose."""
+    """The problem of an error; nothing of the text of one that nobody raised on purpose."""
     match error:
         case ProblemError():
             return error
@@ -93,26 +87,27 @@ def problem_of(error: Exception) -> ProblemError:
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person is to read the answer."""
+    """Whether a person is going to read the answer."""
     return not request.scope["path"].startswith("/api/") and "text/html" in request.headers.get("accept", "")
 
 
 def answer(request: Request, error: Exception) -> Response:
-    """The answer that tells of an error."""
+    """The answer to a request that ended with an error."""
     problem = problem_of(error)
     if wants_page(request):
-        return rendering.page("error.html", status=problem.status, headers=problem.headers, problem=problem.body)
+        return rendering.page(ErrorContext(problem=problem), status=problem.status, headers=problem.headers)
     return JSONResponse(problem.body, problem.status, headers=problem.headers, media_type="application/problem+json")
 
 
 def _faults(error: RequestValidationError) -> str:
-    """Which parts of a request are wrong, and how; what was sent is not repeated."""
+    """Which parts of a request are wrong, and how, without repeating what was sent."""
+    found = error.errors()
+    kinds = {fault["type"] for fault in found}
     faults = [
         f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-        for fault in error.errors()
+        for fault in found
         if fault["type"] not in ("json_invalid", "extra_forbidden")
     ]
-    kinds = {fault["type"] for fault in error.errors()}
     faults += ["the body is not JSON"] * ("json_invalid" in kinds)
-    faults += ["the body has a member that is not known"] * ("extra_forbidden" in kinds)
+    faults += ["the body has an unknown member"] * ("extra_forbidden" in kinds)
     return "; ".join(faults[:_SHOWN_FAULTS])

@@ -1,10 +1,13 @@
-"""HTML from templates, in which every value is escaped."""
+"""HTML from templates: each has a typed context, and escapes every value."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, dataclass_transform
 
 import jinja2
 from starlette.responses import HTMLResponse
@@ -21,6 +24,55 @@ environment = jinja2.Environment(
 )
 
 
-def page(template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any) -> HTMLResponse:
-    """A page of one template."""
-    return HTMLResponse(environment.get_template(template).render(**values), status, headers=headers)
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Context:
+    """What one template shows. Subclasses are frozen dataclasses; a test compares their fields with the template."""
+
+    template: ClassVar[str]
+
+    def __init_subclass__(cls, *, template: str) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+        cls.template = template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """Who looks at a page, and at what kind of service."""
+
+    actor: str
+    may_run: bool
+    can_log_out: bool
+    leads: bool
+    #: The service that leads instead of this one.
+    leader: str
+    now: datetime
+
+
+class Layout(Context, template="base.html"):
+    """What surrounds the content of a page."""
+
+    #: None on the login and where the guard refuses a request.
+    viewer: Viewer | None = None
+    #: What the viewer just did.
+    message: str = ""
+    path: str = ""
+
+
+_NO_LAYOUT = Layout()
+
+
+def page(
+    context: Context, layout: Layout = _NO_LAYOUT, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTMLResponse:
+    """The page that a context's template makes of it."""
+    template = environment.get_template(context.template)
+    return HTMLResponse(template.render(vars(layout) | vars(context)), status, headers=headers)
+
+
+def _version_of_static() -> str:
+    """Changes with the files, so that no browser keeps old ones."""
+    files = sorted((PAGES / "static").iterdir())
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+environment.globals["assets"] = _version_of_static()

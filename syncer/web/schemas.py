@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from syncer.model.types import CatchUp, Counts, Entity, OnNull, OnRemoved, RunStatus, Trigger
 from syncer.service.status import Freshness
@@ -39,7 +40,9 @@ class ProgressAnswer(BaseModel):
 class RunAnswer(BaseModel):
     """One run."""
 
-    run_id: str = Field(description="Its id.")
+    model_config = ConfigDict(from_attributes=True)
+
+    run_id: str = Field(validation_alias="id", description="Its id.")
     sync: str = Field(description="The name of the sync.")
     status: RunStatus = Field(
         description="`running`, or how it ended: `success`, `warning`, `failed`, `held`, `skipped` or `interrupted`."
@@ -54,9 +57,9 @@ class RunAnswer(BaseModel):
     )
     phases: dict[str, float] = Field(description="The seconds of each finished phase.")
     error: str | None = Field(description="What went wrong.")
-    hint: str | None = Field(description="What to do about it.")
+    hint: Annotated[str | None, BeforeValidator(lambda text: text or None)] = Field(description="What to do about it.")
     notes: list[str] = Field(description="Remarks.")
-    progress: ProgressAnswer | None = Field(description="Null if the run has ended, or runs in another process.")
+    progress: ProgressAnswer | None = Field(None, description="Null if the run has ended, or runs in another process.")
 
 
 class RunPage(BaseModel):

@@ -1,25 +1,20 @@
-"""What the API tells of what the service knows."""
+"""The API's answers, made of what the service knows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from syncer.definitions import schedules
-from syncer.model import types
-from syncer.model.types import Counts
+from syncer.model.types import Counts, Run
 from syncer.service.active_runs import ActiveRun
 from syncer.service.status import SyncStatus
 from syncer.sync.plans import Plan
-from syncer.sync.progress import Progress
 from syncer.web.schemas import (
     ChangeAnswer,
     PlanAnswer,
     ProgressAnswer,
-    RejectionAnswer,
-    RejectionPage,
     RunAnswer,
     RunningAnswer,
     SyncAnswer,
@@ -27,82 +22,48 @@ from syncer.web.schemas import (
 )
 
 
-def progress_of(live: ActiveRun) -> ProgressAnswer:
-    """How far a run has come."""
-    progress = live.progress
-    rate = _rate(progress)
-    left = None
-    if rate and progress.total is not None:
-        left = max(progress.total - progress.rows, 0) / rate
+def phase_of(active_run: ActiveRun) -> str:
+    """The phase of a run, or `waiting`."""
+    return (active_run.progress.phase or "query") if active_run.began_at else "waiting"
+
+
+def progress_of(active_run: ActiveRun) -> ProgressAnswer:
+    """How far a run is."""
+    progress = active_run.progress
+    seconds = time.monotonic() - progress.began
+    rate = progress.rows / seconds if progress.phase and progress.rows and seconds > 0 else None
+    left = max(progress.total - progress.rows, 0) / rate if rate and progress.total is not None else None
     return ProgressAnswer(
-        phase=(progress.phase or "query") if live.began_at else "waiting",
+        phase=phase_of(active_run),
         rows=progress.rows,
         total=progress.total,
         rate=None if rate is None else round(rate, 1),
         seconds_left=None if left is None else round(left, 1),
-        is_stopping=live.is_stopped,
+        is_stopping=active_run.is_stopped,
     )
 
 
-def _rate(progress: Progress) -> float | None:
-    seconds = time.monotonic() - progress.began
-    return progress.rows / seconds if progress.phase and progress.rows and seconds > 0 else None
+def run_of(run: Run, active_run: ActiveRun | None = None) -> RunAnswer:
+    """A run as the run log has it, and what only its process knows."""
+    answer = RunAnswer.model_validate(run)
+    if active_run is None:
+        return answer
+    progress = active_run.progress
+    known = {"counts": progress.counts, "phases": dict(progress.phases), "notes": list(progress.notes)}
+    return answer.model_copy(update=known | {"progress": progress_of(active_run)})
 
 
-def run_of(run: types.Run, live: ActiveRun | None = None) -> RunAnswer:
-    """A run, as the run log has it, and what its process knows beyond that."""
-    counts, phases, notes = run.counts, run.phases, run.notes
-    if live is not None:
-        counts, phases, notes = live.progress.counts, live.progress.phases, tuple(live.progress.notes)
-    return RunAnswer(
-        run_id=run.id,
-        sync=run.sync,
-        status=run.status,
-        trigger=run.trigger,
-        actor=run.actor,
-        due_at=run.due_at,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        counts=counts,
-        phases=dict(phases),
-        error=run.error,
-        hint=run.hint or None,
-        notes=list(notes),
-        progress=None if live is None else progress_of(live),
-    )
+def sync_of(status: SyncStatus) -> SyncAnswer:
+    """A sync and its status."""
+    return SyncAnswer(**_sync(status))
 
 
-def sync_of(standing: SyncStatus) -> SyncAnswer:
-    """How a sync stands."""
-    definition, live = standing.definition, standing.live
-    return SyncAnswer(
-        name=definition.name,
-        description=definition.description,
-        owner=definition.owner,
-        tags=list(definition.tags),
-        entity=definition.target.entity,
-        warehouse=definition.warehouse,
-        store=definition.store,
-        schedule=schedules.words(definition.schedule),
-        enabled=definition.enabled,
-        paused=standing.paused,
-        next_due=standing.next_due,
-        freshness=standing.freshness,
-        held=standing.is_held,
-        rejected=standing.rejected,
-        last_ended_well=standing.last_ended_well,
-        last_run=None if standing.last_run is None else run_of(standing.last_run),
-        running=None if live is None else RunningAnswer(run_id=live.run_id or None, progress=progress_of(live)),
-        outdated=None if standing.outdated is None else standing.outdated.message,
-    )
-
-
-def sync_detail_of(standing: SyncStatus, folder: Path) -> SyncDetailAnswer:
-    """How a sync stands, and its definition, whose file is below *folder*."""
-    definition = standing.definition
+def sync_detail_of(status: SyncStatus, folder: Path) -> SyncDetailAnswer:
+    """A sync, its status and its definition, whose file is below *folder*."""
+    definition = status.definition
     within = definition.path.is_relative_to(folder)
     return SyncDetailAnswer(
-        **sync_of(standing).model_dump(),
+        **_sync(status),
         file=str(definition.path.relative_to(folder) if within else definition.path.name),
         definition_hash=definition.hash,
         sql=definition.sql,
@@ -116,16 +77,25 @@ def sync_detail_of(standing: SyncStatus, folder: Path) -> SyncDetailAnswer:
     )
 
 
-def rejections_of(rejections: Sequence[types.Rejection], total: int, following: str | None) -> RejectionPage:
-    """Rows that are refused now."""
-    items = [RejectionAnswer(**asdict(rejection)) for rejection in rejections]
-    return RejectionPage(items=items, total=total, next=following)
+def _sync(status: SyncStatus) -> dict[str, Any]:
+    definition, active_run = status.definition, status.live
+    copied = ("name", "description", "owner", "tags", "warehouse", "store", "enabled")
+    return {
+        **{name: getattr(definition, name) for name in copied},
+        **{name: getattr(status, name) for name in ("paused", "next_due", "freshness", "rejected", "last_ended_well")},
+        "entity": definition.target.entity,
+        "schedule": schedules.words(definition.schedule),
+        "held": status.is_held,
+        "last_run": status.last_run and run_of(status.last_run),
+        "running": active_run and RunningAnswer(run_id=active_run.run_id or None, progress=progress_of(active_run)),
+        "outdated": status.outdated and status.outdated.message,
+    }
 
 
-def plan_json(sync: str, plan: Plan) -> str:
-    """A `PlanAnswer` as JSON, in which the rows' values stay as they are to the last digit."""
+def plan_counts(plan: Plan) -> Counts:
+    """The counts of the run that a plan is about."""
     staged, difference = plan.staged, plan.difference
-    counts = Counts(
+    return Counts(
         queried=staged.queried,
         added=difference.added,
         changed=difference.changed,
@@ -133,12 +103,21 @@ def plan_json(sync: str, plan: Plan) -> str:
         unchanged=difference.unchanged,
         rejected=staged.quarantined,
     )
-    told = PlanAnswer(
-        sync=sync, counts=counts, attributes=plan.attributes, held=plan.held, notes=plan.notes, sample=[]
+
+
+def plan_json(sync: str, plan: Plan) -> str:
+    """A `PlanAnswer` as JSON, which keeps every digit of the rows' values."""
+    answer = PlanAnswer(
+        sync=sync,
+        counts=plan_counts(plan),
+        attributes=plan.attributes,
+        held=plan.held,
+        notes=plan.notes,
+        sample=[],
     ).model_dump_json(exclude={"sample"})
     sample = ",".join(
         ChangeAnswer(change=change, key=key).model_dump_json(include={"change", "key"})[:-1]
         + f',"before":{before or "null"},"after":{after or "null"}}}'
         for change, key, before, after in plan.sample
     )
-    return f'{told[:-1]},"sample":[{sample}]}}'
+    return f'{answer[:-1]},"sample":[{sample}]}}'

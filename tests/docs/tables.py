@@ -34,7 +34,7 @@ from syncer.settings.registry import StoreSettings
 from syncer.settings.service import SECTIONS, TokenSettings
 from syncer.state.alerts import Alert
 from syncer.web import schemas
-from syncer.web.openapi import PATH
+from syncer.web.api.documents import PATH
 from tests.web.conftest import Served, small_site
 
 REPOSITORY = Path(__file__).parents[2]

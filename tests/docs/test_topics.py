@@ -66,7 +66,7 @@ def test_links_and_pictures_lead_to_the_service() -> None:
 def test_a_search_finds_the_sections_with_every_word_headings_first() -> None:
     hits = search("bytes BILLED")
 
-    assert hits[0].address == "/docs/bigquery#bytes-billed"
+    assert hits[0].url == "/docs/bigquery#bytes-billed"
     assert ("bill", True) not in hits[0].excerpt
     assert any(is_word for _, is_word in search("sslmode")[0].excerpt)
     assert search("") == search("no-such-word-anywhere") == []

@@ -24,7 +24,7 @@ DECIDING = {
     "syncer/model/entities.py",
     "syncer/snapshot/removed.py",
     "syncer/sync/stored.py",
-    "syncer/web/pages/viewing.py",
+    "syncer/web/pages/links.py",
 }
 
 

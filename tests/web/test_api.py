@@ -169,7 +169,7 @@ def test_another_processs_run_is_in_the_way_while_it_lives(site: Site, served: S
         taken = client.post(f"{API}/syncs/endless/runs?wait=30")
 
     assert (refused.status_code, refused.json()["run_id"]) == (409, run_id)
-    assert (not_ours.status_code, not_ours.json()["detail"]) == (409, "the run is another process's")
+    assert (not_ours.status_code, not_ours.json()["detail"]) == (409, "another process runs it")
     assert planned.status_code == 409
     assert (taken.status_code, taken.json()["status"]) == (200, "success")
     assert client.get(f"{API}/runs/{run_id}").json()["status"] == "interrupted"

@@ -37,7 +37,7 @@ def heard(answer: httpx2.Response) -> Iterator[tuple[str, dict[str, Any]]]:
 def listening() -> int:
     """How many streams the service is busy with."""
     generators = [found for found in gc.get_objects() if isinstance(found, AsyncGeneratorType)]
-    return sum(found.ag_code.co_name == "events" and found.ag_frame is not None for found in generators)
+    return sum(found.ag_code.co_name == "follow_run" and found.ag_frame is not None for found in generators)
 
 
 @pytest.fixture

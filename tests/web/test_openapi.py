@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 
-from syncer.web.openapi import PATH
+from syncer.web.api.documents import PATH
 from tests.web.conftest import GUARDED, RUN_TOKEN, Served, small_site
 
 _TOKEN = {"Authorization": f"Bearer {RUN_TOKEN}"}

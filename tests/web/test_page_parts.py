@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -14,9 +15,10 @@ from syncer.settings import settings
 from syncer.state.history import RunOutcome
 from syncer.sync import connections
 from syncer.web import rendering
-from syncer.web.pages import charts, highlighting, wording
-from syncer.web.pages.provenance import Provenance
-from syncer.web.pages.viewing import Viewer
+from syncer.web.pages import charts, wording
+from syncer.web.pages.provenance import commit_of
+from syncer.web.problems import ErrorContext, ProblemError
+from syncer.web.rendering import Layout, Viewer
 from tests.web.conftest import SECONDS, Site
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -75,55 +77,60 @@ def test_a_message_leads_to_the_manual() -> None:
     assert shown == 'See <a href="/docs/access"><code>syncer docs access</code></a> and <code>syncer runs</code>.'
 
 
+def bars(chart: charts.Chart) -> list[ElementTree.Element]:
+    """The bar of each run."""
+    return ElementTree.fromstring(chart.svg).findall("a")
+
+
 def test_a_chart_shows_every_run_within_its_height_the_newest_at_the_right() -> None:
     runs = [run(added=3), run(RunStatus.FAILED), run(RunStatus.HELD, removed=2_000), run(RunStatus.WARNING, changed=1)]
 
-    chart = charts.of_statuses(runs)
+    chart = charts.status_chart(tuple(runs))
 
-    assert [bar.run for bar in chart.bars] == list(reversed(runs))
-    assert chart.bars[-1].x + chart.bars[-1].width <= chart.width
-    assert [bar.is_marked for bar in chart.bars] == [True, True, True, False]
-    for bar in chart.bars:
-        (part,) = bar.parts
-        assert part.height >= 3
-        assert part.y >= 0
-        assert part.y + part.height == pytest.approx(chart.height)
-    assert max(bar.parts[0].height for bar in chart.bars) == chart.height
-    assert chart.label == "Rows changed in the last 4 runs: 1 success, 1 failed, 1 held, 1 rows rejected"
-    assert chart.bars[1].title == "2026-11-23 12:00:00 UTC · Held · 2,000 removed · 1.0 s"
+    svg, shown = ElementTree.fromstring(chart.svg), bars(chart)
+    assert [bar.get("href") for bar in shown] == [f"/runs/{each.id}" for each in reversed(runs)]
+    last = shown[-1][1]
+    assert float(last.get("x", "")) + float(last.get("width", "")) <= float(svg.get("viewBox", "").split()[2])
+    # A title, the slot, the bar itself, and a mark.
+    assert [len(bar) for bar in shown] == [4, 4, 4, 3]
+    heights = [float(bar[2].get("height", "")) for bar in shown]
+    assert all(float(bar[2].get("y", "")) + height == 100 for bar, height in zip(shown, heights, strict=True))
+    assert (min(heights), max(heights)) == (3, 100)
+    assert svg.get("aria-label") == "Rows changed in the last 4 runs: 1 success, 1 failed, 1 held, 1 rows rejected"
+    assert shown[1][0].text == "2026-11-23 12:00:00 UTC · Held · 2,000 removed · 1.0 s"
 
 
-def test_what_a_chart_tells_is_escaped() -> None:
-    drawn = charts.svg(charts.of_statuses([run()._replace(id='"><script>')]))
+def test_a_chart_escapes_what_it_shows() -> None:
+    svg = charts.status_chart((run()._replace(id='"><script>'),)).svg
 
-    assert "<script>" not in drawn
-    assert drawn.count("<title>") == 1
+    assert "<script>" not in svg
+    assert svg.count("<title>") == 1
 
 
 def test_the_parts_of_a_bar_stand_on_top_of_each_other() -> None:
-    chart = charts.of_counts([run(added=1, changed=10_000, removed=1)], slots=20)
+    (added, below, _), (changed, middle, height), (removed, top, _) = charts.bar_parts(
+        {"added": 1, "changed": 10_000, "removed": 1}, 10_002
+    )
 
-    added, changed, removed = chart.bars[0].parts
-    assert (added.kind, changed.kind, removed.kind) == ("added", "changed", "removed")
-    assert added.y == pytest.approx(changed.y + changed.height)
-    assert changed.y == pytest.approx(removed.y + removed.height)
-    assert removed.y >= 0
+    assert (added, changed, removed) == ("added", "changed", "removed")
+    assert below == pytest.approx(middle + height)
+    assert below > middle >= top >= 0
 
 
 def test_charts_of_no_run_are_empty() -> None:
-    for chart in (charts.of_statuses([]), charts.of_counts([], slots=20), charts.of_durations([], slots=20)):
-        assert chart.bars == []
-    assert charts.of_phases({}) == []
+    for chart in (charts.status_chart(()), charts.counts_chart([], 20), charts.durations_chart([], 20)):
+        assert bars(chart) == []
+    assert charts.phase_parts({}) == []
 
 
 def test_the_phases_of_a_run_fill_the_bar() -> None:
-    parts = charts.of_phases({"query": 3.0, "send": 1.0})
+    parts = charts.phase_parts({"query": 3.0, "send": 1.0})
 
     assert parts == [("query", 3.0, 0.0, 75.0), ("send", 1.0, 75.0, 25.0)]
 
 
 def test_sql_has_the_numbers_of_the_file_and_nothing_unescaped() -> None:
-    shown = highlighting.sql("SELECT '<script>'\nFROM a -- </pre>", 7)
+    shown = wording.sql("SELECT '<script>'\nFROM a -- </pre>", 7)
 
     assert "<script>" not in shown
     assert shown.count("</pre>") == 1
@@ -133,25 +140,22 @@ def test_sql_has_the_numbers_of_the_file_and_nothing_unescaped() -> None:
 
 
 def test_the_commit_of_a_file_is_found_and_remembered(tmp_path: Path) -> None:
-    clock = [0.0]
-    provenance = Provenance(clock=lambda: clock[0])
     file = tmp_path / "customers.sql"
     file.write_text("SELECT 1")
-    assert provenance.of(file) is None
+    assert commit_of(file, at=0) is None
     _git(tmp_path, "init", "--quiet")
     _git(tmp_path, "add", ".")
     _git(tmp_path, "commit", "--quiet", "--message", "Count <b>customers</b>", "--date", "2026-11-23T12:00:00Z")
 
-    assert provenance.of(file) is None
-    clock[0] += 61
-    commit = provenance.of(file)
+    assert commit_of(file, at=0) is None
+    commit = commit_of(file, at=61)
 
     assert commit is not None
     assert (commit.subject, commit.authored_at) == ("Count <b>customers</b>", NOON)
     assert _git(tmp_path, "rev-parse", "HEAD").startswith(commit.hash)
-    assert provenance.of(tmp_path / "none.sql") is None
+    assert commit_of(tmp_path / "none.sql") is None
     file.write_text("SELECT 2, of more bytes")
-    assert provenance.of(file) == commit
+    assert commit_of(file, at=61) == commit
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -181,9 +185,9 @@ def test_a_connection_that_is_silent_keeps_no_other_waiting(tmp_path: Path) -> N
 
 def test_a_service_that_stands_by_names_who_leads() -> None:
     viewer = Viewer(actor="ann", may_run=True, can_log_out=True, leads=False, leader="process 7 on <host>", now=NOON)
-    problem = {"status": 404, "title": "Not Found", "detail": "nothing"}
+    context = ErrorContext(problem=ProblemError(404, "nothing"))
 
-    page = bytes(rendering.page("error.html", viewer=viewer, problem=problem).body).decode()
+    page = bytes(rendering.page(context, Layout(viewer=viewer)).body).decode()
 
     assert "This service stands by." in page
     assert "process 7 on &lt;host&gt; leads" in page

@@ -128,8 +128,8 @@ def test_run_now_is_pressed_and_watched_to_its_end(shop: Shop) -> None:
         with shop.site.store_locked():
             opened.open("/")
             page.get_by_role("button", name="Run now trials").click()
-            expect(page.get_by_role("status")).to_contain_text("The run was requested.")
-            expect(page.locator("[data-phase]")).to_have_text("Sends to the store")
+            expect(page.get_by_role("status")).to_contain_text("You started a run.")
+            expect(page.locator("[data-phase]")).to_have_text("Sending to the store")
             expect(page.locator("[data-count=queried]")).to_have_text("120")
             expect(page.locator(".heading .badge:visible")).to_have_text("Running")
             faults = opened.shoot("run-live")
@@ -146,9 +146,9 @@ def test_a_run_is_cancelled_while_it_goes_on(shop: Shop) -> None:
         with shop.site.store_locked():
             opened.open("/syncs/trials")
             page.get_by_role("button", name="Run now").click()
-            expect(page.locator("[data-phase]")).to_have_text("Sends to the store")
+            expect(page.locator("[data-phase]")).to_have_text("Sending to the store")
             page.get_by_role("button", name="Cancel").click()
-            expect(page.locator("[data-phase]")).to_have_text("Ends after the batch in hand")
+            expect(page.locator("[data-phase]")).to_have_text("Stopping after its current batch")
         expect(page.get_by_role("heading", name="Time")).to_be_visible()
 
         assert page.locator(".heading .badge:visible").text_content() in ("Interrupted", "Rows rejected")
@@ -257,12 +257,12 @@ def test_pause_resume_and_filters(shop: Shop) -> None:
         page = opened.page
         opened.open("/")
         page.get_by_role("button", name="Pause memberships").click()
-        expect(page.get_by_role("status")).to_contain_text("The schedule is paused.")
+        expect(page.get_by_role("status")).to_contain_text("You paused the schedule.")
         page.get_by_label("Status").select_option("Paused")
         page.get_by_role("button", name="Filter").click()
         expect(page.locator(".sync h2")).to_have_text(["coupons", "memberships"])
         page.get_by_role("button", name="Resume memberships").click()
-        expect(page.get_by_role("status")).to_contain_text("goes on with its next tick")
+        expect(page.get_by_role("status")).to_contain_text("You resumed the schedule.")
 
         for query, names in (
             ("tag=b2b&entity=object", ["accounts"]),
@@ -338,7 +338,7 @@ def test_logging_in_leads_to_the_page_that_was_wanted(guarded: Served, browser: 
         faults = opened.shoot("login")
         page.get_by_label("Password").fill("a wrong guess")
         page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_role("alert")).to_have_text("This is not the password.")
+        expect(page.get_by_role("alert")).to_have_text("Wrong password.")
         faults += opened.shoot("login-wrong")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()

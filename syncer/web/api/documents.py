@@ -1,27 +1,71 @@
-"""The API's documents: OpenAPI for programs, and a page that lists the same for people."""
+"""The API's documents: OpenAPI for programs, and a page for people."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
 from syncer.web import rendering
+from syncer.web.rendering import Context
+from syncer.web.schemas import ProblemAnswer
+
+PREFIX = "/api/v1"
+PATH = f"{PREFIX}/openapi.json"
+
+#: Any request may fail so: by its own fault, its caller's, or the service's.
+_ALWAYS = (400, 401, 403, 421, 422, 500, 503)
+
+_REFERENCE = {"$ref": "#/components/schemas/ProblemAnswer"}
 
 router = APIRouter(include_in_schema=False)
 
 
+class ApiContext(Context, template="api.html"):
+    """Every request and every answer of the API, as OpenAPI describes them."""
+
+    operations: Sequence[Mapping[str, Any]]
+    schemas: Mapping[str, Any]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: the problems it may answer with."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": _REFERENCE}},
+        }
+        for status in sorted({*_ALWAYS, *statuses})
+    }
+
+
+class DescribedApp(FastAPI):
+    """An application whose OpenAPI document also describes problems and authentication."""
+
+    def openapi(self) -> dict[str, Any]:
+        """See FastAPI; made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            components = document.setdefault("components", {})
+            components.setdefault("schemas", {})["ProblemAnswer"] = ProblemAnswer.model_json_schema()
+            components["securitySchemes"] = {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "syncer_session"},
+            }
+            document["security"] = [{"token": []}, {"session": []}]
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
 @router.get("/docs")
 def show_documents(request: Request) -> Response:
-    """Every request of the API, from its OpenAPI document."""
     document = request.app.openapi()
-    return rendering.page("api.html", operations=_operations(document), schemas=document["components"]["schemas"])
-
-
-def _operations(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
+    operations = [
         {"method": method.upper(), "path": path, **operation}
-        for path, operations in document["paths"].items()
-        for method, operation in operations.items()
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
     ]
+    return rendering.page(ApiContext(operations=operations, schemas=document["components"]["schemas"]))

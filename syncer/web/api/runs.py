@@ -1,23 +1,40 @@
-"""What the API tells of runs, and how it ends them."""
+"""Runs as JSON and as events, and the audit log."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
 
-from syncer.web import serializers
-from syncer.web.api.parameters import Cursor, Limit, TheOrders, TheRun, TheService, Who, known_sync
-from syncer.web.events import events
-from syncer.web.openapi import refusals
-from syncer.web.schemas import RunAnswer, RunPage
+from syncer.model.types import RunStatus
+from syncer.web.api.documents import problems
+from syncer.web.auth import guard
+from syncer.web.parameters import (
+    Cursor,
+    Limit,
+    Number,
+    TheActions,
+    TheAudit,
+    TheCaller,
+    TheRun,
+    TheService,
+    current,
+    known_sync,
+)
+from syncer.web.schemas import AuditAnswer, AuditPage, RunAnswer, RunPage
+from syncer.web.serializers import run_of
 
-router = APIRouter(tags=["runs"])
+#: Seconds between two looks at a run of this service, and at one of another process, which only the run log knows.
+_PAUSE, _LONG_PAUSE = 0.3, 1.0
+
+router = APIRouter()
 
 
-@router.get("/runs", responses=refusals(404))
+@router.get("/runs", tags=["runs"], responses=problems(404))
 def list_runs(
     service: TheService,
     sync: Annotated[str | None, Query(max_length=200, description="Of this sync only.")] = None,
@@ -27,27 +44,45 @@ def list_runs(
     """List the runs of one sync or of all, newest first."""
     name = None if sync is None else known_sync(service, sync)
     found = service.run_log.page(name, before=cursor or "", limit=limit + 1)
-    shown = [serializers.run_of(run, service.live(run.id)) for run in found[:limit]]
+    shown = [run_of(run, service.live(run.id)) for run in found[:limit]]
     return RunPage(items=shown, next=shown[-1].run_id if len(found) > limit else None)
 
 
-@router.get("/runs/{run_id}", responses=refusals(404))
+@router.get("/runs/{run_id}", tags=["runs"], responses=problems(404))
 def show_run(service: TheService, run: TheRun) -> RunAnswer:
     """Get one run and its progress."""
-    live = service.live(run.id) if run.finished_at is None else None
-    # Where it goes on no more, it may have ended since it was looked up.
-    return serializers.run_of(run if live else service.run_log.get(run.id) or run, live)
+    return run_of(*current(service, run))
 
 
-@router.post("/runs/{run_id}/cancel", status_code=202, responses=refusals(404, 409))
-def cancel_run(service: TheService, orders: TheOrders, who: Who, run: TheRun) -> RunAnswer:
+@router.post("/runs/{run_id}/cancel", tags=["runs"], status_code=202, responses=problems(404, 409))
+def cancel_run(service: TheService, actions: TheActions, caller: TheCaller, run: TheRun) -> RunAnswer:
     """Stop a run after its current batch; what it has sent is recorded."""
-    live = orders.cancel(who, run)
-    return serializers.run_of(service.run_log.get(run.id) or run, live if live.run is None else None)
+    active_run = actions.cancel(caller, run)
+    return run_of(service.run_log.get(run.id) or run, active_run if active_run.run is None else None)
 
 
-@router.get("/runs/{run_id}/events", response_class=EventSourceResponse, responses=refusals(404))
+@router.get("/runs/{run_id}/events", tags=["runs"], response_class=EventSourceResponse, responses=problems(404))
 async def follow_run(service: TheService, run: TheRun) -> AsyncIterator[ServerSentEvent]:
     """Stream a run as server-sent events: `progress`, and at last `end`, each with the run as JSON."""
-    async for event in events(service, run):
-        yield event
+    sent: RunAnswer | None = None
+    while not service.closing.is_set():
+        run, active_run = await run_in_threadpool(current, service, run)
+        if run.status is not RunStatus.RUNNING:
+            yield ServerSentEvent(event="end", data=run_of(run))
+            return
+        answer = run_of(run, active_run)
+        if answer != sent:
+            sent = answer
+            yield ServerSentEvent(event="progress", data=answer)
+        seconds = _PAUSE if active_run else _LONG_PAUSE
+        while seconds > 0 and not service.closing.is_set() and not (active_run and active_run.ended.is_set()):
+            await asyncio.sleep(min(seconds, 0.1))
+            seconds -= 0.1
+
+
+@router.get("/audit", tags=["audit"], responses=problems(), dependencies=[Depends(guard.who_may_run)])
+def list_audit(audit: TheAudit, limit: Limit = 50, cursor: Number = None) -> AuditPage:
+    """List who did what on the page and through the API, newest first."""
+    found = audit.page(before=int(cursor) if cursor else None, limit=limit + 1)
+    shown = [AuditAnswer.model_validate(entry, from_attributes=True) for entry in found[:limit]]
+    return AuditPage(items=shown, next=str(shown[-1].id) if len(found) > limit else None)

@@ -1,4 +1,4 @@
-"""Whom the settings let in: nobody by default beyond this machine."""
+"""Whom the settings let in: by default, nobody beyond this machine."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from starlette.requests import HTTPConnection
 from syncer.model.errors import SettingsError
 from syncer.settings.service import Scope, WebSettings
 from syncer.web.auth.principals import Means, Principal
-from syncer.web.auth.proxy import Peers
+from syncer.web.auth.proxy import TrustedProxy, is_this_machine
 
-#: The fewest characters of a password that is set in plain.
+#: The fewest characters of a password.
 _PASSWORD_LENGTH = 10
 
-#: What documents write in place of a secret, and people leave there.
+#: What examples have in place of a secret, and people forget to replace.
 _SAMPLES = ("changeme", "change-me", "change_me", "example", "password", "secret", "syncer")
 
 _HASH = "$argon2"
 
 
 def check(web: WebSettings) -> None:
-    """Refuse settings that would let in anybody, or that cannot do what they say.
+    """Reject settings that would let in anybody, or that contradict each other.
 
     Raises:
         SettingsError: with every problem, a line each.
     """
     problems = [
-        f"SYNCER_WEB__TOKENS__{name.upper()}__TOKEN: is an example, which everybody knows"
+        f"SYNCER_WEB__TOKENS__{name.upper()}__TOKEN: is an example that everybody knows"
         for name, setting in web.tokens.items()
         if _is_sample(setting.token.get_secret_value())
     ]
@@ -38,7 +38,7 @@ def check(web: WebSettings) -> None:
     if (web.proxy_header is None) != (not web.proxy_addresses):
         problems.append("SYNCER_WEB__PROXY_HEADER and SYNCER_WEB__PROXY_ADDRESSES: each needs the other")
     if not web.is_loopback and not web.is_guarded:
-        problems.append(f"SYNCER_WEB__HOST: at {web.host} others than this machine could use the page and the API")
+        problems.append(f"SYNCER_WEB__HOST: other machines could use the page and the API at {web.host}")
     if problems:
         raise SettingsError(
             "\n".join(problems),
@@ -52,12 +52,12 @@ def _faults_of(password: str) -> list[str]:
         try:
             argon2.extract_parameters(password)
         except argon2.exceptions.InvalidHashError:
-            return ["SYNCER_WEB__PASSWORD: begins like an Argon2 hash, and is none"]
+            return ["SYNCER_WEB__PASSWORD: begins like an Argon2 hash, but is none"]
         return []
     if _is_sample(password):
-        return ["SYNCER_WEB__PASSWORD: is an example, which everybody knows"]
+        return ["SYNCER_WEB__PASSWORD: is an example that everybody knows"]
     if len(password) < _PASSWORD_LENGTH:
-        return [f"SYNCER_WEB__PASSWORD: should have at least {_PASSWORD_LENGTH} characters"]
+        return [f"SYNCER_WEB__PASSWORD: must have at least {_PASSWORD_LENGTH} characters"]
     return []
 
 
@@ -68,16 +68,16 @@ def _is_sample(secret: str) -> bool:
 
 
 class Access:
-    """Tells by a request alone who asks; sessions are looked up elsewhere."""
+    """Finds the principal of a request without the run log, so without sessions."""
 
-    def __init__(self, web: WebSettings, peers: Peers) -> None:
-        """Take the settings over, and check them.
+    def __init__(self, web: WebSettings, proxy: TrustedProxy) -> None:
+        """Check the settings.
 
         Raises:
             SettingsError: as `check`.
         """
         check(web)
-        self._peers = peers
+        self._proxy = proxy
         self._trusts_this_machine = web.is_loopback and not web.is_guarded
         self._tokens = {
             _digest(setting.token.get_secret_value()): Principal(
@@ -87,19 +87,19 @@ class Access:
         }
 
     def principal(self, request: HTTPConnection) -> Principal | None:
-        """Who asks; None for who does not say, or is not believed."""
-        user = self._peers.forwarded_user(request)
+        """The principal; None if the request names nobody, or without proof."""
+        user = self._proxy.forwarded_user(request)
         if user is not None:
             return Principal(actor=user, scope=Scope.RUN, means=Means.PROXY)
         token = bearer(request)
         if token is not None:
             return self._of_token(token)
-        if self._trusts_this_machine and self._peers.is_this_machine(request):
+        if self._trusts_this_machine and is_this_machine(request):
             return Principal(actor="local", scope=Scope.RUN, means=Means.LOCAL)
         return None
 
     def _of_token(self, token: str) -> Principal | None:
-        """Looks at every token, so that how long it takes tells nothing."""
+        """Compares every token, so that the time that it takes reveals nothing."""
         digest, found = _digest(token), None
         for known, principal in self._tokens.items():
             if hmac.compare_digest(known, digest):
@@ -108,7 +108,7 @@ class Access:
 
 
 def bearer(request: HTTPConnection) -> str | None:
-    """The token that a request shows."""
+    """The token in a request."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 

@@ -1,4 +1,4 @@
-"""Who may do what: every request passes here, and what is not named as open needs somebody who may."""
+"""Authorization: every request passes here, and needs a scope unless its path is open."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from syncer.web import problems
 from syncer.web.auth import login, safety
 from syncer.web.auth.access import Access, bearer
 from syncer.web.auth.principals import Caller, Means, Principal, caller
-from syncer.web.auth.proxy import Peers
-from syncer.web.auth.safety import STATIC, Names
+from syncer.web.auth.proxy import TrustedProxy
+from syncer.web.auth.safety import STATIC, AllowedHosts
 from syncer.web.problems import ProblemError
 
-#: Say only whether the service lives, to whoever asks by whatever name.
+#: These only say whether the service lives, to anybody under any host name.
 HEALTH = ("/livez", "/readyz")
 
-#: What anybody may see and do. Everything else needs a scope: reading READ, and any change RUN.
+#: Open to anybody. Everything else needs a scope: reading needs `read`, and any change `run`.
 OPEN = (*HEALTH, "/login")
 
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -32,11 +32,11 @@ _READING = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the guard goes by."""
+    """What the guard decides by."""
 
     access: Access
-    peers: Peers
-    names: Names
+    proxy: TrustedProxy
+    hosts: AllowedHosts
     sessions: Sessions
     #: Whether people can log in on the page.
     has_password: bool
@@ -46,7 +46,6 @@ class Guard:
     """ASGI middleware before all routes."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        """*app*: what answers whom the guard lets in."""
         self._app = app
         self._rules = rules
 
@@ -66,31 +65,31 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _admit(self, request: Request) -> None:
-        """Find out who asks, and refuse what they may not.
+        """Find the caller, and reject what they may not do.
 
         Raises:
-            ProblemError: refused.
-            SyncerError: the run log, in which sessions are, cannot be used.
+            ProblemError: rejected.
+            SyncerError: the run log, which contains the sessions, cannot be used.
         """
-        # What is routed by; the request's URL has the caller's own Host header in it.
+        # The path that is routed; the request's URL contains the caller's Host header.
         path, rules = request.scope["path"], self._rules
         principal = rules.access.principal(request)
         # No other site can make a browser send a token.
         by_token = principal is not None and principal.means is Means.TOKEN
         if path not in HEALTH and not by_token:
-            rules.names.check_host(request)
+            rules.hosts.check_host(request)
         if principal is None and not is_open(request.method, path):
             principal = await self._of_session(request)
-        request.state.caller = Caller(principal=principal, address=rules.peers.address(request))
+        request.state.caller = Caller(principal=principal, address=rules.proxy.address(request))
         if not is_open(request.method, path):
             _check_scope(principal, needed(request.method))
         if request.method not in _READING and not by_token:
             by_session = principal is not None and principal.means is Means.SESSION
-            rules.names.check_origin(request, required=by_session)
+            rules.hosts.check_origin(request, required=by_session)
 
     async def _of_session(self, request: Request) -> Principal | None:
         token = login.session_token(request)
-        # Who shows a token is asked for no other proof.
+        # A token is the only proof of a caller who sends one.
         if token is None or bearer(request) is not None:
             return None
         actor = await run_in_threadpool(self._rules.sessions.actor, token)
@@ -105,20 +104,20 @@ class Guard:
 
 
 def is_open(method: str, path: str) -> bool:
-    """Whether anybody may."""
+    """Whether a request needs no scope."""
     return path in OPEN or (path.startswith(STATIC) and method in _READING)
 
 
 def needed(method: str) -> Needed:
-    """What a request needs that is not open."""
+    """The scope that a request needs."""
     return Needed.READ if method in _READING else Needed.RUN
 
 
 async def who_may_run(request: HTTPConnection) -> None:
-    """A dependency of what should not be shown to who may only read.
+    """A dependency of routes that need the scope `run` to read.
 
     Raises:
-        ProblemError: refused.
+        ProblemError: the caller does not have it.
     """
     _check_scope(caller(request).principal, Needed.RUN)
 
@@ -127,8 +126,8 @@ def _check_scope(principal: Principal | None, scope: Needed) -> None:
     if principal is None:
         raise ProblemError(
             401,
-            "this needs somebody who may",
-            hint="Log in on the page, send a token as `Authorization: Bearer TOKEN`, or name your proxy.",
+            "this needs authentication",
+            hint="Log in on the page, or send a token as `Authorization: Bearer TOKEN`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     if not principal.may(scope):

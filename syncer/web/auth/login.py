@@ -7,21 +7,21 @@ from typing import Annotated
 
 import anyio.to_thread
 import argon2
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
-from syncer.settings.service import WebSettings
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.sessions import LENGTH, Sessions
 from syncer.web import rendering
 from syncer.web.auth.principals import caller
-from syncer.web.auth.safety import Names
+from syncer.web.auth.safety import AllowedHosts
 from syncer.web.auth.throttle import Throttle
 from syncer.web.problems import ProblemError
+from syncer.web.rendering import Context
 
-#: The run log's word for who knows the password: nobody tells who they are.
+#: The actor of everybody who knows the password; it does not tell them apart.
 ACTOR = "password"
 
 _COOKIE = "syncer_session"
@@ -30,17 +30,28 @@ _SECURE_COOKIE = f"__Host-{_COOKIE}"
 
 _LONGEST_TOKEN = 100
 _LONGEST_PASSWORD = 1000
-_LONGEST_ADDRESS = 2000
+_LONGEST_URL = 2000
+
+router = APIRouter(include_in_schema=False)
+
+
+class LoginContext(Context, template="login.html"):
+    """The form for the password."""
+
+    #: The URL to open after it.
+    next: str
+    #: Why the last attempt failed.
+    fault: str = ""
 
 
 class Password:
-    """The password, of which only an Argon2 hash is kept."""
+    """The password, kept only as an Argon2 hash."""
 
     def __init__(self, setting: str) -> None:
-        """*setting*: in plain, or its hash."""
+        """*setting*: the password or its hash."""
         self._hasher = argon2.PasswordHasher()
         self._hash = setting if setting.startswith("$argon2") else self._hasher.hash(setting)
-        # Each look takes 64 MB and a part of a second on purpose, so callers wait for their turn.
+        # Each check takes 64 MB and a part of a second on purpose: one at a time.
         self._turns = anyio.CapacityLimiter(1)
 
     async def is_right(self, guess: str) -> bool:
@@ -56,34 +67,34 @@ class Password:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginService:
-    """What logging in needs."""
+    """Logs people in and out."""
 
     password: Password
     sessions: Sessions
     throttle: Throttle
     audit: Audit
-    names: Names
+    hosts: AllowedHosts
 
-    async def enter(self, request: Request, guess: str, wanted: str) -> Response:
-        """Log in, or say why not."""
-        who = caller(request)
-        wait = self.throttle.guess(who.address)
+    async def log_in(self, request: Request, guess: str, url: str) -> Response:
+        """Start a session and open *url*, or show the form with the reason."""
+        address = caller(request).address
+        wait = self.throttle.guess(address)
         if wait is not None:
             seconds = str(int(wait.total_seconds()) + 1)
-            headers = {"Retry-After": seconds}
-            return _form(wanted, f"Too many attempts; wait {seconds} seconds.", status=429, headers=headers)
+            fault = f"Too many attempts; wait {seconds} seconds."
+            return rendering.page(LoginContext(next=url, fault=fault), status=429, headers={"Retry-After": seconds})
         if len(guess) > _LONGEST_PASSWORD or not await self.password.is_right(guess):
-            await run_in_threadpool(self._record, AuditAction.FAILED_LOGIN, who.actor, who.address)
-            return _form(wanted, "This is not the password.", status=401)
-        self.throttle.forgive(who.address)
+            await run_in_threadpool(self._record, AuditAction.FAILED_LOGIN, "", address)
+            return rendering.page(LoginContext(next=url, fault="Wrong password."), status=401)
+        self.throttle.forgive(address)
         token = await run_in_threadpool(self.sessions.begin, ACTOR)
-        await run_in_threadpool(self._record, AuditAction.LOGIN, ACTOR, who.address)
-        response = RedirectResponse(wanted, 303)
-        _set_cookie(response, token, secure=self.names.is_secure(request))
+        await run_in_threadpool(self._record, AuditAction.LOGIN, ACTOR, address)
+        response = RedirectResponse(url, 303)
+        _set_cookie(response, token, secure=self.hosts.is_secure(request))
         return response
 
-    def leave(self, request: Request) -> Response:
-        """Log out."""
+    def log_out(self, request: Request) -> Response:
+        """End the session."""
         token, who = session_token(request), caller(request)
         if token is not None:
             self.sessions.end(token)
@@ -103,55 +114,43 @@ def session_token(request: HTTPConnection) -> str | None:
     return token if token and len(token) <= _LONGEST_TOKEN else None
 
 
+async def _login(request: Request) -> LoginService:
+    found: LoginService | None = request.app.state.login
+    if found is None:
+        raise ProblemError(404, "there is no login, as no password is set", hint="Set SYNCER_WEB__PASSWORD.")
+    return found
+
+
+TheLogin = Annotated[LoginService, Depends(_login)]
+
+
+@router.get("/login")
+def show_form(_: TheLogin, url: Annotated[str, Query(alias="next")] = "/") -> Response:
+    return rendering.page(LoginContext(next=_own(url)))
+
+
+@router.post("/login")
+async def log_in(
+    request: Request,
+    login: TheLogin,
+    password: Annotated[str, Form()],
+    url: Annotated[str, Form(alias="next")] = "/",
+) -> Response:
+    return await login.log_in(request, password, _own(url))
+
+
+@router.post("/logout")
+def log_out(request: Request, login: TheLogin) -> Response:
+    return login.log_out(request)
+
+
 def _set_cookie(response: Response, token: str, *, secure: bool) -> None:
     """Store a token in the browser: no script can read it, and no other site's page can make the browser send it."""
     name, age = _SECURE_COOKIE if secure else _COOKIE, int(LENGTH.total_seconds())
     response.set_cookie(name, token, max_age=age, path="/", secure=secure, httponly=True, samesite="strict")
 
 
-def router(door: LoginService | None) -> APIRouter:
-    """The routes; without a password there is no door."""
-    routes = APIRouter(include_in_schema=False)
-
-    @routes.get("/login")
-    def show(next: str = "/") -> Response:  # noqa: A002
-        if door is None:
-            raise _no_door()
-        return _form(_own(next))
-
-    @routes.post("/login")
-    async def log_in(
-        request: Request,
-        password: Annotated[str, Form()],
-        next: Annotated[str, Form()] = "/",  # noqa: A002
-    ) -> Response:
-        if door is None:
-            raise _no_door()
-        return await door.enter(request, password, _own(next))
-
-    @routes.post("/logout")
-    def log_out(request: Request) -> Response:
-        if door is None:
-            raise _no_door()
-        return door.leave(request)
-
-    return routes
-
-
-def has_password(web: WebSettings) -> bool:
-    """Whether people can log in."""
-    return bool(web.password)
-
-
-def _no_door() -> ProblemError:
-    return ProblemError(404, "nobody logs in here: no password is set", hint="Set SYNCER_WEB__PASSWORD.")
-
-
-def _form(wanted: str, fault: str = "", *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return rendering.page("login.html", status=status, headers=headers, next=wanted, fault=fault)
-
-
-def _own(address: str) -> str:
-    """An address of this service to go to, so that no link can lead from the login to elsewhere."""
-    is_own = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if is_own and len(address) <= _LONGEST_ADDRESS else "/"
+def _own(url: str) -> str:
+    """A URL of this service, so that no link can lead from the login to elsewhere."""
+    is_own = url.startswith("/") and not url.startswith(("//", "/\\")) and url.isprintable()
+    return url if is_own and len(url) <= _LONGEST_URL else "/"

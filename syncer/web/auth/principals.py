@@ -1,4 +1,4 @@
-"""Who asks, by what means they showed it, and what they may do."""
+"""Who calls, how they proved it, and what they may do."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from syncer.settings.service import Scope
 
 
 class Means(enum.StrEnum):
-    """How somebody showed who they are."""
+    """How a caller proved who they are."""
 
-    #: Nobody is asked: only this machine reaches the service.
+    #: Not at all: only this machine reaches the service.
     LOCAL = "local"
     TOKEN = "token"
-    #: Logged in on the page.
+    #: By logging in on the page.
     SESSION = "session"
-    #: A proxy says so.
+    #: A trusted proxy vouches for them.
     PROXY = "proxy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Somebody who asks."""
+    """A known caller."""
 
-    #: For people: the run log and the audit.
+    #: Their name in the run log and the audit log.
     actor: str
     scope: Scope
     means: Means
 
     def may(self, scope: Scope) -> bool:
-        """Whether they may do what needs that scope; who may run may read."""
+        """Whether they may do what needs a scope; `run` includes `read`."""
         return scope is Scope.READ or self.scope is Scope.RUN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks, and from which address."""
+    """A caller, known or not, and their address."""
 
     principal: Principal | None
     address: str
 
     @property
     def actor(self) -> str:
-        """For people; empty where nobody has said who they are."""
+        """Their name; empty if unknown."""
         return self.principal.actor if self.principal else ""
 
 
 def caller(request: HTTPConnection) -> Caller:
-    """Who asks, as the guard found."""
+    """The caller that the guard found."""
     found = request.state.caller
     assert isinstance(found, Caller)
     return found

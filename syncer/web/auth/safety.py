@@ -1,4 +1,4 @@
-"""What holds for every request, whoever asks: no foreign names and origins, and headers that browsers heed."""
+"""Rules for every request, whoever makes it: the service's own hosts and origins, small bodies, safe headers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncer.settings.service import WebSettings
 from syncer.web import problems
-from syncer.web.auth.proxy import Peers
+from syncer.web.auth.proxy import TrustedProxy
 from syncer.web.problems import ProblemError
 
 log = logging.getLogger(__name__)
 
-#: Bytes of a request's body that are taken.
+#: The most bytes of a request's body.
 _BODY_BYTES = 64 * 1024
 
 STATIC = "/static/"
@@ -37,10 +37,9 @@ _HEADERS = {
 
 
 class Safety:
-    """ASGI middleware, the outermost: adds the headers, and answers for what nobody caught."""
+    """ASGI middleware, the outermost: adds the headers, and answers errors that nobody caught."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """*app*: what answers."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,52 +62,51 @@ class Safety:
         try:
             await self._app(scope, receive, send_safely)
         except Exception as exc:
-            # Its text may hold values: the frames tell where, and the name tells what.
+            # The error's text may contain values; its name and its frames do not.
             log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
             if not started:
                 await problems.answer(Request(scope), exc)(scope, receive, send_safely)
 
 
 def limited(request: Request, receive: Receive) -> Receive:
-    """*receive*, which takes no more of a body than is allowed.
+    """*receive*, which fails when a body grows too large.
 
     Raises:
-        ProblemError: the body says by itself that it is larger.
+        ProblemError: its Content-Length is already too large.
     """
-    told = request.headers.get("content-length", "0")
-    if not told.isdecimal() or int(told) > _BODY_BYTES:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > _BODY_BYTES:
         raise ProblemError(413, problems.HTTP_DETAILS[413])
-    taken = 0
+    received = 0
 
     async def receive_limited() -> Message:
-        nonlocal taken
+        nonlocal received
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > _BODY_BYTES:
+        received += len(message.get("body", b""))
+        if received > _BODY_BYTES:
             raise HTTPException(413)
         return message
 
     return receive_limited
 
 
-class Names:
-    """The names and origins that are the service's own."""
+class AllowedHosts:
+    """The hosts and origins that are the service's own."""
 
-    def __init__(self, web: WebSettings, peers: Peers) -> None:
-        """*web*: where the service listens, and what people call it."""
-        self._peers = peers
+    def __init__(self, web: WebSettings, proxy: TrustedProxy) -> None:
+        self._proxy = proxy
         self._url = urlsplit(web.url.rstrip("/")) if web.url else None
         self._names = {"localhost", web.host.lower()}
         if self._url is not None and self._url.hostname:
             self._names.add(self._url.hostname)
 
     def check_host(self, request: HTTPConnection) -> None:
-        """Refuse a name that is not the service's: another site's that leads here would be trusted by browsers.
+        """Reject a foreign host name: a browser would trust another site whose name leads here.
 
-        An address is nobody's name, so it can only have been meant.
+        No site can have a bare IP address as its name, so any is allowed.
 
         Raises:
-            ProblemError: refused.
+            ProblemError: the host is unknown.
         """
         hosts = request.headers.getlist("host")
         if len(hosts) == 1:
@@ -118,12 +116,12 @@ class Names:
         raise ProblemError(421, "unknown host name", hint="Set SYNCER_WEB__URL to the address that people type.")
 
     def check_origin(self, request: HTTPConnection, *, required: bool) -> None:
-        """Refuse what another site's page asks for with its reader's rights.
+        """Reject a change that another site's page requests with the rights of its reader.
 
         Shapes:
-            required: whether a browser asks for sure. Other clients tell no origin.
+            required: whether the caller is certainly a browser. Other clients send no origin.
         Raises:
-            ProblemError: refused.
+            ProblemError: the origin is foreign, or required and missing.
         """
         origins = request.headers.getlist("origin")
         if origins:
@@ -141,14 +139,14 @@ class Names:
         )
 
     def is_secure(self, request: HTTPConnection) -> bool:
-        """Whether the caller came by TLS."""
+        """Whether the caller uses TLS."""
         by_url = self._url is not None and self._url.scheme == "https"
-        return by_url or self._peers.forwarded_scheme(request) == "https"
+        return by_url or self._proxy.forwarded_scheme(request) == "https"
 
     def _origins(self, request: HTTPConnection) -> set[str]:
-        """What a page of the service's own has for an origin, as `scheme://name:port`."""
+        """The origins of the service's own pages, as `scheme://name:port`."""
         host = request.headers.get("host", "")
-        scheme = "https" if self._peers.forwarded_scheme(request) == "https" else "http"
+        scheme = "https" if self._proxy.forwarded_scheme(request) == "https" else "http"
         if self._url is None:
             return {_origin(scheme, host)}
         by_url = _origin(self._url.scheme, self._url.netloc)
@@ -156,12 +154,11 @@ class Names:
 
 
 def _origin(scheme: str, netloc: str) -> str:
-    usual = {"http": ":80", "https": ":443"}[scheme]
-    return f"{scheme}://{netloc.lower().removesuffix(usual)}"
+    return f"{scheme}://{netloc.lower().removesuffix({'http': ':80', 'https': ':443'}[scheme])}"
 
 
 def _name(host: str) -> str:
-    """The name in a Host header, without its port; empty where it cannot be read."""
+    """The name in a Host header, without its port; empty if the header is malformed."""
     try:
         parts = urlsplit(f"//{host}")
         _ = parts.port

@@ -1,52 +1,37 @@
-"""`/connections`: the warehouses and stores, and on wish whether they answer."""
+"""`/connections`: the warehouses and stores, and on request whether they answer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from syncer.model.errors import SyncerError
-from syncer.model.types import Probe, SyncDefinition
 from syncer.sync.connections import Connection, Tested, connections, tested_side_by_side
-from syncer.web.pages.viewing import Pages
+from syncer.web.pages.viewing import TheView
+from syncer.web.rendering import Context
 
-#: Seconds that all connections together are given to answer.
-_PATIENCE = 15.0
+#: Seconds after which no answer of a connection counts.
+_TIMEOUT = 15.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One connection of the list."""
-
-    connection: Connection
-    probe: Probe | None
-    error: SyncerError | None
-    #: The names of the syncs that use it.
-    syncs: list[str]
+router = APIRouter(include_in_schema=False)
 
 
-def add(routes: APIRouter, pages: Pages) -> None:
-    """Add the route."""
+class ConnectionsContext(Context, template="connections.html"):
+    """Every connection."""
 
-    @routes.get("/connections")
-    def index(request: Request, test: bool = False) -> Response:
-        known = connections(pages.service.settings)
-        found = (
-            tested_side_by_side(known, seconds=_PATIENCE)
-            if test
-            else [Tested(connection=connection) for connection in known]
-        )
-        definitions = list(pages.service.catalog.edition.definitions.values())
-        return pages.page(request, "connections.html", rows=[_row(each, definitions) for each in found], is_tested=test)
+    #: Each with the names of the syncs that use it.
+    connections: Sequence[tuple[Tested, Sequence[str]]]
+    is_tested: bool
 
 
-def _row(found: Tested, definitions: list[SyncDefinition]) -> Row:
-    connection = found.connection
-    used = [
-        sync.name
-        for sync in definitions
-        if (sync.warehouse if connection.kind == "warehouse" else sync.store) == connection.name
-    ]
-    return Row(connection=connection, probe=found.probe, error=found.error, syncs=used)
+@router.get("/connections")
+def show_connections(view: TheView, test: bool = False) -> Response:
+    known = connections(view.service.settings)
+    found = tested_side_by_side(known, seconds=_TIMEOUT) if test else [Tested(connection=one) for one in known]
+    definitions = view.service.catalog.edition.definitions.values()
+
+    def users(connection: Connection) -> list[str]:
+        return [sync.name for sync in definitions if getattr(sync, connection.kind) == connection.name]
+
+    return view.page(ConnectionsContext(connections=[(one, users(one.connection)) for one in found], is_tested=test))

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import FileResponse, Response
 
-from syncer.docs import pages as manual
-from syncer.docs.search import search
-from syncer.docs.topics import CONTENTS, FOLDER, topic, topics
-from syncer.web.pages.viewing import Pages
+from syncer.docs.pages import ROOT, Page, page
+from syncer.docs.search import Hit, search
+from syncer.docs.topics import CONTENTS, FOLDER, Topic, topic, topics
+from syncer.web.pages.viewing import TheView
+from syncer.web.rendering import Context
 
 #: What pages of the manual show or offer for download.
 _FILES = frozenset(file.name for file in FOLDER.iterdir() if file.suffix in (".png", ".json", ".yml"))
 
+router = APIRouter(include_in_schema=False)
 
-def add(routes: APIRouter, pages: Pages) -> None:
-    """Add the routes."""
 
-    @routes.get(manual.ROOT)
-    def index(request: Request, q: Annotated[str, Query(max_length=200)] = "") -> Response:
-        return pages.page(
-            request, "docs.html", contents=CONTENTS, topics=topics(), shown=None, searched=q.strip(), hits=search(q)
-        )
+class DocsContext(Context, template="docs.html"):
+    """The contents of the manual, a topic, or the hits of a search."""
 
-    @routes.get(f"{manual.ROOT}/{{name}}")
-    def page(request: Request, name: str) -> Response:
-        if name in _FILES:
-            return FileResponse(FOLDER / name)
-        shown = topic(name)
-        return pages.page(
-            request,
-            "docs.html",
-            contents=CONTENTS,
-            topics=topics(),
-            shown=shown,
-            page=manual.page(shown.name),
-            searched="",
-            hits=[],
-        )
+    contents: Mapping[str, Sequence[Topic]]
+    topic: Topic | None = None
+    page: Page | None = None
+    #: Empty if nobody searched.
+    searched: str = ""
+    hits: Sequence[Hit] = ()
+
+
+def _contents() -> dict[str, list[Topic]]:
+    return {heading: [topics()[name] for name in names] for heading, names in CONTENTS.items()}
+
+
+@router.get(ROOT)
+def show_contents(view: TheView, q: Annotated[str, Query(max_length=200)] = "") -> Response:
+    return view.page(DocsContext(contents=_contents(), searched=q.strip(), hits=search(q)))
+
+
+@router.get(f"{ROOT}/{{name}}")
+def show_topic(view: TheView, name: str) -> Response:
+    if name in _FILES:
+        return FileResponse(FOLDER / name)
+    found = topic(name)
+    return view.page(DocsContext(contents=_contents(), topic=found, page=page(found.name)))

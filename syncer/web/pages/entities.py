@@ -1,4 +1,4 @@
-"""`/find`, `/people`, `/objects`, `/collections`: what stores hold of one thing, who feeds it, what is refused."""
+"""`/find`, `/people`, `/objects`, `/collections`: what stores contain, which syncs feed it, and rejected rows."""
 
 from __future__ import annotations
 
@@ -6,96 +6,114 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SyncerError
-from syncer.model.types import PersonKey, SyncDefinition
+from syncer.model.types import PersonKey
+from syncer.service.lookup import Found
+from syncer.service.status import SyncStatus
 from syncer.sync import stored
 from syncer.sync.stored import Sought, Stored
-from syncer.web.pages.viewing import Pages
+from syncer.web.pages.viewing import TheView, View
 from syncer.web.problems import problem_of
+from syncer.web.rendering import Context
 
 _Text = Annotated[str, Query(max_length=500)]
 
-#: Of what `ProfileStore.show` gives of a person, the identifiers, as definitions call them.
+#: The identifiers in what `ProfileStore.show` gives of a person, and their names in definitions.
 _IDENTIFIERS: Mapping[str, str] = {"id": "id", "email": "email", "person_id": "cio_id"}
 
-
-def add(routes: APIRouter, pages: Pages) -> None:
-    """Add the routes."""
-    stores = pages.service.settings.stores
-
-    @routes.get("/find")
-    def find(request: Request, q: _Text = "") -> Response:
-        text = q.strip()
-        if not text:
-            return RedirectResponse("/", 303)
-        return pages.page(request, "found.html", sought_text=text, found=pages.service.lookup.find(text))
-
-    @routes.get("/people")
-    def person(request: Request, value: _Text, by: PersonKey | None = None, store: str = "default") -> Response:
-        sought = stored.person(stores, store, value, by)
-        return _thing(request, pages, sought, title=sought.value, sort=f"Person by {sought.kind}", word="person")
-
-    @routes.get("/objects")
-    def one_object(
-        request: Request,
-        id: _Text,  # noqa: A002
-        object_type: Annotated[str, Query(alias="type")],
-        store: str = "default",
-    ) -> Response:
-        sought = stored.one_object(stores, store, object_type, id)
-        return _thing(request, pages, sought, title=sought.value, sort=f"Object of type {object_type}", word="object")
-
-    @routes.get("/collections")
-    def collection(request: Request, name: _Text, key: _Text = "", store: str = "default") -> Response:
-        sought = stored.collection(stores, store, name, key.strip())
-        word = "row" if sought.value else "collection"
-        return _thing(request, pages, sought, title=name, sort="Collection", word=word)
+router = APIRouter(include_in_schema=False)
 
 
-def _thing(request: Request, pages: Pages, sought: Sought, *, title: str, sort: str, word: str) -> Response:
-    found, fault = pages.service.lookup.look(sought)
-    statuses = pages.service.statuses({sync.name for sync in found.feeding})
+class FoundContext(Context, template="found.html"):
+    """The hits of a search."""
+
+    text: str
+    found: Found
+
+
+class EntityContext(Context, template="entity.html"):
+    """A person, an object, a collection or a row of one."""
+
+    sought: Sought
+    title: str
+    #: `Person by email`.
+    heading: str
+    #: `person`.
+    noun: str
+    stored: Stored
+    #: Why the store did not answer.
+    fault: SyncerError | None
+    identifiers: Mapping[str, Any]
+    #: By name.
+    feeding: Mapping[str, SyncStatus]
+    #: The attributes that each of them writes; None if only the warehouse knows them.
+    attributes: Mapping[str, Sequence[str] | None]
+    #: Each attribute of the entity itself to the names of the syncs that write it, as far as known.
+    writers: Mapping[str, Sequence[str]]
+
+
+@router.get("/find")
+def find(view: TheView, q: _Text = "") -> Response:
+    text = q.strip()
+    if not text:
+        return RedirectResponse("/", 303)
+    return view.page(FoundContext(text=text, found=view.service.lookup.find(text)))
+
+
+@router.get("/people")
+def show_person(view: TheView, value: _Text, by: PersonKey | None = None, store: str = "default") -> Response:
+    sought = stored.person(view.service.settings.stores, store, value, by)
+    return _page(view, sought, title=sought.value, heading=f"Person by {sought.kind}", noun="person")
+
+
+@router.get("/objects")
+def show_object(
+    view: TheView,
+    object_id: Annotated[str, Query(max_length=500, alias="id")],
+    object_type: Annotated[str, Query(alias="type")],
+    store: str = "default",
+) -> Response:
+    sought = stored.one_object(view.service.settings.stores, store, object_type, object_id)
+    return _page(view, sought, title=sought.value, heading=f"Object of type {object_type}", noun="object")
+
+
+@router.get("/collections")
+def show_collection(view: TheView, name: _Text, key: _Text = "", store: str = "default") -> Response:
+    sought = stored.collection(view.service.settings.stores, store, name, key.strip())
+    return _page(view, sought, title=name, heading="Collection", noun="row" if sought.value else "collection")
+
+
+def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) -> Response:
+    found, fault = view.service.lookup.look(sought)
+    statuses = view.service.statuses({sync.name for sync in found.feeding})
     attributes = {sync.name: written_attributes(sync, None) for sync in found.feeding}
-    return pages.page(
-        request,
-        "entity.html",
-        status=_status(found, fault),
-        fault=fault,
+    writers: dict[str, list[str]] = defaultdict(list)
+    for sync in found.feeding:
+        if sync.target.entity is sought.entity:
+            for name in attributes[sync.name] or ():
+                writers[name].append(sync.name)
+    content = found.held or {}
+    shown = _IDENTIFIERS if sought.entity.traits.has_other_identifiers else {}
+    context = EntityContext(
         sought=sought,
-        stored=found,
         title=title or "(blank)",
-        sort=sort,
-        sort_word=word,
-        identifiers=_identifiers(sought, found.held or {}),
+        heading=heading,
+        noun=noun,
+        stored=found,
+        fault=fault,
+        identifiers={word: content[name] for name, word in shown.items() if name in content},
         feeding={status.definition.name: status for status in statuses},
         attributes=attributes,
-        writers=_writers(sought, found.feeding, attributes),
+        writers=writers,
     )
+    return view.page(context, status=_status(found, fault))
 
 
 def _status(found: Stored, fault: SyncerError | None) -> int:
     if fault is not None:
         return problem_of(fault).status
     return 200 if found.held is not None or found.refused else 404
-
-
-def _identifiers(sought: Sought, held: Mapping[str, Any]) -> dict[str, Any]:
-    if not sought.entity.traits.has_other_identifiers:
-        return {}
-    return {shown: held[name] for name, shown in _IDENTIFIERS.items() if name in held}
-
-
-def _writers(
-    sought: Sought, feeding: Sequence[SyncDefinition], attributes: Mapping[str, Sequence[str] | None]
-) -> dict[str, list[str]]:
-    """Each attribute of the thing itself to the syncs that write it, as far as that can be told."""
-    writers: dict[str, list[str]] = defaultdict(list)
-    for sync in feeding:
-        if sync.target.entity is sought.entity:
-            for name in attributes[sync.name] or ():
-                writers[name].append(sync.name)
-    return writers

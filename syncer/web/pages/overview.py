@@ -1,23 +1,29 @@
-"""`/`: every sync and how it stands."""
+"""`/`: every sync and its status."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from syncer.model.errors import DefinitionError
 from syncer.model.types import Entity, RunStatus
+from syncer.service.catalog import DefinitionSet
 from syncer.service.status import Freshness, SyncStatus
-from syncer.web.pages import charts
-from syncer.web.pages.charts import Drawing
-from syncer.web.pages.viewing import Pages
+from syncer.web.pages.viewing import TheView
+from syncer.web.rendering import Context
 
-#: What can be asked for by `status`, and which syncs that is.
+
+def _ended(sync: SyncStatus, status: RunStatus) -> bool:
+    return sync.live is None and sync.last_run is not None and sync.last_run.status is status
+
+
+#: What the filter offers as `status`: its name on the page, and which syncs fit.
 _STATES: Mapping[str, tuple[str, Callable[[SyncStatus], bool]]] = {
     "running": ("Running or waiting", lambda s: s.live is not None),
     "success": ("Success", lambda s: _ended(s, RunStatus.SUCCESS)),
@@ -31,86 +37,68 @@ _STATES: Mapping[str, tuple[str, Callable[[SyncStatus], bool]]] = {
 }
 
 #: What the heading counts.
-_TALLIED = ("running", "failed", "held", "late", "paused")
+_COUNTED = ("running", "failed", "held", "late", "paused")
+
+router = APIRouter(include_in_schema=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What the syncs shown have in common; empty parts ask for nothing."""
+class SyncFilter(BaseModel, frozen=True):
+    """Which syncs to show; an empty field fits all."""
 
-    text: str = ""
+    text: str = Field(default="", max_length=200)
     tag: str = ""
     entity: str = ""
     status: str = ""
 
-    def fits(self, standing: SyncStatus) -> bool:
-        """Whether a sync is wanted."""
-        sync = standing.definition
-        words = " ".join((sync.name, sync.description, sync.owner)).casefold()
+    def fits(self, sync: SyncStatus) -> bool:
+        """Whether to show a sync."""
+        definition = sync.definition
+        words = " ".join((definition.name, definition.description, definition.owner)).casefold()
         return (
             self.text.strip().casefold() in words
-            and self.tag in ("", *sync.tags)
-            and self.entity in ("", sync.target.entity)
-            and (self.status not in _STATES or _STATES[self.status][1](standing))
+            and self.tag in ("", *definition.tags)
+            and self.entity in ("", definition.target.entity)
+            and (self.status not in _STATES or _STATES[self.status][1](sync))
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One sync of the list."""
+class OverviewContext(Context, template="syncs.html"):
+    """The syncs that fit a filter, and what is wrong with files."""
 
-    standing: SyncStatus
-    chart: Drawing
-    #: Each of its tags to the list of the syncs that have it.
-    tag_addresses: Mapping[str, str]
+    filter: SyncFilter
+    is_filtered: bool
+    syncs: Sequence[SyncStatus]
+    #: How many syncs there are, and how many of them are in some states.
+    total: int
+    counted: Sequence[tuple[str, int]]
+    definitions: DefinitionSet
+    #: Each with its file.
+    errors: Sequence[tuple[str, DefinitionError]]
+    entities: Sequence[Entity]
+    tags: Sequence[str]
+    #: The name of each state on the page.
+    states: Mapping[str, str]
+    is_any_active: bool
+    folder: Path
 
 
-def add(routes: APIRouter, pages: Pages) -> None:
-    """Add the route."""
-
-    @routes.get("/")
-    def overview(
-        request: Request,
-        text: Annotated[str, Query(max_length=200)] = "",
-        tag: str = "",
-        entity: str = "",
-        status: str = "",
-    ) -> Response:
-        wanted = Wanted(text=text, tag=tag, entity=entity, status=status)
-        statuses = pages.service.statuses()
-        edition = pages.service.catalog.edition
-        shown = [standing for standing in statuses if wanted.fits(standing)]
-        return pages.page(
-            request,
-            "syncs.html",
-            wanted=wanted,
-            is_filtered=wanted != Wanted(),
-            rows=[_row(standing) for standing in shown],
-            total=len(statuses),
-            tally=_tally(statuses),
-            edition=edition,
-            errors=edition.errors,
-            entities=[entity.value for entity in Entity],
-            tags=sorted({tag for standing in statuses for tag in standing.definition.tags}),
-            statuses={value: word for value, (word, _) in _STATES.items()},
-            any_live=any(standing.live for standing in statuses),
-            folder=pages.service.settings.definitions_dir,
+@router.get("/")
+def show_overview(view: TheView, wanted: Annotated[SyncFilter, Query()]) -> Response:
+    syncs, definitions = view.service.statuses(), view.service.catalog.edition
+    counted = Counter(state for sync in syncs for state in _COUNTED if _STATES[state][1](sync))
+    return view.page(
+        OverviewContext(
+            filter=wanted,
+            is_filtered=wanted != SyncFilter(),
+            syncs=[sync for sync in syncs if wanted.fits(sync)],
+            total=len(syncs),
+            counted=[(state, counted[state]) for state in _COUNTED if counted[state]],
+            definitions=definitions,
+            errors=[(view.relative(error.path), error) for error in definitions.errors],
+            entities=list(Entity),
+            tags=sorted({tag for sync in syncs for tag in sync.definition.tags}),
+            states={state: word for state, (word, _) in _STATES.items()},
+            is_any_active=any(sync.live for sync in syncs),
+            folder=view.service.settings.definitions_dir,
         )
-
-
-def _row(standing: SyncStatus) -> Row:
-    tags = standing.definition.tags
-    return Row(
-        standing=standing,
-        chart=charts.drawn_statuses(tuple(standing.outcomes)),
-        tag_addresses={tag: f"/?{urlencode({'tag': tag})}" for tag in tags},
     )
-
-
-def _tally(statuses: Sequence[SyncStatus]) -> list[tuple[str, int]]:
-    counted = Counter(state for standing in statuses for state in _TALLIED if _STATES[state][1](standing))
-    return [(state, counted[state]) for state in _TALLIED if counted[state]]
-
-
-def _ended(standing: SyncStatus, status: RunStatus) -> bool:
-    return standing.live is None and standing.last_run is not None and standing.last_run.status is status

@@ -1,24 +1,23 @@
-"""The git commit that last changed a file, where there is one."""
+"""The git commit that last changed a file."""
 
 from __future__ import annotations
 
 import subprocess
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 #: Seconds that git may take.
-_PATIENCE = 2.0
+_TIMEOUT = 2.0
 
-#: Seconds after which git is asked again about a file that did not change: it may have been committed.
+#: Seconds after which Syncer asks git again about a file that did not change: somebody may have committed it.
 _KEPT = 60.0
 
 _FORMAT = "%h%x00%s%x00%aI"
 
-#: Nothing of the repository's own settings that would start another program.
+#: Turn off settings of the repository that would start another program.
 _SETTINGS = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "core.pager=cat")
 
 
@@ -32,40 +31,27 @@ class Commit:
     authored_at: datetime
 
 
-@dataclass(slots=True)
-class Provenance:
-    """Looks commits up, and remembers them while a file stays as it is; may be used by several threads."""
+def commit_of(path: Path, *, at: float | None = None) -> Commit | None:
+    """The last commit that changed a file; None without git, outside of a repository, or before the first commit.
 
-    #: Seconds that only grow.
-    clock: Callable[[], float] = time.monotonic
-    _known: dict[Path, tuple[int, float, Commit | None]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def of(self, path: Path) -> Commit | None:
-        """The last commit that changed a file; None without git, outside of a repository, or before the first."""
-        try:
-            changed = path.stat().st_mtime_ns
-        except OSError:
-            return None
-        with self._lock:
-            known = self._known.get(path)
-        if known is not None and known[0] == changed and self.clock() - known[1] < _KEPT:
-            return known[2]
-        commit = _look_up(path)
-        with self._lock:
-            self._known[path] = (changed, self.clock(), commit)
-        return commit
+    Units:
+        at: seconds of a clock that only moves forward; by default `time.monotonic`.
+    """
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        return None
+    return _looked_up(path, changed, (time.monotonic() if at is None else at) // _KEPT)
 
 
-def _look_up(path: Path) -> Commit | None:
+@lru_cache(maxsize=1000)
+def _looked_up(path: Path, _changed: int, _period: float) -> Commit | None:
     command = ["git", *_SETTINGS, "log", "-1", "--no-show-signature", f"--format={_FORMAT}", "--", path.name]
     try:
-        asked = subprocess.run(
-            command, cwd=path.parent, capture_output=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL
-        )
+        ran = subprocess.run(command, cwd=path.parent, capture_output=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    parts = asked.stdout.decode(errors="replace").rstrip("\n").split("\0")
-    if asked.returncode or len(parts) != 3:
+    parts = ran.stdout.decode(errors="replace").rstrip("\n").split("\0")
+    if ran.returncode or len(parts) != 3:
         return None
     return Commit(hash=parts[0], subject=parts[1], authored_at=datetime.fromisoformat(parts[2]))

@@ -1,107 +1,144 @@
-"""`/runs`: every run, and one run while it goes on and after."""
+"""`/runs`: every run, and one run during and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from syncer.model.types import Run, RunStatus
+from syncer.model.types import Counts, Run, RunStatus
 from syncer.service.active_runs import ActiveRun
-from syncer.web.auth.principals import caller
+from syncer.state.runs import RunLog
 from syncer.web.pages import charts
-from syncer.web.pages.viewing import Pages, back_to
-from syncer.web.problems import ProblemError
+from syncer.web.pages.viewing import TheView, back_to
+from syncer.web.parameters import TheRun, current
+from syncer.web.rendering import Context
 
 _LISTED_RUNS = 50
 
 #: The phases of a run, as pages call them.
 PHASES: Mapping[str, str] = {
-    "query": "Reads the query's result",
-    "compare": "Compares it with what was delivered",
-    "journal": "Writes down what will be sent",
-    "send": "Sends to the store",
-    "settle": "Settles what was acknowledged",
-    "waiting": "Waits for its turn",
-    "stopping": "Ends after the batch in hand",
-    "elsewhere": "Goes on in another process",
+    "query": "Reading the result of the query",
+    "compare": "Comparing it with what was delivered",
+    "journal": "Recording what it is about to send",
+    "send": "Sending to the store",
+    "settle": "Recording what the store acknowledged",
+    "waiting": "Waiting for its turn",
+    "stopping": "Stopping after its current batch",
+    "elsewhere": "Running in another process",
 }
 
+router = APIRouter(include_in_schema=False)
 
-def add(routes: APIRouter, pages: Pages) -> None:
-    """Add the routes."""
-    service = pages.service
 
-    @routes.get("/runs")
-    def index(
-        request: Request,
-        sync: Annotated[str, Query(max_length=63)] = "",
-        status: str = "",
-        before: str = "",
-    ) -> Response:
-        wanted = {"sync": sync.strip(), "status": status}
-        runs = service.run_log.page(
-            wanted["sync"] or None, status=_status(status), before=before, limit=_LISTED_RUNS + 1
-        )
-        shown = runs[:_LISTED_RUNS]
-        return pages.page(
-            request,
-            "runs.html",
-            wanted=wanted,
-            runs=shown,
-            names=list(service.catalog.edition.definitions),
-            older=f"/runs?{urlencode({**wanted, 'before': shown[-1].id})}" if len(runs) > len(shown) else "",
-            newest=f"/runs?{urlencode(wanted)}" if before else "",
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunList:
+    """Runs, newest first, and the URLs of other parts of the list; empty if there is none."""
 
-    @routes.get("/runs/{run_id}")
-    def show(request: Request, run_id: str) -> Response:
-        live = service.live(run_id)
-        run = _run(pages, run_id)
-        definition = service.catalog.get(run.sync)
-        is_open = run.status is RunStatus.RUNNING
-        return pages.page(
-            request,
-            "run.html",
+    runs: Sequence[Run]
+    newest: str
+    older: str
+
+
+class RunFilter(BaseModel, frozen=True):
+    """Which runs to show; an empty field fits all."""
+
+    sync: str = Field(default="", max_length=63)
+    status: str = ""
+    before: str = ""
+
+
+class RunsContext(Context, template="runs.html"):
+    """The runs that fit a filter."""
+
+    filter: RunFilter
+    listed: RunList
+    #: Of the syncs.
+    names: Sequence[str]
+
+
+class RunContext(Context, template="run.html"):
+    """One run."""
+
+    run: Run
+    #: None if it has ended, or runs in another process.
+    active_run: ActiveRun | None
+    is_open: bool
+    counts: Counts
+    phases: Mapping[str, str]
+    #: One of them, of a run that is open.
+    phase: str
+    phase_parts: Sequence[tuple[str, float, float, float]]
+    #: Whether the definition is unchanged; None if it is gone.
+    is_newest_definition: bool | None
+
+
+@router.get("/runs")
+def show_runs(view: TheView, wanted: Annotated[RunFilter, Query()]) -> Response:
+    status = RunStatus(wanted.status) if wanted.status in list(RunStatus) else None
+    sync = wanted.sync.strip()
+    listed = run_list(
+        view.service.run_log,
+        wanted.before,
+        sync=sync,
+        status=status,
+        limit=_LISTED_RUNS,
+        url=f"/runs?{urlencode({'sync': sync, 'status': wanted.status})}",
+    )
+    return view.page(RunsContext(filter=wanted, listed=listed, names=list(view.service.catalog.edition.definitions)))
+
+
+def run_list(
+    run_log: RunLog,
+    before: str,
+    *,
+    sync: str,
+    status: RunStatus | None = None,
+    limit: int,
+    url: str,
+    fragment: str = "",
+) -> RunList:
+    """Runs of one sync, or of all, that are older than the run *before*; *url* shows the newest of them."""
+    found = run_log.page(sync or None, status=status, before=before, limit=limit + 1)
+    shown = found[:limit]
+    older = f"{url}{'&' if '?' in url else '?'}before={shown[-1].id}{fragment}" if len(found) > limit else ""
+    return RunList(runs=shown, newest=f"{url}{fragment}" if before else "", older=older)
+
+
+@router.get("/runs/{run_id}")
+def show_run(view: TheView, run: TheRun) -> Response:
+    run, active_run = current(view.service, run)
+    is_open = run.status is RunStatus.RUNNING
+    definition = view.service.catalog.get(run.sync)
+    return view.page(
+        RunContext(
             run=run,
-            live=live if is_open else None,
+            active_run=active_run,
             is_open=is_open,
-            counts=asdict(live.progress.counts if live is not None and is_open else run.counts),
+            counts=active_run.progress.counts if active_run else run.counts,
             phases=PHASES,
-            phase=_phase(live),
-            phase_parts=charts.of_phases(run.phases),
+            phase=_phase(active_run),
+            phase_parts=charts.phase_parts(run.phases),
             is_newest_definition=None if definition is None else definition.hash == run.definition_hash,
         )
-
-    @routes.post("/runs/{run_id}/cancel")
-    def cancel(request: Request, run_id: str) -> Response:
-        run = _run(pages, run_id)
-        pages.orders.cancel(caller(request), run)
-        return back_to(f"/runs/{run.id}", "stopping")
+    )
 
 
-def _run(pages: Pages, run_id: str) -> Run:
-    found = pages.service.run_log.get(run_id)
-    if found is None:
-        raise ProblemError(404, "there is no such run", hint="The run log may be a new one.")
-    return found
+@router.post("/runs/{run_id}/cancel")
+def cancel_run(view: TheView, run: TheRun) -> Response:
+    view.actions.cancel(view.caller, run)
+    return back_to(f"/runs/{run.id}", "stopping")
 
 
-def _phase(live: ActiveRun | None) -> str:
+def _phase(active_run: ActiveRun | None) -> str:
     """Which of PHASES a run is in that has not ended."""
-    if live is None:
+    if active_run is None:
         return "elsewhere"
-    if live.is_stopped:
+    if active_run.is_stopped:
         return "stopping"
-    return live.progress.phase or "query" if live.began_at else "waiting"
-
-
-def _status(text: str) -> RunStatus | None:
-    with suppress(ValueError):
-        return RunStatus(text)
-    return None
+    return active_run.progress.phase or "query" if active_run.began_at else "waiting"

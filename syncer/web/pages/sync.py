@@ -1,170 +1,236 @@
-"""`/syncs/{name}`: one sync, what it would do, and orders for it."""
+"""`/syncs/{name}`: one sync, its plan, and what people can do with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from syncer.definitions.columns import attribute_columns
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SyncerError
+from syncer.model.json_text import differing
 from syncer.model.types import Rejection, SyncDefinition
+from syncer.service.status import SyncStatus
+from syncer.state.history import RunOutcome
 from syncer.sync.plans import Plan
-from syncer.web.auth.principals import caller
-from syncer.web.pages import charts, plans
-from syncer.web.pages.viewing import Pages, back_to
+from syncer.web.pages import charts
+from syncer.web.pages.charts import Chart
+from syncer.web.pages.provenance import Commit, commit_of
+from syncer.web.pages.runs import RunList, run_list
+from syncer.web.pages.viewing import TheView, View, back_to
 from syncer.web.problems import ProblemError, problem_of
+from syncer.web.rendering import Context
 from syncer.web.schemas import RunRequest
+from syncer.web.serializers import plan_counts
 
 #: Runs in the charts, and in the list of a page.
 _DRAWN_RUNS = 60
 _LISTED_RUNS = 10
 
-#: Places in a chart, also where there are fewer runs.
+#: Places in a chart, also if there are fewer runs.
 _LEAST_SLOTS = 20
 
 _LISTED_REJECTIONS = 10
 
-#: Rows of each sort of change.
+#: Rows of each kind of change in a plan, and characters of a value in it.
 _SAMPLE_ROWS = 20
+_VALUE_LENGTH = 300
+
+router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """A page of the rows that a sync has refused now."""
+class RejectedRows:
+    """A part of the rejected rows of a sync."""
 
-    #: What they have in their key or reason; empty for all.
-    key: str
-    rows: list[Rejection]
-    #: The place of the first and the last of them, counted from 1, and how many fit.
+    #: What their key or reason contains; empty for all.
+    text: str
+    rows: Sequence[Rejection]
+    #: The places of the first and the last of them, counted from 1, and how many rows contain the text.
     first: int
     last: int
     matching: int
     #: Rows that the run log only counts.
-    unkept: int
-    previous: str | None
-    next: str | None
+    not_kept: int
+    #: URLs; empty if there is none.
+    previous: str
+    next: str
 
 
-def add(routes: APIRouter, pages: Pages) -> None:
-    """Add the routes."""
-    _add_views(routes, pages)
-    _add_orders(routes, pages)
+class SyncContext(Context, template="sync.html"):
+    """One sync."""
+
+    status: SyncStatus
+    #: The path of the definition.
+    file: str
+    commit: Commit | None
+    #: Each column of the result with the attribute it feeds; None if only the warehouse knows them.
+    columns: Sequence[tuple[str, str]] | None
+    rejected: RejectedRows
+    listed: RunList
+    #: The runs in the charts, newest first.
+    drawn: Sequence[RunOutcome]
+    counts: Chart
+    rejections: Chart
+    durations: Chart
 
 
-def _add_views(routes: APIRouter, pages: Pages) -> None:
-    @routes.get("/syncs/{name}")
-    def show(
-        request: Request,
-        name: str,
-        before: str = "",
-        key: Annotated[str, Query(max_length=500)] = "",
-        skip: Annotated[int, Query(ge=0)] = 0,
-    ) -> Response:
-        standing = pages.service.status(name)
-        run_log, sync = pages.service.run_log, standing.definition
-        drawn = run_log.outcomes([name], _DRAWN_RUNS).get(name, [])
-        runs = run_log.page(name, before=before, limit=_LISTED_RUNS + 1)
-        slots = max(len(drawn), _LEAST_SLOTS)
-        listed = runs[:_LISTED_RUNS]
-        return pages.page(
-            request,
-            "sync.html",
-            sync=sync,
-            standing=standing,
-            refused=_refused(pages, name, key, skip),
-            counts=charts.of_counts(drawn, slots=slots),
-            rejections=charts.of_rejections(drawn, slots=slots),
-            durations=charts.of_durations(drawn, slots=slots),
-            runs=listed,
-            older=f"/syncs/{name}?{urlencode({'before': listed[-1].id})}#runs" if len(runs) > len(listed) else "",
-            newest=f"/syncs/{name}#runs" if before else "",
-            columns=_columns(sync),
-            commit=pages.provenance.of(sync.path),
+class FullRunContext(Context, template="full.html"):
+    """The question whether to send every row again."""
+
+    definition: SyncDefinition
+    #: Rows that the newest run read; 0 if unknown.
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedChange:
+    """The rows of a plan with one kind of change."""
+
+    change: str
+    total: int
+    #: A sample of them: the key, and each attribute with its old and new value as JSON.
+    sample: Sequence[tuple[str, Sequence[tuple[str, str, str]]]]
+
+
+class PlanContext(Context, template="plan.html"):
+    """What a run would do."""
+
+    definition: SyncDefinition
+    plan: Plan
+    counts: dict[str, int]
+    changes: Sequence[PlannedChange]
+
+
+class PlanFailedContext(Context, template="plan_failed.html"):
+    """Why there is no plan."""
+
+    definition: SyncDefinition
+    problem: ProblemError
+
+
+@router.get("/syncs/{name}")
+def show_sync(
+    view: TheView,
+    name: str,
+    before: str = "",
+    key: Annotated[str, Query(max_length=500)] = "",
+    skip: Annotated[int, Query(ge=0)] = 0,
+) -> Response:
+    status, run_log = view.service.status(name), view.service.run_log
+    drawn = run_log.outcomes([name], _DRAWN_RUNS).get(name, ())
+    slots = max(len(drawn), _LEAST_SLOTS)
+    return view.page(
+        SyncContext(
+            status=status,
+            file=view.relative(status.definition.path),
+            commit=commit_of(status.definition.path),
+            columns=_columns(status.definition),
+            rejected=_rejected(view, name, key.strip(), skip),
+            listed=run_list(run_log, before, sync=name, limit=_LISTED_RUNS, url=f"/syncs/{name}", fragment="#runs"),
+            drawn=drawn,
+            counts=charts.counts_chart(drawn, slots),
+            rejections=charts.rejections_chart(drawn, slots),
+            durations=charts.durations_chart(drawn, slots),
         )
-
-    @routes.get("/syncs/{name}/full")
-    def confirm_full_run(request: Request, name: str) -> Response:
-        sync = pages.service.definition(name)
-        newest = pages.service.run_log.page(name, limit=_LISTED_RUNS)
-        known = next((run.counts.queried for run in newest if run.counts.queried), 0)
-        return pages.page(request, "full.html", sync=sync, known=known)
+    )
 
 
-def _add_orders(routes: APIRouter, pages: Pages) -> None:
-    orders = pages.orders
-
-    @routes.post("/syncs/{name}/run")
-    def run(
-        request: Request,
-        name: str,
-        full: Annotated[bool, Form()] = False,
-        allow_limits: Annotated[bool, Form()] = False,
-    ) -> Response:
-        try:
-            run_id = orders.run(caller(request), name, RunRequest(full=full, allow_limits=allow_limits))
-        except ProblemError as exc:
-            if exc.run_id is None:
-                raise
-            return back_to(f"/runs/{exc.run_id}", "already")
-        return back_to(f"/runs/{run_id}", "started")
-
-    @routes.post("/syncs/{name}/pause")
-    def pause(request: Request, name: str, to: Annotated[str, Form()] = "") -> Response:
-        orders.pause(caller(request), name)
-        return back_to("/" if to == "syncs" else f"/syncs/{name}", "paused")
-
-    @routes.post("/syncs/{name}/resume")
-    def resume(request: Request, name: str, to: Annotated[str, Form()] = "") -> Response:
-        orders.resume(caller(request), name)
-        return back_to("/" if to == "syncs" else f"/syncs/{name}", "resumed")
-
-    @routes.post("/syncs/{name}/plan")
-    async def plan(request: Request, name: str) -> Response:
-        sync = pages.service.definition(name)
-        try:
-            found = await orders.plan(caller(request), name, _SAMPLE_ROWS)
-        except SyncerError as exc:
-            problem = problem_of(exc)
-            return pages.page(request, "plan_failed.html", status=problem.status, sync=sync, problem=problem)
-        return await run_in_threadpool(pages.page, request, "plan.html", sync=sync, **_planned(sync, found))
+@router.get("/syncs/{name}/full")
+def confirm_full_run(view: TheView, name: str) -> Response:
+    definition = view.service.definition(name)
+    newest = view.service.run_log.page(name, limit=_LISTED_RUNS)
+    rows = next((run.counts.queried for run in newest if run.counts.queried), 0)
+    return view.page(FullRunContext(definition=definition, rows=rows))
 
 
-def _planned(sync: SyncDefinition, found: Plan) -> dict[str, Any]:
-    counts = plans.counts(found)
-    keys = sync.target.key_columns
-    return {"plan": found, "counts": counts, "parts": plans.parts(found, counts), "key_name": ", ".join(keys)}
+@router.post("/syncs/{name}/run")
+def run_sync(
+    view: TheView, name: str, full: Annotated[bool, Form()] = False, allow_limits: Annotated[bool, Form()] = False
+) -> Response:
+    try:
+        run_id = view.actions.run(view.caller, name, RunRequest(full=full, allow_limits=allow_limits))
+    except ProblemError as exc:
+        if exc.run_id is None:
+            raise
+        return back_to(f"/runs/{exc.run_id}", "already")
+    return back_to(f"/runs/{run_id}", "started")
 
 
-def _refused(pages: Pages, name: str, key: str, skip: int) -> Refused:
-    rows, total = pages.service.run_log.rejections(name)
-    wanted = key.strip().casefold()
-    fitting = [row for row in rows if wanted in row.key.casefold() or wanted in row.reason.casefold()]
-    shown = fitting[skip : skip + _LISTED_REJECTIONS]
+@router.post("/syncs/{name}/pause")
+def pause_sync(view: TheView, name: str, to: Annotated[str, Form()] = "") -> Response:
+    view.actions.pause(view.caller, name)
+    return back_to("/" if to == "syncs" else f"/syncs/{name}", "paused")
 
-    def address(skipped: int) -> str:
-        return f"/syncs/{name}?{urlencode({'key': key, 'skip': skipped})}#rejected"
 
-    end = skip + len(shown)
-    return Refused(
-        key=key.strip(),
+@router.post("/syncs/{name}/resume")
+def resume_sync(view: TheView, name: str, to: Annotated[str, Form()] = "") -> Response:
+    view.actions.resume(view.caller, name)
+    return back_to("/" if to == "syncs" else f"/syncs/{name}", "resumed")
+
+
+@router.post("/syncs/{name}/plan")
+async def plan_sync(view: TheView, name: str) -> Response:
+    definition = view.service.definition(name)
+    try:
+        plan = await view.actions.plan(view.caller, name, _SAMPLE_ROWS)
+    except SyncerError as exc:
+        problem = problem_of(exc)
+        return view.page(PlanFailedContext(definition=definition, problem=problem), status=problem.status)
+    return await run_in_threadpool(_plan_page, view, definition, plan)
+
+
+def _plan_page(view: View, definition: SyncDefinition, plan: Plan) -> Response:
+    counts = {name: count for name, count in asdict(plan_counts(plan)).items() if name not in ("accepted", "absent")}
+    changes = [
+        PlannedChange(
+            change=change,
+            total=counts[change],
+            sample=[
+                (key, [(name, _cut(old), _cut(new)) for name, old, new in differing(before, after)])
+                for of, key, before, after in plan.sample
+                if of == change
+            ],
+        )
+        for change in ("added", "changed", "removed")
+        if counts[change]
+    ]
+    return view.page(PlanContext(definition=definition, plan=plan, counts=counts, changes=changes))
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}… ({len(value):,} characters)"
+
+
+def _rejected(view: View, name: str, text: str, skip: int) -> RejectedRows:
+    rows, total = view.service.run_log.rejections(name)
+    wanted = text.casefold()
+    matching = [row for row in rows if wanted in row.key.casefold() or wanted in row.reason.casefold()]
+    shown = matching[skip : skip + _LISTED_REJECTIONS]
+    last = skip + len(shown)
+
+    def url(skipped: int) -> str:
+        return f"/syncs/{name}?{urlencode({'key': text, 'skip': skipped})}#rejected"
+
+    return RejectedRows(
+        text=text,
         rows=shown,
         first=skip + 1,
-        last=end,
-        matching=len(fitting),
-        unkept=total - len(rows),
-        previous=address(max(0, skip - _LISTED_REJECTIONS)) if skip else None,
-        next=address(end) if end < len(fitting) else None,
+        last=last,
+        matching=len(matching),
+        not_kept=total - len(rows),
+        previous=url(max(0, skip - _LISTED_REJECTIONS)) if skip else "",
+        next=url(last) if last < len(matching) else "",
     )
 
 
 def _columns(sync: SyncDefinition) -> list[tuple[str, str]] | None:
-    """Each column of the result with the attribute it feeds; None where only the warehouse knows them."""
     keys = sync.target.key_columns if sync.target.entity.traits.merges else ()
     identifiers = [(column, "identifier") for column in keys]
     if sync.attributes is not None:

@@ -1,17 +1,21 @@
-"""How pages say times, spans, numbers and what a run was: in words that are the same everywhere."""
+"""How pages show times, durations, numbers, values, messages and SQL."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
+import pygments
 from markupsafe import Markup, escape
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
 
-from syncer.definitions.schedules import words as schedule_words
-from syncer.model.types import Limit, OnRemoved, Run, RunStatus, SyncDefinition, Target, Trigger
+from syncer.model.json_text import json_text
+from syncer.model.types import Limit, OnRemoved, Run, RunStatus, SyncDefinition, Trigger
 from syncer.state.history import RunOutcome
 
-#: Seconds, and what so many of them are called.
+#: Seconds, and the name of that many.
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
 
 _CODE = re.compile("`([^`]+)`")
@@ -29,26 +33,13 @@ STATUS_WORDS = {
     RunStatus.INTERRUPTED: "Interrupted",
 }
 
+_STARTED_BY = {Trigger.SCHEDULE: "the schedule", Trigger.MANUAL: "the command line", Trigger.API: "the API"}
+
 _REMOVED = {
     OnRemoved.KEEP: "stay in the store as they are",
-    OnRemoved.CLEAR: "have their attributes cleared",
+    OnRemoved.CLEAR: "lose the attributes that this sync wrote",
     OnRemoved.DELETE: "are deleted from the store",
 }
-
-__all__ = [
-    "STATUS_WORDS",
-    "ago",
-    "fed",
-    "limit",
-    "moment",
-    "number",
-    "prose",
-    "removal",
-    "schedule_words",
-    "seconds_of",
-    "span",
-    "started_by",
-]
 
 
 def moment(at: datetime) -> str:
@@ -57,7 +48,7 @@ def moment(at: datetime) -> str:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """`3 min ago`, `in 2 h`, `just now`; a date where that is long ago or far away."""
+    """`3 min ago`, `in 2 h`, `just now`; a date if that is more than a month away."""
     distance = abs(now - at)
     if distance < timedelta(seconds=5):
         return "just now"
@@ -65,12 +56,20 @@ def ago(at: datetime, now: datetime) -> str:
         return f"{at.astimezone(UTC):%d %b %Y}"
     size, unit = next(pair for pair in _UNITS if distance.total_seconds() >= pair[0])
     count = int(distance.total_seconds() // size)
-    told = f"{count} {unit.removesuffix('s') if unit == 'days' and count == 1 else unit}"
-    return f"in {told}" if at > now else f"{told} ago"
+    text = f"{count} {unit.removesuffix('s') if unit == 'days' and count == 1 else unit}"
+    return f"in {text}" if at > now else f"{text} ago"
+
+
+def read_time(text: object) -> datetime | None:
+    """A time as stores print it; None if it is none."""
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
 
 
 def span(seconds: float) -> str:
-    """A length of time: `40 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `30 min`."""
+    """A duration: `40 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `30 min`."""
     if seconds < 0.1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
@@ -81,7 +80,7 @@ def span(seconds: float) -> str:
 
 
 def seconds_of(run: Run | RunOutcome) -> float | None:
-    """How long a run took; None while it goes on."""
+    """How long a run took; None until it ends."""
     return None if run.finished_at is None else (run.finished_at - run.started_at).total_seconds()
 
 
@@ -92,22 +91,11 @@ def number(value: int) -> str:
 
 def started_by(run: Run) -> str:
     """Who started a run."""
-    match run.trigger:
-        case Trigger.SCHEDULE:
-            return "the schedule"
-        case Trigger.MANUAL:
-            return run.actor or "the command line"
-        case Trigger.API:
-            return run.actor or "the API"
-
-
-def fed(target: Target) -> str:
-    """What a sync feeds: `people by id`, `objects of type account`."""
-    return target.words
+    return run.actor or _STARTED_BY[run.trigger]
 
 
 def removal(definition: SyncDefinition) -> str:
-    """What becomes of rows that left the result, as the end of a sentence."""
+    """What happens to rows that leave the result, as the end of a sentence."""
     if definition.incremental:
         return "stay in the store, as the query only returns what changed"
     if not definition.target.entity.traits.merges:
@@ -115,12 +103,25 @@ def removal(definition: SyncDefinition) -> str:
     return _REMOVED[definition.on_removed]
 
 
+def limit(value: Limit) -> str:
+    """`15%` or `200 rows`."""
+    return f"{value.count:,} rows" if value.count is not None else f"{value.share or 0.0:.0%}"
+
+
+def plain(value: object) -> str:
+    """A value of a store: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json_text(value)
+
+
 def prose(text: str) -> Markup:
-    """A message, in which what stands between backticks is code or a link to the manual; all of it is escaped."""
+    """A message, escaped; text between backticks becomes code or a link to the manual."""
     linked = _DOCS.sub(r'<a href="/docs/\1"><code>syncer docs \1</code></a>', str(escape(text)))
     return Markup(_CODE.sub(r"<code>\1</code>", linked))
 
 
-def limit(value: Limit) -> str:
-    """`15%` or `200 rows`."""
-    return f"{value.count:,} rows" if value.count is not None else f"{value.share or 0.0:.0%}"
+@lru_cache(maxsize=256)
+def sql(text: str, first_line: int) -> Markup:
+    """A query in colours, escaped, with the line numbers of its file; the style sheet knows the classes."""
+    lexer = get_lexer_by_name("sql+jinja", stripnl=False)
+    formatter = HtmlFormatter(cssclass="sql", linenos="inline", linenostart=first_line)
+    return Markup(pygments.highlight(text, lexer, formatter))

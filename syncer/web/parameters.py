@@ -1,8 +1,8 @@
-"""What requests of the API have in common."""
+"""What routes take from a request beside their own parameters."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 
@@ -10,39 +10,31 @@ from syncer.definitions.values import name_fault
 from syncer.model.errors import SelectionError
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import Run
+from syncer.service.active_runs import ActiveRun
 from syncer.service.service import Service
 from syncer.state.audit import Audit
-from syncer.web.actions import Orders
-from syncer.web.auth.principals import Caller, caller
+from syncer.web.actions import UserActions
+from syncer.web.auth import principals
 from syncer.web.problems import ProblemError
 
 
-async def _service(request: Request) -> Service:
-    found = request.app.state.service
-    assert isinstance(found, Service)
-    return found
+def of_app(name: str) -> Any:
+    """What `create_app` put into the application's state under that name."""
+
+    async def found(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(found)
 
 
-async def _orders(request: Request) -> Orders:
-    found = request.app.state.orders
-    assert isinstance(found, Orders)
-    return found
+async def _caller(request: Request) -> principals.Caller:
+    return principals.caller(request)
 
 
-async def _audit(request: Request) -> Audit:
-    found = request.app.state.audit
-    assert isinstance(found, Audit)
-    return found
-
-
-async def _caller(request: Request) -> Caller:
-    return caller(request)
-
-
-TheService = Annotated[Service, Depends(_service)]
-TheOrders = Annotated[Orders, Depends(_orders)]
-TheAudit = Annotated[Audit, Depends(_audit)]
-Who = Annotated[Caller, Depends(_caller)]
+TheService = Annotated[Service, of_app("service")]
+TheActions = Annotated[UserActions, of_app("actions")]
+TheAudit = Annotated[Audit, of_app("audit")]
+TheCaller = Annotated[principals.Caller, Depends(_caller)]
 
 Limit = Annotated[int, Query(ge=1, le=500, description="The most items of a page.")]
 Cursor = Annotated[
@@ -54,10 +46,10 @@ RunId = Annotated[str, Path(max_length=200, description="The run's id.")]
 
 
 def known_sync(service: Service, name: str) -> str:
-    """*name*, where a sync is or once was called so.
+    """*name*, if a sync has or once had that name.
 
     Raises:
-        SelectionError: none was.
+        SelectionError: no sync had.
     """
     names = service.catalog.edition.definitions
     if name in names or (not name_fault(name) and service.run_log.recent(name, 1)):
@@ -73,8 +65,17 @@ def run_of_id(service: TheService, run_id: RunId) -> Run:
     """
     run = service.run_log.get(run_id) if run_id.isascii() and run_id.isprintable() else None
     if run is None:
-        raise ProblemError(404, "there is no such run")
+        raise ProblemError(404, "there is no such run", hint="The run log may be a new one.")
     return run
 
 
 TheRun = Annotated[Run, Depends(run_of_id)]
+
+
+def current(service: Service, run: Run) -> tuple[Run, ActiveRun | None]:
+    """A run as it is now, and the active run if it waits or runs in this service."""
+    if run.finished_at is not None:
+        return run, None
+    active_run = service.live(run.id)
+    # Without one, it may have ended since the run log was read.
+    return (run if active_run else service.run_log.get(run.id) or run), active_run
