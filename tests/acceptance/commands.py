@@ -1,72 +1,16 @@
-"""The real `syncer` in a working folder: each command is a process of its own, forked where its modules are loaded."""
+"""The real `syncer` in a working folder."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import os
 import resource
-import runpy
 import sqlite3
-import sys
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
-_SECONDS = 120
-
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(
-    [
-        # First, before DuckDB.
-        "tests.acceptance.main_file",
-        "sqlglot",
-        "syncer.cli",
-        "syncer.sync.runner",
-        "connectors.postgresql.store",
-        "connectors.sqlite.store",
-        "connectors.duckdb.warehouse",
-        "connectors.postgresql.warehouse",
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        """What it printed with `--json`, numbers with a fraction as the texts that they are written in."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A command that was started."""
-
-    process: ForkServerProcess
-    out: Path
-    err: Path
-
-    def ended(self) -> Ended:
-        """Wait for its end."""
-        self.process.join(_SECONDS)
-        if self.process.exitcode is None:
-            self.process.kill()
-            raise AssertionError("the command hangs")
-        said = Ended(code=self.process.exitcode, out=self.out.read_text(), err=self.err.read_text())
-        self.process.close()
-        assert "Traceback" not in said.err, said.err
-        assert "defect" not in said.err, said.err
-        return said
+from tests.cli import forked
+from tests.cli.forked import Command, Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +39,9 @@ class Project:
         """Write a CSV file that is a table of the default warehouse; the first line is its columns."""
         self.write(f"sync_definitions/sample_data/{name}.csv", "".join(f"{line}\n" for line in lines))
 
-    def syncer(self, *words: str) -> Ended:
+    def syncer(self, *words: str) -> Result:
         """Run a command to its end."""
-        return self.started(*words).ended()
+        return self.started(*words).result()
 
     def started(self, *words: str) -> Command:
         """Start a command."""
@@ -106,9 +50,9 @@ class Project:
         out, err = (printed / f"{len(self.commands)}.{stream}" for stream in ("out", "err"))
         self.commands.append((words, out, err))
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"} | self.environment
-        process = _processes.Process(target=_syncer, args=(self.path, words, environment, out, err, self.file_limit))
-        process.start()
-        return Command(process=process, out=out, err=err)
+        return forked.start(
+            words, folder=self.path, environment=environment, out=out, err=err, file_limit=self.file_limit
+        )
 
     def told(self) -> str:
         """All that commands printed, but for those that show rows, and all that the run log says of runs."""
@@ -123,16 +67,3 @@ class Project:
 
 #: Commands whose output is rows or their keys.
 _SHOW_ROWS = ("plan", "rejected", "show")
-
-
-def _syncer(
-    folder: Path, words: tuple[str, ...], environment: Mapping[str, str], out: Path, err: Path, file_limit: int
-) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    sys.argv = ["syncer", *words]
-    runpy.run_module("syncer", run_name="__main__", alter_sys=True)

@@ -11,8 +11,9 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from tests.acceptance.commands import Command, Project
+from tests.acceptance.commands import Project
 from tests.acceptance.contents import Attributes, held, number
+from tests.cli.forked import Command
 
 PERSON = "entity: person\nperson: {id: id}"
 DELETING = f"{PERSON}\non_removed: delete"
@@ -97,7 +98,7 @@ def test_a_read_that_is_cut_off_is_no_result(
     command = project.started("run", "people", "--json")
     pid = found(connection, "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
     connection.execute(f"SELECT pg_{how}_backend(%s)", [pid])
-    ended = command.ended()
+    ended = command.result()
 
     assert ended.code == 1
     (run,) = ended.objects
@@ -176,7 +177,7 @@ def test_a_run_ends_with_the_definition_that_it_began_with(
             path.unlink()
         else:
             path.rename(path.with_name("clients.sql"))
-    ended = command.ended()
+    ended = command.result()
 
     assert ended.code == 0, ended.err
     assert people(project) == {str(n + 1): {"plan": "as begun"} for n in range(PEOPLE)}
@@ -198,7 +199,7 @@ def test_a_second_run_of_a_sync_is_skipped_and_named(project: Project, connectio
 
     assert (second.code, second.objects[0]["status"]) == (4, "skipped")
     assert f"process {first.process.pid}" in second.err
-    assert first.ended().code == 0
+    assert first.result().code == 0
 
 
 def test_an_empty_result_is_held_until_it_is_let_through(project: Project, connection: psycopg.Connection) -> None:

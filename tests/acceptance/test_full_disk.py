@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import Ended, Project
+from tests.acceptance.commands import Project
 from tests.acceptance.contents import Attributes, held
+from tests.cli.forked import Result
 
 PERSON = "entity: person\nperson: {id: id}\non_removed: delete\nlimits: {removed: 100%}"
 ROWS = 15_000
@@ -33,7 +34,7 @@ class Disk:
     def folder(self) -> Path:
         return self.project.path / ".syncer"
 
-    def run(self, *, room: int) -> Ended:
+    def run(self, *, room: int) -> Result:
         """Run the sync where only *room* bytes are left."""
         if not self.is_mounted:
             largest = max(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())

@@ -71,7 +71,7 @@ def test_a_signal_cancels_the_query_on_the_server(
     pid = found(connection, "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
     assert command.process.pid is not None
     os.kill(command.process.pid, number)
-    ended = command.ended()
+    ended = command.result()
 
     assert ended.code == 128 + number
     assert [(run["sync"], run["status"]) for run in ended.objects] == [("people", "interrupted")]
@@ -106,7 +106,7 @@ def test_an_endless_query_is_ended_by_its_timeout(project: Project) -> None:
 def test_of_runs_that_start_at_the_same_moment_one_runs_and_the_others_are_skipped(project: Project) -> None:
     """Even where there is no state folder, no run log and no store yet."""
     commands = [project.started("run", "people", "--json") for _ in range(5)]
-    ended = [command.ended() for command in commands]
+    ended = [command.result() for command in commands]
 
     statuses = [run["status"] for each in ended for run in each.objects]
     assert {(each.code, run["status"]) for each in ended for run in each.objects} <= {(0, "success"), (4, "skipped")}
@@ -135,7 +135,7 @@ def test_commands_beside_a_run_wait_for_nothing_and_take_nothing_from_it(
     assert [run["status"] for run in logged.objects] == ["skipped", "running"]
     for ended in (planned, forgotten):
         assert f"process {first.process.pid}" in ended.err
-    assert first.ended().objects[0]["accepted"] == PEOPLE
+    assert first.result().objects[0]["accepted"] == PEOPLE
 
 
 @pytest.mark.parametrize("how", ["edited", "broken", "removed"])
@@ -153,7 +153,7 @@ def test_syncs_that_wait_for_their_turn_run_as_they_were_when_the_command_began(
                 path.write_text("/* sync\nentity: persn\n*/\n")
             case _:
                 path.unlink()
-    ended = command.ended()
+    ended = command.result()
 
     assert ended.code == 0, ended.err
     assert [run["status"] for run in ended.objects] == ["success", "success"]

@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from syncer.starter import write_starter
+from tests.cli import forked
+from tests.cli.forked import Result
 
 REPOSITORY = Path(__file__).parents[2]
 
 #: More than two of the store's batches.
 MANY_ROWS = 25_000
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(
-    [
-        "sqlglot",
-        "syncer.cli",
-        "syncer.sync.runner",
-        "syncer.starter",
-        "connectors.sqlite.store",
-        "connectors.duckdb.warehouse",
-        "connectors.postgresql.warehouse",
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        """What it printed with `--json`."""
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +30,11 @@ class Folder:
     path: Path
 
     def syncer(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
-        """Run a command to its end, in a process of its own that is forked where its modules are loaded."""
+        """Run a command to its end."""
         with tempfile.TemporaryDirectory() as printed:
             out, err = Path(printed, "out"), Path(printed, "err")
-            process = _PROCESSES.Process(target=_syncer, args=(self.path, arguments, environment(env), out, err))
-            process.start()
-            process.join(timeout=120)
-            assert process.exitcode is not None, "the command hangs"
-            result = Result(code=process.exitcode, out=out.read_text(), err=err.read_text())
-        process.close()
-        assert "Traceback" not in result.err, result.err
-        return result
+            command = forked.start(arguments, folder=self.path, environment=environment(env), out=out, err=err)
+            return command.result()
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
@@ -111,18 +77,6 @@ def environment(added: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables of a command: the tests' own checkout, and nothing of who runs the tests."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return kept | {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm", "LC_ALL": "C.UTF-8", **(added or {})}
-
-
-def _syncer(folder: Path, arguments: Sequence[str], variables: Mapping[str, str], out: Path, err: Path) -> None:
-    from syncer.cli import main
-
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(variables)
-    for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    sys.argv = ["syncer", *arguments]
-    main()
 
 
 @pytest.fixture
