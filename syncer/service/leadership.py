@@ -45,7 +45,7 @@ class Leadership(Protocol):
 
 
 class SingleNode:
-    """The leadership of the only service that there can be: it holds the state folder, in which the run log is."""
+    """The Leadership of the only service that there can be: it holds the state folder, in which the run log is."""
 
     def __init__(self, run_log: RunLog, *, holder: str, now: Callable[[], datetime]) -> None:
         """*holder*: this service, for people."""
@@ -55,26 +55,22 @@ class SingleNode:
         self.term: int | None = None
 
     def acquire(self) -> bool:
-        """See `Leadership.acquire`."""
         if self.term is None:
             self.term = self._run_log.begin_term(self.holder, self._now())
         return True
 
     def holds(self) -> bool:
-        """See `Leadership.holds`."""
         return self.term is not None
 
     def leader(self) -> str:
-        """See `Leadership.leader`."""
         return self._run_log.leader()
 
     def release(self) -> None:
-        """See `Leadership.release`."""
         self.term = None
 
 
 class LeaderElection:
-    """The leadership of one of several services, on one machine or many, that share a run log in PostgreSQL."""
+    """The Leadership of one of several services, on one machine or many, that share a run log in PostgreSQL."""
 
     def __init__(self, database: StateDatabase, run_log: RunLog, *, holder: str, now: Callable[[], datetime]) -> None:
         """Nothing is connected yet. *holder*: this service, for people."""
@@ -89,7 +85,6 @@ class LeaderElection:
         self._signs: threading.Thread | None = None
 
     def acquire(self) -> bool:
-        """See `Leadership.acquire`."""
         with self._lock:
             if self.holds():
                 return True
@@ -106,7 +101,6 @@ class LeaderElection:
             return True
 
     def holds(self) -> bool:
-        """See `Leadership.holds`."""
         with self._lock:
             if self.term is None:
                 return False
@@ -122,11 +116,9 @@ class LeaderElection:
             return True
 
     def leader(self) -> str:
-        """See `Leadership.leader`."""
         return self._run_log.leader()
 
     def release(self) -> None:
-        """See `Leadership.release`."""
         self._released.set()
         with self._lock:
             self.term = None

@@ -1,22 +1,15 @@
-"""What Prometheus is told of a service: the run log's state, and what this process has counted since it began."""
+"""The metrics of a service for Prometheus: the state in the run log, and what this process has counted."""
 
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import asdict, fields
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from syncer.model.errors import SyncerError
@@ -26,7 +19,7 @@ from syncer.service.lateness import Lateness
 from syncer.service.service import Service
 from syncer.service.status import SyncStatus
 
-#: Seconds; the last one is without an end.
+#: Seconds.
 WAIT_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 _STATUSES = tuple(status for status in RunStatus if status is not RunStatus.RUNNING)
@@ -35,6 +28,7 @@ _CHANGES = tuple(count.name for count in fields(Counts))
 
 def metrics_router(service: Service) -> APIRouter:
     """`GET /metrics`, about a service from now on."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     registry.register(ServiceCollector(service))
     ProcessCollector(registry=registry)
@@ -48,40 +42,26 @@ def metrics_router(service: Service) -> APIRouter:
     return router
 
 
-@dataclass(slots=True, kw_only=True)
-class _Tally:
-    """What this process has counted of one sync."""
-
-    runs: Counter[RunStatus] = field(default_factory=Counter)
-    rows: Counter[str] = field(default_factory=Counter)
-    #: By bucket, the last one without an end.
-    waits: list[int] = field(default_factory=lambda: [0] * (len(WAIT_BUCKETS) + 1))
-    wait_seconds: float = 0.0
-
-    def add(self, live: ActiveRun) -> None:
-        if live.run is not None:
-            self.runs[live.run.status] += 1
-            self.rows.update(asdict(live.run.counts))
-        if live.began_at is not None:
-            seconds = max((live.began_at - live.asked_at).total_seconds(), 0.0)
-            self.waits[bisect_left(WAIT_BUCKETS, seconds)] += 1
-            self.wait_seconds += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        found, total = [], 0
-        for bound, number in zip([*map(str, WAIT_BUCKETS), "+Inf"], self.waits, strict=True):
-            total += number
-            found.append((bound, float(total)))
-        return found
-
-
 class ServiceCollector(Collector):
     """Made for each scrape from what is so; a sync whose definition is gone is not told of."""
 
     def __init__(self, service: Service) -> None:
         """Begin to count the runs that end."""
         self._service = service
-        self._tallies: dict[str, _Tally] = {}
+        self._counted: set[str] = set()
+        self._runs = Counter(
+            "syncer_sync_runs", "Finished runs of this service, skipped ones too.", ["sync", "status"], registry=None
+        )
+        self._rows = Counter(
+            "syncer_sync_rows", "Rows of these runs, by each count.", ["sync", "change"], registry=None
+        )
+        self._waits = Histogram(
+            "syncer_sync_queue_wait_seconds",
+            "Histogram of the seconds from the request for a run to its start.",
+            ["sync"],
+            buckets=WAIT_BUCKETS,
+            registry=None,
+        )
         self._lock = threading.Lock()
         self._lateness = Lateness(service)
         service.ended.append(self._count)
@@ -89,22 +69,43 @@ class ServiceCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
         with self._lock:
-            names = self._service.catalog.edition.definitions.keys()
-            self._tallies = {name: self._tallies.get(name, _Tally()) for name in names}
-            found = [*self._of_the_service(), *_of_the_tallies(self._tallies), *self._of_the_stores()]
+            self._count_only(self._service.catalog.edition.definitions.keys())
+            found = [*self._of_the_service(), *self._of_the_stores()]
+            for counted in (self._runs, self._rows, self._waits):
+                found += counted.collect()
             try:
                 statuses = self._service.statuses()
             except SyncerError:
-                # What is counted here is told without the run log too.
+                # Without the run log there is still what is counted here.
                 found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", 0))
             else:
                 found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", 1))
                 found += self._of_the_syncs(statuses)
         yield from found
 
-    def _count(self, live: ActiveRun) -> None:
+    def _count(self, ended: ActiveRun) -> None:
         with self._lock:
-            self._tallies.setdefault(live.name, _Tally()).add(live)
+            self._count_only(self._counted | {ended.name})
+            if ended.run is not None:
+                self._runs.labels(ended.name, ended.run.status.value).inc()
+                for change, rows in asdict(ended.run.counts).items():
+                    self._rows.labels(ended.name, change).inc(rows)
+            if ended.began_at is not None:
+                seconds = (ended.began_at - ended.asked_at).total_seconds()
+                self._waits.labels(ended.name).observe(max(seconds, 0.0))
+
+    def _count_only(self, names: Set[str]) -> None:
+        """Begin at 0 for new syncs, and drop what was counted of those that are gone."""
+        for name in names - self._counted:
+            self._waits.labels(name)
+            for status in _STATUSES:
+                self._runs.labels(name, status.value)
+            for change in _CHANGES:
+                self._rows.labels(name, change)
+        for name in self._counted - names:
+            for counted in (self._runs, self._rows, self._waits):
+                counted.remove_by_labels({"sync": name})
+        self._counted = set(names)
 
     def _of_the_service(self) -> Iterable[Metric]:
         service = self._service
@@ -163,25 +164,6 @@ def _values(status: SyncStatus, late: bool) -> dict[str, float]:
     if ended is not None and ended.finished_at is not None:
         found["syncer_sync_last_duration_seconds"] = (ended.finished_at - ended.started_at).total_seconds()
     return found
-
-
-def _of_the_tallies(tallies: Mapping[str, _Tally]) -> Iterable[Metric]:
-    runs = CounterMetricFamily(
-        "syncer_sync_runs", "Finished runs of this service, skipped ones too.", labels=["sync", "status"]
-    )
-    rows = CounterMetricFamily("syncer_sync_rows", "Rows of these runs, by each count.", labels=["sync", "change"])
-    waits = HistogramMetricFamily(
-        "syncer_sync_queue_wait_seconds",
-        "Histogram of the seconds from the request for a run to its start.",
-        labels=["sync"],
-    )
-    for name, tally in tallies.items():
-        for status in _STATUSES:
-            runs.add_metric([name, status.value], tally.runs[status])
-        for change in _CHANGES:
-            rows.add_metric([name, change], tally.rows[change])
-        waits.add_metric([name], tally.buckets(), tally.wait_seconds)
-    return [runs, rows, waits]
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:

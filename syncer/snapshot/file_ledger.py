@@ -78,7 +78,6 @@ class FileLedger:
         return True
 
     def open(self, claim: str, *, log_id: str) -> int:
-        """See `Ledger`."""
         session, known_log = self.session, self._remembered("log_id")
         # A run that died between its two writes has sent nothing: the claim before its own is the newest then.
         mine = (self._remembered("claimed_by"), self._remembered("claimed_after"))
@@ -96,7 +95,6 @@ class FileLedger:
         return int(self._remembered("removals_seen") or 0) if known_log == log_id else 0
 
     def doubt(self, removed: pa.Table, *, log_id: str, seen: int) -> None:
-        """See `Ledger`."""
         session, k = self.session, self.session.k
         is_new_log = self._remembered("log_id") not in ("", log_id)
         touched = "TRUE" if is_new_log else session.touched("removed")
@@ -115,7 +113,6 @@ class FileLedger:
             self.notes.append("the run log is a new one: every row is sent again")
 
     def known(self) -> Known:
-        """See `Ledger`."""
         k = self.session.k
         unknown = f"SELECT 1 FROM in_doubt ANTI JOIN kept USING ({k}) ANTI JOIN snapshot USING ({k})"
         needs_all = self._is_outdated or self.session.any(unknown)
@@ -127,7 +124,6 @@ class FileLedger:
         )
 
     def differing(self, incoming: ResultStream, layout: Layout, *, every_row: bool) -> int:
-        """See `Ledger`."""
         session, k = self.session, self.session.k
         session.execute("DROP TABLE IF EXISTS staged")
         self._read(incoming, staged_rows_sql(session, layout, every_row=every_row))
@@ -147,19 +143,16 @@ class FileLedger:
         return acknowledged - unmatched
 
     def intend(self, layout: Layout, intent: Intent, known: Known) -> int:
-        """See `Ledger`."""
         with self.session.transaction():
             if intent.claimed_by:
                 self._remember(claimed_by=intent.claimed_by, claimed_after=known.newest_claim)
             return journal.write_intent(self.session, layout, intent, is_outdated=known.is_outdated)
 
     def acknowledge(self, layout: Layout, verdicts: pa.Table) -> None:
-        """See `Ledger`."""
         with self.session.transaction():
             journal.write_verdicts(self.session, layout, verdicts)
 
     def settle(self, layout: Layout, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
-        """See `Ledger`."""
         with self.session.transaction():
             journal.settle(self.session, intent, at=started_at)
             if ended_well and not intent.only_one:

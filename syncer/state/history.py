@@ -37,14 +37,16 @@ class RunHistory:
     database: StateDatabase
 
     def recent(
-        self, sync: str | None = None, limit: int = 20, *, statuses: Collection[RunStatus] | None = None
+        self, sync: str | None = None, limit: int = 50, *, statuses: Collection[RunStatus] = (), before: str = ""
     ) -> list[Run]:
-        """The newest runs of one sync, or of all, newest first; only those with one of *statuses* where it is given."""
+        """The newest runs of one sync, or of all, newest first: with one of *statuses*, and older than run *before*."""
         query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
         if sync is not None:
             query = query.where(runs.c.sync == sync)
-        if statuses is not None:
+        if statuses:
             query = query.where(runs.c.status.in_(statuses))
+        if before:
+            query = query.where(runs.c.id < before)
         with self.database.reading() as connection:
             return [run_of(row) for row in connection.execute(query)]
 
@@ -72,20 +74,6 @@ class RunHistory:
         query = sa.select(runs).join_from(each, runs, runs.c.id == last)
         with self.database.reading() as connection:
             return {row.sync: run_of(row) for row in connection.execute(query)}
-
-    def page(
-        self, sync: str | None = None, *, status: RunStatus | None = None, before: str = "", limit: int = 50
-    ) -> list[Run]:
-        """The newest runs of one sync, or of all, newest first, of those older than the run *before*."""
-        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
-        if sync is not None:
-            query = query.where(runs.c.sync == sync)
-        if status is not None:
-            query = query.where(runs.c.status == status)
-        if before:
-            query = query.where(runs.c.id < before)
-        with self.database.reading() as connection:
-            return [run_of(row) for row in connection.execute(query)]
 
     def last_ended_well(self, syncs: Iterable[str]) -> dict[str, datetime]:
         """When the newest run of each of *syncs* that ended `success` or `warning` began."""

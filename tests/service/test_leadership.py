@@ -162,11 +162,11 @@ def test_another_service_takes_over_from_one_that_was_killed(machines: Machines,
         seconds = wait_until(other.leads)
         print(f"takeover after {seconds:.1f} s")
         wait_until(lambda: machines.stored() == {"1": "free", "2": "pro", "3": "free"})
-        before = len(machines.run_log.page(limit=1000))
-        wait_until(lambda: len(machines.run_log.page(limit=1000)) > before + 3)
+        before = len(machines.run_log.recent(limit=1000))
+        wait_until(lambda: len(machines.run_log.recent(limit=1000)) > before + 3)
 
     assert seconds < TAKEOVER_SECONDS
-    runs = machines.run_log.page(limit=1000)
+    runs = machines.run_log.recent(limit=1000)
     answered = Counter(run.due_at for run in runs if run.due_at is not None)
     assert max(answered.values()) == 1
     assert {run.term for run in runs} == {1, 2}
@@ -183,7 +183,7 @@ def is_sending(machines: Machines, leader: Service) -> bool:
 
 def answers_every_tick(machines: Machines) -> bool:
     """Whether between two answered ticks each has an answer, or stands in a later run's notes."""
-    runs = [run for run in reversed(machines.run_log.page(limit=1000)) if run.due_at is not None]
+    runs = [run for run in reversed(machines.run_log.recent(limit=1000)) if run.due_at is not None]
     ticks = [run.due_at for run in runs]
     for run, before in zip(runs[1:], ticks, strict=False):
         assert run.due_at is not None
@@ -210,7 +210,7 @@ def test_a_leader_that_stood_still_is_fenced_and_what_it_sent_late_is_made_good(
             seconds = wait_until(second.leads)
             machines.people({"1": "newest", "2": "newest"})
             wait_until(lambda: set(machines.stored().values()) == {"newest"})
-            stopped = [run.id for run in machines.run_log.page(limit=1000) if run.status is RunStatus.INTERRUPTED]
+            stopped = [run.id for run in machines.run_log.recent(limit=1000) if run.status is RunStatus.INTERRUPTED]
             first.send(signal.SIGCONT)
             wait_until(lambda: all(ended_by_itself(machines, run_id) for run_id in stopped))
             after = now()
@@ -233,7 +233,7 @@ def ended_by_itself(machines: Machines, run_id: str) -> bool:
 
 def ended_since(machines: Machines, at: datetime) -> list[Run]:
     wanted = (RunStatus.SUCCESS, RunStatus.WARNING)
-    return [run for run in machines.run_log.page(limit=1000) if run.started_at > at and run.status in wanted]
+    return [run for run in machines.run_log.recent(limit=1000) if run.started_at > at and run.status in wanted]
 
 
 def test_a_second_service_on_one_state_folder_names_the_first(machines: Machines) -> None:

@@ -65,7 +65,7 @@ def test_what_stands_by_is_read_and_names_who_leads(two: tuple[Service, Service]
     assert [standing.definition.name for standing in standby.statuses()] == ["customers"]
     with pytest.raises(ClosedError, match=r"^this service stands by, as another one leads: service a$"):
         standby.run_now("customers", actor="ann")
-    assert standby.run_log.page() == []
+    assert standby.run_log.recent() == []
 
 
 def test_a_leader_that_was_overtaken_takes_no_orders_before_it_knows(

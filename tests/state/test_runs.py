@@ -227,9 +227,9 @@ def test_the_overview_reads_the_newest_runs_of_each_sync(log: RunLog) -> None:
 def test_runs_are_read_page_by_page(log: RunLog) -> None:
     ids = [ended(log, f"sync{number % 2}", RunStatus.SUCCESS, NOON + number * MINUTE) for number in range(6)][::-1]
 
-    assert [run.id for run in log.page(limit=4)] == ids[:4]
-    assert [run.id for run in log.page(before=ids[3], limit=4)] == ids[4:]
-    assert [run.id for run in log.page("sync1", before=ids[0])] == [ids[2], ids[4]]
+    assert [run.id for run in log.recent(limit=4)] == ids[:4]
+    assert [run.id for run in log.recent(before=ids[3], limit=4)] == ids[4:]
+    assert [run.id for run in log.recent("sync1", before=ids[0])] == [ids[2], ids[4]]
 
 
 def test_what_was_cut_off_is_made_up_for_once(log: RunLog) -> None:

@@ -104,7 +104,7 @@ def run_list(
     fragment: str = "",
 ) -> RunList:
     """Runs of one sync, or of all, that are older than the run *before*; *url* shows the newest of them."""
-    found = run_log.page(sync or None, status=status, before=before, limit=limit + 1)
+    found = run_log.recent(sync or None, limit + 1, statuses=[status] if status else [], before=before)
     shown = found[:limit]
     older = f"{url}{'&' if '?' in url else '?'}before={shown[-1].id}{fragment}" if len(found) > limit else ""
     return RunList(runs=shown, newest=f"{url}{fragment}" if before else "", older=older)
