@@ -16,8 +16,8 @@ from syncer.alerts.targets import WAITS, AlertDelivery, AlertTarget, Notice
 from syncer.model.errors import SyncerError
 from syncer.model.types import ENDED_WELL, SyncDefinition
 from syncer.observability.redaction import Redactor
-from syncer.service.active_runs import ActiveRun
 from syncer.service.lateness import Lateness
+from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.settings.secrets import secrets_of
 from syncer.state.alerts import Alert, OpenAlerts

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from syncer.model.errors import SyncerError
 from syncer.model.types import Counts, RunStatus
-from syncer.service.active_runs import ActiveRun
 from syncer.service.lateness import Lateness
+from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.service.status import SyncStatus
 

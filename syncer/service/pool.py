@@ -11,10 +11,10 @@ from datetime import datetime
 from syncer.definitions.order import Precedence
 from syncer.model.errors import SyncerError
 from syncer.model.spelling import listed
-from syncer.model.types import ENDED_WELL, Run, RunStatus
+from syncer.model.types import ENDED_WELL, Order, Run, RunStatus, SyncDefinition
 from syncer.observability import logs
-from syncer.service.active_runs import ActiveRun
 from syncer.state.runs import OvertakenError, RunLog, TickAnsweredError
+from syncer.sync.progress import Options, Progress
 from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -26,12 +26,54 @@ _LEVELS = {RunStatus.FAILED: logging.ERROR, RunStatus.HELD: logging.WARNING, Run
 _LOOK_AGAIN = 1.0
 
 
+#: What the run log says of a run whose service was overtaken.
+FENCED = "stopped, as this service leads no longer"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class ActiveRun:
+    """One run from the moment it is asked for until it has ended."""
+
+    definition: SyncDefinition
+    order: Order
+    options: Options
+    #: Aware UTC.
+    asked_at: datetime
+    progress: Progress = field(default_factory=Progress)
+    #: The moment whose runs are ordered among each other, aware UTC; None for a run that is no tick's.
+    moment: datetime | None = None
+    #: None while it waits for room, or for another sync.
+    began_at: datetime | None = None
+    #: How it ended; None also where it never began.
+    run: Run | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def name(self) -> str:
+        """The sync's."""
+        return self.definition.name
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; empty for a tick of the schedule that has not begun."""
+        return self.order.run_id or self.progress.run_id
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.progress.token.is_cancelled
+
+    def stop(self, by: str) -> None:
+        """Ask the run to stop; *by* is for the run log, such as `stopped by ann`."""
+        self.progress.token.cancel(by)
+
+
 class AlreadyActiveError(Exception):
     """The sync has a run that waits or goes on."""
 
-    def __init__(self, live: ActiveRun) -> None:
-        super().__init__(live.name)
-        self.live = live
+    def __init__(self, active: ActiveRun) -> None:
+        super().__init__(active.name)
+        self.live = active
 
 
 class ClosedError(Exception):
@@ -66,7 +108,7 @@ class Pool:
             self._threads.append(thread)
             thread.start()
 
-    def submit(self, live: ActiveRun) -> None:
+    def submit(self, active: ActiveRun) -> None:
         """Let a run begin as soon as it may.
 
         Raises:
@@ -76,10 +118,10 @@ class Pool:
         with self._changed:
             if self._closed:
                 raise ClosedError("this service is stopping")
-            other = self._of(live.name)
+            other = self._of(active.name)
             if other is not None:
                 raise AlreadyActiveError(other)
-            self._lives.append(live)
+            self._lives.append(active)
             self._changed.notify_all()
 
     def lives(self) -> list[ActiveRun]:
@@ -101,61 +143,69 @@ class Pool:
         """
         with self._changed:
             self._closed = True
-            waiting = [live for live in self._lives if live.began_at is None]
-            going_on = [live for live in self._lives if live.began_at is not None]
+            waiting = [active for active in self._lives if active.began_at is None]
+            going_on = [active for active in self._lives if active.began_at is not None]
             self._lives = going_on.copy()
             self._changed.notify_all()
-        for live in going_on:
-            live.stop(by)
-        for live in waiting:
-            self._abandon(live, by)
+        for active in going_on:
+            active.stop(by)
+        for active in waiting:
+            self._abandon(active, by)
         with self._changed:
             return self._changed.wait_for(lambda: not self._lives, timeout=seconds)
 
-    def take_out(self, live: ActiveRun, by: str) -> bool:
+    def take_out(self, active: ActiveRun, by: str) -> bool:
         """End a run that waits before it begins; returns whether it did wait."""
         with self._changed:
-            if live not in self._lives or live.began_at is not None:
+            if active not in self._lives or active.began_at is not None:
                 return False
-            self._lives.remove(live)
+            self._lives.remove(active)
             self._changed.notify_all()
-        self._abandon(live, by)
+        self._abandon(active, by)
         return True
 
     def _of(self, name: str) -> ActiveRun | None:
-        return next((live for live in self._lives if live.name == name), None)
+        return next((active for active in self._lives if active.name == name), None)
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                while (live := self._next()) is None:
+                while (active := self._next()) is None:
                     if self._closed:
                         return
                     self._changed.wait(_LOOK_AGAIN)
-                live.began_at = self.now()
-            self._run(live)
+                active.began_at = self.now()
+            self._run(active)
 
     def _next(self) -> ActiveRun | None:
         """The first that waits and need not wait any longer."""
-        waiting = (live for live in self._lives if live.began_at is None)
-        return next((live for live in waiting if not self._awaited(live)), None)
+        waiting = (active for active in self._lives if active.began_at is None)
+        return next((active for active in waiting if not self._awaited(active)), None)
 
-    def _awaited(self, live: ActiveRun) -> bool:
+    def _awaited(self, active: ActiveRun) -> bool:
         """Whether another sync has to go first."""
-        others = [other for other in self._lives if other is not live]
-        if any(self.precedence.depends(live.name, other.name) for other in others):
+        others = [other for other in self._lives if other is not active]
+        if any(self.precedence.depends(active.name, other.name) for other in others):
             return True
-        if live.moment is None:
+        if active.moment is None:
             return False
-        same_moment = {other.name for other in others if other.moment == live.moment} | set(self.still_due(live.moment))
-        return any(self.precedence.goes_before(name, live.name) for name in same_moment)
+        same_moment = {other.name for other in others if other.moment == active.moment} | set(
+            self.still_due(active.moment)
+        )
+        return any(self.precedence.goes_before(name, active.name) for name in same_moment)
 
-    def _run(self, live: ActiveRun) -> None:
-        with logs.about(live):
+    def _run(self, active: ActiveRun) -> None:
+        with logs.about(active):
             try:
-                self._run_or_skip(live)
+                if failed := self._failed_before(active):
+                    reason = f"not run, as it depends on {listed(failed, last='and')}, which did not end well"
+                    self.record_skipped(active, reason)
+                else:
+                    active.run = self.runner.run(
+                        active.definition, order=active.order, options=active.options, progress=active.progress
+                    )
             except TickAnsweredError:
-                log.info("the tick was answered elsewhere")
+                log.info("another service ran this tick")
             except OvertakenError:
                 log.info("another service leads by now")
             except SyncerError as exc:
@@ -163,60 +213,52 @@ class Pool:
             except Exception:
                 log.exception("the run could not be recorded")
             finally:
-                self._end(live)
+                self._end(active)
 
-    def _run_or_skip(self, live: ActiveRun) -> None:
-        missing = self._failed_before(live)
-        if missing:
-            reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
-            self._skip(live, reason)
-        else:
-            live.run = self.runner.run(live.definition, order=live.order, options=live.options, progress=live.progress)
-
-    def _failed_before(self, live: ActiveRun) -> list[str]:
+    def _failed_before(self, active: ActiveRun) -> list[str]:
         """What this tick's run depends on and did not end well at the same tick."""
-        if live.moment is None:
+        if active.moment is None:
             return []
-        return [name for name in live.definition.depends_on if self._last.get(name) == (live.moment, False)]
+        return [name for name in active.definition.depends_on if self._last.get(name) == (active.moment, False)]
 
-    def _skip(self, live: ActiveRun, reason: str) -> None:
-        run_id = self.run_log.record_skipped(
-            live.name, live.order, live.definition.hash, live.began_at or self.now(), note=reason
-        )
-        live.run = self.run_log.get(run_id)
+    def record_skipped(self, active: ActiveRun, reason: str) -> None:
+        """Record that a run does not begin, and why.
 
-    def _abandon(self, live: ActiveRun, by: str) -> None:
+        Raises:
+            TickAnsweredError, OvertakenError: as `RunLog.record_skipped`.
+        """
+        at = active.began_at or self.now()
+        run_id = self.run_log.record_skipped(active.name, active.order, active.definition.hash, at, note=reason)
+        active.run = self.run_log.get(run_id)
+
+    def _abandon(self, active: ActiveRun, by: str) -> None:
         """End a run that never began; a tick stays unanswered, and is caught up with."""
-        if live.order.run_id:
-            self.run_log.finish(live.order.run_id, RunStatus.INTERRUPTED, self.now(), error=by)
-            live.run = self.run_log.get(live.order.run_id)
-        live.ended.set()
+        if active.order.run_id:
+            self.run_log.finish(active.order.run_id, RunStatus.INTERRUPTED, self.now(), error=by)
+            active.run = self.run_log.get(active.order.run_id)
+        active.ended.set()
 
-    def _end(self, live: ActiveRun) -> None:
-        if live.run is None and live.run_id:
-            live.run = self.run_log.get(live.run_id)
+    def _end(self, active: ActiveRun) -> None:
+        if active.run is None and active.run_id:
+            active.run = self.run_log.get(active.run_id)
         with self._changed:
-            self._lives.remove(live)
-            self._last[live.name] = (live.moment, ended_well(live.run))
+            self._lives.remove(active)
+            well = active.run is not None and active.run.status in ENDED_WELL
+            self._last[active.name] = (active.moment, well)
             self._changed.notify_all()
-        live.ended.set()
-        if live.run is not None:
-            _tell_of_the_end(live.run)
-        for told in self.ended:
+        active.ended.set()
+        if active.run is not None:
+            _log_end(active.run)
+        for listener in self.ended:
             try:
-                told(live)
+                listener(active)
             except Exception:
                 log.exception("what follows a run failed")
 
 
-def ended_well(run: Run | None) -> bool:
-    """Whether a run delivered what it found."""
-    return run is not None and run.status in ENDED_WELL
-
-
-def _tell_of_the_end(run: Run) -> None:
+def _log_end(run: Run) -> None:
     seconds = round((run.finished_at - run.started_at).total_seconds(), 3) if run.finished_at else None
-    told: dict[str, object] = {"status": run.status.value, "seconds": seconds, **asdict(run.counts)}
+    fields: dict[str, object] = {"status": run.status.value, "seconds": seconds, **asdict(run.counts)}
     if error := run.error or run.cause:
-        told["error"] = str(error)
-    log.log(_LEVELS.get(run.status, logging.INFO), "the run ended", extra=told)
+        fields["error"] = str(error)
+    log.log(_LEVELS.get(run.status, logging.INFO), "the run ended", extra=fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,12 +14,11 @@ from syncer.definitions import schedules
 from syncer.definitions.order import Precedence
 from syncer.model.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
 from syncer.queries import query
-from syncer.service.active_runs import FENCED, ActiveRun
 from syncer.service.catalog import Catalog, Changes
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
 from syncer.service.lookup import Lookup
-from syncer.service.pool import AlreadyActiveError, ClosedError, Pool
+from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError, Pool
 from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings.settings import Settings
@@ -111,12 +110,11 @@ class Service:
         """Take in what changed in the folder of definitions."""
         changes = self.catalog.reload()
         if changes:
-            log.info(
-                "the definitions changed", extra={"syncs": sorted(changes.added | changes.changed | changes.removed)}
-            )
+            names = changes.added | changes.changed | changes.removed
+            log.info("the definitions changed", extra={"syncs": sorted(names)})
             self.pool.precedence = Precedence(self.catalog.edition.definitions.values())
             if self.leads:
-                self._schedule(changes.added | changes.changed | changes.removed)
+                self._schedule(names)
         return changes
 
     def run_now(
@@ -258,11 +256,10 @@ class Service:
     def _skip(self, live: ActiveRun, running: ActiveRun) -> None:
         since = f"since {running.began_at:%H:%M:%S} UTC" if running.began_at else "waiting to begin"
         note = f"not run, as the run before it is not over ({since})"
-        run_id = self.run_log.record_skipped(live.name, live.order, live.definition.hash, self.now(), note=note)
-        live.run = self.run_log.get(run_id)
-        log.info("a tick is skipped: %s", note, extra={"sync": live.name, "run": run_id})
-        for told in self.ended:
-            told(live)
+        self.pool.record_skipped(live, note)
+        log.info("a tick is skipped: %s", note, extra={"sync": live.name, "run": live.run.id if live.run else ""})
+        for listener in self.ended:
+            listener(live)
 
     def _note_missed(self, live: ActiveRun, tick: Tick) -> None:
         answered = self.run_log.last_due([tick.sync]).get(tick.sync)
@@ -278,23 +275,21 @@ class Service:
             self._take_the_lead()
         else:
             self._follow_pauses()
-            self._forget_the_old()
+            if self.now() - self._purged_at >= _DAY:
+                self._purged_at = self.now()
+                if purged := self.run_log.purge(self.now() - timedelta(days=self.settings.keep_runs)):
+                    log.info("deleted old runs from the run log", extra={"runs": purged})
         for listener in self.heartbeats:
             listener()
-
-    def _forget_the_old(self) -> None:
-        """Once a day, keep the run log from growing without end."""
-        if self.now() - self._purged_at >= _DAY:
-            self._purged_at = self.now()
-            forgotten = self.run_log.purge(self.now() - timedelta(days=self.settings.keep_runs))
-            if forgotten:
-                log.info("old runs were forgotten", extra={"runs": forgotten})
 
     def _take_the_lead(self) -> None:
         for name in self.timetable.names():
             self.timetable.remove(name)
         # What an older term of this service began ends first, or it would keep a sync from its tick.
-        if not self._has_let_go() or not self.leadership.acquire():
+        for live in self.pool.lives():
+            if not self.pool.take_out(live, FENCED):
+                live.stop(FENCED)
+        if self.pool.lives() or not self.leadership.acquire():
             return
         term = self.leadership.term
         if term is None:
@@ -304,22 +299,13 @@ class Service:
         self._left_open.interrupt(before=term)
         self._paused = self.run_log.paused()
         self._schedule(self.catalog.edition.definitions)
-        self._make_up_for_what_was_cut_off(term)
+        self._run_interrupted_again(term)
 
-    def _has_let_go(self) -> bool:
-        """End what waits and what goes on; returns whether nothing is left of it."""
-        for live in self.pool.lives():
-            if not self.pool.take_out(live, FENCED):
-                live.stop(FENCED)
-        return not self.pool.lives()
-
-    def _make_up_for_what_was_cut_off(self, term: int) -> None:
+    def _run_interrupted_again(self, term: int) -> None:
         """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
         for name in sorted(self.run_log.cut_off(self.catalog.edition.definitions)):
-            definition = self.catalog.get(name)
-            if definition is None or not definition.enabled or name in self._paused:
-                continue
-            if definition.catch_up is CatchUp.ONCE:
+            definition = self._scheduled(name)
+            if definition is not None and definition.catch_up is CatchUp.ONCE:
                 order = Order(trigger=Trigger.SCHEDULE, term=term)
                 live = self._live(definition, order, Options(), self.now())
                 live.progress.notes.append("this run makes up for the one before, which was interrupted")
@@ -334,18 +320,22 @@ class Service:
             for name in paused:
                 self.timetable.remove(name)
             for name in resumed:
-                definition = self.catalog.get(name)
-                if definition is not None and definition.enabled and self.leads:
+                definition = self._scheduled(name)
+                if definition is not None and self.leads:
                     # What passed while it was paused was not meant to run.
                     self.timetable.set(definition, answered=self.now(), now=self.now())
 
-    def _schedule(self, names: Iterable[str]) -> None:
+    def _schedule(self, names: Collection[str]) -> None:
         with self._schedule_lock:
-            names = list(names)
             answered = self.run_log.last_due(names)
             for name in names:
-                definition = self.catalog.get(name)
-                if definition is None or not definition.enabled or name in self._paused:
+                definition = self._scheduled(name)
+                if definition is None:
                     self.timetable.remove(name)
                 else:
                     self.timetable.set(definition, answered=answered.get(name), now=self.now())
+
+    def _scheduled(self, name: str) -> SyncDefinition | None:
+        """The definition of a sync that is enabled and not paused."""
+        definition = self.catalog.get(name)
+        return definition if definition is not None and definition.enabled and name not in self._paused else None

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from syncer.definitions import schedules
 from syncer.model.errors import DefinitionError
 from syncer.model.types import Manual, Run, RunStatus, SyncDefinition
-from syncer.service.active_runs import ActiveRun
 from syncer.service.catalog import DefinitionSet
+from syncer.service.pool import ActiveRun
 from syncer.state.history import RunOutcome
 from syncer.state.runs import RunLog
 

@@ -13,8 +13,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from syncer.model.types import Run
-from syncer.service.active_runs import ActiveRun
-from syncer.service.pool import AlreadyActiveError, ClosedError
+from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError
 from syncer.service.service import Service
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.schema import requests

@@ -10,7 +10,7 @@ from syncer.definitions.values import name_fault
 from syncer.model.errors import SelectionError
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import Run
-from syncer.service.active_runs import ActiveRun
+from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.state.audit import Audit
 from syncer.web.actions import UserActions

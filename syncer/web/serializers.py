@@ -8,7 +8,7 @@ from typing import Any
 
 from syncer.definitions import schedules
 from syncer.model.types import Counts, Run
-from syncer.service.active_runs import ActiveRun
+from syncer.service.pool import ActiveRun
 from syncer.service.status import SyncStatus
 from syncer.sync.plans import Plan
 from syncer.web.schemas import (

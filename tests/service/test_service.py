@@ -12,8 +12,7 @@ from syncer.definitions.order import Precedence
 from syncer.model.errors import SelectionError
 from syncer.model.types import Order, RunStatus, Trigger
 from syncer.service import process
-from syncer.service.active_runs import FENCED, ActiveRun
-from syncer.service.pool import AlreadyActiveError, ClosedError
+from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError
 from syncer.snapshot import snapshot
 from syncer.sync.progress import Options
 from syncer.web.app import create_app
@@ -155,6 +154,7 @@ def test_what_depends_on_a_sync_that_failed_is_skipped(bench: Bench) -> None:
             RunStatus.SKIPPED,
             ("not run, as it depends on `broken`, which did not end well",),
         )
+        wait_until(lambda: not service.pool.lives())
         # By hand it runs all the same.
         live = service.run_now("later", actor="ann")
         assert live.ended.wait(30)

@@ -11,10 +11,9 @@ import pytest
 
 from syncer.definitions import folder as definitions
 from syncer.model.types import Order, RunStatus, Trigger
-from syncer.service.active_runs import FENCED
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import LeaderElection
-from syncer.service.pool import ClosedError
+from syncer.service.pool import FENCED, ClosedError
 from syncer.service.service import Service
 from syncer.settings import settings
 from syncer.state.database import StateDatabase
