@@ -43,11 +43,11 @@ def _try_targets(project: Project, as_json: bool) -> None:
     if not opened:
         raise SettingsError("no alert target is set", hint="Set SYNCER_ALERTS__URLS. See `syncer docs monitoring`.")
     notice = targets.Notice(title="Syncer: a test", body="Syncer sends its alerts here.", tone=targets.Tone.NEUTRAL)
-    taken = [target.accepts(notice) for target in opened]
-    for target, took in zip(opened, taken, strict=True):
+    accepted = {target.label: target.accepts(notice) for target in opened}
+    for label, taken in accepted.items():
         if as_json:
-            output.json_line({"target": target.label, "taken": took})
+            output.json_line({"target": label, "taken": taken})
         else:
-            output.line(f"{target.label}: {'delivered' if took else 'not delivered'}")
-    if not all(taken):
+            output.line(f"{label}: {'delivered' if taken else 'not delivered'}")
+    if not all(accepted.values()):
         raise typer.Exit(FAILED)

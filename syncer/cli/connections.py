@@ -58,5 +58,5 @@ def _object(connection: Connection, probe: Probe | None, error: SyncerError | No
 
 def _row(connection: Connection, probe: Probe | None, error: SyncerError | None) -> tuple[str, ...]:
     can_write = {True: "yes", False: "no", None: ""}[probe.can_write] if probe else ""
-    told = ". ".join(filter(None, (str(error), error.hint))) if error else probe.note if probe else ""
-    return connection.kind, connection.name, connection.url, probe.version if probe else "", can_write, told
+    remark = ". ".join(filter(None, (str(error), error.hint))) if error else probe.note if probe else ""
+    return connection.kind, connection.name, connection.url, probe.version if probe else "", can_write, remark

@@ -9,12 +9,7 @@ import typer
 from syncer.cli import output
 
 
-def docs(
-    topic: Annotated[
-        str,
-        typer.Argument(help="The topic to show. Default: a list of all topics."),
-    ] = "",
-) -> None:
+def docs(topic: Annotated[str, typer.Argument(help="The topic to show. Default: a list of all topics.")] = "") -> None:
     """Read the manual."""
     from syncer.docs import topics
 

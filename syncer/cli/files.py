@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,8 +19,7 @@ from syncer.model.types import Every, SyncDefinition
 
 def init(
     folder: Annotated[
-        Path,
-        typer.Argument(metavar="DIR", help="The folder to write to. Default: the working folder."),
+        Path, typer.Argument(metavar="DIR", help="The folder to write to. Default: the working folder.")
     ] = Path(),
 ) -> None:
     """Write example definitions and sample data."""
@@ -39,16 +39,19 @@ def list_syncs(as_json: Json = False) -> None:
     answered = project.run_log.last_due([definition.name for definition in project.loaded.definitions])
     rows = []
     for definition in project.loaded.definitions:
-        started = project.run_log.last_started(definition.name)
-        due = (
-            None
-            if definition.name in paused
-            else _due(definition, max(filter(None, [started, answered.get(definition.name)]), default=None))
-        )
-        status = last_status.get(definition.name)
+        name = definition.name
+        started = project.run_log.last_started(name)
+        last = max(filter(None, [started, answered.get(name)]), default=None)
+        found = {
+            **_described(definition),
+            "paused": name in paused,
+            "next_run": None if name in paused else _due(definition, last),
+            "last_run": started,
+            "last_status": last_status.get(name),
+        }
         if as_json:
-            output.json_line(_object(definition, due, started, status, paused=definition.name in paused))
-        rows.append(_row(definition, due, started, status or "", paused=definition.name in paused))
+            output.json_line(found)
+        rows.append(_row(definition, found))
     if rows and not as_json:
         output.table(("sync", "entity", "schedule", "next run", "last run", "status", "description"), rows)
     elif not as_json:
@@ -65,7 +68,7 @@ def schema() -> None:
 
 
 def _due(definition: SyncDefinition, last: datetime | None) -> datetime | None:
-    """When the schedule asks for the run after the last one; in the past where it is late, None where it never does."""
+    """When the run after the last one is due; in the past if it is late, None if the schedule never runs it."""
     from syncer.definitions import schedules
 
     if not definition.enabled:
@@ -75,9 +78,7 @@ def _due(definition: SyncDefinition, last: datetime | None) -> datetime | None:
     return schedules.next_run_at(definition.schedule, after=last or now())
 
 
-def _object(
-    definition: SyncDefinition, due: datetime | None, started: datetime | None, status: str | None, *, paused: bool
-) -> dict[str, object]:
+def _described(definition: SyncDefinition) -> dict[str, Any]:
     from syncer.definitions import schedules
 
     return {
@@ -91,22 +92,17 @@ def _object(
         "file": str(definition.path),
         "schedule": schedules.text(definition.schedule),
         "enabled": definition.enabled,
-        "paused": paused,
-        "next_run": due,
-        "last_run": started,
-        "last_status": status,
     }
 
 
-def _row(
-    definition: SyncDefinition, due: datetime | None, started: datetime | None, status: str, *, paused: bool
-) -> tuple[str, ...]:
+def _row(definition: SyncDefinition, found: Mapping[str, Any]) -> tuple[str, ...]:
     from syncer.definitions import schedules
 
-    if paused or not definition.enabled:
-        due_text = "paused" if paused else "not enabled"
+    due = found["next_run"]
+    if found["paused"] or not definition.enabled:
+        due_text = "paused" if found["paused"] else "not enabled"
     else:
         due_text = "due" if due is not None and due <= now() else output.time_text(due)
-    schedule = schedules.words(definition.schedule)
-    entity, description = definition.target.entity, definition.description
-    return definition.name, entity, schedule, due_text, output.time_text(started), status, description
+    times = due_text, output.time_text(found["last_run"])
+    schedule, status = schedules.words(definition.schedule), found["last_status"] or ""
+    return definition.name, definition.target.entity, schedule, *times, status, definition.description

@@ -66,9 +66,9 @@ def _object(run: Run) -> dict[str, object]:
 def _row(run: Run) -> tuple[str, ...]:
     counts = run.counts
     seconds = f"{(run.finished_at - run.started_at).total_seconds():.1f}" if run.finished_at else ""
-    told = run.error or "; ".join(run.notes)
+    remark = run.error or "; ".join(run.notes)
     numbers = (counts.queried, counts.added, counts.changed, counts.removed, counts.rejected)
-    return output.time_text(run.started_at), run.sync, run.status, run.trigger, *map(str, numbers), seconds, told
+    return output.time_text(run.started_at), run.sync, run.status, run.trigger, *map(str, numbers), seconds, remark
 
 
 def _rejection_row(row: Rejection) -> tuple[str, ...]:

@@ -71,26 +71,21 @@ def _plan_one(project: Project, definition: SyncDefinition, rows: int, *, as_jso
 
 
 def _print_json(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
-    told = {
-        "sync": definition.name,
-        **asdict(counts),
-        "attributes": plan.attributes,
-        "held": plan.held,
-        "notes": plan.notes,
-    }
+    known = {"attributes": plan.attributes, "held": plan.held, "notes": plan.notes}
+    whole = json_text({"sync": definition.name, **asdict(counts), **known})
     # The values are JSON already, and stay as they are to the last digit.
     sample = ", ".join(
         f'{{"change": {json.dumps(change)}, "key": {json.dumps(key, ensure_ascii=False)}, '
         f'"before": {before or "null"}, "after": {after or "null"}}}'
         for change, key, before, after in plan.sample
     )
-    output.raw_json_line(f'{json_text(told)[:-1]}, "sample": [{sample}]}}')
+    output.raw_json_line(f'{whole[:-1]}, "sample": [{sample}]}}')
 
 
 def _print(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
     numbers = {name: number for name, number in asdict(counts).items() if name not in ("accepted", "absent")}
-    told = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number or name != "rejected")
-    output.line(f"{definition.name}: {told}")
+    counted = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number or name != "rejected")
+    output.line(f"{definition.name}: {counted}")
     for note in plan.notes:
         output.line(f"  note: {note}")
     for reason in plan.held:
@@ -117,7 +112,7 @@ def _print(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
 
 
 def _values(change: str, before: str | None, after: str | None) -> list[str]:
-    """What the plan says of one row, beside its key."""
+    """The lines of one row, below its key."""
     if change == "removed":
         return []
     differences = differing(before, after)

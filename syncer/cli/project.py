@@ -55,7 +55,11 @@ class Project:
 
     @cached_property
     def loaded(self) -> Loaded:
-        """The definitions, good and broken."""
+        """The definitions, good and broken, as they were on first use."""
+        return self.load()
+
+    def load(self) -> Loaded:
+        """Read the definitions now."""
         from syncer.definitions import folder
 
         return folder.load(

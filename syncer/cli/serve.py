@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from syncer.definitions.folder import Loaded
     from syncer.service.service import Service
     from syncer.settings.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def serve(
@@ -32,11 +35,11 @@ def serve(
     """
     project = Project()
     settings = _listening(project.settings, host, port)
-    raise typer.Exit(run(project, settings, load=lambda: _loaded(settings)))
+    raise typer.Exit(run(project, settings, load=project.load))
 
 
 def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> int:
-    """Put the service together, and serve until a signal comes; gives the exit code. *load* reads the definitions."""
+    """Serve until a signal arrives; gives the exit code. *load* reads the definitions."""
     from syncer.observability import logs
     from syncer.service.catalog import Catalog
     from syncer.service.leadership import LeaderElection, Leadership, SingleNode
@@ -46,12 +49,8 @@ def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> 
     from syncer.web.app import create_app
     from syncer.web.auth import access
 
-    logs.write_to(
-        sys.stderr,
-        level=settings.log_level,
-        secrets=secrets_of(settings),
-        colours=output.is_terminal(sys.stderr),
-    )
+    colours = output.is_terminal(sys.stderr)
+    logs.write_to(sys.stderr, level=settings.log_level, secrets=secrets_of(settings), colours=colours)
     access.check(settings.web)
     leadership: Leadership
     if project.database.is_shared:
@@ -67,14 +66,19 @@ def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> 
         now=now,
     )
     process = Process(service=service, app=create_app(service), now=now)
-    with signals.heard(process.asked_to_stop.set), _watched(service):
+
+    def stop() -> None:
+        log.info("stopping; a second signal ends at once")
+        process.asked_to_stop.set()
+
+    with signals.heard(stop), _watched(service):
         process.run(lambda: "the service was stopped")
     return signals.exit_code() or 0
 
 
 @contextmanager
 def _watched(service: Service) -> Iterator[None]:
-    """Let people know of what goes wrong, and somebody of that the service lives."""
+    """Send alerts about syncs, and a heartbeat of the service, as far as the settings say where to."""
     from syncer.alerts import targets
     from syncer.alerts.monitor import AlertMonitor
     from syncer.alerts.ping import Ping
@@ -95,9 +99,3 @@ def _watched(service: Service) -> Iterator[None]:
 def _listening(settings: Settings, host: str | None, port: int | None) -> Settings:
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     return settings.model_copy(update={"web": settings.web.model_copy(update=given)})
-
-
-def _loaded(settings: Settings) -> Loaded:
-    from syncer.definitions import folder
-
-    return folder.load(settings.definitions_dir, warehouses=settings.warehouses, stores=settings.stores)

@@ -5,7 +5,6 @@ A thread waits for them, since the main thread may be inside a driver for as lon
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -19,25 +18,13 @@ from syncer.sync.progress import PATIENCE
 if TYPE_CHECKING:
     from syncer.sync.progress import Progress
 
-log = logging.getLogger(__name__)
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 #: Seconds that the warehouse may then take to cancel the query.
 _CANCEL_SECONDS = 5.0
 
 
-class _Run:
-    """The run that goes on in the main thread."""
-
-    def __init__(self, progress: Progress, abandon: Callable[[], object]) -> None:
-        self.progress = progress
-        self.abandon = abandon
-        self.ended = threading.Event()
-
-
 _received: list[int] = []
-_runs: list[_Run] = []
 _listeners: list[Callable[[], object]] = []
 
 
@@ -66,13 +53,22 @@ def awaited(progress: Progress, abandon: Callable[[], object]) -> Iterator[None]
     Before it has sent anything a run is given a second to end by itself; then its query is cancelled, and if that
     does not help either, *abandon* is called in another thread and the process ends.
     """
-    run = _Run(progress, abandon)
-    _runs.append(run)
-    try:
-        yield
-    finally:
-        _runs.clear()
-        run.ended.set()
+    ended = threading.Event()
+
+    def stop() -> None:
+        progress.token.cancel("stopped by a signal")
+        if progress.phase is not None and progress.phase.may_have_sent:
+            print("stopping after the batch in hand; a second signal ends at once", file=sys.stderr, flush=True)
+        elif not ended.wait(PATIENCE + _CANCEL_SECONDS):
+            with suppress(Exception):
+                abandon()
+            _leave(_received[0])
+
+    with heard(stop):
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 @contextmanager
@@ -88,24 +84,13 @@ def heard(stop: Callable[[], object]) -> Iterator[None]:
 def _watch(pipe: int) -> None:
     while True:
         number = os.read(pipe, 1)[0]
-        run = next(iter(_runs), None)
         if number not in _SIGNALS:
             continue
-        if _listeners and not _received:
-            _received.append(number)
-            log.info("stopping; a second signal ends at once")
-            _listeners[0]()
-            continue
-        if _received or run is None:
+        stop = next(iter(_listeners), None)
+        if _received or stop is None:
             _leave(number)
         _received.append(number)
-        run.progress.token.cancel("stopped by a signal")
-        if run.progress.phase is not None and run.progress.phase.may_have_sent:
-            print("stopping after the batch in hand; a second signal ends at once", file=sys.stderr, flush=True)
-        elif not run.ended.wait(PATIENCE + _CANCEL_SECONDS):
-            with suppress(Exception):
-                run.abandon()
-            _leave(number)
+        stop()
 
 
 def _leave(number: int) -> NoReturn:

@@ -1,7 +1,8 @@
-"""`syncer show`: what a store holds of one thing, which syncs feed it, and what of it is refused."""
+"""`syncer show`: what a store contains of one entity, which syncs feed it, and its rejected rows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from syncer.model.json_text import json_text
 from syncer.model.types import PersonKey
 
 if TYPE_CHECKING:
+    from syncer.settings.registry import StoreSettings
     from syncer.sync.stored import Sought, Stored
 
 app = typer.Typer(no_args_is_help=True, help="Show what a store contains, and which syncs feed it.")
@@ -38,8 +40,7 @@ def person(
     """Show a person and their relationships."""
     from syncer.sync import stored
 
-    project = Project()
-    _show(project, stored.person(project.settings.stores, store, value, by), as_json=as_json)
+    _show(lambda stores: stored.person(stores, store, value, by), as_json=as_json)
 
 
 @app.command("object", cls=Command)
@@ -52,16 +53,14 @@ def thing(
     """Show an object and the people related to it."""
     from syncer.sync import stored
 
-    project = Project()
-    _show(project, stored.one_object(project.settings.stores, store, object_type, object_id), as_json=as_json)
+    _show(lambda stores: stored.one_object(stores, store, object_type, object_id), as_json=as_json)
 
 
 @app.command(cls=Command)
 def collection(
     name: Annotated[str, typer.Argument(help="The name of the collection.")],
     key: Annotated[
-        str,
-        typer.Argument(help="The key of one row; several columns: a JSON array. Default: the first rows."),
+        str, typer.Argument(help="The key of one row; several columns: a JSON array. Default: the first rows.")
     ] = "",
     store: Store = "default",
     as_json: Json = False,
@@ -69,40 +68,31 @@ def collection(
     """Show a row of a collection, or its first rows."""
     from syncer.sync import stored
 
-    project = Project()
-    _show(project, stored.collection(project.settings.stores, store, name, key), as_json=as_json)
+    _show(lambda stores: stored.collection(stores, store, name, key), as_json=as_json)
 
 
-def _show(project: Project, sought: Sought, *, as_json: bool) -> None:
+def _show(seek: Callable[[Mapping[str, StoreSettings]], Sought], *, as_json: bool) -> None:
     from syncer.sync.stored import look
 
+    project = Project()
+    sought = seek(project.settings.stores)
     with closing(project.settings.stores[sought.store].open(sought.store)) as opened:
         found = look(sought, opened, project.loaded.definitions, project.run_log)
     if as_json:
-        syncs = [sync.name for sync in found.feeding]
-        refused = [asdict(row) for row in found.refused]
-        output.json_line(
-            {
-                "store": sought.store,
-                "entity": sought.entity,
-                "content": found.held,
-                # As it was called before, for one release.
-                "held": found.held,
-                "syncs": syncs,
-                "rejections": refused,
-            }
-        )
+        named = {"store": sought.store, "entity": sought.entity}
+        # `held` is the name that `content` had before; it stays for one release.
+        content = {"content": found.held, "held": found.held}
+        syncs = {"syncs": [sync.name for sync in found.feeding], "rejections": [*map(asdict, found.refused)]}
+        output.json_line({**named, **content, **syncs})
     else:
-        _print(project, found, missing=f"The store `{sought.store}` holds no such {sought.entity}.")
+        missing = f"The store `{sought.store}` has no such {sought.entity}."
+        _print(project, found, missing if found.held is None else json_text(found.held, indent=2))
     raise typer.Exit(FAILED if found.held is None else 0)
 
 
-def _print(project: Project, found: Stored, *, missing: str) -> None:
-    if found.held is None:
-        output.line(missing)
-    else:
-        for line in json_text(found.held, indent=2).split("\n"):
-            output.line(line)
+def _print(project: Project, found: Stored, content: str) -> None:
+    for line in content.split("\n"):
+        output.line(line)
     last_status = project.run_log.last_status()
     fed = ", ".join(f"{sync.name} ({last_status.get(sync.name, 'never run')})" for sync in found.feeding)
     output.line(f"Fed by: {fed or 'no sync'}")

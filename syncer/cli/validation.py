@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class _Finding:
-    """One thing to say about one line of a file."""
+    """An error or a warning at one line of a file; its fields are those of `--json`."""
 
-    path: Path
+    file: str
     line: int
     level: str
     message: str
@@ -52,14 +51,12 @@ def validate(
             queries.append(_query(project, definition))
         except DefinitionError as exc:
             findings.add(_of_error(exc))
-    outcomes = [Outcome.WELL]
     columns: dict[str, tuple[str, ...]] = {}
-    if connect:
-        outcomes += _ask_warehouses(project, queries, columns, findings)
+    outcomes = [*_ask_warehouses(project, queries, columns, findings)] if connect else []
     findings |= _warnings(project, paths, columns)
     _print(sorted(findings), checked=len(paths), as_json=as_json)
     outcomes += [Outcome.UNUSABLE for finding in findings if finding.level == "error"]
-    raise typer.Exit(CODES[max(outcomes)])
+    raise typer.Exit(CODES[max(outcomes, default=Outcome.WELL)])
 
 
 def _query(project: Project, definition: SyncDefinition) -> Query:
@@ -74,18 +71,12 @@ def _query(project: Project, definition: SyncDefinition) -> Query:
 
 
 def _ask_warehouses(
-    project: Project,
-    chosen: Sequence[Query],
-    columns: dict[str, tuple[str, ...]],
-    findings: set[_Finding],
+    project: Project, chosen: Sequence[Query], columns: dict[str, tuple[str, ...]], findings: set[_Finding]
 ) -> Iterator[Outcome]:
-    """Ask for the columns of each query; gives how it ended for each warehouse that cannot be asked."""
+    """Add the columns of each query, or what is wrong with it; gives an outcome for each warehouse that fails."""
     from syncer.queries.faults import fault
 
-    def warehouse_of(query: Query) -> str:
-        return query.definition.warehouse
-
-    for name, group in groupby(sorted(chosen, key=warehouse_of), key=warehouse_of):
+    for name in sorted({query.definition.warehouse for query in chosen}):
         try:
             warehouse = project.settings.warehouses[name].open(name)
         except SyncerError as exc:
@@ -93,7 +84,7 @@ def _ask_warehouses(
             yield outcome_of(exc)
             continue
         with closing(warehouse):
-            for query in group:
+            for query in (query for query in chosen if query.definition.warehouse == name):
                 try:
                     columns[query.definition.name] = _columns(warehouse, query)
                 except WarehouseError as exc:
@@ -116,39 +107,25 @@ def _warnings(project: Project, paths: set[Path], columns: Mapping[str, Sequence
     loaded = project.loaded
     found = shared_attributes(loaded.definitions, columns) if columns else loaded.warnings
     return {
-        _Finding(path=warning.path, line=warning.line, level="warning", message=warning.message, hint="")
+        _Finding(file=str(warning.path), line=warning.line, level="warning", message=warning.message, hint="")
         for warning in found
         if warning.path in paths
     }
 
 
 def _of_error(error: DefinitionError) -> _Finding:
-    return _Finding(path=error.path, line=error.line, level="error", message=error.message, hint=error.hint)
+    return _Finding(file=str(error.path), line=error.line, level="error", message=error.message, hint=error.hint)
 
 
 def _print(findings: Iterable[_Finding], *, checked: int, as_json: bool) -> None:
-    levels = {"error": 0, "warning": 0}
+    counts = {"definition": checked, "error": 0, "warning": 0}
     for finding in findings:
-        levels[finding.level] += 1
+        counts[finding.level] += 1
         if as_json:
-            output.json_line(
-                {
-                    "file": str(finding.path),
-                    "line": finding.line,
-                    "level": finding.level,
-                    "message": finding.message,
-                    "hint": finding.hint,
-                }
-            )
+            output.json_line(asdict(finding))
             continue
-        output.line(f"{finding.path}:{finding.line}: {finding.level}: {finding.message}")
+        output.line(f"{finding.file}:{finding.line}: {finding.level}: {finding.message}")
         if finding.hint:
             output.line(f"  {finding.hint}")
-    summary = ", ".join(
-        _number(count, word) for word, count in (("definition", checked), *((w, n) for w, n in levels.items()))
-    )
+    summary = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
     output.remark(summary, as_json=as_json)
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

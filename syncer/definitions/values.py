@@ -244,6 +244,5 @@ def _attributes(node: Node) -> dict[str, str]:
 
 #: A mapping of attribute to column, or a list of columns that keep their names.
 ATTRIBUTES = FieldType(
-    read=_attributes,
-    schema={"anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, NAMES.schema]},
+    read=_attributes, schema={"anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, NAMES.schema]}
 )

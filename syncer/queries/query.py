@@ -60,11 +60,7 @@ def template(path: Path, sql: str, sql_line: int) -> Template | None:
 
 
 def render(
-    definition: SyncDefinition,
-    *,
-    last_sync_time: int,
-    variables: Mapping[str, str],
-    environment: Mapping[str, str],
+    definition: SyncDefinition, *, last_sync_time: int, variables: Mapping[str, str], environment: Mapping[str, str]
 ) -> str:
     """The query's text for one run.
 

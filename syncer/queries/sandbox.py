@@ -82,11 +82,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, optimized=False, finalize=_printable)
         known = self.filters
-        self.filters = {name: known[name] for name in FILTERS} | {
-            "join": _join,
-            TURNS: self._turns,
-            SIZED: _sized,
-        }
+        self.filters = {name: known[name] for name in FILTERS} | {"join": _join, TURNS: self._turns, SIZED: _sized}
         self.globals = {}
         self._turns_left = TURNS_LIMIT
         self._deadline = time.monotonic() + TIME_LIMIT_SECONDS

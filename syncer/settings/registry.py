@@ -94,12 +94,7 @@ def open_warehouse(name: str, url: str, *, options: Options | None = None, sync:
 
 
 def open_store(
-    name: str,
-    url: str,
-    *,
-    identity: Identity,
-    options: Options | None = None,
-    started_at: datetime | None = None,
+    name: str, url: str, *, identity: Identity, options: Options | None = None, started_at: datetime | None = None
 ) -> ProfileStore:
     """The profile store at *url*, which messages call *name*; made on first use.
 
@@ -149,8 +144,7 @@ def _loaded(entry: EntryPoint, kind: type[_Kind]) -> _Kind:
 def _unusable(entry: EntryPoint, said: str) -> SettingsError:
     package = entry.dist.name if entry.dist is not None else entry.module
     return SettingsError(
-        f"the connector `{entry.name}` of the package `{package}` {said}",
-        hint=f"Correct `{package}`, or uninstall it.",
+        f"the connector `{entry.name}` of the package `{package}` {said}", hint=f"Correct `{package}`, or uninstall it."
     )
 
 
@@ -271,8 +265,7 @@ class StoreSettings(ConnectionSettings):
 
     registered = staticmethod(stores)
     identity: Identity = Field(
-        default=Identity.ID,
-        description="what [identifies people](stores.md#identity): `id`, `email` or `id_or_email`",
+        default=Identity.ID, description="what [identifies people](stores.md#identity): `id`, `email` or `id_or_email`"
     )
     options: SerializeAsAny[Options] = Options()
 

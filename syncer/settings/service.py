@@ -109,8 +109,7 @@ class AlertSettings(_Section):
     """Who is told of what."""
 
     urls: SecretStr | None = Field(
-        default=None,
-        description="who receives [alerts](monitoring.md#alerts): Apprise URLs, separated by white space",
+        default=None, description="who receives [alerts](monitoring.md#alerts): Apprise URLs, separated by white space"
     )
     ping_url: Annotated[SecretStr, AfterValidator(_called)] | None = Field(
         default=None, description="an address that the service calls once a minute while it works"

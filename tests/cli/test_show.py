@@ -54,7 +54,7 @@ def test_show_tells_why_a_row_is_not_there(teams: Folder) -> None:
     thing = teams.syncer("show", "object", "team", "t1", "--json")
 
     assert person.code == 1
-    assert "The store `default` holds no such person." in person.out
+    assert "The store `default` has no such person." in person.out
     assert "Rejected by members, once, last 20" in person.out
     (told,) = thing.objects
     assert [row["key"] for row in told["rejections"]] == ['["9","t1"]']
