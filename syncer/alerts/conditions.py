@@ -93,5 +93,5 @@ def _far_off(record: Record, limit: float) -> str:
 
 def _late(record: Record) -> str:
     if not record.well:
-        return "It is due, and no run has succeeded yet."
-    return f"It is due, and no run has succeeded since the one of {record.well[0].started_at:%Y-%m-%d %H:%M:%S} UTC."
+        return "A run is due, and none has succeeded yet."
+    return f"A run is due, and none has succeeded since {record.well[0].started_at:%Y-%m-%d %H:%M:%S} UTC."

@@ -30,7 +30,7 @@ class Change:
     opened: Mapping[AlertKind, str]
     #: The open alerts that are over; an AlertKind, or a word that another version wrote.
     closed: Sequence[str]
-    #: Whether nothing is wrong any more, and a run since has shown it.
+    #: Whether nothing is wrong any more, and a later run has shown it.
     recovered: bool
     #: Of the run that shows it.
     run_id: str = ""

@@ -33,7 +33,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 600.0
 
 
 class AlertMonitor:
-    """The alerts of one service; works in a thread of its own, which nobody waits for."""
+    """The alerts of one service; works in its own thread."""
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ class Ping:
         self._due.set()
 
     def heartbeat(self) -> None:
-        """Have the address called if it is time; does not wait."""
+        """Wake the thread that calls, if it is time."""
         if self._service.leads and time.monotonic() - self._called_at >= self._seconds:
             self._due.set()
 

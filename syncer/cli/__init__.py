@@ -78,7 +78,7 @@ def _syncer(
 
 def main() -> NoReturn:
     """Run one command of this process's arguments, and exit."""
-    # A million small objects come and go while a result is read; looking for cycles among them finds none.
+    # Reading a result creates millions of small objects without cycles, so collect rarely.
     gc.set_threshold(100_000, 50, 100)
     output.prepare()
     signals.install()
@@ -90,6 +90,6 @@ def main() -> NoReturn:
     finally:
         output.flush()
         if (code := signals.exit_code()) is not None:
-            # A query that was cut off leaves objects behind that DuckDB would complain of at an ordinary exit.
+            # After a cancelled query, DuckDB complains of leftover objects at an ordinary exit.
             os._exit(code)
     sys.exit()

@@ -27,7 +27,7 @@ def docs(topic: Annotated[str, typer.Argument(help="The topic to show. Default: 
 
 
 def _print(text: str) -> None:
-    """Laid out on a terminal, as it is elsewhere."""
+    """Print Markdown: laid out on a terminal, unchanged elsewhere."""
     if not output.is_terminal():
         print(text, end="")
         return

@@ -1,4 +1,4 @@
-"""`syncer runs` and `syncer rejected`: what the run log knows, also during a run and of syncs that are gone."""
+"""`syncer runs` and `syncer rejected`: from the run log, so also during a run and for removed syncs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def rejected(name: Name, as_json: Json = False) -> None:
     else:
         output.table(("key", "attempts", "first seen", "last seen", "reason"), map(_rejection_row, rows), right=_RIGHT)
     if total > len(rows):
-        output.remark(f"note: {total - len(rows):,} more rows are rejected; only the first are kept", as_json=as_json)
+        output.remark(
+            f"note: {total - len(rows):,} more rows are rejected; the run log keeps only the first", as_json=as_json
+        )
 
 
 def _object(run: Run) -> dict[str, object]:

@@ -29,7 +29,7 @@ _COLOURS = {
     "running": "36",
 }
 
-#: What is put between columns.
+#: Between columns.
 _GAP = "  "
 
 
@@ -44,7 +44,7 @@ def prepare() -> None:
 
 
 def flush() -> None:
-    """Hand over what was printed, also where nobody reads it any more."""
+    """Flush stdout, even if its reader is gone."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -98,24 +98,24 @@ def print_row(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]
 
 
 def remark(text: str, *, as_json: bool) -> None:
-    """Print a line that is no JSON: on stdout, or on stderr where stdout holds JSON."""
+    """Print a line that is not JSON; on stderr if stdout carries JSON."""
     print(visible(text), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
 def problem(word: str, text: str, hint: str = "") -> None:
-    """Tell of something wrong on stderr, and what to do about it."""
+    """Print a problem to stderr, and what to do about it."""
     lines = [visible(f"{word}: {part}") for part in text.split("\n")]
     lines += [f"  {visible(part)}" for part in hint.split("\n") if part]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def sync_problem(word: str, sync: str, text: str, hint: str = "") -> None:
-    """Tell of something wrong with one sync, which *text* may begin with the name of."""
+    """Print a problem with one sync, whose name *text* may begin with."""
     problem(word, f"{sync}: {text.removeprefix(f'`{sync}` ')}", hint)
 
 
 def print_exception(error: Exception) -> None:
-    """Tell what ended the command; of an unexpected error not its text, which may hold values."""
+    """Print the error that ended the command, but not the text of an unexpected one, which may hold values."""
     if isinstance(error, SyncerError):
         problem("error", str(error), error.hint)
         return

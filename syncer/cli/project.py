@@ -37,7 +37,7 @@ class Selected:
 
     #: By name.
     definitions: tuple[SyncDefinition, ...]
-    #: The names of syncs whose files cannot be used; also those that may be meant.
+    #: The names of syncs with broken files that the words name, or may name.
     broken: frozenset[str]
     #: What is wrong with their files.
     errors: tuple[DefinitionError, ...]
@@ -94,10 +94,10 @@ class Project:
         return select(self.loaded, words, exclude, last_status=lambda: self.run_log.last_status())
 
     def known_name(self, name: str) -> str:
-        """*name*, where a sync is or once was called so.
+        """*name*, if a sync has or had it.
 
         Raises:
-            SelectionError: none was.
+            SelectionError: no sync has or had it.
         """
         if self.run_log.recent(name, 1):
             return name
@@ -170,7 +170,7 @@ def _by_method(loaded: Loaded, method: str, value: str, last_status: Callable[[]
             values = {name: (str(status),) for name, status in last_status().items()}
         case _:
             raise SelectionError(
-                f"{quoted(method + ':' + value)} is not a way to select",
+                f"{quoted(method + ':' + value)} is not a valid selection",
                 hint=did_you_mean(method, _METHODS, or_list=False)
                 or f"Use a name, a glob, or {listed([f'{known}:…' for known in _METHODS])}.",
             )

@@ -72,7 +72,7 @@ def run(
 def _run_in_order(
     project: Project, ordered: Sequence[SyncDefinition], options: Options, report: _Report, *, not_run: set[str]
 ) -> Iterator[Outcome]:
-    """Run one after the other; what depends on a sync that did not end well is not run."""
+    """Run one after the other, but nothing that depends on a sync that did not succeed."""
     for place, definition in enumerate(ordered, start=1):
         missing = [name for name in definition.depends_on if name in not_run]
         if missing:
@@ -127,7 +127,7 @@ def _left_out(project: Project, definition: SyncDefinition, missing: Sequence[st
 def _ended_by(
     definition: SyncDefinition, began: datetime, status: RunStatus, error: SyncerError, *, run_id: str
 ) -> Run:
-    """The run that *error* ended, where the run log gave none."""
+    """The run that *error* ended, if the run log returned none."""
     return Run(
         id=run_id,
         sync=definition.name,
@@ -145,7 +145,7 @@ def _key(text: str, chosen: Sequence[SyncDefinition]) -> tuple[str, ...]:
     """The key that *text* spells, a text for each column.
 
     Raises:
-        SelectionError: there is not one sync that it is a key of.
+        SelectionError: several syncs are selected, or the key does not fit.
     """
     if len(chosen) != 1:
         raise SelectionError(
@@ -186,7 +186,7 @@ class _Report:
         self._begun = False
 
     def show(self, ended: Run) -> None:
-        """Print one run, and what there is to say about it."""
+        """Print one run with its notes and problems."""
         if self._as_json:
             output.json_line(run_object(ended))
         else:
@@ -202,7 +202,7 @@ class _Report:
                 "warning",
                 ended.sync,
                 f"{rows:,} {'row is' if rows == 1 else 'rows are'} rejected",
-                f"See them with `syncer rejected {ended.sync}`; they are tried again at the next run.",
+                f"See them with `syncer rejected {ended.sync}`; the next run tries them again.",
             )
 
     def _print_row(self, ended: Run) -> None:

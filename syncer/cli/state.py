@@ -1,4 +1,4 @@
-"""`syncer pause`, `resume` and `reset`: what Syncer remembers of one sync."""
+"""`syncer pause`, `resume` and `reset`: whether a sync is scheduled, and its snapshot."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def reset(
 
 def _ask(meaning: str) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise SelectionError("there is no terminal to ask on", hint="Add --yes to reset without being asked.")
+        raise SelectionError("cannot ask for confirmation without a terminal", hint="Add --yes to skip the question.")
     output.line(meaning)
     if not typer.confirm("Forget the snapshot?"):
         raise typer.Exit(1)

@@ -22,7 +22,7 @@ def check_columns(definition: SyncDefinition, columns: Sequence[str]) -> None:
     """Make sure that a result with *columns* fits the definition.
 
     Raises:
-        DefinitionError: at the header's line: a column is missing, there twice, or two things at once.
+        DefinitionError: at the header's line: a column is missing, repeated, or used in two roles.
     """
     for error in column_errors(definition, columns):
         raise error
@@ -39,7 +39,7 @@ def column_errors(definition: SyncDefinition, columns: Sequence[str]) -> Iterato
     """What is wrong with a result with *columns*.
 
     Raises:
-        DefinitionError: a column of the header is missing; nothing else is looked at then.
+        DefinitionError: a column of the header is missing; then no further error is reported.
     """
     for place, column in enumerate(columns):
         if column in columns[:place]:
@@ -97,7 +97,7 @@ def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dic
 def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers: Sequence[str]) -> str:
     fault = attribute_fault(attribute)
     if fault:
-        return f"no attribute can be called {quoted(attribute)}: {fault}"
+        return f"{quoted(attribute)} is no valid attribute name: {fault}"
     target = definition.target
     if not target.entity.traits.merges:
         clash = attribute in identifiers and column != attribute

@@ -18,7 +18,7 @@ from syncer.queries import query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionWarning:
-    """Something in a file that is probably not meant."""
+    """Something in a file that is probably a mistake."""
 
     path: Path
     #: Counted from 1.
@@ -30,7 +30,7 @@ class DefinitionWarning:
 
 
 def written_attributes(definition: SyncDefinition, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The attributes that a sync writes; None where that cannot be told.
+    """The attributes that a sync writes; None if unknown.
 
     Shapes:
         columns: of the query's result; None where they are not known: then the query's text is read.

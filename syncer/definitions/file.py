@@ -38,7 +38,7 @@ class DefinitionFile:
 
 
 def parse(path: Path, data: bytes) -> DefinitionFile:
-    """Read a file's bytes; connections and other definitions are not looked at."""
+    """Read a file's bytes, without checking connections or other definitions."""
     errors: list[DefinitionError] = []
     text = yaml_header.read(path, data, errors)
     node = text.fields.get("name") if text else None
@@ -61,7 +61,7 @@ def _definition(path: Path, name: str, text: DefinitionText, errors: list[Defini
     if "name" not in text.fields and name_fault(name):
         errors.append(
             DefinitionError(
-                f"the file's name {quoted(name)} makes no sync name: {name_fault(name)}",
+                f"the file's name {quoted(name)} is no valid sync name: {name_fault(name)}",
                 path=path,
                 hint="Rename the file, or give the sync a `name`.",
             )
@@ -124,7 +124,7 @@ def _misplaced(entity: Entity, fields: Mapping[str, Node]) -> Iterator[Definitio
             others = listed([other for other in Entity if other in field.entities])
             yield fields[name].error(
                 f"`{name}` does not belong to a sync of entity `{entity}`, only of {others}",
-                "Take it away, or change `entity`.",
+                "Remove it, or change `entity`.",
             )
 
 
@@ -134,25 +134,25 @@ def _contradictions(
     """Fields that do not go together, or not with the query."""
     if "attributes" in values and "exclude" in values:
         yield fields["exclude"].error(
-            "`exclude` stands beside `attributes`, which names every column to take", "Keep one of the two."
+            "`exclude` cannot be used with `attributes`, which lists every column to send", "Keep one of the two."
         )
     entity: Entity = values["entity"]
     if not entity.traits.merges and values.get("on_removed", OnRemoved.DELETE) is not OnRemoved.DELETE:
         yield fields["on_removed"].error(
-            f"a {entity} always drops the rows that left the result", "Take `on_removed` away."
+            f"a {entity} always drops the rows that left the result", "Remove `on_removed`."
         )
     if incremental_line is None:
         return
     why = "a query that mentions `last_sync_time` returns only the rows that changed"
     if not entity.traits.merges:
-        message, hint = f"{why}, and a {entity} drops the others", f"Return all rows of a {entity}."
+        message, hint = f"{why}, and a {entity} drops all others", f"Return all rows of a {entity}."
         yield DefinitionError(message, path=path, line=incremental_line, hint=hint)
     elif values.get("on_removed", OnRemoved.KEEP) is not OnRemoved.KEEP:
-        yield fields["on_removed"].error(f"{why}, so `on_removed` must be `keep`", "Take `on_removed` away.")
+        yield fields["on_removed"].error(f"{why}, so `on_removed` must be `keep`", "Remove `on_removed`.")
     if "empty" in values.get("limits", {}):
         empty = fields["limits"].value
         assert isinstance(empty, dict)
-        yield empty["empty"].error(f"{why}, so `limits.empty` means nothing", "Take `empty` away.")
+        yield empty["empty"].error(f"{why}, so `limits.empty` has no effect", "Remove `empty`.")
 
 
 def _incremental_line(path: Path, text: DefinitionText, errors: list[DefinitionError]) -> int | None:

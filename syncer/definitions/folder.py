@@ -39,9 +39,9 @@ class Loaded:
 
 
 def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) -> Loaded:
-    """Read every `.sql` file in *folder* and below; one that is wrong does not keep the others out.
+    """Read every `.sql` file in *folder* and below; a broken file does not affect the others.
 
-    Hidden files and folders are left aside, and so are links to folders inside *folder*.
+    Hidden files and folders are ignored, and so are links to folders inside *folder*.
 
     Shapes:
         warehouses, stores: the names of the connections that a definition may use.
@@ -51,7 +51,7 @@ def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) 
     if not folder.is_dir():
         raise SettingsError(
             f"there is no folder of sync definitions at {folder}",
-            hint="Make one with `syncer init`, or name yours in SYNCER_DEFINITIONS_DIR.",
+            hint="Create one with `syncer init`, or set SYNCER_DEFINITIONS_DIR to yours.",
         )
     errors: list[DefinitionError] = []
     files = [definition_file.parse(path, data) for path, data in _contents(folder, errors)]
@@ -96,7 +96,7 @@ def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefiniti
 
 
 def _contents(folder: Path, errors: list[DefinitionError]) -> Iterator[tuple[Path, bytes]]:
-    """Each definition's path and bytes, cut behind the largest size that is read."""
+    """Each definition's path and bytes, at most one byte more than may be read."""
     for path in _paths(folder, errors):
         try:
             if not stat.S_ISREG(path.stat().st_mode):
@@ -120,7 +120,9 @@ def _paths(folder: Path, errors: list[DefinitionError]) -> Iterator[Path]:
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 errors.append(
                     DefinitionError(
-                        "this link leaves the folder of sync definitions", path=path, hint="Put the file itself here."
+                        "this link points outside the folder of sync definitions",
+                        path=path,
+                        hint="Put a copy of the file here.",
                     )
                 )
             elif path.name in files:
@@ -138,7 +140,7 @@ def _name_clashes(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
                 f"the name {quoted(file.name)} is used twice, also by {others}",
                 path=file.path,
                 line=file.name_line,
-                hint="Give each sync a `name` of its own; upper and lower case count as the same.",
+                hint="Give each sync its own `name`; names that differ only by case are the same.",
             )
 
 
@@ -148,7 +150,7 @@ def _unknown_connections(
     for definition in _definitions(files):
         for kind, name, known in (("warehouse", definition.warehouse, warehouses), ("store", definition.store, stores)):
             if name not in known:
-                setting = f"Set {quoted(f'SYNCER_{kind.upper()}S__{name.upper()}__URL')} to make one."
+                setting = f"Set {quoted(f'SYNCER_{kind.upper()}S__{name.upper()}__URL')} to add one."
                 yield DefinitionError(
                     f"no {kind} is called {quoted(name)}",
                     path=definition.path,
@@ -163,7 +165,7 @@ def _unknown_dependencies(files: Sequence[DefinitionFile]) -> Iterator[Definitio
         for name in definition.depends_on:
             if name not in names:
                 yield DefinitionError(
-                    f"`depends_on` names {quoted(name)}, and there is no such sync",
+                    f"`depends_on` names {quoted(name)}, but there is no such sync",
                     path=definition.path,
                     line=_dependency_line(definition, name),
                     hint=did_you_mean(name, names - {definition.name}),
@@ -176,10 +178,10 @@ def _cycles(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
         cycle = _way_back(name, definitions)
         if cycle:
             yield DefinitionError(
-                f"`depends_on` goes in a circle: {' → '.join(cycle)}",
+                f"the dependencies form a circle: {' → '.join(cycle)}",
                 path=definition.path,
                 line=_dependency_line(definition, cycle[1]),
-                hint="Take one of these dependencies away.",
+                hint="Remove one of these dependencies.",
             )
 
 

@@ -49,7 +49,7 @@ def parse(text: str) -> Every | Manual:
 
 
 def check_cron(expression: str) -> str:
-    """*expression* with single blanks, if it is a cron expression of five fields that comes true some day.
+    """*expression* with single blanks, if it is a cron expression of five fields that matches some day.
 
     Raises:
         SyncerError: it is not.
@@ -117,7 +117,7 @@ def next_run_at(schedule: Schedule, *, after: datetime) -> datetime | None:
     Shapes:
         after: aware.
         returns: aware UTC. An interval's ticks are its multiples since 1970 in UTC, so that `every 1 hour` is on the
-            hour and syncs of one interval have the same ticks. A local time that the clocks leave out comes as soon
+            hour and syncs of one interval have the same ticks. A local time that the clocks skip comes as soon
             as they have; one that they repeat comes once, the first time, unless the minute or the hour is a `*`.
     """
     match schedule:

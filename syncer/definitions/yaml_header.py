@@ -1,4 +1,4 @@
-"""The text of a definition's file: the block comment that opens it, as strict YAML, and the SQL below."""
+"""The text of a definition's file: the block comment at its top, as strict YAML, and the SQL below."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A value in the header. A scalar is the text as it was written, whatever YAML makes of it."""
+    """A value in the header. A scalar is the text as written, not YAML's value of it."""
 
     path: Path
     #: Of its key or list item, counted from 1.
@@ -61,7 +61,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionText:
-    """A file, taken apart."""
+    """The parts of a file."""
 
     #: What the header holds, by field.
     fields: dict[str, Node]
@@ -72,9 +72,9 @@ class DefinitionText:
 
 
 def read(path: Path, data: bytes, errors: list[DefinitionError]) -> DefinitionText | None:
-    """Take the file's bytes apart; None where there is no header to speak of.
+    """Split the file into header and query; None if there is no usable header.
 
-    What is wrong is added to *errors*. A field that is repeated keeps its first value.
+    Adds what is wrong to *errors*. A repeated field keeps its first value.
     """
     try:
         text = _decoded(path, data)
@@ -151,7 +151,7 @@ def _header_span(path: Path, text: str) -> tuple[int, int]:
 def _fields(path: Path, text: str, errors: list[DefinitionError]) -> dict[str, Node]:
     reader = _YamlReader(path, text, errors)
     try:
-        reader.refuse_surprises()
+        reader.reject_surprises()
         root = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as exc:
         raise reader.syntax_error(exc) from None
@@ -168,7 +168,7 @@ def _fields(path: Path, text: str, errors: list[DefinitionError]) -> dict[str, N
 
 
 class _YamlReader:
-    """YAML nodes to ours; the text begins on the file's second line."""
+    """Turns YAML nodes into ours; the text begins on the file's second line."""
 
     def __init__(self, path: Path, text: str, errors: list[DefinitionError]) -> None:
         self._path = path
@@ -188,17 +188,17 @@ class _YamlReader:
     def _error(self, message: str, at: yaml.Node | yaml.Event, hint: str = "") -> DefinitionError:
         return DefinitionError(message, path=self._path, line=self.line_of(at), hint=hint)
 
-    def refuse_surprises(self) -> None:
+    def reject_surprises(self) -> None:
         depth = 0
         for event in yaml.parse(self._text, Loader=yaml.BaseLoader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
                 raise self._error(
-                    "YAML aliases and anchors (`*name`, `&name`) are not read here",
+                    "YAML aliases and anchors (`*name`, `&name`) are not supported",
                     event,
-                    "Write the value out; put text that starts with `*` or `&` in quotes.",
+                    "Write the value itself; put text that starts with `*` or `&` in quotes.",
                 )
             if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
-                raise self._error("YAML tags (`!name`) are not read here", event, "Write the plain value.")
+                raise self._error("YAML tags (`!name`) are not supported", event, "Write the plain value.")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _DEPTH_LIMIT:
                 raise self._error("the header is nested too deeply", event)
@@ -206,7 +206,7 @@ class _YamlReader:
     def syntax_error(self, exc: yaml.YAMLError) -> DefinitionError:
         if isinstance(exc, yaml.reader.ReaderError):
             return DefinitionError(
-                "the header holds a control character", path=self._path, line=self._line(int(exc.position))
+                "the header contains a control character", path=self._path, line=self._line(int(exc.position))
             )
         assert isinstance(exc, yaml.MarkedYAMLError)
         problem, context = exc.problem or "", exc.context or ""
@@ -215,9 +215,9 @@ class _YamlReader:
         if "'\\t'" in problem:
             hint = "Indent with spaces, not with tabs."
         elif "cannot start any token" in problem or "alias" in context or "anchor" in context:
-            hint = "Put a value that starts with a sign in quotes."
+            hint = "Put a value that starts with a special character in quotes."
         elif "mapping values are not allowed" in problem:
-            hint = "Put text that holds a colon in quotes, and begin each field at the start of a line."
+            hint = "Put text that contains a colon in quotes, and begin each field at the start of a line."
         message = f"the header is not valid YAML: {problem or 'it cannot be read'}"
         line = self._line(mark.index) if mark else 2
         return DefinitionError(message, path=self._path, line=line, hint=hint)
@@ -229,7 +229,7 @@ class _YamlReader:
                 name = self._text_of(key, "a field's name")
                 if name in entries:
                     raise self._error(
-                        f"{quoted(prefix + name)} is repeated; it stands on line {entries[name].line} already",
+                        f"{quoted(prefix + name)} is repeated, first on line {entries[name].line} already",
                         key,
                         "Keep one of the two.",
                     )
@@ -256,7 +256,7 @@ class _YamlReader:
         if not isinstance(node, yaml.ScalarNode):
             raise self._error(f"{what} is not plain text", node)
         if not node.value and node.style is None:
-            raise self._error(f"{what} has no value", node, "Give it one, or take the line away.")
+            raise self._error(f"{what} has no value", node, "Give it one, or remove the line.")
         if _CONTROL.search(node.value):
-            raise self._error(f"{what} holds a control character", node)
+            raise self._error(f"{what} contains a control character", node)
         return str(node.value)

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 import structlog
@@ -20,15 +19,15 @@ from syncer.observability.redaction import Redactor
 #: The loggers whose level the settings say. Others' debug lines may hold rows, so of them only warnings are written.
 _OWN = ("syncer", "connectors")
 
-#: What an exception was because of is told up to so many steps.
+#: At most so many causes of an exception are logged.
 _CAUSES = 5
 
-#: Of these the debug lines are about the service itself.
+#: Their debug lines are about the service itself.
 _SERVING = ("apscheduler", "uvicorn", "watchfiles")
 
 
 class Running(Protocol):
-    """A run, as far as each of its lines tells of it."""
+    """The run that a line of the log is about."""
 
     @property
     def name(self) -> str:
@@ -44,7 +43,7 @@ _run: ContextVar[Running | None] = ContextVar("syncer_run", default=None)
 
 @contextmanager
 def about(run: Running) -> Iterator[None]:
-    """Let every line that this thread writes meanwhile tell the sync and the run."""
+    """Add the sync and the run to every line that this thread logs meanwhile."""
     token = _run.set(run)
     try:
         yield
@@ -53,7 +52,7 @@ def about(run: Running) -> Iterator[None]:
 
 
 def write_to(stream: TextIO, *, level: str, secrets: Iterable[str], colours: bool) -> None:
-    """Send the log of this process to *stream*, in place of where it went before.
+    """Send the log of this process to *stream*, and nowhere else.
 
     Shapes:
         level: the name of one of logging's, in any letter case; what is below it is not written.
@@ -88,15 +87,15 @@ def _formatter(redactor: Redactor, *, terminal: bool, colours: bool) -> logging.
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            _tell_the_run,
-            _tell_the_exception,
+            _add_run,
+            _add_exception,
             _Clean(redactor, on_terminal=terminal),
             renderer,
         ],
     )
 
 
-def _tell_the_run(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _add_run(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     # For uvicorn's own formatter.
     event.pop("color_message", None)
     run = _run.get()
@@ -107,28 +106,27 @@ def _tell_the_run(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return event
 
 
-def _tell_the_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Where an exception came from, and what it is; the text only of those whose text is safe."""
-    told = event.pop("exc_info", None)
-    if isinstance(told, tuple) and told[1] is not None:
-        event["exception"] = _described(told[1], told[2])
-    elif isinstance(told, BaseException):
-        event["exception"] = _described(told, told.__traceback__)
+def _add_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Log where an exception came from and its type; its text only if that is safe."""
+    found = event.pop("exc_info", None)
+    error = found[1] if isinstance(found, tuple) else found
+    if isinstance(error, BaseException):
+        event["exception"] = _described(error)
     event.pop("stack_info", None)
     return event
 
 
-def _described(error: BaseException, frames: TracebackType | None) -> str:
+def _described(error: BaseException) -> str:
     names: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(names) < _CAUSES:
         names.append(type(cause).__name__ + (f": {cause}" if isinstance(cause, SyncerError) else ""))
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return "".join(traceback.format_tb(frames)) + "  " + ", because of ".join(names)
+    return "".join(traceback.format_tb(error.__traceback__)) + "  " + ", because of ".join(names)
 
 
 class _Clean:
-    """Takes secrets out of every text, and signs that a terminal would obey."""
+    """Takes secrets out of every text, and control characters on a terminal."""
 
     def __init__(self, redactor: Redactor, *, on_terminal: bool) -> None:
         self._redactor = redactor
@@ -156,5 +154,5 @@ class _Clean:
 def _shown(name: str, text: str) -> str:
     if name not in ("event", "exception"):
         return visible(text)
-    # These may have lines, of which no later one begins where an entry does.
+    # These may have several lines; later ones are indented, so that none looks like an entry.
     return "\n    ".join(map(visible, text.split("\n")))

@@ -1,4 +1,4 @@
-"""Takes secrets out of text, whatever wrote it."""
+"""Takes secrets out of text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Iterable
 #: What stands in a secret's place.
 REDACTED = "[secret]"
 
-#: A shorter secret, in characters, is only taken out where it stands alone, else every text that has its letters would
-#: be torn.
+#: A shorter secret, in characters, is only taken out where it is a word of its own.
 UNMISTAKABLE = 6
 
 

@@ -1,6 +1,6 @@
-"""What a warehouse says against a query: at the line of its definition, and without what only the rendering knows.
+"""A warehouse's error about a query: at the line of its definition, and without the values of variables.
 
-A warehouse quotes the query as it was sent, and there a name or a text may be the value of a variable, so a secret.
+A warehouse quotes the query as it was sent, and a part of that may be the value of a variable, so a secret.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from syncer.model.types import SyncDefinition
 
 HIDDEN = "…"
 
-#: Characters from which on a part of a word tells something of the whole.
-_TELLING = 3
+#: A shorter part of a word, in characters, does not reveal the word.
+_REVEALING = 3
 
 _WORD = re.compile(r"\w+")
 
@@ -35,7 +35,7 @@ def fault(definition: SyncDefinition, rendered: str, error: WarehouseError) -> D
 
 
 def _line(written: str, rendered: str, sent: int | None) -> int:
-    """The line of the SQL as written; its first where Jinja may have moved the lines or no line is to blame."""
+    """The line of the SQL as written; 1 if Jinja may have moved the lines or the error has no line."""
     stayed = rendered.count("\n") == written.count("\n")
     return sent if sent is not None and stayed else 1
 
@@ -43,17 +43,17 @@ def _line(written: str, rendered: str, sent: int | None) -> int:
 def _without_values(text: str, sql: str, rendered: str) -> str:
     """*text*, with everything hidden that the query as *rendered* may hold and its *sql* as written does not.
 
-    That is what stands in quotes, or between spaces, where it is found in what was sent only, or holds a word or a
-    part of a word that rendering made. Case and white space make no difference.
+    Hidden is each quoted text and each word that only the rendered query contains, or that contains a word or a part
+    of a word that only it contains. Case and white space make no difference.
     """
     sent, written = _folded(rendered), _folded(sql)
     known = set(_WORD.findall(written))
     made = set(_WORD.findall(sent)) - known
 
     def is_made(word: str) -> bool:
-        if word in known or len(word) < _TELLING:
+        if word in known or len(word) < _REVEALING:
             return word in made
-        return any(word in new or (len(new) >= _TELLING and new in word) for new in made)
+        return any(word in new or (len(new) >= _REVEALING and new in word) for new in made)
 
     def quoted(found: re.Match[str]) -> str:
         part = _folded(found[0])
@@ -61,7 +61,7 @@ def _without_values(text: str, sql: str, rendered: str) -> str:
 
     def unquoted(found: re.Match[str]) -> str:
         holds_made = any(map(is_made, _WORD.findall(_folded(found[0]))))
-        return HIDDEN if holds_made or (len(found[0]) >= _TELLING and quoted(found) == HIDDEN) else found[0]
+        return HIDDEN if holds_made or (len(found[0]) >= _REVEALING and quoted(found) == HIDDEN) else found[0]
 
     return _UNQUOTED.sub(unquoted, _QUOTED.sub(quoted, text))
 

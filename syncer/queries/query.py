@@ -80,10 +80,10 @@ def render(
     rendered = parsed.render(sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=environment))
     if not _is_unicode(rendered):
         raise DefinitionError(
-            "a variable of the query holds bytes that are not UTF-8",
+            "a variable of the query contains bytes that are not UTF-8",
             path=definition.path,
             line=definition.sql_line,
-            hint="Set it to text: a warehouse cannot be sent anything else.",
+            hint="Set it to text: a query cannot contain anything else.",
         )
     return rendered
 

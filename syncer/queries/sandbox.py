@@ -1,6 +1,6 @@
-"""Where a query's template runs: the values it can name, and bounds on its work.
+"""Where a query's template runs: the values it can name, and the limits of its work.
 
-All loops of one rendering draw on one budget, and no value grows beyond a bound.
+All loops of one rendering share a budget, and the size of each value is limited.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from syncer.model.spelling import did_you_mean, quoted
 #: Characters of the rendered SQL, and of any value on the way.
 SIZE_LIMIT = 1_000_000
 
-#: Turns of all loops of one rendering, and items of any list.
+#: Iterations of all loops of one rendering, and items of any list.
 TURNS_LIMIT = 10_000
 
-#: For one rendering; looked at between the turns of a loop.
+#: For one rendering; checked at each iteration of a loop.
 TIME_LIMIT_SECONDS = 1.0
 
 FILTERS = (
@@ -97,14 +97,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
             self._turns_left -= 1
             if self._turns_left < 0 or time.monotonic() > self._deadline:
                 raise RefusedError(
-                    f"the loops of this template take too long: together they may turn {TURNS_LIMIT} times",
+                    f"the loops of this template take too long: together they may run {TURNS_LIMIT} times",
                     "Let the warehouse do the work, in SQL.",
                 )
             yield item
 
 
 def _sized(value: Any) -> Any:
-    """*value*, which is not too large to go on with."""
+    """*value*, if it is not too large."""
     pending, items = [value], 0
     while pending:
         part = pending.pop()
@@ -115,7 +115,7 @@ def _sized(value: Any) -> Any:
             pending.extend(part.values())
         too_large = len(part) > SIZE_LIMIT if isinstance(part, str) else isinstance(part, int) and abs(part) > 2**63
         if too_large or items + len(pending) > TURNS_LIMIT:
-            raise RefusedError("this value grows too large")
+            raise RefusedError("this value is too large")
     return value
 
 
@@ -129,12 +129,12 @@ def _printable(value: Any) -> Any:
 def _join(items: Iterable[Any], separator: str = "") -> str:
     texts = [str(item) for item in items]
     if sum(map(len, texts)) + len(texts) * len(separator) > SIZE_LIMIT:
-        raise RefusedError("this value grows too large")
+        raise RefusedError("this value is too large")
     return separator.join(texts)
 
 
 def bounded(pieces: Iterable[str]) -> Iterator[str]:
-    """*pieces*, as long as they are not too much together."""
+    """*pieces*, if they are not too large together."""
     size = 0
     for piece in pieces:
         size += len(piece)

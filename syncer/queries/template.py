@@ -42,14 +42,14 @@ class Template:
     #: The file's line of the template's first.
     first_line: int
     tree: nodes.Template
-    #: The names from outside that it uses, comments and texts left aside, each to the file's line of its first use.
+    #: The names that it uses but does not set, each to the file's line of its first use.
     mentions: Mapping[str, int]
 
     def render(self, names: Mapping[str, Any]) -> str:
         """The text for the given values of the names.
 
         Raises:
-            DefinitionError: an expression fails, or the work is too much.
+            DefinitionError: an expression fails, or does too much.
         """
         try:
             template = Sandbox().from_string(self.tree)
@@ -72,7 +72,7 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
     """Read *sql* as a template.
 
     Raises:
-        DefinitionError: it is none, or uses a name or construct that queries do not have.
+        DefinitionError: it is not a template, or uses a name or construct that queries do not have.
     """
 
     def error(message: str, line: int, hint: str = _KNOWN) -> DefinitionError:
@@ -91,7 +91,7 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
     except TemplateSyntaxError as exc:
         raise error(f"the template cannot be read: {exc.message}", exc.lineno) from None
     except (RecursionError, SyntaxError, MemoryError, ValueError, OverflowError):
-        raise error("the template is nested too deeply, or holds a number that is too long", 1) from None
+        raise error("the template is nested too deeply, or contains a number that is too long", 1) from None
     lines = {name: first_line - 1 + line for name, line in mentions.items()}
     return Template(path=path, first_line=first_line, tree=tree, mentions=lines)
 
@@ -123,27 +123,27 @@ def _mentions(tree: nodes.Template) -> dict[str, int]:
 def _fault(node: nodes.Node) -> str:
     match node:
         case nodes.For(recursive=True):
-            return "a recursive loop has no place in a query"
+            return "a query cannot use a recursive loop"
         case nodes.Getattr(node=nodes.Name(name="loop"), attr=attribute) if not attribute.startswith("_"):
             return ""
         case nodes.Getattr(attr=attribute):
-            return f"the attribute {quoted(attribute)} cannot be used in a query"
+            return f"a query cannot use the attribute {quoted(attribute)}"
         case nodes.Call(node=nodes.Name(name="var" | "env_var" as function)):
             named = node.args and isinstance(node.args[0], nodes.Const) and isinstance(node.args[0].value, str)
             if named and len(node.args) <= 2 and not (node.kwargs or node.dyn_args or node.dyn_kwargs):
                 return ""
-            return f"`{function}` takes a name in quotes and, if you like, a default"
+            return f"`{function}` takes a name in quotes and an optional default"
         case nodes.Call(node=nodes.Name(name="range")):
             return ""
         case nodes.Call():
             return f"only {listed(_CALLS, last='and')} can be called"
         case _ if not isinstance(node, _NODES):
-            return f"the Jinja construct {quoted(type(node).__name__)} has no place in a query"
+            return f"a query cannot use the Jinja construct {quoted(type(node).__name__)}"
     return ""
 
 
 def _every(tree: nodes.Template) -> Iterator[nodes.Node]:
-    """Every node, in the order of the text; without recursion, which a deep one would break."""
+    """Every node, in the order of the text; not recursive, because nodes may be nested deeply."""
     pending: list[nodes.Node] = [tree]
     while pending:
         node = pending.pop()
@@ -152,7 +152,7 @@ def _every(tree: nodes.Template) -> Iterator[nodes.Node]:
 
 
 class _Bounds(NodeTransformer):
-    """Makes each loop draw on the budget, and each value that is set or joined keep to its bound."""
+    """Makes each loop use the budget, and checks the size of each value that is set or joined."""
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
         self.generic_visit(node)

@@ -12,7 +12,7 @@ from syncer.model.spelling import closest
 from syncer.settings.registry import GROUPS, OPTIONS
 from syncer.settings.service import SECTIONS
 
-#: What begins the names of variables.
+#: The prefix of variables.
 PREFIX = "SYNCER_"
 TOML = "syncer.toml"
 

@@ -96,10 +96,10 @@ def open_warehouse(name: str, url: str, *, options: Options | None = None, sync:
 def open_store(
     name: str, url: str, *, identity: Identity, options: Options | None = None, started_at: datetime | None = None
 ) -> ProfileStore:
-    """The profile store at *url*, which messages call *name*; made on first use.
+    """The profile store at *url*, which messages call *name*; created on first use.
 
     Shapes:
-        started_at: the start of the run, aware: what the store is told of is from then; None for now.
+        started_at: the start of the run, aware: changes count as of then. None means now.
     Raises:
         SettingsError: no store has URLs of this scheme, or its driver is not installed.
         StoreError: it cannot be reached, or was made with another identity.
@@ -124,9 +124,9 @@ def _registered(group: str, kind: type[_Kind]) -> dict[str, _Kind]:
         connector = _loaded(entry, kind)
         for scheme in connector.schemes:
             if found.setdefault(scheme, connector) is not connector:
-                raise _unusable(entry, f"opens `{scheme}:` URLs, which another connector does already")
+                raise _unusable(entry, f"opens `{scheme}:` URLs, and so does another connector")
     if not found:
-        raise SettingsError(f"no package registers any of `{group}`", hint="Install Syncer again.")
+        raise SettingsError(f"no installed package registers any of `{group}`", hint="Install Syncer again.")
     return found
 
 
@@ -134,7 +134,7 @@ def _loaded(entry: EntryPoint, kind: type[_Kind]) -> _Kind:
     try:
         connector = entry.load()
     except Exception as exc:
-        # Anybody's code; what it says may be anything.
+        # The message comes from the package's own code and may contain anything.
         raise _unusable(entry, f"cannot be loaded ({type(exc).__name__})") from exc
     if not isinstance(connector, kind):
         raise _unusable(entry, f"is no {kind.__name__}")
@@ -149,29 +149,27 @@ def _unusable(entry: EntryPoint, said: str) -> SettingsError:
 
 
 def checked(url: str) -> str:
-    """*url* with its scheme in lower case and no blanks around it.
+    """*url* with its scheme in lower case, without surrounding blanks.
 
     Raises:
-        ValueError: it is no URL; the text says why and holds no part of it.
+        ValueError: it is no URL; the message says why, without any part of it.
     """
     url = url.strip()
     scheme = _SCHEME.match(url)
     if scheme is None:
         raise ValueError("is not a URL such as `postgresql://USER:PASSWORD@HOST/DATABASE`")
     if not url.isprintable() or " " in url:
-        raise ValueError("holds a blank or a control character; write it as `%20` or the like")
+        raise ValueError("contains a blank or a control character; encode it, a blank as `%20`")
     try:
         urlsplit(url).port  # noqa: B018 - looking at it is the check
     except ValueError:
         # Its text holds what would be the port, which may be the start of the password.
-        raise ValueError(
-            "cannot be read; write `/`, `?`, `#`, `@` and `:` in a password as `%2F` and the like"
-        ) from None
+        raise ValueError("cannot be read; encode `/`, `?`, `#`, `@` and `:` in a password, a `/` as `%2F`") from None
     return scheme[0].lower() + url[scheme.end() :]
 
 
 def beside(url: str, folder: Path) -> str:
-    """*url*, where it names a file by a relative path, with the path that this has from *folder*."""
+    """*url*; if it names a file by a relative path, with *folder* before that path."""
     scheme, _, rest = url.partition("://")
     path, mark, query = rest.partition("?")
     if not names_file(url) or not path.startswith("/") or path in {"/", "/:memory:"}:
@@ -222,7 +220,7 @@ class ConnectionSettings(BaseModel):
 
     @classmethod
     def names(cls) -> set[str]:
-        """What may be set of one, whatever its URL."""
+        """The settings that a connection may have, whatever its URL."""
         of_connectors = (name for connector in cls.registered().values() for name in connector.options.model_fields)
         return {*of_connectors, *cls.model_fields} - {OPTIONS}
 

@@ -11,10 +11,10 @@ from pydantic import BaseModel, SecretStr
 from syncer.observability.redaction import UNMISTAKABLE
 from syncer.settings.settings import Settings
 
-#: Parts of a key of several lines that are shorter say nothing.
+#: A shorter line of a multi-line key identifies nothing.
 _LINE = 16
 
-#: What addresses of services have in common with the texts that secrets are taken out of.
+#: Words that are in addresses of services and in ordinary messages.
 _ORDINARY = frozenset({"alerts", "default", "localhost", "notify", "services", "syncer", "webhook", "webhooks"})
 
 #: Parameters of connection URLs that hold secrets.
@@ -45,7 +45,7 @@ def _secret_values(value: object) -> Iterator[str]:
 
 
 def _parts(secret: str) -> set[str]:
-    """What must not be shown of one secret: of a URL what logs in, of anything else all of it."""
+    """The parts of one secret to hide: the login of a URL, all of anything else."""
     if "://" not in secret.partition("\n")[0]:
         lines = [line.strip() for line in re.split(r"\n|\\n", secret)]
         return {secret, secret.strip()} | {
@@ -66,7 +66,7 @@ def _target_parts(url: str) -> set[str]:
     login, _, host = split.netloc.rpartition("@")
     parts = [*split.path.split("/"), *(value for _, value in parse_qsl(split.query))]
     if "." not in host:
-        # Hosts that are far away have names with dots.
+        # Remote hosts have names with dots.
         parts += [*host.split(":"), *login.split(":")]
     tokens = {part for part in parts if len(part) >= UNMISTAKABLE and part.lower() not in _ORDINARY}
     return {url} | _all_spellings(tokens) | _spellings(split.password or "")

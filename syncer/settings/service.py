@@ -1,4 +1,4 @@
-"""How the service runs, who may use its page and API, and whom it tells: the settings of `syncer serve`."""
+"""The settings of `syncer serve`: who may use its page and API, and when and where it sends alerts."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class WebSettings(_Section):
 
     @property
     def is_guarded(self) -> bool:
-        """Whether anybody is asked who they are."""
+        """Whether users have to log in."""
         return bool(self.password or self.tokens or (self.proxy_header and self.proxy_addresses))
 
 
@@ -106,7 +106,7 @@ def _called(url: SecretStr) -> SecretStr:
 
 
 class AlertSettings(_Section):
-    """Who is told of what."""
+    """When the service sends alerts, and where."""
 
     urls: SecretStr | None = Field(
         default=None, description="who receives [alerts](monitoring.md#alerts): Apprise URLs, separated by white space"
@@ -133,7 +133,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {"web": WebSettings, "alerts": AlertSe
 
 
 class LogLevel(enum.StrEnum):
-    """What of the log is written."""
+    """The least severe level that the log contains."""
 
     DEBUG = "debug"
     INFO = "info"

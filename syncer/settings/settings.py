@@ -127,7 +127,7 @@ class _Variables(EnvSettingsSource):
         return {name: variable.value for name, variable in self._collected.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
-        """Leave a text that belongs to no field of ours as it is: what it means is its connector's to say."""
+        """Leave the text of a connector's setting as it is; the connector decodes it."""
         return value if field is None else super().decode_complex_value(field_name, field, value)
 
 
@@ -186,20 +186,20 @@ def load(working_dir: Path, environment: Mapping[str, str]) -> Settings:
 
 
 def make_state_dir(settings: Settings) -> None:
-    """Make the state folder, which only its owner may enter.
+    """Create the state folder, which only its owner may enter.
 
     Raises:
-        SettingsError: there is something else of this name, or it is another user's, or it cannot be written.
+        SettingsError: it is not a folder, belongs to another user, or cannot be written.
     """
     path, name = settings.state_dir, f"{PREFIX}STATE_DIR"
-    own = f"Set {name} to a folder of this user's own; one inside it is made where that is allowed."
+    own = f"Set {name} to a folder that this user may create or owns."
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.stat()
     except (FileExistsError, NotADirectoryError):
         raise SettingsError(f"{name}: {path} is not a folder", hint=f"Move it away, or set {name}.") from None
     except OSError as error:
-        raise SettingsError(f"{name}: {path} cannot be made: {error.strerror}", hint=own) from error
+        raise SettingsError(f"{name}: {path} cannot be created: {error.strerror}", hint=own) from error
     if os.name == "posix" and found.st_uid != os.geteuid():
         raise SettingsError(f"{name}: {path} belongs to another user", hint=own)
     if not os.access(path, os.W_OK | os.X_OK):
@@ -271,7 +271,7 @@ def _collected(
         if name.endswith("_file") and _may_be_file(_path(name.removesuffix("_file"))):
             name, value = name.removesuffix("_file"), _secret(folder / value, label, problems)
         if name in found:
-            problems.setdefault(label, f"is set beside {found[name].label}; only one of the two may be")
+            problems.setdefault(label, f"is set beside {found[name].label}; set only one of the two")
         found[name] = _Variable(label=label, value=value)
     return found
 
@@ -279,12 +279,12 @@ def _collected(
 def _secret(path: Path, label: str, problems: dict[str, str]) -> str:
     text = _read(path, problems, label=label, required=True)
     if text is not None and not text.strip():
-        problems.setdefault(label, "the file that it names is empty")
+        problems.setdefault(label, "the file it names is empty")
     return (text or "").rstrip("\r\n")
 
 
 def _read(path: Path, problems: dict[str, str], *, label: str = "", required: bool = False) -> str | None:
-    of_label = "the file that it names " if label else ""
+    of_label = "the file it names " if label else ""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -294,6 +294,6 @@ def _read(path: Path, problems: dict[str, str], *, label: str = "", required: bo
         problems.setdefault(label or path.name, f"{of_label}is not UTF-8 text")
     except (OSError, ValueError) as error:
         # The whole text of the error holds the path, which is the value of the setting.
-        reason = error.strerror if isinstance(error, OSError) else "its name is not one"
+        reason = error.strerror if isinstance(error, OSError) else "its name is not valid"
         problems.setdefault(label or path.name, f"{of_label}cannot be read: {reason}")
     return None

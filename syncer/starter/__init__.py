@@ -73,7 +73,7 @@ def write_starter(folder: Path) -> list[Path]:
     existing = [str(path) for path in files if path.exists()]
     if existing:
         raise SettingsError(
-            f"nothing was written, because these files already exist: {', '.join(existing)}",
+            f"no file was written, because these already exist: {', '.join(existing)}",
             hint="Name another folder: syncer init DIR",
         )
     made: list[Path] = []
@@ -90,7 +90,7 @@ def write_starter(folder: Path) -> list[Path]:
             else:
                 mine.unlink()
         raise SettingsError(
-            f"nothing was written, because {path} cannot be: {error.strerror}",
+            f"no file was written, because {path} cannot be: {error.strerror}",
             hint="Name another folder: syncer init DIR",
         ) from error
     return list(files)

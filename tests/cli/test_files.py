@@ -19,7 +19,7 @@ def test_init_writes_a_folder_that_runs(tmp_path_factory: pytest.TempPathFactory
     assert written.out.splitlines()[-1] == "  cd shop && syncer run --all"
     assert [run["sync"] for run in ran.objects] == ["accounts"]
     assert again.code == 2
-    assert "nothing was written" in again.err
+    assert "no file was written" in again.err
 
 
 def test_validate_shows_every_error_with_its_line(folder: Folder) -> None:

@@ -122,7 +122,7 @@ def test_rejected_rows_are_told_and_end_with_1(folder: Folder) -> None:
     assert ran.code == 1
     assert ran.err.splitlines() == [
         "warning: customers: 1 row is rejected",
-        "  See them with `syncer rejected customers`; they are tried again at the next run.",
+        "  See them with `syncer rejected customers`; the next run tries them again.",
     ]
 
 

@@ -106,7 +106,7 @@ def test_a_file_s_name_that_makes_no_sync_name_asks_for_one(tmp_path: Path) -> N
     loaded = load(tmp_path)
 
     assert names(loaded) == ["other"]
-    assert "`My Sync` makes no sync name" in told(loaded)[0][2]
+    assert "`My Sync` is no valid sync name" in told(loaded)[0][2]
 
 
 def test_an_unknown_connection_is_told_with_what_exists(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_connection_without_any_settings_is_told_the_setting(tmp_path: Path) -
 
     [error] = definitions.load(tmp_path, warehouses=[], stores=["default"]).errors
 
-    assert error.hint == "Set `SYNCER_WAREHOUSES__DEFAULT__URL` to make one."
+    assert error.hint == "Set `SYNCER_WAREHOUSES__DEFAULT__URL` to add one."
 
 
 def test_a_dependency_that_does_not_exist_is_told(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_dependency_that_does_not_exist_is_told(tmp_path: Path) -> None:
 
     assert names(loaded) == ["people"]
     assert told(loaded) == [
-        ("orders.sql", 6, "`depends_on` names `poeple`, and there is no such sync. Did you mean `people`?")
+        ("orders.sql", 6, "`depends_on` names `poeple`, but there is no such sync. Did you mean `people`?")
     ]
 
 
@@ -150,10 +150,10 @@ def test_a_circle_of_dependencies_is_named_and_left_out(tmp_path: Path) -> None:
 
     assert names(loaded) == ["d", "f"]
     assert [message.split(". ")[0] for _, _, message in told(loaded)] == [
-        "`depends_on` goes in a circle: a → b → c → a",
-        "`depends_on` goes in a circle: b → c → a → b",
-        "`depends_on` goes in a circle: c → a → b → c",
-        "`depends_on` goes in a circle: e → e",
+        "the dependencies form a circle: a → b → c → a",
+        "the dependencies form a circle: b → c → a → b",
+        "the dependencies form a circle: c → a → b → c",
+        "the dependencies form a circle: e → e",
     ]
 
 
@@ -169,7 +169,7 @@ def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     loaded = load(folder)
 
     assert names(loaded) == ["a", "b"]
-    assert [(path, "leaves the folder" in message) for path, _, message in told(loaded)] == [
+    assert [(path, "outside the folder" in message) for path, _, message in told(loaded)] == [
         ("away", True),
         ("out.sql", True),
     ]

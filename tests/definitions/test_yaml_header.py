@@ -48,7 +48,7 @@ def test_the_smallest_header_gives_the_defaults() -> None:
     [
         ("nmae: a\n", 4, "`nmae` is unknown. Did you mean `name`"),
         ("limits: {remvoed: 5}\n", 4, "`limits.remvoed` is unknown. Did you mean `removed`"),
-        ("owner: a\ntags: b\nowner: c\n", 6, "`owner` is repeated; it stands on line 4 already"),
+        ("owner: a\ntags: b\nowner: c\n", 6, "`owner` is repeated, first on line 4 already"),
         ("attributes: {a: b, a: c}\n", 4, "`attributes.a` is repeated"),
         ("owner: &a x\ntags: *a\n", 4, "aliases"),
         ("owner: !!python/name:os.system x\n", 4, "tags"),
@@ -143,8 +143,8 @@ def test_a_header_that_does_not_fit_its_entity_is_refused(header: str, line: int
     ("header", "query", "line", "told_of"),
     [
         (PERSON + "on_removed: clear\n", "SELECT {{ last_sync_time }}", 4, "`on_removed` must be `keep`"),
-        (PERSON + "limits: {empty: allow}\n", "SELECT {{ last_sync_time }}", 4, "`limits.empty` means nothing"),
-        (COLLECTION, "SELECT 1\nWHERE\n{% if last_sync_time %}{% endif %}", 8, "a collection drops the others"),
+        (PERSON + "limits: {empty: allow}\n", "SELECT {{ last_sync_time }}", 4, "`limits.empty` has no effect"),
+        (COLLECTION, "SELECT 1\nWHERE\n{% if last_sync_time %}{% endif %}", 8, "a collection drops all others"),
     ],
 )
 def test_an_incremental_query_allows_no_removal(header: str, query: str, line: int, told_of: str) -> None:

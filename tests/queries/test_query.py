@@ -114,15 +114,15 @@ def test_a_query_that_mentions_last_sync_time_is_incremental(sql: str, increment
         ("SELECT {{ now() }}", 5, "only `var`, `env_var` and `range` can be called"),
         ("SELECT\n{{ 1 / 0 }}", 6, "ZeroDivisionError"),
         ("SELECT {{ [1][3] }}", 5, "no such item"),
-        ("SELECT {{ ''.__class__.__mro__ }}", 5, "`__mro__` cannot be used"),
+        ("SELECT {{ ''.__class__.__mro__ }}", 5, "a query cannot use the attribute `__mro__`"),
         ("SELECT {{ ''['__class__'] }}", 5, "no such item"),
         ("SELECT {{ '' | attr('__class__') }}", 5, "`attr` is unknown"),
         ("SELECT {{ '{0.__class__}'.format(1) }}", 5, "only `var`, `env_var` and `range` can be called"),
         ("SELECT {% for x in [1] %}{{ loop['__init__'] }}{% endfor %}", 5, "no such item"),
-        ("SELECT {% include '/etc/passwd' %}", 5, "`Include` has no place"),
-        ("SELECT {% import 'os' as os %}", 5, "`Import` has no place"),
-        ("SELECT {% macro f() %}{{ f() }}{% endmacro %}", 5, "has no place"),
-        ("SELECT {% block a %}{{ self.a() }}{% endblock %}", 5, "has no place"),
+        ("SELECT {% include '/etc/passwd' %}", 5, "a query cannot use the Jinja construct `Include`"),
+        ("SELECT {% import 'os' as os %}", 5, "a query cannot use the Jinja construct `Import`"),
+        ("SELECT {% macro f() %}{{ f() }}{% endmacro %}", 5, "a query cannot use"),
+        ("SELECT {% block a %}{{ self.a() }}{% endblock %}", 5, "a query cannot use"),
         (f"SELECT {{{{ {'(' * 5000}1{')' * 5000} }}}}", 5, "nested too deeply"),
         (f"SELECT {{{{ 1{'+1' * 3000} }}}}", 5, "nested too deeply"),
         (f"SELECT {{{{ {'9' * 5000} }}}}", 5, "too long"),
@@ -190,7 +190,7 @@ def test_a_variable_that_is_not_text_is_refused_without_showing_it() -> None:
         "SELECT '{{ env_var(\"X\") }}' AS id", environment={"X": b"canary \xff".decode(errors="surrogateescape")}
     )
 
-    assert error.message == "a variable of the query holds bytes that are not UTF-8"
+    assert error.message == "a variable of the query contains bytes that are not UTF-8"
 
 
 @pytest.mark.parametrize(

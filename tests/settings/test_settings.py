@@ -153,12 +153,12 @@ def test_a_secret_file_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
             "SYNCER_STORES__E__URL": "sqlite:///hush",
         },
     ) == [
-        "SYNCER_DATABASE_URL_FILE: the file that it names does not exist",
-        "SYNCER_STORES__A__URL_FILE: the file that it names is empty",
-        "SYNCER_STORES__B__URL_FILE: the file that it names is not UTF-8 text",
-        "SYNCER_STORES__C__URL_FILE: the file that it names cannot be read: Is a directory",
-        "SYNCER_STORES__D__URL_FILE: the file that it names cannot be read: its name is not one",
-        "SYNCER_STORES__E__URL: is set beside SYNCER_STORES__E__URL_FILE; only one of the two may be",
+        "SYNCER_DATABASE_URL_FILE: the file it names does not exist",
+        "SYNCER_STORES__A__URL_FILE: the file it names is empty",
+        "SYNCER_STORES__B__URL_FILE: the file it names is not UTF-8 text",
+        "SYNCER_STORES__C__URL_FILE: the file it names cannot be read: Is a directory",
+        "SYNCER_STORES__D__URL_FILE: the file it names cannot be read: its name is not valid",
+        "SYNCER_STORES__E__URL: is set beside SYNCER_STORES__E__URL_FILE; set only one of the two",
     ]
 
 
@@ -340,7 +340,7 @@ def test_a_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_state_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="SYNCER_STATE_DIR: /proc/syncer cannot be made"):
+    with pytest.raises(SettingsError, match="SYNCER_STATE_DIR: /proc/syncer cannot be created"):
         make_state_dir(load(tmp_path, {"SYNCER_STATE_DIR": "/proc/syncer"}))
 
 

@@ -123,7 +123,7 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env.example").write_text("")
     before = sorted(tmp_path.rglob("*"))
 
-    with pytest.raises(SettingsError, match="nothing was written") as caught:
+    with pytest.raises(SettingsError, match="no file was written") as caught:
         write_starter(tmp_path)
 
     assert str(tmp_path / "sync_definitions" / "customers.sql") in caught.value.message
@@ -136,7 +136,7 @@ def test_init_that_fails_halfway_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "sync_definitions" / "sample_data").write_text("a file where the folder should be")
     before = sorted(tmp_path.rglob("*"))
 
-    with pytest.raises(SettingsError, match="nothing was written"):
+    with pytest.raises(SettingsError, match="no file was written"):
         write_starter(tmp_path)
 
     assert sorted(tmp_path.rglob("*")) == before
