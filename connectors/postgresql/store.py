@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import errors
 
-from connectors.postgresql.connection import connect, reason
+from connectors.postgresql.connection import connect
+from connectors.postgresql.errors import reason
 from connectors.sql_store import people
-from connectors.sql_store.dialect import Dialect
+from connectors.sql_store.dialect import SQLDialect
 from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
 from syncer.model.errors import StoreError
-from syncer.model.types import Action, Identity, Probe, Target, Verdict
+from syncer.model.types import Action, Target, Verdict
 
 #: Any number, the same for every version of Syncer: who holds it creates or upgrades the tables.
 _UPGRADE_LOCK = 7305712
@@ -52,9 +53,9 @@ _MERGED = """(
     ELSE t.attributes - ARRAY(SELECT jsonb_array_elements_text(b.cleared)) END || b.attributes)"""
 
 _HINTS = {
-    "25006": "Name a server in {setting} that can be written to, not a replica.",
+    "25006": "Name a server in {setting}__URL that can be written to, not a replica.",
     "42501": "GRANT this user what is missing; it must be able to make tables, and own them to upgrade them.",
-    "42P07": "Give the store a database of its own, or a schema: {setting}?options=-csearch_path%3Dsyncer",
+    "42P07": "Give the store a database of its own, or a schema: {setting}__URL?options=-csearch_path%3Dsyncer",
     "53100": "Free space on the server's disk.",
     "55P03": f"Another process has been writing to it for {_WAIT_SECONDS} seconds; look for one that hangs.",
 }
@@ -64,51 +65,29 @@ class PostgreSQLStore(SQLStore):
     """A store for any number of machines."""
 
     batch_rows = 25_000
-    dialect = Dialect(now="now()", merged=_MERGED, find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL")
-
-    def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
-        """Connect to the store, and make it where there is none.
-
-        Raises:
-            SettingsError: the URL cannot be read.
-            StoreError: it cannot be reached, or was made with another identity.
-        """
-        super().__init__(name, identity)
-        self._url = url
-        self._connection = self._connect(autocommit=True)
-        try:
-            self._open()
-        except BaseException:
-            self.close()
-            raise
-
-    def probe(self) -> Probe:
-        """See `Probing`."""
-        (version,) = self._fetch("SELECT current_setting('server_version') FROM workspace")[0]
-        return Probe(version=f"PostgreSQL {version.split()[0]}", note=f"Its identity is `{self.identity}`.")
+    dialect = SQLDialect(
+        engine="postgresql+psycopg://",
+        lock=f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})",
+        version="SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1) FROM workspace",
+        now="now()",
+        merged=_MERGED,
+        find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
+    )
 
     def close(self) -> None:
         """See `ProfileStore.close`."""
         self._connection.close()
 
+    def _open_connection(self, url: str) -> None:
+        self._url = url
+        self._connection = self._connect(autocommit=True)
+
     def _connect(self, *, autocommit: bool = False) -> psycopg.Connection:
-        connection = connect("store", self.name, self._url, autocommit=autocommit)
+        connection = connect(self._named, self._url, autocommit=autocommit)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        # Plans would not outlive the temporary table that they are about.
+        # A plan would be useless after the end of the temporary table that it is for.
         connection.prepare_threshold = None
         return connection
-
-    def _bring_up_to_date(self) -> None:
-        import sqlalchemy as sa
-
-        from connectors.sql_store import schema
-
-        engine = sa.create_engine("postgresql+psycopg://", creator=self._connect, poolclass=sa.NullPool)
-        with self._explained():
-            try:
-                schema.bring_up_to_date(engine, f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})", self.identity)
-            except sa.exc.DBAPIError as exc:
-                raise (exc.orig or exc) from None
 
     def _take(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
         attempt = 1
@@ -175,14 +154,13 @@ class PostgreSQLStore(SQLStore):
         try:
             yield
         except psycopg.Error as exc:
-            said = f"store `{self.name}`: {reason(exc)}"
+            said = f"{self._label}: {reason(exc)}"
             if (exc.sqlstate or "").startswith(_UNFIT):
                 error: StoreError = UnfitRowsError(said, condition=reason(exc))
             elif isinstance(exc, _RACES):
                 error = _RaceError(said, hint="Look for another program that writes to the store's tables.")
             else:
-                setting = f"SYNCER_STORES__{self.name.upper()}__URL"
-                error = StoreError(said, hint=_HINTS.get(exc.sqlstate or "", SENT_AGAIN).format(setting=setting))
+                error = StoreError(said, hint=self._named.hint(_HINTS.get(exc.sqlstate or "", SENT_AGAIN)))
         else:
             return
         raise error

@@ -11,15 +11,13 @@ import psycopg
 import pyarrow as pa
 from psycopg.errors import SyntaxError as RefusedSyntaxError
 
-from connectors.postgresql.connection import connect
-from connectors.postgresql.copy import Server
-from connectors.postgresql.session import ReadOnlySession
+from connectors.postgresql.protocol import ProtocolWarehouse, Server
 from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
-from connectors.support.warehouse import StreamingWarehouse, probe_of
+from connectors.support.warehouse import probe_of
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
-#: Bytes of CSV that are parsed at once: large enough for Arrow, small enough that the server goes on meanwhile.
+#: Bytes of CSV to parse at once: large enough for Arrow, small enough that the server keeps working.
 _BLOCK_BYTES = 1 << 22
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
 
@@ -59,50 +57,44 @@ class _Described:
     readings: list[PostgreSQLReading]
 
 
-class PostgreSQLWarehouse(StreamingWarehouse):
+class PostgreSQLWarehouse(ProtocolWarehouse):
     """A PostgreSQL database, 14 or newer, read in REPEATABLE READ READ ONLY transactions.
 
-    A query is sent by the extended protocol only, which takes no second statement. A date or time outside the years 1
-    to 9999 is Arrow's largest or smallest value.
+    The extended protocol takes no second statement. A date or time outside the years 1 to 9999 is Arrow's largest or
+    smallest value.
     """
 
+    _settings = _SETTINGS
+
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
-        super().__init__(name)
-        self._connection = connect("warehouse", name, url)
-        self._session = ReadOnlySession(self._label, self._connection, _SETTINGS)
+        super().__init__(name, url)
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
-        with self._session.transaction(_DESCRIBE_TIMEOUT) as server:
+        with self._transaction(_DESCRIBE_TIMEOUT) as server:
             described = self._describe(server, sql)
         return tuple(Column(name=n, type=t) for n, t in zip(described.names, described.types, strict=True))
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""
-        with self._session.transaction(_DESCRIBE_TIMEOUT):
+        with self._transaction(_DESCRIBE_TIMEOUT):
             version = self._connection.info.parameter_status("server_version") or ""
-            power = self._connection.execute(_POWERS).fetchone()
-        return probe_of(f"PostgreSQL {version.partition(' ')[0]}", f"Its role {power[0]}" if power else "")
+            power = self._power(_POWERS)
+        return probe_of(f"PostgreSQL {version.partition(' ')[0]}", power)
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
-        with self._session.transaction(timeout) as server:
+        with self._transaction(timeout) as server:
             described = self._describe(server, sql)
             parser = CsvParser(described.names, described.readings)
             yield parser.schema
-            # PostgreSQL refuses a whole result for one text of SQL_ASCII that is not UTF-8, if asked for UTF-8.
+            # As UTF-8, PostgreSQL would refuse a whole result for one text of SQL_ASCII that is not UTF-8.
             is_ascii = self._connection.info.parameter_status("server_encoding") == "SQL_ASCII"
             copy = _copy(described, "SQL_ASCII" if is_ascii else "UTF8")
             server.ask(self._connection.pgconn.send_query_params, copy.encode(), None)
             yield from self._batches(server, parser)
-
-    def _interrupt(self) -> None:
-        self._session.cancel()
-
-    def _disconnect(self) -> None:
-        self._connection.close()
 
     def _batches(self, server: Server, parser: CsvParser) -> Iterator[pa.RecordBatch]:
         rows = 0
@@ -111,12 +103,12 @@ class PostgreSQLWarehouse(StreamingWarehouse):
                 rows += batch.num_rows
                 yield batch
         if rows != server.rows_copied:
-            raise WarehouseError(f"{self._label}: PostgreSQL sent {server.rows_copied} rows, {rows} were understood")
+            raise WarehouseError(f"{self._label}: PostgreSQL sent {server.rows_copied} rows, and Syncer read {rows}")
 
     def _describe(self, server: Server, sql: str) -> _Described:
-        """What *sql* would return; it is parsed, not run."""
+        """What *sql* would return; the server parses it and does not run it."""
         sql = sql.removeprefix("\ufeff")
-        answer = self._session.describe(server, sql)
+        answer = self._described(server, sql)
         columns = range(answer.nfields)
         oids, modifiers = [answer.ftype(i) for i in columns], [answer.fmod(i) for i in columns]
         types = self._connection.execute(_TYPES, (oids, modifiers)).fetchall()
@@ -128,7 +120,7 @@ class PostgreSQLWarehouse(StreamingWarehouse):
         )
 
     def _subquery(self, server: Server, sql: str) -> str:
-        """*sql*, which PostgreSQL has understood, as it can stand in brackets: without semicolons at its end."""
+        """*sql*, which PostgreSQL has parsed, without the semicolons at its end, so that it fits into brackets."""
         before = "SELECT FROM ("
         while True:
             try:

@@ -26,12 +26,11 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 
-from connectors.postgresql.connection import connect
-from connectors.postgresql.session import ReadOnlySession
+from connectors.postgresql.protocol import ProtocolWarehouse
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
-from connectors.support.warehouse import StreamingWarehouse, probe_of, quote_literal
+from connectors.support.warehouse import probe_of, quote_literal
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -62,42 +61,42 @@ LIMIT 1
 """
 
 
-class RedshiftWarehouse(StreamingWarehouse):
-    """A Redshift database, read in READ ONLY transactions; the extended protocol takes no second statement.
+class RedshiftWarehouse(ProtocolWarehouse):
+    """A Redshift database, read in READ ONLY transactions. The extended protocol takes no second statement.
 
     A date or time outside the years 1 to 9999 is Arrow's largest or smallest value.
     """
 
+    _settings = _SETTINGS
+
     def __init__(self, name: str, url: str, *, options: RedshiftOptions, sync: str = "") -> None:
-        super().__init__(name, dialect="redshift")
+        super().__init__(name, re.sub(r"^redshift(\+\w+)?:", "postgresql:", url), dialect="redshift")
         self._options = options
-        self._connection = connect("warehouse", name, re.sub(r"^redshift(\+\w+)?:", "postgresql:", url))
         # Redshift has no DEALLOCATE ALL, which psycopg sends where it has prepared statements of its own.
         self._connection.prepare_threshold = None
         self._name_queries(sync)
         self._connection.read_only = True
-        self._session = ReadOnlySession(self._label, self._connection, _SETTINGS)
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
         statement = self._select_statement(sql).text
-        with self._session.transaction(_DESCRIBE_TIMEOUT) as server:
-            parser = RowParser(self._session.describe(server, statement), self._connection)
+        with self._transaction(_DESCRIBE_TIMEOUT) as server:
+            parser = RowParser(self._described(server, statement), self._connection)
         return tuple(Column(name=n, type=t) for n, t in zip(parser.names, parser.types, strict=True))
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""
-        with self._session.transaction(_DESCRIBE_TIMEOUT):
+        with self._transaction(_DESCRIBE_TIMEOUT):
             ((version,),) = self._connection.execute("SELECT version()").fetchall()
-            power = self._connection.execute(_POWERS).fetchone()
+            power = self._power(_POWERS)
         product = re.search(r"Redshift [\d.]+", version) or re.match(r"\S+ [\d.]+", version)
-        return probe_of(product[0] if product else version, f"Its role {power[0]}" if power else "")
+        return probe_of(product[0] if product else version, power)
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
         statement = self._select_statement(sql).text
-        with self._session.transaction(timeout) as server:
-            parser = RowParser(self._session.describe(server, statement), self._connection)
+        with self._transaction(timeout) as server:
+            parser = RowParser(self._described(server, statement), self._connection)
             yield parser.schema
             if not self._goes_by_unload(parser):
                 for part in server.rows(statement.encode(), size=_PART_ROWS):
@@ -105,23 +104,17 @@ class RedshiftWarehouse(StreamingWarehouse):
                 return
         yield from self._unloaded(statement, parser.schema, timeout)
 
-    def _interrupt(self) -> None:
-        self._session.cancel()
-
-    def _disconnect(self) -> None:
-        self._connection.close()
-
     def _unloaded(self, statement: str, schema: pa.Schema, timeout: timedelta) -> Generator[Any]:
-        """Batches, by way of S3; no file stays there."""
+        """Batches by way of S3; deletes every file there."""
         unload = Unload(self._label, self._options, schema)
-        # Only the text in UNLOAD's quotes is from outside, and that is refused unless it is a SELECT.
+        # Only the text in UNLOAD's quotes is from outside, and the cluster refuses it unless it is a SELECT.
         self._connection.read_only = False
         try:
-            with self._session.transaction(timeout) as server:
+            with self._transaction(timeout) as server:
                 server.ask(self._connection.pgconn.send_query_params, unload.statement(statement).encode(), None)
                 yield from unload.batches()
         except BaseException:
-            with suppress(WarehouseError):  # What went wrong first is what to tell.
+            with suppress(WarehouseError):  # The first error is the one to report.
                 unload.delete()
             raise
         finally:
@@ -135,10 +128,10 @@ class RedshiftWarehouse(StreamingWarehouse):
         return has_bucket and len(folded) == len(parser.names) and UNLOADABLE.issuperset(parser.oids)
 
     def _name_queries(self, sync: str) -> None:
-        """Tell who runs them in Redshift's own lists of queries."""
+        """Show the sync in Redshift's own lists of queries."""
         group = "syncer" + (f": {sync}" if sync else "")
         self._connection.autocommit = True
-        # PostgreSQL has no such setting; it would be no reason not to read.
+        # PostgreSQL, which tests use, has no such setting.
         with suppress(psycopg.errors.UndefinedObject):
             self._connection.execute(query_group(group))
         self._connection.autocommit = False

@@ -1,4 +1,4 @@
-"""What the SQL of the two databases differs in, and how a statement is run."""
+"""How the SQL of the two databases differs, and how a store runs a statement."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class SQLDialect:
     """SQL that each database spells in its own way."""
 
+    #: SQLAlchemy's URL of the dialect and driver.
+    engine: str
+    #: A statement after which this transaction alone creates or upgrades the tables.
+    lock: str
+    #: A query for the product and its version, which fails in a database that is no store.
+    version: str
     #: The present moment, as `updated_at` keeps it.
     now: str
     #: The attributes of the stored row `t` after the batch's row `b`: without what `b` clears, with what it sets.
     merged: str
-    #: A query that has a row where the store has been made.
+    #: A query that has a row if the store exists.
     find_workspace: str
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from connectors.sql_store import people
-from connectors.sql_store.dialect import Dialect, Execute
+from connectors.sql_store.dialect import Execute, SQLDialect
 from syncer.model.types import PersonKey
 
 
-def apply_objects(execute: Execute, dialect: Dialect, object_type: str, *, create: bool) -> None:
+def apply_objects(execute: Execute, dialect: SQLDialect, object_type: str, *, create: bool) -> None:
     """Bring the objects of one type in line with the batch."""
     stored = "t.object_type = :object_type AND t.object_id = b.object_id"
     execute(
@@ -34,7 +34,9 @@ def apply_objects(execute: Execute, dialect: Dialect, object_type: str, *, creat
     )
 
 
-def apply_relationships(execute: Execute, dialect: Dialect, key: PersonKey, object_type: str, *, create: bool) -> None:
+def apply_relationships(
+    execute: Execute, dialect: SQLDialect, key: PersonKey, object_type: str, *, create: bool
+) -> None:
     """Bring the relationships of people to objects of one type in line with the batch."""
     stored = "t.person_id = b.person_id AND t.object_type = :object_type AND t.object_id = b.object_id"
     people.find(execute, key)
@@ -64,7 +66,7 @@ def apply_relationships(execute: Execute, dialect: Dialect, key: PersonKey, obje
     )
 
 
-def apply_collection(execute: Execute, dialect: Dialect, collection: str) -> None:
+def apply_collection(execute: Execute, dialect: SQLDialect, collection: str) -> None:
     """Bring the rows of one collection in line with the batch; the collection is made with its first row."""
     puts = "SELECT 1 FROM batch WHERE action = 'put'"
     if not execute(f"UPDATE collections SET updated_at = {dialect.now} WHERE name = :name", name=collection):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from connectors.sql_store.dialect import Dialect, Execute
+from connectors.sql_store.dialect import Execute, SQLDialect
 from syncer.model.types import Identity, PersonKey
 
 #: The columns that no two people share.
@@ -34,7 +34,7 @@ def contested(key: PersonKey, identity: Identity, columns: Collection[str]) -> l
 
 
 def apply(
-    execute: Execute, dialect: Dialect, key: PersonKey, identity: Identity, columns: Collection[str], *, create: bool
+    execute: Execute, dialect: SQLDialect, key: PersonKey, identity: Identity, columns: Collection[str], *, create: bool
 ) -> None:
     """Bring the people in line with the batch; *columns* are those that the batch has."""
     others = [name for name in ("id", "email") if name != key and {name, f"clears_{name}"} & set(columns)]

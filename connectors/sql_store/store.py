@@ -1,4 +1,4 @@
-"""A profile store in an SQL database: what SQLite's and PostgreSQL's have in common."""
+"""A profile store in an SQL database: what SQLite and PostgreSQL share."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.sql_store import contents, entities, people
-from connectors.sql_store.dialect import Dialect
+from connectors.sql_store.dialect import SQLDialect
 from connectors.sql_store.staging import answered, staged, staged_keys
 from connectors.sql_store.upgrades import FORMATS
+from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreError, StoreRefusesError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
-from syncer.model.types import Entity, Identity, PersonKey, Target, ValueForm, Verdict
+from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, ValueForm, Verdict
 
-#: What to do about an error that calls for nothing else.
-SENT_AGAIN = "What the store did not answer for is sent again at the next run."
+#: The hint for an error that needs no other step.
+SENT_AGAIN = "The next run sends again what the store did not acknowledge."
 
 
 class UnfitRowsError(StoreError):
-    """Some row of a batch holds what the database cannot keep; nothing of the batch was stored."""
+    """Some row of a batch holds a value that the database cannot store; nothing of the batch was stored."""
 
     def __init__(self, message: str, *, condition: str) -> None:
         super().__init__(message)
@@ -35,12 +36,25 @@ class SQLStore(ABC):
     batch_rows: int
     collection_bytes = 10_000_000
     value_form = ValueForm.EXACT
-    dialect: ClassVar[Dialect]
+    dialect: ClassVar[SQLDialect]
 
-    def __init__(self, name: str, identity: Identity) -> None:
-        self.name = name
+    def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
+        """Connect to the store, and create it if it does not exist.
+
+        Raises:
+            SettingsError: the URL cannot be used.
+            StoreError: the store cannot be opened, or has another identity.
+        """
+        self._named = ConnectionName("store", name)
+        self._label = self._named.label
         self.identity = identity
         self.store_id = ""
+        self._open_connection(url)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
 
     def check(self, target: Target, *, create: bool = True) -> None:
         """See `ProfileStore.check`."""
@@ -49,7 +63,7 @@ class SQLStore(ABC):
             return
         known = " or ".join(f"`{name}`" for name in (*people.UNIQUE[self.identity], PersonKey.CIO_ID))
         raise StoreRefusesError(
-            f"store `{self.name}` cannot tell people apart by `{key}`: its identity is `{self.identity}`",
+            f"{self._label} cannot tell people apart by `{key}`: its identity is `{self.identity}`",
             hint=f"Identify people by {known}, or feed a store with another identity.",
         )
 
@@ -91,6 +105,11 @@ class SQLStore(ABC):
             found = self._fetch(query, **values)
         columns = [[str(target.entity)] * len(found), *([row[i] for row in found] for i in range(2))]
         return pa.table(columns, schema=IDENTIFIERS)
+
+    def probe(self) -> Probe:
+        """See `Probing`."""
+        ((version,),) = self._fetch(self.dialect.version)
+        return Probe(version=version, note=f"Its identity is `{self.identity}`.")
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`."""
@@ -150,7 +169,7 @@ class SQLStore(ABC):
         """Create or upgrade the store where necessary, and check that it is the configured one.
 
         Raises:
-            StoreError: it was made with another identity or by a newer Syncer.
+            StoreError: it has another identity, or a newer Syncer created it.
         """
         found = self._workspace()
         if found is None or found[2] < FORMATS.newest:
@@ -160,13 +179,13 @@ class SQLStore(ABC):
         recorded, self.store_id, number = found
         if number > FORMATS.newest:
             otherwise = "give this one another database"
-            raise FORMATS.newer(number, what=f"store `{self.name}`", error=StoreError, otherwise=otherwise)
+            raise FORMATS.newer(number, what=self._label, error=StoreError, otherwise=otherwise)
         if recorded != self.identity:
-            setting = f"SYNCER_STORES__{self.name.upper()}__"
+            setting = self._named.setting
             raise StoreError(
-                f"store `{self.name}` was made with the identity `{recorded}`, and `{self.identity}` is set now",
-                hint=f"Set {setting}IDENTITY to `{recorded}`, or {setting}URL to a new store: "
-                "an identity cannot be changed.",
+                f"{self._label} has the identity `{recorded}`, but `{self.identity}` is configured",
+                hint=f"Set {setting}__IDENTITY to `{recorded}`, or {setting}__URL to a new store: "
+                "the identity of a store cannot change.",
             )
 
     def _workspace(self) -> tuple[str, str, int] | None:
@@ -177,9 +196,34 @@ class SQLStore(ABC):
         identity, store_id, number = found
         return identity, store_id, int(number)
 
-    @abstractmethod
     def _bring_up_to_date(self) -> None:
         """Create the tables in the newest format, or upgrade them; one process at a time."""
+        import sqlalchemy as sa
+
+        from connectors.sql_store import schema
+
+        engine = sa.create_engine(self.dialect.engine, creator=self._connect, poolclass=sa.NullPool)
+        with self._explained():
+            try:
+                schema.bring_up_to_date(engine, self.dialect.lock, self.identity)
+            except sa.exc.DBAPIError as exc:
+                raise (exc.orig or exc) from None
+
+    @abstractmethod
+    def close(self) -> None:
+        """See `ProfileStore.close`."""
+
+    @abstractmethod
+    def _open_connection(self, url: str) -> None:
+        """Connect for good; raises as `__init__` does."""
+
+    @abstractmethod
+    def _connect(self) -> Any:
+        """A connection of the driver's."""
+
+    @abstractmethod
+    def _explained(self) -> AbstractContextManager[None]:
+        """Turn the driver's errors into StoreErrors."""
 
     @abstractmethod
     def _transaction(self, *, commit: bool = True) -> AbstractContextManager[None]:

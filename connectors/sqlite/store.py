@@ -12,10 +12,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from connectors.sql_store.dialect import Dialect
+from connectors.sql_store.dialect import SQLDialect
 from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
-from syncer.model.errors import SettingsError, StoreError
-from syncer.model.types import Identity, Probe
+from syncer.model.errors import StoreError
 
 _SCHEME = "sqlite:///"
 #: The first with `->` and IS DISTINCT FROM.
@@ -51,11 +50,11 @@ _MERGED = """(
 _HINTS = {
     "SQLITE_BUSY": f"Another process has been writing to it for {_WAIT_SECONDS} seconds; look for one that hangs.",
     "SQLITE_READONLY": "Make the file and its folder writable for this user.",
-    "SQLITE_CANTOPEN": "Check that {setting} names a file in a folder that this user can write to.",
+    "SQLITE_CANTOPEN": "Check that {setting}__URL names a file in a folder that this user can write to.",
     "SQLITE_FULL": "Free space on the disk.",
     "SQLITE_IOERR": "Check the disk and its free space.",
-    "SQLITE_ERROR": "Check that {setting} names a profile store, and no other program's database.",
-    "SQLITE_NOTADB": "Check that {setting} names a profile store; this file is none.",
+    "SQLITE_ERROR": "Check that {setting}__URL names a profile store, and no other program's database.",
+    "SQLITE_NOTADB": "Check that {setting}__URL names a profile store; this file is none.",
     "SQLITE_CORRUPT": "The file is damaged; restore it from a backup, or move it away and run every sync with --full.",
 }
 
@@ -64,40 +63,17 @@ class SQLiteStore(SQLStore):
     """A store for one machine; several processes may use it."""
 
     batch_rows = 10_000
-    dialect = Dialect(
+    dialect = SQLDialect(
+        engine="sqlite://",
+        lock="BEGIN IMMEDIATE",
+        version="SELECT 'SQLite ' || sqlite_version() FROM workspace",
         now="strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
         merged=_MERGED,
         find_workspace="SELECT 1 FROM sqlite_master WHERE name = 'workspace'",
     )
 
-    def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
-        """Open the store, and make it where there is none.
-
-        Shapes:
-            url: `sqlite:///relative/file` or `sqlite:////absolute/file`; its folder is made for this user alone.
-        Raises:
-            SettingsError: the URL names no file.
-            StoreError: it cannot be opened, or was made with another identity.
-        """
-        super().__init__(name, identity)
-        self._path = _file(name, url)
-        with self._explained():
-            self._connection = self._connect()
-            # Not for upgrades, in which a table that is made anew would take the rows that refer to it along.
-            self._connection.execute("PRAGMA foreign_keys = ON")
-        # Made when it is needed: a run without changes has no batch.
-        self._duckdb: duckdb.DuckDBPyConnection | None = None
-        try:
-            with self._explained():
-                self._open()
-        except BaseException:
-            self.close()
-            raise
-
-    def probe(self) -> Probe:
-        """See `Probing`."""
-        (version,) = self._fetch("SELECT sqlite_version() FROM workspace")[0]
-        return Probe(version=f"SQLite {version}", note=f"Its identity is `{self.identity}`.")
+    # Created on demand: a run without changes has no batch.
+    _duckdb: duckdb.DuckDBPyConnection | None = None
 
     def close(self) -> None:
         """See `ProfileStore.close`."""
@@ -105,18 +81,28 @@ class SQLiteStore(SQLStore):
         if self._duckdb:
             self._duckdb.close()
 
+    def _open_connection(self, url: str) -> None:
+        path = url.removeprefix(_SCHEME)
+        if path in ("", url, ":memory:"):
+            raise self._named.unusable("URL names no file", "Write {setting}__URL as sqlite:///folder/file.db.")
+        self._path = Path(path)
+        with self._explained():
+            self._connection = self._connect()
+            # Not for upgrades: dropping a table to create it again would delete the rows that refer to it.
+            self._connection.execute("PRAGMA foreign_keys = ON")
+
     def _connect(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StoreError(
-                f"store `{self.name}` needs SQLite 3.39, and this Python has {sqlite3.sqlite_version}",
+                f"{self._label} needs SQLite 3.39, and this Python has {sqlite3.sqlite_version}",
                 hint="Use a Python with a newer SQLite, or a PostgreSQL store.",
             )
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise StoreError(
-                f"store `{self.name}`: cannot make the folder {self._path.parent}: {exc.strerror}",
-                hint=f"Make it, or change SYNCER_STORES__{self.name.upper()}__URL.",
+                f"{self._label}: cannot make the folder {self._path.parent}: {exc.strerror}",
+                hint=f"Make it, or change {self._named.setting}__URL.",
             ) from exc
         # Without an isolation level the driver leaves BEGIN to us.
         connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
@@ -125,16 +111,9 @@ class SQLiteStore(SQLStore):
         return connection
 
     def _bring_up_to_date(self) -> None:
-        import sqlalchemy as sa
-
-        from connectors.sql_store import schema
-
-        self._keep_a_write_ahead_log()
-        engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.NullPool)
-        try:
-            schema.bring_up_to_date(engine, "BEGIN IMMEDIATE", self.identity)
-        except sa.exc.DBAPIError as exc:
-            raise (exc.orig or exc) from None
+        with self._explained():
+            self._keep_a_write_ahead_log()
+        super()._bring_up_to_date()
 
     def _keep_a_write_ahead_log(self) -> None:
         """Kept in the file; cannot be changed within a transaction, nor while another opens the new file: then SQLite
@@ -191,17 +170,6 @@ class SQLiteStore(SQLStore):
         except sqlite3.Error as exc:
             code = getattr(exc, "sqlite_errorname", "")
             if code == "SQLITE_TOOBIG" or str(exc) == "malformed JSON":
-                raise UnfitRowsError(f"store `{self.name}` cannot keep a row: {exc}", condition=str(exc)) from exc
+                raise UnfitRowsError(f"{self._label} cannot keep a row: {exc}", condition=str(exc)) from exc
             hint = next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), SENT_AGAIN)
-            setting = f"SYNCER_STORES__{self.name.upper()}__URL"
-            raise StoreError(f"store `{self.name}`: {exc}", hint=hint.format(setting=setting)) from exc
-
-
-def _file(name: str, url: str) -> Path:
-    path = url.removeprefix(_SCHEME)
-    if path in ("", url, ":memory:"):
-        raise SettingsError(
-            f"store `{name}`: its URL names no file",
-            hint=f"Write SYNCER_STORES__{name.upper()}__URL as sqlite:///folder/file.db.",
-        )
-    return Path(path)
+            raise StoreError(f"{self._label}: {exc}", hint=self._named.hint(hint)) from exc

@@ -424,7 +424,7 @@ def test_a_store_is_itself_when_it_is_opened_again(opened: OpenStore) -> None:
 def test_an_identity_is_for_ever(opened: OpenStore) -> None:
     opened(Identity.EMAIL)
 
-    with pytest.raises(StoreError, match="made with the identity `email`, and `id` is set now") as raised:
+    with pytest.raises(StoreError, match="has the identity `email`, but `id` is configured") as raised:
         opened(Identity.ID)
 
     assert "SYNCER_STORES__DEFAULT__IDENTITY to `email`" in raised.value.hint
