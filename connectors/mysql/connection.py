@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from connectors.mysql.errors import connection_hint, reason
-from connectors.support.connection import driver
+from connectors.mysql.errors import connection_fault
+from connectors.support.connection import ConnectionName, driver, url_parameters
 from syncer.model.errors import SettingsError, WarehouseError
+from syncer.model.spelling import did_you_mean
 
 _CONNECT_SECONDS = 15
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
@@ -27,41 +26,31 @@ _CHARSETS = ("utf8mb4", "utf8", "utf8mb3")
 class Address:
     """Where a server is and how to log in."""
 
-    label: str
-    #: The setting that says so.
-    setting: str
+    named: ConnectionName
     host: str
     port: int
     unix_socket: str
-    #: For pymysql.connect, what the two above do not say.
+    #: For pymysql.connect, beside host and port.
     arguments: Mapping[str, Any] = field(repr=False)
 
-    @property
-    def where(self) -> str:
-        """For people."""
-        return self.unix_socket or f"{self.host}:{self.port}"
 
-
-def address(name: str, url: str) -> Address:
-    """The server that the URL of the warehouse called *name* speaks of.
+def address(named: ConnectionName, url: str) -> Address:
+    """What the URL of a warehouse says.
 
     Raises:
         SettingsError: the URL cannot be read, or names a file of certificates that cannot.
     """
-    setting = f"SYNCER_WAREHOUSES__{name.upper()}__URL"
-    label = f"warehouse `{name}`"
     parts = urlsplit(url)
     try:
         port = parts.port or 3306
     except ValueError:
-        raise _unreadable(label, setting) from None
-    # An unquoted `/` or `?` in a password moves its rest to where messages would show it.
+        raise _unreadable(named) from None
+    # These hold parts of a password with an unquoted `/` or `?`, which no message may show.
     if any("@" in part for part in (parts.path, parts.query, parts.fragment)):
-        raise _unreadable(label, setting)
-    parameters = _parameters(label, setting, parts.query)
+        raise _unreadable(named)
+    parameters = _parameters(named, parts.query)
     return Address(
-        label=label,
-        setting=setting,
+        named=named,
         host=parts.hostname or "localhost",
         port=port,
         unix_socket=parameters.get("unix_socket", ""),
@@ -70,7 +59,7 @@ def address(name: str, url: str) -> Address:
             # The driver would write a text as Latin-1.
             "password": unquote(parts.password or "").encode(),
             "database": unquote(parts.path[1:]) or None,
-            **_encryption(label, setting, parameters),
+            **_encryption(named, parameters),
         },
     )
 
@@ -84,7 +73,7 @@ def connect(to: Address, *, seconds: float = _CONNECT_SECONDS) -> Any:
         SettingsError: the driver is not installed.
         WarehouseError: the server cannot be reached or refuses.
     """
-    pymysql = driver("pymysql", extra="mysql", label=to.label)
+    pymysql = driver("pymysql", extra="mysql", label=to.named.label)
     try:
         connection = pymysql.connect(
             **to.arguments,
@@ -104,40 +93,25 @@ def connect(to: Address, *, seconds: float = _CONNECT_SECONDS) -> Any:
             _keep_alive(connection._sock)
     # RuntimeError: a way to log in that needs another package; ValueError: a host that cannot be one.
     except (pymysql.Error, OSError, RuntimeError, ValueError) as exc:
-        said = reason(exc)
+        fault, hint = connection_fault(exc)
     else:
         connection._read_timeout = None
         return connection
-    raise WarehouseError(
-        f"{to.label}: cannot connect to {to.where}: {said}", hint=connection_hint(said).format(setting=to.setting)
-    )
+    where = to.unix_socket or f"{to.host}:{to.port}"
+    raise WarehouseError(f"{to.named.label}: cannot connect to {where}: {fault}", hint=to.named.hint(hint))
 
 
-def _parameters(label: str, setting: str, query: str) -> dict[str, str]:
-    parameters = {}
-    for written, value in parse_qsl(query, keep_blank_values=True):
-        name = written.replace("-", "_").lower()
-        if name not in _PARAMETERS:
-            near = get_close_matches(name, _PARAMETERS, n=1)
-            raise SettingsError(
-                f"{label}: its URL has an unknown parameter"
-                + (f" `{written}`" if re.fullmatch(r"[\w-]{1,30}", written) else ""),
-                hint=f"Did you mean `{near[0]}`?" if near else f"{setting} may have: {', '.join(_PARAMETERS)}.",
-            )
-        parameters[name] = value
+def _parameters(named: ConnectionName, query: str) -> dict[str, str]:
+    parameters = url_parameters(named, query, _PARAMETERS)
     mode = parameters.get("ssl_mode", "PREFERRED").upper()
     if mode not in _MODES:
-        near = get_close_matches(mode, _MODES, n=1)
-        raise SettingsError(
-            f"{label}: `ssl_mode` in its URL is none of {', '.join(_MODES)}",
-            hint=f"Did you mean `{near[0]}`?" if near else f"Correct {setting}.",
-        )
+        raise named.unusable("URL has an unknown `ssl_mode`", did_you_mean(mode, _MODES))
     if parameters.get("charset", "utf8mb4") not in _CHARSETS:
-        raise SettingsError(f"{label}: `charset` in its URL can only be `utf8mb4`", hint=f"Take it out of {setting}.")
+        raise named.unusable("URL has another `charset` than `utf8mb4`", "Take it out of {setting}__URL.")
     return parameters
 
 
-def _encryption(label: str, setting: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+def _encryption(named: ConnectionName, parameters: Mapping[str, str]) -> dict[str, Any]:
     """Arguments for pymysql.connect, which by itself encrypts where the server can, and verifies nothing."""
     files = {name: parameters[name] for name in ("ssl_ca", "ssl_cert", "ssl_key") if parameters.get(name)}
     # As MySQL's own clients.
@@ -153,10 +127,8 @@ def _encryption(label: str, setting: str, parameters: Mapping[str, str]) -> dict
             context.load_cert_chain(files["ssl_cert"], keyfile=files.get("ssl_key"))
     except (OSError, ValueError) as exc:
         said = exc.strerror if isinstance(exc, OSError) and exc.strerror else "they hold no certificate or key"
-        raise SettingsError(
-            f"{label}: the certificates in its URL cannot be read: {said}",
-            hint=f"Check `ssl_ca`, `ssl_cert` and `ssl_key` in {setting}.",
-        ) from None
+        hint = "Check `ssl_ca`, `ssl_cert` and `ssl_key` in {setting}__URL."
+        raise named.unusable(f"URL names certificates that cannot be read: {said}", hint) from None
     # Certificates that servers make for themselves are not strict.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = mode == "VERIFY_IDENTITY"
@@ -184,9 +156,9 @@ def _keep_alive(connected: socket.socket) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _unreadable(label: str, setting: str) -> SettingsError:
-    return SettingsError(
-        f"{label}: its URL cannot be read",
-        hint=f"Write {setting} as mysql://user:password@host:3306/database; "
+def _unreadable(named: ConnectionName) -> SettingsError:
+    return named.unusable(
+        "URL cannot be read",
+        "Write {setting}__URL as mysql://user:password@host:3306/database; "
         "in a user or password `@` is `%40`, `/` is `%2F`, `%` is `%25`.",
     )

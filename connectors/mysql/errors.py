@@ -1,7 +1,7 @@
-"""What may be said of an error of MySQL or MariaDB: names of tables and columns, but no value and no query.
+"""What messages may repeat of an error of MySQL or MariaDB, and the next step: no value, no query.
 
-Most of the servers' messages quote values ("Truncated incorrect INTEGER value: 'Ann'"), so only those of chosen
-numbers are passed on.
+Most of the servers' messages quote values ("Truncated incorrect INTEGER value: 'Ann'"), so ours repeat only those of
+chosen numbers.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import socket
 import ssl
 from importlib import import_module
 
+from connectors.support.warehouse import RUN_AGAIN
+from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SELECT_HINT
-
-_AGAIN = "Nothing of the result was used; run the sync again."
 
 SYNTAX = 1064
 
@@ -39,39 +39,39 @@ _HINTS = {
     1142: _GRANT,
     1143: _GRANT,
     1146: "Check the name; a table of another database needs its name, as in `database.table`.",
-    1205: _AGAIN,
-    1213: _AGAIN,
-    1412: _AGAIN,
+    1205: RUN_AGAIN,
+    1213: RUN_AGAIN,
+    1412: RUN_AGAIN,
     1317: "Somebody cancelled it on the server; run the sync again.",
     1370: "Ask its owner to GRANT EXECUTE on it to this user.",
     1792: SELECT_HINT,
-    # A limit of time that is not ours, in MariaDB and in MySQL.
+    # Another limit of time than ours, in MariaDB and in MySQL.
     1969: _CHEAPER,
     3024: _CHEAPER,
 }
 
-#: Part of what was said when connecting to the next step.
+#: Part of the reason why a connection failed to the next step.
 _CONNECTION_HINTS = {
-    r"Access denied for user .* to database": "Check the database's name in {setting}, or ask its owner to GRANT SELECT"
-    " on its tables to this user.",
-    r"Access denied|account is locked": "Check user and password in {setting}; in a URL `@` is `%40`, `/` is `%2F`.",
-    r"Unknown database": "Check the database's name in {setting}.",
-    r"cannot be looked up": "Check the host in {setting}, and that this machine can look it up.",
-    r"refused|No such file": "Check host and port in {setting}, and that the server runs.",
-    r"timed out|unreachable|No route|was lost": "Check host and port in {setting}, and that no firewall is in between.",
+    r"Access denied for user .* to database": "Check the database's name in {setting}__URL, or ask its owner to"
+    " GRANT SELECT on its tables to this user.",
+    r"Access denied|account is locked": "Check user and password in {setting}__URL; there `@` is `%40`, `/` is `%2F`.",
+    r"Unknown database": "Check the database's name in {setting}__URL.",
+    r"cannot be looked up": "Check the host in {setting}__URL, and that this machine can look it up.",
+    r"refused|No such file": "Check host and port in {setting}__URL, and that the server runs.",
+    r"timed out|unreachable|No route|was lost": "Check host and port in {setting}__URL, and the firewalls in between.",
     r"is not allowed to connect|blocked": "Ask for a user who may connect from this machine.",
-    r"SSL|TLS|certificate|secure transport": "Check `ssl_mode` and `ssl_ca` in {setting}.",
+    r"SSL|TLS|certificate|secure transport": "Check `ssl_mode` and `ssl_ca` in {setting}__URL.",
     r"[Tt]oo many|max_.*connections": "Wait until others disconnect, or ask for a higher connection limit.",
     r"package": "Install that package beside Syncer, or ask for a user who logs in with a password.",
 }
 
 
-#: Numbers that are met often, beside the driver's own names of them.
+#: Frequent numbers, with better words than the driver's names of them.
 _WORDS = {
     1105: "the server refused a value or an operation",
-    1292: "a value cannot be read as the type that is asked of it",
-    1366: "a value cannot be read as the type that is asked of it",
-    1525: "a value cannot be read as the type that is asked of it",
+    1292: "a value cannot be converted to the type",
+    1366: "a value cannot be converted to the type",
+    1525: "a value cannot be converted to the type",
     1690: "a number is out of range",
 }
 
@@ -91,23 +91,19 @@ def reason(error: Exception) -> str:
     return f"{words} (error {number})"
 
 
-def hint(error: Exception) -> str:
-    """The next step, or empty."""
-    number, _ = number_and_message(error)
-    return _AGAIN if 2000 <= number < 3000 or number in (0, 1053) else _HINTS.get(number, "")
-
-
-def line(error: Exception) -> int | None:
-    """The line of the query that the server blames; only for a mistake of syntax."""
-    number, message = number_and_message(error)
-    found = re.search(r"at line (\d+)$", message) if number == SYNTAX else None
-    return int(found[1]) if found else None
-
-
-def connection_hint(said: str) -> str:
-    """The next step after a connection that failed, with `{setting}` for the name of the URL's setting."""
+def connection_fault(error: Exception) -> tuple[str, str]:
+    """Why a connection failed, and the next step, which may refer to `{setting}`."""
+    said = reason(error)
     hints = (step for pattern, step in _CONNECTION_HINTS.items() if re.search(pattern, said))
-    return next(hints, "Check {setting}.")
+    return said, next(hints, "Check {setting}__URL.")
+
+
+def query_failure(label: str, error: Exception) -> WarehouseError:
+    """The error to raise for *error*; for a mistake of syntax with the line of it."""
+    number, message = number_and_message(error)
+    hint = RUN_AGAIN if 2000 <= number < 3000 or number in (0, 1053) else _HINTS.get(number, "")
+    found = re.search(r"at line (\d+)$", message) if number == SYNTAX else None
+    return WarehouseError(f"{label}: {reason(error)}", hint=hint, query_line=int(found[1]) if found else None)
 
 
 def number_and_message(error: Exception) -> tuple[int, str]:

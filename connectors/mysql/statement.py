@@ -1,7 +1,7 @@
-"""A prepared statement of MySQL's protocol: described before it runs, and its rows in blocks as they came.
+"""A prepared statement of MySQL's protocol: described before it runs, and its rows in blocks as they arrive.
 
-PyMySQL makes the connection, logs in and reads single packets. It knows no prepared statements, and makes Python values
-of each row; so the three commands are sent here, and of the rows only the places are found.
+PyMySQL connects, logs in and reads single packets. It has no prepared statements, and makes Python values of each row.
+So this module sends the three commands, and finds only where the rows begin.
 https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase_ps.html
 """
 
@@ -25,22 +25,6 @@ _HEADER = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """What the server says of a column."""
-
-    name: str
-    #: `MYSQL_TYPE_…`.
-    code: int
-    #: Of its text; 63 is none.
-    charset: int
-    #: Largest number of characters or bytes.
-    length: int
-    flags: int
-    #: Digits behind the point.
-    decimals: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """Whole rows of the binary protocol, and PADDING behind them."""
 
@@ -50,14 +34,14 @@ class Block:
 
 
 class LostError(Exception):
-    """The connection ended, or what came over it makes no sense."""
+    """The connection ended, or broke the protocol."""
 
 
-class Statement:
-    """One statement that the server has understood and not run."""
+class PreparedStatement:
+    """One statement that the server has parsed and not run."""
 
     def __init__(self, connection: Any, sql: str) -> None:
-        """Prepare it.
+        """Prepare it. `fields` are pymysql's descriptions of its columns.
 
         Raises:
             pymysql.Error: the server refused, or the connection is lost.
@@ -68,8 +52,8 @@ class Statement:
         self._fields(self.parameters)
         self.fields = self._fields(columns)
 
-    def execute(self) -> tuple[Field, ...]:
-        """Run it; what it says of its columns now. Every row has to be read before the next command."""
+    def execute(self) -> tuple[Any, ...]:
+        """Run it; returns its columns as they are now. Read every row before the next command."""
         self._connection._execute_command(_EXECUTE, struct.pack("<IBI", self._id, 0, 1))
         return self._fields(self._connection._read_packet().read_length_encoded_integer())
 
@@ -103,23 +87,13 @@ class Statement:
         """Let the server forget it."""
         self._connection._execute_command(_CLOSE, struct.pack("<I", self._id))
 
-    def _fields(self, count: int) -> tuple[Field, ...]:
-        """As many descriptions as are announced, and the packet that ends them."""
+    def _fields(self, count: int) -> tuple[Any, ...]:
+        """*count* descriptions, after which comes a packet that ends them."""
         descriptions = import_module("pymysql.protocol").FieldDescriptorPacket
-        packets = [self._connection._read_packet(descriptions) for _ in range(count)]
+        fields = tuple(self._connection._read_packet(descriptions) for _ in range(count))
         if count:
             self._connection._read_packet()
-        return tuple(
-            Field(
-                name=packet.name,
-                code=packet.type_code,
-                charset=packet.charsetnr,
-                length=packet.length,
-                flags=packet.flags,
-                decimals=packet.scale,
-            )
-            for packet in packets
-        )
+        return fields
 
     def _receive(self) -> bytes:
         try:

@@ -1,19 +1,29 @@
-"""What each type of MySQL and MariaDB becomes in Arrow, a block of rows and a column at a time."""
+"""What each type of MySQL and MariaDB becomes in Arrow, a block of rows and a column at a time.
+
+A row of the binary protocol is a bitmap of its NULLs and then its values, one behind the other, of a width that the
+type or the value's first byte gives. So the places of one column's values in all rows of a block are those of the
+column before plus its widths, and Python touches no row.
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.mysql.conversions import Numbers, Rows
-from connectors.mysql.statement import Block, Field
+from connectors.mysql.statement import PADDING, Block
 from connectors.support.warehouse import ColumnReading, schema_of
 from syncer.model.protocols import JSON, NUMBER
 
+Numbers = np.ndarray[Any, np.dtype[Any]]
+
+#: Of a packet; one is before each row.
+_HEADER_BYTES = 4
 _UNSIGNED, _ENUM, _SET = 1 << 5, 1 << 8, 1 << 11
 _NO_TEXT = 63
 _SECOND, _DAY = 1_000_000, 86_400_000_000
@@ -27,21 +37,77 @@ class UnexpectedValueError(Exception):
         self.column = column
 
 
+class Rows:
+    """The rows of a block, read column by column in their order."""
+
+    def __init__(self, block: Block, columns: int) -> None:
+        self.content = block.content
+        self._bitmap = np.array(block.starts, np.int64) + 1
+        #: Where the values of the next column are.
+        self._places = self._bitmap + (columns + 9) // 8
+
+    def are_at_their_ends(self) -> bool:
+        """Whether the values of the columns that were read fill each row, and no row more."""
+        ends = np.append(self._bitmap[1:] - 1, len(self.content) - len(PADDING) + _HEADER_BYTES) - _HEADER_BYTES
+        return bool((self._places == ends).all())
+
+    def nulls(self, column: int) -> Numbers | None:
+        """Which rows have no value in the column; None where all have one."""
+        found = self._at(np.uint8, self._bitmap + (column + 2) // 8) & (1 << (column + 2) % 8) != 0
+        return found if found.any() else None
+
+    def fixed(self, column: int, kind: str) -> tuple[Numbers, Numbers | None]:
+        """Values of one width, and the NULLs among them."""
+        nulls = self.nulls(column)
+        values = self._at(kind, self._places)
+        self._places = self._places + (values.itemsize if nulls is None else np.where(nulls, 0, values.itemsize))
+        return values, nulls
+
+    def sized(self, column: int) -> tuple[Numbers, Numbers, Numbers | None]:
+        """Where values begin and end that tell their length, and which of them are NULL."""
+        nulls = self.nulls(column)
+        first = self._at(np.uint8, self._places)
+        begins = self._places + 1
+        lengths = first.astype(np.int64)
+        if nulls is not None:
+            begins = begins - nulls
+            lengths[nulls] = 0
+            first[nulls] = 0
+        if first.size and first.max() > 250:
+            for sign, kind, mask, width in ((252, "<u2", 0xFFFF, 2), (253, "<u4", 0xFFFFFF, 3), (254, "<i8", -1, 8)):
+                is_long = first == sign
+                lengths[is_long] = self._at(kind, begins[is_long]).astype(np.int64) & mask
+                begins[is_long] += width
+        self._places = begins + lengths
+        return begins, self._places, nulls
+
+    def parts(self, begins: Numbers, kind: str, offset: int, where: Numbers | None = None) -> Numbers:
+        """The number *offset* bytes into each value; 0 where it does not count."""
+        found = self._at(kind, begins + offset).astype(np.int64)
+        return found if where is None else np.where(where, found, 0)
+
+    def _at(self, kind: Any, places: Numbers) -> Numbers:
+        width = np.dtype(kind).itemsize
+        everywhere: Numbers = np.ndarray((len(self.content) - width + 1,), kind, self.content, strides=(1,))
+        # A NULL in the last rows may point behind the values, and so into the padding.
+        return everywhere[places]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MySQLReading(ColumnReading):
     """How a column is read."""
 
     #: The server's word for its type.
     word: str
-    read: Callable[[Rows, int, Field], pa.Array]
+    read: Callable[[Rows, int, Any], pa.Array]
 
 
-def schema(fields: Sequence[Field]) -> pa.Schema:
+def schema(fields: Sequence[Any]) -> pa.Schema:
     """The result's schema."""
     return schema_of((field.name for field in fields), map(reading, fields))
 
 
-def columns(block: Block, fields: Sequence[Field]) -> list[pa.Array]:
+def columns(block: Block, fields: Sequence[Any]) -> list[pa.Array]:
     """The columns of *block*, each of its reading's type.
 
     Raises:
@@ -55,42 +121,41 @@ def columns(block: Block, fields: Sequence[Field]) -> list[pa.Array]:
     return columns
 
 
-def reading(field: Field) -> MySQLReading:
+def reading(field: Any) -> MySQLReading:
     """How to read a column."""
-    if field.code == 1 and field.length == 1 and not field.flags & _UNSIGNED:
+    if field.type_code == 1 and field.length == 1 and not field.flags & _UNSIGNED:
         return MySQLReading(word="TINYINT(1)", type=pa.bool_(), read=_read_boolean)
-    if field.code in _INTEGERS:
-        word, signed, unsigned = _INTEGERS[field.code]
-        is_signed = not field.flags & _UNSIGNED
-        return MySQLReading(
-            word=word if is_signed else f"{word} UNSIGNED",
-            type=_ARROW[signed if is_signed else unsigned],
-            read=_read_integer,
-        )
-    if field.code == 16:
+    if field.type_code in _INTEGERS:
+        word, width = _INTEGERS[field.type_code]
+        kind = np.dtype(f"<{'u' if field.flags & _UNSIGNED else 'i'}{width}")
+        word = f"{word} UNSIGNED" if field.flags & _UNSIGNED else word
+        return MySQLReading(word=word, type=pa.from_numpy_dtype(kind), read=_fixed(kind))
+    if field.type_code == 16:
         one = field.length == 1
         return MySQLReading(word=f"BIT({field.length})", type=pa.bool_() if one else pa.uint64(), read=_read_bits)
-    return _BY_CODE.get(field.code) or _text_or_binary(field)
+    return _BY_CODE.get(field.type_code) or _text_or_binary(field)
 
 
-def _text_or_binary(field: Field) -> MySQLReading:
-    is_text = field.charset != _NO_TEXT
+def _text_or_binary(field: Any) -> MySQLReading:
     if field.flags & (_ENUM | _SET):
         return MySQLReading(word="ENUM" if field.flags & _ENUM else "SET", read=_read_text)
-    words = _WORDS.get(field.code, ("TEXT", "BINARY"))
-    if is_text:
-        return MySQLReading(word=words[0], read=_read_text)
-    return MySQLReading(word=words[1], type=pa.binary(), read=_read_binary)
+    text, binary = _WORDS.get(field.type_code, ("TEXT", "BINARY"))
+    if field.charsetnr == _NO_TEXT:
+        return MySQLReading(word=binary, type=pa.binary(), read=_read_binary)
+    return MySQLReading(word=text, read=_read_text)
 
 
-def _read_integer(rows: Rows, column: int, field: Field) -> pa.Array:
-    _, signed, unsigned = _INTEGERS[field.code]
-    kind = unsigned if field.flags & _UNSIGNED else signed
-    values, nulls = rows.fixed(column, kind)
-    return pa.array(values, _ARROW[kind], mask=nulls)
+def _fixed(kind: Any) -> Callable[[Rows, int, Any], pa.Array]:
+    """Reads values of one numpy type."""
+
+    def read(rows: Rows, column: int, field: Any) -> pa.Array:
+        values, nulls = rows.fixed(column, kind)
+        return pa.array(values, mask=nulls)
+
+    return read
 
 
-def _read_boolean(rows: Rows, column: int, field: Field) -> pa.Array:
+def _read_boolean(rows: Rows, column: int, field: Any) -> pa.Array:
     values, nulls = rows.fixed(column, "i1")
     others = values & ~1 != 0
     if (others if nulls is None else others & ~nulls).any():
@@ -98,42 +163,28 @@ def _read_boolean(rows: Rows, column: int, field: Field) -> pa.Array:
     return pa.array(values == 1, pa.bool_(), mask=nulls)
 
 
-def _read_year(rows: Rows, column: int, field: Field) -> pa.Array:
-    values, nulls = rows.fixed(column, "<i2")
-    return pa.array(values, pa.int16(), mask=nulls)
-
-
-def _read_double(rows: Rows, column: int, field: Field) -> pa.Array:
-    values, nulls = rows.fixed(column, "<f8")
-    return pa.array(values, pa.float64(), mask=nulls)
-
-
-def _read_float(rows: Rows, column: int, field: Field) -> pa.Array:
+def _read_float(rows: Rows, column: int, field: Any) -> pa.Array:
     values, nulls = rows.fixed(column, "<f4")
     # By the shortest digits that mean this float: 0.1, not 0.10000000149.
-    return pa.array(values, pa.float32(), mask=nulls).cast(pa.string()).cast(pa.float64())
+    return pa.array(values, mask=nulls).cast(pa.string()).cast(pa.float64())
 
 
-def _read_text(rows: Rows, column: int, field: Field) -> pa.Array:
-    return _cut(rows, column, pa.string())
+def _read_text(rows: Rows, column: int, field: Any) -> pa.Array:
+    return _read_binary(rows, column, field).view(pa.string())
 
 
-def _read_binary(rows: Rows, column: int, field: Field) -> pa.Array:
-    return _cut(rows, column, pa.binary())
-
-
-def _cut(rows: Rows, column: int, arrow: pa.DataType) -> pa.Array:
+def _read_binary(rows: Rows, column: int, field: Any) -> pa.Array:
     begins, ends, nulls = rows.sized(column)
-    # The block as one array in which values and what lies between them take turns; every second one is wanted.
+    # The block as one array in which values and the bytes between them alternate, of which every second is a value.
     bounds = np.empty(2 * len(begins), np.int32)
     bounds[0::2], bounds[1::2] = begins, ends
     turns = pa.Array.from_buffers(
-        arrow, len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(rows.content)], null_count=0
+        pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(rows.content)], null_count=0
     )
     return turns.take(pa.array(np.arange(0, len(bounds), 2), mask=nulls))
 
 
-def _read_bits(rows: Rows, column: int, field: Field) -> pa.Array:
+def _read_bits(rows: Rows, column: int, field: Any) -> pa.Array:
     begins, ends, nulls = rows.sized(column)
     values = np.zeros(len(begins), np.uint64)
     for offset in range((field.length + 7) // 8):
@@ -143,17 +194,17 @@ def _read_bits(rows: Rows, column: int, field: Field) -> pa.Array:
     return pa.array(values == 1 if field.length == 1 else values, mask=nulls)
 
 
-def _read_date(rows: Rows, column: int, field: Field) -> pa.Array:
+def _read_date(rows: Rows, column: int, field: Any) -> pa.Array:
     days, _, nulls = _moments(rows, column)
     return pa.array(days.astype(np.int32), pa.int32(), mask=nulls).cast(pa.date32())
 
 
-def _read_datetime(rows: Rows, column: int, field: Field) -> pa.Array:
+def _read_datetime(rows: Rows, column: int, field: Any) -> pa.Array:
     days, within, nulls = _moments(rows, column)
     return pa.array(days * _DAY + within, pa.int64(), mask=nulls).cast(pa.timestamp("us"))
 
 
-def _read_timestamp(rows: Rows, column: int, field: Field) -> pa.Array:
+def _read_timestamp(rows: Rows, column: int, field: Any) -> pa.Array:
     return _read_datetime(rows, column, field).cast(pa.timestamp("us", "UTC"))
 
 
@@ -184,7 +235,7 @@ def _clock(rows: Rows, begins: Numbers, where: Numbers) -> Numbers:
     return seconds
 
 
-def _read_time(rows: Rows, column: int, field: Field) -> pa.Array:
+def _read_time(rows: Rows, column: int, field: Any) -> pa.Array:
     begins, ends, nulls = rows.sized(column)
     has_time, has_fraction = ends - begins >= 8, ends - begins >= 12
     days = rows.parts(begins, "<u4", 1, has_time)
@@ -192,7 +243,7 @@ def _read_time(rows: Rows, column: int, field: Field) -> pa.Array:
     sign = np.where(rows.parts(begins, "u1", 0, has_time) == 1, "-", "")
     texts = [_digits(number, 2) for number in (seconds // 3600, seconds // 60 % 60, seconds % 60)]
     clock = pc.binary_join_element_wise(*texts, ":")
-    kept = min(field.decimals, 6)
+    kept = min(field.scale, 6)
     if kept:
         fraction = rows.parts(begins, "<u4", 8, has_fraction) // 10 ** (6 - kept)
         clock = pc.binary_join_element_wise(clock, _digits(fraction, kept), ".")
@@ -204,36 +255,20 @@ def _digits(numbers: Numbers, width: int) -> pa.Array:
     return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0")
 
 
-#: `MYSQL_TYPE_…` to its word, and the numpy kinds without and with UNSIGNED. MEDIUMINT comes in four bytes.
-_INTEGERS = {
-    1: ("TINYINT", "i1", "u1"),
-    2: ("SMALLINT", "<i2", "<u2"),
-    9: ("MEDIUMINT", "<i4", "<u4"),
-    3: ("INT", "<i4", "<u4"),
-    8: ("BIGINT", "<i8", "<u8"),
-}
-_ARROW = {
-    "i1": pa.int8(),
-    "u1": pa.uint8(),
-    "<i2": pa.int16(),
-    "<u2": pa.uint16(),
-    "<i4": pa.int32(),
-    "<u4": pa.uint32(),
-    "<i8": pa.int64(),
-    "<u8": pa.uint64(),
-}
+#: `MYSQL_TYPE_…` to its word and its bytes; MEDIUMINT has four in the protocol.
+_INTEGERS = {1: ("TINYINT", 1), 2: ("SMALLINT", 2), 9: ("MEDIUMINT", 4), 3: ("INT", 4), 8: ("BIGINT", 8)}
 _DECIMAL = MySQLReading(word="DECIMAL", metadata=NUMBER, read=_read_text)
 _BY_CODE = {
     0: _DECIMAL,
     246: _DECIMAL,
     4: MySQLReading(word="FLOAT", type=pa.float64(), read=_read_float),
-    5: MySQLReading(word="DOUBLE", type=pa.float64(), read=_read_double),
+    5: MySQLReading(word="DOUBLE", type=pa.float64(), read=_fixed("<f8")),
     6: MySQLReading(word="NULL", read=_read_text),
     7: MySQLReading(word="TIMESTAMP", type=pa.timestamp("us", "UTC"), read=_read_timestamp),
     10: MySQLReading(word="DATE", type=pa.date32(), read=_read_date),
     11: MySQLReading(word="TIME", read=_read_time),
     12: MySQLReading(word="DATETIME", type=pa.timestamp("us"), read=_read_datetime),
-    13: MySQLReading(word="YEAR", type=pa.int16(), read=_read_year),
+    13: MySQLReading(word="YEAR", type=pa.int16(), read=_fixed("<i2")),
     245: MySQLReading(word="JSON", metadata=JSON, read=_read_text),
     255: MySQLReading(word="GEOMETRY", type=pa.binary(), read=_read_binary),
 }

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB as a warehouse: a prepared statement's rows as they come, made into Arrow a block at a time."""
+"""MySQL and MariaDB as a warehouse: the rows of a prepared statement, made into Arrow a block at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 from connectors.mysql import errors
 from connectors.mysql.connection import address, connect
 from connectors.mysql.dialect import one_select
-from connectors.mysql.statement import Block, Field, LostError, Statement
+from connectors.mysql.statement import Block, LostError, PreparedStatement
 from connectors.support.connection import driver
 from connectors.support.warehouse import StreamingWarehouse, over_timeout, probe_of
 from syncer.model.errors import WarehouseError
@@ -25,11 +25,11 @@ from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 50_000
-#: Bytes of rows that are made into a batch at once.
+#: Bytes of rows that become a batch at once.
 _BLOCK_BYTES = 1 << 22
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _CANCEL_SECONDS = 5.0
-#: How much later than we the server ends a query by itself, should we no longer be there.
+#: How long after the client's deadline the server ends a query itself, if no client is left to cancel it.
 _GRACE_SECONDS = 5.0
 
 _SESSION = """
@@ -38,7 +38,7 @@ SET SESSION time_zone = '+00:00', sql_select_limit = 18446744073709551615, net_w
 _READ_ONLY = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
-#: In the order of how much they matter to who reads the note.
+#: The strongest first.
 _POWERS = (
     *("ALL PRIVILEGES", "SUPER", "FILE", "INSERT", "UPDATE", "DELETE", "DROP", "ALTER", "CREATE", "INDEX", "TRIGGER"),
     *("EVENT", "CREATE VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "CREATE USER", "DELETE HISTORY", "RELOAD", "SHUTDOWN"),
@@ -48,22 +48,21 @@ _POWERS = (
 class MySQLWarehouse(StreamingWarehouse):
     """A MySQL or MariaDB database, read in REPEATABLE READ READ ONLY transactions.
 
-    A query is sent as a prepared statement only, which takes no second one. A date that is in no calendar, such as
-    0000-00-00, is NULL.
+    A prepared statement takes no second one. A date that is in no calendar, such as 0000-00-00, is NULL.
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
         super().__init__(name)
-        self._address = address(name, url)
+        self._address = address(self._named, url)
         self._pymysql = driver("pymysql", extra="mysql", label=self._label)
         driver("numpy", extra="mysql", label=self._label)
         from connectors.mysql import values
 
         self._arrow = values
         self._connection: Any = connect(self._address)
-        #: The server's for the connection, and what it makes of quotes.
+        #: The server's number of the connection, and its SQL mode.
         self._number, self._mode = 0, ""
-        #: Whether rows are still to come.
+        #: Whether the server still sends rows.
         self._is_busy = False
 
     def columns(self, sql: str) -> tuple[Column, ...]:
@@ -74,7 +73,7 @@ class MySQLWarehouse(StreamingWarehouse):
         return tuple(Column(name=field.name, type=self._arrow.reading(field).word) for field in statement.fields)
 
     def probe(self) -> Probe:
-        """See `Probing`. A user can write if a grant or an active role lets them write any table or file."""
+        """See `Probing`. A user can write if a grant or an active role allows it for any table or file."""
         with self._transaction(_DESCRIBE_TIMEOUT):
             ((version,),) = self._ask("SELECT VERSION()")
             product = "MariaDB" if self._is_mariadb() else "MySQL"
@@ -95,10 +94,10 @@ class MySQLWarehouse(StreamingWarehouse):
             self._is_busy = False
             statement.close()
 
-    def _batch(self, block: Block, fields: tuple[Field, ...], schema: pa.Schema) -> pa.RecordBatch:
+    def _batch(self, block: Block, fields: tuple[Any, ...], schema: pa.Schema) -> pa.RecordBatch:
         try:
             columns = self._arrow.columns(block, fields)
-            # What is announced before a query runs is now and then narrower or wider than what it returns.
+            # The types described before a query runs are sometimes narrower or wider than those it returns.
             cast = [column.cast(wanted.type) for column, wanted in zip(columns, schema, strict=True)]
         except self._arrow.UnexpectedValueError as exc:
             raise WarehouseError(
@@ -107,15 +106,15 @@ class MySQLWarehouse(StreamingWarehouse):
             ) from None
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
             raise WarehouseError(
-                f"{self._label}: the query returned other columns or types than it had announced",
-                hint="Run the sync again; if it stays so, CAST the columns to the types that are meant.",
+                f"{self._label}: the query returned other columns or types than the server had described",
+                hint="Run the sync again; if the error remains, CAST the columns to the types that you mean.",
             ) from None
         return pa.RecordBatch.from_arrays(cast, schema=schema)
 
-    def _prepare(self, sql: str) -> Statement:
-        """*sql* as the server understands it; it is not run."""
+    def _prepare(self, sql: str) -> PreparedStatement:
+        """*sql* as the server parses it; it does not run."""
         sql = self._select_statement(sql).text
-        statement = Statement(self._connection, sql)
+        statement = PreparedStatement(self._connection, sql)
         self._check_subquery(sql)
         if statement.parameters:
             raise WarehouseError(f"{self._label}: the query holds a `?` for a value", hint="Write the value itself.")
@@ -127,20 +126,20 @@ class MySQLWarehouse(StreamingWarehouse):
         return one_select(sql, sql_mode=self._mode)
 
     def _check_subquery(self, sql: str) -> None:
-        """Let the server confirm that *sql*, which it has understood, can stand in brackets, as only a SELECT can."""
+        """Let the server confirm that *sql*, which it has parsed, fits into brackets, as only a SELECT does."""
         try:
-            Statement(self._connection, f"SELECT EXISTS (\n{sql}\n)").close()
+            PreparedStatement(self._connection, f"SELECT EXISTS (\n{sql}\n)").close()
         except self._pymysql.MySQLError as exc:
             number, _ = errors.number_and_message(exc)
             if number == errors.SYNTAX:
                 raise self._refusal("is not a SELECT") from None
-            # Others say that it is one which may not stand just there, such as SELECT SQL_NO_CACHE.
+            # Other errors mean a SELECT that may not be a subquery, such as SELECT SQL_NO_CACHE.
             if self._connection._sock is None:
                 raise
 
     @contextmanager
     def _transaction(self, timeout: timedelta) -> Iterator[None]:
-        """A read-only transaction; what goes wrong in it is a WarehouseError."""
+        """A read-only transaction; its errors become WarehouseErrors."""
         deadline = time.monotonic() + timeout.total_seconds()
         timer = threading.Timer(timeout.total_seconds(), self._interrupt)
         timer.daemon = True
@@ -150,14 +149,14 @@ class MySQLWarehouse(StreamingWarehouse):
         except (self._pymysql.MySQLError, LostError) as exc:
             if time.monotonic() >= deadline:
                 raise over_timeout(self._label, timeout) from None
-            raise self._failure(exc) from None
+            raise errors.query_failure(self._label, exc) from None
         finally:
             timer.cancel()
             if timer.is_alive():
                 timer.join()
             self._leave()
         if time.monotonic() >= deadline:
-            # MySQL lets a SLEEP that is cut short return as if it had ended well.
+            # A SLEEP that is cut short returns without an error.
             raise over_timeout(self._label, timeout)
 
     def _begin(self, timeout: timedelta, timer: threading.Timer) -> None:
@@ -174,7 +173,7 @@ class MySQLWarehouse(StreamingWarehouse):
         self._ask(_BEGIN)
 
     def _leave(self) -> None:
-        """End the transaction; a connection on which something may still come is given up."""
+        """End the transaction; close a connection on which rows may still arrive."""
         if self._is_busy:
             self._interrupt()
             self._disconnect()
@@ -207,7 +206,7 @@ class MySQLWarehouse(StreamingWarehouse):
                 connection.close()
 
     def _interrupt(self) -> None:
-        """Make the server end the query, and whoever waits for its rows learn that there are no more."""
+        """Make the server end the query, and wake the thread that waits for its rows."""
         connection = self._connection
         if connection is None or connection._sock is None:
             return
@@ -217,18 +216,13 @@ class MySQLWarehouse(StreamingWarehouse):
             second.cursor() as cursor,
         ):
             cursor.execute(f"KILL QUERY {self._number:d}")
-        # AttributeError: the driver has given the connection up meanwhile.
+        # AttributeError: the driver has closed the connection meanwhile.
         with suppress(OSError, AttributeError), socket.socket(fileno=os.dup(connection._sock.fileno())) as own:
             own.shutdown(socket.SHUT_RDWR)
 
-    def _failure(self, error: Exception) -> WarehouseError:
-        return WarehouseError(
-            f"{self._label}: {errors.reason(error)}", hint=errors.hint(error), query_line=errors.line(error)
-        )
-
 
 def _power(grants: list[str]) -> str:
-    """What the user may do beside reading, from the strongest down; empty where that is nothing."""
+    """The strongest privilege that the user has beside reading, or empty."""
     found: dict[str, str] = {}
     for grant in grants:
         parts = re.match(r"GRANT (.+?) ON (.+?) TO ", grant)

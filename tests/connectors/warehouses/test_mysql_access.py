@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from connectors.mysql.connection import address, connect
+from connectors.support.connection import ConnectionName
 from syncer.model.errors import SettingsError, SyncerError, WarehouseError
 from syncer.settings.registry import open_warehouse
 from tests.connectors.warehouses.reading import TIMEOUT, opened, rows
@@ -161,7 +162,7 @@ def test_a_socket_is_a_way_to_the_server(mariadb: MariaDBServer, mariadb_databas
 
 def test_a_server_that_says_nothing_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        to = address("crm", f"mysql://someone@127.0.0.1:{silent.getsockname()[1]}/crm")
+        to = address(ConnectionName("warehouse", "crm"), f"mysql://someone@127.0.0.1:{silent.getsockname()[1]}/crm")
 
         with pytest.raises(WarehouseError, match="cannot connect"):
             connect(to, seconds=0.2)
