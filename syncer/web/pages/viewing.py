@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
@@ -76,7 +77,6 @@ def back_to(path: str, message: str) -> Response:
 rendering.environment.filters |= {
     made.__name__: made
     for made in (
-        wording.ago,
         wording.limit,
         wording.moment,
         wording.number,
@@ -87,9 +87,11 @@ rendering.environment.filters |= {
         wording.seconds_of,
         wording.span,
         wording.started_by,
+        wording.when,
+        wording.when_exactly,
     )
 }
-rendering.environment.filters["schedule"] = schedules.words
+rendering.environment.filters["schedule"] = lru_cache(maxsize=1000)(schedules.words)
 rendering.environment.globals |= {
     "entity_url": links.entity_url,
     "key_links": links.key_links,

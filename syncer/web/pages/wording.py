@@ -60,6 +60,16 @@ def ago(at: datetime, now: datetime) -> str:
     return f"in {text}" if at > now else f"{text} ago"
 
 
+def when(at: datetime, now: datetime) -> Markup:
+    """How long ago it was, with the time as its title."""
+    return Markup(f'<time datetime="{at.isoformat()}" title="{moment(at)}">{ago(at, now)}</time>')
+
+
+def when_exactly(at: datetime, now: datetime) -> Markup:
+    """A time, and how long ago it was."""
+    return Markup(f'<time datetime="{at.isoformat()}">{moment(at)}</time> <span class="muted">({ago(at, now)})</span>')
+
+
 def read_time(text: object) -> datetime | None:
     """A time as stores print it; None if it is none."""
     try:
