@@ -92,12 +92,13 @@ class AlertMonitor:
         alerts: dict[str, list[Alert]] = {}
         for alert in self._open.all():
             alerts.setdefault(alert.sync, []).append(alert)
-        paused = self._service.run_log.paused()
         wanted = known.definitions.keys() if names is None else known.definitions.keys() & set(names)
+        paused, well = self._service.run_log.paused(), self._service.run_log.last_ended_well(wanted)
+        late = self._lateness.late(((known.definitions[name], well.get(name), name in paused) for name in wanted), now)
         found = [
             change
             for name in sorted(wanted)
-            if (change := self._change(known.definitions[name], alerts.get(name, []), name in paused, now))
+            if (change := self._change(known.definitions[name], alerts.get(name, []), name in paused, name in late))
         ]
         if names is None and not known.errors and not known.folder_error:
             self._forget(alerts.keys() - known.definitions.keys())
@@ -117,10 +118,8 @@ class AlertMonitor:
             except Exception:
                 log.exception("the alerts cannot be checked")
 
-    def _change(
-        self, definition: SyncDefinition, alerts: Sequence[Alert], paused: bool, now: datetime
-    ) -> Change | None:
-        record = self._record(definition, paused, now)
+    def _change(self, definition: SyncDefinition, alerts: Sequence[Alert], paused: bool, late: bool) -> Change | None:
+        record = self._record(definition, late)
         current = conditions(record, self._service.settings.alerts)
         known = {alert.kind for alert in alerts}
         opened = {kind: text for kind, text in current.items() if kind not in known}
@@ -140,17 +139,11 @@ class AlertMonitor:
             run_id=run.id if run is not None and not only_late else "",
         )
 
-    def _record(self, definition: SyncDefinition, paused: bool, now: datetime) -> Record:
+    def _record(self, definition: SyncDefinition, late: bool) -> Record:
         run_log, name = self._service.run_log, definition.name
         newest = run_log.recent(name, 1, statuses=CONCLUSIVE)
         well = run_log.recent(name, COMPARED + 1, statuses=ENDED_WELL)
-        began = well[0].started_at if well else None
-        return Record(
-            definition=definition,
-            newest=newest[0] if newest else None,
-            well=well,
-            late=self._lateness.is_late(definition, began, paused=paused, now=now),
-        )
+        return Record(definition=definition, newest=newest[0] if newest else None, well=well, late=late)
 
     def _publish(self, changes: Sequence[Change], now: datetime) -> None:
         noticed = [change for change in changes if change.needs_notice]

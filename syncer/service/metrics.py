@@ -134,9 +134,9 @@ class ServiceCollector(Collector):
     def _of_the_syncs(self, statuses: Sequence[SyncStatus]) -> Iterable[Metric]:
         now = self._service.now()
         gauges = {name: GaugeMetricFamily(name, help_, labels=["sync"]) for name, help_ in _SYNC_GAUGES.items()}
+        late = self._lateness.late([(each.definition, each.last_ended_well, each.paused) for each in statuses], now)
         for status in statuses:
-            late = self._lateness.is_late(status.definition, status.last_ended_well, paused=status.paused, now=now)
-            for name, value in _values(status, late).items():
+            for name, value in _values(status, status.definition.name in late).items():
                 gauges[name].add_metric([status.definition.name], value)
         return gauges.values()
 

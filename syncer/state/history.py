@@ -15,6 +15,8 @@ from syncer.model.types import ENDED_WELL, Run, RunStatus, Trigger
 from syncer.state.database import StateDatabase
 from syncer.state.schema import run_of, runs
 
+_NEWEST = runs.c.id.desc()
+
 
 class RunOutcome(NamedTuple):
     """What charts show of a run. Times are aware UTC."""
@@ -41,13 +43,18 @@ class RunHistory:
     database: StateDatabase
 
     def recent(
-        self, sync: str | None = None, limit: int = 50, *, statuses: Collection[RunStatus] = (), before: str = ""
+        self,
+        sync: str | None = None,
+        limit: int = 20,
+        *,
+        statuses: Collection[RunStatus] | None = None,
+        before: str = "",
     ) -> list[Run]:
-        """The newest runs of one sync, or of all, newest first: with one of *statuses*, and older than run *before*."""
-        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+        """The newest runs, newest first: of one sync, with one of *statuses*, older than the run *before*, if given."""
+        query = sa.select(runs).order_by(_NEWEST).limit(limit)
         if sync is not None:
             query = query.where(runs.c.sync == sync)
-        if statuses:
+        if statuses is not None:
             query = query.where(runs.c.status.in_(statuses))
         if before:
             query = query.where(runs.c.id < before)
@@ -57,7 +64,7 @@ class RunHistory:
     def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, tuple[RunOutcome, ...]]:
         """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""
         each = self._each(syncs)
-        nth = sa.select(runs.c.id).where(runs.c.sync == each.c.sync).order_by(runs.c.id.desc())
+        nth = sa.select(runs.c.id).where(runs.c.sync == each.c.sync).order_by(_NEWEST)
         bounds = sa.select(
             each.c.sync, sa.func.coalesce(nth.offset(number - 1).limit(1).scalar_subquery(), "").label("id")
         )
@@ -74,15 +81,14 @@ class RunHistory:
     def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:
         """The newest run of each of *syncs* that was not skipped."""
         each = self._each(syncs)
-        last = _newest(each, runs.c.id, runs.c.status != RunStatus.SKIPPED)
+        last = _first(each, runs.c.id, runs.c.status != RunStatus.SKIPPED)
         query = sa.select(runs).join_from(each, runs, runs.c.id == last)
         with self.database.reading() as connection:
             return {row.sync: run_of(row) for row in connection.execute(query)}
 
     def last_ended_well(self, syncs: Iterable[str]) -> dict[str, datetime]:
         """When the newest run of each of *syncs* that ended `success` or `warning` began."""
-        well = runs.c.status.in_(ENDED_WELL)
-        return self._newest(syncs, runs.c.started_at, well)
+        return self._firsts(syncs, runs.c.started_at, runs.c.status.in_(ENDED_WELL))
 
     def open_runs(self) -> list[Run]:
         """The runs that have not ended, as far as the run log knows."""
@@ -94,9 +100,8 @@ class RunHistory:
         """Those of *syncs* whose newest answer to a tick was interrupted, and was not made up for."""
         answers = (runs.c.trigger == Trigger.SCHEDULE) & (runs.c.status != RunStatus.SKIPPED)
         ended_by = sa.case((runs.c.due_at.is_not(None), runs.c.status), else_=None)
-        return {
-            name for name, status in self._newest(syncs, ended_by, answers).items() if status == RunStatus.INTERRUPTED
-        }
+        found = self._firsts(syncs, ended_by, answers)
+        return {name for name, status in found.items() if status == RunStatus.INTERRUPTED}
 
     def last_status(self) -> dict[str, RunStatus]:
         """How the last run of each sync ended, leaving out what runs now and what was skipped."""
@@ -106,27 +111,24 @@ class RunHistory:
             found = connection.execute(sa.select(runs.c.sync, runs.c.status).where(runs.c.id.in_(last)))
             return {row.sync: row.status for row in found}
 
-    def first_started(self, sync: str) -> datetime | None:
-        """When the oldest run of *sync* started, or would have."""
-        query = sa.select(runs.c.started_at).where(runs.c.sync == sync).order_by(runs.c.id).limit(1)
-        with self.database.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
+    def first_started(self, syncs: Iterable[str]) -> dict[str, datetime]:
+        """When the oldest run of each of *syncs* started, or would have."""
+        return self._firsts(syncs, runs.c.started_at, sa.true(), runs.c.id)
 
     def last_due(self, syncs: Iterable[str]) -> dict[str, datetime]:
         """The newest tick of the schedule of each of *syncs* that a run has answered, also one that was skipped."""
-        return self._newest(syncs, runs.c.due_at, runs.c.due_at.is_not(None), by=runs.c.due_at)
+        return self._firsts(syncs, runs.c.due_at, runs.c.due_at.is_not(None), runs.c.due_at.desc())
 
-    def _newest(
+    def _firsts(
         self,
         syncs: Iterable[str],
         value: sa.ColumnElement[Any],
         which: sa.ColumnElement[bool],
-        *,
-        by: sa.ColumnElement[Any] = runs.c.id,
+        order: sa.ColumnElement[Any] = _NEWEST,
     ) -> dict[str, Any]:
-        """What the newest of some runs of each sync has; syncs without such a run, or with NULL, are left out."""
+        """What the first of some runs of each sync has; syncs without such a run, or with NULL, are left out."""
         each = self._each(syncs)
-        query = sa.select(each.c.sync, _newest(each, value, which, by=by).label("value"))
+        query = sa.select(each.c.sync, _first(each, value, which, order).label("value"))
         with self.database.reading() as connection:
             return {sync: found for sync, found in connection.execute(query) if found is not None}
 
@@ -137,12 +139,8 @@ class RunHistory:
         return sa.select(rows.table_valued("value").c.value.label("sync")).cte("each")
 
 
-def _newest(
-    each: sa.CTE,
-    value: sa.ColumnElement[Any],
-    which: sa.ColumnElement[bool],
-    *,
-    by: sa.ColumnElement[Any] = runs.c.id,
+def _first(
+    each: sa.CTE, value: sa.ColumnElement[Any], which: sa.ColumnElement[bool], order: sa.ColumnElement[Any] = _NEWEST
 ) -> sa.ScalarSelect[Any]:
-    query = sa.select(value).where(runs.c.sync == each.c.sync, which).order_by(by.desc()).limit(1)
+    query = sa.select(value).where(runs.c.sync == each.c.sync, which).order_by(order).limit(1)
     return query.correlate(each).scalar_subquery()

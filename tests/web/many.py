@@ -28,7 +28,9 @@ REJECTED = "7"
 FIRST = "sync_000"
 
 
-def make_many(path: Path, *, syncs: int, runs_of_each: int) -> Site:
+def make_many(
+    path: Path, *, syncs: int, runs_of_each: int, database_url: str = "", status: RunStatus | None = None
+) -> Site:
     """Write definitions that are not due before tomorrow, and a run log with a run an hour of each."""
     (path / "sync_definitions/sample_data").mkdir(parents=True)
     (path / ".syncer").mkdir(mode=0o700)
@@ -43,9 +45,9 @@ def make_many(path: Path, *, syncs: int, runs_of_each: int) -> Site:
             f"person: {{id: id}}\nattributes: {{plan_{number}: plan}}\nschedule: {every}\n*/\n"
             "SELECT id, plan FROM people\n"
         )
-    with closing(StateDatabase(f"sqlite:///{path}/.syncer/runs.db")) as database:
+    with closing(StateDatabase(database_url or f"sqlite:///{path}/.syncer/runs.db")) as database:
         log = RunLog(database)
-        rows = [_run(name, ago, now) for name in names for ago in range(runs_of_each)]
+        rows = [_run(name, ago, now, status) for name in names for ago in range(runs_of_each)]
         with database.writing() as connection:
             connection.execute(runs.insert(), rows)
         for name in names:
@@ -53,10 +55,10 @@ def make_many(path: Path, *, syncs: int, runs_of_each: int) -> Site:
     return site
 
 
-def _run(sync: str, ago: int, now: datetime) -> dict[str, Any]:
+def _run(sync: str, ago: int, now: datetime, status: RunStatus | None) -> dict[str, Any]:
     at = now - timedelta(hours=ago, seconds=1)
     counts = Counts(queried=1000, added=ago % 7, changed=ago * 37 % 400, removed=ago % 3, unchanged=500, accepted=400)
-    status = _STATUSES[ago % len(_STATUSES)]
+    status = status or _STATUSES[ago % len(_STATUSES)]
     return {
         "id": f"{at:%Y%m%dT%H%M%S}000-{sync}",
         "sync": sync,

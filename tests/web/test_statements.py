@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
+from syncer.model.types import RunStatus
 from tests.web.conftest import Site
 from tests.web.many import addresses, make_many, statements
 
@@ -15,6 +21,29 @@ def test_no_answer_takes_more_statements_for_more_syncs_and_runs(tmp_path: Path)
 
     assert many == one
     assert max(many.values()) <= _MOST
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_metrics_take_no_more_statements_for_more_syncs_that_never_ended_well(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    counted = {}
+    server = request.getfixturevalue("postgres") if kind == "postgresql" else None
+    for syncs in (1, 30):
+        with server.new_database() if server else nullcontext("") as url:
+            site = make_many(
+                tmp_path / str(syncs), syncs=syncs, runs_of_each=2, database_url=url, status=RunStatus.FAILED
+            )
+            with site.served({"SYNCER_DATABASE_URL": url} if url else None) as served:
+                served.later(site, timedelta(days=3))
+                client = served.client()
+                client.get("/metrics")
+                with statements() as seen:
+                    text = client.get("/metrics").text
+                counted[syncs] = len(seen)
+                assert len(re.findall(r"(?m)^syncer_sync_late{.*} 1.0$", text)) == syncs
+
+    assert counted[1] == counted[30] <= _MOST
 
 
 def _counted(site: Site) -> dict[str, int]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from syncer.model.types import Counts, Run, RunStatus
-from syncer.service.pool import ActiveRun
+from syncer.service.active_runs import ActiveRun
 from syncer.state.runs import RunLog
 from syncer.web.pages import charts
 from syncer.web.pages.viewing import TheView, back_to
@@ -80,13 +80,12 @@ class RunContext(Context, template="run.html"):
 
 @router.get("/runs")
 def show_runs(view: TheView, wanted: Annotated[RunFilter, Query()]) -> Response:
-    status = RunStatus(wanted.status) if wanted.status in list(RunStatus) else None
     sync = wanted.sync.strip()
     listed = run_list(
         view.service.run_log,
         wanted.before,
         sync=sync,
-        status=status,
+        statuses=[status for status in RunStatus if status == wanted.status] or None,
         limit=_LISTED_RUNS,
         url=f"/runs?{urlencode({'sync': sync, 'status': wanted.status})}",
     )
@@ -98,13 +97,13 @@ def run_list(
     before: str,
     *,
     sync: str,
-    status: RunStatus | None = None,
+    statuses: Sequence[RunStatus] | None = None,
     limit: int,
     url: str,
     fragment: str = "",
 ) -> RunList:
     """Runs of one sync, or of all, that are older than the run *before*; *url* shows the newest of them."""
-    found = run_log.recent(sync or None, limit + 1, statuses=[status] if status else [], before=before)
+    found = run_log.recent(sync or None, limit + 1, statuses=statuses, before=before)
     shown = found[:limit]
     older = f"{url}{'&' if '?' in url else '?'}before={shown[-1].id}{fragment}" if len(found) > limit else ""
     return RunList(runs=shown, newest=f"{url}{fragment}" if before else "", older=older)

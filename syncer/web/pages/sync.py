@@ -145,7 +145,7 @@ def show_sync(
 @router.get("/syncs/{name}/full")
 def confirm_full_run(view: TheView, name: str) -> Response:
     definition = view.service.definition(name)
-    newest = view.service.run_log.recent(name, _LISTED_RUNS)
+    newest = view.service.run_log.recent(name, limit=_LISTED_RUNS)
     rows = next((run.counts.queried for run in newest if run.counts.queried), 0)
     return view.page(FullRunContext(definition=definition, rows=rows))
 
