@@ -108,12 +108,7 @@ def plan_counts(plan: Plan) -> Counts:
 def plan_json(sync: str, plan: Plan) -> str:
     """A `PlanAnswer` as JSON, which keeps every digit of the rows' values."""
     answer = PlanAnswer(
-        sync=sync,
-        counts=plan_counts(plan),
-        attributes=plan.attributes,
-        held=plan.held,
-        notes=plan.notes,
-        sample=[],
+        sync=sync, counts=plan_counts(plan), attributes=plan.attributes, held=plan.held, notes=plan.notes, sample=[]
     ).model_dump_json(exclude={"sample"})
     sample = ",".join(
         ChangeAnswer(change=change, key=key).model_dump_json(include={"change", "key"})[:-1]

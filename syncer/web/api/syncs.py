@@ -11,17 +11,7 @@ from syncer.service.service import Service
 from syncer.web import serializers
 from syncer.web.actions import until_ended
 from syncer.web.api.documents import problems
-from syncer.web.parameters import (
-    Cursor,
-    Limit,
-    Name,
-    Number,
-    TheActions,
-    TheCaller,
-    TheService,
-    current,
-    known_sync,
-)
+from syncer.web.parameters import Cursor, Limit, Name, Number, TheActions, TheCaller, TheService, current, known_sync
 from syncer.web.schemas import (
     PlanAnswer,
     RejectionAnswer,

@@ -131,10 +131,7 @@ def show_form(_: TheLogin, url: Annotated[str, Query(alias="next")] = "/") -> Re
 
 @router.post("/login")
 async def log_in(
-    request: Request,
-    login: TheLogin,
-    password: Annotated[str, Form()],
-    url: Annotated[str, Form(alias="next")] = "/",
+    request: Request, login: TheLogin, password: Annotated[str, Form()], url: Annotated[str, Form(alias="next")] = "/"
 ) -> Response:
     return await login.log_in(request, password, _own(url))
 
