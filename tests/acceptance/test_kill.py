@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.cli import forked
+from tests.cli.forked import Command
 
 KILLS = 6
 ROWS = 10_000
@@ -77,17 +79,18 @@ def test_after_kills_one_clean_run_makes_the_store_equal_to_the_query(
     data.mkdir(parents=True)
     (tmp_path / "sync_definitions" / "customers.sql").write_text(DEFINITION)
     people: People = {}
+    number = count()
     environment = {"SYNCER_STORES__DEFAULT__URL": url, "PATH": "/usr/bin:/bin"}
 
-    def started() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "syncer", "run", "customers", "--json"]
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def started() -> Command:
+        out, err = (tmp_path / f"{next(number)}.{stream}" for stream in ("out", "err"))
+        words = ("run", "customers", "--json")
+        return forked.start(words, folder=tmp_path, environment=environment, out=out, err=err)
 
     def run() -> dict[str, object]:
-        process = started()
-        out, err = process.communicate()
-        assert process.returncode == 0, err.decode()
-        return dict(json.loads(out))
+        ended = started().result()
+        assert ended.code == 0, ended.err
+        return dict(ended.objects[0])
 
     _change(people, chance)
     _write(data / "customers.csv", people)
@@ -99,14 +102,14 @@ def test_after_kills_one_clean_run_makes_the_store_equal_to_the_query(
         _change(people, chance)
         _write(data / "customers.csv", people)
         begun = time.monotonic()
-        process = started()
-        try:
-            process.wait(timeout=chance.uniform(0.3, 1.0) * seconds)
-            seconds = time.monotonic() - begun
-        except subprocess.TimeoutExpired:
+        process = started().process
+        process.join(chance.uniform(0.3, 1.0) * seconds)
+        if process.is_alive():
             process.kill()
+            process.join()
             killed += 1
-        process.communicate()
+        else:
+            seconds = time.monotonic() - begun
 
     run()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,10 +30,7 @@ class Folder:
 
     def syncer(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
         """Run a command to its end."""
-        with tempfile.TemporaryDirectory() as printed:
-            out, err = Path(printed, "out"), Path(printed, "err")
-            command = forked.start(arguments, folder=self.path, environment=environment(env), out=out, err=err)
-            return command.result()
+        return forked.run(*arguments, folder=self.path, environment=environment(env))
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:

@@ -11,6 +11,7 @@ import os
 import resource
 import runpy
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -33,7 +34,7 @@ _processes.set_forkserver_preload(
         "syncer.sync.runner",
         "syncer.starter",
         "connectors.bigquery.options",
-        "connectors.customerio.options",
+        "connectors.customerio.store",
         "connectors.duckdb.warehouse",
         "connectors.mysql.options",
         "connectors.postgresql.store",
@@ -77,7 +78,7 @@ class Command:
         result = Result(code=self.process.exitcode, out=self.out.read_text(), err=self.err.read_text())
         self.process.close()
         assert "Traceback" not in result.err, result.err
-        assert "defect" not in result.err, result.err
+        assert "this is a defect of Syncer" not in result.err, result.err
         return result
 
 
@@ -100,6 +101,13 @@ def start(
     process = _processes.Process(target=_syncer, args=(words, folder, environment, out, err, file_limit))
     process.start()
     return Command(process=process, out=out, err=err)
+
+
+def run(*words: str, folder: Path, environment: Mapping[str, str], in_one: bool = False) -> Result:
+    """Run `syncer` with these words to its end; *in_one* adds what it prints on stderr to the rest, in order."""
+    with tempfile.TemporaryDirectory() as printed:
+        out, err = Path(printed, "out"), Path(printed, "out" if in_one else "err")
+        return start(words, folder=folder, environment=environment, out=out, err=err).result()
 
 
 def _syncer(

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -35,9 +33,8 @@ from syncer.settings.service import SECTIONS, TokenSettings
 from syncer.state.alerts import Alert
 from syncer.web import schemas
 from syncer.web.api.documents import PATH
+from tests.cli import forked
 from tests.web.conftest import Served, small_site
-
-REPOSITORY = Path(__file__).parents[2]
 
 _PART = re.compile(r"(?ms)^<!-- generated: ([\w -]+) -->\n.*?^<!-- end -->$")
 
@@ -168,15 +165,8 @@ def _printed(folder: Path, arguments: Sequence[str]) -> list[str]:
         header = "/* sync\nentity: person\nperson: {id: id}\n*/\n"
         (definitions / "customers.sql").write_text(f"{header}SELECT id, plan FROM people\n")
         shutil.copy(definitions / "customers.sql", definitions / "no name.sql")
-    ran = subprocess.run(
-        [sys.executable, "-m", "syncer", *arguments, "--json"],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    return list(json.loads(ran.stdout.partition("\n")[0]))
+    ran = forked.run(*arguments, "--json", folder=folder, environment={"PATH": os.environ["PATH"]})
+    return list(json.loads(ran.out.partition("\n")[0]))
 
 
 def all_settings() -> str:

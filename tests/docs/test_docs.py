@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from syncer.docs import topics
 from syncer.docs.pages import anchor
 from syncer.docs.topics import FOLDER, file_of
 from syncer.model.types import RunStatus
+from tests.cli import forked
 from tests.docs import tables
 
 REPOSITORY = Path(__file__).parents[2]
@@ -140,14 +140,16 @@ def test_a_tour_prints_what_it_shows(tmp_path: Path, page: str) -> None:
 
 
 def printed(command: str, folder: Path) -> str:
-    """What a command prints, with this Python's Syncer."""
-    command = re.sub(
-        r"^syncer ", f"{shlex.quote(sys.executable)} -m syncer ", command.removeprefix("pip install . && ")
-    )
+    """What a line of a shell prints, with this Python's Syncer."""
+    command = command.removeprefix("pip install . && ")
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    program, *words = shlex.split(command)
+    if program == "syncer":
+        return forked.run(*words, folder=folder, environment=environment, in_one=True).out
     ran = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"},
+        env=environment | {"PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -26,11 +22,13 @@ from syncer.model.errors import QueryResultError, StoreError
 from syncer.model.protocols import JSON
 from syncer.model.types import Entity, Identity, OnRemoved, PersonKey, Target
 from syncer.settings.registry import open_store
+from tests.cli import forked
+from tests.cli.forked import Result
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.workbench import COUPON, Workbench, table
 
-REPOSITORY = Path(__file__).parents[3]
+ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 MEMBER = Target(
     entity=Entity.RELATIONSHIP, person_key=PersonKey.ID, object_type="account", key_columns=("id", "account_id")
 )
@@ -400,31 +398,29 @@ def write_people(folder: Path, rows: int, plan: str) -> None:
     (folder / "sync_definitions/data/people.csv").write_text("\n".join(["id,plan,seen_at", *lines]) + "\n")
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "syncer", *arguments]
-
-
-def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
-    return subprocess.run(command(*arguments), cwd=folder, env=env, capture_output=True, text=True, check=False)
+def ran(folder: Path, *arguments: str) -> Result:
+    return forked.run(*arguments, folder=folder, environment=ENVIRONMENT)
 
 
 def test_a_run_that_is_killed_is_made_good_by_the_next(folder: Path, server: CustomerIOServer) -> None:
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
     for round_ in range(3):
         write_people(folder, 12_000 - round_ * 100, f"plan{round_}-")
         batches = len(server.workspace.batches)
-        with subprocess.Popen(command("run", "people"), cwd=folder, env=env, stdout=subprocess.DEVNULL) as process:
-            deadline = time.monotonic() + 60
-            while len(server.workspace.batches) < batches + 3 + round_ * 4 and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
-            process.send_signal(signal.SIGKILL)
+        printed = folder / "printed"
+        process = forked.start(
+            ("run", "people"), folder=folder, environment=ENVIRONMENT, out=printed, err=printed
+        ).process
+        deadline = time.monotonic() + 60
+        while len(server.workspace.batches) < batches + 3 + round_ * 4 and process.is_alive():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+        process.join()
 
     write_people(folder, 11_900, "last")
     finished = ran(folder, "run", "people", "--json")
 
-    assert finished.returncode == 0, finished.stderr
+    assert finished.code == 0, finished.err
     found = held(server)
     assert found.keys() == {f"p{i}" for i in range(11_900)}
     assert {(key, value["plan"]) for key, value in found.items()} == {(f"p{i}", f"last{i % 7}") for i in range(11_900)}
@@ -433,7 +429,7 @@ def test_a_run_that_is_killed_is_made_good_by_the_next(folder: Path, server: Cus
 
 def test_what_changes_after_a_clock_was_set_back_counts(folder: Path, server: CustomerIOServer) -> None:
     write_people(folder, 2, "free")
-    assert ran(folder, "run", "people").returncode == 0
+    assert ran(folder, "run", "people").code == 0
     # As if the clock had been a day ahead then.
     for person in server.workspace.people:
         person.times.update({name: at + 86_400 for name, at in person.times.items()})
@@ -443,7 +439,7 @@ def test_what_changes_after_a_clock_was_set_back_counts(folder: Path, server: Cu
 
     finished = ran(folder, "run", "people")
 
-    assert finished.returncode == 0, finished.stderr
+    assert finished.code == 0, finished.err
     assert {value["plan"] for value in held(server).values()} == {"pro0", "pro1"}
 
 
@@ -451,20 +447,20 @@ def test_commands_tell_of_the_workspace(folder: Path, server: CustomerIOServer) 
     write_people(folder, 3, "free")
 
     planned = ran(folder, "plan", "people")
-    assert "note: Customer.io: 1 call, under a second at 100 a second" in planned.stdout, planned.stderr
+    assert "note: Customer.io: 1 call, under a second at 100 a second" in planned.out, planned.err
     assert server.workspace.batches == []
-    assert ran(folder, "run", "people").returncode == 0
-    shown = json.loads(ran(folder, "show", "person", "p1", "--json").stdout)
+    assert ran(folder, "run", "people").code == 0
+    (shown,) = ran(folder, "show", "person", "p1", "--json").objects
     assert shown["held"]["attributes"] == {"plan": "free1", "seen_at": "1795435200"}
     server.workspace.requests.clear()
-    tested = [json.loads(line) for line in ran(folder, "connections", "--test", "--json").stdout.splitlines()]
+    tested = ran(folder, "connections", "--test", "--json").objects
     (store,) = [one for one in tested if one["kind"] == "store"]
     assert (store["url"], store["reachable"], store["version"]) == ("customerio://us", True, "Customer.io US")
     assert {path for _, path in server.workspace.requests} == {"/api/v1/accounts/region", "/v1/collections"}
 
     server.workspace.api_key = "changed"
     failed = ran(folder, "run", "people")
-    assert failed.returncode == 1
-    assert "refuses the login: 401" in failed.stdout + failed.stderr
+    assert failed.code == 1
+    assert "refuses the login: 401" in failed.out + failed.err
     everything = "".join(path.read_text(errors="replace") for path in folder.glob(".syncer/*") if path.is_file())
-    assert not [secret for secret in ("track-secret", "app-secret") if secret in failed.stdout + everything]
+    assert not [secret for secret in ("track-secret", "app-secret") if secret in failed.out + everything]
