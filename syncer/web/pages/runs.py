@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from syncer.model.types import Counts, Run, RunStatus
-from syncer.service.active_runs import ActiveRun
+from syncer.service.pool import ActiveRun
 from syncer.state.runs import RunLog
 from syncer.web.pages import charts
 from syncer.web.pages.viewing import TheView, back_to
