@@ -20,9 +20,9 @@ from syncer.cli import (
     plans,
     runs,
     serve,
+    show,
     signals,
     state,
-    stored,
     validation,
 )
 from syncer.cli.arguments import Command
@@ -55,7 +55,7 @@ for command in (
     docs.docs,
 ):
     app.command(cls=Command, name={"list_syncs": "list", "show_runs": "runs"}.get(command.__name__))(command)
-app.add_typer(stored.app, name="show")
+app.add_typer(show.app, name="show")
 
 
 def _print_version(wanted: bool) -> None:

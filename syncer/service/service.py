@@ -17,12 +17,12 @@ from syncer.queries import query
 from syncer.service.catalog import Catalog, Changes
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
-from syncer.service.lookup import Lookup
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError, Pool
 from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
+from syncer.sync.lookup import Lookup
 from syncer.sync.plans import Plan
 from syncer.sync.progress import CancelToken, Options, Progress
 from syncer.sync.runner import Runner

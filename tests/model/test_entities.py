@@ -23,7 +23,7 @@ DECIDING = {
     "syncer/definitions/conflicts.py",
     "syncer/model/entities.py",
     "syncer/snapshot/removed.py",
-    "syncer/sync/stored.py",
+    "syncer/sync/lookup.py",
     "syncer/web/pages/links.py",
 }
 

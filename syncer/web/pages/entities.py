@@ -10,12 +10,9 @@ from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
 from syncer.definitions.conflicts import written_attributes
-from syncer.model.errors import SyncerError
 from syncer.model.types import PersonKey
-from syncer.service.lookup import Found
 from syncer.service.status import SyncStatus
-from syncer.sync import stored
-from syncer.sync.stored import Sought, Stored
+from syncer.sync.lookup import Found, Sought, Stored
 from syncer.web.pages.viewing import TheView, View
 from syncer.web.problems import problem_of
 from syncer.web.rendering import Context
@@ -45,8 +42,6 @@ class EntityContext(Context, template="entity.html"):
     #: `person`.
     noun: str
     stored: Stored
-    #: Why the store did not answer.
-    fault: SyncerError | None
     identifiers: Mapping[str, Any]
     #: By name.
     feeding: Mapping[str, SyncStatus]
@@ -66,7 +61,7 @@ def find(view: TheView, q: _Text = "") -> Response:
 
 @router.get("/people")
 def show_person(view: TheView, value: _Text, by: PersonKey | None = None, store: str = "default") -> Response:
-    sought = stored.person(view.service.settings.stores, store, value, by)
+    sought = view.service.lookup.person(store, value, by)
     return _page(view, sought, title=sought.value, heading=f"Person by {sought.kind}", noun="person")
 
 
@@ -77,18 +72,18 @@ def show_object(
     object_type: Annotated[str, Query(alias="type")],
     store: str = "default",
 ) -> Response:
-    sought = stored.one_object(view.service.settings.stores, store, object_type, object_id)
+    sought = view.service.lookup.one_object(store, object_type, object_id)
     return _page(view, sought, title=sought.value, heading=f"Object of type {object_type}", noun="object")
 
 
 @router.get("/collections")
 def show_collection(view: TheView, name: _Text, key: _Text = "", store: str = "default") -> Response:
-    sought = stored.collection(view.service.settings.stores, store, name, key.strip())
+    sought = view.service.lookup.collection(store, name, key.strip())
     return _page(view, sought, title=name, heading="Collection", noun="row" if sought.value else "collection")
 
 
 def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) -> Response:
-    found, fault = view.service.lookup.look(sought)
+    found = view.service.lookup.look(sought)
     statuses = view.service.statuses({sync.name for sync in found.feeding})
     attributes = {sync.name: written_attributes(sync, None) for sync in found.feeding}
     writers: dict[str, list[str]] = defaultdict(list)
@@ -96,7 +91,7 @@ def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) ->
         if sync.target.entity is sought.entity:
             for name in attributes[sync.name] or ():
                 writers[name].append(sync.name)
-    content = found.held or {}
+    content = found.content or {}
     shown = _IDENTIFIERS if sought.entity.traits.has_other_identifiers else {}
     context = EntityContext(
         sought=sought,
@@ -104,16 +99,11 @@ def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) ->
         heading=heading,
         noun=noun,
         stored=found,
-        fault=fault,
         identifiers={word: content[name] for name, word in shown.items() if name in content},
         feeding={status.definition.name: status for status in statuses},
         attributes=attributes,
         writers=writers,
     )
-    return view.page(context, status=_status(found, fault))
-
-
-def _status(found: Stored, fault: SyncerError | None) -> int:
-    if fault is not None:
-        return problem_of(fault).status
-    return 200 if found.held is not None or found.refused else 404
+    if found.fault is not None:
+        return view.page(context, status=problem_of(found.fault).status)
+    return view.page(context, status=200 if found.content is not None or found.rejected else 404)

@@ -6,7 +6,7 @@ from typing import assert_never
 from urllib.parse import urlencode
 
 from syncer.model.types import Entity, Rejection, SyncDefinition
-from syncer.sync.stored import key_parts
+from syncer.sync.lookup import key_parts
 
 
 def entity_url(entity: Entity, kind: str, value: str, store: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +16,7 @@ from syncer.model.json_text import json_text
 from syncer.model.types import PersonKey
 
 if TYPE_CHECKING:
-    from syncer.settings.registry import StoreSettings
-    from syncer.sync.stored import Sought, Stored
+    from syncer.sync.lookup import Lookup, Sought, Stored
 
 app = typer.Typer(no_args_is_help=True, help="Show what a store contains, and which syncs feed it.")
 
@@ -38,9 +36,7 @@ def person(
     as_json: Json = False,
 ) -> None:
     """Show a person and their relationships."""
-    from syncer.sync import stored
-
-    _show(lambda stores: stored.person(stores, store, value, by), as_json=as_json)
+    _show(lambda lookup: lookup.person(store, value, by), as_json=as_json)
 
 
 @app.command("object", cls=Command)
@@ -51,9 +47,7 @@ def thing(
     as_json: Json = False,
 ) -> None:
     """Show an object and the people related to it."""
-    from syncer.sync import stored
-
-    _show(lambda stores: stored.one_object(stores, store, object_type, object_id), as_json=as_json)
+    _show(lambda lookup: lookup.one_object(store, object_type, object_id), as_json=as_json)
 
 
 @app.command(cls=Command)
@@ -66,28 +60,29 @@ def collection(
     as_json: Json = False,
 ) -> None:
     """Show a row of a collection, or its first rows."""
-    from syncer.sync import stored
-
-    _show(lambda stores: stored.collection(stores, store, name, key), as_json=as_json)
+    _show(lambda lookup: lookup.collection(store, name, key), as_json=as_json)
 
 
-def _show(seek: Callable[[Mapping[str, StoreSettings]], Sought], *, as_json: bool) -> None:
-    from syncer.sync.stored import look
+def _show(seek: Callable[[Lookup], Sought], *, as_json: bool) -> None:
+    from syncer.sync.lookup import Lookup
 
     project = Project()
-    sought = seek(project.settings.stores)
-    with closing(project.settings.stores[sought.store].open(sought.store)) as opened:
-        found = look(sought, opened, project.loaded.definitions, project.run_log)
+    definitions = {definition.name: definition for definition in project.loaded.definitions}
+    lookup = Lookup(settings=project.settings, run_log=project.run_log, definitions=definitions)
+    sought = seek(lookup)
+    found = lookup.look(sought)
+    if found.fault is not None:
+        raise found.fault
     if as_json:
         named = {"store": sought.store, "entity": sought.entity}
         # `held` is the name that `content` had before; it stays for one release.
-        content = {"content": found.held, "held": found.held}
-        syncs = {"syncs": [sync.name for sync in found.feeding], "rejections": [*map(asdict, found.refused)]}
+        content = {"content": found.content, "held": found.content}
+        syncs = {"syncs": [sync.name for sync in found.feeding], "rejections": [*map(asdict, found.rejected)]}
         output.json_line({**named, **content, **syncs})
     else:
         missing = f"The store `{sought.store}` has no such {sought.entity}."
-        _print(project, found, missing if found.held is None else json_text(found.held, indent=2))
-    raise typer.Exit(FAILED if found.held is None else 0)
+        _print(project, found, missing if found.content is None else json_text(found.content, indent=2))
+    raise typer.Exit(FAILED if found.content is None else 0)
 
 
 def _print(project: Project, found: Stored, content: str) -> None:
@@ -96,6 +91,6 @@ def _print(project: Project, found: Stored, content: str) -> None:
     last_status = project.run_log.last_status()
     fed = ", ".join(f"{sync.name} ({last_status.get(sync.name, 'never run')})" for sync in found.feeding)
     output.line(f"Fed by: {fed or 'no sync'}")
-    for row in found.refused:
+    for row in found.rejected:
         times = "once" if row.attempts == 1 else f"{row.attempts} times"
         output.line(f"Rejected by {row.sync}, {times}, last {output.time_text(row.last_seen)}: {row.reason}")
