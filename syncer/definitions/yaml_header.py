@@ -86,11 +86,8 @@ def read(path: Path, data: bytes, errors: list[DefinitionError]) -> DefinitionTe
     sql = text[end + 2 :]
     closing_line = text.count("\n", 0, end) + 1
     if _NO_SQL.fullmatch(sql):
-        errors.append(
-            DefinitionError(
-                "there is no query after the header", path=path, line=closing_line, hint="Write one SELECT below it."
-            )
-        )
+        message, hint = "there is no query after the header", "Write one SELECT below it."
+        errors.append(DefinitionError(message, path=path, line=closing_line, hint=hint))
     blank_lines = sql[: len(sql) - len(sql.lstrip())].count("\n")
     return DefinitionText(fields=fields, sql=sql.strip(), sql_line=closing_line + blank_lines)
 
@@ -114,37 +111,28 @@ def _unix_lines(text: str) -> str:
 
 
 def _header_span(path: Path, text: str) -> tuple[int, int]:
+    def error(message: str, *, at: int = 0, hint: str = EXAMPLE) -> DefinitionError:
+        return DefinitionError(message, path=path, line=text.count("\n", 0, at) + 1, hint=hint)
+
     if not text.strip():
-        raise DefinitionError("the file is empty", path=path, hint=EXAMPLE)
+        raise error("the file is empty")
     first, _, _ = text.partition("\n")
     if first.rstrip() != OPENING:
-        raise DefinitionError(
-            f"the header is missing: the first line is {quoted(first)}, not exactly `{OPENING}`",
-            path=path,
-            hint=EXAMPLE,
-        )
+        raise error(f"the header is missing: the first line is {quoted(first)}, not exactly `{OPENING}`")
     start = min(len(first) + 1, len(text))
     end, inner = text.find("*/", start), text.find("/*", start)
     if end < 0:
-        raise DefinitionError("the header is not closed", path=path, hint="Close it with a line `*/`.")
+        raise error("the header is not closed", hint="Close it with a line `*/`.")
     if 0 <= inner < end:
-        raise DefinitionError(
-            "another comment opens inside the header",
-            path=path,
-            line=text.count("\n", 0, inner) + 1,
-            hint="Close the header with a line `*/` above it, and use `#` for comments inside the header.",
-        )
+        hint = "Close the header with a line `*/` above it, and use `#` for comments inside the header."
+        raise error("another comment opens inside the header", at=inner, hint=hint)
     before = text[text.rindex("\n", 0, end) + 1 : end]
     after, _, _ = text[end + 2 :].partition("\n")
     if before.strip() and after.strip():
-        raise DefinitionError(
-            "`*/` ends the header here, in the middle of a line",
-            path=path,
-            line=text.count("\n", 0, end) + 1,
-            hint="It ends a SQL comment even inside quotes: in cron, write `0-59/15` or `0-23/2` for `*/15` or `*/2`.",
-        )
+        hint = "It ends a SQL comment even inside quotes: in cron, write `0-59/15` or `0-23/2` for `*/15` or `*/2`."
+        raise error("`*/` ends the header here, in the middle of a line", at=end, hint=hint)
     if end - start > HEADER_LIMIT:
-        raise DefinitionError(f"the header is over {HEADER_LIMIT // 1000} KB", path=path, hint=EXAMPLE)
+        raise error(f"the header is over {HEADER_LIMIT // 1000} KB")
     return start, end
 
 
@@ -161,9 +149,8 @@ def _fields(path: Path, text: str, errors: list[DefinitionError]) -> dict[str, N
     if root is None:
         raise DefinitionError("the header is empty", path=path, line=2, hint=EXAMPLE)
     if not isinstance(root, yaml.MappingNode):
-        raise DefinitionError(
-            "the header is not a list of fields, such as `entity: person`", path=path, line=reader.line_of(root)
-        )
+        message = "the header is not a list of fields, such as `entity: person`"
+        raise DefinitionError(message, path=path, line=reader.line_of(root))
     return reader.mapping("", root)
 
 
@@ -192,11 +179,8 @@ class _YamlReader:
         depth = 0
         for event in yaml.parse(self._text, Loader=yaml.BaseLoader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-                raise self._error(
-                    "YAML aliases and anchors (`*name`, `&name`) are not supported",
-                    event,
-                    "Write the value itself; put text that starts with `*` or `&` in quotes.",
-                )
+                hint = "Write the value itself; put text that starts with `*` or `&` in quotes."
+                raise self._error("YAML aliases and anchors (`*name`, `&name`) are not supported", event, hint)
             if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
                 raise self._error("YAML tags (`!name`) are not supported", event, "Write the plain value.")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -205,9 +189,8 @@ class _YamlReader:
 
     def syntax_error(self, exc: yaml.YAMLError) -> DefinitionError:
         if isinstance(exc, yaml.reader.ReaderError):
-            return DefinitionError(
-                "the header contains a control character", path=self._path, line=self._line(int(exc.position))
-            )
+            message, line = "the header contains a control character", self._line(int(exc.position))
+            return DefinitionError(message, path=self._path, line=line)
         assert isinstance(exc, yaml.MarkedYAMLError)
         problem, context = exc.problem or "", exc.context or ""
         mark = exc.context_mark if "end of stream" in problem and exc.context_mark else exc.problem_mark
@@ -226,13 +209,10 @@ class _YamlReader:
         entries: dict[str, Node] = {}
         for key, value in node.value:
             try:
-                name = self._text_of(key, "a field's name")
+                name = self._text_of(key)
                 if name in entries:
-                    raise self._error(
-                        f"{quoted(prefix + name)} is repeated, first on line {entries[name].line} already",
-                        key,
-                        "Keep one of the two.",
-                    )
+                    message = f"{quoted(prefix + name)} is repeated; it is on line {entries[name].line} too"
+                    raise self._error(message, key, "Keep one of the two.")
                 entries[name] = self._node(prefix + name, self.line_of(key), value)
             except DefinitionError as error:
                 self._errors.append(error)
@@ -245,18 +225,20 @@ class _YamlReader:
         elif isinstance(node, yaml.SequenceNode):
             value = tuple(self._item(name, item) for item in node.value)
         else:
-            value = self._text_of(node, quoted(name))
+            value = self._text_of(node, name)
         return Node(path=self._path, line=line, name=name, value=value)
 
     def _item(self, name: str, node: yaml.Node) -> Node:
         item = f"{name}.{node.value}" if isinstance(node, yaml.ScalarNode) else name
         return self._node(item, self.line_of(node), node)
 
-    def _text_of(self, node: yaml.Node, what: str) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._error(f"{what} is not plain text", node)
-        if not node.value and node.style is None:
+    def _text_of(self, node: yaml.Node, name: str = "") -> str:
+        """The text of a value, or of a field's name if *name* is empty."""
+        is_empty = isinstance(node, yaml.ScalarNode) and not node.value and node.style is None
+        if isinstance(node, yaml.ScalarNode) and not is_empty and not _CONTROL.search(node.value):
+            return str(node.value)
+        what = quoted(name) if name else "a field's name"
+        if is_empty:
             raise self._error(f"{what} has no value", node, "Give it one, or remove the line.")
-        if _CONTROL.search(node.value):
-            raise self._error(f"{what} contains a control character", node)
-        return str(node.value)
+        is_text = isinstance(node, yaml.ScalarNode)
+        raise self._error(f"{what} {'contains a control character' if is_text else 'is not plain text'}", node)

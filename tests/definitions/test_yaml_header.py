@@ -48,7 +48,7 @@ def test_the_smallest_header_gives_the_defaults() -> None:
     [
         ("nmae: a\n", 4, "`nmae` is unknown. Did you mean `name`"),
         ("limits: {remvoed: 5}\n", 4, "`limits.remvoed` is unknown. Did you mean `removed`"),
-        ("owner: a\ntags: b\nowner: c\n", 6, "`owner` is repeated, first on line 4 already"),
+        ("owner: a\ntags: b\nowner: c\n", 6, "`owner` is repeated; it is on line 4 too"),
         ("attributes: {a: b, a: c}\n", 4, "`attributes.a` is repeated"),
         ("owner: &a x\ntags: *a\n", 4, "aliases"),
         ("owner: !!python/name:os.system x\n", 4, "tags"),
