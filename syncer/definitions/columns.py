@@ -10,6 +10,13 @@ from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import PersonKey, SyncDefinition
 
 
+def error_at(definition: SyncDefinition, field: str, message: str, hint: str = "") -> DefinitionError:
+    """An error at the line of a header field, such as `limits.removed`; without a field, at the query."""
+    lines = definition.lines
+    line = lines.get(field) or lines.get(field.partition(".")[0]) or (1 if field else definition.sql_line)
+    return DefinitionError(message, path=definition.path, line=line, hint=hint)
+
+
 def match_column(name: str, columns: Sequence[str]) -> str | None:
     """The column that *name* means: the same, or else the only one that differs by letter case."""
     if name in columns:
@@ -43,20 +50,22 @@ def column_errors(definition: SyncDefinition, columns: Sequence[str]) -> Iterato
     """
     for place, column in enumerate(columns):
         if column in columns[:place]:
-            yield _error(definition, "", f"the result has two columns {quoted(column)}", "Rename one with AS.")
+            yield error_at(definition, "", f"the result has two columns {quoted(column)}", "Rename one with AS.")
     identifiers = key_columns(definition, columns)
     if len(set(identifiers)) < len(identifiers):
         field = _key_fields(definition)[-1]
-        yield _error(definition, field, f"{quoted(identifiers[-1])} is named twice as an identifier")
+        yield error_at(definition, field, f"{quoted(identifiers[-1])} is named twice as an identifier")
     for column in definition.exclude:
         if _found(definition, f"exclude.{column}", column, columns) in identifiers:
-            yield _error(definition, f"exclude.{column}", f"{quoted(column)} is the identifier and cannot be left out")
+            yield error_at(
+                definition, f"exclude.{column}", f"{quoted(column)} is the identifier and cannot be left out"
+            )
     for attribute, column in attribute_columns(definition, columns).items():
         fault = _fault(definition, attribute, column, identifiers)
         if fault:
             field = f"attributes.{attribute}" if definition.attributes is not None else "entity"
             hint = "Rename it, in `attributes` or in the query with AS, or leave it out."
-            yield _error(definition, field, fault, hint)
+            yield error_at(definition, field, fault, hint)
 
 
 def key_columns(definition: SyncDefinition, columns: Sequence[str]) -> tuple[str, ...]:
@@ -124,11 +133,5 @@ def _key_fields(definition: SyncDefinition) -> list[str]:
 def _found(definition: SyncDefinition, field: str, column: str, columns: Sequence[str]) -> str:
     found = match_column(column, columns)
     if found is None:
-        raise _error(definition, field, f"the result has no column {quoted(column)}", did_you_mean(column, columns))
+        raise error_at(definition, field, f"the result has no column {quoted(column)}", did_you_mean(column, columns))
     return found
-
-
-def _error(definition: SyncDefinition, field: str, message: str, hint: str = "") -> DefinitionError:
-    lines = definition.lines
-    line = lines.get(field) or lines.get(field.partition(".")[0]) or (1 if field else definition.sql_line)
-    return DefinitionError(message, path=definition.path, line=line, hint=hint)

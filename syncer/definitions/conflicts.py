@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import assert_never
 
@@ -55,60 +54,44 @@ def shared_attributes(
     Shapes:
         columns_by_sync: name to the columns of its result, as far as they are known.
     """
-    warnings: list[DefinitionWarning] = []
-    for fed, syncs in groupby(sorted(definitions, key=_fed), key=_fed):
-        group = list(syncs)
-        if len(group) > 1:
-            warnings += _warnings(_things(fed), group, columns_by_sync)
+    fed = {definition.name: _fed(definition) for definition in definitions}
+    several = {things for things, count in Counter(fed.values()).items() if count > 1}
+    by_name = {definition.name: definition for definition in definitions if fed[definition.name] in several}
+    writers: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, definition in sorted(by_name.items()):
+        for attribute in written_attributes(definition, columns_by_sync.get(name)) or ():
+            writers[fed[name], attribute].append(name)
+    shared: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (things, attribute), names in writers.items():
+        if len(names) > 1:
+            shared[things, tuple(names)].append(attribute)
+    warnings = [
+        DefinitionWarning(
+            path=by_name[names[-1]].path,
+            line=by_name[names[-1]].lines.get("attributes", by_name[names[-1]].lines.get("entity", 1)),
+            message=f"{listed(names, last='and')} write the same attributes of {things}: "
+            f"{listed(attributes, last='and')}; the last one to run wins",
+        )
+        for (things, names), attributes in shared.items()
+    ]
     return tuple(sorted(warnings, key=lambda warning: (warning.path, warning.line, warning.message)))
 
 
-def _warnings(
-    things: str, group: Sequence[SyncDefinition], columns_by_sync: Mapping[str, Sequence[str]]
-) -> list[DefinitionWarning]:
-    writers: dict[str, list[SyncDefinition]] = defaultdict(list)
-    for definition in group:
-        for attribute in written_attributes(definition, columns_by_sync.get(definition.name)) or ():
-            writers[attribute].append(definition)
-    attributes: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for attribute, syncs in writers.items():
-        attributes[tuple(sync.name for sync in syncs)].append(attribute)
-    named = {definition.name: definition for definition in group}
-    return [
-        DefinitionWarning(
-            path=named[syncs[-1]].path,
-            line=named[syncs[-1]].lines.get("attributes", named[syncs[-1]].lines.get("entity", 1)),
-            message=f"{listed(syncs, last='and')} write the same attributes of {things}: "
-            f"{listed(shared, last='and')}; the last one to run wins",
-        )
-        for syncs, shared in attributes.items()
-        if len(syncs) > 1
-    ]
-
-
-def _fed(definition: SyncDefinition) -> tuple[str, Entity, str]:
-    """The store, and what of it the sync feeds."""
+def _fed(definition: SyncDefinition) -> str:
+    """What a sync feeds, for people; the same for every sync that feeds the same."""
     target = definition.target
-    return definition.store, target.entity, target.object_type or target.collection or ""
-
-
-def _things(fed: tuple[str, Entity, str]) -> str:
-    store, entity, name = fed
-    return f"{_named(entity, name)} in the store `{store}`"
-
-
-def _named(entity: Entity, name: str) -> str:
-    match entity:
+    match target.entity:
         case Entity.PERSON:
-            return "people"
+            things = "people"
         case Entity.OBJECT:
-            return f"objects `{name}`"
+            things = f"objects `{target.object_type}`"
         case Entity.RELATIONSHIP:
-            return f"relationships to objects `{name}`"
+            things = f"relationships to objects `{target.object_type}`"
         case Entity.COLLECTION:
-            return f"the collection `{name}`"
+            things = f"the collection `{target.collection}`"
         case _:
-            assert_never(entity)
+            assert_never(target.entity)
+    return f"{things} in the store `{definition.store}`"
 
 
 def _columns_in_text(definition: SyncDefinition) -> tuple[str, ...] | None:

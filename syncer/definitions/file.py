@@ -59,20 +59,12 @@ def _definition(path: Path, name: str, text: DefinitionText, errors: list[Defini
     values, faults = read_fields({field: known.kind for field, known in FIELDS.items()}, text.fields)
     errors += faults
     if "name" not in text.fields and name_fault(name):
-        errors.append(
-            DefinitionError(
-                f"the file's name {quoted(name)} is no valid sync name: {name_fault(name)}",
-                path=path,
-                hint="Rename the file, or give the sync a `name`.",
-            )
-        )
+        message = f"the file's name {quoted(name)} is no valid sync name: {name_fault(name)}"
+        errors.append(DefinitionError(message, path=path, hint="Rename the file, or give the sync a `name`."))
     incremental_line = _incremental_line(path, text, errors)
     if "entity" not in text.fields:
-        errors.append(
-            DefinitionError(
-                f"`entity` is missing: expected {listed(list(Entity))}", path=path, hint="Add a line `entity: person`."
-            )
-        )
+        message = f"`entity` is missing: expected {listed(list(Entity))}"
+        errors.append(DefinitionError(message, path=path, hint="Add a line `entity: person`."))
     if "entity" not in values:
         return None
     errors += _misplaced(values["entity"], text.fields)

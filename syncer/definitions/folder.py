@@ -13,6 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from syncer.definitions import file as definition_file
+from syncer.definitions.columns import error_at
 from syncer.definitions.conflicts import DefinitionWarning, shared_attributes
 from syncer.definitions.file import DefinitionFile
 from syncer.definitions.yaml_header import FILE_LIMIT
@@ -118,13 +119,8 @@ def _paths(folder: Path, errors: list[DefinitionError]) -> Iterator[Path]:
         files = sorted(name for name in names if name.lower().endswith(".sql") and not name.startswith("."))
         for path in (Path(parent, name) for name in (*folders, *files)):
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-                errors.append(
-                    DefinitionError(
-                        "this link points outside the folder of sync definitions",
-                        path=path,
-                        hint="Put a copy of the file here.",
-                    )
-                )
+                message = "this link points outside the folder of sync definitions"
+                errors.append(DefinitionError(message, path=path, hint="Put a copy of the file here."))
             elif path.name in files:
                 yield path
 
@@ -151,12 +147,8 @@ def _unknown_connections(
         for kind, name, known in (("warehouse", definition.warehouse, warehouses), ("store", definition.store, stores)):
             if name not in known:
                 setting = f"Set {quoted(f'SYNCER_{kind.upper()}S__{name.upper()}__URL')} to add one."
-                yield DefinitionError(
-                    f"no {kind} is called {quoted(name)}",
-                    path=definition.path,
-                    line=definition.lines.get(kind, 1),
-                    hint=did_you_mean(name, known) or setting,
-                )
+                hint = did_you_mean(name, known) or setting
+                yield error_at(definition, kind, f"no {kind} is called {quoted(name)}", hint)
 
 
 def _unknown_dependencies(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
@@ -164,12 +156,9 @@ def _unknown_dependencies(files: Sequence[DefinitionFile]) -> Iterator[Definitio
     for definition in _definitions(files):
         for name in definition.depends_on:
             if name not in names:
-                yield DefinitionError(
-                    f"`depends_on` names {quoted(name)}, but there is no such sync",
-                    path=definition.path,
-                    line=_dependency_line(definition, name),
-                    hint=did_you_mean(name, names - {definition.name}),
-                )
+                message = f"`depends_on` names {quoted(name)}, but there is no such sync"
+                hint = did_you_mean(name, names - {definition.name})
+                yield error_at(definition, f"depends_on.{name}", message, hint)
 
 
 def _cycles(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
@@ -177,12 +166,8 @@ def _cycles(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
     for name, definition in definitions.items():
         cycle = _way_back(name, definitions)
         if cycle:
-            yield DefinitionError(
-                f"the dependencies form a circle: {' → '.join(cycle)}",
-                path=definition.path,
-                line=_dependency_line(definition, cycle[1]),
-                hint="Remove one of these dependencies.",
-            )
+            message = f"the dependencies form a circle: {' → '.join(cycle)}"
+            yield error_at(definition, f"depends_on.{cycle[1]}", message, "Remove one of these dependencies.")
 
 
 def _way_back(start: str, definitions: Mapping[str, SyncDefinition]) -> list[str]:
@@ -197,10 +182,6 @@ def _way_back(start: str, definitions: Mapping[str, SyncDefinition]) -> list[str
                 seen.add(following)
                 ways.append([*way, following])
     return []
-
-
-def _dependency_line(definition: SyncDefinition, name: str) -> int:
-    return definition.lines.get(f"depends_on.{name}") or definition.lines.get("depends_on", 1)
 
 
 def _definitions(files: Iterable[DefinitionFile]) -> Iterator[SyncDefinition]:

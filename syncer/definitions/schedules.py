@@ -99,16 +99,10 @@ def text(schedule: Schedule) -> str:
 
 def words(schedule: Schedule) -> str:
     """For people: `every 2 hours`, `at 06:00 on Monday (Europe/Berlin)`, `only by hand`."""
-    match schedule:
-        case Every(interval=interval):
-            return _interval_text(interval)
-        case Cron(expression=expression, timezone=timezone):
-            explained: str = CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC)).explain()
-            return f"{explained[0].lower()}{explained[1:]} ({timezone})"
-        case Manual():
-            return "only by hand"
-        case _ as unreachable:
-            assert_never(unreachable)
+    if isinstance(schedule, Cron):
+        explained: str = CronSim(schedule.expression, datetime(2024, 1, 1, tzinfo=UTC)).explain()
+        return f"{explained[0].lower()}{explained[1:]} ({schedule.timezone})"
+    return "only by hand" if isinstance(schedule, Manual) else text(schedule)
 
 
 def next_run_at(schedule: Schedule, *, after: datetime) -> datetime | None:
