@@ -43,18 +43,13 @@ class RunHistory:
     database: StateDatabase
 
     def recent(
-        self,
-        sync: str | None = None,
-        limit: int = 20,
-        *,
-        statuses: Collection[RunStatus] | None = None,
-        before: str = "",
+        self, sync: str | None = None, limit: int = 50, *, statuses: Collection[RunStatus] = (), before: str = ""
     ) -> list[Run]:
-        """The newest runs, newest first: of one sync, with one of *statuses*, older than the run *before*, if given."""
-        query = sa.select(runs).order_by(_NEWEST).limit(limit)
+        """The newest runs of one sync, or of all, newest first: with one of *statuses*, and older than run *before*."""
+        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
         if sync is not None:
             query = query.where(runs.c.sync == sync)
-        if statuses is not None:
+        if statuses:
             query = query.where(runs.c.status.in_(statuses))
         if before:
             query = query.where(runs.c.id < before)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncer.model.protocols import ForecastingChanges, ProfileStore
-from syncer.model.types import SyncDefinition
+from syncer.model.types import Counts, SyncDefinition
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Staged
 from syncer.sync.flow import limits_passed
@@ -18,6 +18,8 @@ class Plan:
 
     staged: Staged
     difference: Difference
+    #: Of the run.
+    counts: Counts
     #: Whether rows that left the result are removed from the store.
     sends_removals: bool
     #: In how many changed rows each attribute differs, most first.
@@ -34,6 +36,7 @@ def planned(
     staged: Staged,
     difference: Difference,
     *,
+    counts: Counts,
     store: ProfileStore,
     notes: Sequence[str],
     sample_rows: int,
@@ -43,6 +46,7 @@ def planned(
     return Plan(
         staged=staged,
         difference=difference,
+        counts=counts,
         sends_removals=staged.schema.sends_removals,
         attributes=difference.changed_attributes(),
         sample=difference.sample(sample_rows),

@@ -98,7 +98,15 @@ class Runner:
                     options=Options(),
                     progress=progress,
                 )
-            return planned(definition, staged, difference, store=store, notes=progress.notes, sample_rows=sample_rows)
+            return planned(
+                definition,
+                staged,
+                difference,
+                counts=progress.counts,
+                store=store,
+                notes=progress.notes,
+                sample_rows=sample_rows,
+            )
 
     def store_calls(self) -> Mapping[str, call_counts.Calls]:
         """How many calls this process made to each store that is reached by HTTP, by its name in the settings."""

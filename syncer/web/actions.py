@@ -19,7 +19,7 @@ from syncer.state.audit import Audit, AuditAction
 from syncer.state.schema import requests
 from syncer.sync.plans import Plan
 from syncer.sync.progress import Options
-from syncer.web.auth.principals import Caller
+from syncer.web.auth.access import Caller
 from syncer.web.problems import ProblemError
 from syncer.web.schemas import RunRequest
 

@@ -7,8 +7,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from syncer import __version__
@@ -24,11 +22,9 @@ from syncer.web.api import runs as api_runs
 from syncer.web.api import syncs as api_syncs
 from syncer.web.auth import login
 from syncer.web.auth.access import Access
-from syncer.web.auth.guard import Guard, Rules
-from syncer.web.auth.login import LoginService, Password
-from syncer.web.auth.proxy import TrustedProxy
+from syncer.web.auth.guard import Guard
+from syncer.web.auth.login import LoginService, Password, Throttle
 from syncer.web.auth.safety import AllowedHosts, Safety
-from syncer.web.auth.throttle import Throttle
 from syncer.web.pages import connections, docs, entities, overview, runs, sync
 from syncer.web.problems import ProblemError
 
@@ -47,15 +43,8 @@ def create_app(service: Service) -> FastAPI:
     """
     web, database = service.settings.web, service.run_log.database
     password = web.password.get_secret_value() if web.password else ""
-    audit = Audit(database=database, now=service.now)
-    proxy = TrustedProxy(web)
-    rules = Rules(
-        access=Access(web, proxy),
-        proxy=proxy,
-        hosts=AllowedHosts(web, proxy),
-        sessions=Sessions(database=database, password=password, now=service.now),
-        has_password=bool(password),
-    )
+    audit, access = Audit(database=database, now=service.now), Access(web)
+    sessions, hosts = Sessions(database=database, password=password, now=service.now), AllowedHosts(web, access)
     app = documents.DescribedApp(
         title="Syncer",
         version=__version__,
@@ -64,14 +53,16 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         middleware=[
             Middleware(Safety),
-            Middleware(Guard, rules=rules),
+            Middleware(Guard, access=access, hosts=hosts, sessions=sessions, has_password=bool(password)),
             Middleware(GZipMiddleware, minimum_size=_COMPRESSED_BYTES, compresslevel=_COMPRESSION),
         ],
     )
     app.state.service, app.state.audit, app.state.actions = service, audit, UserActions(service=service, audit=audit)
-    app.state.login = _login(password, rules, audit) if password else None
+    app.state.login = password and LoginService(
+        password=Password(password), sessions=sessions, throttle=Throttle(now=service.now), audit=audit, hosts=hosts
+    )
     for kind in (ProblemError, SyncerError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, _problem)
+        app.add_exception_handler(kind, problems.answer)
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
     for part in (health, login, overview, sync, runs, entities, connections, docs):
         app.include_router(part.router)
@@ -79,14 +70,3 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(part.router, prefix=documents.PREFIX)
     app.include_router(metrics_router(service))
     return app
-
-
-def _login(password: str, rules: Rules, audit: Audit) -> LoginService:
-    throttle = Throttle(now=rules.sessions.now)
-    return LoginService(
-        password=Password(password), sessions=rules.sessions, throttle=throttle, audit=audit, hosts=rules.hosts
-    )
-
-
-async def _problem(request: Request, error: Exception) -> Response:
-    return problems.answer(request, error)

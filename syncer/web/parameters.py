@@ -14,7 +14,7 @@ from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.state.audit import Audit
 from syncer.web.actions import UserActions
-from syncer.web.auth import principals
+from syncer.web.auth import access
 from syncer.web.problems import ProblemError
 
 
@@ -27,14 +27,14 @@ def of_app(name: str) -> Any:
     return Depends(found)
 
 
-async def _caller(request: Request) -> principals.Caller:
-    return principals.caller(request)
+async def _caller(request: Request) -> access.Caller:
+    return access.caller(request)
 
 
 TheService = Annotated[Service, of_app("service")]
 TheActions = Annotated[UserActions, of_app("actions")]
 TheAudit = Annotated[Audit, of_app("audit")]
-TheCaller = Annotated[principals.Caller, Depends(_caller)]
+TheCaller = Annotated[access.Caller, Depends(_caller)]
 
 Limit = Annotated[int, Query(ge=1, le=500, description="The most items of a page.")]
 Cursor = Annotated[

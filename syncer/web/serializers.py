@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from syncer.definitions import schedules
-from syncer.model.types import Counts, Run
+from syncer.model.types import Run
 from syncer.service.pool import ActiveRun
 from syncer.service.status import SyncStatus
 from syncer.sync.plans import Plan
@@ -92,23 +92,10 @@ def _sync(status: SyncStatus) -> dict[str, Any]:
     }
 
 
-def plan_counts(plan: Plan) -> Counts:
-    """The counts of the run that a plan is about."""
-    staged, difference = plan.staged, plan.difference
-    return Counts(
-        queried=staged.queried,
-        added=difference.added,
-        changed=difference.changed,
-        removed=difference.removed,
-        unchanged=difference.unchanged,
-        rejected=staged.quarantined,
-    )
-
-
 def plan_json(sync: str, plan: Plan) -> str:
     """A `PlanAnswer` as JSON, which keeps every digit of the rows' values."""
     answer = PlanAnswer(
-        sync=sync, counts=plan_counts(plan), attributes=plan.attributes, held=plan.held, notes=plan.notes, sample=[]
+        sync=sync, counts=plan.counts, attributes=plan.attributes, held=plan.held, notes=plan.notes, sample=[]
     ).model_dump_json(exclude={"sample"})
     sample = ",".join(
         ChangeAnswer(change=change, key=key).model_dump_json(include={"change", "key"})[:-1]

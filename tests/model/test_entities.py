@@ -22,9 +22,9 @@ DECIDING = {
     "connectors/sql_store/store.py",
     "syncer/definitions/conflicts.py",
     "syncer/model/entities.py",
-    "syncer/snapshot/removed.py",
+    "syncer/snapshot/session.py",
     "syncer/sync/lookup.py",
-    "syncer/web/pages/links.py",
+    "syncer/web/pages/wording.py",
 }
 
 

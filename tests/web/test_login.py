@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from syncer.state import sessions
-from syncer.web.auth import throttle
+from syncer.web.auth import login
 from tests.web.conftest import GUARDED, PASSWORD, Served, Site
 
 
@@ -103,29 +103,29 @@ def test_by_tls_the_cookie_goes_by_tls_alone(site: Site) -> None:
 
 def test_guessing_is_slowed_down(site: Site, guarded: Served) -> None:
     client = guarded.client()
-    tried = [log_in(client, f"guess {i}").status_code for i in range(throttle.GUESSES)]
+    tried = [log_in(client, f"guess {i}").status_code for i in range(login.GUESSES)]
     refused = log_in(client)
 
-    assert tried == [401] * throttle.GUESSES
+    assert tried == [401] * login.GUESSES
     assert refused.status_code == 429
-    assert 0 < int(refused.headers["retry-after"]) <= throttle.WINDOW.total_seconds() + 1
+    assert 0 < int(refused.headers["retry-after"]) <= login.WINDOW.total_seconds() + 1
     assert "set-cookie" not in refused.headers
-    guarded.later(site, throttle.WINDOW + timedelta(seconds=1))
+    guarded.later(site, login.WINDOW + timedelta(seconds=1))
     assert log_in(client).status_code == 303
     assert log_in(client).status_code == 303
 
 
 def test_guesses_are_counted_by_address_in_bounded_memory(site: Site) -> None:
-    counted = throttle.Throttle(now=site.now)
+    counted = login.Throttle(now=site.now)
 
-    for i in range(throttle.GUESSES):
+    for i in range(login.GUESSES):
         assert counted.guess(f"2001:db8::{i}") is None
     assert counted.guess("2001:db8::ffff") is not None
     assert counted.guess("2001:db8:1::1") is None
     for i in range(30_000):
         counted.guess(f"10.{i // 65536}.{i // 256 % 256}.{i % 256}")
     assert len(counted._windows) == 10_000
-    for _ in range(throttle.GUESSES):
+    for _ in range(login.GUESSES):
         counted.guess("unknown")
     assert counted.guess("unknown") is not None
 

@@ -1,17 +1,26 @@
-"""Whom the settings let in: by default, nobody beyond this machine."""
+"""Who calls, how they prove it, and what they may do: by default, nobody beyond this machine gets in."""
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import hmac
+import ipaddress
+from dataclasses import dataclass
 
 import argon2
 from starlette.requests import HTTPConnection
 
 from syncer.model.errors import SettingsError
 from syncer.settings.service import Scope, WebSettings
-from syncer.web.auth.principals import Means, Principal
-from syncer.web.auth.proxy import TrustedProxy, is_this_machine
+
+#: Headers that show that a request came through a proxy.
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+
+#: The most characters of a user's name.
+_NAME_LENGTH = 200
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: The fewest characters of a password.
 _PASSWORD_LENGTH = 10
@@ -20,6 +29,115 @@ _PASSWORD_LENGTH = 10
 _SAMPLES = ("changeme", "change-me", "change_me", "example", "password", "secret", "syncer")
 
 _HASH = "$argon2"
+
+
+class Means(enum.StrEnum):
+    """How a caller proved who they are."""
+
+    #: Not at all: only this machine reaches the service.
+    LOCAL = "local"
+    TOKEN = "token"
+    #: By logging in on the page.
+    SESSION = "session"
+    #: A trusted proxy vouches for them.
+    PROXY = "proxy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A known caller."""
+
+    #: Their name in the run log and the audit log.
+    actor: str
+    scope: Scope
+    means: Means
+
+    def may(self, scope: Scope) -> bool:
+        """Whether they may do what needs a scope; `run` includes `read`."""
+        return scope is Scope.READ or self.scope is Scope.RUN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A caller, known or not, and their address."""
+
+    principal: Principal | None
+    address: str
+
+    @property
+    def actor(self) -> str:
+        """Their name; empty if unknown."""
+        return self.principal.actor if self.principal else ""
+
+
+def caller(request: HTTPConnection) -> Caller:
+    """The caller that the guard found."""
+    found = request.state.caller
+    assert isinstance(found, Caller)
+    return found
+
+
+class Access:
+    """Finds the principal of a request by its token, or by the user that a trusted proxy names."""
+
+    def __init__(self, web: WebSettings) -> None:
+        """Check the settings.
+
+        Raises:
+            SettingsError: as `check`.
+        """
+        check(web)
+        self._header = web.proxy_header
+        self._networks = [ipaddress.ip_network(text, strict=False) for text in web.proxy_addresses]
+        self._trusts_this_machine = web.is_loopback and not web.is_guarded
+        self._tokens = {
+            _digest(setting.token.get_secret_value()): Principal(
+                actor=f"token {name}", scope=setting.scope, means=Means.TOKEN
+            )
+            for name, setting in web.tokens.items()
+        }
+
+    def principal(self, request: HTTPConnection) -> Principal | None:
+        """The principal; None if the request names nobody, or without proof. Does not know sessions."""
+        user = self._forwarded_user(request)
+        if user is not None:
+            return Principal(actor=user, scope=Scope.RUN, means=Means.PROXY)
+        token = bearer(request)
+        if token is not None:
+            return self._of_token(token)
+        if self._trusts_this_machine and _is_this_machine(request):
+            return Principal(actor="local", scope=Scope.RUN, means=Means.LOCAL)
+        return None
+
+    def address(self, request: HTTPConnection) -> str:
+        """The caller's address, for people; behind a trusted proxy, the address that the proxy names."""
+        peer = _peer(request)
+        if self._trusts(peer):
+            peer = _parsed(request.headers.get("x-forwarded-for", "").split(",")[-1].strip()) or peer
+        return str(peer) if peer else "unknown"
+
+    def forwarded_scheme(self, request: HTTPConnection) -> str | None:
+        """The scheme of the request to a trusted proxy."""
+        return request.headers.get("x-forwarded-proto") if self._trusts(_peer(request)) else None
+
+    def _forwarded_user(self, request: HTTPConnection) -> str | None:
+        if self._header is None or not self._trusts(_peer(request)):
+            return None
+        names = request.headers.getlist(self._header)
+        # Two may be the caller's own and the proxy's.
+        name = _text(names[0]).strip() if len(names) == 1 else ""
+        return name if name and name.isprintable() and len(name) <= _NAME_LENGTH else None
+
+    def _trusts(self, peer: Address | None) -> bool:
+        return peer is not None and any(peer in network for network in self._networks)
+
+    def _of_token(self, token: str) -> Principal | None:
+        """Compares every token, so that the time that it takes reveals nothing."""
+        digest, found = _digest(token), None
+        for known, principal in self._tokens.items():
+            if hmac.compare_digest(known, digest):
+                found = principal
+        return found
 
 
 def check(web: WebSettings) -> None:
@@ -67,46 +185,6 @@ def _is_sample(secret: str) -> bool:
     )
 
 
-class Access:
-    """Finds the principal of a request without the run log, so without sessions."""
-
-    def __init__(self, web: WebSettings, proxy: TrustedProxy) -> None:
-        """Check the settings.
-
-        Raises:
-            SettingsError: as `check`.
-        """
-        check(web)
-        self._proxy = proxy
-        self._trusts_this_machine = web.is_loopback and not web.is_guarded
-        self._tokens = {
-            _digest(setting.token.get_secret_value()): Principal(
-                actor=f"token {name}", scope=setting.scope, means=Means.TOKEN
-            )
-            for name, setting in web.tokens.items()
-        }
-
-    def principal(self, request: HTTPConnection) -> Principal | None:
-        """The principal; None if the request names nobody, or without proof."""
-        user = self._proxy.forwarded_user(request)
-        if user is not None:
-            return Principal(actor=user, scope=Scope.RUN, means=Means.PROXY)
-        token = bearer(request)
-        if token is not None:
-            return self._of_token(token)
-        if self._trusts_this_machine and is_this_machine(request):
-            return Principal(actor="local", scope=Scope.RUN, means=Means.LOCAL)
-        return None
-
-    def _of_token(self, token: str) -> Principal | None:
-        """Compares every token, so that the time that it takes reveals nothing."""
-        digest, found = _digest(token), None
-        for known, principal in self._tokens.items():
-            if hmac.compare_digest(known, digest):
-                found = principal
-        return found
-
-
 def bearer(request: HTTPConnection) -> str | None:
     """The token in a request."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -115,3 +193,29 @@ def bearer(request: HTTPConnection) -> str | None:
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
+
+
+def _is_this_machine(request: HTTPConnection) -> bool:
+    """Whether the caller is on this machine, and not behind a proxy that the settings do not name."""
+    peer = _peer(request)
+    return peer is not None and peer.is_loopback and not any(name in request.headers for name in FORWARDED)
+
+
+def _text(header: str) -> str:
+    """A header's text: Starlette reads it as Latin 1, but many proxies write UTF-8."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
+
+
+def _peer(request: HTTPConnection) -> Address | None:
+    return _parsed(request.client.host) if request.client else None
+
+
+def _parsed(text: str) -> Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found

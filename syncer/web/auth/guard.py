@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -15,9 +14,7 @@ from syncer.settings.service import Scope as Needed
 from syncer.state.sessions import Sessions
 from syncer.web import problems
 from syncer.web.auth import login, safety
-from syncer.web.auth.access import Access, bearer
-from syncer.web.auth.principals import Caller, Means, Principal, caller
-from syncer.web.auth.proxy import TrustedProxy
+from syncer.web.auth.access import Access, Caller, Means, Principal, bearer, caller
 from syncer.web.auth.safety import STATIC, AllowedHosts
 from syncer.web.problems import ProblemError
 
@@ -30,24 +27,15 @@ OPEN = (*HEALTH, "/login")
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What the guard decides by."""
-
-    access: Access
-    proxy: TrustedProxy
-    hosts: AllowedHosts
-    sessions: Sessions
-    #: Whether people can log in on the page.
-    has_password: bool
-
-
 class Guard:
     """ASGI middleware before all routes."""
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        self._app = app
-        self._rules = rules
+    def __init__(
+        self, app: ASGIApp, *, access: Access, hosts: AllowedHosts, sessions: Sessions, has_password: bool
+    ) -> None:
+        """*has_password*: whether people can log in on the page."""
+        self._app, self._access, self._hosts, self._sessions = app, access, hosts, sessions
+        self._has_password = has_password
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -72,32 +60,32 @@ class Guard:
             SyncerError: the run log, which contains the sessions, cannot be used.
         """
         # The path that is routed; the request's URL contains the caller's Host header.
-        path, rules = request.scope["path"], self._rules
-        principal = rules.access.principal(request)
+        path = request.scope["path"]
+        principal = self._access.principal(request)
         # No other site can make a browser send a token.
         by_token = principal is not None and principal.means is Means.TOKEN
         if path not in HEALTH and not by_token:
-            rules.hosts.check_host(request)
+            self._hosts.check_host(request)
         if principal is None and not is_open(request.method, path):
             principal = await self._of_session(request)
-        request.state.caller = Caller(principal=principal, address=rules.proxy.address(request))
+        request.state.caller = Caller(principal=principal, address=self._access.address(request))
         if not is_open(request.method, path):
             _check_scope(principal, needed(request.method))
         if request.method not in _READING and not by_token:
             by_session = principal is not None and principal.means is Means.SESSION
-            rules.hosts.check_origin(request, required=by_session)
+            self._hosts.check_origin(request, required=by_session)
 
     async def _of_session(self, request: Request) -> Principal | None:
         token = login.session_token(request)
         # A token is the only proof of a caller who sends one.
         if token is None or bearer(request) is not None:
             return None
-        actor = await run_in_threadpool(self._rules.sessions.actor, token)
+        actor = await run_in_threadpool(self._sessions.actor, token)
         return None if actor is None else Principal(actor=actor, scope=Needed.RUN, means=Means.SESSION)
 
     def _refusal(self, request: Request, error: Exception) -> Response:
         problem = problems.problem_of(error)
-        if problem.status == 401 and self._rules.has_password and problems.wants_page(request):
+        if problem.status == 401 and self._has_password and problems.wants_page(request):
             wanted = request.scope["path"] if request.method == "GET" else "/"
             return RedirectResponse(f"/login?next={quote(wanted)}", 303)
         return problems.answer(request, error)

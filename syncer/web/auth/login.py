@@ -1,8 +1,13 @@
-"""Logging in with the password, and out."""
+"""Logging in with the password, and out; one address can only try so often."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import anyio.to_thread
@@ -15,9 +20,8 @@ from starlette.responses import RedirectResponse, Response
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.sessions import LENGTH, Sessions
 from syncer.web import rendering
-from syncer.web.auth.principals import caller
+from syncer.web.auth.access import caller
 from syncer.web.auth.safety import AllowedHosts
-from syncer.web.auth.throttle import Throttle
 from syncer.web.problems import ProblemError
 from syncer.web.rendering import Context
 
@@ -27,6 +31,13 @@ ACTOR = "password"
 _COOKIE = "syncer_session"
 #: Browsers accept a cookie of this name only over TLS, and only from this very host.
 _SECURE_COOKIE = f"__Host-{_COOKIE}"
+
+#: Attempts of one address in a window.
+GUESSES = 10
+WINDOW = timedelta(minutes=5)
+
+#: The most addresses to remember; older ones are forgotten.
+_ADDRESSES = 10_000
 
 _LONGEST_TOKEN = 100
 _LONGEST_PASSWORD = 1000
@@ -63,6 +74,33 @@ class Password:
             return self._hasher.verify(self._hash, guess)
         except argon2.exceptions.VerifyMismatchError:
             return False
+
+
+@dataclass(slots=True, kw_only=True)
+class Throttle:
+    """Counts the attempts of each address; several threads may use it."""
+
+    #: Gives aware UTC.
+    now: Callable[[], datetime]
+    _windows: OrderedDict[str, tuple[datetime, int]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def guess(self, address: str) -> timedelta | None:
+        """Count an attempt before it is checked; returns how long to wait, or None if it is allowed."""
+        network, now = _network(address), self.now()
+        with self._lock:
+            began, guesses = self._windows.pop(network, (now, 0))
+            if now - began >= WINDOW:
+                began, guesses = now, 0
+            self._windows[network] = began, min(guesses + 1, GUESSES + 1)
+            while len(self._windows) > _ADDRESSES:
+                self._windows.popitem(last=False)
+        return None if guesses < GUESSES else began + WINDOW - now
+
+    def forgive(self, address: str) -> None:
+        """Forget the attempts of an address after a right one."""
+        with self._lock:
+            self._windows.pop(_network(address), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +153,8 @@ def session_token(request: HTTPConnection) -> str | None:
 
 
 async def _login(request: Request) -> LoginService:
-    found: LoginService | None = request.app.state.login
-    if found is None:
+    found = request.app.state.login
+    if not isinstance(found, LoginService):
         raise ProblemError(404, "there is no login, as no password is set", hint="Set SYNCER_WEB__PASSWORD.")
     return found
 
@@ -151,3 +189,12 @@ def _own(url: str) -> str:
     """A URL of this service, so that no link can lead from the login to elsewhere."""
     is_own = url.startswith("/") and not url.startswith(("//", "/\\")) and url.isprintable()
     return url if is_own and len(url) <= _LONGEST_URL else "/"
+
+
+def _network(address: str) -> str:
+    """An IPv4 address, or the IPv6 network that a provider gives one customer."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncer.settings.service import WebSettings
 from syncer.web import problems
-from syncer.web.auth.proxy import TrustedProxy
+from syncer.web.auth.access import Access
 from syncer.web.problems import ProblemError
 
 log = logging.getLogger(__name__)
@@ -93,8 +93,8 @@ def limited(request: Request, receive: Receive) -> Receive:
 class AllowedHosts:
     """The hosts and origins that are the service's own."""
 
-    def __init__(self, web: WebSettings, proxy: TrustedProxy) -> None:
-        self._proxy = proxy
+    def __init__(self, web: WebSettings, access: Access) -> None:
+        self._access = access
         self._url = urlsplit(web.url.rstrip("/")) if web.url else None
         self._names = {"localhost", web.host.lower()}
         if self._url is not None and self._url.hostname:
@@ -141,12 +141,12 @@ class AllowedHosts:
     def is_secure(self, request: HTTPConnection) -> bool:
         """Whether the caller uses TLS."""
         by_url = self._url is not None and self._url.scheme == "https"
-        return by_url or self._proxy.forwarded_scheme(request) == "https"
+        return by_url or self._access.forwarded_scheme(request) == "https"
 
     def _origins(self, request: HTTPConnection) -> set[str]:
         """The origins of the service's own pages, as `scheme://name:port`."""
         host = request.headers.get("host", "")
-        scheme = "https" if self._proxy.forwarded_scheme(request) == "https" else "http"
+        scheme = "https" if self._access.forwarded_scheme(request) == "https" else "http"
         if self._url is None:
             return {_origin(scheme, host)}
         by_url = _origin(self._url.scheme, self._url.netloc)

@@ -85,7 +85,7 @@ def show_runs(view: TheView, wanted: Annotated[RunFilter, Query()]) -> Response:
         view.service.run_log,
         wanted.before,
         sync=sync,
-        statuses=[status for status in RunStatus if status == wanted.status] or None,
+        statuses=[status for status in RunStatus if status == wanted.status],
         limit=_LISTED_RUNS,
         url=f"/runs?{urlencode({'sync': sync, 'status': wanted.status})}",
     )
@@ -97,7 +97,7 @@ def run_list(
     before: str,
     *,
     sync: str,
-    statuses: Sequence[RunStatus] | None = None,
+    statuses: Sequence[RunStatus] = (),
     limit: int,
     url: str,
     fragment: str = "",

@@ -27,7 +27,6 @@ from syncer.web.pages.viewing import TheView, View, back_to
 from syncer.web.problems import ProblemError, problem_of
 from syncer.web.rendering import Context
 from syncer.web.schemas import RunRequest
-from syncer.web.serializers import plan_counts
 
 #: Runs in the charts, and in the list of a page.
 _DRAWN_RUNS = 60
@@ -187,7 +186,7 @@ async def plan_sync(view: TheView, name: str) -> Response:
 
 
 def _plan_page(view: View, definition: SyncDefinition, plan: Plan) -> Response:
-    counts = {name: count for name, count in asdict(plan_counts(plan)).items() if name not in ("accepted", "absent")}
+    counts = {name: count for name, count in asdict(plan.counts).items() if name not in ("accepted", "absent")}
     changes = [
         PlannedChange(
             change=change,

@@ -17,8 +17,8 @@ from syncer.service.service import Service
 from syncer.settings.service import Scope
 from syncer.web import rendering
 from syncer.web.actions import UserActions
-from syncer.web.auth.principals import Caller, Means
-from syncer.web.pages import charts, links, wording
+from syncer.web.auth.access import Caller, Means
+from syncer.web.pages import charts, wording
 from syncer.web.parameters import TheActions, TheCaller, TheService
 from syncer.web.rendering import Context, Layout, Viewer
 
@@ -74,27 +74,13 @@ def back_to(path: str, message: str) -> Response:
     return RedirectResponse(f"{path}?{urlencode({'said': message})}", 303)
 
 
-rendering.environment.filters |= {
-    made.__name__: made
-    for made in (
-        wording.limit,
-        wording.moment,
-        wording.number,
-        wording.plain,
-        wording.prose,
-        wording.read_time,
-        wording.removal,
-        wording.seconds_of,
-        wording.span,
-        wording.started_by,
-        wording.when,
-        wording.when_exactly,
-    )
-}
+_FILTERS = "limit moment number plain prose read_time removal seconds_of span started_by when when_exactly"
+
+rendering.environment.filters |= {name: getattr(wording, name) for name in _FILTERS.split()}
 rendering.environment.filters["schedule"] = lru_cache(maxsize=1000)(schedules.words)
 rendering.environment.globals |= {
-    "entity_url": links.entity_url,
-    "key_links": links.key_links,
+    "entity_url": wording.entity_url,
+    "key_links": wording.key_links,
     "status_chart": charts.status_chart,
     "status_words": wording.STATUS_WORDS,
     "sql": wording.sql,

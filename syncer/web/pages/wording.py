@@ -1,10 +1,12 @@
-"""How pages show times, durations, numbers, values, messages and SQL."""
+"""How pages show times, durations, numbers, values, messages and SQL, and link to what stores contain."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import assert_never
+from urllib.parse import urlencode
 
 import pygments
 from markupsafe import Markup, escape
@@ -12,8 +14,9 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from syncer.model.json_text import json_text
-from syncer.model.types import Limit, OnRemoved, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.types import Entity, Limit, OnRemoved, Rejection, Run, RunStatus, SyncDefinition, Trigger
 from syncer.state.history import RunOutcome
+from syncer.sync.lookup import key_parts
 
 #: Seconds, and the name of that many.
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -135,3 +138,33 @@ def sql(text: str, first_line: int) -> Markup:
     lexer = get_lexer_by_name("sql+jinja", stripnl=False)
     formatter = HtmlFormatter(cssclass="sql", linenos="inline", linenostart=first_line)
     return Markup(pygments.highlight(text, lexer, formatter))
+
+
+def entity_url(entity: Entity, kind: str, value: str, store: str) -> str:
+    """The page of a person, an object, or a row of a collection."""
+    match entity:
+        case Entity.PERSON:
+            path, query = "/people", {"by": kind, "value": value}
+        case Entity.OBJECT:
+            path, query = "/objects", {"type": kind, "id": value}
+        case Entity.COLLECTION:
+            path, query = "/collections", {"name": kind, "key": value}
+        case Entity.RELATIONSHIP:
+            raise ValueError("a relationship has no page; its person and its object have")
+        case _:
+            assert_never(entity)
+    return f"{path}?{urlencode({**query, 'store': store})}"
+
+
+def key_links(sync: SyncDefinition, row: Rejection) -> list[tuple[str, str, str]]:
+    """Each part of a rejected row's key: its column, its text, and the page of its entity; empty without a key."""
+    target, parts = sync.target, key_parts(sync, row.key)
+    if not any(parts):
+        return []
+    if target.collection is not None:
+        url = entity_url(target.entity, target.collection, row.key, sync.store)
+        return [(column, part, url) for column, part in zip(target.key_columns, parts, strict=True)]
+    urls = [entity_url(Entity.PERSON, target.person_key, parts[0], sync.store)] if target.person_key else []
+    if target.object_type:
+        urls.append(entity_url(Entity.OBJECT, target.object_type, parts[-1], sync.store))
+    return list(zip(target.key_columns, parts, urls, strict=True))
