@@ -73,7 +73,7 @@ class AlreadyActiveError(Exception):
 
     def __init__(self, active: ActiveRun) -> None:
         super().__init__(active.name)
-        self.live = active
+        self.active_run = active
 
 
 class ClosedError(Exception):
@@ -94,7 +94,7 @@ class Pool:
     precedence: Precedence = field(default_factory=lambda: Precedence([]))
     #: Told of every run that has ended, in the order they end.
     ended: list[Callable[[ActiveRun], None]] = field(default_factory=list)
-    _lives: list[ActiveRun] = field(default_factory=list)
+    _active: list[ActiveRun] = field(default_factory=list)
     #: The moment of each sync's last run here, and whether that ended well.
     _last: dict[str, tuple[datetime | None, bool]] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -121,13 +121,13 @@ class Pool:
             other = self._of(active.name)
             if other is not None:
                 raise AlreadyActiveError(other)
-            self._lives.append(active)
+            self._active.append(active)
             self._changed.notify_all()
 
-    def lives(self) -> list[ActiveRun]:
+    def active_runs(self) -> list[ActiveRun]:
         """What waits and what goes on, in the order asked for."""
         with self._changed:
-            return list(self._lives)
+            return list(self._active)
 
     def of(self, name: str) -> ActiveRun | None:
         """The run of a sync that waits or goes on."""
@@ -143,29 +143,29 @@ class Pool:
         """
         with self._changed:
             self._closed = True
-            waiting = [active for active in self._lives if active.began_at is None]
-            going_on = [active for active in self._lives if active.began_at is not None]
-            self._lives = going_on.copy()
+            waiting = [active for active in self._active if active.began_at is None]
+            going_on = [active for active in self._active if active.began_at is not None]
+            self._active = going_on.copy()
             self._changed.notify_all()
         for active in going_on:
             active.stop(by)
         for active in waiting:
             self._abandon(active, by)
         with self._changed:
-            return self._changed.wait_for(lambda: not self._lives, timeout=seconds)
+            return self._changed.wait_for(lambda: not self._active, timeout=seconds)
 
     def take_out(self, active: ActiveRun, by: str) -> bool:
         """End a run that waits before it begins; returns whether it did wait."""
         with self._changed:
-            if active not in self._lives or active.began_at is not None:
+            if active not in self._active or active.began_at is not None:
                 return False
-            self._lives.remove(active)
+            self._active.remove(active)
             self._changed.notify_all()
         self._abandon(active, by)
         return True
 
     def _of(self, name: str) -> ActiveRun | None:
-        return next((active for active in self._lives if active.name == name), None)
+        return next((active for active in self._active if active.name == name), None)
 
     def _work(self) -> None:
         while True:
@@ -179,12 +179,12 @@ class Pool:
 
     def _next(self) -> ActiveRun | None:
         """The first that waits and need not wait any longer."""
-        waiting = (active for active in self._lives if active.began_at is None)
+        waiting = (active for active in self._active if active.began_at is None)
         return next((active for active in waiting if not self._awaited(active)), None)
 
     def _awaited(self, active: ActiveRun) -> bool:
         """Whether another sync has to go first."""
-        others = [other for other in self._lives if other is not active]
+        others = [other for other in self._active if other is not active]
         if any(self.precedence.depends(active.name, other.name) for other in others):
             return True
         if active.moment is None:
@@ -242,7 +242,7 @@ class Pool:
         if active.run is None and active.run_id:
             active.run = self.run_log.get(active.run_id)
         with self._changed:
-            self._lives.remove(active)
+            self._active.remove(active)
             well = active.run is not None and active.run.status in ENDED_WELL
             self._last[active.name] = (active.moment, well)
             self._changed.notify_all()

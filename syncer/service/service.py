@@ -140,22 +140,22 @@ class Service:
             order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
         except OvertakenError:
             raise ClosedError(self._standing_by()) from None
-        live = self._live(definition, order, options or Options(), at)
+        active = self._new_run(definition, order, options or Options(), at)
         try:
-            self.pool.submit(live)
+            self.pool.submit(active)
         except (AlreadyActiveError, ClosedError):
             note = "another run of this sync was requested at the same moment, or the service was stopping"
             self.run_log.finish(order.run_id, RunStatus.SKIPPED, self.now(), notes=[note])
             raise
-        return live
+        return active
 
     def cancel(self, run_id: str, *, actor: str) -> ActiveRun | None:
         """Ask a run to end after the batch in hand; None where it has ended, or is not this service's."""
-        live = self.live(run_id)
+        active = self.active_run(run_id)
         by = f"stopped by {actor}"
-        if live is not None and not self.pool.take_out(live, by):
-            live.stop(by)
-        return live
+        if active is not None and not self.pool.take_out(active, by):
+            active.stop(by)
+        return active
 
     def status(self, name: str) -> SyncStatus:
         """How one sync stands.
@@ -175,18 +175,18 @@ class Service:
             edition.definitions.keys() if names is None else names,
             run_log=self.run_log,
             next_due=self.timetable.next_due(),
-            lives=self.pool.lives(),
+            active_runs=self.pool.active_runs(),
             grace=timedelta(seconds=self.settings.alerts.late),
             now=self.now(),
         )
 
-    def live(self, run_id: str) -> ActiveRun | None:
+    def active_run(self, run_id: str) -> ActiveRun | None:
         """A run that waits or goes on."""
-        return next((live for live in self.pool.lives() if live.run_id == run_id), None) if run_id else None
+        return next((active for active in self.pool.active_runs() if active.run_id == run_id), None) if run_id else None
 
     def elsewhere(self, name: str) -> Run | None:
         """A run of a sync that another process makes, as far as the run log knows."""
-        ours = {live.run_id for live in self.pool.lives()}
+        ours = {active.run_id for active in self.pool.active_runs()}
         return self._left_open.alive(name, except_for=ours)
 
     def plan(self, name: str, *, sample_rows: int) -> Plan:
@@ -224,7 +224,7 @@ class Service:
     def _left_open(self) -> LeftOpen:
         return LeftOpen(settings=self.settings, runner=self.runner, run_log=self.run_log, now=self.now)
 
-    def _live(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> ActiveRun:
+    def _new_run(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> ActiveRun:
         def watch() -> str:
             return "" if self.leadership.holds() and self.leadership.term == order.term else FENCED
 
@@ -241,33 +241,33 @@ class Service:
         if definition is None or term is None or not self.leadership.holds():
             return
         order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=term)
-        live = self._live(definition, order, Options(), self.now())
+        active = self._new_run(definition, order, Options(), self.now())
         # What passed before this service led is one moment: people first, whatever their tick was.
-        live.moment = max(tick.due_at, self.led_at)
-        self._note_missed(live, tick)
+        active.moment = max(tick.due_at, self.led_at)
+        self._note_missed(active, tick)
         try:
-            self.pool.submit(live)
+            self.pool.submit(active)
         except AlreadyActiveError as exc:
             with suppress(OvertakenError):
-                self._skip(live, exc.live)
+                self._skip(active, exc.active_run)
         except ClosedError:
             return
 
-    def _skip(self, live: ActiveRun, running: ActiveRun) -> None:
+    def _skip(self, active: ActiveRun, running: ActiveRun) -> None:
         since = f"since {running.began_at:%H:%M:%S} UTC" if running.began_at else "waiting to begin"
         note = f"not run, as the run before it is not over ({since})"
-        self.pool.record_skipped(live, note)
-        log.info("a tick is skipped: %s", note, extra={"sync": live.name, "run": live.run.id if live.run else ""})
+        self.pool.record_skipped(active, note)
+        log.info("a tick is skipped: %s", note, extra={"sync": active.name, "run": active.run.id if active.run else ""})
         for listener in self.ended:
-            listener(live)
+            listener(active)
 
-    def _note_missed(self, live: ActiveRun, tick: Tick) -> None:
+    def _note_missed(self, active: ActiveRun, tick: Tick) -> None:
         answered = self.run_log.last_due([tick.sync]).get(tick.sync)
         if answered is not None:
-            _, ticks = schedules.last_run_at(live.definition.schedule, after=answered, until=tick.due_at)
+            _, ticks = schedules.last_run_at(active.definition.schedule, after=answered, until=tick.due_at)
             if ticks > 1:
                 missed = f"{ticks - 1} earlier ticks" if ticks > 2 else "an earlier tick"
-                live.progress.notes.append(f"this run also stands for {missed} that passed while no service ran")
+                active.progress.notes.append(f"this run also stands for {missed} that passed while no service ran")
 
     def _heartbeat(self) -> None:
         self.last_heartbeat = time.monotonic()
@@ -286,10 +286,10 @@ class Service:
         for name in self.timetable.names():
             self.timetable.remove(name)
         # What an older term of this service began ends first, or it would keep a sync from its tick.
-        for live in self.pool.lives():
-            if not self.pool.take_out(live, FENCED):
-                live.stop(FENCED)
-        if self.pool.lives() or not self.leadership.acquire():
+        for active in self.pool.active_runs():
+            if not self.pool.take_out(active, FENCED):
+                active.stop(FENCED)
+        if self.pool.active_runs() or not self.leadership.acquire():
             return
         term = self.leadership.term
         if term is None:
@@ -307,10 +307,10 @@ class Service:
             definition = self._scheduled(name)
             if definition is not None and definition.catch_up is CatchUp.ONCE:
                 order = Order(trigger=Trigger.SCHEDULE, term=term)
-                live = self._live(definition, order, Options(), self.now())
-                live.progress.notes.append("this run makes up for the one before, which was interrupted")
+                active = self._new_run(definition, order, Options(), self.now())
+                active.progress.notes.append("this run makes up for the one before, which was interrupted")
                 with suppress(AlreadyActiveError, ClosedError):
-                    self.pool.submit(live)
+                    self.pool.submit(active)
 
     def _follow_pauses(self) -> None:
         """Take in what the command line, or another thread, paused and resumed."""

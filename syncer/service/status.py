@@ -42,7 +42,7 @@ class SyncStatus:
     #: The next tick, aware UTC; None where none comes.
     next_due: datetime | None
     #: The run that waits or goes on.
-    live: ActiveRun | None
+    active_run: ActiveRun | None
     #: The newest run that was not skipped.
     last_run: Run | None
     #: The newest runs, newest first, at most SHOWN_RUNS.
@@ -65,7 +65,7 @@ def statuses(
     *,
     run_log: RunLog,
     next_due: Mapping[str, datetime],
-    lives: Sequence[ActiveRun],
+    active_runs: Sequence[ActiveRun],
     grace: timedelta,
     now: datetime,
 ) -> list[SyncStatus]:
@@ -76,14 +76,14 @@ def statuses(
     """
     outcomes, last, well = run_log.outcomes(names, SHOWN_RUNS), run_log.last_runs(names), run_log.last_ended_well(names)
     paused, refused = run_log.paused(), run_log.rejection_totals()
-    by_name = {live.name: live for live in lives}
+    by_name = {active.name: active for active in active_runs}
     return [
         SyncStatus(
             definition=definition,
             outdated=edition.outdated.get(name),
             paused=name in paused,
             next_due=next_due.get(name),
-            live=by_name.get(name),
+            active_run=by_name.get(name),
             last_run=last.get(name),
             outcomes=outcomes.get(name, ()),
             last_ended_well=well.get(name),

@@ -123,11 +123,11 @@ class UserActions:
             try:
                 return self.service.run_now(sync, actor=caller.actor, options=options).run_id
             except AlreadyActiveError as exc:
-                if not self._is_ending(exc.live):
+                if not self._is_ending(exc.active_run):
                     raise
             return self.service.run_now(sync, actor=caller.actor, options=options).run_id
         except AlreadyActiveError as exc:
-            raise _already_running(exc.live.run_id) from None
+            raise _already_running(exc.active_run.run_id) from None
         except ClosedError:
             raise self._closed() from None
 

@@ -76,6 +76,6 @@ def current(service: Service, run: Run) -> tuple[Run, ActiveRun | None]:
     """A run as it is now, and the active run if it waits or runs in this service."""
     if run.finished_at is not None:
         return run, None
-    active_run = service.live(run.id)
+    active_run = service.active_run(run.id)
     # Without one, it may have ended since the run log was read.
     return (run if active_run else service.run_log.get(run.id) or run), active_run

@@ -78,7 +78,7 @@ def sync_detail_of(status: SyncStatus, folder: Path) -> SyncDetailAnswer:
 
 
 def _sync(status: SyncStatus) -> dict[str, Any]:
-    definition, active_run = status.definition, status.live
+    definition, active_run = status.definition, status.active_run
     copied = ("name", "description", "owner", "tags", "warehouse", "store", "enabled")
     return {
         **{name: getattr(definition, name) for name in copied},

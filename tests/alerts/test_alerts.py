@@ -62,9 +62,9 @@ def kinds(service: Service) -> set[tuple[str, str]]:
 
 
 def run(service: Service, name: str = "customers", *, full: bool = False) -> Run:
-    live = service.run_now(name, actor="", options=Options(full=full))
-    assert live.ended.wait(60)
-    found = service.run_log.get(live.run_id)
+    active = service.run_now(name, actor="", options=Options(full=full))
+    assert active.ended.wait(60)
+    found = service.run_log.get(active.run_id)
     assert found is not None
     return found
 
@@ -277,7 +277,7 @@ def test_a_sync_is_late_when_a_tick_and_the_grace_have_passed(bench: Bench, rece
     bench.define("customers", "SELECT * FROM people" if ever else "SELECT * FROM nowhere", header)
     with alerting(bench, url(receiver)) as (service, alerts):
         wait_until(lambda: service.run_log.recent(statuses=[RunStatus.SUCCESS, RunStatus.FAILED]))
-        wait_until(lambda: not service.pool.lives())
+        wait_until(lambda: not service.pool.active_runs())
         service.timetable.stop()
         alerts.check()
         before = len(receiver.titles)
@@ -299,7 +299,7 @@ def test_what_was_paused_is_not_late_when_it_is_resumed(bench: Bench, receiver: 
     bench.define("customers", header="entity: person\nperson: {id: id}\nschedule: every 1 hour")
     with alerting(bench, url(receiver)) as (service, alerts):
         wait_until(lambda: service.run_log.recent(statuses=[RunStatus.SUCCESS]))
-        wait_until(lambda: not service.pool.lives())
+        wait_until(lambda: not service.pool.active_runs())
         service.timetable.stop()
         service.pause("customers")
         bench.ahead = timedelta(days=3)

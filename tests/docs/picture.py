@@ -20,9 +20,9 @@ def take(path: Path) -> None:
         _refuse_some(Path(folder))
         site = Site(path=Path(folder))
         with site.served() as served, chromium() as browser:
-            wait_until(lambda: len(served.service.run_log.last_status()) >= 3 and not served.service.pool.lives())
+            wait_until(lambda: len(served.service.run_log.last_status()) >= 3 and not served.service.pool.active_runs())
             served.service.run_now("coupons", actor="ann")
-            wait_until(lambda: not served.service.pool.lives())
+            wait_until(lambda: not served.service.pool.active_runs())
             write_history(served.service.run_log, served.service.now() - timedelta(minutes=1))
             with window(browser, served.address, device_scale_factor=1.5) as opened:
                 opened.page.set_viewport_size({"width": 1180, "height": 800})

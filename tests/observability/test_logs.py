@@ -182,9 +182,9 @@ def test_each_line_of_a_run_tells_sync_and_run(bench: Bench) -> None:
     bench.define("broken", "SELECT * FROM nowhere", "entity: person\nperson: {id: id}\nschedule: manual")
     with bench.service() as service:
         logs.write_to(stream, level=service.settings.log_level, secrets=secrets_of(service.settings), colours=False)
-        lives = [service.run_now(name, actor="") for name in ("customers", "broken")]
-        for live in lives:
-            assert live.ended.wait(60)
+        active_runs = [service.run_now(name, actor="") for name in ("customers", "broken")]
+        for active in active_runs:
+            assert active.ended.wait(60)
         wait_until(lambda: stream.getvalue().count("the run ended") == 2)
         service.pause("customers")
         service.resume("customers")
@@ -192,9 +192,9 @@ def test_each_line_of_a_run_tells_sync_and_run(bench: Bench) -> None:
         service.reload()
     entries = objects(stream.getvalue())
 
-    for live in lives:
-        of_run = [entry for entry in entries if entry.get("run") == live.run_id]
-        assert {entry["sync"] for entry in of_run} == {live.name}
+    for active in active_runs:
+        of_run = [entry for entry in entries if entry.get("run") == active.run_id]
+        assert {entry["sync"] for entry in of_run} == {active.name}
         assert {entry["event"] for entry in of_run} >= {"the run begins", "the run ended"}
     (well,) = (entry for entry in entries if entry.get("status") == "success")
     assert (well["queried"], well["added"], well["sync"]) == (3, 3, "customers")

@@ -69,7 +69,7 @@ def client_of(service: Service) -> TestClient:
 
 def run(service: Service, name: str = "customers") -> None:
     assert service.run_now(name, actor="", options=Options()).ended.wait(60)
-    wait_until(lambda: not service.pool.lives())
+    wait_until(lambda: not service.pool.active_runs())
 
 
 def test_what_runs_found_is_told(service: Service, bench: Bench) -> None:
@@ -101,7 +101,7 @@ def test_a_sync_that_fails_is_held_late_or_paused_is_told(service: Service, benc
     bench.define("broken", "SELECT * FROM nowhere", "entity: person\nperson: {id: id}")
     service.reload()
     wait_until(lambda: service.run_log.recent("broken", statuses=[RunStatus.FAILED]))
-    wait_until(lambda: not service.pool.lives())
+    wait_until(lambda: not service.pool.active_runs())
     service.timetable.stop()
     assert _value(client, "syncer_sync_late", "broken") == 0
     bench.ahead = timedelta(hours=3)

@@ -63,40 +63,40 @@ def test_a_run_asked_for_has_its_id_at_once(bench: Bench) -> None:
     bench.define("people", header=MANUAL)
 
     with bench.service() as service:
-        live = service.run_now("people", actor="ann")
-        promised = service.run_log.get(live.run_id)
-        assert live.ended.wait(30)
+        active = service.run_now("people", actor="ann")
+        promised = service.run_log.get(active.run_id)
+        assert active.ended.wait(30)
 
         assert promised is not None
-        assert live.run is not None
-        assert (live.run.id, live.run.status, live.run.actor) == (promised.id, RunStatus.SUCCESS, "ann")
-        assert live.run.trigger is Trigger.API
-        assert (live.run.counts.added, service.live(live.run_id)) == (3, None)
+        assert active.run is not None
+        assert (active.run.id, active.run.status, active.run.actor) == (promised.id, RunStatus.SUCCESS, "ann")
+        assert active.run.trigger is Trigger.API
+        assert (active.run.counts.added, service.active_run(active.run_id)) == (3, None)
 
 
 def test_a_sync_has_one_run_at_a_time(bench: Bench) -> None:
     bench.define("slow", ENDLESS, MANUAL)
 
     with bench.service() as service:
-        live = service.run_now("slow", actor="ann")
+        active = service.run_now("slow", actor="ann")
         with pytest.raises(AlreadyActiveError) as raised:
             service.run_now("slow", actor="bob")
-        assert raised.value.live is live
+        assert raised.value.active_run is active
 
 
 def test_a_run_is_cancelled_by_whoever_asks(bench: Bench) -> None:
     bench.define("slow", ENDLESS, MANUAL)
 
     with bench.service() as service:
-        live = service.run_now("slow", actor="ann")
-        wait_until(lambda: live.progress.phase == "query")
+        active = service.run_now("slow", actor="ann")
+        wait_until(lambda: active.progress.phase == "query")
 
-        assert service.cancel(live.run_id, actor="bob") is live
-        assert live.ended.wait(30)
+        assert service.cancel(active.run_id, actor="bob") is active
+        assert active.ended.wait(30)
 
-        assert live.run is not None
-        assert (live.run.status, live.run.error) == (RunStatus.INTERRUPTED, "stopped by bob")
-        assert service.cancel(live.run_id, actor="bob") is None
+        assert active.run is not None
+        assert (active.run.status, active.run.error) == (RunStatus.INTERRUPTED, "stopped by bob")
+        assert service.cancel(active.run_id, actor="bob") is None
 
 
 def test_a_run_that_waits_is_taken_out(bench: Bench) -> None:
@@ -121,13 +121,13 @@ def test_no_more_run_side_by_side_than_the_pool_has_room_for(bench: Bench) -> No
         bench.define(f"slow{number}", ENDLESS, MANUAL)
 
     with bench.service() as service:
-        lives = [service.run_now(f"slow{number}", actor="ann") for number in range(4)]
-        wait_until(lambda: sum(live.progress.phase == "query" for live in lives) == 2)
-        assert [live.began_at is not None for live in lives] == [True, True, False, False]
+        active_runs = [service.run_now(f"slow{number}", actor="ann") for number in range(4)]
+        wait_until(lambda: sum(active.progress.phase == "query" for active in active_runs) == 2)
+        assert [active.began_at is not None for active in active_runs] == [True, True, False, False]
 
-        service.cancel(lives[0].run_id, actor="ann")
-        wait_until(lambda: lives[2].progress.phase == "query")
-        assert lives[3].began_at is None
+        service.cancel(active_runs[0].run_id, actor="ann")
+        wait_until(lambda: active_runs[2].progress.phase == "query")
+        assert active_runs[3].began_at is None
 
 
 def test_what_depends_on_a_sync_goes_after_it_at_a_tick(bench: Bench) -> None:
@@ -154,12 +154,12 @@ def test_what_depends_on_a_sync_that_failed_is_skipped(bench: Bench) -> None:
             RunStatus.SKIPPED,
             ("not run, as it depends on `broken`, which did not end well",),
         )
-        wait_until(lambda: not service.pool.lives())
+        wait_until(lambda: not service.pool.active_runs())
         # By hand it runs all the same.
-        live = service.run_now("later", actor="ann")
-        assert live.ended.wait(30)
-        assert live.run is not None
-        assert live.run.status is RunStatus.SUCCESS
+        active = service.run_now("later", actor="ann")
+        assert active.ended.wait(30)
+        assert active.run is not None
+        assert active.run.status is RunStatus.SUCCESS
 
 
 def test_people_go_before_relationships_at_the_first_start(bench: Bench) -> None:
@@ -229,7 +229,7 @@ def test_a_run_of_the_schedule_that_was_cut_off_is_made_up_for_once(bench: Bench
 
     with bench.service() as service:
         wait_until(lambda: service.timetable.next_due())
-        assert (len(runs_of(service, "people")), service.pool.lives()) == (2, [])
+        assert (len(runs_of(service, "people")), service.pool.active_runs()) == (2, [])
 
 
 def test_a_command_that_was_killed_is_known_to_be_dead_and_one_that_runs_is_not(bench: Bench) -> None:
@@ -254,7 +254,7 @@ def test_a_pause_holds_ticks_back_and_what_it_held_back_is_not_made_up_for(bench
         wait_until(lambda: runs_of(service, "people"))
         service.pause("people")
         assert service.timetable.names() == frozenset()
-        wait_until(lambda: not service.pool.lives())
+        wait_until(lambda: not service.pool.active_runs())
         paused_at = bench.now()
         bench.ahead += 10 * SECOND
         service.resume("people")
@@ -297,7 +297,7 @@ def test_definitions_that_change_are_scheduled_anew(bench: Bench) -> None:
 def test_a_removed_file_leaves_the_store_and_the_snapshot(bench: Bench) -> None:
     file = bench.define("people", header=f"{PERSON}on_removed: delete")
     with bench.service() as service:
-        wait_until(lambda: ended_runs(service, "people") and not service.pool.lives())
+        wait_until(lambda: ended_runs(service, "people") and not service.pool.active_runs())
         file.unlink()
         service.reload()
         assert service.timetable.names() == frozenset()
@@ -305,28 +305,28 @@ def test_a_removed_file_leaves_the_store_and_the_snapshot(bench: Bench) -> None:
         bench.define("people", header=f"{PERSON}on_removed: delete\nschedule: manual")
         service.reload()
 
-        live = service.run_now("people", actor="ann")
-        assert live.ended.wait(30)
+        active = service.run_now("people", actor="ann")
+        assert active.ended.wait(30)
 
-        assert live.run is not None
-        assert live.run.counts.unchanged == 3
+        assert active.run is not None
+        assert active.run.counts.unchanged == 3
 
 
 def test_a_run_ends_with_the_definition_that_it_began_with(bench: Bench) -> None:
     bench.define("slow", ENDLESS, MANUAL)
     with bench.service() as service:
-        live = service.run_now("slow", actor="ann")
-        before = live.definition.hash
+        active = service.run_now("slow", actor="ann")
+        before = active.definition.hash
         bench.define("slow", header=MANUAL)
         service.reload()
-        service.cancel(live.run_id, actor="ann")
-        assert live.ended.wait(30)
+        service.cancel(active.run_id, actor="ann")
+        assert active.ended.wait(30)
         again = service.run_now("slow", actor="ann")
         assert again.ended.wait(30)
 
-        assert live.run is not None
+        assert active.run is not None
         assert again.run is not None
-        assert (live.run.definition_hash, again.run.definition_hash != before) == (before, True)
+        assert (active.run.definition_hash, again.run.definition_hash != before) == (before, True)
 
 
 def test_a_service_that_stops_lets_runs_end_and_takes_no_more(bench: Bench) -> None:
@@ -378,9 +378,9 @@ def test_a_process_whose_schedule_hangs_ends_so_that_it_is_started_anew(
 def test_a_service_that_no_longer_leads_ends_its_runs(bench: Bench) -> None:
     bench.define("slow", ENDLESS, MANUAL)
     with bench.service() as service:
-        live = service.run_now("slow", actor="ann", options=Options(full=True))
-        wait_until(lambda: live.progress.phase == "query")
+        active = service.run_now("slow", actor="ann", options=Options(full=True))
+        wait_until(lambda: active.progress.phase == "query")
         overtaken = threading.Event()
-        live.progress.token.watch = lambda: FENCED if overtaken.is_set() else ""
+        active.progress.token.watch = lambda: FENCED if overtaken.is_set() else ""
         overtaken.set()
-        assert live.is_stopped
+        assert active.is_stopped

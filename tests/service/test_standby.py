@@ -75,25 +75,25 @@ def test_a_leader_that_was_overtaken_takes_no_orders_before_it_knows(
     wait_until(lambda: standby.leads or leader.leadership.term == 2)
     overtaken, newest = (leader, standby) if standby.leads else (standby, leader)
 
-    live = newest.run_now("customers", actor="ann")
-    assert live.ended.wait(60)
-    assert live.run is not None
-    assert (live.run.status, live.run.term, live.run.error) == (RunStatus.SUCCESS, 2, None)
+    active = newest.run_now("customers", actor="ann")
+    assert active.ended.wait(60)
+    assert active.run is not None
+    assert (active.run.status, active.run.term, active.run.error) == (RunStatus.SUCCESS, 2, None)
     with pytest.raises(ClosedError, match="another one leads"):
         overtaken.run_now("customers", actor="ann")
 
 
 def test_a_run_of_an_older_term_ends(two: tuple[Service, Service], postgres_url: str) -> None:
     leader, _ = two
-    live = leader._live(
+    active = leader._new_run(
         leader.definition("customers"), Order(trigger=Trigger.API, term=leader.leadership.term), Options(), now()
     )
-    assert not live.is_stopped
+    assert not active.is_stopped
     with psycopg.connect(postgres_url, autocommit=True) as server:
         server.execute("UPDATE syncer_terms SET term = term + 1")
 
-    wait_until(lambda: live.is_stopped, seconds=10)
-    assert live.progress.token.reason == FENCED
+    wait_until(lambda: active.is_stopped, seconds=10)
+    assert active.progress.token.reason == FENCED
     with pytest.raises(StoppedError):
-        live.progress.reached(0)
-    live.ended.set()
+        active.progress.reached(0)
+    active.ended.set()

@@ -94,7 +94,7 @@ def hold(site: Site, served: Served) -> None:
 
 
 def _wait_for_all(served: Served) -> None:
-    wait_until(lambda: not served.service.pool.lives() and not _first_is_missing(served))
+    wait_until(lambda: not served.service.pool.active_runs() and not _first_is_missing(served))
 
 
 def _first_is_missing(served: Served) -> bool:

@@ -110,7 +110,7 @@ def test_who_leaves_is_told_nothing_more(served: Served, endless: str) -> None:
         assert listening() == 1
 
     wait_until(lambda: listening() == 0)
-    assert served.service.live(endless) is not None
+    assert served.service.active_run(endless) is not None
 
 
 def test_a_service_that_stops_ends_its_streams(served: Served, endless: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -56,7 +56,7 @@ def test_a_template_names_only_what_there_is(template: str) -> None:
         ),
         ("{{ status_chart(status.outcomes).tp }}", "Chart.tp"),
         ("{{ (status.outdated or status.definition).pth }}", "SyncDefinition.pth"),
-        ("{{ status.live.run_ids }}", "ActiveRun.run_ids"),
+        ("{{ status.active_run.run_ids }}", "ActiveRun.run_ids"),
         ("{{ status.is_helt }}", "SyncStatus.is_helt"),
         ("{{ (listed.runs | length).rael }}", "int.rael"),
         ("{{ rejected.first | number | nmber }}", "No filter named 'nmber'"),

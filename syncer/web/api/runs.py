@@ -44,7 +44,7 @@ def list_runs(
     """List the runs of one sync or of all, newest first."""
     name = None if sync is None else known_sync(service, sync)
     found = service.run_log.recent(name, before=cursor or "", limit=limit + 1)
-    shown = [run_of(run, service.live(run.id)) for run in found[:limit]]
+    shown = [run_of(run, service.active_run(run.id)) for run in found[:limit]]
     return RunPage(items=shown, next=shown[-1].run_id if len(found) > limit else None)
 
 

@@ -66,7 +66,7 @@ async def order_run(
     async def is_unwanted() -> bool:
         return service.closing.is_set() or await request.is_disconnected()
 
-    await until_ended(service.live(run_id), wait, is_unwanted)
+    await until_ended(service.active_run(run_id), wait, is_unwanted)
     run = await run_in_threadpool(_run, service, run_id)
     if run.finished_at is not None:
         response.status_code = 200

@@ -20,12 +20,12 @@ from syncer.web.rendering import Context
 
 
 def _ended(sync: SyncStatus, status: RunStatus) -> bool:
-    return sync.live is None and sync.last_run is not None and sync.last_run.status is status
+    return sync.active_run is None and sync.last_run is not None and sync.last_run.status is status
 
 
 #: What the filter offers as `status`: its name on the page, and which syncs fit.
 _STATES: Mapping[str, tuple[str, Callable[[SyncStatus], bool]]] = {
-    "running": ("Running or waiting", lambda s: s.live is not None),
+    "running": ("Running or waiting", lambda s: s.active_run is not None),
     "success": ("Success", lambda s: _ended(s, RunStatus.SUCCESS)),
     "warning": ("Rows rejected", lambda s: s.rejected > 0 or _ended(s, RunStatus.WARNING)),
     "failed": ("Failed", lambda s: _ended(s, RunStatus.FAILED)),
@@ -98,7 +98,7 @@ def show_overview(view: TheView, wanted: Annotated[SyncFilter, Query()]) -> Resp
             entities=list(Entity),
             tags=sorted({tag for sync in syncs for tag in sync.definition.tags}),
             states={state: word for state, (word, _) in _STATES.items()},
-            is_any_active=any(sync.live for sync in syncs),
+            is_any_active=any(sync.active_run for sync in syncs),
             folder=view.service.settings.definitions_dir,
         )
     )
