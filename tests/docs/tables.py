@@ -22,7 +22,6 @@ from typer.core import TyperOption
 
 from syncer.cli import app
 from syncer.cli.exit_codes import MEANINGS as CODES
-from syncer.cli.json_fields import MEANINGS as JSON_FIELDS
 from syncer.definitions.fields import FIELDS, HeaderField
 from syncer.docs.topics import FOLDER
 from syncer.model.types import Entity
@@ -34,6 +33,7 @@ from syncer.state.alerts import Alert
 from syncer.web import schemas
 from syncer.web.api.documents import PATH
 from tests.cli import forked
+from tests.docs.json_fields import MEANINGS as JSON_FIELDS
 from tests.web.conftest import Served, small_site
 
 _PART = re.compile(r"(?ms)^<!-- generated: ([\w -]+) -->\n.*?^<!-- end -->$")
