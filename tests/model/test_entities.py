@@ -28,18 +28,25 @@ DECIDING = {
 }
 
 
+def type_errors(folder: Path) -> set[str]:
+    """What mypy finds in the packages below a folder, where it knows no types but theirs: that takes a fifth of the
+    time, and has errors of its own."""
+    options = ["--config-file=", "--cache-dir=cache", "--no-site-packages", "--ignore-missing-imports"]
+    check = [sys.executable, "-m", "mypy", "-p", "syncer", "-p", "connectors", *options]
+    ran = subprocess.run(check, cwd=folder, capture_output=True, text=True)
+    return {line for line in ran.stdout.splitlines() if ": error:" in line}
+
+
 def test_a_new_entity_fails_the_type_check_where_somebody_has_to_decide(tmp_path: Path) -> None:
     for package in ("syncer", "connectors"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    before = type_errors(tmp_path)
     table = tmp_path / "syncer/model/entities.py"
     member = '    COLLECTION = "collection"\n'
     table.write_text(table.read_text().replace(member, f'{member}    EVENT = "event"\n', 1))
 
-    check = [sys.executable, "-m", "mypy", "-p", "syncer", "-p", "connectors", "--no-error-summary"]
-    ran = subprocess.run([*check, "--cache-dir", str(tmp_path / "cache")], cwd=tmp_path, capture_output=True, text=True)
+    errors = type_errors(tmp_path) - before
 
-    errors = [line for line in ran.stdout.splitlines() if ": error:" in line]
     assert {line.partition(":")[0] for line in errors} == DECIDING
     assert all("assert_never" in line and "Entity.EVENT" in line for line in errors)
 
