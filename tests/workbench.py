@@ -14,7 +14,7 @@ import pyarrow as pa
 from syncer.model.protocols import IDENTIFIERS
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
-from syncer.sync.flow import compare, run_sync
+from syncer.sync.flow import SyncRun, compare, run_sync
 from syncer.sync.progress import CancelToken, Options, Progress
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
@@ -95,15 +95,17 @@ class Workbench:
         self.progress = Progress(token=CancelToken(lambda: "stopped" if self.stopping() else ""))
         with self.opened() as snapshot:
             run_sync(
-                self.definition,
-                "SELECT",
-                warehouse=Table(result),
-                snapshot=snapshot,
-                store=self.store,
+                SyncRun(
+                    definition=self.definition,
+                    sql="SELECT",
+                    warehouse=Table(result),
+                    snapshot=snapshot,
+                    store=self.store,
+                    options=Options(**options),
+                    progress=self.progress,
+                ),
                 coordination=self.alone,
                 started_at=self.clock,
-                options=Options(**options),
-                progress=self.progress,
             )
         return self.progress
 
@@ -111,15 +113,16 @@ class Workbench:
         """Counts, changed attributes and samples of a plan."""
         progress = Progress()
         with self.opened(record=False) as snapshot:
-            _, difference = compare(
-                self.definition,
-                "SELECT",
+            run = SyncRun(
+                definition=self.definition,
+                sql="SELECT",
                 warehouse=Table(result),
                 snapshot=snapshot,
                 store=self.store,
                 options=Options(),
                 progress=progress,
             )
+            _, difference = compare(run)
             return progress, difference.changed_attributes(), difference.sample(10)
 
     def rejections(self) -> dict[str, str]:

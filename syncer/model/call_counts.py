@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 class Calls:
     """The calls to one store."""
 
-    #: Sent, those that were repeated too.
+    #: Including retries.
     requests: int = 0
-    #: Sent once more, as there was no answer or it asked for patience.
+    #: Repeated: there was no answer, or the answer was to wait.
     retries: int = 0
 
 
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 def add(store: str, *, requests: int = 0, retries: int = 0) -> None:
-    """Count calls to a store, which settings call so."""
+    """Count calls to a store, by its name in the settings."""
     with _lock:
         before = _counts.get(store, Calls())
         _counts[store] = replace(before, requests=before.requests + requests, retries=before.retries + retries)

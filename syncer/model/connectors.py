@@ -76,7 +76,7 @@ class StoreConnector(Connector):
 
 
 def matching(pattern: str, rule: str) -> AfterValidator:
-    """A check of a text setting, for Annotated; what breaks it is told as *rule*, "should be …"."""
+    """A check of a text setting, for Annotated; *rule* is its error, "should be …"."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:

@@ -76,10 +76,10 @@ _COLLECTION = Traits(order=3, identified_by=("collection", "key"), merges=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Which things in a store a sync feeds, and how it tells them apart.
+    """Which entities in a store a sync feeds, and what identifies them.
 
-    Two definitions with equal targets and stores speak of the same things by the same keys; a snapshot
-    is only good for the target it was taken for.
+    Two definitions with equal targets and stores write the same entities by the same keys. A snapshot is valid only for
+    the target it was made for.
     """
 
     entity: Entity

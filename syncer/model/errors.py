@@ -14,7 +14,7 @@ SyncerError                    a message for people, and a hint with the next st
    │  └─ StoreRefusesError     the store can never take this sync as it is defined
    └─ StateDatabaseError       the run log cannot be used; what was being written is not written
 
-Where no exit code is told it is 1.
+The exit code of all others is 1.
 
 No message holds a secret, a row, or an identifier's value.
 """

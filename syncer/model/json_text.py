@@ -1,4 +1,4 @@
-"""JSON as people and programs read it: every digit, every sign, and what stands in a row."""
+"""JSON as people and programs read it: every digit and every character, and the members that differ."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 What only some of them can do is a protocol of its own, which the others leave out.
 
-A warehouse's Arrow schema may say more than Arrow's types do. A string field whose metadata has
+A warehouse's Arrow schema may add to Arrow's types. A string field whose metadata has
 `syncer: json` holds JSON text; `syncer: number` holds decimal digits of any length (or `NaN`, `Infinity`,
 `-Infinity`); every other string is text.
 """
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from syncer.model.types import Column, Entity, Identity, Probe, Target, ValueForm
 
-#: The key of a field's metadata that tells JSON and digits from text.
+#: The key of a field's metadata that marks JSON and digits.
 KIND = b"syncer"
 JSON = {KIND: b"json"}
 NUMBER = {KIND: b"number"}
@@ -56,14 +56,14 @@ class Warehouse(Protocol):
 class ProfileStore(Protocol):
     """Where people, objects, relationships and collections live. Used by one thread at a time."""
 
-    #: The store's own lasting name for itself; a store that was made anew has another one.
+    #: The store's own permanent id; a store that was created again has another one.
     store_id: str
     identity: Identity
-    #: The most rows that `apply` is given at once.
+    #: The most rows that `apply` receives at once.
     batch_rows: int
     #: The most bytes of JSON (UTF-8) that one collection may hold.
     collection_bytes: int
-    #: How numbers and times stand in the `attributes` that `apply` is given.
+    #: How numbers and times are written in the `attributes` that `apply` receives.
     value_form: ValueForm
 
     def check(self, target: Target, *, create: bool = True) -> None:
@@ -109,20 +109,20 @@ class ProfileStore(Protocol):
             exists. `delete` deletes the person, object, relationship or collection row. Clearing or
             deleting what does not exist is accepted.
             Where the store replaces collections (see ReplacesCollections), a collection's batch is all of it: rows that
-            stay have no seq (null) and ask for no verdict, and a column `acknowledged` has what the store last accepted
+            stay have no seq (null) and need no verdict, and a column `acknowledged` has what the store last accepted
             of a row, as a JSON object, or NULL; `attributes` of a row to delete are empty, and a rejected row stays as
             it was.
         Raises:
-            StoreError: the store failed, perhaps at an earlier batch. No later batch should be sent; `flush` tells
-                what had been answered before, and every other row is in doubt.
+            StoreError: the store failed, perhaps at an earlier batch. No later batch should be sent; `flush` returns
+                the earlier verdicts, and every other row is in doubt.
         """
 
     def flush(self) -> pa.Table:
-        """Wait for all that `apply` was given; returns the verdicts that have not been told yet.
+        """Wait for all that `apply` was given; returns the verdicts that no call has returned yet.
 
         Raises:
-            StoreError: the store failed. It is raised once, here or by `apply`: the next call tells what had been
-                answered before. Nothing is in flight any more.
+            StoreError: the store failed. It is raised once, here or by `apply`: the next call returns the earlier
+                verdicts. Nothing is in flight any more.
         """
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:

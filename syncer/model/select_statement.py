@@ -79,7 +79,7 @@ def one_select(sql: str, dialect: str | Dialect | None) -> SelectStatement:
     try:
         tree = reader.parser().parse(tokens, sql)[0]
     except (ParseError, RecursionError):
-        # SQL that sqlglot does not know, or no SQL; the warehouse will say.
+        # SQL that sqlglot does not know, or no SQL; the warehouse's error will tell.
         fault = _word_fault(statement.words())
     else:
         fault = _tree_fault(tree)

@@ -1,4 +1,4 @@
-"""The values that the parts of Syncer hand to each other: frozen, without behaviour or I/O."""
+"""The values that packages exchange: frozen, without behaviour or I/O."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OnNull(enum.StrEnum):
 
 
 class CatchUp(enum.StrEnum):
-    """What becomes of the ticks of a schedule that passed while no service ran."""
+    """What to do about ticks of the schedule that passed while no service ran."""
 
     ONCE = "once"
     SKIP = "skip"
@@ -69,7 +69,7 @@ class ValueForm(enum.StrEnum):
 
 
 class RunStatus(enum.StrEnum):
-    """How a run stands or ended."""
+    """Whether a run goes on, or how it ended."""
 
     RUNNING = "running"
     SUCCESS = "success"
@@ -187,7 +187,7 @@ class Probe:
     version: str
     #: For a warehouse, whether its role could write; None where that does not apply.
     can_write: bool | None = None
-    #: What to tell the reader beside that, a sentence or empty.
+    #: More for the reader, a sentence or empty.
     note: str = ""
 
 
@@ -210,14 +210,14 @@ class Order:
     """Why a run is made."""
 
     trigger: Trigger
-    #: Who asked for it, for people: a user's name; empty for the schedule and the command line.
+    #: Who ordered it: a user's name; empty for the schedule and the command line.
     actor: str = ""
     #: The tick of the schedule that it answers, aware UTC; None for every other run.
     due_at: datetime | None = None
     #: The term of the service that leads (see `Leadership`), by which an older leader's run is known; None on the
     #: command line.
     term: int | None = None
-    #: The run's id where it was promised to somebody before the run begins.
+    #: The run's id where an order got it before the run began.
     run_id: str = ""
 
 
@@ -231,7 +231,7 @@ class Run:
     status: RunStatus
     started_at: datetime
     definition_hash: str
-    #: Who asked for it; empty for the schedule and the command line.
+    #: Who ordered it; empty for the schedule and the command line.
     actor: str = ""
     #: The tick of the schedule that it answers.
     due_at: datetime | None = None
@@ -245,19 +245,19 @@ class Run:
     hint: str = ""
     #: Sentences for people that are no errors.
     notes: tuple[str, ...] = ()
-    #: What ended it early, where that is just known; the run log keeps only its text.
+    #: The error that ended it, in the process that ran it; the run log keeps only its text.
     cause: SyncerError | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A row that is refused now."""
+    """A row that the store or Syncer rejects now."""
 
     sync: str
-    #: For people: the identifiers, joined; a row without a usable key shows what it lacks.
+    #: The identifiers, joined; empty where the row has no usable key.
     key: str
     reason: str
-    #: Runs that refused it, counted from 1.
+    #: Runs that rejected it, counted from 1.
     attempts: int
     first_seen: datetime
     last_seen: datetime

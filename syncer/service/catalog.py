@@ -1,4 +1,4 @@
-"""The definitions in force: what the folder last said, and of a file that is broken now, what it said before."""
+"""The definitions in force: the folder's newest, and of a file that is broken now, its last valid one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Catalog:
         _tell_of_errors(DefinitionSet(), self._edition)
 
     def reload(self) -> Changes:
-        """Read the folder. A file is taken as a whole or not at all, and a broken one leaves what it said before."""
+        """Read the folder. A file counts as a whole or not at all; of a broken one the last valid version stays."""
         with self._lock:
             before = self._edition
             try:

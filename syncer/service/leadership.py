@@ -15,10 +15,10 @@ from syncer.state.runs import RunLog
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which an answer of `holds` is as good as a new one: batches may come faster than it is worth to ask.
+#: Seconds for which `holds` reuses its answer: batches may come faster than a query is worth.
 _FRESH_SECONDS = 0.2
 
-#: Seconds between two signs of life of a leader; the server takes the lead from one that is silent.
+#: Seconds between a leader's statements; the server ends the session of one that sends none.
 _SIGN_SECONDS = 2.0
 
 
@@ -31,14 +31,13 @@ class Leadership(Protocol):
     holder: str
 
     def acquire(self) -> bool:
-        """Begin to lead if nobody does, with a new term; returns whether this service leads now."""
+        """Begin to lead, with a new term, unless another service does; returns whether this one leads now."""
 
     def holds(self) -> bool:
-        """Whether this service leads still; asked before each run and each batch, so it takes no longer than a call
-        to the run log."""
+        """Whether this service still leads; called before each run and each batch, it takes at most one query."""
 
     def leader(self) -> str:
-        """Who leads, for people; empty where nobody ever did."""
+        """The service that leads, for people; empty where none ever did."""
 
     def release(self) -> None:
         """Lead no longer; calling it twice is fine."""

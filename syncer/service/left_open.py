@@ -1,4 +1,4 @@
-"""Runs that the run log has as running: which of them are alive, and which a process left open that died."""
+"""Runs that the run log shows as running: which are alive, and which belong to a process that died."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LeftOpen:
         return None if run is not None and run.term is None and self._is_dead(sync) else run
 
     def _is_dead(self, sync: str) -> bool:
-        """Whether nobody on this machine runs a sync; only of use where the run log is this machine's."""
+        """Whether no process on this machine runs a sync; always False where other machines share the run log."""
         if not self.settings.database_url.get_secret_value().startswith("sqlite"):
             return False
         path = self.runner.snapshot_path(sync)

@@ -43,7 +43,7 @@ def metrics_router(service: Service) -> APIRouter:
 
 
 class ServiceCollector(Collector):
-    """Made for each scrape from what is so; a sync whose definition is gone is not told of."""
+    """Computed at each scrape; a sync whose definition is gone has no metrics."""
 
     def __init__(self, service: Service) -> None:
         """Begin to count the runs that end."""

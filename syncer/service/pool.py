@@ -1,4 +1,4 @@
-"""The runs of the service: which wait, which go on side by side, and who goes before whom."""
+"""The runs of the service: which wait, which go on side by side, and in which order."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)
 
-#: Of what is told of a run that ended so.
+#: The level of the log line about a run that ended so.
 _LEVELS = {RunStatus.FAILED: logging.ERROR, RunStatus.HELD: logging.WARNING, RunStatus.WARNING: logging.WARNING}
 
-#: Seconds after which a run that waits looks again whether it may begin, whatever it was told.
+#: Seconds after which a waiting run checks again whether it may begin, without a notification.
 _LOOK_AGAIN = 1.0
 
 
@@ -32,7 +32,7 @@ FENCED = "stopped, as this service leads no longer"
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ActiveRun:
-    """One run from the moment it is asked for until it has ended."""
+    """One run from its order to its end."""
 
     definition: SyncDefinition
     order: Order
@@ -60,11 +60,11 @@ class ActiveRun:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether it is to stop."""
         return self.progress.token.is_cancelled
 
     def stop(self, by: str) -> None:
-        """Ask the run to stop; *by* is for the run log, such as `stopped by ann`."""
+        """Make the run stop; *by* is for the run log, such as `stopped by ann`."""
         self.progress.token.cancel(by)
 
 
@@ -77,22 +77,22 @@ class AlreadyActiveError(Exception):
 
 
 class ClosedError(Exception):
-    """The service is stopping, or does not lead: it takes no more runs. Its text tells people why."""
+    """The service is stopping, or does not lead: it takes no more runs. Its text is the reason."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Pool:
-    """Runs side by side, at most one of a sync; first come, first served, as far as others are not awaited."""
+    """Runs side by side, at most one of a sync; first come, first served, except where one waits for another."""
 
     runner: Runner
     run_log: RunLog
     size: int
     now: Callable[[], datetime]
-    #: The syncs that have a tick at or before a moment whose run is still to be asked for.
+    #: The syncs with a tick at or before a moment whose run is not here yet.
     still_due: Callable[[datetime], Collection[str]] = lambda _due_at: frozenset()
     #: Changes with the definitions.
     precedence: Precedence = field(default_factory=lambda: Precedence([]))
-    #: Told of every run that has ended, in the order they end.
+    #: Called with every run that has ended, in the order they end.
     ended: list[Callable[[ActiveRun], None]] = field(default_factory=list)
     _active: list[ActiveRun] = field(default_factory=list)
     #: The moment of each sync's last run here, and whether that ended well.
@@ -125,7 +125,7 @@ class Pool:
             self._changed.notify_all()
 
     def active_runs(self) -> list[ActiveRun]:
-        """What waits and what goes on, in the order asked for."""
+        """The runs that wait or go on, in the order of their orders."""
         with self._changed:
             return list(self._active)
 

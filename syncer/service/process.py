@@ -1,4 +1,4 @@
-"""The process of `syncer serve`: opens everything, waits for a signal, and lets everything end."""
+"""The process of `syncer serve`: opens everything, waits for a signal, and closes everything."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from syncer.service.service import Service
 
 log = logging.getLogger(__name__)
 
-#: How old the last heartbeat of the schedule may be before the process gives up on itself.
+#: The greatest age of the schedule's last heartbeat; beyond it the process ends itself.
 LONGEST_SILENCE = timedelta(seconds=60)
 
 #: Seconds that answers in progress are given when the service stops.
@@ -32,7 +32,7 @@ _SETTLED_MILLISECONDS = 300
 
 
 class StuckError(SyncerError):
-    """The schedule has not shown a sign of life for too long; a supervisor is to start the process anew."""
+    """The schedule hangs; a supervisor should restart the process."""
 
 
 def holder(at: datetime, address: str = "") -> str:
@@ -48,14 +48,14 @@ class Process:
     service: Service
     app: FastAPI
     now: Callable[[], datetime]
-    #: What is set at the first signal.
+    #: Set at the first signal.
     asked_to_stop: threading.Event = field(default_factory=threading.Event)
     #: Set once the page answers; `address` is known then.
     answering: threading.Event = field(default_factory=threading.Event)
     address: str = ""
 
     def run(self, stop_reason: Callable[[], str]) -> None:
-        """Serve until asked to stop, then let the runs in progress end.
+        """Serve until told to stop, then let the runs in progress end.
 
         Raises:
             ServiceRunningError: another service uses this state folder.
@@ -124,7 +124,7 @@ class Process:
             if silence > LONGEST_SILENCE:
                 raise StuckError(
                     f"the schedule has not moved for {silence.total_seconds():.0f} seconds",
-                    hint="Let a supervisor, such as systemd or a container's restart policy, start the service anew.",
+                    hint="Let a supervisor, such as systemd or a container's restart policy, restart the service.",
                 )
 
     def _watch_definitions(self) -> None:

@@ -1,4 +1,4 @@
-"""The parts of the service put together, and what pages, the API and the schedule ask of it."""
+"""The service: its parts, and what pages, the API and the schedule do with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """The parts of the service and what they tell each other; everything that pages and the API ask goes through it."""
+    """The parts of the service; pages and the API use it alone."""
 
     settings: Settings
     catalog: Catalog
@@ -44,7 +44,7 @@ class Service:
     leadership: Leadership
     #: Gives aware UTC.
     now: Callable[[], datetime]
-    #: Told of every run that has ended, also of ticks that were skipped.
+    #: Called with every run that has ended, also with ticks that were skipped.
     ended: list[Callable[[ActiveRun], None]] = field(default_factory=list)
     #: Called at every heartbeat.
     heartbeats: list[Callable[[], None]] = field(default_factory=list)
@@ -52,9 +52,9 @@ class Service:
     timetable: Timetable = field(init=False)
     #: Set when the process is about to end: answers that go on for long end then.
     closing: threading.Event = field(default_factory=threading.Event)
-    #: When the schedule last showed that it is alive, by the monotonic clock: other clocks may be set.
+    #: The schedule's last heartbeat by the monotonic clock, which nobody can set.
     last_heartbeat: float = field(default_factory=time.monotonic)
-    #: When it began to lead; without meaning while it stands by.
+    #: When it began to lead; without meaning while another service leads.
     led_at: datetime = field(init=False)
     _purged_at: datetime = _LONG_AGO
     _paused: set[str] = field(default_factory=set)
@@ -76,16 +76,16 @@ class Service:
 
     @property
     def silence(self) -> timedelta:
-        """How long ago the schedule last showed that it is alive."""
+        """How long ago the schedule's last heartbeat was."""
         return timedelta(seconds=time.monotonic() - self.last_heartbeat)
 
     @property
     def leads(self) -> bool:
-        """Whether this service keeps the schedule and takes orders; else it stands by."""
+        """Whether this service runs the schedule and accepts orders; else it is on standby."""
         return self.leadership.term is not None
 
     def start(self) -> None:
-        """Read the definitions, begin to keep the schedule if nobody else does, and take orders.
+        """Read the definitions, run the schedule unless another service leads, and accept orders.
 
         Raises:
             SyncerError: the run log or the folder of definitions cannot be used.
@@ -120,12 +120,12 @@ class Service:
     def run_now(
         self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: Options | None = None
     ) -> ActiveRun:
-        """Ask for one run, which begins as soon as there is room; its id is known at once.
+        """Order one run, which begins as soon as there is room; its id is known at once.
 
         Raises:
             SelectionError: there is no such sync.
             AlreadyActiveError: it has a run that waits or goes on.
-            ClosedError: this service is stopping or stands by.
+            ClosedError: this service is stopping or on standby.
         """
         definition = self.definition(name)
         term = self.leadership.term
@@ -158,7 +158,7 @@ class Service:
         return active
 
     def status(self, name: str) -> SyncStatus:
-        """How one sync stands.
+        """The status of one sync.
 
         Raises:
             SelectionError: there is none of that name.
@@ -168,7 +168,7 @@ class Service:
         return found[0] if found else self.status(name)
 
     def statuses(self, names: Collection[str] | None = None) -> list[SyncStatus]:
-        """How every sync stands, or those of *names* that there are, by name."""
+        """The status of every sync, or of those of *names* that exist, by name."""
         edition = self.catalog.edition
         return statuses(
             edition,

@@ -11,7 +11,7 @@ from syncer.model.errors import SettingsError, StateDatabaseError
 from syncer.state.database import StateDatabase
 
 #: Seconds without a statement after which the server ends the session and frees its lock: of a machine that is gone,
-#: or of a process that stands still.
+#: or of a process that is frozen.
 SILENCE_SECONDS = 10
 
 #: Any number, the same for every version of Syncer.

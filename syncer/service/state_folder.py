@@ -1,6 +1,6 @@
 """The lock of a state folder, and of a run log in a file elsewhere: one service at a time uses them.
 
-The system holds the lock for the process, and frees it however the process ends; what the file says is for people.
+The operating system holds the lock for the process, and frees it however that ends; the file's text is for people.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Lock:
         self._descriptor = descriptor
 
     def introduce(self, holder: str) -> None:
-        """Tell who holds the folder, for whoever comes second."""
+        """Write down who holds the folder, for the error that a second service shows."""
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{holder}\n".encode(), 0)
 
@@ -74,9 +74,9 @@ def held(path: Path) -> Iterator[Lock]:
 
 
 def _running(path: Path) -> ServiceRunningError:
-    told = path.read_bytes()[:_LONGEST].decode(errors="replace").strip()
+    holder = path.read_bytes()[:_LONGEST].decode(errors="replace").strip()
     return ServiceRunningError(
-        f"another service uses {path.parent}: {told or 'it is just starting'}",
+        f"another service uses {path.parent}: {holder or 'it is just starting'}",
         hint="Stop it first, or give this service its own SYNCER_STATE_DIR and SYNCER_DATABASE_URL. "
         "See `syncer docs production`.",
     )

@@ -1,4 +1,4 @@
-"""How each sync stands: what the overview, the API, the alerts and the metrics say of it."""
+"""The status of each sync, for the overview, the API, alerts and metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Freshness(enum.StrEnum):
     LATE = "late"
     #: Never delivered.
     NEVER = "never"
-    #: Nothing is promised: by hand, paused, or not enabled.
+    #: Without a schedule: manual, paused, or not enabled.
     UNSCHEDULED = "unscheduled"
 
 
@@ -41,7 +41,7 @@ class SyncStatus:
     paused: bool
     #: The next tick, aware UTC; None where none comes.
     next_due: datetime | None
-    #: The run that waits or goes on.
+    #: The run that waits or goes on; None where none does.
     active_run: ActiveRun | None
     #: The newest run that was not skipped.
     last_run: Run | None
@@ -69,7 +69,7 @@ def statuses(
     grace: timedelta,
     now: datetime,
 ) -> list[SyncStatus]:
-    """How those of the syncs in force that are named stand, in the order of the definitions.
+    """The status of those of *names* that are in force, in the order of the definitions.
 
     Units:
         grace: after a tick, in which a run should have ended well.

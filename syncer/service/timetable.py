@@ -1,7 +1,7 @@
-"""When the syncs are due: APScheduler keeps the time, the definitions say what is due, and the run log what was.
+"""When the syncs are due: APScheduler keeps the time, definitions have the schedules, the run log past ticks.
 
-APScheduler 3.11 asks a trigger for one time after the other and hands the last one that has come to an executor; its
-own cron and its own job stores are not used. See https://apscheduler.readthedocs.io/en/3.x/extending.html
+APScheduler 3.11 gets one time after the other from a trigger, and passes the last one that has come to an executor.
+Its own cron and job stores are not used. See https://apscheduler.readthedocs.io/en/3.x/extending.html
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from syncer.model.types import CatchUp, Every, Schedule, SyncDefinition
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at what no tick tells of: pauses, missed alerts, that time goes on.
+#: Seconds between two looks at what comes without a tick: pauses, alerts.
 HEARTBEAT_SECONDS = 2
 _HEARTBEAT = " heartbeat"
 
-#: An interval's ticks are put off by no more than this part of it.
+#: The longest delay of an interval's ticks, as a part of the interval.
 _SHARE = 0.1
 
 
@@ -39,12 +39,12 @@ class Tick:
     """A moment at which a sync is due."""
 
     sync: str
-    #: As the schedule says it, aware UTC.
+    #: By the schedule, aware UTC.
     due_at: datetime
 
 
 class Ticks(BaseTrigger):  # type: ignore[misc]
-    """The moments of one sync as APScheduler asks for them: each tick of its schedule, put off by the sync's delay."""
+    """APScheduler's trigger for one sync: each tick of its schedule, later by the sync's delay."""
 
     def __init__(self, schedule: Schedule, delay: timedelta, first: datetime | None) -> None:
         """*first*: the moment of the first tick, without the delay; None where there is none."""
@@ -62,7 +62,7 @@ class Ticks(BaseTrigger):  # type: ignore[misc]
 
 
 def delay_of(name: str, schedule: Schedule, jitter: timedelta) -> timedelta:
-    """By how much the ticks of a sync are put off: always the same, from none to *jitter*, spread over the names."""
+    """The delay of a sync's ticks: always the same, from none to *jitter*, spread over the names."""
     longest = min(jitter, schedule.interval * _SHARE) if isinstance(schedule, Every) else jitter
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32
     return timedelta(seconds=round(longest.total_seconds() * share, 3))
@@ -147,15 +147,15 @@ class Timetable:
         return found
 
     def still_due(self, due_at: datetime) -> frozenset[str]:
-        """The syncs that have a tick at or before *due_at* of which nobody was told yet."""
+        """The syncs with a tick at or before *due_at* that `tick` was not called with yet."""
         due = [*self.next_due().items(), *self._handing.under_way.copy().items()]
         return frozenset(name for name, at in due if at <= due_at)
 
 
 class _Handing(BaseExecutor):  # type: ignore[misc]
-    """Hands ticks over with their times, which APScheduler's own executors do not tell.
+    """Passes ticks on with their times, which APScheduler's own executors do not.
 
-    A thread of its own takes them, so that the scheduler, which holds its lock meanwhile, waits for nobody.
+    It does so in a thread of its own: the scheduler holds its lock meanwhile.
     """
 
     def __init__(self, tick: Callable[[Tick], None], heartbeat: Callable[[], None]) -> None:

@@ -73,7 +73,7 @@ def result_schema(definition: SyncDefinition, schema: pa.Schema, identity: Ident
     """Sort the columns of a result.
 
     Raises:
-        DefinitionError: the header names a column that the result has not, or a name stands twice.
+        DefinitionError: the header names a column that the result lacks, or two columns have one name.
         QueryResultError: a column's type cannot be used.
     """
     names = list(schema.names)

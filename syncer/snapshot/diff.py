@@ -19,14 +19,14 @@ class Difference:
     Shapes:
         changes: k…, change (`added`, `changed` or `removed`), row_id (of `staged`; NULL for what was removed).
         resent: k…, row_id; rows that differ in nothing that is known, and are sent all the same.
-        restated: k…, fingerprint; rows that say the same in other words.
+        restated: k…, fingerprint; rows whose values are equal, in another spelling.
     """
 
     added: int
     changed: int
     removed: int
     unchanged: int
-    #: Rows that are sent though nothing differs: in doubt, or asked for.
+    #: Rows that are sent though nothing differs: in doubt, or by `full` or `only`.
     sent_again: int
     #: Rows that the store may hold of this sync: acknowledged or in doubt. What limits are shares of.
     known: int
@@ -140,7 +140,7 @@ def _find_changes(session: Session, compared: tuple[StoredColumn, ...]) -> None:
 
 
 def _find_restated(session: Session, *, keeps_nulls: bool) -> None:
-    # Where NULL keeps a value, the row does not say what the snapshot has: a fingerprint would stand for more than it.
+    # Where NULL keeps a value, the row lacks a part of what the snapshot has, and so would its fingerprint.
     which = "change IS NULL" if keeps_nulls else "change IS DISTINCT FROM 'added'"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE restated AS SELECT {session.k}, fingerprint FROM differing "

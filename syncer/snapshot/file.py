@@ -17,7 +17,7 @@ from syncer.model.errors import RunInProgressError, SnapshotError
 #: Bytes; above it DuckDB writes to files beside the snapshot.
 MEMORY_LIMIT = "640MB"
 
-#: What DuckDB 2.0 says, in lower case, of files that were cut, overwritten or had bits flipped.
+#: In DuckDB 2.0's errors, in lower case, about files that were cut, overwritten or had bits flipped.
 _SIGNS_OF_DAMAGE = (
     "corrupt",
     "checksum",
@@ -28,7 +28,7 @@ _SIGNS_OF_DAMAGE = (
     "serialization error",
 )
 
-#: What the system says, in lower case, where a disk, a quota or a limit on a file's size is used up.
+#: In the system's errors, in lower case, about a disk, a quota or a file size that is used up.
 _SIGNS_OF_FULL_DISK = ("no space left", "quota exceeded", "file too large")
 
 _open_paths: set[Path] = set()
@@ -124,7 +124,7 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
             f"the state folder cannot be written: {exc.strerror}: {path.parent}",
             hint="Set SYNCER_STATE_DIR to a folder of this user.",
         ) from exc
-    # What a killed process spilled; nobody else is here, the file's lock is ours.
+    # What a killed process spilled; this process has the file's lock.
     shutil.rmtree(spill, ignore_errors=True)
     return connection
 

@@ -36,7 +36,7 @@ class ResultStream:
     """One result, which is streamed once.
 
     Columns are called `r` and their position, since DuckDB takes names that differ only by case for the same;
-    `broken` says what is wrong with a row's text, and is NULL where nothing is.
+    `broken` is what is wrong with a row's text, or NULL.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ def staged_rows_sql(session: Session, layout: Layout, *, every_row: bool) -> str
 
 
 def _differing(session: Session, scanned: str, schema: ResultSchema) -> str:
-    """SQL for the rows of *scanned* whose fingerprint the snapshot has not, and the ids of its rows left over.
+    """SQL for the rows of *scanned* whose fingerprint the snapshot lacks, and the ids of its rows that none matched.
 
     Fingerprints alone are compared, and ids kept of the snapshot's rows: ten million of them fit into memory.
     """
@@ -220,7 +220,7 @@ def _differing(session: Session, scanned: str, schema: ResultSchema) -> str:
 
 
 def _fingerprint(layout: Layout) -> str:
-    """SQL for a number that is the same for rows of which the result says the same, read by the same rules."""
+    """SQL for a number that is the same for rows with the same values, read by the same rules."""
     schema = layout.schema
     read = [(a.name, a.position, a.kind, str(a.type)) for a in (*schema.keys, *schema.attributes)]
     stored = [(c.name, c.type, c.fed is not None) for c in layout.compared]

@@ -175,7 +175,7 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
         f"CREATE OR REPLACE TEMP TABLE answered AS SELECT {k}, verdict, reason "
         f"FROM outbox LEFT JOIN verdicts USING (seq) {which}"
     )
-    # A rejection says nothing about an earlier send of the same row that had no answer.
+    # A rejection leaves open whether an earlier send of the same row arrived.
     for table in ("in_doubt", "kept"):
         _delete_answered(session, table, "a.verdict IN ('accepted', 'absent')")
     session.execute(

@@ -3,8 +3,8 @@
 A ledger shows itself in its session's tables, all keyed by the texts k1 to kn of the target's key; only its methods
 change them. The stages keep what they find in temporary tables beside these:
 
-    snapshot    k…, fingerprint, c…: the rows that the store has acknowledged; the fingerprint of what the result said
-                of a row, NULL where the row must be compared value by value
+    snapshot    k…, fingerprint, c…: the rows that the store has acknowledged; the fingerprint of the result's row,
+                NULL where the row must be compared value by value
     columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
     in_doubt    k…: rows that were sent and had no answer, or that another sync's removal may have touched
     kept        k…, c…: newest values of rows in doubt or rejected, where the query will not return them again
@@ -29,7 +29,7 @@ from syncer.snapshot.session import Session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a ledger says of itself before a run stages its result."""
+    """What a run needs to know of a ledger before it stages its result."""
 
     #: Unix seconds of the start of the last run that ended well; 0 where rows in doubt need the whole result.
     last_sync_time: int = 0
@@ -97,7 +97,7 @@ class Ledger(Protocol):
 
         Shapes:
             staged: as `staged_rows_sql` says; without *every_row*, only rows that the snapshot does not know.
-            gone: k…; what the snapshot has and the result has not; empty for an incremental query.
+            gone: k…; what the snapshot has and the result lacks; empty for an incremental query.
             returns: rows of the snapshot whose fingerprint a row of the result has; 0 with *every_row*.
         Raises:
             whatever the result's reader raises; then there is no table `staged`.

@@ -61,7 +61,7 @@ def _settle_repeated_keys(session: Session, layout: Layout, seen: Callable[[], p
 
 
 def _find_repeated(session: Session, seen: pa.Table | None, key_sql: list[str]) -> None:
-    """Fill `repeated` (k…, rows): the keys that stand in the result more than once."""
+    """Fill `repeated` (k…, rows): the keys that the result has more than once."""
     k, usable = session.k, " AND ".join(f"{key} IS NOT NULL" for key in session.keys)
     source = "staged"
     if seen is not None:
@@ -78,7 +78,7 @@ def _find_repeated(session: Session, seen: pa.Table | None, key_sql: list[str]) 
 
 
 def _find_ambiguous(session: Session, layout: Layout) -> None:
-    """Fill `ambiguous` (k…): the repeated keys whose rows do not all say the same."""
+    """Fill `ambiguous` (k…): the repeated keys whose rows are not all equal."""
     k = session.k
     differing = f"SELECT {k} FROM ({{rows}}) GROUP BY {k} HAVING count(*) > 1"
     rows = f"SELECT DISTINCT * EXCLUDE (nulled, fingerprint) FROM staged SEMI JOIN repeated USING ({k})"

@@ -33,7 +33,7 @@ class Staged:
 
     Shapes:
         staged: k…, c… of the result's columns, fingerprint; a key once.
-        gone: k…; what the snapshot has and the result has not; empty for an incremental query.
+        gone: k…; what the snapshot has and the result lacks; empty for an incremental query.
         quarantined: k… (NULL where the row has none), reason, rows.
     """
 
@@ -96,7 +96,7 @@ class Snapshot:
 
     @cached_property
     def known(self) -> Known:
-        """What the ledger says of itself, once it has taken in what other runs did."""
+        """What a run needs to know of the ledger, once that has caught up with other runs."""
         return self.ledger.known()
 
     def stage(

@@ -157,7 +157,7 @@ def json_holds_infinity(text: str) -> str:
 
 
 def json_said(text: str) -> str:
-    """SQL for what the valid JSON *text* says, however it is spelled; numbers beyond a double say their digits."""
+    """SQL for the value of the valid JSON *text*, however it is spelled; numbers beyond a double keep their digits."""
     leaf = "fullkey || '=' || type || coalesce(CAST(atom AS VARCHAR), '')"
     leaves = f"(SELECT list_sort(list({leaf})) FROM json_tree({text}))"
     long = f"regexp_matches({text}, '[0-9][0-9.]{{15}}|[eE][-+]?[0-9]{{3}}')"

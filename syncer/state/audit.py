@@ -14,7 +14,7 @@ from syncer.state.schema import audit
 
 
 class AuditAction(enum.StrEnum):
-    """What somebody did."""
+    """One action of a user."""
 
     RUN = "run"
     CANCEL = "cancel"

@@ -40,7 +40,7 @@ class SharedCoordination:
         return self.database.log_id
 
     def newest_claim(self) -> str:
-        """The run that claimed the sync last, or what stands in its place; empty where none did."""
+        """The run that claimed the sync last, or a text in its place; empty where none did."""
         query = sa.select(newest_snapshots.c.run_id).where(newest_snapshots.c.sync == self.sync)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none() or ""

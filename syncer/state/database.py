@@ -34,12 +34,12 @@ _CONNECTING = {
 _READ = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 _WRITE = {
     "sqlite": "BEGIN IMMEDIATE",
-    # A process that stands still between two statements must not keep others from taking its place.
+    # A process that is frozen between two statements must not block the others.
     "postgresql": f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{_SILENCE_SECONDS}s'",
 }
 
-#: What SQLite and PostgreSQL say of a disk that takes nothing more.
+#: SQLite's and PostgreSQL's codes for a full or failing disk.
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "53100")
 
 #: Any number, the same for every version of Syncer: who holds it creates or upgrades the tables.
@@ -98,7 +98,7 @@ class StateDatabase:
         return self._engine.dialect.name == "postgresql"
 
     def own_connection(self) -> sa.Connection:
-        """A new connection that nobody else gets, where each statement is a transaction; for `ask_own`, `close_own`."""
+        """A new connection outside the pool, where each statement is a transaction; for `ask_own`, `close_own`."""
         with _explained():
             engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
             connection = engine.connect()
@@ -211,8 +211,8 @@ def _explanation(error: exc.SQLAlchemyError) -> StateDatabaseError:
         )
     # Any other kind may quote values.
     speaks = isinstance(error, exc.OperationalError | exc.ProgrammingError)
-    told = str(cause).strip().split("\n")[0] if speaks else code or type(error).__name__
+    reason = str(cause).strip().split("\n")[0] if speaks else code or type(error).__name__
     return StateDatabaseError(
-        f"{_SETTING}: the run log cannot be used: {told}",
+        f"{_SETTING}: the run log cannot be used: {reason}",
         hint=f"Check that {_SETTING} (by default a file in SYNCER_STATE_DIR) names a database that can be written.",
     )

@@ -128,7 +128,7 @@ class RunHistory:
             return {sync: found for sync, found in connection.execute(query) if found is not None}
 
     def _each(self, syncs: Iterable[str]) -> sa.CTE:
-        """A table of names from one parameter: one statement, whose text stays the same, asks for every sync."""
+        """A table of names from one parameter: one statement, whose text stays the same, serves every sync."""
         names = sa.literal(list(syncs), sa.JSON)
         rows = sa.func.json_array_elements_text(names) if self.database.is_shared else sa.func.json_each(names)
         return sa.select(rows.table_valued("value").c.value.label("sync")).cte("each")

@@ -34,7 +34,7 @@ class RunLog(RunHistory):
 
     @property
     def log_id(self) -> str:
-        """The database's random name; another one means that it was made anew."""
+        """The database's random name; another one means that it was created again."""
         return self.database.log_id
 
     def start(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
@@ -72,7 +72,7 @@ class RunLog(RunHistory):
         Units:
             phases: seconds, in the order they ran.
         Raises:
-            StateDatabaseError: the run log has no such run, as when it was made anew meanwhile.
+            StateDatabaseError: the run log has no such run: it was replaced meanwhile.
         """
         values = {"phases": dict(phases or {}), "error": error, "hint": hint, "notes": list(notes), **asdict(counts)}
         ended = runs.update().where(runs.c.id == run_id).values(status=status, finished_at=at, **values)
@@ -241,9 +241,9 @@ class RunLog(RunHistory):
                 connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
             return order.run_id
         run_id = _run_id(at)
-        asked = {"trigger": order.trigger, "actor": order.actor, "due_at": order.due_at, "term": order.term}
+        order_values = {"trigger": order.trigger, "actor": order.actor, "due_at": order.due_at, "term": order.term}
         row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
-        insert = self.database.insert(runs).values(**row, **asked, **values)
+        insert = self.database.insert(runs).values(**row, **order_values, **values)
         with self.database.writing() as connection:
             _fence(connection, order)
             once = insert.on_conflict_do_nothing(index_elements=["sync", "due_at"]).returning(runs.c.id)

@@ -89,7 +89,7 @@ runs = sa.Table(
     sa.Column("hint", ShownText, nullable=False),
     sa.Column("notes", sa.JSON, nullable=False),
     sa.Index("syncer_runs_by_sync", "sync", "id", "status"),
-    # A tick is answered once, whoever is told of it.
+    # A tick gets one run, however many services see it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
     sa.Index("syncer_runs_by_status", "status"),
 )
@@ -152,7 +152,7 @@ requests = sa.Table(
     metadata,
     sa.Column("key", ShownText, primary_key=True),
     sa.Column("sync", sa.Text, nullable=False),
-    #: What else was asked for: words, separated by blanks.
+    #: The options of the order: words, separated by blanks.
     sa.Column("options", sa.Text, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("requested_at", AwareDateTime, nullable=False),
@@ -180,7 +180,7 @@ sessions = sa.Table(
     sa.Column("expires_at", AwareDateTime, nullable=False),
 )
 
-#: What was told of a sync and is not over; no row: all is well.
+#: The open alerts; no row: all is well.
 alerts = sa.Table(
     "syncer_alerts",
     metadata,
@@ -210,7 +210,7 @@ sa.event.listen(
 
 
 def _know_the_service(connection: sa.Connection) -> None:
-    """Format 2: who asked for a run and when it was due, and what a service remembers."""
+    """Format 2: who ordered a run and when it was due, and what a service remembers."""
     zoned = runs.c.due_at.type.compile(connection.dialect)
     for column in ("actor TEXT NOT NULL DEFAULT ''", f"due_at {zoned}", "term BIGINT"):
         connection.exec_driver_sql(f"ALTER TABLE syncer_runs ADD COLUMN {column}")

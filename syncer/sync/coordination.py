@@ -34,4 +34,4 @@ class Coordination(Protocol):
         """Make removals (IDENTIFIERS) durable and visible, before they are sent."""
 
     def close_removals(self) -> None:
-        """Make them visible once more, now that none of them is under way."""
+        """Make them visible once more, now that the store has answered them all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
@@ -19,29 +20,32 @@ from syncer.sync.coordination import Coordination
 from syncer.sync.progress import HeldError, Options, Phase, Progress, StoppedError
 
 
-def run_sync(
-    definition: SyncDefinition,
-    sql: str,
-    *,
-    warehouse: Warehouse,
-    snapshot: Snapshot,
-    store: ProfileStore,
-    coordination: Coordination,
-    started_at: datetime,
-    options: Options,
-    progress: Progress,
-) -> None:
-    """Run one sync from its query to its settled snapshot; *progress* tells how far it came, also where it fails.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRun:
+    """What one run works with."""
+
+    definition: SyncDefinition
+    #: As the warehouse gets it.
+    sql: str
+    warehouse: Warehouse
+    snapshot: Snapshot
+    store: ProfileStore
+    options: Options
+    #: Shows how far the run came, also where it fails.
+    progress: Progress
+
+
+def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) -> None:
+    """Run one sync from its query to its settled snapshot.
 
     Raises:
         HeldError: over a limit; nothing was sent.
-        StoppedError: asked to stop; answered batches are settled, the rest is in doubt.
+        StoppedError: cancelled; answered batches are settled, the rest is in doubt.
         SyncerError: of the warehouse or the result: nothing was sent; of the store: as for StoppedError.
     """
-    staged, difference = compare(
-        definition, sql, warehouse=warehouse, snapshot=snapshot, store=store, options=options, progress=progress
-    )
-    reasons = limits_passed(definition, staged, difference)
+    definition, store, progress, options = run.definition, run.store, run.progress, run.options
+    staged, difference = compare(run)
+    reasons = limits.exceeded(definition, staged, difference)
     if reasons and not options.allow_limits and options.only is None:
         raise HeldError(reasons)
     _check_collection_size(definition, staged, store)
@@ -69,23 +73,15 @@ def run_sync(
     coordination.close_removals()
 
 
-def compare(
-    definition: SyncDefinition,
-    sql: str,
-    *,
-    warehouse: Warehouse,
-    snapshot: Snapshot,
-    store: ProfileStore,
-    options: Options,
-    progress: Progress,
-) -> tuple[Staged, Difference]:
+def compare(run: SyncRun) -> tuple[Staged, Difference]:
     """Query and compare; sends and records nothing."""
+    definition, store, progress, options = run.definition, run.store, run.progress, run.options
     store.check(definition.target, create=definition.create)
     with progress.during(Phase.QUERY):
-        reader = warehouse.query(sql, timeout=definition.timeout)
+        reader = run.warehouse.query(run.sql, timeout=definition.timeout)
         schema = result_schema(definition, reader.schema, store.identity)
         every_row = options.full or options.only is not None
-        staged = snapshot.stage(reader, schema, progress.reached, every_row=every_row)
+        staged = run.snapshot.stage(reader, schema, progress.reached, every_row=every_row)
     with progress.during(Phase.COMPARE):
         difference = staged.diff(full=options.full, only=options.only)
     progress.counts = Counts(
@@ -96,7 +92,7 @@ def compare(
         unchanged=difference.unchanged,
         rejected=staged.quarantined,
     )
-    progress.notes.extend([*snapshot.ledger.notes, *_notes(staged, difference)])
+    progress.notes.extend([*run.snapshot.ledger.notes, *_notes(staged, difference)])
     if options.only is not None:
         _find_one_row(staged, options.only)
     return staged, difference
@@ -108,17 +104,6 @@ def catch_up(snapshot: Snapshot, coordination: Coordination) -> None:
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
     removed, newest = coordination.removed_since(seen)
     ledger.doubt(removed, log_id=log_id, seen=newest)
-
-
-def limits_passed(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[str]:
-    """Which limits a run with this difference would pass, a sentence each."""
-    return limits.exceeded(
-        definition,
-        difference,
-        queried=staged.queried,
-        sends_removals=staged.schema.sends_removals,
-        changed_attributes=difference.changed_attributes,
-    )
 
 
 def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:

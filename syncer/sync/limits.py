@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from syncer.model.types import Limit, SyncDefinition
 from syncer.snapshot.diff import Difference
+from syncer.snapshot.snapshot import Staged
 
 #: Rows of snapshot from which on a share of it means something.
 SHARES_COUNT_FROM = 20
 
 
-def exceeded(
-    definition: SyncDefinition,
-    difference: Difference,
-    *,
-    queried: int,
-    sends_removals: bool,
-    changed_attributes: Callable[[], Mapping[str, int]],
-) -> list[str]:
-    """Which limits this run would pass, a sentence each; empty where it may go on.
-
-    Shapes:
-        changed_attributes: asked only where too much changed: attribute to rows, most first.
-    """
+def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[str]:
+    """Which limits this run would exceed, a sentence each; empty where it may go on."""
     limits, known = definition.limits, difference.known
-    if queried == 0 and known > 0 and not limits.allow_empty and not definition.incremental:
+    if staged.queried == 0 and known > 0 and not limits.allow_empty and not definition.incremental:
         return [f"the query returned no row, where the snapshot has {known:,}"]
     reasons = []
-    if sends_removals and _over(limits.removed, difference.removed, known):
+    if staged.schema.sends_removals and _over(limits.removed, difference.removed, known):
         rows = _share(difference.removed, known)
         reasons.append(f"{rows} would be removed, over the limit of {_words(limits.removed)}")
     if _over(limits.changed, difference.changed, known):
         rows = _share(difference.changed, known)
-        most = "".join(f"; `{name}` changed in {n:,} of them" for name, n in list(changed_attributes().items())[:1])
-        reasons.append(f"{rows} would be changed, over the limit of {_words(limits.changed)}{most}")
+        most = "".join(
+            f"; `{name}` changed in {n:,} of them" for name, n in list(difference.changed_attributes().items())[:1]
+        )
+        reasons.append(f"{rows} would be changed, over the limit of {_words(limits.changed)}{''.join(most)}")
     return reasons
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncer.model.protocols import ForecastingChanges, ProfileStore
-from syncer.model.types import Counts, SyncDefinition
+from syncer.model.protocols import ForecastingChanges
+from syncer.model.types import Counts
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Staged
-from syncer.sync.flow import limits_passed
+from syncer.sync import limits
+from syncer.sync.flow import SyncRun, compare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,33 +31,27 @@ class Plan:
     notes: list[str]
 
 
-def planned(
-    definition: SyncDefinition,
-    staged: Staged,
-    difference: Difference,
-    *,
-    counts: Counts,
-    store: ProfileStore,
-    notes: Sequence[str],
-    sample_rows: int,
-) -> Plan:
-    """The plan of a run with this difference; *sample_rows* of each kind of change are shown."""
-    forecast = _forecast(definition, store, staged, difference)
+def planned(run: SyncRun, *, sample_rows: int) -> Plan:
+    """Query and compare for a plan; it shows *sample_rows* of each kind of change."""
+    staged, difference = compare(run)
+    forecast = _forecast(run, staged, difference)
     return Plan(
         staged=staged,
         difference=difference,
-        counts=counts,
+        counts=run.progress.counts,
         sends_removals=staged.schema.sends_removals,
         attributes=difference.changed_attributes(),
         sample=difference.sample(sample_rows),
-        held=limits_passed(definition, staged, difference),
-        notes=[*notes, forecast] if forecast else [*notes],
+        held=limits.exceeded(run.definition, staged, difference),
+        notes=[*run.progress.notes, *forecast],
     )
 
 
-def _forecast(definition: SyncDefinition, store: ProfileStore, staged: Staged, difference: Difference) -> str:
+def _forecast(run: SyncRun, staged: Staged, difference: Difference) -> list[str]:
+    store = run.store
     if not isinstance(store, ForecastingChanges):
-        return ""
+        return []
     rows = difference.added + difference.changed + difference.sent_again
     rows += difference.removed if staged.schema.sends_removals else 0
-    return store.forecast(definition.target, rows=rows, row_bytes=staged.row_bytes(store.value_form))
+    found = store.forecast(run.definition.target, rows=rows, row_bytes=staged.row_bytes(store.value_form))
+    return [found] if found else []

@@ -14,7 +14,7 @@ from syncer.model.types import Counts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How one run differs from the usual."""
+    """What one run does differently."""
 
     full: bool = False
     allow_limits: bool = False
@@ -43,11 +43,11 @@ PATIENCE = 1.0
 
 
 class StoppedError(Exception):
-    """The run was asked to stop; what was sent is settled. Its text is for the run log."""
+    """The run was cancelled; what was sent is settled. Its text is for the run log."""
 
 
 class CancelToken:
-    """Asks one run to stop; any thread may use it.
+    """Stops one run; any thread may use it.
 
     A run that has sent nothing gets a moment to end by itself; then its query is cut off. A run that may have sent
     rows ends after the batch in hand.
@@ -71,7 +71,7 @@ class CancelToken:
         return self._cancelled.is_set()
 
     def cancel(self, reason: str) -> None:
-        """Ask the run to stop; the first reason counts."""
+        """Make the run stop; the first reason counts."""
         with self._lock:
             if self._cancelled.is_set():
                 return
@@ -80,10 +80,10 @@ class CancelToken:
         threading.Thread(target=self._cut_off, name="cut off", daemon=True).start()
 
     def check(self) -> None:
-        """Go on only if nobody asked to stop.
+        """Go on only if the run is not cancelled.
 
         Raises:
-            StoppedError: somebody did.
+            StoppedError: it is.
         """
         if self.is_cancelled:
             raise StoppedError(self.reason)
@@ -109,7 +109,7 @@ class CancelToken:
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """What is known of a run while it goes on; the flow writes it, whoever watches reads it."""
+    """The state of a run in progress; the flow writes it, pages and terminals read it."""
 
     #: As soon as the run log has the run.
     run_id: str = ""
@@ -118,13 +118,13 @@ class Progress:
     #: Rows done in this phase, and how many it has where that is known.
     rows: int = 0
     total: int | None = None
-    #: When this phase began, as `time.monotonic` tells it.
+    #: When this phase began, by `time.monotonic`.
     began: float = 0.0
     counts: Counts = field(default_factory=Counts)
     notes: list[str] = field(default_factory=list)
     #: Called whenever something above has changed.
     changed: Callable[[], None] = lambda: None
-    #: Asks the run to stop.
+    #: Stops the run.
     token: CancelToken = field(default_factory=CancelToken)
 
     @contextmanager
@@ -132,7 +132,7 @@ class Progress:
         """Time a phase; its seconds count also where it fails.
 
         Raises:
-            StoppedError: asked to stop, before anything was sent.
+            StoppedError: cancelled before anything was sent.
         """
         begun = self.began = time.monotonic()
         sent_nothing = self._sent_nothing()
@@ -149,10 +149,10 @@ class Progress:
             self.phases[phase.value] = self.phases.get(phase.value, 0.0) + time.monotonic() - begun
 
     def reached(self, rows: int) -> None:
-        """Tell how many rows of this phase are done.
+        """Report how many rows of this phase are done.
 
         Raises:
-            StoppedError: asked to stop, before anything was sent.
+            StoppedError: cancelled before anything was sent.
         """
         self.rows = rows
         self.changed()

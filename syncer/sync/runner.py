@@ -21,7 +21,7 @@ from syncer.settings.settings import Settings
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import KEPT_REJECTIONS, RunLog
-from syncer.sync.flow import catch_up, compare, run_sync
+from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Options, Phase, Progress, StoppedError
 
@@ -85,28 +85,20 @@ class Runner:
             snapshot.ledger.explaining(),
         ):
             catch_up(snapshot, self._coordination(definition, store))
-            asked = self._query(definition, snapshot, Options())
-            with self._warehouse(asked) as warehouse:
+            prepared = self._query(definition, snapshot, Options())
+            with self._warehouse(prepared) as warehouse:
                 if isinstance(warehouse, ForecastingQueries):
-                    progress.notes.append(warehouse.forecast(asked.statement))
-                staged, difference = compare(
-                    definition,
-                    asked.statement,
+                    progress.notes.append(warehouse.forecast(prepared.statement))
+                run = SyncRun(
+                    definition=definition,
+                    sql=prepared.statement,
                     warehouse=warehouse,
                     snapshot=snapshot,
                     store=store,
                     options=Options(),
                     progress=progress,
                 )
-            return planned(
-                definition,
-                staged,
-                difference,
-                counts=progress.counts,
-                store=store,
-                notes=progress.notes,
-                sample_rows=sample_rows,
-            )
+                return planned(run, sample_rows=sample_rows)
 
     def store_calls(self) -> Mapping[str, call_counts.Calls]:
         """How many calls this process made to each store that is reached by HTTP, by its name in the settings."""
@@ -132,19 +124,18 @@ class Runner:
             coordination.close_removals()
             with snapshot.ledger.explaining():
                 catch_up(snapshot, coordination)
-                asked = self._query(definition, snapshot, options)
-                with self._warehouse(asked) as warehouse, progress.token.interruptible(warehouse.close):
-                    run_sync(
-                        definition,
-                        asked.statement,
+                prepared = self._query(definition, snapshot, options)
+                with self._warehouse(prepared) as warehouse, progress.token.interruptible(warehouse.close):
+                    run = SyncRun(
+                        definition=definition,
+                        sql=prepared.statement,
                         warehouse=warehouse,
                         snapshot=snapshot,
                         store=store,
-                        coordination=coordination,
-                        started_at=started_at,
                         options=options,
                         progress=progress,
                     )
+                    run_sync(run, coordination=coordination, started_at=started_at)
         except HeldError as exc:
             return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
         except (StoppedError, KeyboardInterrupt) as exc:
@@ -156,7 +147,7 @@ class Runner:
         except SyncerError as exc:
             return self._failed(run_id, progress, exc)
         except Exception as exc:
-            # Its text may hold values: the frames tell where, and the name tells what.
+            # Its text may hold values; the frames and the name are enough.
             log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
             error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
             return self._finish(run_id, RunStatus.FAILED, progress, error)
@@ -222,11 +213,11 @@ class Runner:
         return max(self.now(), last + timedelta(seconds=1)) if last else self.now()
 
     @contextmanager
-    def _warehouse(self, asked: Query) -> Iterator[Warehouse]:
-        """The warehouse of a query; what it says against the query names the definition's file and line."""
-        definition = asked.definition
+    def _warehouse(self, prepared: Query) -> Iterator[Warehouse]:
+        """The warehouse of a query; its errors name the definition's file and line."""
+        definition = prepared.definition
         opened = self.settings.warehouses[definition.warehouse].open(definition.warehouse, sync=definition.name)
-        with closing(opened) as warehouse, asked.errors_placed():
+        with closing(opened) as warehouse, prepared.errors_placed():
             yield warehouse
 
 

@@ -26,7 +26,7 @@ from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.sync.flow import catch_up, run_sync
+from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.progress import HeldError, Options, Progress
 from tests.conftest import LONG
 from tests.fake_store import Key
@@ -299,15 +299,17 @@ class Convergence(RuleBasedStateMachine):
             coordination.close_removals()
             catch_up(snapshot, coordination)  # type: ignore[arg-type]
             run_sync(
-                sync.definition,
-                "SELECT",
-                warehouse=Table(sync.result()),
-                snapshot=snapshot,  # type: ignore[arg-type]
-                store=Mortal(store, life),
+                SyncRun(
+                    definition=sync.definition,
+                    sql="SELECT",
+                    warehouse=Table(sync.result()),
+                    snapshot=snapshot,  # type: ignore[arg-type]
+                    store=Mortal(store, life),
+                    options=Options(allow_limits=allow_limits),
+                    progress=Progress(),
+                ),
                 coordination=Mortal(coordination, life),
                 started_at=self.clock,
-                options=Options(allow_limits=allow_limits),
-                progress=Progress(),
             )
         if not allow_limits:
             assert self.store.removed_since(mark) <= MOST_REMOVED, "a run removed more than its limit"

@@ -19,7 +19,7 @@ from syncer.model.types import Limit, Limits, OnRemoved, SyncDefinition
 from syncer.snapshot.snapshot import opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.sync.flow import catch_up, run_sync
+from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.progress import HeldError, Options, Progress, StoppedError
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
@@ -60,15 +60,17 @@ class World:
             catch_up(held, coordination)
             self.last_sync_time = held.known.last_sync_time
             run_sync(
-                self.definition,
-                "SELECT",
-                warehouse=Table(self.result()),
-                snapshot=held,
-                store=Interrupting(self.store, at_batch) if at_batch else self.store,
+                SyncRun(
+                    definition=self.definition,
+                    sql="SELECT",
+                    warehouse=Table(self.result()),
+                    snapshot=held,
+                    store=Interrupting(self.store, at_batch) if at_batch else self.store,
+                    options=Options(**options),
+                    progress=progress,
+                ),
                 coordination=coordination,
                 started_at=self.clock,
-                options=Options(**options),
-                progress=progress,
             )
         return progress
 
