@@ -81,7 +81,7 @@ def whole(bench: Bench, name: str = "customers") -> None:
     bench.define(name, header="entity: person\nperson: {id: id}\nschedule: manual")
 
 
-def test_each_change_of_state_is_told_once(bench: Bench, receiver: Receiver) -> None:
+def test_each_change_of_state_is_reported_once(bench: Bench, receiver: Receiver) -> None:
     broken(bench)
     with alerting(bench, url(receiver)) as (service, alerts):
         for _ in range(3):
@@ -155,12 +155,12 @@ def test_one_target_that_is_away_keeps_nobody_from_being_told(
 
         assert receiver.titles == ["Syncer: customers failed", "Syncer: orders failed"]
         assert kinds(service) == {("customers", "failed"), ("orders", "failed")}
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert told.count("an alert could not be delivered to target 1 (json://127.0.0.1)") == 1
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert messages.count("an alert could not be delivered to target 1 (json://127.0.0.1)") == 1
     assert "HOOKSECRET9" not in caplog.text
 
 
-def test_a_held_sync_is_told_of_with_a_link_and_without_rows(bench: Bench, receiver: Receiver) -> None:
+def test_a_held_sync_is_reported_of_with_a_link_and_without_rows(bench: Bench, receiver: Receiver) -> None:
     bench.environment["SYNCER_WEB__URL"] = "https://syncer.example.com/"
     header = "entity: person\nperson: {id: id}\non_removed: delete\nschedule: manual"
     bench.define("customers", header=header)
@@ -210,7 +210,7 @@ def test_a_pause_and_a_run_that_was_cut_off_do_not_say_that_all_is_well(bench: B
         assert kinds(service) == {("customers", "failed")}
 
 
-def test_of_a_sync_that_is_gone_nothing_more_is_told(bench: Bench, receiver: Receiver) -> None:
+def test_of_a_sync_that_is_gone_nothing_more_is_reported(bench: Bench, receiver: Receiver) -> None:
     broken(bench)
     with alerting(bench, url(receiver)) as (service, alerts):
         run(service)
@@ -313,7 +313,7 @@ def test_what_was_paused_is_not_late_when_it_is_resumed(bench: Bench, receiver: 
         assert receiver.titles == ["Syncer: customers is late"]
 
 
-def test_rejected_rows_are_told_of_beyond_their_share() -> None:
+def test_rejected_rows_are_reported_beyond_their_share() -> None:
     assert not conditions(_record(_run(queried=100, rejected=5)), AlertSettings())
     found = conditions(_record(_run(queried=100, rejected=6)), AlertSettings())
     assert found.keys() == {AlertKind.REJECTED}
@@ -322,7 +322,7 @@ def test_rejected_rows_are_told_of_beyond_their_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("newest", "earlier", "told"),
+    ("newest", "earlier", "expected"),
     [
         (149, [100] * 10, False),
         (151, [100] * 10, True),
@@ -333,10 +333,10 @@ def test_rejected_rows_are_told_of_beyond_their_share() -> None:
         (100, [5000, *[100] * 9, 7000], False),
     ],
 )
-def test_rows_far_from_the_last_runs_are_told_of(newest: int, earlier: list[int], told: bool) -> None:
+def test_rows_far_from_the_last_runs_are_reported(newest: int, earlier: list[int], expected: bool) -> None:
     record = _record(*(_run(queried=rows) for rows in (newest, *earlier)))
 
-    assert (AlertKind.ROWS in conditions(record, AlertSettings())) is told
+    assert (AlertKind.ROWS in conditions(record, AlertSettings())) is expected
     incremental = replace(record, definition=replace(record.definition, incremental=True))
     assert AlertKind.ROWS not in conditions(incremental, AlertSettings())
 
@@ -392,10 +392,10 @@ def test_a_target_is_called_by_what_is_no_secret(address: str, label: str) -> No
     assert "SECRET" not in repr(target)
 
 
-def test_an_address_that_apprise_does_not_know_is_told_by_its_number() -> None:
-    with pytest.raises(SettingsError, match=r"number 2$") as told:
+def test_an_address_that_apprise_does_not_know_is_reported_by_its_number() -> None:
+    with pytest.raises(SettingsError, match=r"number 2$") as caught:
         targets.opened(["json://127.0.0.1", "nonsense://PASSSECRET"])
-    assert "PASSSECRET" not in str(told.value)
+    assert "PASSSECRET" not in str(caught.value)
 
 
 def test_the_command_tells_which_target_took_the_test(tmp_path: Path, receiver: Receiver) -> None:
@@ -448,7 +448,7 @@ def test_the_ping_is_sent_no_more_often_than_it_is_due(bench: Bench, receiver: R
     assert receiver.paths == ["/"]
 
 
-def test_a_ping_that_fails_is_told_once_and_is_never_redirected(
+def test_a_ping_that_fails_is_reported_once_and_is_never_redirected(
     bench: Bench, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "syncer.alerts.ping")

@@ -33,7 +33,7 @@ def kinds_of(error: type[errors.SyncerError]) -> Iterator[type[errors.SyncerErro
 
 @pytest.mark.parametrize("kind", list(kinds_of(errors.SyncerError)))
 def test_each_error_s_exit_code_is_the_documented_one(kind: type[errors.SyncerError]) -> None:
-    told = re.search(rf"^\W*{kind.__name__} .*?(?:exit (\d))?$", errors.__doc__ or "", re.MULTILINE)
-    assert told is not None
+    documented = re.search(rf"^\W*{kind.__name__} .*?(?:exit (\d))?$", errors.__doc__ or "", re.MULTILINE)
+    assert documented is not None
 
-    assert CODES[outcome_of(kind.__new__(kind))] == int(told[1] or 1)
+    assert CODES[outcome_of(kind.__new__(kind))] == int(documented[1] or 1)

@@ -62,11 +62,11 @@ def test_validate_connect_asks_the_warehouse_for_the_columns(folder: Folder) -> 
     folder.define("others", "SELECT * FROM people")
 
     offline = folder.syncer("validate")
-    asked = folder.syncer("validate", "--connect", "--json")
+    connected = folder.syncer("validate", "--connect", "--json")
 
     assert offline.code == 0
-    assert asked.code == 2
-    found = {(finding["file"].rpartition("/")[2], finding["line"]): finding for finding in asked.objects}
+    assert connected.code == 2
+    found = {(finding["file"].rpartition("/")[2], finding["line"]): finding for finding in connected.objects}
     assert found["misspelt.sql", 3]["hint"] == "Did you mean `id`?"
     assert found["gone.sql", 5]["level"] == "error"
     assert [finding["level"] for finding in found.values()].count("warning") == 1
@@ -122,7 +122,7 @@ def test_settings_that_cannot_be_used_end_with_2(folder: Folder, env: dict[str, 
     assert "hunter2" not in ran.err
 
 
-def test_all_problems_of_the_settings_are_told_together(folder: Folder) -> None:
+def test_all_problems_of_the_settings_are_reported_together(folder: Folder) -> None:
     ran = folder.syncer("list", env={"SYNCER_STAT_DIR": "x", "SYNCER_VAR": "y"})
 
     assert ran.code == 2

@@ -85,11 +85,11 @@ def test_a_reset_asks_on_a_terminal(folder: Folder) -> None:
 
     refused, _ = on_a_terminal(folder, "reset", "customers", until="[y/N]", typed="n\n")
     still_there = snapshot.exists()
-    agreed, asked = on_a_terminal(folder, "reset", "customers", until="[y/N]", typed="y\n")
+    agreed, seen = on_a_terminal(folder, "reset", "customers", until="[y/N]", typed="y\n")
 
     assert (refused, still_there) == (1, True)
     assert (agreed, snapshot.exists()) == (0, False)
-    assert "The next run of customers sends every row again. Nothing is removed from the store" in asked
+    assert "The next run of customers sends every row again. Nothing is removed from the store" in seen
 
 
 def test_what_a_terminal_would_obey_is_shown_as_escapes(folder: Folder) -> None:
@@ -144,16 +144,16 @@ def test_text_that_the_terminal_cannot_show_is_escaped(folder: Folder) -> None:
     assert b'plan: "gr\\xf6\\xdfe"' in planned.stdout
 
 
-def test_an_unexpected_error_is_told_without_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unexpected_error_is_reported_without_its_text(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         int("secret value")
     except ValueError as exc:
         output.print_exception(exc)
 
-    told = capsys.readouterr().err
-    assert told.startswith("error: unexpected ValueError; this is a defect of Syncer\n")
-    assert "in test_an_unexpected_error_is_told_without_its_text" in told
-    assert "invalid literal" not in told
+    message = capsys.readouterr().err
+    assert message.startswith("error: unexpected ValueError; this is a defect of Syncer\n")
+    assert "in test_an_unexpected_error_is_told_without_its_text" in message
+    assert "invalid literal" not in message
 
 
 def test_help_does_not_wait_for_drivers(folder: Folder) -> None:

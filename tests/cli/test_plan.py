@@ -71,13 +71,13 @@ def test_the_json_of_a_plan_keeps_every_digit(folder: Folder) -> None:
 
     planned = folder.syncer("plan", "customers", "--json")
 
-    (told,) = planned.objects
-    assert list(told) == [
+    (found,) = planned.objects
+    assert list(found) == [
         "sync", "queried", "added", "changed", "removed", "unchanged", "accepted", "rejected", "absent",
         "attributes", "held", "notes", "sample",
     ]  # fmt: skip
-    assert told["attributes"] == {"amount": 1}
-    (sample,) = told["sample"]
+    assert found["attributes"] == {"amount": 1}
+    (sample,) = found["sample"]
     assert list(sample) == ["change", "key", "before", "after"]
     assert (sample["change"], sample["key"]) == ("changed", 'a"b')
     assert '"amount":0.123456789012345678' in planned.out
@@ -89,9 +89,9 @@ def test_rows_on_one_side_only_have_null_on_the_other(folder: Folder) -> None:
     folder.syncer("run", "customers")
     folder.people({"1": "free", "2": "pro", "4": "free"})
 
-    (told,) = folder.syncer("plan", "customers", "--json").objects
+    (found,) = folder.syncer("plan", "customers", "--json").objects
 
-    sample = {row["change"]: (row["key"], row["before"], row["after"]) for row in told["sample"]}
+    sample = {row["change"]: (row["key"], row["before"], row["after"]) for row in found["sample"]}
     assert sample == {"added": ("4", None, {"plan": "free"}), "removed": ("3", {"plan": "free"}, None)}
 
 

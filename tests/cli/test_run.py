@@ -114,7 +114,7 @@ def test_a_row_that_the_query_does_not_return_cannot_be_sent(folder: Folder) -> 
     assert "error: customers: the query's result has no row of this key" in ran.err
 
 
-def test_rejected_rows_are_told_and_end_with_1(folder: Folder) -> None:
+def test_rejected_rows_are_reported_and_end_with_1(folder: Folder) -> None:
     folder.people({"1": "free", "": "pro"})
 
     ran = folder.syncer("run", "customers")

@@ -69,7 +69,7 @@ def test_exclude_takes_away_with_the_same_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("acounts", "there is no sync `acounts`. Did you mean `accounts`"),
         ("Coupons", "Did you mean `coupons`"),
@@ -87,11 +87,11 @@ def test_exclude_takes_away_with_the_same_words() -> None:
     ],
 )
 @pytest.mark.parametrize("excluding", [False, True])
-def test_a_word_that_names_nothing_is_told(word: str, told: str, excluding: bool) -> None:
+def test_a_word_that_names_nothing_is_reported(word: str, message: str, excluding: bool) -> None:
     with pytest.raises(SelectionError) as caught:
         selected(*([] if excluding else [word]), exclude=(word,) if excluding else ())
 
-    assert told in f"{caught.value.message}. {caught.value.hint}"
+    assert message in f"{caught.value.message}. {caught.value.hint}"
 
 
 @pytest.mark.parametrize(

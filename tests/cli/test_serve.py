@@ -168,7 +168,7 @@ def test_a_command_by_hand_goes_on_beside_a_service(folder: Folder) -> None:
         assert folder.syncer("run", "endless").code == 4
 
 
-def test_a_port_that_is_taken_is_told(folder: Folder) -> None:
+def test_a_port_that_is_taken_is_reported(folder: Folder) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -180,7 +180,7 @@ def test_a_port_that_is_taken_is_told(folder: Folder) -> None:
     assert "SYNCER_WEB__PORT" in refused.err
 
 
-def test_a_folder_of_definitions_that_is_missing_is_told(folder: Folder) -> None:
+def test_a_folder_of_definitions_that_is_missing_is_reported(folder: Folder) -> None:
     refused = folder.syncer("serve", "--port", "0", env={"SYNCER_DEFINITIONS_DIR": "missing"})
 
     assert refused.code == 2

@@ -35,17 +35,17 @@ def test_show_person_gives_attributes_relationships_and_syncs(teams: Folder) -> 
     as_json = teams.syncer("show", "person", " 1 ", "--json")
     shown = teams.syncer("show", "person", "1")
 
-    (told,) = as_json.objects
+    (found,) = as_json.objects
     assert (as_json.code, shown.code) == (0, 0)
-    assert list(told) == ["store", "entity", "content", "held", "syncs", "rejections"]
-    assert told["content"] == told["held"]
-    assert told["held"]["attributes"] == {"plan": "free"}
-    assert told["held"]["relationships"] == [
+    assert list(found) == ["store", "entity", "content", "held", "syncs", "rejections"]
+    assert found["content"] == found["held"]
+    assert found["held"]["attributes"] == {"plan": "free"}
+    assert found["held"]["relationships"] == [
         {"object_type": "team", "object_id": "t1", "attributes": {"role": "admin"}}
     ]
-    assert (told["syncs"], told["rejections"]) == (["customers", "members"], [])
+    assert (found["syncs"], found["rejections"]) == (["customers", "members"], [])
     body, _, fed = shown.out.rpartition("\nFed by: ")
-    assert json.loads(body) == told["held"]
+    assert json.loads(body) == found["held"]
     assert fed == "customers (success), members (warning)\n"
 
 
@@ -56,8 +56,8 @@ def test_show_tells_why_a_row_is_not_there(teams: Folder) -> None:
     assert person.code == 1
     assert "The store `default` has no such person." in person.out
     assert "Rejected by members, once, last 20" in person.out
-    (told,) = thing.objects
-    assert [row["key"] for row in told["rejections"]] == ['["9","t1"]']
+    (found,) = thing.objects
+    assert [row["key"] for row in found["rejections"]] == ['["9","t1"]']
 
 
 def test_show_object_and_collection_keep_every_digit(teams: Folder) -> None:
@@ -92,9 +92,9 @@ def test_show_person_tells_of_rows_refused_by_their_other_identifier(folder: Fol
     )
     assert folder.syncer("run", "--all", env=both).code == 1
 
-    (told,) = folder.syncer("show", "person", "1", "--json", env=both).objects
+    (found,) = folder.syncer("show", "person", "1", "--json", env=both).objects
 
-    assert [(row["sync"], row["key"]) for row in told["rejections"]] == [("scores", "ada@example.com")]
+    assert [(row["sync"], row["key"]) for row in found["rejections"]] == [("scores", "ada@example.com")]
 
 
 def test_connections_shows_no_secret_and_tests_on_wish(folder: Folder) -> None:

@@ -60,13 +60,13 @@ def test_a_run_that_sends_ends_after_the_batch_in_hand(sending: Folder, number: 
         with store_locked(sending):
             wait_for_batch(sending, before=before)
             process.send_signal(number)
-            told = process.stderr.readline()
+            message = process.stderr.readline()
         out, _ = process.communicate(timeout=SECONDS)
     after_signal = stored_people(sending)
     (again,) = sending.syncer("run", "many", "--json").objects
 
     runs = {run["sync"]: run for run in map(json.loads, out.splitlines())}
-    assert told == "stopping after the batch in hand; a second signal ends at once\n"
+    assert message == "stopping after the batch in hand; a second signal ends at once\n"
     assert process.returncode == 128 + number
     assert runs["many"]["status"] == "interrupted"
     assert 0 < runs["many"]["accepted"] == after_signal - 3 < MANY_ROWS

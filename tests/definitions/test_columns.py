@@ -63,7 +63,7 @@ def test_attributes_come_from_the_header_or_else_from_the_result(
 
 
 @pytest.mark.parametrize(
-    ("header", "columns", "line", "told"),
+    ("header", "columns", "line", "message"),
     [
         (PERSON, ["userid", "plan"], 3, "no column `user_id`. Did you mean `userid`"),
         (PERSON, ["a", "b"], 3, "Use `a` or `b`"),
@@ -84,14 +84,14 @@ def test_attributes_come_from_the_header_or_else_from_the_result(
         (COLLECTION, ["shop", "cod"], 4, "Did you mean `cod`"),
     ],
 )
-def test_a_result_that_does_not_fit_is_told_at_the_header_s_line(
-    header: str, columns: list[str], line: int, told: str
+def test_a_result_that_does_not_fit_is_reported_at_the_header_s_line(
+    header: str, columns: list[str], line: int, message: str
 ) -> None:
     with pytest.raises(DefinitionError) as caught:
         check_columns(definition_of(header), columns)
 
     assert caught.value.line == line
-    assert told in f"{caught.value.message}. {caught.value.hint}"
+    assert message in f"{caught.value.message}. {caught.value.hint}"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def names(loaded: Loaded) -> list[str]:
     return [definition.name for definition in loaded.definitions]
 
 
-def told(loaded: Loaded) -> list[tuple[str, int, str]]:
+def texts_of(loaded: Loaded) -> list[tuple[str, int, str]]:
     return [(error.path.name, error.line, f"{error.message}. {error.hint}") for error in loaded.errors]
 
 
@@ -55,7 +55,7 @@ def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "file.sql"])
-def test_a_missing_folder_is_told_how_to_make_one(tmp_path: Path, name: str) -> None:
+def test_a_missing_folder_is_reported_how_to_make_one(tmp_path: Path, name: str) -> None:
     write(tmp_path, "file.sql")
 
     with pytest.raises(SettingsError, match="no folder") as caught:
@@ -73,7 +73,7 @@ def test_a_bad_file_does_not_keep_the_others_out(tmp_path: Path) -> None:
     loaded = load(tmp_path)
 
     assert names(loaded) == ["good", "needs_bad"]
-    assert [(path, line) for path, line, _ in told(loaded)] == [("bad.sql", 4), ("bad.sql", 5), ("latin.sql", 2)]
+    assert [(path, line) for path, line, _ in texts_of(loaded)] == [("bad.sql", 4), ("bad.sql", 5), ("latin.sql", 2)]
     assert {name: error.line for name, error in loaded.broken.items()} == {"bad": 4, "latin": 2}
 
 
@@ -96,7 +96,7 @@ def test_a_name_in_the_header_clashes_at_its_line(tmp_path: Path) -> None:
     write(tmp_path, "a.sql")
     write(tmp_path, "b.sql", PERSON + "name: a\n")
 
-    assert [(path, line) for path, line, _ in told(load(tmp_path))] == [("a.sql", 1), ("b.sql", 4)]
+    assert [(path, line) for path, line, _ in texts_of(load(tmp_path))] == [("a.sql", 1), ("b.sql", 4)]
 
 
 def test_a_file_s_name_that_makes_no_sync_name_asks_for_one(tmp_path: Path) -> None:
@@ -106,19 +106,19 @@ def test_a_file_s_name_that_makes_no_sync_name_asks_for_one(tmp_path: Path) -> N
     loaded = load(tmp_path)
 
     assert names(loaded) == ["other"]
-    assert "`My Sync` is no valid sync name" in told(loaded)[0][2]
+    assert "`My Sync` is no valid sync name" in texts_of(loaded)[0][2]
 
 
-def test_an_unknown_connection_is_told_with_what_exists(tmp_path: Path) -> None:
+def test_an_unknown_connection_is_reported_with_what_exists(tmp_path: Path) -> None:
     write(tmp_path, "a.sql", PERSON + "warehouse: lak\nstore: elsewhere\n")
 
-    assert told(load(tmp_path)) == [
+    assert texts_of(load(tmp_path)) == [
         ("a.sql", 4, "no warehouse is called `lak`. Did you mean `lake`?"),
         ("a.sql", 5, "no store is called `elsewhere`. Use `crm` or `default`."),
     ]
 
 
-def test_a_connection_without_any_settings_is_told_the_setting(tmp_path: Path) -> None:
+def test_a_connection_without_any_settings_is_reported_the_setting(tmp_path: Path) -> None:
     write(tmp_path, "a.sql")
 
     [error] = definitions.load(tmp_path, warehouses=[], stores=["default"]).errors
@@ -126,14 +126,14 @@ def test_a_connection_without_any_settings_is_told_the_setting(tmp_path: Path) -
     assert error.hint == "Set `SYNCER_WAREHOUSES__DEFAULT__URL` to add one."
 
 
-def test_a_dependency_that_does_not_exist_is_told(tmp_path: Path) -> None:
+def test_a_dependency_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     write(tmp_path, "people.sql")
     write(tmp_path, "orders.sql", PERSON + "depends_on:\n- people\n- poeple\n")
 
     loaded = load(tmp_path)
 
     assert names(loaded) == ["people"]
-    assert told(loaded) == [
+    assert texts_of(loaded) == [
         ("orders.sql", 6, "`depends_on` names `poeple`, but there is no such sync. Did you mean `people`?")
     ]
 
@@ -149,7 +149,7 @@ def test_a_circle_of_dependencies_is_named_and_left_out(tmp_path: Path) -> None:
     loaded = load(tmp_path)
 
     assert names(loaded) == ["d", "f"]
-    assert [message.split(". ")[0] for _, _, message in told(loaded)] == [
+    assert [message.split(". ")[0] for _, _, message in texts_of(loaded)] == [
         "the dependencies form a circle: a → b → c → a",
         "the dependencies form a circle: b → c → a → b",
         "the dependencies form a circle: c → a → b → c",
@@ -169,7 +169,7 @@ def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     loaded = load(folder)
 
     assert names(loaded) == ["a", "b"]
-    assert [(path, "outside the folder" in message) for path, _, message in told(loaded)] == [
+    assert [(path, "outside the folder" in message) for path, _, message in texts_of(loaded)] == [
         ("away", True),
         ("out.sql", True),
     ]
@@ -184,7 +184,7 @@ def test_what_cannot_be_read_is_an_error_of_its_own(tmp_path: Path) -> None:
     loaded = load(tmp_path)
 
     assert names(loaded) == ["good"]
-    assert [(path, "cannot be read" in message) for path, _, message in told(loaded)] == [
+    assert [(path, "cannot be read" in message) for path, _, message in texts_of(loaded)] == [
         ("loop.sql", True),
         ("nowhere.sql", True),
         ("pipe.sql", True),

@@ -44,7 +44,7 @@ def test_an_interval_is_read(text: str, minutes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("every 30 seconds", "the shortest is 1 minute"),
         ("every 0 minutes", "the shortest is 1 minute"),
@@ -58,8 +58,8 @@ def test_an_interval_is_read(text: str, minutes: int) -> None:
         ("*/5 * * * *", "is not a schedule"),
     ],
 )
-def test_what_is_no_interval_is_refused_with_an_example(text: str, told: str) -> None:
-    with pytest.raises(SyncerError, match=told) as caught:
+def test_what_is_no_interval_is_refused_with_an_example(text: str, message: str) -> None:
+    with pytest.raises(SyncerError, match=message) as caught:
         schedules.parse(text)
 
     assert caught.value.hint

@@ -28,7 +28,7 @@ def only_error(file: DefinitionFile) -> DefinitionError:
     return file.errors[0]
 
 
-def told(error: DefinitionError) -> str:
+def text_of(error: DefinitionError) -> str:
     return f"{error.message}. {error.hint}"
 
 
@@ -44,7 +44,7 @@ def test_the_smallest_header_gives_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "line", "told_of"),
+    ("header", "line", "expected"),
     [
         ("nmae: a\n", 4, "`nmae` is unknown. Did you mean `name`"),
         ("limits: {remvoed: 5}\n", 4, "`limits.remvoed` is unknown. Did you mean `removed`"),
@@ -102,15 +102,15 @@ def test_the_smallest_header_gives_the_defaults() -> None:
         ("exclude: user_id\n", 4, "`user_id` is the identifier"),
     ],
 )
-def test_a_mistake_in_the_header_is_told_with_its_line(header: str, line: int, told_of: str) -> None:
+def test_a_mistake_in_the_header_is_reported_with_its_line(header: str, line: int, expected: str) -> None:
     error = only_error(parsed(PERSON + header))
 
     assert error.line == line
-    assert told_of in told(error)
+    assert expected in text_of(error)
 
 
 @pytest.mark.parametrize(
-    ("header", "line", "told_of"),
+    ("header", "line", "expected"),
     [
         ("person: {id: a}\n", 1, "`entity` is missing"),
         ("entity: peson\n", 2, "Did you mean `person`"),
@@ -132,29 +132,29 @@ def test_a_mistake_in_the_header_is_told_with_its_line(header: str, line: int, t
         ("# nothing\n", 2, "the header is empty"),
     ],
 )
-def test_a_header_that_does_not_fit_its_entity_is_refused(header: str, line: int, told_of: str) -> None:
+def test_a_header_that_does_not_fit_its_entity_is_refused(header: str, line: int, expected: str) -> None:
     error = only_error(parsed(header))
 
     assert error.line == line
-    assert told_of in told(error)
+    assert expected in text_of(error)
 
 
 @pytest.mark.parametrize(
-    ("header", "query", "line", "told_of"),
+    ("header", "query", "line", "expected"),
     [
         (PERSON + "on_removed: clear\n", "SELECT {{ last_sync_time }}", 4, "`on_removed` must be `keep`"),
         (PERSON + "limits: {empty: allow}\n", "SELECT {{ last_sync_time }}", 4, "`limits.empty` has no effect"),
         (COLLECTION, "SELECT 1\nWHERE\n{% if last_sync_time %}{% endif %}", 8, "a collection drops all others"),
     ],
 )
-def test_an_incremental_query_allows_no_removal(header: str, query: str, line: int, told_of: str) -> None:
+def test_an_incremental_query_allows_no_removal(header: str, query: str, line: int, expected: str) -> None:
     error = only_error(parsed(header, query))
 
     assert error.line == line
-    assert told_of in told(error)
+    assert expected in text_of(error)
 
 
-def test_every_mistake_of_a_header_is_told_at_once() -> None:
+def test_every_mistake_of_a_header_is_reported_at_once() -> None:
     file = parsed(
         "entity: person\nnmae: a\nlimits: {removed: x, y: 1}\ncreate: no\ncollection: c\n", "SELECT {{ nope }}"
     )
@@ -163,7 +163,7 @@ def test_every_mistake_of_a_header_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "told_of"),
+    ("text", "line", "expected"),
     [
         ("", 1, "the file is empty"),
         (" \n\n", 1, "the file is empty"),
@@ -178,11 +178,11 @@ def test_every_mistake_of_a_header_is_told_at_once() -> None:
         (f"/* sync\n{PERSON}*/\n-- a\n/* b\n */ ;\n{{# c #}}", 4, "no query after the header"),
     ],
 )
-def test_a_file_without_header_or_query_is_told_what_it_lacks(text: str, line: int, told_of: str) -> None:
+def test_a_file_without_header_or_query_is_reported_with_what_it_lacks(text: str, line: int, expected: str) -> None:
     error = only_error(definition_file.parse(PATH, text.encode()))
 
     assert error.line == line
-    assert told_of in told(error)
+    assert expected in text_of(error)
 
 
 @pytest.mark.parametrize(

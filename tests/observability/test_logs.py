@@ -132,7 +132,7 @@ def test_nobody_forges_a_line_or_commands_the_terminal(tmp_path: Path, terminal:
 
 
 @pytest.mark.usefixtures("restored")
-def test_an_unexpected_error_is_told_without_its_text(tmp_path: Path) -> None:
+def test_an_unexpected_error_is_reported_without_its_text(tmp_path: Path) -> None:
     def write() -> None:
         try:
             try:

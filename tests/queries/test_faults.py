@@ -28,9 +28,9 @@ def query_of(sql: str, **environment: str) -> Query:
     return Query(definition=definition, rendered=rendered, statement=rendered)
 
 
-def told(asked: Query, message: str, hint: str = "") -> tuple[str, str]:
+def shown(sent: Query, message: str, hint: str = "") -> tuple[str, str]:
     """What becomes of a warehouse's message and hint."""
-    found = fault(asked.definition, asked.rendered, WarehouseError(f"warehouse `default`: {message}", hint=hint))
+    found = fault(sent.definition, sent.rendered, WarehouseError(f"warehouse `default`: {message}", hint=hint))
     return found.message.removeprefix("warehouse `default`: "), found.hint
 
 
@@ -48,20 +48,20 @@ def told(asked: Query, message: str, hint: str = "") -> tuple[str, str]:
     ids=["first", "second", "none to blame", "a value", "a block", "left out", "more lines"],
 )
 def test_the_line_is_the_file_s_where_jinja_moved_none(sql: str, query_line: int | None, line: int) -> None:
-    asked = query_of(sql, LINES=",\n1\n,2")
+    sent = query_of(sql, LINES=",\n1\n,2")
 
-    found = fault(asked.definition, asked.rendered, WarehouseError("warehouse `default`: no", query_line=query_line))
+    found = fault(sent.definition, sent.rendered, WarehouseError("warehouse `default`: no", query_line=query_line))
 
     assert str(found) == f"people.sql:{FIRST_LINE + line}: warehouse `default`: no"
 
 
 def test_the_error_stays_what_it_is_and_forgets_what_it_was() -> None:
-    asked = query_of("SELECT id FROM {{ env_var('NAME') }}", NAME="canary")
+    sent = query_of("SELECT id FROM {{ env_var('NAME') }}", NAME="canary")
 
     error = WarehouseError("warehouse `default`: no canary", hint="Make canary now.", query_line=1)
     error.__cause__, error.__context__ = OSError("canary"), OSError("canary")
 
-    with pytest.raises(WarehouseError) as caught, asked.errors_placed():
+    with pytest.raises(WarehouseError) as caught, sent.errors_placed():
         raise error
 
     assert caught.value is error
@@ -93,15 +93,15 @@ def test_the_error_stays_what_it_is_and_forgets_what_it_was() -> None:
     ],
 )
 def test_what_only_the_rendering_knows_is_hidden(value: str, message: str, expected: str) -> None:
-    asked = query_of("SELECT id, plan\nFROM {{ env_var('NAME') }} AS people", NAME=value)
+    sent = query_of("SELECT id, plan\nFROM {{ env_var('NAME') }} AS people", NAME=value)
 
-    assert told(asked, message, message) == (expected, expected)
+    assert shown(sent, message, message) == (expected, expected)
 
 
 def test_a_message_is_one_line() -> None:
-    asked = query_of("SELECT id FROM people")
+    sent = query_of("SELECT id FROM people")
 
-    assert told(asked, 'column "a\nerror: b" does not exist')[0] == 'column "a error: b" does not exist'
+    assert shown(sent, 'column "a\nerror: b" does not exist')[0] == 'column "a error: b" does not exist'
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_a_message_is_one_line() -> None:
 )
 def test_what_stands_in_the_file_or_is_the_warehouse_s_own_is_shown(message: str) -> None:
     names = "{% for name in ['plan', 'plam'] %}, {{ name }}{% endfor %}"
-    asked = query_of(f"SELECT id {names} FROM people WHERE org = '{{{{ env_var('ORG') }}}}'", ORG="gx-4711")
+    sent = query_of(f"SELECT id {names} FROM people WHERE org = '{{{{ env_var('ORG') }}}}'", ORG="gx-4711")
 
-    assert told(asked, message)[0] == message
+    assert shown(sent, message)[0] == message
 
 
 #: Where a value may stand in a query, to that query. It is also rendered in other ways than as it is.
@@ -190,11 +190,11 @@ def warehouse(product: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
         yield warehouse
 
 
-def failure(asked: Query, ask: Callable[[str], object]) -> WarehouseError | None:
+def failure(sent: Query, ask: Callable[[str], object]) -> WarehouseError | None:
     """What asking a warehouse fails with."""
     try:
-        with asked.errors_placed():
-            ask(asked.statement)
+        with sent.errors_placed():
+            ask(sent.statement)
     except WarehouseError as exc:
         return exc
     return None
@@ -214,7 +214,7 @@ def test_no_warehouse_tells_a_value_wherever_it_stands(product: str, warehouse: 
     shapes = SHAPES | SHAPES_OF[product]
     queries = [query_of(sql, NAME=value) for sql in shapes.values() for value in VALUES]
 
-    failures = [failure(asked, ask) for asked in queries for ask in (warehouse.columns, read)]
+    failures = [failure(sent, ask) for sent in queries for ask in (warehouse.columns, read)]
 
     errors = [error for error in failures if error]
     assert len(errors) > len(queries)

@@ -97,7 +97,7 @@ def test_a_query_that_mentions_last_sync_time_is_incremental(sql: str, increment
 
 
 @pytest.mark.parametrize(
-    ("sql", "line", "told"),
+    ("sql", "line", "message"),
     [
         ("SELECT\n\n{{ lst_sync_time }}", 7, "Did you mean `last_sync_time`"),
         ("SELECT\n{{ var('regoin') }}", 6, "Did you mean `region`"),
@@ -128,11 +128,11 @@ def test_a_query_that_mentions_last_sync_time_is_incremental(sql: str, increment
         (f"SELECT {{{{ {'9' * 5000} }}}}", 5, "too long"),
     ],
 )
-def test_a_mistake_in_the_template_is_told_with_the_file_s_line(sql: str, line: int, told: str) -> None:
+def test_a_mistake_in_the_template_is_reported_with_the_file_s_line(sql: str, line: int, message: str) -> None:
     error = error_of(sql, variables={"region": "eu"})
 
     assert error.line == line
-    assert told in f"{error.message}. {error.hint}"
+    assert message in f"{error.message}. {error.hint}"
 
 
 TWICE = "{% set a = a ~ a %}"
@@ -249,7 +249,7 @@ def test_the_queries_that_pass_are_queries_for_duckdb(sql: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "sql", "told"),
+    ("dialect", "sql", "message"),
     [
         ("postgres", "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x", "writes: it holds DELETE"),
         ("postgres", "WITH x AS (UPDATE t SET a = 1 RETURNING *) TABLE x", "writes: it holds UPDATE"),
@@ -276,11 +276,11 @@ def test_the_queries_that_pass_are_queries_for_duckdb(sql: str) -> None:
         ],
     ],
 )  # fmt: skip
-def test_a_statement_that_is_no_query_is_refused(dialect: str, sql: str, told: str) -> None:
+def test_a_statement_that_is_no_query_is_refused(dialect: str, sql: str, message: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         checked(sql, dialect)
 
-    assert told in caught.value.message
+    assert message in caught.value.message
     assert caught.value.line == FIRST_LINE
 
 

@@ -204,18 +204,18 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (b"state_dir = hush\n", "syncer.toml: is not TOML: Invalid value (at line 1, column 13)"),
         (b"state_dir = 'h\xfcsh'\n", "syncer.toml: is not UTF-8 text"),
         (b"state_dir = ['hush']\n", "syncer.toml state_dir: "),
     ],
 )
-def test_a_toml_file_that_cannot_be_used_is_a_problem(tmp_path: Path, text: bytes, told: str) -> None:
+def test_a_toml_file_that_cannot_be_used_is_a_problem(tmp_path: Path, text: bytes, message: str) -> None:
     (tmp_path / "syncer.toml").write_bytes(text)
 
     [problem] = problems(tmp_path, {})
-    assert problem.startswith(told)
+    assert problem.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -317,11 +317,11 @@ def test_the_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     assert found.state_dir.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize(("name", "told"), [("file", "is not a folder"), ("file/below", "is not a folder")])
-def test_a_state_folder_that_is_something_else_is_refused(tmp_path: Path, name: str, told: str) -> None:
+@pytest.mark.parametrize(("name", "message"), [("file", "is not a folder"), ("file/below", "is not a folder")])
+def test_a_state_folder_that_is_something_else_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(SettingsError, match=f"SYNCER_STATE_DIR: .*{name} {told}"):
+    with pytest.raises(SettingsError, match=f"SYNCER_STATE_DIR: .*{name} {message}"):
         make_state_dir(load(tmp_path, {"SYNCER_STATE_DIR": name}))
 
 
@@ -437,7 +437,7 @@ def test_proxies_are_written_with_commas_or_blanks(tmp_path: Path) -> None:
     ]
 
 
-def test_what_the_service_cannot_use_is_told_together(tmp_path: Path) -> None:
+def test_what_the_service_cannot_use_is_reported_together(tmp_path: Path) -> None:
     found = problems(
         tmp_path,
         {
