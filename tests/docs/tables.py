@@ -219,7 +219,8 @@ def _shown(field: FieldInfo) -> str:
 def metrics(served: Served) -> str:
     rows = []
     for metric in ServiceCollector(served.service).collect():
-        labels = getattr(metric, "_labelnames", ())
+        of_samples = dict.fromkeys(label for sample in metric.samples for label in sample.labels if label != "le")
+        labels = getattr(metric, "_labelnames", ()) or of_samples
         suffix = "_total" if metric.type == "counter" else ""
         rows.append((f"`{metric.name}{suffix}`", ", ".join(f"`{label}`" for label in labels), metric.documentation))
     return table(("metric", "labels", "meaning"), sorted(rows))
