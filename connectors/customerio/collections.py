@@ -1,16 +1,15 @@
-"""A collection, which Customer.io only takes as a whole."""
+"""A collection, which Customer.io takes only as a whole."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.customerio.calls import Answer, Api
+from connectors.customerio.connection import Answer, Api
 from connectors.customerio.delivery import accepted, reason_in, rejected
-from connectors.customerio.reasons import kept_of_many
+from connectors.customerio.errors import kept_of_many
 from syncer.model.errors import StoreError
 from syncer.model.protocols import VERDICTS
 
@@ -21,8 +20,8 @@ LONGEST_ROW = 10_000
 PATH = "/v1/collections"
 
 
-def replace(api: Api, label: str, name: str, batch: pa.RecordBatch) -> pa.Table:
-    """Make *batch* all that the collection holds, and return the verdicts; none where the answer says nothing.
+def replace(api: Api, name: str, batch: pa.RecordBatch) -> pa.Table:
+    """Make *batch* the whole collection, and return the verdicts; none if the answer gives none.
 
     Shapes:
         batch: as for `ProfileStore.apply` of a store that replaces collections.
@@ -38,9 +37,9 @@ def replace(api: Api, label: str, name: str, batch: pa.RecordBatch) -> pa.Table:
         return rejected(seqs, pa.repeat(reason, len(seqs)))
     data = _json_array(rows)
     body = b'{"name":' + json.dumps(name, ensure_ascii=False).encode() + b',"data":' + data + b"}"
-    number = find(api, label, name)
+    number = find(api, name)
     if number is None:
-        # Repeated after a lost answer, it would make a second one.
+        # After a lost answer, a second call would create a second collection.
         answer = api.call("POST", PATH, content=body, idempotent=False)
     else:
         answer = api.call("PUT", f"{PATH}/{number}", content=body)
@@ -52,35 +51,27 @@ def replace(api: Api, label: str, name: str, batch: pa.RecordBatch) -> pa.Table:
     return pa.concat_tables([accepted(taken), refusals])
 
 
-def find(api: Api, label: str, name: str) -> int | None:
-    """The number of the collection of this name; None where there is none.
+def find(api: Api, name: str) -> int | None:
+    """The number of the collection of this name; None if it does not exist.
 
     Raises:
         StoreError: the API failed, or gives no list.
     """
-    told = parsed(api.call("GET", PATH))
-    listed = told.get("collections") if isinstance(told, dict) else None
+    content = api.call("GET", PATH).json()
+    listed = content.get("collections") if isinstance(content, dict) else None
     if not isinstance(listed, list):
         raise StoreError(
-            f"{label}: Customer.io gives no list of collections",
+            f"{api.label}: Customer.io gives no list of collections",
             hint="Check that the App API key may read collections, and that the plan has them.",
         )
     numbers = [one.get("id") for one in listed if isinstance(one, dict) and one.get("name") == name]
     if numbers and type(numbers[0]) is not int:
-        raise StoreError(f"{label}: Customer.io gives the collection `{name}` no number", hint="Run it again.")
+        raise StoreError(f"{api.label}: Customer.io gives the collection `{name}` no number", hint="Run it again.")
     return numbers[0] if numbers else None
 
 
-def parsed(answer: Answer) -> Any:
-    """The JSON of an answer that was taken; None where it is none."""
-    try:
-        return json.loads(answer.body) if answer.ok else None
-    except (ValueError, RecursionError):
-        return None
-
-
 def _rows(batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
-    """The JSON texts of the rows to be, and the `seq` of those that are too long; what they were stays."""
+    """The JSON texts of the new rows, and the `seq` of those that are too long, which keep their old text."""
     put = pc.equal(batch["action"], "put")
     too_long = pc.and_(put, pc.greater(pc.binary_length(batch["attributes"]), LONGEST_ROW))
     too_long = pc.and_(too_long, pc.is_valid(batch["seq"]))
@@ -95,6 +86,6 @@ def _json_array(rows: pa.Array) -> bytes:
 
 
 def _is_whole(answer: Answer, rows: int) -> bool:
-    told = parsed(answer)
-    held = told.get("collection") if isinstance(told, dict) else None
-    return isinstance(held, dict) and held.get("rows", rows) == rows
+    content = answer.json()
+    stored = content.get("collection") if isinstance(content, dict) else None
+    return isinstance(stored, dict) and stored.get("rows", rows) == rows

@@ -1,4 +1,4 @@
-"""A batch as the JSON of Customer.io's operations, checked: made by DuckDB, never row by row.
+"""A batch as the JSON of Customer.io's operations, which DuckDB makes and checks, never row by row.
 
 The limits: https://docs.customer.io/api/track/ and the reserved names:
 https://docs.customer.io/journeys/people/reserved-attributes/
@@ -23,22 +23,22 @@ LONGEST_NAME = 150
 LONGEST_VALUE = 1_000
 LONGEST_ITEM = 32_000
 MOST_ATTRIBUTES = 300
-#: Requests in flight at once. A lane sends one after the other, and all that is about one entity is in one lane.
+#: Requests in flight at once. A lane sends one after the other, and one lane has all items about one entity.
 LANES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """What all items of a run say alike."""
+    """What all items of a run have in common."""
 
     identity: Identity
     via: Via
     create: bool
     #: The run's start, unix seconds.
     timestamp: int
-    #: What tells this workspace from others.
+    #: The workspace's own.
     store_id: str
-    #: The number of the target's object type; empty where it has none.
+    #: The number of the target's object type, or empty.
     object_type: str = ""
 
 
@@ -50,7 +50,7 @@ def worded(
     Shapes:
         batch: as for `ProfileStore.apply`, of a person, an object or a relationship.
         returns: the items as `seq`, `lane`, `item`, a JSON text, in order; the refused rows as `seq`, `reason`.
-            What is in different lanes is about different entities; without a lane, no other item is about this one's.
+            Different lanes are about different entities; no other item is about the entity of one without a lane.
     """
     own = [name for name in ("id", "email") if name in batch.schema.names]
     lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity.traits.links else "CAST(NULL AS INTEGER)"
@@ -86,7 +86,7 @@ def _too_long(length: str) -> str:
 
 
 def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
-    """SQL for the rows, and why one cannot be sent as `refusal`, NULL where it can."""
+    """SQL for the rows, with the reason why one cannot be sent as `refusal`, else NULL."""
     present = "".join(f", CASE WHEN {name} IS NOT NULL THEN '{name}' END" for name in own)
     shared = "FALSE"
     if "email" in own and wording.identity is Identity.ID_OR_EMAIL:
@@ -96,7 +96,7 @@ def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
     blank = " OR ".join(f"trim({key}) = ''" for key in keys)
     long = " OR ".join(f"strlen({key}) > {LONGEST_IDENTIFIER}" for key in keys)
     reserved = ", ".join(f"'{name}'" for name in _reserved_names(target.entity))
-    # A row that is too long anyway is not read as JSON: it may be nested without end.
+    # A row that is too long is not parsed as JSON: it may be nested without end.
     too_long = f"strlen(attributes) > {LONGEST_ITEM}"
     return (
         f"WITH sized AS (SELECT * REPLACE (CASE WHEN {too_long} THEN '{{}}' ELSE attributes END AS attributes), "
@@ -171,7 +171,7 @@ def _object(value: str, object_type: str) -> str:
 
 
 def _person_sql(target: Target, own: list[str], wording: Wording) -> str:
-    # Unsetting must not make anybody.
+    # Unsetting must not create a person.
     only_known = "TRUE" if not wording.create else "action = 'clear'"
     members = _members(own, f"CASE WHEN {only_known} THEN '\"_update\":true' END")
     who = _person(target.person_key)
@@ -202,9 +202,9 @@ def _relationship_sql(target: Target, wording: Wording) -> str:
 
 
 def _pipelines_sql(own: list[str], wording: Wording) -> str:
-    """The same for the Pipelines API, where a call is known again by its `messageId`."""
+    """The same for the Pipelines API, which recognises a repeated call by its `messageId`."""
     traits = _members([name for name in own if name != "id"])
-    # With the run's start in it: a value that comes back after another one is no repetition.
+    # With the run's start, since a value that returns after another one is no repetition.
     content = f"concat_ws(chr(31), '{wording.store_id}', '{wording.timestamp}', action, k1, {traits})"
     moment = datetime.fromtimestamp(wording.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = f"',\"userId\":' || {_text('k1')} || ',\"messageId\":\"' || md5({content}) || '\"'"

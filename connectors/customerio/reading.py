@@ -1,4 +1,4 @@
-"""What Customer.io holds of one person, object or collection, read back through the App API; values come as text."""
+"""What Customer.io has of one person, object or collection, read back through the App API; values are text."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from connectors.customerio import collections
-from connectors.customerio.calls import Api
-from connectors.customerio.collections import parsed
+from connectors.customerio.connection import Answer, Api
 from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS
 from syncer.model.types import Entity, PersonKey
@@ -25,9 +24,9 @@ _IDENTIFIERS = ("id", "email", "cio_id")
 
 
 def person(api: Api, key: PersonKey, value: str) -> dict[str, Any] | None:
-    """One person with the first of their relationships; None where there is none."""
+    """One person with the first of their relationships; None if it does not exist."""
     path, query = f"/v1/customers/{quote(value, safe='')}", {"id_type": str(key)}
-    found = _member(api, _told(api, f"{path}/attributes", query), "customer", dict)
+    found = _member(api, _get(api, f"{path}/attributes", query), "customer", dict)
     if found is None:
         return None
     attributes = dict(_member(api, found, "attributes", dict) or {})
@@ -48,9 +47,9 @@ def person(api: Api, key: PersonKey, value: str) -> dict[str, Any] | None:
 
 
 def one_object(api: Api, object_type: str, type_number: str, object_id: str) -> dict[str, Any] | None:
-    """One object with the first people related to it; None where there is none."""
+    """One object with the first people related to it; None if it does not exist."""
     path = f"/v1/objects/{type_number}/{quote(object_id, safe='')}"
-    found = _member(api, _told(api, f"{path}/attributes"), "object", dict)
+    found = _member(api, _get(api, f"{path}/attributes"), "object", dict)
     if found is None:
         return None
     return {
@@ -62,19 +61,19 @@ def one_object(api: Api, object_type: str, type_number: str, object_id: str) -> 
     }
 
 
-def collection(api: Api, label: str, name: str) -> dict[str, Any] | None:
-    """One collection with its first rows; None where there is none."""
-    number = collections.find(api, label, name)
+def collection(api: Api, name: str) -> dict[str, Any] | None:
+    """One collection with its first rows; None if it does not exist."""
+    number = collections.find(api, name)
     if number is None:
         return None
     path = f"{collections.PATH}/{number}"
-    held = _member(api, _told(api, path), "collection", dict) or {}
-    rows = _told(api, f"{path}/content")
+    stored = _member(api, _get(api, path), "collection", dict) or {}
+    rows = _get(api, f"{path}/content")
     return {
         "collection": name,
-        "row_count": held.get("rows"),
+        "row_count": stored.get("rows"),
         "rows": [{"data": row} for row in rows[:_COLLECTION_ROWS]] if isinstance(rows, list) else [],
-        "updated_at": _time(held.get("updated_at")),
+        "updated_at": _time(stored.get("updated_at")),
     }
 
 
@@ -92,8 +91,8 @@ def identifiers_of_people(api: Api, key: PersonKey, keys: list[str]) -> pa.Table
 
 def _people(api: Api, key: PersonKey, keys: list[str]) -> Iterator[dict[str, Any]]:
     body = json.dumps({"ids": keys}).encode()
-    told = parsed(api.call("POST", "/v1/customers/attributes", content=body, query={"id_type": str(key)}))
-    for one in _member(api, told, "customers", list) or []:
+    content = _json(api.call("POST", "/v1/customers/attributes", content=body, query={"id_type": str(key)}))
+    for one in _member(api, content, "customers", list) or []:
         found = _member(api, one, "customer", dict)
         for part in ("attributes", "identifiers"):
             _member(api, found, part, dict)
@@ -102,33 +101,37 @@ def _people(api: Api, key: PersonKey, keys: list[str]) -> Iterator[dict[str, Any
 
 
 def _related(api: Api, path: str, query: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    related = (_member(api, _told(api, path, query), "cio_relationships", list) or [])[:_RELATED]
+    related = (_member(api, _get(api, path, query), "cio_relationships", list) or [])[:_RELATED]
     if not all(isinstance(one, dict) for one in related):
-        raise _another_shape(api)
+        raise _unexpected(api)
     return related
 
 
-def _told(api: Api, path: str, query: Mapping[str, str] | None = None) -> Any:
-    return parsed(api.call("GET", path, query=query))
+def _get(api: Api, path: str, query: Mapping[str, str] | None = None) -> Any:
+    return _json(api.call("GET", path, query=query))
+
+
+def _json(answer: Answer) -> Any:
+    return answer.json() if answer.ok else None
 
 
 _Part = TypeVar("_Part", dict[str, Any], list[Any])
 
 
-def _member(api: Api, told: Any, name: str, kind: type[_Part]) -> _Part | None:
-    """A part of what was told; None where it is not there."""
-    if told is None:
+def _member(api: Api, content: Any, name: str, kind: type[_Part]) -> _Part | None:
+    """A part of *content*, which may lack it; None without *content*."""
+    if content is None:
         return None
-    part = told.get(name) if isinstance(told, dict) else told
-    if isinstance(told, dict) and (part is None or isinstance(part, kind)):
+    part = content.get(name) if isinstance(content, dict) else content
+    if isinstance(content, dict) and (part is None or isinstance(part, kind)):
         return part
-    raise _another_shape(api)
+    raise _unexpected(api)
 
 
-def _another_shape(api: Api) -> StoreError:
+def _unexpected(api: Api) -> StoreError:
     return StoreError(
-        f"{api.label}: what Customer.io's App API answers has another shape than is described",
-        hint="Is the store's APP_URL the address of the App API? Otherwise tell the makers of Syncer.",
+        f"{api.label}: an answer of Customer.io's App API does not have the documented form",
+        hint="Is the store's APP_URL the address of the App API? If it is, report this to the makers of Syncer.",
     )
 
 

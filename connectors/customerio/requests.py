@@ -1,4 +1,4 @@
-"""Items packed into as few requests as their limits allow; what does not fill one yet waits for more."""
+"""Items packed into as few requests as their limits allow; an incomplete request waits for more items."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from syncer.model.types import Entity
 
 #: Bytes of UTF-8.
 LONGEST_REQUEST = 500_000
-#: None is documented; connectors of others kept to it.
+#: Undocumented; other connectors keep to it.
 MOST_ITEMS = 1_000
 
-#: A request holds items that begin within so many bytes, and the last of them reaches beyond.
+#: A request has the items that begin within so many bytes, and the last of them reaches beyond.
 _PART = LONGEST_REQUEST - LONGEST_ITEM - 1_000
-#: What an item counts at least, so that no more than MOST_ITEMS come together.
+#: The least that an item counts, so that a request has at most MOST_ITEMS.
 _LEAST_WEIGHT = _PART // MOST_ITEMS
 #: Bytes of an item beside its row, about.
 _AROUND, _AROUND_LINK = 85, 135
@@ -27,9 +27,9 @@ _AROUND, _AROUND_LINK = 85, 135
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Some items that go together."""
+    """Items that one call sends."""
 
-    #: None where no other request has any of its entities.
+    #: None if no other request is about any of its entities.
     lane: int | None
     #: The rows that the items are of.
     seqs: pa.Array
@@ -57,10 +57,10 @@ class Packing:
         self._waiting: dict[int | None, pa.Table] = {}
 
     def add(self, items: pa.Table) -> list[Request]:
-        """The requests that are full now, in the order to send them.
+        """The full requests, in the order to send them.
 
         Shapes:
-            items: as `customerio_items.worded` gives them, later than those before.
+            items: as `items.worded` gives them, later than those before.
         """
         packed = []
         for lane in items["lane"].unique().to_pylist():
@@ -73,13 +73,13 @@ class Packing:
         return [request for abreast in zip_longest(*packed) for request in abreast if request is not None]
 
     def rest(self) -> list[Request]:
-        """The requests for what still waits."""
+        """The requests for the items that still wait."""
         waiting, self._waiting = self._waiting, {}
         return [_request(items, lane) for lane, items in waiting.items()]
 
 
 def expected_calls(entity: Entity, *, rows: int, row_bytes: int) -> int:
-    """How many requests so many rows of *row_bytes* bytes of JSON each will make, about."""
+    """About how many requests so many rows of *row_bytes* bytes of JSON each will take."""
     links = entity.traits.links
     full = rows * max(row_bytes + (_AROUND_LINK if links else _AROUND), _LEAST_WEIGHT) / _PART
     if not links:

@@ -1,4 +1,4 @@
-"""Customer.io as a profile store: a workspace that is told of changes, and says little of what it holds."""
+"""Customer.io as a profile store: a workspace that takes changes, and lets little be read back."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from functools import cached_property
 from typing import Any, Literal, assert_never
 
 import pyarrow as pa
+from pydantic import SecretStr
 
 from connectors.customerio import collections, reading
-from connectors.customerio.calls import Api, kept_rate
+from connectors.customerio.connection import Api, kept_rate
+from connectors.customerio.delivery import BatchSender
 from connectors.customerio.items import Wording
 from connectors.customerio.options import CustomerIOOptions, Via
 from connectors.customerio.requests import expected_calls
-from connectors.customerio.sending import Sending
+from connectors.support.connection import ConnectionName
 from syncer.model.connectors import revealed
 from syncer.model.errors import SettingsError, StoreError, StoreRefusesError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, ValueForm
 
 _SCHEME = "customerio://"
+#: Of the Track, the App and the Pipelines API.
 _HOSTS = {
     "us": ("https://track.customer.io", "https://api.customer.io", "https://cdp.customer.io"),
     "eu": ("https://track-eu.customer.io", "https://api-eu.customer.io", "https://cdp-eu.customer.io"),
@@ -54,28 +57,32 @@ class CustomerIOStore:
 
         Shapes:
             url: `customerio://us` or `customerio://eu`.
-            started_at: the run's start, from which on its values count; None for now.
+            started_at: the run's start, the time of all its values; None for now.
         Raises:
             SettingsError: the URL names no region, a key is missing, or the driver is not installed.
-            StoreError: it cannot be reached, refuses the login, or is in the other region.
+            StoreError: Customer.io cannot be reached, refuses the login, or has the workspace in the other region.
         """
         self.identity = identity
-        self._name, self._label = name, f"store `{name}`"
-        self._prefix = f"SYNCER_STORES__{name.upper()}__"
+        self._named = ConnectionName("store", name)
+        self._label, self._setting = self._named.label, self._named.setting
         self._options = options
-        self._region = _region(self._label, self._prefix, url)
+        self._region = url.removeprefix(_SCHEME).rstrip("/")
+        if self._region not in _HOSTS:
+            raise self._named.unusable(
+                "URL names no region", "Write {setting}__URL as customerio://us or customerio://eu."
+            )
         self._started_at = started_at or datetime.now(UTC)
         self._closed = False
-        self._sending: Sending | None = None
+        self._sender: BatchSender | None = None
         site_id = revealed(options.site_id)
         self._track = Api(
-            self._name,
+            self._named,
             options.track_url or _HOSTS[self._region][0],
             login=(site_id, revealed(options.api_key)),
-            key_setting=f"{self._prefix}SITE_ID and {self._prefix}API_KEY",
+            key_setting=f"{self._setting}__SITE_ID and {self._setting}__API_KEY",
             per_second=options.requests_per_second,
         )
-        #: No secret, and not to be turned back into the site id.
+        #: No secret: nobody can find the site id by it.
         self.store_id = hashlib.sha256(f"customerio:{self._region}:{site_id}".encode()).hexdigest()[:32]
         try:
             self._confirm_region()
@@ -90,38 +97,38 @@ class CustomerIOStore:
             known = " or ".join(f"`{name}`" for name in _KNOWN_BY[self.identity])
             raise StoreRefusesError(
                 f"{self._label} cannot tell people apart by `{key}`: its identity is `{self.identity}`",
-                hint=f"Identify people by {known}, or set {self._prefix}IDENTITY to what the workspace has.",
+                hint=f"Identify people by {known}, or set {self._setting}__IDENTITY to what the workspace has.",
             )
         if target.entity.traits.names_object:
-            self._type_number(target)
+            self._type_number(str(target.object_type))
             if not create:
                 raise StoreRefusesError(
                     f"{self._label} cannot tell which objects exist, so `create: false` is only for people",
                     hint="Leave `create` out.",
                 )
         if not target.entity.traits.merges:
-            self._app  # noqa: B018 - looking for its key is the check
+            self._app_key()
         if self._goes_through_pipelines(target):
             if key is not PersonKey.ID or not create:
                 raise StoreRefusesError(
                     f"{self._label}: the Pipelines API takes people by their `id` alone, and creates who is missing",
-                    hint=f"Leave {self._prefix}VIA out, or identify people by `id` and leave `create` out.",
+                    hint=f"Leave {self._setting}__VIA out, or identify people by `id` and leave `create` out.",
                 )
-            self._pipelines  # noqa: B018 - looking for its key is the check
+            self._pipelines_key()
 
     def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
         """See `ForecastingChanges`."""
         if not rows:
             return ""
         if not target.entity.traits.merges:
-            return "Customer.io: the whole collection is sent again, in 2 calls"
+            return "Customer.io: the whole collection again, in 2 calls"
         calls = expected_calls(target.entity, rows=rows, row_bytes=row_bytes)
         rate = self._options.requests_per_second
         about = "1 call" if calls == 1 else f"about {calls:,} calls"
         return f"Customer.io: {about}, {_duration(calls / kept_rate(rate))} at {rate} a second"
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
-        """See `ProfileStore.identifiers`; without an App API key only the name by which they are deleted."""
+        """See `ProfileStore.identifiers`; without an App API key only the key itself."""
         if target.entity.traits.names_person and self._options.app_api_key:
             return reading.identifiers_of_people(self._app, target.person, keys["k1"].to_pylist())
         kind = target.object_type if target.entity.traits.names_object else target.person_key
@@ -135,32 +142,31 @@ class CustomerIOStore:
         if self._closed:
             raise StoreError(f"{self._label} is closed")
         if not target.entity.traits.merges:
-            return collections.replace(self._app, self._label, str(target.collection), batch)
-        self._sending = self._sending or self._started(target, create=create)
-        return self._sending.add(batch)
+            return collections.replace(self._app, str(target.collection), batch)
+        self._sender = self._sender or self._sender_of(target, create=create)
+        return self._sender.add(batch)
 
     def flush(self) -> pa.Table:
         """See `ProfileStore.flush`."""
-        if self._sending is None:
+        if self._sender is None:
             return VERDICTS.empty_table()
-        verdicts = self._sending.finish()
-        self._sending.close()
-        self._sending = None
+        verdicts = self._sender.finish()
+        self._sender.close()
+        self._sender = None
         return verdicts
 
-    def _started(self, target: Target, *, create: bool) -> Sending:
+    def _sender_of(self, target: Target, *, create: bool) -> BatchSender:
         wording = Wording(
             identity=self.identity,
             via=self._options.via,
             create=create,
             timestamp=int(self._started_at.timestamp()),
             store_id=self.store_id,
-            object_type=self._type_number(target) if target.object_type else "",
+            object_type=self._type_number(target.object_type) if target.object_type else "",
         )
-        api, path = (
-            (self._pipelines, _PIPELINES_BATCH) if self._goes_through_pipelines(target) else (self._track, _BATCH)
-        )
-        return Sending(api, path, target, wording)
+        if self._goes_through_pipelines(target):
+            return BatchSender(self._pipelines, _PIPELINES_BATCH, target, wording)
+        return BatchSender(self._track, _BATCH, target, wording)
 
     def _goes_through_pipelines(self, target: Target) -> bool:
         return target.entity is Entity.PERSON and self._options.via is Via.PIPELINES
@@ -171,23 +177,23 @@ class CustomerIOStore:
             case Entity.PERSON:
                 return reading.person(self._app, PersonKey(kind), value)
             case Entity.OBJECT:
-                return reading.one_object(self._app, kind, self._number_of(kind), value)
+                return reading.one_object(self._app, kind, self._type_number(kind), value)
             case Entity.COLLECTION:
-                return reading.collection(self._app, self._label, kind)
+                return reading.collection(self._app, kind)
             case Entity.RELATIONSHIP:
                 raise ValueError("a relationship is shown with its person and with its object")
             case _:
                 assert_never(entity)
 
     def probe(self) -> Probe:
-        """See `Probing`; a key of the Pipelines API cannot be tried without sending something."""
-        notes = [f"Its identity is taken to be `{self.identity}`."]
+        """See `Probing`; nothing tests a key of the Pipelines API without sending data."""
+        notes = [f"Syncer takes its identity to be `{self.identity}`."]
         if self._options.app_api_key:
-            collections.find(self._app, self._label, "")
+            collections.find(self._app, "")
         else:
-            notes.append("Without an App API key it has no collections, and nothing is read back.")
+            notes.append("Without an App API key, Syncer cannot send collections or read anything back.")
         if self._options.cdp_api_key:
-            notes.append("The Pipelines key was not tried.")
+            notes.append("Syncer has not tried the Pipelines key.")
         return Probe(version=f"Customer.io {self._region.upper()}", note=" ".join(notes))
 
     def close(self) -> None:
@@ -197,67 +203,61 @@ class CustomerIOStore:
         for name in ("_app", "_pipelines"):
             if name in self.__dict__:
                 self.__dict__[name].close()
-        if self._sending is not None:
-            self._sending.close()
+        if self._sender is not None:
+            self._sender.close()
 
     @cached_property
     def _app(self) -> Api:
-        key = revealed(self._options.app_api_key)
-        if not key:
-            raise self._missing("APP_API_KEY", "collections and what it holds go through the App API")
-        address = self._options.app_url or _HOSTS[self._region][1]
-        setting = f"{self._prefix}APP_API_KEY"
-        return Api(self._name, address, login=key, key_setting=setting, per_second=_APP_RATE)
+        return Api(
+            self._named,
+            self._options.app_url or _HOSTS[self._region][1],
+            login=self._app_key(),
+            key_setting=f"{self._setting}__APP_API_KEY",
+            per_second=_APP_RATE,
+        )
 
     @cached_property
     def _pipelines(self) -> Api:
-        key = revealed(self._options.cdp_api_key)
-        if not key:
-            raise self._missing("CDP_API_KEY", "the Pipelines API needs it")
         return Api(
-            self._name,
+            self._named,
             self._options.cdp_url or _HOSTS[self._region][2],
-            login=(key, ""),
-            key_setting=f"{self._prefix}CDP_API_KEY",
+            login=(self._pipelines_key(), ""),
+            key_setting=f"{self._setting}__CDP_API_KEY",
             per_second=self._options.requests_per_second,
-            # Without it, what is wrong is dropped and answered with 200.
+            # Without it, the API drops invalid calls and answers 200.
             headers={"X-Strict-Mode": "1"},
         )
 
+    def _app_key(self) -> str:
+        return self._key(self._options.app_api_key, "APP_API_KEY", "collections and reading back need the App API")
+
+    def _pipelines_key(self) -> str:
+        return self._key(self._options.cdp_api_key, "CDP_API_KEY", "the Pipelines API needs a key")
+
+    def _key(self, key: SecretStr | None, setting: str, why: str) -> str:
+        if not revealed(key):
+            raise SettingsError(f"{self._label}: {why}", hint=f"Set {self._setting}__{setting}.")
+        return revealed(key)
+
     def _confirm_region(self) -> None:
-        told = collections.parsed(self._track.call("GET", _REGION))
-        region = told.get("region") if isinstance(told, dict) else None
+        content = self._track.call("GET", _REGION).json()
+        region = content.get("region") if isinstance(content, dict) else None
         if region != self._region:
-            found = f"in `{region}`" if region in _HOSTS else "in no region that it tells of"
+            found = f"in `{region}`" if region in _HOSTS else "in an unknown region"
             raise StoreError(
                 f"{self._label}: the workspace is {found}, and the URL says `{self._region}`",
-                hint=f"Set {self._prefix}URL to the workspace's region, customerio://us or customerio://eu.",
+                hint=f"Set {self._setting}__URL to the workspace's region, customerio://us or customerio://eu.",
             )
 
-    def _type_number(self, target: Target) -> str:
-        return self._number_of(str(target.object_type))
-
-    def _number_of(self, object_type: str) -> str:
+    def _type_number(self, object_type: str) -> str:
         number = self._options.object_types.get(object_type, object_type)
         if not re.fullmatch("[1-9][0-9]*", number):
             raise StoreRefusesError(
                 f"{self._label} does not know the number of the object type `{object_type}`",
-                hint=f'Set {self._prefix}OBJECT_TYPES, such as \'{{"{object_type}": "1"}}\', '
+                hint=f'Set {self._setting}__OBJECT_TYPES, such as \'{{"{object_type}": "1"}}\', '
                 "to the type's number in the workspace.",
             )
         return number
-
-    def _missing(self, setting: str, why: str) -> SettingsError:
-        return SettingsError(f"{self._label}: {why}", hint=f"Set {self._prefix}{setting}.")
-
-
-def _region(label: str, prefix: str, url: str) -> str:
-    region = url.removeprefix(_SCHEME).rstrip("/")
-    if region not in _HOSTS:
-        raise SettingsError(
-            f"{label}: its URL names no region", hint=f"Write {prefix}URL as customerio://us or customerio://eu."
-        )
-    return region
 
 
 def _duration(seconds: float) -> str:

@@ -19,7 +19,7 @@ from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, ValueForm, Verdict
 
 #: The hint for an error that needs no other step.
-SENT_AGAIN = "The next run sends again what the store did not acknowledge."
+SENT_AGAIN = "The next run sends again what the store did not answer for."
 
 
 class UnfitRowsError(StoreError):

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from connectors.customerio import calls, delivery, items, requests
+from connectors.customerio import connection, delivery, items, requests
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Identity
@@ -79,9 +79,9 @@ class WorkspaceOnTrial:
         self.patch.setattr(requests, "_LEAST_WEIGHT", requests._PART // 2)
         for module in (items, delivery):
             self.patch.setattr(module, "LANES", 2)
-        self.patch.setattr(calls, "ATTEMPTS", 2)
-        self.patch.setattr(calls, "FIRST_WAIT", 0.001)
-        self.patch.setattr(calls, "FAILURES_IN_A_ROW", 10**6)
+        self.patch.setattr(connection, "ATTEMPTS", 2)
+        self.patch.setattr(connection, "FIRST_WAIT", 0.001)
+        self.patch.setattr(connection, "FAILURES_IN_A_ROW", 10**6)
         self._running = customerio_server()
         self.server: CustomerIOServer = self._running.__enter__()
         with self._connected(datetime.now(UTC)) as store:
@@ -147,7 +147,7 @@ class WorkspaceOnTrial:
         """From a certain writing request on, so many times."""
         with self.patch.context() as patch:
             if fault.seconds:
-                patch.setattr(calls, "TIMEOUT_SECONDS", PATIENCE)
+                patch.setattr(connection, "TIMEOUT_SECONDS", PATIENCE)
             self.workspace.faults.next.extend([*[None] * at, *[fault] * times])
             yield
             self.workspace.faults.next.clear()

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectors.customerio import calls
+from connectors.customerio import connection
 from syncer.model import call_counts
 from syncer.model.types import Counts, RunStatus
 from syncer.service.service import Service
@@ -253,7 +253,7 @@ def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
 
 
 def test_a_store_reached_by_http_counts_its_calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(connection, "FIRST_WAIT", 0.005)
     with customerio_server() as server:
         bench.environment |= server.environment()
         server.workspace.faults.next.append(Fault(status=503))

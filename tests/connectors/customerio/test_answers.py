@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.customerio import calls
+from connectors.customerio import connection
 from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Entity, Identity, Target
@@ -61,8 +61,8 @@ PROPERTY = settings(
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
-    monkeypatch.setattr(calls, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(calls, "ATTEMPTS", 2)
+    monkeypatch.setattr(connection, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(connection, "ATTEMPTS", 2)
     monkeypatch.setattr("connectors.customerio.store._APP_RATE", 10_000)
     with customerio_server() as running:
         running.workspace.app_rate = 10_000

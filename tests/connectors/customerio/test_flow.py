@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.customerio import calls
+from connectors.customerio import connection
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.errors import QueryResultError, StoreError
 from syncer.model.protocols import JSON
@@ -36,7 +36,7 @@ MEMBER = Target(
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
-    monkeypatch.setattr(calls, "FIRST_WAIT", 0.002)
+    monkeypatch.setattr(connection, "FIRST_WAIT", 0.002)
     with customerio_server() as running:
         yield running
         assert running.workspace.breaches == []
@@ -342,8 +342,8 @@ def held(server: CustomerIOServer) -> dict[str, Any]:
 def test_whatever_is_lost_one_clean_run_makes_the_workspace_what_the_query_says(
     bench: Bench, server: CustomerIOServer, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "ATTEMPTS", 2)
-    monkeypatch.setattr(calls, "FAILURES_IN_A_ROW", 10_000)
+    monkeypatch.setattr(connection, "ATTEMPTS", 2)
+    monkeypatch.setattr(connection, "FAILURES_IN_A_ROW", 10_000)
     chance = random.Random(seed)
     bench.adjust(on_removed=OnRemoved.DELETE)
     garbage = Fault(applied=True, status=200, body=b"<html>")

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.customerio import calls
-from connectors.customerio.reasons import HIDDEN, LONGEST, kept, kept_of_many
+from connectors.customerio import connection
+from connectors.customerio.errors import HIDDEN, LONGEST, kept, kept_of_many
+from connectors.support.connection import ConnectionName
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import LOST_BEFORE, Fault
 
@@ -31,13 +32,13 @@ CANARY = "canary"
 #: Syncer in a program that logs all there is to log, and waits little.
 LOGGING = """
 import logging, sys
-from connectors.customerio import calls as customerio_calls
+from connectors.customerio import connection as customerio_connection
 logging.basicConfig(filename="everything.log", level=logging.DEBUG)
 for name in ("httpx2", "httpcore2", "tenacity", "pyrate_limiter", "syncer", "connectors"):
     logging.getLogger(name).setLevel(logging.DEBUG)
 for part in ("connection", "http11", "http2"):
     logging.getLogger(f"httpcore2.{part}").setLevel(logging.DEBUG)
-customerio_calls.FIRST_WAIT, customerio_calls.ATTEMPTS = 0.002, 3
+customerio_connection.FIRST_WAIT, customerio_connection.ATTEMPTS = 0.002, 3
 from syncer.cli import main
 main()
 """
@@ -303,7 +304,7 @@ def test_the_client_is_quiet_whatever_levels_are_set(
     for name in ("httpx2", "httpcore2.http11"):
         caplog.set_level("DEBUG", name)
 
-    api = calls.Api("crm", server.address, login="x", key_setting="KEY", per_second=10)
+    api = connection.Api(ConnectionName("store", "crm"), server.address, login="x", key_setting="KEY", per_second=10)
     with closing(api), pytest.raises(Exception, match="refuses the login"):
         api.call("GET", f"/v1/customers/{CANARY}/attributes")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.customerio import calls
+from connectors.customerio import connection
 from connectors.customerio.options import Via
 from connectors.customerio.requests import LONGEST_REQUEST
 from syncer.model.errors import SettingsError, StoreError, StoreRefusesError
@@ -43,8 +43,8 @@ DOWN = Fault(status=503, body=b"<html>down</html>")
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
     """A workspace, for which waits are short."""
-    monkeypatch.setattr(calls, "FIRST_WAIT", 0.005)
-    monkeypatch.setattr(calls, "PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(connection, "PAUSE_SECONDS", 0.3)
     with customerio_server() as running:
         yield running
         assert running.workspace.breaches == []
@@ -248,7 +248,7 @@ def test_a_request_is_repeated_until_it_is_answered(store: Any, server: Customer
 
 
 def test_an_answer_that_takes_too_long_is_a_lost_one(server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 0.5)
     server.workspace.faults.next.append(Fault(applied=True, status=200, body=b"{}", seconds=3))
 
     with closing(opened(server)) as store:
@@ -324,7 +324,7 @@ def test_a_store_that_stays_down_fails_after_some_calls(store: Any, server: Cust
     with pytest.raises(StoreError, match=r"store `crm`: Customer\.io answered 503"):
         sent(store, PEOPLE, put("ann"))
 
-    assert posts(server) == calls.ATTEMPTS
+    assert posts(server) == connection.ATTEMPTS
 
 
 def test_retry_after_is_kept_by_all_requests(store: Any, server: CustomerIOServer) -> None:
@@ -338,8 +338,8 @@ def test_retry_after_is_kept_by_all_requests(store: Any, server: CustomerIOServe
 def test_after_many_failures_nothing_is_sent_for_a_while(
     store: Any, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "ATTEMPTS", 100)
-    monkeypatch.setattr(calls, "LONGEST_WAIT", 0.005)
+    monkeypatch.setattr(connection, "ATTEMPTS", 100)
+    monkeypatch.setattr(connection, "LONGEST_WAIT", 0.005)
     server.workspace.faults.always = DOWN
     with pytest.raises(StoreError, match="failed 30 times in a row"):
         sent(store, PEOPLE, put("ann"))
@@ -348,11 +348,11 @@ def test_after_many_failures_nothing_is_sent_for_a_while(
     # For every sync of the process.
     with pytest.raises(StoreError, match="failed 30 times in a row"):
         opened(server)
-    assert posts(server) == calls.FAILURES_IN_A_ROW
+    assert posts(server) == connection.FAILURES_IN_A_ROW
     assert len(server.workspace.requests) == before
 
     server.workspace.faults.always = None
-    time.sleep(calls.PAUSE_SECONDS)
+    time.sleep(connection.PAUSE_SECONDS)
     with closing(opened(server)) as again:
         assert apply(again, PEOPLE, put("ann")) == [ACCEPTED]
 
@@ -383,13 +383,13 @@ def test_syncs_of_one_workspace_share_its_rate(server: CustomerIOServer) -> None
     [("7", 7), ("0.5", 0.5), ("-3", 0), ("inf", 300), ("99999", 300), ("nan", None), ("soon", None), (None, None)],
 )
 def test_how_long_a_header_asks_to_wait(header: str | None, seconds: float | None) -> None:
-    assert calls.retry_after(header) == seconds
+    assert connection.retry_after(header) == seconds
 
 
 def test_a_header_may_name_the_moment() -> None:
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
 
-    waited = calls.retry_after(moment)
+    waited = connection.retry_after(moment)
 
     assert waited is not None
     assert 90 < waited <= 100
@@ -446,7 +446,7 @@ def test_what_is_missing_is_named_with_its_setting(server: CustomerIOServer) -> 
             with pytest.raises((SettingsError, StoreRefusesError)) as raised:
                 store.check(target)
             assert f"SYNCER_STORES__CRM__{setting}" in raised.value.hint
-        assert "no collections" in store.probe().note
+        assert "cannot send collections" in store.probe().note
 
 
 def test_what_only_people_can_be_asked_for_is_refused_of_others(store: Any) -> None:
