@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from urllib.parse import quote
 
@@ -30,7 +30,7 @@ class Section:
     heading: str
     anchor: str
     #: Without Markdown's marks.
-    text: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +70,15 @@ def _parser() -> MarkdownIt:
 
 def _sections(tokens: Sequence[Token]) -> list[Section]:
     """The sections of a page; gives each heading its anchor."""
-    found: list[tuple[int, str, str, list[str]]] = []
+    found: list[Section] = []
     for place, token in enumerate(tokens):
         if token.type == "heading_open":
             heading = _plain(tokens[place + 1])
             token.attrSet("id", anchor(heading))
-            found.append((int(token.tag[1:]), heading, anchor(heading), []))
+            found.append(Section(level=int(token.tag[1:]), heading=heading, anchor=anchor(heading)))
         elif token.type in ("inline", "fence") and tokens[place - 1].type != "heading_open":
-            found[-1][3].append(_plain(token))
-    return [
-        Section(level=level, heading=heading, anchor=at, text=" ".join(parts)) for level, heading, at, parts in found
-    ]
+            found[-1] = replace(found[-1], text=f"{found[-1].text} {_plain(token)}".lstrip())
+    return found
 
 
 def _accessible(tokens: Sequence[Token]) -> Iterator[Token]:

@@ -37,7 +37,15 @@ def search(text: str) -> list[Hit]:
         for section in page(topic.name).sections
     ]
     found = sorted((entry for entry in ranked if entry[0]), key=lambda entry: -entry[0])
-    return [_hit(words, topic, section) for _, topic, section in found[:_MOST]]
+    return [
+        Hit(
+            topic=topic.title,
+            heading=section.heading,
+            url=f"{ROOT}/{topic.name}{'' if section.level == 1 else f'#{section.anchor}'}",
+            excerpt=_excerpt(section.text, words),
+        )
+        for _, topic, section in found[:_MOST]
+    ]
 
 
 def _rank(words: Sequence[str], topic: Topic, section: Section) -> float:
@@ -47,16 +55,6 @@ def _rank(words: Sequence[str], topic: Topic, section: Section) -> float:
         return 0
     return sum(
         10 * (word in heading) + 5 * (word in title) + min(body.count(word), 5) + 1 / (1 + len(body)) for word in words
-    )
-
-
-def _hit(words: Sequence[str], topic: Topic, section: Section) -> Hit:
-    fragment = "" if section.level == 1 else f"#{section.anchor}"
-    return Hit(
-        topic=topic.title,
-        heading=section.heading,
-        url=f"{ROOT}/{topic.name}{fragment}",
-        excerpt=_excerpt(section.text, words),
     )
 
 

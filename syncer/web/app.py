@@ -1,12 +1,15 @@
-"""The application: middleware, routes, and what they share."""
+"""The application: middleware, routes, what they share, and the probes of supervisors."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from datetime import timedelta
+
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from syncer import __version__
@@ -15,7 +18,7 @@ from syncer.service.metrics import metrics_router
 from syncer.service.service import Service
 from syncer.state.audit import Audit
 from syncer.state.sessions import Sessions
-from syncer.web import health, problems, rendering
+from syncer.web import problems, rendering
 from syncer.web.actions import UserActions
 from syncer.web.api import documents
 from syncer.web.api import runs as api_runs
@@ -26,6 +29,7 @@ from syncer.web.auth.guard import Guard
 from syncer.web.auth.login import LoginService, Password, Throttle
 from syncer.web.auth.safety import AllowedHosts, Safety
 from syncer.web.pages import connections, docs, entities, overview, runs, sync
+from syncer.web.parameters import TheService
 from syncer.web.problems import ProblemError
 
 #: The least bytes of an answer that is compressed; event streams never are.
@@ -33,6 +37,12 @@ _COMPRESSED_BYTES = 2_000
 
 #: Of 9: a page of hundreds of charts takes a quarter of the time, and is a little larger.
 _COMPRESSION = 3
+
+#: How old the schedule's last heartbeat may be.
+_LONGEST_SILENCE = timedelta(seconds=30)
+
+#: `/livez` and `/readyz`, which answer without content.
+probes = APIRouter(include_in_schema=False)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -64,9 +74,32 @@ def create_app(service: Service) -> FastAPI:
     for kind in (ProblemError, SyncerError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, problems.answer)
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
-    for part in (health, login, overview, sync, runs, entities, connections, docs):
+    for part in (login, overview, sync, runs, entities, connections, docs):
         app.include_router(part.router)
     for part in (api_syncs, api_runs, documents):
         app.include_router(part.router, prefix=documents.PREFIX)
     app.include_router(metrics_router(service))
+    app.include_router(probes)
     return app
+
+
+@probes.api_route("/livez", methods=["GET", "HEAD"])
+async def livez(service: TheService) -> Response:
+    return Response(status_code=200 if service.silence <= _LONGEST_SILENCE else 503)
+
+
+@probes.api_route("/readyz", methods=["GET", "HEAD"])
+def readyz(service: TheService) -> Response:
+    return Response(status_code=200 if _is_ready(service) else 503)
+
+
+def _is_ready(service: Service) -> bool:
+    definitions = service.catalog.edition
+    if service.closing.is_set() or (definitions.folder_error and not definitions.definitions):
+        return False
+    try:
+        service.run_log.paused()
+    except SyncerError:
+        return False
+    # A service that neither leads nor knows a leader has not started yet.
+    return service.leads or bool(service.leadership.leader())

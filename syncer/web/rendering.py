@@ -58,15 +58,12 @@ class Layout(Context, template="base.html"):
     path: str = ""
 
 
-_NO_LAYOUT = Layout()
-
-
 def page(
-    context: Context, layout: Layout = _NO_LAYOUT, *, status: int = 200, headers: Mapping[str, str] | None = None
+    context: Context, layout: Layout | None = None, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
     """The page that a context's template makes of it."""
     template = environment.get_template(context.template)
-    return HTMLResponse(template.render(vars(layout) | vars(context)), status, headers=headers)
+    return HTMLResponse(template.render(vars(layout or Layout()) | vars(context)), status, headers=headers)
 
 
 def _version_of_static() -> str:

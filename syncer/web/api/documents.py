@@ -19,8 +19,6 @@ PATH = f"{PREFIX}/openapi.json"
 #: Any request may fail so: by its own fault, its caller's, or the service's.
 _ALWAYS = (400, 401, 403, 421, 422, 500, 503)
 
-_REFERENCE = {"$ref": "#/components/schemas/ProblemAnswer"}
-
 router = APIRouter(include_in_schema=False)
 
 
@@ -33,11 +31,9 @@ class ApiContext(Context, template="api.html"):
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: the problems it may answer with."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}}
     return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {"application/problem+json": {"schema": _REFERENCE}},
-        }
+        status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in sorted({*_ALWAYS, *statuses})
     }
 

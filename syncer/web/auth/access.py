@@ -113,7 +113,7 @@ class Access:
         """The caller's address, for people; behind a trusted proxy, the address that the proxy names."""
         peer = _peer(request)
         if self._trusts(peer):
-            peer = _parsed(request.headers.get("x-forwarded-for", "").split(",")[-1].strip()) or peer
+            peer = ip_address(request.headers.get("x-forwarded-for", "").split(",")[-1].strip()) or peer
         return str(peer) if peer else "unknown"
 
     def forwarded_scheme(self, request: HTTPConnection) -> str | None:
@@ -210,10 +210,11 @@ def _text(header: str) -> str:
 
 
 def _peer(request: HTTPConnection) -> Address | None:
-    return _parsed(request.client.host) if request.client else None
+    return ip_address(request.client.host) if request.client else None
 
 
-def _parsed(text: str) -> Address | None:
+def ip_address(text: str) -> Address | None:
+    """The address that a text is, IPv4 if it is one in an IPv6 address; None if it is none."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

@@ -70,7 +70,7 @@ class Guard:
             principal = await self._of_session(request)
         request.state.caller = Caller(principal=principal, address=self._access.address(request))
         if not is_open(request.method, path):
-            _check_scope(principal, needed(request.method))
+            _check_scope(principal, Needed.READ if request.method in _READING else Needed.RUN)
         if request.method not in _READING and not by_token:
             by_session = principal is not None and principal.means is Means.SESSION
             self._hosts.check_origin(request, required=by_session)
@@ -94,11 +94,6 @@ class Guard:
 def is_open(method: str, path: str) -> bool:
     """Whether a request needs no scope."""
     return path in OPEN or (path.startswith(STATIC) and method in _READING)
-
-
-def needed(method: str) -> Needed:
-    """The scope that a request needs."""
-    return Needed.READ if method in _READING else Needed.RUN
 
 
 async def who_may_run(request: HTTPConnection) -> None:

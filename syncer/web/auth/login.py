@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.sessions import LENGTH, Sessions
 from syncer.web import rendering
-from syncer.web.auth.access import caller
+from syncer.web.auth.access import caller, ip_address
 from syncer.web.auth.safety import AllowedHosts
 from syncer.web.problems import ProblemError
 from syncer.web.rendering import Context
@@ -122,11 +122,11 @@ class LoginService:
             fault = f"Too many attempts; wait {seconds} seconds."
             return rendering.page(LoginContext(next=url, fault=fault), status=429, headers={"Retry-After": seconds})
         if len(guess) > _LONGEST_PASSWORD or not await self.password.is_right(guess):
-            await run_in_threadpool(self._record, AuditAction.FAILED_LOGIN, "", address)
+            await run_in_threadpool(self.audit.record, AuditAction.FAILED_LOGIN, actor="", address=address)
             return rendering.page(LoginContext(next=url, fault="Wrong password."), status=401)
         self.throttle.forgive(address)
         token = await run_in_threadpool(self.sessions.begin, ACTOR)
-        await run_in_threadpool(self._record, AuditAction.LOGIN, ACTOR, address)
+        await run_in_threadpool(self.audit.record, AuditAction.LOGIN, actor=ACTOR, address=address)
         response = RedirectResponse(url, 303)
         _set_cookie(response, token, secure=self.hosts.is_secure(request))
         return response
@@ -136,14 +136,11 @@ class LoginService:
         token, who = session_token(request), caller(request)
         if token is not None:
             self.sessions.end(token)
-        self._record(AuditAction.LOGOUT, who.actor, who.address)
+        self.audit.record(AuditAction.LOGOUT, actor=who.actor, address=who.address)
         response = RedirectResponse("/login", 303)
         response.delete_cookie(_COOKIE, path="/", httponly=True, samesite="strict")
         response.delete_cookie(_SECURE_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
         return response
-
-    def _record(self, action: AuditAction, actor: str, address: str) -> None:
-        self.audit.record(action, actor=actor, address=address)
 
 
 def session_token(request: HTTPConnection) -> str | None:
@@ -193,8 +190,5 @@ def _own(url: str) -> str:
 
 def _network(address: str) -> str:
     """An IPv4 address, or the IPv6 network that a provider gives one customer."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return address if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))
+    parsed = ip_address(address)
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed and parsed.version == 6 else address

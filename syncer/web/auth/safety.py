@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import traceback
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncer.settings.service import WebSettings
 from syncer.web import problems
-from syncer.web.auth.access import Access
+from syncer.web.auth.access import Access, ip_address
 from syncer.web.problems import ProblemError
 
 log = logging.getLogger(__name__)
@@ -111,7 +110,7 @@ class AllowedHosts:
         hosts = request.headers.getlist("host")
         if len(hosts) == 1:
             name = _name(hosts[0])
-            if name in self._names or _is_address(name):
+            if name in self._names or ip_address(name):
                 return
         raise ProblemError(421, "unknown host name", hint="Set SYNCER_WEB__URL to the address that people type.")
 
@@ -165,11 +164,3 @@ def _name(host: str) -> str:
     except ValueError:
         return ""
     return parts.hostname or "" if parts.netloc == host and "@" not in host else ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -42,7 +42,9 @@ def status_chart(runs: tuple[RunOutcome, ...]) -> Chart:
     counted = Counter(STATUS_WORDS[run.status].lower() for run in runs)
     statuses = ", ".join(f"{count} {word}" for word, count in counted.most_common())
     label = f"Rows changed in the last {len(runs)} runs: {statuses}" if runs else "No run so far"
-    return _chart(runs, lambda run: {run.status: _changed(run)}, SHOWN_RUNS, label=label, foot=_FOOT)
+    return _chart(
+        runs, lambda run: {run.status: run.added + run.changed + run.removed}, SHOWN_RUNS, label=label, foot=_FOOT
+    )
 
 
 def counts_chart(runs: Sequence[RunOutcome], slots: int) -> Chart:
@@ -124,10 +126,6 @@ def _bar(run: RunOutcome, parts: Sequence[tuple[str, float, float]], x: int, foo
         f'<a href="/runs/{escape(run.id)}" tabindex="-1"><title>{escape(_title(run))}</title>'
         f'<rect class="slot" {across} height="{_HEIGHT + foot}"/>{"".join(rects)}</a>'
     )
-
-
-def _changed(run: RunOutcome) -> int:
-    return run.added + run.changed + run.removed
 
 
 def _title(run: RunOutcome) -> str:

@@ -18,6 +18,7 @@ from syncer.web.pages import charts
 from syncer.web.pages.viewing import TheView, back_to
 from syncer.web.parameters import TheRun, current
 from syncer.web.rendering import Context
+from syncer.web.serializers import phase_of
 
 _LISTED_RUNS = 50
 
@@ -112,16 +113,18 @@ def run_list(
 @router.get("/runs/{run_id}")
 def show_run(view: TheView, run: TheRun) -> Response:
     run, active_run = current(view.service, run)
-    is_open = run.status is RunStatus.RUNNING
+    phase = "elsewhere"
+    if active_run is not None:
+        phase = "stopping" if active_run.is_stopped else phase_of(active_run)
     definition = view.service.catalog.get(run.sync)
     return view.page(
         RunContext(
             run=run,
             active_run=active_run,
-            is_open=is_open,
+            is_open=run.status is RunStatus.RUNNING,
             counts=active_run.progress.counts if active_run else run.counts,
             phases=PHASES,
-            phase=_phase(active_run),
+            phase=phase,
             phase_parts=charts.phase_parts(run.phases),
             is_newest_definition=None if definition is None else definition.hash == run.definition_hash,
         )
@@ -132,12 +135,3 @@ def show_run(view: TheView, run: TheRun) -> Response:
 def cancel_run(view: TheView, run: TheRun) -> Response:
     view.actions.cancel(view.caller, run)
     return back_to(f"/runs/{run.id}", "stopping")
-
-
-def _phase(active_run: ActiveRun | None) -> str:
-    """Which of PHASES a run is in that has not ended."""
-    if active_run is None:
-        return "elsewhere"
-    if active_run.is_stopped:
-        return "stopping"
-    return active_run.progress.phase or "query" if active_run.began_at else "waiting"
