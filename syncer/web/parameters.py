@@ -38,9 +38,9 @@ TheCaller = Annotated[access.Caller, Depends(_caller)]
 
 Limit = Annotated[int, Query(ge=1, le=500, description="The most items of a page.")]
 Cursor = Annotated[
-    str | None, Query(max_length=100, pattern="^[A-Za-z0-9_-]+$", description="The `next` of the page before.")
+    str | None, Query(max_length=100, pattern="^[A-Za-z0-9_-]+$", description="The `next` of the previous page.")
 ]
-Number = Annotated[str | None, Query(max_length=15, pattern="^[0-9]+$", description="The `next` of the page before.")]
+Number = Annotated[str | None, Query(max_length=15, pattern="^[0-9]+$", description="The `next` of the previous page.")]
 Name = Annotated[str, Path(max_length=200, description="The sync's name.")]
 RunId = Annotated[str, Path(max_length=200, description="The run's id.")]
 

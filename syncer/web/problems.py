@@ -83,7 +83,7 @@ def problem_of(error: Exception) -> ProblemError:
             return ProblemError(422, _faults(error))
         case HTTPException():
             return ProblemError(error.status_code, HTTP_DETAILS.get(error.status_code, ""), headers=error.headers)
-    return ProblemError(500, "this is a defect of Syncer; its log says where")
+    return ProblemError(500, "this is a bug in Syncer; its log says where")
 
 
 def wants_page(request: Request) -> bool:

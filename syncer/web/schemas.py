@@ -1,4 +1,4 @@
-"""What the API answers with, and what it accepts."""
+"""The bodies of the API's answers and requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from syncer.model.types import CatchUp, Counts, Entity, OnNull, OnRemoved, RunSt
 from syncer.service.status import Freshness
 from syncer.state.audit import AuditAction
 
-#: A cursor is where the page before ended; callers hand it back as they got it.
+#: Where a page ended; callers send it back as it is.
 Next = Field(default=None, description="The `cursor` of the next page; null on the last one.")
 
 
@@ -49,7 +49,7 @@ class RunAnswer(BaseModel):
     )
     trigger: Trigger = Field(description="Who started it: `schedule`, `manual` or `api`.")
     actor: str = Field(description="The person or program; empty for the schedule and the command line.")
-    due_at: datetime | None = Field(description="When the schedule was due that it answers.")
+    due_at: datetime | None = Field(description="The time in the schedule that it runs for.")
     started_at: datetime = Field(description="When it began.")
     finished_at: datetime | None = Field(description="When it ended.")
     counts: Counts = Field(
@@ -154,7 +154,7 @@ class PlanAnswer(BaseModel):
 
     sync: str = Field(description="The name of the sync.")
     counts: Counts = Field(description="The rows, as in `RunAnswer`.")
-    attributes: dict[str, int] = Field(description="In how many changed rows each attribute differs.")
+    attributes: dict[str, int] = Field(description="The number of changed rows in which each attribute differs.")
     held: list[str] = Field(description="The limits that would hold the run.")
     notes: list[str] = Field(description="Remarks.")
     sample: list[ChangeAnswer] = Field(description="Sample rows.")
@@ -185,4 +185,4 @@ class RunRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     full: bool = Field(default=False, description="Send every row, changed or not.")
-    allow_limits: bool = Field(default=False, description="Let the run through, whatever its limits are.")
+    allow_limits: bool = Field(default=False, description="Ignore the limits in this run.")

@@ -167,7 +167,7 @@ def test_a_plan_shows_old_and_new_values(shop: Shop) -> None:
         faults = opened.shoot("plan-held")
         opened.open("/syncs/customers")
         page.get_by_role("button", name="Plan", exact=True).click()
-        expect(page.get_by_role("heading", name="Nothing would be sent")).to_be_visible()
+        expect(page.get_by_role("heading", name="Nothing to send")).to_be_visible()
         faults += opened.shoot("plan-of-nothing")
         opened.open("/syncs/hostile")
         page.get_by_role("button", name="Plan", exact=True).click()
@@ -175,7 +175,7 @@ def test_a_plan_shows_old_and_new_values(shop: Shop) -> None:
         faults += opened.shoot("plan-hostile")
         opened.open("/syncs/revenue")
         page.get_by_role("button", name="Plan", exact=True).click()
-        expect(page.get_by_role("heading", name="No plan of revenue")).to_be_visible()
+        expect(page.get_by_role("heading", name="Plan of revenue failed")).to_be_visible()
         faults += opened.shoot("plan-failed")
     assert "\n".join(faults) == ""
 
@@ -185,7 +185,7 @@ def test_a_rejected_row_is_found_in_two_clicks(shop: Shop) -> None:
         page = opened.page
         opened.open("/")
         page.get_by_role("link", name="40 rejected rows").click()
-        page.get_by_label("Key or reason has").fill(REFUSED)
+        page.get_by_label("Key or reason contains").fill(REFUSED)
         page.get_by_role("button", name="Search").click()
 
         rows = page.get_by_role("table", name="Rows of trials that are rejected now").get_by_role("row")
@@ -206,7 +206,7 @@ def test_the_search_tells_why_a_customer_was_not_updated(shop: Shop) -> None:
         expect(refused).to_contain_text("the object does not exist yet")
         expect(page.get_by_role("table", name="Syncs that feed it")).to_contain_text("customers")
         page.get_by_role("link", name="acc_404").click()
-        expect(page.get_by_text("holds no such object")).to_be_visible()
+        expect(page.get_by_text("contains no such object")).to_be_visible()
 
 
 def test_rejected_rows_come_page_by_page(shop: Shop) -> None:

@@ -37,7 +37,7 @@ router = APIRouter()
 @router.get("/runs", tags=["runs"], responses=problems(404))
 def list_runs(
     service: TheService,
-    sync: Annotated[str | None, Query(max_length=200, description="Of this sync only.")] = None,
+    sync: Annotated[str | None, Query(max_length=200, description="Only runs of this sync.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> RunPage:

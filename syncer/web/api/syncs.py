@@ -56,7 +56,8 @@ async def order_run(
     name: Name,
     options: RunRequest | None = None,
     idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=200, description="The same order again gives the same run.")
+        str | None,
+        Header(min_length=1, max_length=200, description="A request with the same key returns the same run."),
     ] = None,
     wait: Annotated[int, Query(ge=0, le=_LONGEST_WAIT, description="Seconds to wait for the run's end.")] = 0,
 ) -> RunAnswer:
@@ -103,7 +104,7 @@ async def plan_sync(
     actions: TheActions,
     caller: TheCaller,
     name: Name,
-    rows: Annotated[int, Query(ge=0, le=_SAMPLE_ROWS, description="Sample rows of each sort of change.")] = 5,
+    rows: Annotated[int, Query(ge=0, le=_SAMPLE_ROWS, description="Sample rows of each kind of change.")] = 5,
 ) -> Response:
     """Show what a run would send, with sample rows before and after, without sending it."""
     plan = await actions.plan(caller, name, rows)

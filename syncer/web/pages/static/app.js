@@ -1,4 +1,4 @@
-// Comforts only: every page works without this file.
+// Convenience only: every page works without this file.
 "use strict";
 
 const counted = new Intl.NumberFormat("en-US");
@@ -14,24 +14,24 @@ function span(seconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
 }
 
-// A run that goes on: told by the server, until it has ended.
+// Shows the progress of a run until it ends.
 function follow(section) {
   const bar = section.querySelector("progress");
   const words = JSON.parse(section.dataset.phases);
   const events = new EventSource(section.dataset.events);
   events.addEventListener("progress", (event) => {
     const run = JSON.parse(event.data);
-    const told = run.progress || { phase: "elsewhere", rows: 0 };
-    const rows = counted.format(told.rows);
+    const progress = run.progress || { phase: "elsewhere", rows: 0 };
+    const rows = counted.format(progress.rows);
     for (const state of document.querySelectorAll("[data-state]"))
-      state.hidden = (state.dataset.state === "waiting") !== (told.phase === "waiting");
-    say(section, "phase", words[told.is_stopping ? "stopping" : told.phase] || told.phase);
-    say(section, "rows", told.rows || told.total ? `${rows}${told.total ? ` of ${counted.format(told.total)}` : ""} rows` : "");
-    say(section, "rate", told.rate ? `· ${counted.format(Math.round(told.rate))} rows a second` : "");
-    say(section, "left", told.seconds_left ? `· about ${span(told.seconds_left)} left` : "");
-    if (told.total) {
-      bar.max = told.total;
-      bar.value = told.rows;
+      state.hidden = (state.dataset.state === "waiting") !== (progress.phase === "waiting");
+    say(section, "phase", words[progress.is_stopping ? "stopping" : progress.phase] || progress.phase);
+    say(section, "rows", progress.rows || progress.total ? `${rows}${progress.total ? ` of ${counted.format(progress.total)}` : ""} rows` : "");
+    say(section, "rate", progress.rate ? `· ${counted.format(Math.round(progress.rate))} rows a second` : "");
+    say(section, "left", progress.seconds_left ? `· about ${span(progress.seconds_left)} left` : "");
+    if (progress.total) {
+      bar.max = progress.total;
+      bar.value = progress.rows;
     } else {
       bar.removeAttribute("value");
     }
@@ -43,7 +43,7 @@ function follow(section) {
     }
   });
   events.addEventListener("error", () => {
-    // It tries again by itself, but for an answer that was no stream: then the page tells why.
+    // It tries again by itself, unless the answer was no stream: then the page says why.
     if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
   });
   events.addEventListener("end", () => {
@@ -52,7 +52,7 @@ function follow(section) {
   });
 }
 
-// A list that changes while it is looked at; left alone while somebody is in the middle of something.
+// Keeps a list up to date, except while somebody uses it.
 function refresh(region) {
   const again = async () => {
     const busy = region.contains(document.activeElement) || document.hidden || region.querySelector("button[disabled]");
@@ -66,7 +66,7 @@ function refresh(region) {
           region.dataset.refresh = fresh.dataset.refresh;
         }
       } catch {
-        // The service is away for now; the next look may find it.
+        // The service does not answer; the next attempt may succeed.
       }
     }
     setTimeout(again, 1000 * region.dataset.refresh);
@@ -101,12 +101,12 @@ document.addEventListener("submit", (event) => {
   button.textContent = form.dataset.busy;
 });
 
-// The browser's "back" shows the page as it was left: its buttons should work again.
+// The browser's "back" shows the page as it was; reloading enables its buttons again.
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
-// The page is at its own address again once its message was read, so that a reload does not repeat it.
+// Remove the message from the URL, so that a reload does not repeat it.
 if (new URLSearchParams(location.search).has("said")) {
   const address = new URL(location.href);
   address.searchParams.delete("said");
