@@ -88,7 +88,7 @@ class AlertMonitor:
         """Compare some syncs, or all, with their open alerts, and send notices of the difference."""
         if not self._service.leadership.holds() or time.monotonic() < self._paused_until:
             return
-        known, now = self._service.catalog.edition, self._service.now()
+        known, now = self._service.catalog.current, self._service.now()
         alerts: dict[str, list[Alert]] = {}
         for alert in self._open.all():
             alerts.setdefault(alert.sync, []).append(alert)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,18 +31,6 @@ class DefinitionSet:
     folder_error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """How an edition differs from the one before; names of syncs."""
-
-    added: frozenset[str] = frozenset()
-    changed: frozenset[str] = frozenset()
-    removed: frozenset[str] = frozenset()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
-
-
 class Catalog:
     """The definitions of a folder that is edited while the service runs; may be used by several threads."""
 
@@ -50,16 +38,16 @@ class Catalog:
         """Nothing is read yet; *load* reads the folder."""
         self._load = load
         self._lock = threading.Lock()
-        self._edition = DefinitionSet()
+        self._current = DefinitionSet()
 
     @property
-    def edition(self) -> DefinitionSet:
+    def current(self) -> DefinitionSet:
         """What is in force now."""
-        return self._edition
+        return self._current
 
     def get(self, name: str) -> SyncDefinition | None:
         """The definition of that name in force."""
-        return self._edition.definitions.get(name)
+        return self._current.definitions.get(name)
 
     def find(self, name: str) -> SyncDefinition:
         """The definition of that name in force.
@@ -69,7 +57,7 @@ class Catalog:
         """
         found = self.get(name)
         if found is None:
-            raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, self._edition.definitions))
+            raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, self._current.definitions))
         return found
 
     def open(self) -> None:
@@ -78,31 +66,30 @@ class Catalog:
         Raises:
             SyncerError: it cannot be read; nothing is in force.
         """
-        self._edition = _edition(DefinitionSet(), self._load())
-        _tell_of_errors(DefinitionSet(), self._edition)
+        self._current = _definition_set(DefinitionSet(), self._load())
+        _log_errors(DefinitionSet(), self._current)
 
-    def reload(self) -> Changes:
-        """Read the folder. A file counts as a whole or not at all; of a broken one the last valid version stays."""
+    def reload(self) -> frozenset[str]:
+        """Read the folder; returns the syncs that were added, changed or removed.
+
+        A file counts as a whole or not at all; of a broken one the last valid version stays.
+        """
         with self._lock:
-            before = self._edition
+            before = self._current
             try:
                 loaded = self._load()
             except SyncerError as exc:
                 if str(exc) != before.folder_error:
                     log.error("the definitions cannot be read: %s", exc)
-                self._edition = DefinitionSet(
-                    definitions=before.definitions,
-                    errors=before.errors,
-                    outdated=before.outdated,
-                    folder_error=str(exc),
-                )
-                return Changes()
-            self._edition = _edition(before, loaded)
-            _tell_of_errors(before, self._edition)
-            return _changes(before.definitions, self._edition.definitions)
+                self._current = replace(before, folder_error=str(exc))
+                return frozenset()
+            self._current = _definition_set(before, loaded)
+            _log_errors(before, self._current)
+            old, new = before.definitions, self._current.definitions
+            return frozenset(name for name in {*old, *new} if old.get(name) != new.get(name))
 
 
-def _edition(before: DefinitionSet, loaded: Loaded) -> DefinitionSet:
+def _definition_set(before: DefinitionSet, loaded: Loaded) -> DefinitionSet:
     definitions = {definition.name: definition for definition in loaded.definitions}
     faults: dict[Path, DefinitionError] = {}
     for error in loaded.errors:
@@ -119,19 +106,10 @@ def _edition(before: DefinitionSet, loaded: Loaded) -> DefinitionSet:
     )
 
 
-def _tell_of_errors(before: DefinitionSet, now: DefinitionSet) -> None:
+def _log_errors(before: DefinitionSet, now: DefinitionSet) -> None:
     known = {str(error) for error in before.errors}
     for error in now.errors:
         if str(error) not in known:
             log.error("a definition cannot be used: %s", error)
     if before.folder_error or (before.errors and not now.errors):
         log.info("the definitions can be read again", extra={"errors": len(now.errors)})
-
-
-def _changes(before: Mapping[str, SyncDefinition], now: Mapping[str, SyncDefinition]) -> Changes:
-    both = before.keys() & now.keys()
-    return Changes(
-        added=frozenset(now.keys() - before.keys()),
-        changed=frozenset(name for name in both if before[name] != now[name]),
-        removed=frozenset(before.keys() - now.keys()),
-    )

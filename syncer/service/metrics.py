@@ -69,7 +69,7 @@ class ServiceCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
         with self._lock:
-            self._count_only(self._service.catalog.edition.definitions.keys())
+            self._count_only(self._service.catalog.current.definitions.keys())
             found = [*self._of_the_service(), *self._of_the_stores()]
             for counted in (self._runs, self._rows, self._waits):
                 found += counted.collect()
@@ -109,8 +109,8 @@ class ServiceCollector(Collector):
 
     def _of_the_service(self) -> Iterable[Metric]:
         service = self._service
-        edition = service.catalog.edition
-        broken = len({error.path for error in edition.errors}) + bool(edition.folder_error)
+        current = service.catalog.current
+        broken = len({error.path for error in current.errors}) + bool(current.folder_error)
         age = service.silence.total_seconds()
         return [
             _gauge("syncer_leads", "1 if this service is the leader.", service.leads),

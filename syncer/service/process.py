@@ -113,7 +113,7 @@ class Process:
         return sock
 
     def _tell_the_address(self) -> None:
-        number = len(self.service.catalog.edition.definitions)
+        number = len(self.service.catalog.current.definitions)
         syncs = f"{number} sync" if number == 1 else f"{number:,} syncs"
         role = "leads" if self.service.leads else f"stands by for {self.service.leadership.leader()}"
         log.info("Syncer serves %s, %s, %s", self.address, syncs, role, extra={"address": self.address})

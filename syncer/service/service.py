@@ -14,7 +14,7 @@ from syncer.definitions import schedules
 from syncer.definitions.order import Precedence
 from syncer.model.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
 from syncer.queries import query
-from syncer.service.catalog import Catalog, Changes
+from syncer.service.catalog import Catalog
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError, Pool
@@ -92,7 +92,7 @@ class Service:
         """
         query.load_parser()
         self.catalog.open()
-        self.pool.precedence = Precedence(self.catalog.edition.definitions.values())
+        self.pool.precedence = Precedence(self.catalog.current.definitions.values())
         self.pool.open()
         self._take_the_lead()
         self.timetable.start()
@@ -106,16 +106,15 @@ class Service:
         self.leadership.release()
         return all_ended
 
-    def reload(self) -> Changes:
+    def reload(self) -> frozenset[str]:
         """Take in what changed in the folder of definitions."""
-        changes = self.catalog.reload()
-        if changes:
-            names = changes.added | changes.changed | changes.removed
+        names = self.catalog.reload()
+        if names:
             log.info("the definitions changed", extra={"syncs": sorted(names)})
-            self.pool.precedence = Precedence(self.catalog.edition.definitions.values())
+            self.pool.precedence = Precedence(self.catalog.current.definitions.values())
             if self.leads:
                 self._schedule(names)
-        return changes
+        return names
 
     def run_now(
         self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: Options | None = None
@@ -169,10 +168,10 @@ class Service:
 
     def statuses(self, names: Collection[str] | None = None) -> list[SyncStatus]:
         """The status of every sync, or of those of *names* that exist, by name."""
-        edition = self.catalog.edition
+        current = self.catalog.current
         return statuses(
-            edition,
-            edition.definitions.keys() if names is None else names,
+            current,
+            current.definitions.keys() if names is None else names,
             run_log=self.run_log,
             next_due=self.timetable.next_due(),
             active_runs=self.pool.active_runs(),
@@ -202,7 +201,7 @@ class Service:
     @property
     def lookup(self) -> Lookup:
         """What looks things up in the stores, with the definitions in force."""
-        return Lookup(settings=self.settings, run_log=self.run_log, definitions=self.catalog.edition.definitions)
+        return Lookup(settings=self.settings, run_log=self.run_log, definitions=self.catalog.current.definitions)
 
     def pause(self, name: str) -> None:
         """Let no ticks of a sync come, over restarts too; a run that goes on is left alone."""
@@ -298,12 +297,12 @@ class Service:
         self.led_at = self.now()
         self._left_open.interrupt(before=term)
         self._paused = self.run_log.paused()
-        self._schedule(self.catalog.edition.definitions)
+        self._schedule(self.catalog.current.definitions)
         self._run_interrupted_again(term)
 
     def _run_interrupted_again(self, term: int) -> None:
         """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
-        for name in sorted(self.run_log.cut_off(self.catalog.edition.definitions)):
+        for name in sorted(self.run_log.cut_off(self.catalog.current.definitions)):
             definition = self._scheduled(name)
             if definition is not None and definition.catch_up is CatchUp.ONCE:
                 order = Order(trigger=Trigger.SCHEDULE, term=term)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from syncer.model.errors import SettingsError, StateDatabaseError
-from syncer.state.database import StateDatabase
+from syncer.state.database import StateDatabase, explained
 
 #: Seconds without a statement after which the server ends the session and frees its lock: of a machine that is gone,
 #: or of a process that is frozen.
@@ -65,7 +67,8 @@ class SessionLock:
         """Let go of the lock and the connection; calling it twice is fine."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._database.close_own(connection)
+            with suppress(exc.DBAPIError):
+                connection.close()
 
     def _connect(self) -> None:
         self._connection = self._database.own_connection()
@@ -80,7 +83,8 @@ class SessionLock:
     def _row(self, query: str) -> Any:
         if self._connection is None:
             raise StateDatabaseError("not connected")
-        return self._database.ask_own(self._connection, query)
+        with explained():
+            return self._connection.exec_driver_sql(query).one()
 
 
 def _pooled() -> SettingsError:

@@ -60,7 +60,7 @@ class SyncStatus:
 
 
 def statuses(
-    edition: DefinitionSet,
+    current: DefinitionSet,
     names: Collection[str],
     *,
     run_log: RunLog,
@@ -80,7 +80,7 @@ def statuses(
     return [
         SyncStatus(
             definition=definition,
-            outdated=edition.outdated.get(name),
+            outdated=current.outdated.get(name),
             paused=name in paused,
             next_due=next_due.get(name),
             active_run=by_name.get(name),
@@ -90,7 +90,7 @@ def statuses(
             freshness=freshness(definition, well.get(name), paused=name in paused, grace=grace, now=now),
             rejected=refused.get(name, 0),
         )
-        for name, definition in edition.definitions.items()
+        for name, definition in current.definitions.items()
         if name in names
     ]
 

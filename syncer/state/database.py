@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -80,14 +80,14 @@ class StateDatabase:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A transaction that sees one moment of the database and waits for no writer."""
-        with _explained(), self._engine.connect() as connection:
+        with explained(), self._engine.connect() as connection:
             connection.exec_driver_sql(_READ[connection.dialect.name])
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A transaction that is durable when the block ends, and undone when it raises."""
-        with _explained(), self._engine.connect() as connection:
+        with explained(), self._engine.connect() as connection:
             connection.exec_driver_sql(_WRITE[connection.dialect.name])
             yield connection
             connection.commit()
@@ -98,22 +98,11 @@ class StateDatabase:
         return self._engine.dialect.name == "postgresql"
 
     def own_connection(self) -> sa.Connection:
-        """A new connection outside the pool, where each statement is a transaction; for `ask_own`, `close_own`."""
-        with _explained():
-            engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-            connection = engine.connect()
+        """A new connection outside the pool, where each statement is a transaction; to be closed by the caller."""
+        with explained():
+            connection = self._engine.execution_options(isolation_level="AUTOCOMMIT").connect()
             connection.detach()
             return connection
-
-    def ask_own(self, connection: sa.Connection, query: str) -> Any:
-        """The one row that a query gives there."""
-        with _explained():
-            return connection.exec_driver_sql(query).one()
-
-    def close_own(self, connection: sa.Connection) -> None:
-        """Let go of it, also where the server does not answer any more."""
-        with suppress(exc.DBAPIError):
-            connection.close()
 
     def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that may have an ON CONFLICT clause."""
@@ -128,7 +117,7 @@ class StateDatabase:
     def _bring_up_to_date(self) -> tuple[int, str]:
         if self._engine.dialect.name == "sqlite":
             # Kept in the file; cannot be changed within a transaction.
-            with _explained(), self._engine.connect() as connection:
+            with explained(), self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         schema.bring_up_to_date(self._upgrading)
         with self.reading() as connection:
@@ -181,8 +170,8 @@ def _sqlite_engine(url: URL) -> sa.Engine:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn the database's errors into ours, without values and URLs."""
+def explained() -> Iterator[None]:
+    """Raise StateDatabaseError, without values and URLs, for the database's own errors."""
     try:
         yield
     except (exc.DBAPIError, exc.TimeoutError) as error:

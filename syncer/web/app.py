@@ -94,7 +94,7 @@ def readyz(service: TheService) -> Response:
 
 
 def _is_ready(service: Service) -> bool:
-    definitions = service.catalog.edition
+    definitions = service.catalog.current
     if service.closing.is_set() or (definitions.folder_error and not definitions.definitions):
         return False
     try:

@@ -51,7 +51,7 @@ def known_sync(service: Service, name: str) -> str:
     Raises:
         SelectionError: no sync had.
     """
-    names = service.catalog.edition.definitions
+    names = service.catalog.current.definitions
     if name in names or (not name_fault(name) and service.run_log.recent(name, 1)):
         return name
     raise SelectionError(f"there is no sync {quoted(name)}", hint=did_you_mean(name, names))

@@ -230,7 +230,7 @@ def test_a_broken_folder_does_not_make_anybody_forget(bench: Bench, receiver: Re
         alerts.check()
     bench.define("customers", header="entity: nonsense")
     with alerting(bench, url(receiver)) as (service, alerts):
-        assert not service.catalog.edition.definitions
+        assert not service.catalog.current.definitions
         alerts.check()
         assert kinds(service) == {("customers", "failed")}
 

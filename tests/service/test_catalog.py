@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 
-from syncer.service.catalog import Catalog, Changes
+from syncer.service.catalog import Catalog
 from tests.service.conftest import PERSON, Bench
-
-
-def changes(**named: set[str]) -> Changes:
-    return replace(Changes(), **{kind: frozenset(names) for kind, names in named.items()})
 
 
 def test_what_was_added_changed_and_removed_is_told(bench: Bench) -> None:
     bench.define("people")
     bench.define("others")
     catalog = Catalog(bench.load)
-    assert catalog.reload() == changes(added={"people", "others"})
+    assert catalog.reload() == {"people", "others"}
 
     bench.define("new")
     bench.define("people", header=f"{PERSON}description: changed")
     (bench.path / "sync_definitions/others.sql").unlink()
 
-    assert catalog.reload() == changes(added={"new"}, changed={"people"}, removed={"others"})
-    assert [*catalog.edition.definitions] == ["new", "people"]
-    assert catalog.reload() == Changes()
+    assert catalog.reload() == {"new", "people", "others"}
+    assert [*catalog.current.definitions] == ["new", "people"]
+    assert catalog.reload() == frozenset()
 
 
 def test_a_broken_edit_keeps_what_the_file_said_before_and_shows_the_error(bench: Bench) -> None:
@@ -37,28 +32,28 @@ def test_a_broken_edit_keeps_what_the_file_said_before_and_shows_the_error(bench
 
     file.write_text(good.replace("entity: person", "entity: nobody\nschedule: every 2 minutes"))
 
-    assert catalog.reload() == Changes()
+    assert catalog.reload() == frozenset()
     found = catalog.get("people")
     assert found is not None
     assert (found.path, found.sql) == (file, "SELECT * FROM people")
-    assert catalog.edition.outdated["people"].path == file
-    assert "nobody" in str(catalog.edition.errors[0])
+    assert catalog.current.outdated["people"].path == file
+    assert "nobody" in str(catalog.current.errors[0])
 
     bench.define("others", header=f"{PERSON}description: changed")
-    assert catalog.reload() == changes(changed={"others"})
-    assert "people" in catalog.edition.outdated
+    assert catalog.reload() == {"others"}
+    assert "people" in catalog.current.outdated
 
     file.write_text(good.replace("SELECT *", "SELECT id, plan"))
-    assert catalog.reload() == changes(changed={"people"})
-    assert (catalog.edition.outdated, catalog.edition.errors) == ({}, ())
+    assert catalog.reload() == {"people"}
+    assert (catalog.current.outdated, catalog.current.errors) == ({}, ())
 
 
 def test_a_file_that_was_broken_from_the_start_is_not_in_force(bench: Bench) -> None:
     bench.define("people", header="entity: nobody")
     catalog = Catalog(bench.load)
 
-    assert catalog.reload() == Changes()
-    assert (catalog.edition.definitions, len(catalog.edition.errors)) == ({}, 1)
+    assert catalog.reload() == frozenset()
+    assert (catalog.current.definitions, len(catalog.current.errors)) == ({}, 1)
 
 
 def test_a_folder_that_is_gone_leaves_everything_as_it_was(bench: Bench) -> None:
@@ -68,13 +63,13 @@ def test_a_folder_that_is_gone_leaves_everything_as_it_was(bench: Bench) -> None
     folder = bench.path / "sync_definitions"
     folder.rename(bench.path / "away")
 
-    assert catalog.reload() == Changes()
-    assert "people" in catalog.edition.definitions
-    assert "there is no folder of sync definitions" in catalog.edition.folder_error
+    assert catalog.reload() == frozenset()
+    assert "people" in catalog.current.definitions
+    assert "there is no folder of sync definitions" in catalog.current.folder_error
 
     shutil.move(bench.path / "away", folder)
-    assert catalog.reload() == Changes()
-    assert catalog.edition.folder_error == ""
+    assert catalog.reload() == frozenset()
+    assert catalog.current.folder_error == ""
 
 
 def test_a_sync_that_was_renamed_is_another(bench: Bench) -> None:
@@ -84,4 +79,4 @@ def test_a_sync_that_was_renamed_is_another(bench: Bench) -> None:
 
     file.rename(file.with_name("persons.sql"))
 
-    assert catalog.reload() == changes(added={"persons"}, removed={"people"})
+    assert catalog.reload() == {"persons", "people"}

@@ -133,7 +133,7 @@ FROM (VALUES ('{SCRIPT}', '{SCRIPT}'), ('{SCRIPT}', 'other'), ('ok', '{SCRIPT}')
 def _break_file(site: Site, served: Served) -> None:
     path = site.path / "sync_definitions/accounts.sql"
     path.write_text(path.read_text().replace("schedule: every 1 hour", "schedule: every 1 huor"))
-    wait_until(lambda: "accounts" in served.service.catalog.edition.outdated)
+    wait_until(lambda: "accounts" in served.service.catalog.current.outdated)
 
 
 def write_history(run_log: RunLog, now: datetime) -> None:

@@ -114,7 +114,7 @@ def test_a_folder_without_definitions_tells_what_to_do(site: Site, browser: Brow
         expect(opened.page.get_by_role("heading", name="No sync so far")).to_be_visible()
         faults = opened.shoot("syncs-none")
         (site.path / "sync_definitions").rename(site.path / "gone")
-        wait_until(lambda: served.service.catalog.edition.folder_error)
+        wait_until(lambda: served.service.catalog.current.folder_error)
         opened.open("/")
         expect(opened.page.get_by_role("alert")).to_contain_text("The definitions cannot be read")
         faults += opened.shoot("syncs-no-folder")

@@ -35,7 +35,7 @@ router = APIRouter(tags=["syncs"])
 @router.get("/syncs", responses=problems())
 def list_syncs(service: TheService, limit: Limit = 100, cursor: Cursor = None) -> SyncPage:
     """List the syncs with their status, by name."""
-    found = [name for name in service.catalog.edition.definitions if name > (cursor or "")]
+    found = [name for name in service.catalog.current.definitions if name > (cursor or "")]
     shown = [serializers.sync_of(status) for status in service.statuses(found[:limit])]
     return SyncPage(items=shown, next=shown[-1].name if len(found) > limit else None)
 

@@ -29,7 +29,7 @@ class ConnectionsContext(Context, template="connections.html"):
 def show_connections(view: TheView, test: bool = False) -> Response:
     known = connections(view.service.settings)
     found = tested_side_by_side(known, seconds=_TIMEOUT) if test else [Tested(connection=one) for one in known]
-    definitions = view.service.catalog.edition.definitions.values()
+    definitions = view.service.catalog.current.definitions.values()
 
     def users(connection: Connection) -> list[str]:
         return [sync.name for sync in definitions if getattr(sync, connection.kind) == connection.name]

@@ -84,7 +84,7 @@ class OverviewContext(Context, template="syncs.html"):
 
 @router.get("/")
 def show_overview(view: TheView, wanted: Annotated[SyncFilter, Query()]) -> Response:
-    syncs, definitions = view.service.statuses(), view.service.catalog.edition
+    syncs, definitions = view.service.statuses(), view.service.catalog.current
     counted = Counter(state for sync in syncs for state in _COUNTED if _STATES[state][1](sync))
     return view.page(
         OverviewContext(

@@ -90,7 +90,7 @@ def show_runs(view: TheView, wanted: Annotated[RunFilter, Query()]) -> Response:
         limit=_LISTED_RUNS,
         url=f"/runs?{urlencode({'sync': sync, 'status': wanted.status})}",
     )
-    return view.page(RunsContext(filter=wanted, listed=listed, names=list(view.service.catalog.edition.definitions)))
+    return view.page(RunsContext(filter=wanted, listed=listed, names=list(view.service.catalog.current.definitions)))
 
 
 def run_list(
