@@ -5,26 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
 
 from syncer import __version__
-from syncer.cli import (
-    alerts,
-    connections,
-    docs,
-    files,
-    history,
-    output,
-    plans,
-    runs,
-    serve,
-    show,
-    signals,
-    state,
-    validation,
-)
+from syncer.cli import connections, docs, files, output, plans, runs, serve, show, signals, state, validation
 from syncer.cli.arguments import Command
 from syncer.cli.exit_codes import CODES, outcome_of
 
@@ -37,24 +24,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (
-    files.init,
-    validation.validate,
-    files.list_syncs,
-    plans.plan,
-    runs.run,
-    serve.serve,
-    history.show_runs,
-    history.rejected,
-    state.pause,
-    state.resume,
-    state.reset,
-    connections.connections,
-    alerts.alerts,
-    files.schema,
-    docs.docs,
-):
-    app.command(cls=Command, name={"list_syncs": "list", "show_runs": "runs"}.get(command.__name__))(command)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "init": files.init,
+    "validate": validation.validate,
+    "list": files.list_syncs,
+    "plan": plans.plan,
+    "run": runs.run,
+    "serve": serve.serve,
+    "runs": state.show_runs,
+    "rejected": state.rejected,
+    "pause": state.pause,
+    "resume": state.resume,
+    "reset": state.reset,
+    "connections": connections.connections,
+    "alerts": connections.alerts,
+    "schema": files.schema,
+    "docs": docs.docs,
+}
+
+for name, command in COMMANDS.items():
+    app.command(name, cls=Command)(command)
 app.add_typer(show.app, name="show")
 
 

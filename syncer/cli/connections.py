@@ -1,7 +1,8 @@
-"""`syncer connections`."""
+"""`syncer connections` and `alerts`: the warehouses, stores and alert targets, and whether they can be reached."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,9 @@ from syncer.cli import output
 from syncer.cli.arguments import Json
 from syncer.cli.exit_codes import FAILED
 from syncer.cli.project import Project
+from syncer.model.errors import SettingsError, SyncerError
 
 if TYPE_CHECKING:
-    from syncer.model.errors import SyncerError
     from syncer.model.types import Probe
     from syncer.sync.connections import Connection
 
@@ -43,6 +44,28 @@ def connections(
     raise typer.Exit(FAILED if failed else 0)
 
 
+def alerts(
+    test: Annotated[bool, typer.Option("--test", help="Send a test notice to each target.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show open alerts; --test sends a test notice."""
+    project = Project()
+    if test:
+        _try_targets(project, as_json)
+        return
+    from syncer.state.alerts import OpenAlerts
+
+    found = OpenAlerts(project.run_log.database).all()
+    if as_json:
+        for alert in found:
+            output.json_line(asdict(alert))
+    elif not found:
+        output.line("No open alerts.")
+    else:
+        rows = [(alert.sync, alert.kind, output.time_text(alert.since)) for alert in found]
+        output.table(("sync", "alert", "since"), rows)
+
+
 def _object(connection: Connection, probe: Probe | None, error: SyncerError | None) -> dict[str, object]:
     return {
         "kind": connection.kind,
@@ -60,3 +83,20 @@ def _row(connection: Connection, probe: Probe | None, error: SyncerError | None)
     can_write = {True: "yes", False: "no", None: ""}[probe.can_write] if probe else ""
     remark = ". ".join(filter(None, (str(error), error.hint))) if error else probe.note if probe else ""
     return connection.kind, connection.name, connection.url, probe.version if probe else "", can_write, remark
+
+
+def _try_targets(project: Project, as_json: bool) -> None:
+    from syncer.alerts import targets
+
+    opened = targets.opened(project.settings.alerts.targets)
+    if not opened:
+        raise SettingsError("no alert target is set", hint="Set SYNCER_ALERTS__URLS. See `syncer docs monitoring`.")
+    notice = targets.Notice(title="Syncer: a test", body="Syncer sends its alerts here.", tone=targets.Tone.NEUTRAL)
+    accepted = {target.label: target.accepts(notice) for target in opened}
+    for label, taken in accepted.items():
+        if as_json:
+            output.json_line({"target": label, "taken": taken})
+        else:
+            output.line(f"{label}: {'delivered' if taken else 'not delivered'}")
+    if not all(accepted.values()):
+        raise typer.Exit(FAILED)
