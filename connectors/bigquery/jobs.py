@@ -14,7 +14,7 @@ import pyarrow as pa
 from connectors.bigquery.connection import Clients
 from connectors.bigquery.errors import failures
 from connectors.bigquery.values import Shape, from_arrow, from_cells
-from connectors.support.warehouse import closed_early, uncollected
+from connectors.support.warehouse import uncollected
 
 #: Rows of one batch, and of one page of the REST API, which has at most some ten MB.
 _BATCH_ROWS = 20_000
@@ -30,9 +30,8 @@ _RESUME_SECONDS = 10.0
 class Job:
     """A query that runs, until *deadline* by time.monotonic(). Another thread may stop it."""
 
-    def __init__(self, clients: Clients, label: str, *, deadline: float, stop: threading.Event) -> None:
+    def __init__(self, clients: Clients, *, deadline: float, stop: threading.Event) -> None:
         self._clients = clients
-        self._label = label
         self._deadline = deadline
         self._stop = stop
         self._id = f"syncer-{uuid4()}"
@@ -62,13 +61,13 @@ class Job:
 
         Raises:
             TimeoutError: the deadline has passed.
-            WarehouseError: another thread stopped it.
+            InterruptedError: another thread stopped it.
             Exception: it failed, or what else the driver raises.
         """
         pause = _FIRST_PAUSE_SECONDS
         while not self._job.done(**self._patience()):
             if self._stop.wait(min(pause, self._seconds_left())):
-                raise closed_early(self._label)
+                raise InterruptedError
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         if failed := self._job.exception():
             raise failed
@@ -90,7 +89,7 @@ class Job:
             count += batch.num_rows
             for start in range(0, batch.num_rows, _BATCH_ROWS):
                 if self._stop.is_set():
-                    raise closed_early(self._label)
+                    raise InterruptedError
                 self._seconds_left()
                 yield batch.slice(start, _BATCH_ROWS)
         if count != found.total_rows:

@@ -17,7 +17,7 @@ from connectors.bigquery.errors import failure, failures
 from connectors.bigquery.jobs import Job
 from connectors.bigquery.options import BigQueryOptions
 from connectors.bigquery.values import shape
-from connectors.support.warehouse import StreamingWarehouse, closed_early, over_timeout
+from connectors.support.warehouse import StreamingWarehouse
 from syncer.model.errors import SyncerError, WarehouseError
 from syncer.model.types import Column, Probe
 
@@ -90,7 +90,7 @@ class BigQueryWarehouse(StreamingWarehouse):
             job = self._dry_run(sql)
             shapes = [shape(field) for field in job.schema]
             yield pa.schema([column.field for column in shapes])
-            self._job = Job(self._clients, self._label, deadline=deadline, stop=self._stop)
+            self._job = Job(self._clients, deadline=deadline, stop=self._stop)
             try:
                 self._job.start(sql, self._config(timeout=timeout), location=job.location)
                 self._job.wait()
@@ -147,8 +147,10 @@ class BigQueryWarehouse(StreamingWarehouse):
             yield
         except SyncerError:
             raise
+        except InterruptedError:
+            raise self._closed_early() from None
         except TimeoutError:
-            raise over_timeout(self._label, timeout) from None
+            raise self._over_timeout(timeout) from None
         except pa.ArrowException:
             # Its text may quote a value.
             raise WarehouseError(
@@ -156,15 +158,15 @@ class BigQueryWarehouse(StreamingWarehouse):
             ) from None
         except failures() as exc:
             if self._stop.is_set():
-                raise closed_early(self._label) from None
+                raise self._closed_early() from None
             if time.monotonic() >= deadline:
-                raise over_timeout(self._label, timeout) from None
+                raise self._over_timeout(timeout) from None
             raise failure(exc, self._named, self._clients.place) from None
         except ValueError:
             # gRPC's word for a channel that another thread has closed.
             if not self._stop.is_set():
                 raise
-            raise closed_early(self._label) from None
+            raise self._closed_early() from None
 
 
 def _label_value(text: str) -> str:

@@ -17,15 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
-from connectors.support.warehouse import (
-    ColumnReading,
-    StreamingWarehouse,
-    closed_early,
-    over_timeout,
-    quote_identifier,
-    quote_literal,
-    schema_of,
-)
+from connectors.support.warehouse import ColumnReading, StreamingWarehouse, quote_identifier, quote_literal, schema_of
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Column, Probe
@@ -145,7 +137,7 @@ class DuckDBWarehouse(StreamingWarehouse):
             with self._connection.sql(select).to_arrow_reader(_BATCH_ROWS) as batches:
                 for batch in batches:
                     if time.monotonic() >= deadline:
-                        raise over_timeout(self._label, timeout)
+                        raise self._over_timeout(timeout)
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
     def _interrupt(self) -> None:
@@ -182,7 +174,7 @@ class DuckDBWarehouse(StreamingWarehouse):
         except (duckdb.Error, OSError) as exc:  # An Arrow stream passes DuckDB's errors on as OSError.
             if str(exc).startswith("INTERRUPT"):
                 late = time.monotonic() >= deadline
-                raise (over_timeout(self._label, timeout) if late else closed_early(self._label)) from None
+                raise (self._over_timeout(timeout) if late else self._closed_early()) from None
             if isinstance(exc, OSError) and exc.errno is not None:
                 raise WarehouseError(f"{self._label}: {exc.filename}: {exc.strerror}") from None
             raise self._failure(str(exc)) from None

@@ -19,7 +19,7 @@ from connectors.mysql.connection import address, connect
 from connectors.mysql.dialect import one_select
 from connectors.mysql.statement import Block, LostError, PreparedStatement
 from connectors.support.connection import driver
-from connectors.support.warehouse import StreamingWarehouse, over_timeout, probe_of
+from connectors.support.warehouse import StreamingWarehouse, probe_of
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
@@ -148,7 +148,7 @@ class MySQLWarehouse(StreamingWarehouse):
             yield
         except (self._pymysql.MySQLError, LostError) as exc:
             if time.monotonic() >= deadline:
-                raise over_timeout(self._label, timeout) from None
+                raise self._over_timeout(timeout) from None
             raise errors.query_failure(self._label, exc) from None
         finally:
             timer.cancel()
@@ -157,7 +157,7 @@ class MySQLWarehouse(StreamingWarehouse):
             self._leave()
         if time.monotonic() >= deadline:
             # A SLEEP that is cut short returns without an error.
-            raise over_timeout(self._label, timeout)
+            raise self._over_timeout(timeout)
 
     def _begin(self, timeout: timedelta, timer: threading.Timer) -> None:
         if self._connection is None:

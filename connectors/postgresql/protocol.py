@@ -17,7 +17,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from connectors.postgresql.connection import connect
 from connectors.postgresql.errors import query_failure
-from connectors.support.warehouse import StreamingWarehouse, over_timeout
+from connectors.support.warehouse import StreamingWarehouse
 from syncer.model.errors import WarehouseError
 
 #: How long to wait for the server's own word on its timeout before the client gives up, in seconds.
@@ -139,10 +139,10 @@ class ProtocolWarehouse(StreamingWarehouse):
             with closing(Server(self._connection.pgconn, deadline=deadline + _GRACE_SECONDS)) as server:
                 yield server
         except TimeoutError:
-            raise over_timeout(self._label, timeout) from None
+            raise self._over_timeout(timeout) from None
         except psycopg.Error as exc:
             if isinstance(exc, psycopg.errors.QueryCanceled) and time.monotonic() >= deadline:
-                raise over_timeout(self._label, timeout) from None
+                raise self._over_timeout(timeout) from None
             raise query_failure(self._label, exc) from None
         finally:
             self._leave()

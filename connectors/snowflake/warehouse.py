@@ -19,14 +19,7 @@ from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.values import SnowflakeReading, reading
 from connectors.support.connection import driver
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.warehouse import (
-    StreamingWarehouse,
-    closed_early,
-    over_timeout,
-    probe_of,
-    quote_identifier,
-    schema_of,
-)
+from connectors.support.warehouse import StreamingWarehouse, probe_of, quote_identifier, schema_of
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import NotASelectError, SelectStatement
 from syncer.model.types import Column, Probe
@@ -84,9 +77,9 @@ class SnowflakeWarehouse(StreamingWarehouse):
                 thread.start(partial(next, parts, None))
                 yield part
         except TimeoutError:
-            raise over_timeout(self._label, timeout) from None
+            raise self._over_timeout(timeout) from None
         except LeftError:
-            raise closed_early(self._label) from None
+            raise self._closed_early() from None
         except DriverError as exc:
             raise exc.error from None
         finally:
@@ -127,7 +120,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
         while self._connection.is_still_running(self._connection.get_query_status(query)):
             if is_left.wait(wait):
                 cursor.abort_query(query)
-                raise closed_early(self._label)
+                raise self._closed_early()
             wait = min(wait * 1.5, _LONGEST_WAIT)
         cursor.query_result(query)
         self._is_busy = False

@@ -1,7 +1,7 @@
-"""What a driver's rows become in Arrow: column-wise, by the types that it announces, else by the values themselves.
+"""What a driver's rows become in Arrow, a column at a time: by the types that it reports, else by the values.
 
-A column whose type the driver does not tell is known by its first values that are not NULL; there every number is
-digits of any length, so that integers, decimals and floats may follow each other.
+If the driver reports no type, the first values that are not NULL give the kind; there every number is digits of any
+length, so that integers, decimals and floats may follow each other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from syncer.model.protocols import JSON, NUMBER
 
 
 class MisfitError(Exception):
-    """A column's values are of two kinds; the text says of which column and kinds."""
+    """A column's values are of two kinds; the text names the column and the kinds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class ValueKind(ColumnReading):
     """What a column holds."""
 
     name: str
-    #: Makes what Arrow takes of a value that is not NULL; without it Arrow takes the values as they are.
+    #: Converts a value that is not NULL for Arrow; without it Arrow takes the values as they are.
     convert: Callable[[Any], Any] | None = None
     #: The Python types that Arrow takes without `convert`.
     plain: frozenset[type] = frozenset()
@@ -88,7 +88,7 @@ _NAIVE = ValueKind(name="times", type=pa.timestamp("us"), plain=frozenset({datet
 _AWARE = ValueKind(name="times with a zone", type=pa.timestamp("us", "UTC"), plain=frozenset({datetime}))
 
 _WRAPPED = re.compile(r"(?:nullable|lowcardinality)\((.*)\)", re.DOTALL)
-#: The whole of a type's name in lower case, without what stands in brackets at its end.
+#: A whole type name in lower case, without brackets at its end.
 _BY_NAME = {
     r"bool(ean)?": _BOOLEAN,
     r"u?int(8|16|32)|int64|(tiny|small|big)int|int(eger)?[248]?|long|short|byte": _INTEGER,
@@ -116,7 +116,7 @@ _BY_PYTHON: dict[type, ValueKind] = {
 
 
 def announced(type_name: str) -> ValueKind | None:
-    """The kind of a column whose type the driver calls *type_name*; None where that does not tell."""
+    """The kind of a column whose type the driver calls *type_name*; None if unknown."""
     name = type_name.lower().strip()
     while wrapped := _WRAPPED.fullmatch(name):
         name = wrapped[1]
@@ -125,7 +125,7 @@ def announced(type_name: str) -> ValueKind | None:
 
 
 def type_name(code: Any, display: str | None) -> str:
-    """What a driver calls the type of a column; empty where it does not tell.
+    """A driver's name for the type of a column; empty if it reports none.
 
     Shapes:
         code: the second part of a cursor's description.
@@ -140,15 +140,15 @@ def type_name(code: Any, display: str | None) -> str:
 
 
 def announced_by_python(code: Any) -> ValueKind | None:
-    """The kind of a column that the driver announces as a Python class, as ODBC's does."""
+    """The kind of a column that the driver reports as a Python class, as ODBC's does."""
     return _BY_PYTHON.get(code) if isinstance(code, type) else None
 
 
 def seen(name: str, types: set[type]) -> ValueKind | None:
-    """The kind of a column of which values of *types* were seen; None where all were NULL.
+    """The kind of a column with values of *types*; None if all are NULL.
 
     Raises:
-        MisfitError: they are of two kinds.
+        MisfitError: the values are of two kinds.
     """
     kinds = {kind.name: kind for kind in (_kind_of(type_) for type_ in types if type_ is not NoneType)}
     if "numbers" in kinds and "booleans" in kinds:
@@ -175,16 +175,16 @@ def array(name: str, values: Sequence[Any], kind: ValueKind, *, is_announced: bo
         convert = kind.convert or partial(_plain, kind)
         return pa.array([None if value is None else convert(value) for value in values], kind.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        raise MisfitError(f"column `{name}` holds what is none of the {kind.name} that were announced") from None
+        raise MisfitError(f"column `{name}` holds a value that is not one of the described {kind.name}") from None
 
 
 def first_zone(values: Sequence[Any], kind: ValueKind) -> ValueKind:
-    """*kind*, which was found in *values*; of times, whether they have a zone."""
+    """*kind*, which `seen` found for *values*; for times with their zone."""
     return _AWARE if kind is _NAIVE and any(v is not None and v.tzinfo is not None for v in values) else kind
 
 
 def _digits_at_once(values: Sequence[Any], types: set[type]) -> pa.Array | None:
-    """Python's own texts of numbers, where none of them is an exponent of a decimal, a boolean or not finite."""
+    """Python's own texts of numbers; None if one is a decimal's exponent, a boolean or not finite."""
     if types == {int}:
         with suppress(OverflowError):
             return pa.array(values, pa.int64()).cast(pa.string())
@@ -195,7 +195,7 @@ def _digits_at_once(values: Sequence[Any], types: set[type]) -> pa.Array | None:
 
 
 def _plain(kind: ValueKind, value: Any) -> Any:
-    """*value*, a driver's own class of what Arrow takes."""
+    """*value*, of a driver's subclass of what Arrow takes."""
     if not isinstance(value, tuple(kind.plain)) or (kind is _DATE and isinstance(value, datetime)):
         raise TypeError
     return value
@@ -205,7 +205,7 @@ def _fits(found: ValueKind, kind: ValueKind) -> bool:
     return found is kind or {found, kind} in ({_NAIVE, _AWARE}, {_NUMBER, _BOOLEAN})
 
 
-#: What a column is of which nothing but NULL was seen.
+#: The kind of a column with nothing but NULL.
 UNSEEN = _TEXT
 
 

@@ -1,4 +1,4 @@
-"""Any database that SQLAlchemy has a dialect for: the driver's rows in chunks, made Arrow column-wise."""
+"""Any database that SQLAlchemy has a dialect for: the driver's rows in chunks, which become Arrow by column."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pyarrow as pa
 from sqlalchemy import Connection, CursorResult, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from connectors.sqlalchemy.dialects import database, keep_digits, parsed_url, reason
+from connectors.sqlalchemy.connection import database, keep_digits, parsed_url
+from connectors.sqlalchemy.errors import reason
 from connectors.sqlalchemy.options import WAREHOUSE
 from connectors.sqlalchemy.values import (
     UNSEEN,
@@ -27,21 +28,14 @@ from connectors.sqlalchemy.values import (
     type_name,
 )
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.warehouse import (
-    StreamingWarehouse,
-    closed_early,
-    over_timeout,
-    quote_literal,
-    schema_of,
-    uncollected,
-)
+from connectors.support.warehouse import StreamingWarehouse, quote_literal, schema_of, uncollected
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
 
 #: Small enough that Python's values of one batch stay in the processor's cache.
 _BATCH_ROWS = 5_000
-#: How many batches may hold nothing but NULL in a column of which the driver does not tell the type.
+#: The most batches to read until a column of unknown type has a value that is not NULL.
 _BATCHES_AHEAD = 20
 _CONNECT_SECONDS = 60.0
 _DESCRIBE_TIMEOUT = timedelta(minutes=1)
@@ -51,13 +45,12 @@ _STREAMED = {"stream_results": True, "max_row_buffer": _BATCH_ROWS, "no_paramete
 class SQLAlchemyWarehouse(StreamingWarehouse):
     """A database behind a DBAPI driver. Each query has a connection of its own, which is always rolled back.
 
-    Where the driver tells no types, the schema is told after the first rows; values of two kinds in one column, such
-    as numbers and then texts, are a WarehouseError.
+    If the driver reports no types, Syncer infers them from the first rows. Values of two kinds in one column, such as
+    numbers and then texts, are a WarehouseError.
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
         super().__init__(name, dialect=WAREHOUSE.dialect_of(url))
-        self._name = name
         parsed, found = parsed_url(self._label, url)
         self._database = database(found.name)
         self._engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
@@ -68,12 +61,11 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         #: The driver's own.
         self._raw: Any = None
         self._cursor: Any = None
-        self._is_closed = False
         with self._failures(timedelta(seconds=_CONNECT_SECONDS)) as deadline:
             self._connect(deadline)
 
     def columns(self, sql: str) -> tuple[Column, ...]:
-        """As in Warehouse. The type is `unknown` of a column whose driver tells none."""
+        """As in Warehouse. The type is `unknown` if the driver reports none."""
         statement = self._select_statement(sql)
         with self._transaction(_DESCRIBE_TIMEOUT, statement) as call:
             if self._database.description:
@@ -84,7 +76,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
             return tuple(Column(name=d[0], type=_shown_type(d) or "unknown") for d in description)
 
     def probe(self) -> Probe:
-        """See `Probing`. What the role could write is not looked for."""
+        """See `Probing`. It does not examine what the role could write."""
         with self._failures(_DESCRIBE_TIMEOUT) as deadline:
             connection = self._connect(deadline)
         parts = getattr(connection.dialect, "server_version_info", None) or ()
@@ -92,13 +84,8 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         if self._database.is_locked:
             return Probe(version=version, can_write=False)
         return Probe(
-            version=version, note="Whether its role could write is not known; give it one that may only SELECT."
+            version=version, note="Syncer cannot tell whether its role could write; give it one that may only SELECT."
         )
-
-    def close(self) -> None:
-        """As in Warehouse. A thread that waits for a batch gets an error."""
-        self._is_closed = True
-        super().close()
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
@@ -126,7 +113,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
     def _transaction(
         self, timeout: timedelta, statement: SelectStatement
     ) -> Iterator[Callable[[Callable[[], Any]], Any]]:
-        """A transaction, read-only where the database has such, and what calls the driver in it."""
+        """A transaction, read-only if the database has that, and a function that calls the driver in it."""
         is_over = False
         with self._failures(timeout, statement) as deadline:
             connection = self._connect(deadline)
@@ -147,9 +134,9 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
                 self._disconnect()
 
     def _connect(self, deadline: float) -> Connection:
-        """The connection; a new one where there is none."""
+        """The connection, which may be a new one."""
         if self._is_closed:
-            raise closed_early(self._label)
+            raise self._closed_early()
         if self._connection is None:
             thread = self._thread = DriverThread()
             try:
@@ -166,7 +153,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
     def _unreachable(self, said: str) -> WarehouseError:
         return WarehouseError(
             f"{self._label}: cannot connect to {self._database.product}: {said}",
-            hint=f"{self._database.unreachable} in SYNCER_WAREHOUSES__{self._name.upper()}__URL.",
+            hint=f"{self._database.unreachable} in {self._named.setting}__URL.",
         )
 
     def _prepare(self, connection: Any, _: object) -> None:
@@ -177,18 +164,18 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         self._cursor = cursor
 
     def _interrupt(self) -> None:
-        """Ask the driver to cancel, in the ways that drivers have, and let nobody wait for it."""
+        """Cancel in the driver's way, and wake the thread that waits for it."""
         raw, cursor, thread = self._raw, self._cursor, self._thread
         ways = ((raw, "interrupt"), (raw, "cancel_safe"), (raw, "cancel"), (cursor, "cancel"))
         cancel = next((way for owner, name in ways if callable(way := getattr(owner, name, None))), None)
         if cancel is not None:
-            # A server that is gone would keep it waiting.
+            # Without an answer of the server it would wait.
             DriverThread().end(cancel)
         if thread is not None:
             thread.leave()
 
     def _disconnect(self) -> None:
-        """Roll back and close, on the driver's thread; nobody waits for a driver that hangs."""
+        """Roll back and close on the driver's thread, without waiting for it."""
         connection, thread, cursor = self._connection, self._thread, self._cursor
         self._connection = self._thread = self._raw = self._cursor = None
         if thread is not None:
@@ -196,14 +183,14 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
 
     @contextmanager
     def _failures(self, timeout: timedelta, statement: SelectStatement | None = None) -> Iterator[float]:
-        """Make a WarehouseError of what goes wrong; gives the deadline."""
+        """Turn errors into WarehouseErrors; gives the deadline."""
         deadline = time.monotonic() + timeout.total_seconds()
         try:
             yield deadline
         except TimeoutError:
-            raise over_timeout(self._label, timeout) from None
+            raise self._over_timeout(timeout) from None
         except LeftError:
-            raise closed_early(self._label) from None
+            raise self._closed_early() from None
         except MisfitError as exc:
             raise WarehouseError(
                 f"{self._label}: {exc}", hint="Give the column one type in the query, with CAST(… AS …)."
@@ -215,7 +202,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
 
 
 class _Columns:
-    """What is known of the columns of one result."""
+    """The columns of one result, and their kinds as far as known."""
 
     def __init__(self, description: Sequence[Sequence[Any]]) -> None:
         self._names = [d[0] for d in description]
@@ -227,7 +214,7 @@ class _Columns:
         return None not in self._kinds
 
     def learn(self, rows: Sequence[Sequence[Any]], *, is_last: bool) -> None:
-        """Look at *rows* for the kinds that are not known; after the last ones nothing is unknown."""
+        """Infer unknown kinds from *rows*; after the last rows every kind is known."""
         columns = list(zip(*rows, strict=True)) or [()] * len(self._kinds)
         for place, (name, kind) in enumerate(zip(self._names, self._kinds, strict=True)):
             if kind is None and (found := seen(name, {*map(type, columns[place])})) is not None:
@@ -258,7 +245,7 @@ def _without_rows(statement: SelectStatement) -> str:
 
 
 def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
-    """The next rows as the driver has them; SQLAlchemy's own would take longer, and nothing asks for their names."""
+    """The next rows as the driver has them; SQLAlchemy's own rows take longer, and nothing needs their names."""
     with uncollected():
         rows: Sequence[Sequence[Any]] = result.cursor_strategy.fetchmany(result, result.cursor, _BATCH_ROWS)
         return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -63,71 +63,49 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class Result:
-    """A result in the making, which may be closed at any time and from any thread."""
-
-    def __init__(self, label: str, parts: Generator[Any], *, interrupt: Callable[[], None]) -> None:
-        """Nothing is read yet.
-
-        Shapes:
-            parts: the schema, then batches.
-            interrupt: makes the thread that waits in *parts* leave it with an error; may have no effect.
-        """
-        self._label = label
-        self._parts = parts
-        self._interrupt = interrupt
-        self._inside = threading.RLock()
-        self._is_closed = False
-
-    def reader(self) -> pa.RecordBatchReader:
-        """The schema at once; the batches as they are read."""
-        return pa.RecordBatchReader.from_batches(self._next(), self._batches())
-
-    def close(self) -> None:
-        """End it. When this returns nobody is inside *parts* any more."""
-        self._is_closed = True
-        is_alone = self._inside.acquire(blocking=False)
-        while not is_alone:
-            self._interrupt()
-            is_alone = self._inside.acquire(timeout=_PATIENCE_SECONDS)
-        self._parts.close()
-        self._inside.release()
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        while (batch := self._next()) is not None:
-            yield batch
-
-    def _next(self) -> Any:
-        with self._inside:
-            if self._is_closed:
-                raise closed_early(self._label)
-            return next(self._parts, None)
-
-
 class StreamingWarehouse(ABC):
-    """A warehouse that reads a result as it comes, and may be closed meanwhile from any thread."""
+    """A warehouse that reads a result as it arrives, and that any thread may close meanwhile."""
 
     def __init__(self, name: str, *, dialect: str = "") -> None:
         """Nothing is read yet.
 
         Shapes:
-            dialect: sqlglot's name of what `_select_statement` reads.
+            dialect: sqlglot's name of the SQL that `_select_statement` parses.
         """
         self._named = ConnectionName("warehouse", name)
         self._label = self._named.label
         self._dialect = dialect
-        self._result: Result | None = None
+        #: What the last query's `_read` gives.
+        self._reading: Generator[Any] | None = None
+        self._inside = threading.RLock()
+        self._is_closed = False
 
     def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
         """As in Warehouse."""
-        self._result = Result(self._label, self._read(sql, timeout), interrupt=self._interrupt)
-        return self._result.reader()
+        parts = self._reading = self._read(sql, timeout)
+        return pa.RecordBatchReader.from_batches(self._next(parts), self._rest(parts))
 
     def close(self) -> None:
-        """As in Warehouse. A thread that waits for a batch gets an error."""
-        if self._result is not None:
-            self._result.close()
+        """As in Warehouse. A thread that waits for a batch gets an error; after this none is inside `_read`."""
+        self._is_closed = True
+        if self._reading is not None:
+            is_alone = self._inside.acquire(blocking=False)
+            while not is_alone:
+                self._interrupt()
+                is_alone = self._inside.acquire(timeout=_PATIENCE_SECONDS)
+            self._reading.close()
+            self._inside.release()
         self._disconnect()
+
+    def _rest(self, parts: Generator[Any]) -> Iterator[pa.RecordBatch]:
+        while (batch := self._next(parts)) is not None:
+            yield batch
+
+    def _next(self, parts: Generator[Any]) -> Any:
+        with self._inside:
+            if self._is_closed:
+                raise self._closed_early()
+            return next(parts, None)
 
     def _select_statement(self, sql: str) -> SelectStatement:
         """*sql*, if it is one SELECT.
@@ -146,6 +124,19 @@ class StreamingWarehouse(ABC):
     def _refusal(self, fault: str) -> WarehouseError:
         """The error for a query that is not a SELECT; *fault* goes after "the query"."""
         return WarehouseError(f"{self._label}: the query {fault}", hint=SELECT_HINT)
+
+    def _closed_early(self) -> WarehouseError:
+        return WarehouseError(f"{self._label}: it was closed before the end of its result")
+
+    def _over_timeout(self, timeout: timedelta) -> WarehouseError:
+        """The error for a query that ran longer than *timeout*."""
+        seconds = timeout.total_seconds()
+        number, unit = (seconds / 60, "minute") if seconds % 60 == 0 else (seconds, "second")
+        limit = f"{number:g} {unit}{'' if number == 1 else 's'}"
+        return WarehouseError(
+            f"{self._label}: the query ran over the timeout of {limit} and was cancelled",
+            hint="Raise `timeout` in the definition, or make the query cheaper.",
+        )
 
     @abstractmethod
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
@@ -168,18 +159,3 @@ def probe_of(version: str, power: str) -> Probe:
         power: what the login could write, a sentence without its end; empty if nothing.
     """
     return Probe(version=version, can_write=bool(power), note=power and f"{power}; one that may only SELECT is safer.")
-
-
-def closed_early(label: str) -> WarehouseError:
-    """The error for a result of which the rest can no longer be read."""
-    return WarehouseError(f"{label}: it was closed before its result had been read")
-
-
-def over_timeout(label: str, timeout: timedelta) -> WarehouseError:
-    """The error for a query that was cancelled because it ran longer than *timeout*."""
-    seconds = timeout.total_seconds()
-    number, unit = (seconds / 60, "minute") if seconds % 60 == 0 else (seconds, "second")
-    return WarehouseError(
-        f"{label}: the query ran over the timeout of {number:g} {unit}{'' if number == 1 else 's'} and was cancelled",
-        hint="Raise `timeout` in the definition, or make the query cheaper.",
-    )

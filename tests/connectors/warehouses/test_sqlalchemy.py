@@ -16,7 +16,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from connectors.sqlalchemy.dialects import reason
+from connectors.sqlalchemy.errors import reason
 from connectors.sqlalchemy.values import announced, array, first_zone, seen
 from connectors.sqlalchemy.warehouse import SQLAlchemyWarehouse
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError

@@ -1,9 +1,7 @@
-"""What has to be known of the databases that are read by way of SQLAlchemy."""
+"""A connection by SQLAlchemy's URL, and what the databases behind it can do."""
 
 from __future__ import annotations
 
-import difflib
-import re
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
@@ -14,8 +12,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from syncer.model.errors import SettingsError
+from syncer.model.spelling import did_you_mean
 
-#: Dialect to the extra that brings a driver, and how a URL of that driver starts.
+#: Dialect to the extra that installs a driver, and the start of that driver's URLs.
 _EXTRAS = {
     "clickhouse": ("clickhouse", "clickhousedb"),
     "clickhousedb": ("clickhouse", "clickhousedb"),
@@ -28,18 +27,18 @@ _EXTRAS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """One database's ways."""
+    """What a database has beside SQLAlchemy's own."""
 
     #: The database's name for people.
     product: str
-    #: What is run first, in the transaction of the query.
+    #: The statements that open the transaction of a query.
     read_only: tuple[str, ...] = ()
-    #: Whether nothing can be written, whatever the role may do.
+    #: Whether no role can write.
     is_locked: bool = False
-    #: What tells a query's columns where LIMIT is not known: a row each, of which the third value is the name
-    #: and the sixth the type.
+    #: The statement that describes a query's columns where LIMIT does not exist: a row each, with the name as its third
+    #: value and the type as its sixth.
     description: str = ""
-    #: What to do where it cannot be reached, before "in" and the setting's name.
+    #: What to do if it cannot be reached, before "in" and the setting's name.
     unreachable: str = "Check host, port, user, password and database"
 
 
@@ -63,52 +62,14 @@ _DATABASES = {
     "trino": Database(product="Trino"),
 }
 
-#: What drivers say that names tables, columns, settings and words of the query, and no value.
-_QUOTABLE = [
-    r"no such (?:table|column|function): [\w.]+",
-    r'near "\w+": syntax error',
-    r"ambiguous column name: [\w.]+",
-    r"unable to open database file|database is locked|file is not a database|attempt to write a readonly database",
-    r'(?:relation|column|function|schema|database|role) "?[\w.]+"? does not exist',
-    r'syntax error at or near "\w+"',
-    r"permission denied for \w+ \w+",
-    r"cannot execute [A-Z ]+ in a read-only transaction",
-    r"Invalid (?:object|column) name '[\w.]+'",
-    r"Incorrect syntax near (?:the keyword )?'\w+'",
-    r"The SELECT permission was denied on the object '\w+'",
-    r"Login failed",
-    r"(?:Table|Column|Schema|Catalog|Function) '[\w.]+' (?:does not exist|cannot be resolved|not registered)",
-    r"ORA-\d{5}",
-    r"\[[A-Z]+(?:[_.][A-Z]+)+\]",
-    r"\([A-Z]+(?:_[A-Z]+)+\)",
-    r"password authentication failed|could not translate host name|[Nn]ame or service not known",
-    r"Connection refused|[Tt]imed out|timeout expired|[Cc]ertificate verify failed",
-]
-
 
 def database(name: str) -> Database:
-    """What is known of SQLAlchemy's dialect of this name."""
+    """The database of SQLAlchemy's dialect of this name."""
     return _DATABASES.get(name, Database(product=name))
 
 
-def reason(error: BaseException) -> tuple[str, str]:
-    """What a message may say of a driver's error, and the word of the query that it names, or empty."""
-    error = getattr(error, "orig", None) or error
-    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
-    code = getattr(error, "sqlstate", None) or next(iter(error.args), None)
-    is_code = isinstance(code, int) or (isinstance(code, str) and re.fullmatch(r"[0-9A-Z]{5}", code))
-    said = f"{kind} {code}" if is_code else kind
-    found = re.search("|".join(_QUOTABLE), str(error))
-    if found is None:
-        return said, ""
-    words = re.findall(r"[\w.]+", found[0])
-    quoted = re.search(r"""["']([\w.]+)["']|: ([\w.]+)$|column ([\w.]+)""", found[0])
-    word = next((group for group in quoted.groups() if group), "") if quoted else words[-1]
-    return f"{said}: {found[0]}", word.rpartition(".")[2]
-
-
 def keep_digits(connection: Any) -> None:
-    """Make psycopg hand out JSON as the text that it is; its numbers would lose digits."""
+    """Make psycopg return JSON as its text; parsed numbers would lose digits."""
     if type(connection).__module__.partition(".")[0] == "psycopg":
         from psycopg.types.string import TextLoader
 
@@ -117,10 +78,10 @@ def keep_digits(connection: Any) -> None:
 
 
 def parsed_url(label: str, url: str) -> tuple[URL, Any]:
-    """The URL and SQLAlchemy's dialect for it, whose driver is there.
+    """The URL and SQLAlchemy's dialect for it, whose driver is installed.
 
     Raises:
-        SettingsError: there is no such dialect or driver, or the URL cannot be read; no part of it is told.
+        SettingsError: there is no such dialect or driver, or the URL cannot be read; the message has no part of it.
     """
     try:
         parsed = make_url(url)
@@ -149,10 +110,9 @@ def _step(name: str) -> str:
         extra, start = _EXTRAS[name]
         return f"Install it with `pip install 'syncer[{extra}]'`; its URLs start with `{start}:`."
     others = [one for entry in entry_points(group="syncer.warehouses") for one in entry.load().schemes if one.isalpha()]
-    meant = difflib.get_close_matches(name, [*others, *_EXTRAS], n=1)
-    if meant:
-        return f"Did you mean `{meant[0]}`?"
-    return f"Use one of {', '.join(others)}, or install the dialect."
+    return did_you_mean(name, [*others, *_EXTRAS], or_list=False) or (
+        f"Use one of {', '.join(others)}, or install the dialect."
+    )
 
 
 def _read_only_file(url: URL) -> URL:
