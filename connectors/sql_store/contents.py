@@ -1,4 +1,4 @@
-"""What a store holds of one person, object or collection, as people and `syncer show` read it."""
+"""What a store has of one person, object or collection, as people and `syncer show` read it."""
 
 from __future__ import annotations
 
@@ -17,95 +17,70 @@ Fetch = Callable[..., list[tuple[Any, ...]]]
 
 _RELATED_PEOPLE = 100
 _COLLECTION_ROWS = 20
+_JSON = ("attributes", "data")
 
 
 def person(fetch: Fetch, key: PersonKey, value: str) -> dict[str, Any] | None:
-    """One person with their relationships; where an e-mail address is shared, the first who has it."""
+    """One person with their relationships; of several people with one e-mail address the first."""
     by_number = key is PersonKey.CIO_ID
     if by_number and not re.fullmatch(CIO_ID, value):
         return None
-    found = fetch(
-        "SELECT person_id, id, email, CAST(attributes AS text), created_at, updated_at FROM people "
-        f"WHERE {'person_id' if by_number else key} = :value ORDER BY person_id LIMIT 1",
+    found = _rows(
+        fetch,
+        "person_id id email attributes created_at updated_at",
+        f"FROM people WHERE {'person_id' if by_number else key} = :value ORDER BY person_id LIMIT 1",
         value=int(value) if by_number else value,
     )
     if not found:
         return None
-    person_id, id_, email, attributes, created_at, updated_at = found[0]
-    related = fetch(
-        "SELECT object_type, object_id, CAST(attributes AS text) FROM relationships "
-        "WHERE person_id = :person_id ORDER BY object_type, object_id",
-        person_id=person_id,
+    related = _rows(
+        fetch,
+        "object_type object_id attributes",
+        "FROM relationships WHERE person_id = :person_id ORDER BY object_type, object_id",
+        person_id=found[0]["person_id"],
     )
-    return {
-        "person_id": person_id,
-        "id": id_,
-        "email": email,
-        "attributes": _read(attributes),
-        "relationships": [
-            {"object_type": object_type, "object_id": object_id, "attributes": _read(text)}
-            for object_type, object_id, text in related
-        ],
-        "created_at": _shown(created_at),
-        "updated_at": _shown(updated_at),
-    }
+    return found[0] | {"relationships": related}
 
 
 def one_object(fetch: Fetch, object_type: str, object_id: str) -> dict[str, Any] | None:
     """One object, how many people it is related to, and the first of them."""
     key = {"type": object_type, "id": object_id}
-    found = fetch(
-        "SELECT CAST(attributes AS text), created_at, updated_at FROM objects "
-        "WHERE object_type = :type AND object_id = :id",
-        **key,
-    )
+    its = "object_type = :type AND object_id = :id"
+    found = _rows(fetch, "object_type object_id attributes created_at updated_at", f"FROM objects WHERE {its}", **key)
     if not found:
         return None
-    attributes, created_at, updated_at = found[0]
-    of_it = "FROM relationships AS r JOIN people AS p USING (person_id) WHERE object_type = :type AND object_id = :id"
-    related = fetch(
-        f"SELECT person_id, p.id, p.email, CAST(r.attributes AS text) {of_it} "
-        f"ORDER BY person_id LIMIT {_RELATED_PEOPLE}",
-        **key,
-    )
-    return {
-        "object_type": object_type,
-        "object_id": object_id,
-        "attributes": _read(attributes),
-        "people_count": fetch(f"SELECT count(*) {of_it}", **key)[0][0],
-        "people": [
-            {"person_id": person_id, "id": id_, "email": email, "attributes": _read(text)}
-            for person_id, id_, email, text in related
-        ],
-        "created_at": _shown(created_at),
-        "updated_at": _shown(updated_at),
+    related = f"FROM relationships AS r JOIN people AS p USING (person_id) WHERE {its}"
+    return found[0] | {
+        "people_count": fetch(f"SELECT count(*) {related}", **key)[0][0],
+        "people": _rows(
+            fetch, "person_id p.id p.email r.attributes", f"{related} ORDER BY person_id LIMIT {_RELATED_PEOPLE}", **key
+        ),
     }
 
 
 def collection(fetch: Fetch, name: str, key: str) -> dict[str, Any] | None:
     """One collection with its first rows, or with the one row of *key*."""
-    found = fetch("SELECT updated_at FROM collections WHERE name = :name", name=name)
-    in_it = "FROM collection_rows WHERE collection = :name"
-    wanted = {"name": name, "key": key} if key else {"name": name}
-    rows = fetch(
-        f"SELECT key, CAST(data AS text) {in_it} {'AND key = :key' if key else ''} "
-        f"ORDER BY key LIMIT {_COLLECTION_ROWS}",
-        **wanted,
-    )
+    found = _rows(fetch, "updated_at", "FROM collections WHERE name = :name", name=name)
+    its = "FROM collection_rows WHERE collection = :name"
+    one, wanted = ("AND key = :key", {"name": name, "key": key}) if key else ("", {"name": name})
+    rows = _rows(fetch, "key data", f"{its} {one} ORDER BY key LIMIT {_COLLECTION_ROWS}", **wanted)
     if not found or (key and not rows):
         return None
-    return {
-        "collection": name,
-        "row_count": fetch(f"SELECT count(*) {in_it}", name=name)[0][0],
-        "rows": [{"key": row_key, "data": _read(data)} for row_key, data in rows],
-        "updated_at": _shown(found[0][0]),
-    }
+    count = fetch(f"SELECT count(*) {its}", name=name)[0][0]
+    return {"collection": name, "row_count": count, "rows": rows} | found[0]
 
 
-def _read(text: str) -> Any:
-    """JSON with every digit of its numbers."""
-    return json.loads(text, parse_float=Decimal)
+def _rows(fetch: Fetch, columns: str, rest: str, **values: str | int) -> list[dict[str, Any]]:
+    """Rows by the names of their columns; JSON is parsed with every digit of its numbers, times are ISO-8601 text."""
+    names = [column.rpartition(".")[2] for column in columns.split()]
+    selected = (f"CAST({c} AS text)" if n in _JSON else c for c, n in zip(columns.split(), names, strict=True))
+    return [
+        {name: _shown(name, value) for name, value in zip(names, row, strict=True)}
+        for row in fetch(f"SELECT {', '.join(selected)} {rest}", **values)
+    ]
 
 
-def _shown(moment: datetime | str) -> str:
-    return moment if isinstance(moment, str) else moment.astimezone(UTC).isoformat()
+def _shown(name: str, value: Any) -> Any:
+    if name in _JSON:
+        return json.loads(value, parse_float=Decimal)
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

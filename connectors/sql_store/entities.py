@@ -21,24 +21,13 @@ def apply_objects(execute: Execute, dialect: SQLDialect, object_type: str, *, cr
             f"WHERE b.action = 'put' AND NOT EXISTS (SELECT 1 FROM objects AS t WHERE {stored})",
             object_type=object_type,
         )
-    execute(
-        f"UPDATE objects AS t SET attributes = {dialect.merged}, updated_at = {dialect.now} FROM batch AS b "
-        f"WHERE {stored} AND b.verdict IS NULL",
-        object_type=object_type,
-    )
-    execute(
-        "INSERT INTO objects (object_type, object_id, attributes) SELECT :object_type, b.object_id, b.attributes "
-        "FROM batch AS b WHERE b.action = 'put' AND b.verdict IS NULL "
-        f"AND NOT EXISTS (SELECT 1 FROM objects AS t WHERE {stored})",
-        object_type=object_type,
-    )
+    _put(execute, dialect, "objects", {"object_type": ":object_type", "object_id": "b.object_id"}, object_type)
 
 
 def apply_relationships(
     execute: Execute, dialect: SQLDialect, key: PersonKey, object_type: str, *, create: bool
 ) -> None:
     """Bring the relationships of people to objects of one type in line with the batch."""
-    stored = "t.person_id = b.person_id AND t.object_type = :object_type AND t.object_id = b.object_id"
     people.find(execute, key)
     execute(
         "DELETE FROM relationships WHERE object_type = :object_type AND (person_id, object_id) IN "
@@ -52,16 +41,22 @@ def apply_relationships(
         "(SELECT 1 FROM objects AS o WHERE o.object_type = :object_type AND o.object_id = b.object_id)",
         object_type=object_type,
     )
+    columns = {"person_id": "b.person_id", "object_type": ":object_type", "object_id": "b.object_id"}
+    _put(execute, dialect, "relationships", columns, object_type)
+
+
+def _put(execute: Execute, dialect: SQLDialect, table: str, key: dict[str, str], object_type: str) -> None:
+    """Merge the batch's rows without a verdict into *table*, by its key's columns and their values."""
+    stored = " AND ".join(f"t.{column} = {value}" for column, value in key.items())
     execute(
-        f"UPDATE relationships AS t SET attributes = {dialect.merged}, updated_at = {dialect.now} FROM batch AS b "
+        f"UPDATE {table} AS t SET attributes = {dialect.merged}, updated_at = {dialect.now} FROM batch AS b "
         f"WHERE {stored} AND b.verdict IS NULL",
         object_type=object_type,
     )
     execute(
-        "INSERT INTO relationships (person_id, object_type, object_id, attributes) "
-        "SELECT b.person_id, :object_type, b.object_id, b.attributes FROM batch AS b "
-        "WHERE b.action = 'put' AND b.verdict IS NULL "
-        f"AND NOT EXISTS (SELECT 1 FROM relationships AS t WHERE {stored})",
+        f"INSERT INTO {table} ({', '.join(key)}, attributes) SELECT {', '.join(key.values())}, b.attributes "
+        "FROM batch AS b WHERE b.action = 'put' AND b.verdict IS NULL "
+        f"AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {stored})",
         object_type=object_type,
     )
 
