@@ -15,7 +15,7 @@ from syncer.model.protocols import IDENTIFIERS
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.sync.flow import SyncRun, compare, run_sync
-from syncer.sync.progress import CancelToken, Options, Progress
+from syncer.sync.progress import CancelToken, Progress, RunOptions
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
 
@@ -101,7 +101,7 @@ class Workbench:
                     warehouse=Table(result),
                     snapshot=snapshot,
                     store=self.store,
-                    options=Options(**options),
+                    options=RunOptions(**options),
                     progress=self.progress,
                 ),
                 coordination=self.alone,
@@ -119,7 +119,7 @@ class Workbench:
                 warehouse=Table(result),
                 snapshot=snapshot,
                 store=self.store,
-                options=Options(),
+                options=RunOptions(),
                 progress=progress,
             )
             _, difference = compare(run)

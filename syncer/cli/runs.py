@@ -19,7 +19,7 @@ from syncer.model.spelling import identifier
 from syncer.model.types import ENDED_WELL, Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
 
 if TYPE_CHECKING:
-    from syncer.sync.progress import Options
+    from syncer.sync.progress import RunOptions
 
 _COUNTS = tuple(field.name for field in fields(Counts))
 
@@ -60,9 +60,9 @@ def run(
     if not chosen and not selected.errors:
         raise SelectionError("no sync is left to run", hint="`syncer list` shows the syncs.")
     from syncer.definitions.folder import in_dependency_order
-    from syncer.sync.progress import Options
+    from syncer.sync.progress import RunOptions
 
-    options = Options(full=full, allow_limits=allow_limits, only=None if row is None else _key(row, chosen))
+    options = RunOptions(full=full, allow_limits=allow_limits, only=None if row is None else _key(row, chosen))
     report = _Report(chosen, as_json=as_json)
     outcomes = [Outcome.UNUSABLE if selected.errors else Outcome.WELL]
     outcomes += _run_in_order(project, in_dependency_order(chosen), options, report, not_run=set(selected.broken))
@@ -70,7 +70,7 @@ def run(
 
 
 def _run_in_order(
-    project: Project, ordered: Sequence[SyncDefinition], options: Options, report: _Report, *, not_run: set[str]
+    project: Project, ordered: Sequence[SyncDefinition], options: RunOptions, report: _Report, *, not_run: set[str]
 ) -> Iterator[Outcome]:
     """Run one after the other, but nothing that depends on a sync that did not succeed."""
     for place, definition in enumerate(ordered, start=1):
@@ -89,7 +89,7 @@ def _run_in_order(
 
 
 def _run_one(
-    project: Project, definition: SyncDefinition, options: Options, report: _Report, title: str
+    project: Project, definition: SyncDefinition, options: RunOptions, report: _Report, title: str
 ) -> tuple[Run, Outcome]:
     from syncer.sync.progress import Progress
 

@@ -111,7 +111,7 @@ class ServiceCollector(Collector):
         service = self._service
         current = service.catalog.current
         broken = len({error.path for error in current.errors}) + bool(current.folder_error)
-        age = service.silence.total_seconds()
+        age = service.heartbeat_age.total_seconds()
         return [
             _gauge("syncer_leads", "1 if this service is the leader.", service.leads),
             _gauge("syncer_definitions_broken", "Definition files with an error.", broken),

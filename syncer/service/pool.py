@@ -14,7 +14,7 @@ from syncer.model.spelling import listed
 from syncer.model.types import ENDED_WELL, Order, Run, RunStatus, SyncDefinition
 from syncer.observability import logs
 from syncer.state.runs import OvertakenError, RunLog, TickAnsweredError
-from syncer.sync.progress import Options, Progress
+from syncer.sync.progress import Progress, RunOptions
 from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class ActiveRun:
 
     definition: SyncDefinition
     order: Order
-    options: Options
+    options: RunOptions
     #: Aware UTC.
     asked_at: datetime
     progress: Progress = field(default_factory=Progress)

@@ -22,7 +22,7 @@ from syncer.service.service import Service
 log = logging.getLogger(__name__)
 
 #: The greatest age of the schedule's last heartbeat; beyond it the process ends itself.
-LONGEST_SILENCE = timedelta(seconds=60)
+LONGEST_HEARTBEAT_AGE = timedelta(seconds=60)
 
 #: Seconds that answers in progress are given when the service stops.
 _ANSWERS_SECONDS = 3
@@ -120,10 +120,10 @@ class Process:
 
     def _wait(self) -> None:
         while not self.asked_to_stop.wait(1):
-            silence = self.service.silence
-            if silence > LONGEST_SILENCE:
+            age = self.service.heartbeat_age
+            if age > LONGEST_HEARTBEAT_AGE:
                 raise StuckError(
-                    f"the schedule has not moved for {silence.total_seconds():.0f} seconds",
+                    f"the schedule has not moved for {age.total_seconds():.0f} seconds",
                     hint="Let a supervisor, such as systemd or a container's restart policy, restart the service.",
                 )
 

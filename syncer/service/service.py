@@ -24,7 +24,7 @@ from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
 from syncer.sync.lookup import Lookup
 from syncer.sync.plans import Plan
-from syncer.sync.progress import CancelToken, Options, Progress
+from syncer.sync.progress import CancelToken, Progress, RunOptions
 from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Service:
         )
 
     @property
-    def silence(self) -> timedelta:
+    def heartbeat_age(self) -> timedelta:
         """How long ago the schedule's last heartbeat was."""
         return timedelta(seconds=time.monotonic() - self.last_heartbeat)
 
@@ -117,7 +117,7 @@ class Service:
         return names
 
     def run_now(
-        self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: Options | None = None
+        self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: RunOptions | None = None
     ) -> ActiveRun:
         """Order one run, which begins as soon as there is room; its id is known at once.
 
@@ -139,7 +139,7 @@ class Service:
             order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
         except OvertakenError:
             raise ClosedError(self._standing_by()) from None
-        active = self._new_run(definition, order, options or Options(), at)
+        active = self._new_run(definition, order, options or RunOptions(), at)
         try:
             self.pool.submit(active)
         except (AlreadyActiveError, ClosedError):
@@ -223,7 +223,7 @@ class Service:
     def _left_open(self) -> LeftOpen:
         return LeftOpen(settings=self.settings, runner=self.runner, run_log=self.run_log, now=self.now)
 
-    def _new_run(self, definition: SyncDefinition, order: Order, options: Options, at: datetime) -> ActiveRun:
+    def _new_run(self, definition: SyncDefinition, order: Order, options: RunOptions, at: datetime) -> ActiveRun:
         def watch() -> str:
             return "" if self.leadership.holds() and self.leadership.term == order.term else FENCED
 
@@ -240,7 +240,7 @@ class Service:
         if definition is None or term is None or not self.leadership.holds():
             return
         order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=term)
-        active = self._new_run(definition, order, Options(), self.now())
+        active = self._new_run(definition, order, RunOptions(), self.now())
         # What passed before this service led is one moment: people first, whatever their tick was.
         active.moment = max(tick.due_at, self.led_at)
         self._note_missed(active, tick)
@@ -306,7 +306,7 @@ class Service:
             definition = self._scheduled(name)
             if definition is not None and definition.catch_up is CatchUp.ONCE:
                 order = Order(trigger=Trigger.SCHEDULE, term=term)
-                active = self._new_run(definition, order, Options(), self.now())
+                active = self._new_run(definition, order, RunOptions(), self.now())
                 active.progress.notes.append("this run makes up for the one before, which was interrupted")
                 with suppress(AlreadyActiveError, ClosedError):
                     self.pool.submit(active)

@@ -143,7 +143,7 @@ class StoredColumn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ColumnMap:
     """The columns of one run's result, and the file's columns that hold them."""
 
     schema: ResultSchema
@@ -177,12 +177,12 @@ class Layout:
             return ()
         return tuple(c for c in self.fed if c.name in ("id", "email"))
 
-    def reshaped(self) -> Layout:
+    def reshaped(self) -> ColumnMap:
         """The same once the file has been reshaped."""
         return replace(self, columns=tuple(replace(c, was=c.type) for c in self.columns))
 
 
-def layout_of(session: Session, schema: ResultSchema) -> Layout:
+def layout_of(session: Session, schema: ResultSchema) -> ColumnMap:
     """Match the result's attributes with the file's columns; new ones come last."""
     rows = session.rows("SELECT name, physical, kind FROM columns")
     fed = {a.name: a for a in schema.attributes}
@@ -190,7 +190,7 @@ def layout_of(session: Session, schema: ResultSchema) -> Layout:
     taken = {c.name for c in known}
     number = max((int(c.physical[1:]) for c in known), default=0)
     new = [a for a in schema.attributes if a.name not in taken]
-    return Layout(
+    return ColumnMap(
         schema=schema,
         columns=(
             *known,
@@ -228,7 +228,7 @@ def json_array(items: Sequence[str]) -> str:
     return f"'[' || concat_ws(',', {', '.join(items)}) || ']'" if items else "'[]'"
 
 
-def whole_row(layout: Layout, form: ValueForm, side: str = "staged") -> str:
+def whole_row(layout: ColumnMap, form: ValueForm, side: str = "staged") -> str:
     """SQL for all of a row's columns as a JSON object, NULL ones as null; *side* as the methods of StoredColumn."""
     values = [(c.name, c.sent(f"({getattr(c, side)()})", form)) for c in layout.fed]
     return json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from syncer.snapshot.columns import Layout, StoredColumn, shown_row
+from syncer.snapshot.columns import ColumnMap, StoredColumn, shown_row
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.outbox import Outbox, open_outbox
 from syncer.snapshot.session import Session
@@ -149,7 +149,7 @@ def _find_restated(session: Session, *, keeps_nulls: bool) -> None:
     session.execute("DROP TABLE differing")
 
 
-def _drop_equal_rows(session: Session, layout: Layout) -> None:
+def _drop_equal_rows(session: Session, layout: ColumnMap) -> None:
     """Look closer at rows whose only difference may be a kept NULL, or how a JSON text is spelled."""
     if not session.any("SELECT 1 FROM changes WHERE change = 'changed'"):
         return
@@ -190,7 +190,7 @@ def _respelled(columns: list[int], k: str) -> str:
     )
 
 
-def _stage_rows_in_doubt(session: Session, layout: Layout) -> None:
+def _stage_rows_in_doubt(session: Session, layout: ColumnMap) -> None:
     """Stage what an incremental query will not return again: rows in doubt or rejected, with their newest value."""
     k = session.k
     values = "".join(f", {c.acknowledged()}" for c in layout.fed)

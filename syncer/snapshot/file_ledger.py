@@ -19,7 +19,7 @@ from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.types import Target
 from syncer.model.upgrades import Formats
 from syncer.snapshot import file, journal
-from syncer.snapshot.columns import Layout
+from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
 from syncer.snapshot.ledger import Intent, Known
 from syncer.snapshot.session import Session
@@ -123,7 +123,7 @@ class FileLedger:
             is_outdated=self._is_outdated,
         )
 
-    def differing(self, incoming: ResultStream, layout: Layout, *, every_row: bool) -> int:
+    def differing(self, incoming: ResultStream, layout: ColumnMap, *, every_row: bool) -> int:
         session, k = self.session, self.session.k
         session.execute("DROP TABLE IF EXISTS staged")
         self._read(incoming, staged_rows_sql(session, layout, every_row=every_row))
@@ -142,17 +142,17 @@ class FileLedger:
         )
         return acknowledged - unmatched
 
-    def intend(self, layout: Layout, intent: Intent, known: Known) -> int:
+    def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
         with self.session.transaction():
             if intent.claimed_by:
                 self._remember(claimed_by=intent.claimed_by, claimed_after=known.newest_claim)
             return journal.write_intent(self.session, layout, intent, is_outdated=known.is_outdated)
 
-    def acknowledge(self, layout: Layout, verdicts: pa.Table) -> None:
+    def acknowledge(self, layout: ColumnMap, verdicts: pa.Table) -> None:
         with self.session.transaction():
             journal.write_verdicts(self.session, layout, verdicts)
 
-    def settle(self, layout: Layout, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
+    def settle(self, layout: ColumnMap, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
         with self.session.transaction():
             journal.settle(self.session, intent, at=started_at)
             if ended_well and not intent.only_one:

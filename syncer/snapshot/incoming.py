@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from syncer.snapshot.columns import Attribute, Layout, ResultSchema, StoredColumn
+from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, StoredColumn
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import (
     ColumnType,
@@ -173,7 +173,7 @@ def key_sql(schema: ResultSchema) -> list[str]:
     return [as_key(key.kind, _scanned(key), fold=schema.fold_key and i == 0) for i, key in enumerate(schema.keys)]
 
 
-def staged_rows_sql(session: Session, layout: Layout, *, every_row: bool) -> str:
+def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool) -> str:
     """SQL that reads `incoming` (see ResultStream) into the temporary table `staged`.
 
     Shapes:
@@ -219,7 +219,7 @@ def _differing(session: Session, scanned: str, schema: ResultSchema) -> str:
     )
 
 
-def _fingerprint(layout: Layout) -> str:
+def _fingerprint(layout: ColumnMap) -> str:
     """SQL for a number that is the same for rows with the same values, read by the same rules."""
     schema = layout.schema
     read = [(a.name, a.position, a.kind, str(a.type)) for a in (*schema.keys, *schema.attributes)]

@@ -7,12 +7,12 @@ from datetime import datetime
 import pyarrow as pa
 
 from syncer.model.types import Action, OnRemoved
-from syncer.snapshot.columns import Layout, StoredColumn, in_file
+from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file
 from syncer.snapshot.ledger import Intent
 from syncer.snapshot.session import Session
 
 
-def write_intent(session: Session, layout: Layout, intent: Intent, *, is_outdated: bool) -> int:
+def write_intent(session: Session, layout: ColumnMap, intent: Intent, *, is_outdated: bool) -> int:
     """Put everything about to be sent into `outbox`, in the shape of this run; returns how many rows it has.
 
     Part of the caller's transaction, as everything here.
@@ -34,7 +34,7 @@ def write_intent(session: Session, layout: Layout, intent: Intent, *, is_outdate
     return rows
 
 
-def _reshape(session: Session, layout: Layout) -> None:
+def _reshape(session: Session, layout: ColumnMap) -> None:
     """Give the file's tables the columns and types of this run."""
     forgotten = [c for c in layout.columns if _is_forgotten(session, c)]
     for table in ("snapshot", "kept"):
@@ -62,7 +62,7 @@ def _is_forgotten(session: Session, column: StoredColumn) -> bool:
     return session.count(query) == 0
 
 
-def _fill_outbox(session: Session, layout: Layout) -> int:
+def _fill_outbox(session: Session, layout: ColumnMap) -> int:
     """Write down every row about to be sent, removals first; the values stay in `staged`, by `row_id`."""
     schema, k = layout.schema, session.k
     keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
@@ -93,7 +93,7 @@ def _forget_kept(session: Session, *, incremental: bool) -> None:
     session.execute(f"DELETE FROM kept{which}")
 
 
-def _keep_values(session: Session, layout: Layout) -> None:
+def _keep_values(session: Session, layout: ColumnMap) -> None:
     """Keep the values that an incremental query will not return again."""
     session.execute(f"DELETE FROM kept USING outbox o WHERE {session.same_keys('kept', 'o')}")
     columns = session.k + "".join(f", {c.physical}" for c in layout.fed)
@@ -117,7 +117,7 @@ def _forget_unknown(session: Session) -> None:
         session.execute(f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM staged s WHERE {same})")
 
 
-def write_verdicts(session: Session, layout: Layout, verdicts: pa.Table) -> None:
+def write_verdicts(session: Session, layout: ColumnMap, verdicts: pa.Table) -> None:
     """Add to `verdicts`, and make the snapshot what was accepted."""
     session.connection.register("answers", verdicts)
     session.execute("CREATE OR REPLACE TEMP TABLE answered AS SELECT seq, verdict, reason FROM answers")
@@ -131,7 +131,7 @@ def write_verdicts(session: Session, layout: Layout, verdicts: pa.Table) -> None
     _take_over(session, layout)
 
 
-def _take_over(session: Session, layout: Layout) -> None:
+def _take_over(session: Session, layout: ColumnMap) -> None:
     """Give the snapshot the values of the rows in `acknowledged`."""
     values = _new_values(session, layout)
     source = "acknowledged o JOIN staged s ON s.rowid = o.row_id"
@@ -150,7 +150,7 @@ def _take_over(session: Session, layout: Layout) -> None:
     session.execute(f"INSERT INTO snapshot ({', '.join([*session.keys, *values])}) {accepted}")
 
 
-def _new_values(session: Session, layout: Layout) -> dict[str, str]:
+def _new_values(session: Session, layout: ColumnMap) -> dict[str, str]:
     """The snapshot's columns, beside the key, to the SQL of their values; s. is staged, b. is what was before."""
     fed = [c.physical for c in layout.fed]
     values = {"fingerprint": "s.fingerprint"} | {name: f"s.{name}" for name in fed}

@@ -22,7 +22,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from syncer.snapshot.columns import Layout
+from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream
 from syncer.snapshot.session import Session
 
@@ -47,7 +47,7 @@ class Workspace:
 
     ledger: Ledger
     session: Session
-    layout: Layout
+    layout: ColumnMap
     known: Known
 
 
@@ -92,7 +92,7 @@ class Ledger(Protocol):
     def known(self) -> Known:
         """What there is to know by now."""
 
-    def differing(self, incoming: ResultStream, layout: Layout, *, every_row: bool) -> int:
+    def differing(self, incoming: ResultStream, layout: ColumnMap, *, every_row: bool) -> int:
         """Read a result to its end into the temporary tables `staged` and `gone`; returns how many rows matched.
 
         Shapes:
@@ -103,13 +103,13 @@ class Ledger(Protocol):
             whatever the result's reader raises; then there is no table `staged`.
         """
 
-    def intend(self, layout: Layout, intent: Intent, known: Known) -> int:
+    def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
         """Write down, in one transaction, every row about to be sent; returns how many rows that are."""
 
-    def acknowledge(self, layout: Layout, verdicts: pa.Table) -> None:
+    def acknowledge(self, layout: ColumnMap, verdicts: pa.Table) -> None:
         """Make verdicts durable, and the snapshot what was accepted, in one transaction."""
 
-    def settle(self, layout: Layout, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
+    def settle(self, layout: ColumnMap, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
         """Drop the outbox, in one transaction: what has no answer stays in doubt, what was rejected stays visible.
 
         Shapes:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Action, ValueForm, Verdict
-from syncer.snapshot.columns import Layout, StoredColumn, in_file, json_array, json_name, json_object, whole_row
+from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_json, literal
@@ -158,7 +158,7 @@ def open_outbox(work: Workspace, intent: Intent) -> Outbox:
     return Outbox(rows=rows, _work=replace(work, layout=layout), _intent=intent, _pipeline=pipeline)
 
 
-def batch_queries(session: Session, layout: Layout, *, rows: int, form: ValueForm) -> list[str]:
+def batch_queries(session: Session, layout: ColumnMap, *, rows: int, form: ValueForm) -> list[str]:
     """A query for each batch of at most so many *rows*, in the order to send."""
     removals, total = session.rows(f"SELECT count(*) FILTER (action <> '{Action.PUT}'), count(*) FROM outbox")[0]
     remove, put = _removal_sql(session, layout), _put_sql(session, layout, form)
@@ -169,7 +169,7 @@ def batch_queries(session: Session, layout: Layout, *, rows: int, form: ValueFor
     ]
 
 
-def whole_collection_queries(session: Session, layout: Layout, *, form: ValueForm) -> list[str]:
+def whole_collection_queries(session: Session, layout: ColumnMap, *, form: ValueForm) -> list[str]:
     """One query for all rows of a collection, in the order of their keys; none where nothing is in the outbox.
 
     What is not in the outbox is taken as it was acknowledged: nothing is sent that is not in doubt before.
@@ -190,7 +190,7 @@ def whole_collection_queries(session: Session, layout: Layout, *, form: ValueFor
     ]
 
 
-def _removal_sql(session: Session, layout: Layout) -> str:
+def _removal_sql(session: Session, layout: ColumnMap) -> str:
     every = json_array([literal(_json_text(c.name)) for c in in_file(session, layout.compared)])
     own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.other_identifiers)
     return (
@@ -199,7 +199,7 @@ def _removal_sql(session: Session, layout: Layout) -> str:
     )
 
 
-def _put_sql(session: Session, layout: Layout, form: ValueForm) -> str:
+def _put_sql(session: Session, layout: ColumnMap, form: ValueForm) -> str:
     own = layout.other_identifiers
     if not session.target.entity.traits.merges:
         attributes, cleared = whole_row(layout, form), "'[]'"
@@ -215,7 +215,7 @@ def _put_sql(session: Session, layout: Layout, form: ValueForm) -> str:
     )
 
 
-def _cleared(layout: Layout, column: StoredColumn) -> str:
+def _cleared(layout: ColumnMap, column: StoredColumn) -> str:
     """SQL for the attribute's name as JSON where this row unsets it, else NULL; empty where it never does."""
     name = literal(_json_text(column.name))
     if column.fed is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from syncer.snapshot.columns import Attribute, Layout
+from syncer.snapshot.columns import Attribute, ColumnMap
 from syncer.snapshot.incoming import key_sql
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_key, json_said, literal
@@ -25,7 +25,7 @@ class SetAside:
     no_longer_same: int = 0
 
 
-def set_aside(session: Session, layout: Layout, seen: Callable[[], pa.Table] | None) -> SetAside:
+def set_aside(session: Session, layout: ColumnMap, seen: Callable[[], pa.Table] | None) -> SetAside:
     """Let equal rows count once, and move those that cannot be sent from `staged` to `quarantined`.
 
     Shapes:
@@ -40,7 +40,7 @@ def set_aside(session: Session, layout: Layout, seen: Callable[[], pa.Table] | N
     return SetAside(quarantined=quarantined, repeated=repeated, no_longer_same=no_longer_same)
 
 
-def _settle_repeated_keys(session: Session, layout: Layout, seen: Callable[[], pa.Table] | None) -> tuple[int, int]:
+def _settle_repeated_keys(session: Session, layout: ColumnMap, seen: Callable[[], pa.Table] | None) -> tuple[int, int]:
     """Let equal rows count once, and mark those that differ under one key; see SetAside for what it returns."""
     k = session.k
     _find_repeated(session, seen() if seen else None, key_sql(layout.schema))
@@ -77,7 +77,7 @@ def _find_repeated(session: Session, seen: pa.Table | None, key_sql: list[str]) 
         session.connection.unregister("seen")
 
 
-def _find_ambiguous(session: Session, layout: Layout) -> None:
+def _find_ambiguous(session: Session, layout: ColumnMap) -> None:
     """Fill `ambiguous` (k…): the repeated keys whose rows are not all equal."""
     k = session.k
     differing = f"SELECT {k} FROM ({{rows}}) GROUP BY {k} HAVING count(*) > 1"
@@ -100,7 +100,7 @@ def _find_ambiguous(session: Session, layout: Layout) -> None:
     session.execute(f"CREATE OR REPLACE TEMP TABLE ambiguous AS {differing.format(rows=rows)}")
 
 
-def _complete(session: Session, layout: Layout) -> tuple[int, int]:
+def _complete(session: Session, layout: ColumnMap) -> tuple[int, int]:
     """Put beside a staged row the rows of its key that `staged` lacks, which equal the snapshot's.
 
     Returns how many it put, and how many rows count no more though none of their key is staged.
@@ -121,7 +121,7 @@ def _complete(session: Session, layout: Layout) -> tuple[int, int]:
     return put, unseen
 
 
-def _mark_shared_identifiers(session: Session, layout: Layout, unique: Attribute) -> None:
+def _mark_shared_identifiers(session: Session, layout: ColumnMap, unique: Attribute) -> None:
     """Mark rows that would give one *unique* identifier to several people."""
     column = next(c for c in layout.fed if c.fed is unique)
     value = as_key(column.type, column.physical, fold=unique.name == "email")

@@ -7,7 +7,7 @@ when its ledger is opened again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -127,15 +127,10 @@ class Snapshot:
             progress=progress,
         )
         matched = self.ledger.differing(incoming, layout, every_row=every_row)
-        k = session.k
         staged, nulled, faulty = session.rows("SELECT count(*), coalesce(sum(nulled), 0), count(fault) FROM staged")[0]
-        same, aside = incoming.rows - staged, quarantine.SetAside()
-        none = f"SELECT {k}, fault AS reason, CAST(0 AS BIGINT) AS rows FROM staged LIMIT 0"
-        session.execute(f"CREATE OR REPLACE TEMP TABLE quarantined AS {none}")
+        same = incoming.rows - staged
         seen = incoming.seen if same and _repeats_a_matched_row(work, same, matched) else None
-        repeats = f"SELECT 1 FROM staged GROUP BY {k} HAVING count(*) > 1"
-        if faulty or seen or schema.unique is not None or session.any(repeats):
-            aside = quarantine.set_aside(session, layout, seen)
+        aside = _set_aside(work, seen, is_any_faulty=faulty > 0)
         # What reading took is of no more use, and would count until the end of the run.
         pa.default_memory_pool().release_unused()
         return Staged(
@@ -198,6 +193,17 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
         ledger.make_ready(store_id)
         ledger.notes += notes
         yield Snapshot(ledger)
+
+
+def _set_aside(work: Workspace, seen: Callable[[], pa.Table] | None, *, is_any_faulty: bool) -> quarantine.SetAside:
+    """Make `quarantined`, and fill it where a staged row is faulty or shares its key or another identifier."""
+    session, k = work.session, work.session.k
+    none = f"SELECT {k}, fault AS reason, CAST(0 AS BIGINT) AS rows FROM staged LIMIT 0"
+    session.execute(f"CREATE OR REPLACE TEMP TABLE quarantined AS {none}")
+    repeats = f"SELECT 1 FROM staged GROUP BY {k} HAVING count(*) > 1"
+    if is_any_faulty or seen or work.layout.schema.unique is not None or session.any(repeats):
+        return quarantine.set_aside(session, work.layout, seen)
+    return quarantine.SetAside()
 
 
 def _repeats_a_matched_row(work: Workspace, same: int, matched: int) -> bool:

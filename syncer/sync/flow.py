@@ -17,7 +17,7 @@ from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
 from syncer.sync.coordination import Coordination
-from syncer.sync.progress import HeldError, Options, Phase, Progress, StoppedError
+from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class SyncRun:
     warehouse: Warehouse
     snapshot: Snapshot
     store: ProfileStore
-    options: Options
+    options: RunOptions
     #: Shows how far the run came, also where it fails.
     progress: Progress
 

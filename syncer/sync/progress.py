@@ -13,7 +13,7 @@ from syncer.model.types import Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class RunOptions:
     """What one run does differently."""
 
     full: bool = False

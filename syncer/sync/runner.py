@@ -23,7 +23,7 @@ from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import KEPT_REJECTIONS, RunLog
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
-from syncer.sync.progress import HeldError, Options, Phase, Progress, StoppedError
+from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Runner:
         definition: SyncDefinition,
         *,
         order: Order,
-        options: Options | None = None,
+        options: RunOptions | None = None,
         progress: Progress | None = None,
     ) -> Run:
         """Run one sync and record how it ended; what went wrong is in the run's `status`, `error`, `hint` and `cause`.
@@ -51,7 +51,7 @@ class Runner:
             TickAnsweredError: the order's tick has a run already; nothing is recorded.
             SyncerError: of the run log.
         """
-        options, progress = options or Options(), progress or Progress()
+        options, progress = options or RunOptions(), progress or Progress()
         started_at = self.now()
         with ExitStack() as stack:
             try:
@@ -85,7 +85,7 @@ class Runner:
             snapshot.ledger.explaining(),
         ):
             catch_up(snapshot, self._coordination(definition, store))
-            prepared = self._query(definition, snapshot, Options())
+            prepared = self._query(definition, snapshot, RunOptions())
             with self._warehouse(prepared) as warehouse:
                 if isinstance(warehouse, ForecastingQueries):
                     progress.notes.append(warehouse.forecast(prepared.statement))
@@ -95,7 +95,7 @@ class Runner:
                     warehouse=warehouse,
                     snapshot=snapshot,
                     store=store,
-                    options=Options(),
+                    options=RunOptions(),
                     progress=progress,
                 )
                 return planned(run, sample_rows=sample_rows)
@@ -115,7 +115,7 @@ class Runner:
         store: ProfileStore,
         snapshot: Snapshot,
         started_at: datetime,
-        options: Options,
+        options: RunOptions,
         progress: Progress,
     ) -> Run:
         """Go through the flow and record its end; the only place where any exception is caught."""
@@ -141,10 +141,9 @@ class Runner:
         except (StoppedError, KeyboardInterrupt) as exc:
             self._publish_rejections(definition, snapshot)
             return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(str(exc) or "stopped by a signal"))
-        except StoreError as exc:
-            self._publish_rejections(definition, snapshot)
-            return self._failed(run_id, progress, exc)
         except SyncerError as exc:
+            if isinstance(exc, StoreError):
+                self._publish_rejections(definition, snapshot)
             return self._failed(run_id, progress, exc)
         except Exception as exc:
             # Its text may hold values; the frames and the name are enough.
@@ -185,7 +184,7 @@ class Runner:
         assert run is not None
         return replace(run, cause=cause)
 
-    def _query(self, definition: SyncDefinition, snapshot: Snapshot, options: Options) -> Query:
+    def _query(self, definition: SyncDefinition, snapshot: Snapshot, options: RunOptions) -> Query:
         rendered = query.render(
             definition,
             last_sync_time=0 if options.full or options.only else snapshot.known.last_sync_time,

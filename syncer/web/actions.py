@@ -18,7 +18,7 @@ from syncer.service.service import Service
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.schema import requests
 from syncer.sync.plans import Plan
-from syncer.sync.progress import Options
+from syncer.sync.progress import RunOptions
 from syncer.web.auth.access import Caller
 from syncer.web.problems import ProblemError
 from syncer.web.schemas import RunRequest
@@ -118,7 +118,7 @@ class UserActions:
         other = self.service.elsewhere(sync)
         if other is not None:
             raise _already_running(other.id)
-        options = Options(full=request.full, allow_limits=request.allow_limits)
+        options = RunOptions(full=request.full, allow_limits=request.allow_limits)
         try:
             try:
                 return self.service.run_now(sync, actor=caller.actor, options=options).run_id

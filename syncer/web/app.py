@@ -39,7 +39,7 @@ _COMPRESSED_BYTES = 2_000
 _COMPRESSION = 3
 
 #: How old the schedule's last heartbeat may be.
-_LONGEST_SILENCE = timedelta(seconds=30)
+_LONGEST_HEARTBEAT_AGE = timedelta(seconds=30)
 
 #: `/livez` and `/readyz`, which answer without content.
 probes = APIRouter(include_in_schema=False)
@@ -85,7 +85,7 @@ def create_app(service: Service) -> FastAPI:
 
 @probes.api_route("/livez", methods=["GET", "HEAD"])
 async def livez(service: TheService) -> Response:
-    return Response(status_code=200 if service.silence <= _LONGEST_SILENCE else 503)
+    return Response(status_code=200 if service.heartbeat_age <= _LONGEST_HEARTBEAT_AGE else 503)
 
 
 @probes.api_route("/readyz", methods=["GET", "HEAD"])

@@ -23,7 +23,7 @@ from syncer.service.service import Service
 from syncer.settings.secrets import secrets_of
 from syncer.settings.service import AlertSettings
 from syncer.state.alerts import OpenAlerts
-from syncer.sync.progress import Options
+from syncer.sync.progress import RunOptions
 from tests.cli.conftest import Folder
 from tests.servers.receivers import Receiver, http_receiver, mail_receiver
 from tests.service.conftest import Bench, wait_until
@@ -62,7 +62,7 @@ def kinds(service: Service) -> set[tuple[str, str]]:
 
 
 def run(service: Service, name: str = "customers", *, full: bool = False) -> Run:
-    active = service.run_now(name, actor="", options=Options(full=full))
+    active = service.run_now(name, actor="", options=RunOptions(full=full))
     assert active.ended.wait(60)
     found = service.run_log.get(active.run_id)
     assert found is not None

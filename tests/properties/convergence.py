@@ -27,7 +27,7 @@ from syncer.snapshot.snapshot import Snapshot, Staged, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.sync.flow import SyncRun, catch_up, run_sync
-from syncer.sync.progress import HeldError, Options, Progress
+from syncer.sync.progress import HeldError, Progress, RunOptions
 from tests.conftest import LONG
 from tests.fake_store import Key
 from tests.table_warehouse import Table
@@ -305,7 +305,7 @@ class Convergence(RuleBasedStateMachine):
                     warehouse=Table(sync.result()),
                     snapshot=snapshot,  # type: ignore[arg-type]
                     store=Mortal(store, life),
-                    options=Options(allow_limits=allow_limits),
+                    options=RunOptions(allow_limits=allow_limits),
                     progress=Progress(),
                 ),
                 coordination=Mortal(coordination, life),

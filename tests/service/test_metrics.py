@@ -18,7 +18,7 @@ from connectors.customerio import connection
 from syncer.model import call_counts
 from syncer.model.types import Counts, RunStatus
 from syncer.service.service import Service
-from syncer.sync.progress import Options
+from syncer.sync.progress import RunOptions
 from syncer.web.app import create_app
 from tests.servers.customerio import customerio_server
 from tests.servers.customerio.faults import Fault
@@ -68,7 +68,7 @@ def client_of(service: Service) -> TestClient:
 
 
 def run(service: Service, name: str = "customers") -> None:
-    assert service.run_now(name, actor="", options=Options()).ended.wait(60)
+    assert service.run_now(name, actor="", options=RunOptions()).ended.wait(60)
     wait_until(lambda: not service.pool.active_runs())
 
 

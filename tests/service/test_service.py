@@ -14,7 +14,7 @@ from syncer.model.types import Order, RunStatus, Trigger
 from syncer.service import process
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError
 from syncer.snapshot import snapshot
-from syncer.sync.progress import Options
+from syncer.sync.progress import RunOptions
 from syncer.web.app import create_app
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
 
@@ -355,13 +355,13 @@ def test_a_clock_that_jumps_does_not_make_a_service_give_up(bench: Bench) -> Non
     with bench.service() as service:
         bench.ahead += timedelta(hours=3)
 
-        assert service.silence < timedelta(seconds=30)
+        assert service.heartbeat_age < timedelta(seconds=30)
 
 
 def test_a_process_whose_schedule_hangs_ends_so_that_it_is_started_anew(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "LONGEST_SILENCE", timedelta(seconds=1))
+    monkeypatch.setattr(process, "LONGEST_HEARTBEAT_AGE", timedelta(seconds=1))
     bench.environment |= {"SYNCER_WEB__PORT": "0"}
     go_on = threading.Event()
 
@@ -378,7 +378,7 @@ def test_a_process_whose_schedule_hangs_ends_so_that_it_is_started_anew(
 def test_a_service_that_no_longer_leads_ends_its_runs(bench: Bench) -> None:
     bench.define("slow", ENDLESS, MANUAL)
     with bench.service() as service:
-        active = service.run_now("slow", actor="ann", options=Options(full=True))
+        active = service.run_now("slow", actor="ann", options=RunOptions(full=True))
         wait_until(lambda: active.progress.phase == "query")
         overtaken = threading.Event()
         active.progress.token.watch = lambda: FENCED if overtaken.is_set() else ""

@@ -18,7 +18,7 @@ from syncer.service.service import Service
 from syncer.settings import settings
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
-from syncer.sync.progress import Options, StoppedError
+from syncer.sync.progress import RunOptions, StoppedError
 from syncer.sync.runner import Runner
 from tests.service.machines import wait_until
 from tests.service.test_leadership import end_session_of_leader
@@ -86,7 +86,7 @@ def test_a_leader_that_was_overtaken_takes_no_orders_before_it_knows(
 def test_a_run_of_an_older_term_ends(two: tuple[Service, Service], postgres_url: str) -> None:
     leader, _ = two
     active = leader._new_run(
-        leader.definition("customers"), Order(trigger=Trigger.API, term=leader.leadership.term), Options(), now()
+        leader.definition("customers"), Order(trigger=Trigger.API, term=leader.leadership.term), RunOptions(), now()
     )
     assert not active.is_stopped
     with psycopg.connect(postgres_url, autocommit=True) as server:

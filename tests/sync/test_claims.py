@@ -20,7 +20,7 @@ from syncer.snapshot.snapshot import opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.sync.flow import SyncRun, catch_up, run_sync
-from syncer.sync.progress import HeldError, Options, Progress, StoppedError
+from syncer.sync.progress import HeldError, Progress, RunOptions, StoppedError
 from tests.fake_store import FakeStore
 from tests.table_warehouse import Table
 from tests.workbench import COUPON, definition
@@ -66,7 +66,7 @@ class World:
                     warehouse=Table(self.result()),
                     snapshot=held,
                     store=Interrupting(self.store, at_batch) if at_batch else self.store,
-                    options=Options(**options),
+                    options=RunOptions(**options),
                     progress=progress,
                 ),
                 coordination=coordination,
