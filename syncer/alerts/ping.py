@@ -45,7 +45,6 @@ class Ping:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop calling."""
         self._stopped.set()
         self._due.set()
 

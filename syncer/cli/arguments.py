@@ -24,7 +24,6 @@ class Command(TyperCommand):
         return ["[OPTIONS]", *(word if required else f"[{word}]" for required, word in words)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments and the options."""
         arguments = [(name, each.help or "") for each, name in self._arguments()]
         options = [each.get_help_record(ctx) for each in self.get_params(ctx) if not isinstance(each, TyperArgument)]
         for title, rows in (("Arguments", arguments), ("Options", [row for row in options if row])):

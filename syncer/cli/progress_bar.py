@@ -67,7 +67,6 @@ class _Bar:
         self.update()
 
     def update(self) -> None:
-        """Draw the current progress."""
         with self._lock:
             if self._shown is None or self._ended:
                 return
@@ -84,7 +83,6 @@ class _Bar:
             self._shown.update(task.id, completed=progress.rows, total=progress.total, rows=rows)
 
     def end(self) -> None:
-        """Remove the bar."""
         with self._lock:
             self._ended = True
             if self._shown is not None:

@@ -48,7 +48,6 @@ class Project:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, checked."""
         from syncer.settings import settings
 
         return settings.load(Path(), os.environ)
@@ -68,21 +67,18 @@ class Project:
 
     @cached_property
     def run_log(self) -> RunLog:
-        """The run log."""
         from syncer.state.runs import RunLog
 
         return RunLog(self.database)
 
     @cached_property
     def runner(self) -> Runner:
-        """What runs and plans syncs."""
         from syncer.sync.runner import Runner
 
         return Runner(settings=self.settings, run_log=self.run_log, now=now)
 
     @cached_property
     def database(self) -> StateDatabase:
-        """Where the run log is kept."""
         from syncer.settings.settings import make_state_dir
         from syncer.state.database import StateDatabase
 

@@ -46,7 +46,6 @@ class Field:
     default: Any = None
 
     def schema(self) -> dict[str, Any]:
-        """Its JSON Schema."""
         default = {} if self.default is None else {"default": self.default}
         return {"description": self.description, **self.kind.schema, **default}
 

@@ -47,7 +47,6 @@ class Node:
     value: str | tuple[Node, ...] | dict[str, Node]
 
     def error(self, message: str, hint: str = "") -> DefinitionError:
-        """An error at this line."""
         return DefinitionError(message, path=self.path, line=self.line, hint=hint)
 
     def lines(self) -> Iterator[tuple[str, int]]:
@@ -164,7 +163,6 @@ class _YamlReader:
         self._breaks = [match.start() for match in re.finditer("\n", text)]
 
     def line_of(self, at: yaml.Node | yaml.Event) -> int:
-        """The line where *at* begins."""
         return self._line(at.start_mark.index if at.start_mark else 0)
 
     def _line(self, index: int) -> int:

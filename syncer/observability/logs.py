@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Protocol, TextIO
 
 import structlog
@@ -89,7 +90,7 @@ def _formatter(redactor: Redactor, *, terminal: bool, colours: bool) -> logging.
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _add_run,
             _add_exception,
-            _Clean(redactor, on_terminal=terminal),
+            partial(_clean, redactor, terminal),
             renderer,
         ],
     )
@@ -125,30 +126,22 @@ def _described(error: BaseException) -> str:
     return "".join(traceback.format_tb(error.__traceback__)) + "  " + ", because of ".join(names)
 
 
-class _Clean:
-    """Takes secrets out of every text, and control characters on a terminal."""
+def _clean(redactor: Redactor, terminal: bool, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Take secrets out of every text, and control characters on a terminal."""
 
-    def __init__(self, redactor: Redactor, *, on_terminal: bool) -> None:
-        self._redactor = redactor
-        self._on_terminal = on_terminal
-
-    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        cleaned = {str(name): self._value(value) for name, value in event.items()}
-        if self._on_terminal:
-            return {name: _shown(name, value) if isinstance(value, str) else value for name, value in cleaned.items()}
-        return cleaned
-
-    def _value(self, value: object) -> object:
+    def cleaned(value: object) -> Any:
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, dict):
-            return {self._text(str(name)): self._value(one) for name, one in value.items()}
+            return {redactor(str(name)): cleaned(one) for name, one in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
-            return [self._value(one) for one in value]
-        return self._text(str(value))
+            return [cleaned(one) for one in value]
+        return redactor(str(value))
 
-    def _text(self, text: str) -> str:
-        return self._redactor(text)
+    values = {str(name): cleaned(value) for name, value in event.items()}
+    if not terminal:
+        return values
+    return {name: _shown(name, value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def _shown(name: str, text: str) -> str:

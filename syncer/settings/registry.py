@@ -43,21 +43,13 @@ _Settings = TypeVar("_Settings", bound="ConnectionSettings")
 
 @cache
 def warehouses() -> Mapping[str, WarehouseConnector]:
-    """Every kind of warehouse by URL scheme.
-
-    Raises:
-        SettingsError: what a package registers cannot be used.
-    """
+    """Every kind of warehouse by URL scheme; SettingsError if what a package registers cannot be used."""
     return _registered("syncer.warehouses", WarehouseConnector)
 
 
 @cache
 def stores() -> Mapping[str, StoreConnector]:
-    """Every kind of profile store by URL scheme.
-
-    Raises:
-        SettingsError: what a package registers cannot be used.
-    """
+    """Every kind of profile store by URL scheme; SettingsError if what a package registers cannot be used."""
     return _registered("syncer.stores", StoreConnector)
 
 
@@ -248,8 +240,6 @@ class ConnectionSettings(BaseModel):
 
 
 class WarehouseSettings(ConnectionSettings):
-    """One warehouse."""
-
     registered = staticmethod(warehouses)
     options: SerializeAsAny[Options] = Options()
 
@@ -259,8 +249,6 @@ class WarehouseSettings(ConnectionSettings):
 
 
 class StoreSettings(ConnectionSettings):
-    """One profile store."""
-
     registered = staticmethod(stores)
     identity: Identity = Field(
         default=Identity.ID, description="what [identifies people](stores.md#identity): `id`, `email` or `id_or_email`"

@@ -78,7 +78,7 @@ def _customers(random: Random) -> _Rows:
                 "last_name": _mostly(random, 0.97, last),
                 "country": _mostly(random, 0.96, _skewed(random, _COUNTRIES)),
                 "signed_up_at": _moment(random, _FIRST_DAY, _LAST_DAY),
-                "marketing_consent": _mostly(random, 0.92, random.random() < 0.6),
+                "marketing_consent": _mostly(random, 0.92, str(random.random() < 0.6).lower()),
             }
         )
     return rows
@@ -185,17 +185,11 @@ def _moment(random: Random, first: datetime, last: datetime) -> datetime:
     return first + timedelta(seconds=int((last - first).total_seconds() * random.random()))
 
 
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
-
-
 def _csv(rows: _Rows) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([_text(value) for value in row.values()] for row in rows)
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue().encode()
 
 
