@@ -61,10 +61,7 @@ def write_to(stream: TextIO, *, level: str, secrets: Iterable[str], colours: boo
     handler = logging.StreamHandler(stream)
     handler.setLevel(level.upper())
     handler.setFormatter(_formatter(Redactor(secrets), terminal=stream.isatty(), colours=colours))
-    root = logging.getLogger()
-    for other in root.handlers.copy():
-        root.removeHandler(other)
-    root.addHandler(handler)
+    logging.basicConfig(handlers=[handler], force=True)
     _set_levels(logging.getLevelNamesMapping()[level.upper()])
 
 
