@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from syncer.model.errors import SyncerError
-from syncer.model.types import Counts, RunStatus
+from syncer.model.types import Counts, Run, RunStatus
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
@@ -73,14 +73,13 @@ class ServiceCollector(Collector):
             found = [*self._of_the_service(), *self._of_the_stores()]
             for counted in (self._runs, self._rows, self._waits):
                 found += counted.collect()
+            is_up = True
             try:
-                statuses = self._service.statuses()
+                found += self._of_the_syncs(self._service.statuses())
             except SyncerError:
                 # Without the run log there is still what is counted here.
-                found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", 0))
-            else:
-                found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", 1))
-                found += self._of_the_syncs(statuses)
+                is_up = False
+            found.append(_gauge("syncer_run_log_up", "1 if the run log can be read.", is_up))
         yield from found
 
     def _count(self, ended: ActiveRun) -> None:
@@ -135,9 +134,11 @@ class ServiceCollector(Collector):
         now = self._service.now()
         gauges = {name: GaugeMetricFamily(name, help_, labels=["sync"]) for name, help_ in _SYNC_GAUGES.items()}
         late = self._lateness.late([(each.definition, each.last_ended_well, each.paused) for each in statuses], now)
+        ended = self._service.run_log.last_runs([each.definition.name for each in statuses], ended=True)
         for status in statuses:
-            for name, value in _values(status, status.definition.name in late).items():
-                gauges[name].add_metric([status.definition.name], value)
+            sync = status.definition.name
+            for name, value in _values(status, ended.get(sync), late=sync in late).items():
+                gauges[name].add_metric([sync], value)
         return gauges.values()
 
 
@@ -151,7 +152,7 @@ _SYNC_GAUGES = {
 }
 
 
-def _values(status: SyncStatus, late: bool) -> dict[str, float]:
+def _values(status: SyncStatus, ended: Run | None, *, late: bool) -> dict[str, float]:
     found: dict[str, float] = {
         "syncer_sync_rejected_rows": status.rejected,
         "syncer_sync_held": status.is_held,
@@ -160,7 +161,6 @@ def _values(status: SyncStatus, late: bool) -> dict[str, float]:
     }
     if status.last_ended_well is not None:
         found["syncer_sync_last_success_timestamp_seconds"] = status.last_ended_well.timestamp()
-    ended = next((run for run in status.outcomes if run.finished_at and run.status is not RunStatus.SKIPPED), None)
     if ended is not None and ended.finished_at is not None:
         found["syncer_sync_last_duration_seconds"] = (ended.finished_at - ended.started_at).total_seconds()
     return found

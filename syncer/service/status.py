@@ -12,11 +12,7 @@ from syncer.model.errors import DefinitionError
 from syncer.model.types import Manual, Run, RunStatus, SyncDefinition
 from syncer.service.catalog import DefinitionSet
 from syncer.service.pool import ActiveRun
-from syncer.state.history import RunOutcome
 from syncer.state.runs import RunLog
-
-#: Runs of each sync that the overview shows.
-SHOWN_RUNS = 30
 
 
 class Freshness(enum.StrEnum):
@@ -45,8 +41,6 @@ class SyncStatus:
     active_run: ActiveRun | None
     #: The newest run that was not skipped.
     last_run: Run | None
-    #: The newest runs, newest first, at most SHOWN_RUNS.
-    outcomes: tuple[RunOutcome, ...]
     #: When the newest run that ended well began.
     last_ended_well: datetime | None
     freshness: Freshness
@@ -74,7 +68,7 @@ def statuses(
     Units:
         grace: after a tick, in which a run should have ended well.
     """
-    outcomes, last, well = run_log.outcomes(names, SHOWN_RUNS), run_log.last_runs(names), run_log.last_ended_well(names)
+    last, well = run_log.last_runs(names), run_log.last_ended_well(names)
     paused, refused = run_log.paused(), run_log.rejection_totals()
     by_name = {active.name: active for active in active_runs}
     return [
@@ -85,7 +79,6 @@ def statuses(
             next_due=next_due.get(name),
             active_run=by_name.get(name),
             last_run=last.get(name),
-            outcomes=outcomes.get(name, ()),
             last_ended_well=well.get(name),
             freshness=freshness(definition, well.get(name), paused=name in paused, grace=grace, now=now),
             rejected=refused.get(name, 0),

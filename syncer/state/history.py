@@ -73,10 +73,11 @@ class RunHistory:
             by_sync = groupby(connection.execute(query).all(), key=itemgetter(0))
             return {sync: tuple(RunOutcome._make(row[1:]) for row in rows) for sync, rows in by_sync}
 
-    def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:
-        """The newest run of each of *syncs* that was not skipped."""
+    def last_runs(self, syncs: Iterable[str], *, ended: bool = False) -> dict[str, Run]:
+        """The newest run of each of *syncs* that was not skipped; with *ended*, the newest that has ended."""
         each = self._each(syncs)
-        last = _first(each, runs.c.id, runs.c.status != RunStatus.SKIPPED)
+        others = [RunStatus.SKIPPED, RunStatus.RUNNING] if ended else [RunStatus.SKIPPED]
+        last = _first(each, runs.c.id, runs.c.status.not_in(others))
         query = sa.select(runs).join_from(each, runs, runs.c.id == last)
         with self.database.reading() as connection:
             return {row.sync: run_of(row) for row in connection.execute(query)}

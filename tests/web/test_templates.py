@@ -54,7 +54,7 @@ def test_a_template_names_only_what_there_is(template: str) -> None:
             "{% for column, part, url in key_links(status.definition, rejected.rows[0]) %}{{ url.hst }}{% endfor %}",
             "str.hst",
         ),
-        ("{{ status_chart(status.outcomes).tp }}", "Chart.tp"),
+        ("{{ counts.tp }}", "Chart.tp"),
         ("{{ (status.outdated or status.definition).pth }}", "SyncDefinition.pth"),
         ("{{ status.active_run.run_ids }}", "ActiveRun.run_ids"),
         ("{{ status.is_helt }}", "SyncStatus.is_helt"),

@@ -11,9 +11,11 @@ from math import sqrt
 from markupsafe import Markup, escape
 
 from syncer.model.types import RunStatus
-from syncer.service.status import SHOWN_RUNS
 from syncer.state.history import RunOutcome
 from syncer.web.pages.wording import STATUS_WORDS, moment, number, seconds_of, span
+
+#: Runs of each sync in the overview.
+SHOWN_RUNS = 30
 
 #: Of the drawing; the page stretches it.
 _SLOT, _GAP, _HEIGHT = 10, 2, 100
@@ -30,10 +32,11 @@ _CHANGES = ("added", "changed", "removed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A drawing, and the value of its highest bar."""
+    """A drawing, the value of its highest bar, and how many runs it shows."""
 
     svg: Markup
     top: str
+    runs: int
 
 
 @lru_cache(maxsize=2000)
@@ -98,7 +101,7 @@ def _chart(
     slots: int,
     *,
     label: str,
-    worded: Callable[[float], str] = lambda rows: f"{rows:,} rows",
+    worded: Callable[[float], str] = lambda rows: f"{rows:,} row{'' if rows == 1 else 's'}",
     foot: int = 0,
 ) -> Chart:
     each = [(run, values_of(run)) for run in reversed(runs)]
@@ -113,7 +116,7 @@ def _chart(
         f'<svg class="chart{" is-small" if foot else ""}" viewBox="0 0 {slots * _SLOT} {_HEIGHT + foot}"'
         f' preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{bars}</svg>'
     )
-    return Chart(svg=Markup(svg), top=worded(most))
+    return Chart(svg=Markup(svg), top=worded(most), runs=len(runs))
 
 
 def _bar(run: RunOutcome, parts: Sequence[tuple[str, float, float]], x: int, foot: int) -> str:

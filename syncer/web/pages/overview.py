@@ -15,6 +15,7 @@ from syncer.model.errors import DefinitionError
 from syncer.model.types import Entity, RunStatus
 from syncer.service.catalog import DefinitionSet
 from syncer.service.status import Freshness, SyncStatus
+from syncer.web.pages.charts import SHOWN_RUNS, Chart, status_chart
 from syncer.web.pages.viewing import TheView
 from syncer.web.rendering import Context
 
@@ -68,6 +69,8 @@ class OverviewContext(Context, template="syncs.html"):
     filter: SyncFilter
     is_filtered: bool
     syncs: Sequence[SyncStatus]
+    #: By name; none without a run.
+    charts: Mapping[str, Chart]
     #: How many syncs there are, and how many of them are in some states.
     total: int
     counted: Sequence[tuple[str, int]]
@@ -85,12 +88,15 @@ class OverviewContext(Context, template="syncs.html"):
 @router.get("/")
 def show_overview(view: TheView, wanted: Annotated[SyncFilter, Query()]) -> Response:
     syncs, definitions = view.service.statuses(), view.service.catalog.current
+    shown = [sync for sync in syncs if wanted.fits(sync)]
+    outcomes = view.service.run_log.outcomes([sync.definition.name for sync in shown], SHOWN_RUNS)
     counted = Counter(state for sync in syncs for state in _COUNTED if _STATES[state][1](sync))
     return view.page(
         OverviewContext(
             filter=wanted,
             is_filtered=wanted != SyncFilter(),
-            syncs=[sync for sync in syncs if wanted.fits(sync)],
+            syncs=shown,
+            charts={name: status_chart(runs) for name, runs in outcomes.items()},
             total=len(syncs),
             counted=[(state, counted[state]) for state in _COUNTED if counted[state]],
             definitions=definitions,

@@ -18,7 +18,7 @@ from syncer.settings.service import Scope
 from syncer.web import rendering
 from syncer.web.actions import UserActions
 from syncer.web.auth.access import Caller, Means
-from syncer.web.pages import charts, wording
+from syncer.web.pages import wording
 from syncer.web.parameters import TheActions, TheCaller, TheService
 from syncer.web.rendering import Context, Layout, Viewer
 
@@ -81,7 +81,6 @@ rendering.environment.filters["schedule"] = lru_cache(maxsize=1000)(schedules.wo
 rendering.environment.globals |= {
     "entity_url": wording.entity_url,
     "key_links": wording.key_links,
-    "status_chart": charts.status_chart,
     "status_words": wording.STATUS_WORDS,
     "sql": wording.sql,
 }
