@@ -152,7 +152,7 @@ def test_an_unexpected_error_is_reported_without_its_text(capsys: pytest.Capture
 
     message = capsys.readouterr().err
     assert message.startswith("error: unexpected ValueError; this is a defect of Syncer\n")
-    assert "in test_an_unexpected_error_is_told_without_its_text" in message
+    assert "in test_an_unexpected_error_is_reported_without_its_text" in message
     assert "invalid literal" not in message
 
 
