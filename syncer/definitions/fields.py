@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
 
 from syncer.definitions import values
 from syncer.definitions.values import Field
@@ -18,17 +17,6 @@ class Empty(enum.StrEnum):
     ALLOW = "allow"
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField(Field):
-    """A field at the top of the header."""
-
-    _: KW_ONLY
-    #: Whose syncs may have it.
-    entities: frozenset[Entity] = frozenset(Entity)
-    #: For a field that those syncs must have: what it may look like.
-    example: str = ""
-
-
 _MERGED = frozenset(entity for entity in Entity if entity.traits.merges)
 _IDENTIFIED_BY = {
     field: frozenset(entity for entity in Entity if field in entity.traits.identified_by)
@@ -36,20 +24,20 @@ _IDENTIFIED_BY = {
 }
 
 #: In the order in which a header reads best.
-FIELDS: Mapping[str, HeaderField] = {
-    "name": HeaderField(
+FIELDS: Mapping[str, Field] = {
+    "name": Field(
         values.SYNC_NAME,
         "The name of the sync, unique in the folder: 1 to 63 of `a-z`, `0-9`, `_` and `-`. "
         "Default: the file's name without `.sql`.",
     ),
-    "description": HeaderField(values.PROSE, "What the sync is for.", default=""),
-    "owner": HeaderField(values.PROSE, "Whom to ask.", default=""),
-    "tags": HeaderField(values.NAMES, "A list of words to select syncs by, as `tag:word`.", default=[]),
-    "entity": HeaderField(
+    "description": Field(values.PROSE, "What the sync is for.", default=""),
+    "owner": Field(values.PROSE, "Whom to ask.", default=""),
+    "tags": Field(values.NAMES, "A list of words to select syncs by, as `tag:word`.", default=[]),
+    "entity": Field(
         values.choice(Entity),
         "What the rows describe: `person`, `object`, `relationship` or `collection` (a reference table).",
     ),
-    "person": HeaderField(
+    "person": Field(
         values.mapping(
             {
                 PersonKey.ID: Field(values.TEXT, "The column that holds the person's id."),
@@ -64,7 +52,7 @@ FIELDS: Mapping[str, HeaderField] = {
         entities=_IDENTIFIED_BY["person"],
         example="{id: column}",
     ),
-    "object": HeaderField(
+    "object": Field(
         values.mapping(
             {
                 "type": Field(values.STORE_NAME, "The name of the object type, such as `account`."),
@@ -77,52 +65,50 @@ FIELDS: Mapping[str, HeaderField] = {
         entities=_IDENTIFIED_BY["object"],
         example="{type: account, id: column}",
     ),
-    "collection": HeaderField(
+    "collection": Field(
         values.STORE_NAME, "The name of the collection.", entities=_IDENTIFIED_BY["collection"], example="name"
     ),
-    "key": HeaderField(
+    "key": Field(
         values.names(values.TEXT, least=1),
         "The column, or a list of columns, that identifies a row of the collection.",
         entities=_IDENTIFIED_BY["key"],
         example="column",
     ),
-    "attributes": HeaderField(
+    "attributes": Field(
         values.ATTRIBUTES,
         "A list of columns to send, or `{attribute: column}` to rename them. Default: every column that "
         "is not an identifier, under its own name.",
     ),
-    "exclude": HeaderField(values.NAMES, "A list of columns to leave out.", default=[]),
-    "warehouse": HeaderField(values.TEXT, "The warehouse to query.", default="default"),
-    "store": HeaderField(values.TEXT, "The store to send to.", default="default"),
-    "schedule": HeaderField(
+    "exclude": Field(values.NAMES, "A list of columns to leave out.", default=[]),
+    "warehouse": Field(values.TEXT, "The warehouse to query.", default="default"),
+    "store": Field(values.TEXT, "The store to send to.", default="default"),
+    "schedule": Field(
         values.SCHEDULE,
         "When to run: `every 15 minutes`, `every 2 hours`, `every day` (at least 1 minute), "
         '`{cron: "0 6 * * *"}` (0 and 7 are Sunday), or `manual`.',
         default="every 1 hour",
     ),
-    "timezone": HeaderField(values.TIMEZONE, "The time zone of `cron`, as an IANA name.", default="UTC"),
-    "catch_up": HeaderField(
+    "timezone": Field(values.TIMEZONE, "The time zone of `cron`, as an IANA name.", default="UTC"),
+    "catch_up": Field(
         values.choice(CatchUp),
         "What to do about runs that were due while the service was down: `once` makes one run for all of "
         "them, `skip` none.",
         default="once",
     ),
-    "on_removed": HeaderField(
+    "on_removed": Field(
         values.choice(OnRemoved),
         "What to do when a row leaves the result: `keep` does nothing, `clear` unsets the attributes that "
         "this sync wrote, `delete` deletes the person, object or relationship. Default: `keep`; a collection always "
         "drops the row.",
     ),
-    "on_null": HeaderField(
+    "on_null": Field(
         values.choice(OnNull),
         "What to do with NULL: `clear` unsets the attribute, `keep` leaves it as it is.",
         default="clear",
         entities=_MERGED,
     ),
-    "create": HeaderField(
-        values.FLAG, "`false` updates only people and objects that exist.", default=True, entities=_MERGED
-    ),
-    "limits": HeaderField(
+    "create": Field(values.FLAG, "`false` updates only people and objects that exist.", default=True, entities=_MERGED),
+    "limits": Field(
         values.mapping(
             {
                 "removed": Field(values.LIMIT, "The most rows to remove in one run.", default="15%"),
@@ -134,13 +120,11 @@ FIELDS: Mapping[str, HeaderField] = {
         "The most rows that a run may remove or change, each a share or a count, and whether an empty "
         "result holds the run. Default: `{removed: 15%, changed: 100%, empty: hold}`.",
     ),
-    "timeout": HeaderField(
-        values.TIMEOUT, "How long the query may take: seconds, or `45s`, `30m`, `2h`.", default="30m"
-    ),
-    "depends_on": HeaderField(
+    "timeout": Field(values.TIMEOUT, "How long the query may take: seconds, or `45s`, `30m`, `2h`.", default="30m"),
+    "depends_on": Field(
         values.names(values.SYNC_NAME),
         "A list of syncs that run first. People, objects, relationships and collections run in this order anyway.",
         default=[],
     ),
-    "enabled": HeaderField(values.FLAG, "`false` takes the sync off the schedule.", default=True),
+    "enabled": Field(values.FLAG, "`false` takes the sync off the schedule.", default=True),
 }

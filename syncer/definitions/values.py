@@ -13,7 +13,7 @@ from syncer.definitions import schedules
 from syncer.definitions.yaml_header import Node
 from syncer.model.errors import DefinitionError, SyncerError
 from syncer.model.spelling import did_you_mean, listed, quoted
-from syncer.model.types import Cron, Limit
+from syncer.model.types import Cron, Entity, Limit
 
 #: UTF-8 bytes of a name that goes to a store, such as an attribute's.
 NAME_BYTES = 150
@@ -44,6 +44,10 @@ class Field:
     _: KW_ONLY
     #: As the header would write it; None where there is none, or where it is no constant.
     default: Any = None
+    #: Whose syncs may have it.
+    entities: frozenset[Entity] = frozenset(Entity)
+    #: For a field that those syncs must have: what it may look like.
+    example: str = ""
 
     def schema(self) -> dict[str, Any]:
         default = {} if self.default is None else {"default": self.default}

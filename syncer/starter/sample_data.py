@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -45,61 +45,54 @@ _PLANS = (("starter", 0.0), ("team", 9.0), ("business", 15.5), ("enterprise", 24
 _COUPON_WORDS = "WELCOME SPRING SUMMER AUTUMN WINTER COMEBACK LOYAL FRIEND BUNDLE FLASH"
 
 _T = TypeVar("_T")
-_Rows = list[dict[str, Any]]
+_Row = dict[str, Any]
+_Rows = list[_Row]
 
 
 def sample_files() -> dict[str, bytes]:
     """The shop's tables by file name, always the same."""
     random = Random(_SEED)
-    customers = _customers(random)
-    coupons = _coupons(random)
-    orders = _orders(random, customers, coupons)
+    customers = list(_customers(random))
+    coupons = list(_coupons(random))
+    orders = list(_orders(random, customers, coupons))
     memberships = _memberships(random, customers)
     return {
         "customers.csv": _csv(customers),
         "orders.parquet": _parquet(orders),
-        "accounts.json": _json_lines(_accounts(random, memberships)),
+        "accounts.json": _json_lines(list(_accounts(random, memberships))),
         "memberships.csv": _csv(memberships),
         "coupons.json": _json_lines(coupons),
     }
 
 
-def _customers(random: Random) -> _Rows:
+def _customers(random: Random) -> Iterator[_Row]:
     first_names, last_names = _FIRST_NAMES.split(), _LAST_NAMES.split()
-    rows = []
     for number in range(1, _CUSTOMERS + 1):
         first, last = _pick(random, first_names), _pick(random, last_names)
         domain = _pick(random, ("example.com", "example.org", "example.net"))
-        rows.append(
-            {
-                "customer_id": number,
-                "email": _mostly(random, 0.99, f"customer{number}@{domain}"),
-                "first_name": first,
-                "last_name": _mostly(random, 0.97, last),
-                "country": _mostly(random, 0.96, _skewed(random, _COUNTRIES)),
-                "signed_up_at": _moment(random, _FIRST_DAY, _LAST_DAY),
-                "marketing_consent": _mostly(random, 0.92, str(random.random() < 0.6).lower()),
-            }
-        )
-    return rows
+        yield {
+            "customer_id": number,
+            "email": _mostly(random, 0.99, f"customer{number}@{domain}"),
+            "first_name": first,
+            "last_name": _mostly(random, 0.97, last),
+            "country": _mostly(random, 0.96, _skewed(random, _COUNTRIES)),
+            "signed_up_at": _moment(random, _FIRST_DAY, _LAST_DAY),
+            "marketing_consent": _mostly(random, 0.92, str(random.random() < 0.6).lower()),
+        }
 
 
-def _orders(random: Random, customers: _Rows, coupons: _Rows) -> _Rows:
+def _orders(random: Random, customers: _Rows, coupons: _Rows) -> Iterator[_Row]:
     statuses = ("paid",) * 16 + ("refunded", "cancelled", "pending", "pending")
-    rows = []
     for number in range(1, _ORDERS + 1):
         customer = _skewed(random, customers)
-        rows.append(
-            {
-                "order_id": number,
-                "customer_id": customer["customer_id"],
-                "status": _pick(random, statuses),
-                "order_total": Decimal(499 + int(24_000 * random.random() ** 3)).scaleb(-2),
-                "coupon_code": _mostly(random, 0.15, _pick(random, coupons)["code"]),
-                "ordered_at": _moment(random, customer["signed_up_at"], _LAST_DAY),
-            }
-        )
-    return rows
+        yield {
+            "order_id": number,
+            "customer_id": customer["customer_id"],
+            "status": _pick(random, statuses),
+            "order_total": Decimal(499 + int(24_000 * random.random() ** 3)).scaleb(-2),
+            "coupon_code": _mostly(random, 0.15, _pick(random, coupons)["code"]),
+            "ordered_at": _moment(random, customer["signed_up_at"], _LAST_DAY),
+        }
 
 
 def _memberships(random: Random, customers: _Rows) -> _Rows:
@@ -124,48 +117,40 @@ def _memberships(random: Random, customers: _Rows) -> _Rows:
     return [pairs[pair] for pair in sorted(pairs)]
 
 
-def _accounts(random: Random, memberships: _Rows) -> _Rows:
-    rows = []
+def _accounts(random: Random, memberships: _Rows) -> Iterator[_Row]:
     for number, name in enumerate(_company_names(), start=1):
         account = f"acc_{number:03}"
         joined = [row["joined_on"] for row in memberships if row["account_id"] == account]
         country = _pick(random, tuple(_CITIES))
         plan, price = _PLANS[min(len(joined) // 8, len(_PLANS) - 1)]
-        rows.append(
-            {
-                "account_id": account,
-                "name": name,
-                "plan": plan,
-                "seats": 5 * (1 + len(joined) // 5),
-                "price_per_seat": price,
-                "billing": {"city": _CITIES[country], "country": country},
-                "created_on": min(joined),
-            }
-        )
-    return rows
+        yield {
+            "account_id": account,
+            "name": name,
+            "plan": plan,
+            "seats": 5 * (1 + len(joined) // 5),
+            "price_per_seat": price,
+            "billing": {"city": _CITIES[country], "country": country},
+            "created_on": min(joined),
+        }
 
 
 def _company_names() -> list[str]:
     return [f"{word} {trade}" for word in _COMPANY_WORDS.split() for trade in _COMPANY_TRADES.split()]
 
 
-def _coupons(random: Random) -> _Rows:
+def _coupons(random: Random) -> Iterator[_Row]:
     words = _COUPON_WORDS.split()
-    rows = []
     for number in range(_COUPONS):
         word, percent = words[number % len(words)], 5 * (1 + number // len(words))
         countries = [country for country in _COUNTRIES if random.random() < 0.4]
-        rows.append(
-            {
-                "code": f"{word}-{percent}",
-                "description": f"{percent} % off everything",
-                "percent_off": percent,
-                "countries": countries or None,
-                "valid_until": date(2026, 12, 31) + timedelta(days=30 * int(8 * random.random())),
-                "withdrawn": random.random() < 0.1,
-            }
-        )
-    return rows
+        yield {
+            "code": f"{word}-{percent}",
+            "description": f"{percent} % off everything",
+            "percent_off": percent,
+            "countries": countries or None,
+            "valid_until": date(2026, 12, 31) + timedelta(days=30 * int(8 * random.random())),
+            "withdrawn": random.random() < 0.1,
+        }
 
 
 def _pick(random: Random, options: Sequence[_T]) -> _T:

@@ -22,7 +22,8 @@ from typer.core import TyperOption
 
 from syncer.cli import app
 from syncer.cli.exit_codes import MEANINGS as CODES
-from syncer.definitions.fields import FIELDS, HeaderField
+from syncer.definitions.fields import FIELDS
+from syncer.definitions.values import Field
 from syncer.docs.topics import FOLDER
 from syncer.model.types import Entity
 from syncer.service.metrics import ServiceCollector
@@ -98,7 +99,7 @@ def header_fields() -> str:
     )
 
 
-def _default_of(field: HeaderField) -> str:
+def _default_of(field: Field) -> str:
     if field.example:
         needing = [
             f"a {entity}" if entity is not Entity.OBJECT else "an object"
