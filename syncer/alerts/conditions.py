@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
 
 from syncer.model.types import Run, RunStatus, SyncDefinition
@@ -44,11 +43,6 @@ class Record:
     well: Sequence[Run]
     #: Whether a run of the schedule is overdue.
     late: bool
-
-    @property
-    def ended_well_at(self) -> datetime | None:
-        """When the newest run that ended well ended."""
-        return self.well[0].finished_at if self.well else None
 
 
 def conditions(record: Record, limits: AlertSettings) -> Mapping[AlertKind, str]:

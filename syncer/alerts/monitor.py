@@ -127,7 +127,7 @@ class AlertMonitor:
         # No run has shown that a paused sync is well.
         if not opened and (not closed or (paused and not current)):
             return None
-        ended = record.ended_well_at
+        ended = record.well[0].finished_at if record.well else None
         well_since = ended is not None and all(ended >= alert.since for alert in alerts)
         run = record.newest
         only_late = opened.keys() == {AlertKind.LATE}

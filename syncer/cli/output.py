@@ -93,7 +93,7 @@ def print_row(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]
     """Print one row of a table; a wider cell pushes the others on."""
     padded = [_padded(cell, width, rightwards) for cell, width, rightwards in zip(cells, widths, right, strict=True)]
     if is_terminal():
-        padded = [_coloured(cell) for cell in padded]
+        padded = [f"\x1b[{colour}m{c}\x1b[0m" if (colour := _COLOURS.get(c.strip())) else c for c in padded]
     print(_GAP.join(padded).rstrip(), flush=True)
 
 
@@ -152,8 +152,3 @@ def _width(text: str) -> int:
 def _padded(cell: str, width: int, right: bool) -> str:
     blanks = " " * max(0, width - _width(cell))
     return blanks + cell if right else cell + blanks
-
-
-def _coloured(cell: str) -> str:
-    colour = _COLOURS.get(cell.strip())
-    return f"\x1b[{colour}m{cell}\x1b[0m" if colour else cell

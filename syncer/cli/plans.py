@@ -97,7 +97,8 @@ def _print(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
             [(f"  {name}", f"{rows:,}") for name, rows in plan.attributes.items()],
             right=("changed in rows",),
         )
-    key = _key_name(definition)
+    columns = definition.target.key_columns
+    key = columns[0] if len(columns) == 1 else f"[{', '.join(columns)}]"
     for change in ("added", "changed", "removed"):
         sample = [(key, before, after) for sort, key, before, after in plan.sample if sort == change]
         if sample:
@@ -125,11 +126,6 @@ def _removal(definition: SyncDefinition) -> str:
     if definition.incremental:
         return "kept in the store"
     return _REMOVED[definition.on_removed] if definition.target.entity.traits.merges else "dropped"
-
-
-def _key_name(definition: SyncDefinition) -> str:
-    columns = definition.target.key_columns
-    return columns[0] if len(columns) == 1 else f"[{', '.join(columns)}]"
 
 
 def _shown(value: str) -> str:

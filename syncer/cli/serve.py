@@ -34,7 +34,8 @@ def serve(
     A signal stops it, after each run has finished its current batch.
     """
     project = Project()
-    settings = _listening(project.settings, host, port)
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = project.settings.model_copy(update={"web": project.settings.web.model_copy(update=given)})
     raise typer.Exit(run(project, settings, load=project.load))
 
 
@@ -94,8 +95,3 @@ def _watched(service: Service) -> Iterator[None]:
             ping.start()
             stack.callback(ping.stop)
         yield
-
-
-def _listening(settings: Settings, host: str | None, port: int | None) -> Settings:
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    return settings.model_copy(update={"web": settings.web.model_copy(update=given)})

@@ -78,7 +78,8 @@ def render(
     from syncer.queries import sandbox
 
     rendered = parsed.render(sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=environment))
-    if not _is_unicode(rendered):
+    # Python spells other bytes of a variable as halves of surrogate pairs.
+    if any("\ud800" <= character <= "\udfff" for character in rendered):
         raise DefinitionError(
             "a variable of the query contains bytes that are not UTF-8",
             path=definition.path,
@@ -86,11 +87,6 @@ def render(
             hint="Set it to text: a query cannot contain anything else.",
         )
     return rendered
-
-
-def _is_unicode(text: str) -> bool:
-    # Python spells the other bytes of a variable as halves of surrogate pairs.
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def load_parser() -> None:
