@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from connectors.bigquery.options import BigQueryOptions
-from connectors.support.connection import ConnectionName, driver, url_parameters
+from connectors.support.connection import ConnectionName, driver, is_loopback, url_parameters
 from syncer.model.errors import SettingsError, WarehouseError
 
 _PARAMETERS = ("location", "endpoint", "storage_endpoint")
@@ -86,22 +84,15 @@ def _place(named: ConnectionName, url: str) -> Place:
             "{setting}__KEY_FILE or `gcloud auth application-default login`.",
         )
     place = Place(project=names[0], dataset=names[1], **url_parameters(named, parts.query, _PARAMETERS))
-    if place.endpoint and not (place.endpoint.startswith("https://") or _is_loopback(place.endpoint)):
+    if place.endpoint and not (place.endpoint.startswith("https://") or is_loopback(place.endpoint)):
         raise named.unusable("endpoint must be an https:// URL", "")
     return place
-
-
-def _is_loopback(endpoint: str) -> bool:
-    host = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or ""
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _login(named: ConnectionName, place: Place, options: BigQueryOptions) -> Any:
     if options.key is not None:
         return _service_account(named, options.key.get_secret_value())
-    if place.endpoint and _is_loopback(place.endpoint):
+    if place.endpoint and is_loopback(place.endpoint):
         return _driver(named, "google.auth.credentials").AnonymousCredentials()
     auth = _driver(named, "google.auth")
     try:
@@ -134,7 +125,7 @@ def _storage(named: ConnectionName, place: Place, login: Any) -> Any:
         storage = _driver(named, "google.cloud.bigquery_storage_v1.services.big_query_read")
     except SettingsError:
         return None
-    if place.storage_endpoint and _is_loopback(place.storage_endpoint):
+    if place.storage_endpoint and is_loopback(place.storage_endpoint):
         grpc = _driver(named, "grpc")
         channel = grpc.insecure_channel(place.storage_endpoint, options=[("grpc.max_receive_message_length", -1)])
         transport = storage.BigQueryReadClient.get_transport_class("grpc")

@@ -39,15 +39,17 @@ class Job:
         #: Whether this login may not use the Storage Read API.
         self.was_denied_storage = False
 
-    def start(self, sql: str, config: Any, *, location: str | None) -> None:
-        """Send it to the *location* of its tables.
+    def run(self, sql: str, config: Any, *, location: str | None) -> None:
+        """Send it to the *location* of its tables, and wait for its end.
 
         Raises:
-            Exception: what the driver raises.
+            TimeoutError: the deadline has passed.
+            InterruptedError: another thread stopped it.
+            Exception: it failed, or what else the driver raises.
         """
         from google.api_core.exceptions import Conflict
 
-        client = self._clients.client
+        client, pause = self._clients.client, _FIRST_PAUSE_SECONDS
         with suppress(Conflict):
             self._job = client.query(
                 sql, job_config=config, job_id=self._id, location=location, job_retry=None, **self._patience()
@@ -55,16 +57,6 @@ class Job:
         if self._job is None:
             # The driver lost an answer and sent the job again, so the job is ours.
             self._job = client.get_job(self._id, location=location, **self._patience())
-
-    def wait(self) -> None:
-        """Wait for its end.
-
-        Raises:
-            TimeoutError: the deadline has passed.
-            InterruptedError: another thread stopped it.
-            Exception: it failed, or what else the driver raises.
-        """
-        pause = _FIRST_PAUSE_SECONDS
         while not self._job.done(**self._patience()):
             if self._stop.wait(min(pause, self._seconds_left())):
                 raise InterruptedError
@@ -73,11 +65,7 @@ class Job:
             raise failed
 
     def batches(self, shapes: list[Shape]) -> Iterator[pa.RecordBatch]:
-        """The rows.
-
-        Raises:
-            as `wait`.
-        """
+        """The rows; raises as `run` does."""
         found = self._job.result(job_retry=None, **self._patience())
         if found.total_rows is None or [field.name for field in found.schema] != [shape.name for shape in shapes]:
             raise pa.ArrowInvalid("the result has other columns than the dry run reported")
@@ -96,12 +84,12 @@ class Job:
             raise ConnectionError(f"{count} rows of {found.total_rows} arrived")
 
     def cancel(self) -> None:
-        """Cancel it on the server, unless it has ended; nothing is raised."""
-        job = self._job
-        if job is None or job.state == "DONE":
-            return
-        with suppress(*failures()):
-            self._clients.client.cancel_job(self._id, location=job.location, retry=None, timeout=_CANCEL_SECONDS)
+        """Cancel it on the server, unless it has ended; raises nothing."""
+        if self._job is not None and self._job.state != "DONE":
+            with suppress(*failures()):
+                self._clients.client.cancel_job(
+                    self._id, location=self._job.location, retry=None, timeout=_CANCEL_SECONDS
+                )
 
     def _columns(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
         if found.total_rows == 0:
@@ -119,13 +107,17 @@ class Job:
         yield from self._pages(found, shapes)
 
     def _read_session(self) -> Any:
-        storage, types = self._clients.storage, self._clients.storage_types
+        types = self._clients.storage_types
         wanted = types.ReadSession(table=self._job.destination.to_bqstorage(), data_format=types.DataFormat.ARROW)
         lz4 = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
         wanted.read_options.arrow_serialization_options.buffer_compression = lz4
-        parent = f"projects/{self._clients.place.project}"
         # gRPC reads ahead by itself; one stream needs the memory of a few messages.
-        return storage.create_read_session(parent=parent, read_session=wanted, max_stream_count=1, **self._patience())
+        return self._clients.storage.create_read_session(
+            parent=f"projects/{self._clients.place.project}",
+            read_session=wanted,
+            max_stream_count=1,
+            **self._patience(),
+        )
 
     def _messages(self, session: Any, names: list[str]) -> Iterator[list[pa.Array]]:
         """By the Storage Read API; the driver's own way to Arrow is deprecated, and retries for ever."""

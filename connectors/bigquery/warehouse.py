@@ -17,12 +17,10 @@ from connectors.bigquery.errors import failure, failures
 from connectors.bigquery.jobs import Job
 from connectors.bigquery.options import BigQueryOptions
 from connectors.bigquery.values import shape
-from connectors.support.warehouse import StreamingWarehouse
-from syncer.model.errors import SyncerError, WarehouseError
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse
+from syncer.model.errors import SyncerError
 from syncer.model.types import Column, Probe
 
-#: How long to wait for an answer that costs nothing.
-_DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _DESCRIBE_RETRY_SECONDS = 10.0
 #: How long after the client's deadline BigQuery ends the query itself, if no client is left to cancel it.
 _GRACE = timedelta(seconds=5)
@@ -47,13 +45,13 @@ class BigQueryWarehouse(StreamingWarehouse):
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse; by a dry run, which bills nothing."""
-        with self._failures(_DESCRIBE_TIMEOUT):
+        with self._failures(DESCRIBE_TIMEOUT):
             job = self._dry_run(self._select_statement(sql).text)
         return tuple(Column(name=s.name, type=s.word) for s in map(shape, job.schema))
 
     def forecast(self, sql: str) -> str:
         """See `ForecastingQueries`: the bytes that a dry run reports."""
-        with self._failures(_DESCRIBE_TIMEOUT):
+        with self._failures(DESCRIBE_TIMEOUT):
             size = int(self._dry_run(self._select_statement(sql).text).total_bytes_processed or 0)
         if self._most_bytes is None:
             return f"BigQuery will read {_size(size)} (a dry run's estimate)"
@@ -61,9 +59,9 @@ class BigQueryWarehouse(StreamingWarehouse):
 
     def probe(self) -> Probe:
         """See `Probing`. Runs `SELECT 1`, which bills nothing, and reads permissions on some tables of the dataset."""
-        for _ in self.query("SELECT 1 AS one", timeout=_DESCRIBE_TIMEOUT):
+        for _ in self.query("SELECT 1 AS one", timeout=DESCRIBE_TIMEOUT):
             pass
-        with self._failures(_DESCRIBE_TIMEOUT):
+        with self._failures(DESCRIBE_TIMEOUT):
             table, may_write = self._written()
         notes = [f"It may change {table}; roles/bigquery.dataViewer is safer."] if may_write else []
         if self._job is not None and self._job.was_denied_storage:
@@ -92,8 +90,7 @@ class BigQueryWarehouse(StreamingWarehouse):
             yield pa.schema([column.field for column in shapes])
             self._job = Job(self._clients, deadline=deadline, stop=self._stop)
             try:
-                self._job.start(sql, self._config(timeout=timeout), location=job.location)
-                self._job.wait()
+                self._job.run(sql, self._config(timeout=timeout), location=job.location)
                 yield from self._job.batches(shapes)
             finally:
                 self._job.cancel()
@@ -130,7 +127,7 @@ class BigQueryWarehouse(StreamingWarehouse):
 
     def _patience(self) -> dict[str, Any]:
         retry = self._clients.bigquery.DEFAULT_RETRY.with_timeout(_DESCRIBE_RETRY_SECONDS)
-        return {"retry": retry, "timeout": _DESCRIBE_TIMEOUT.total_seconds()}
+        return {"retry": retry, "timeout": DESCRIBE_TIMEOUT.total_seconds()}
 
     def _interrupt(self) -> None:
         self._stop.set()
@@ -153,9 +150,7 @@ class BigQueryWarehouse(StreamingWarehouse):
             raise self._over_timeout(timeout) from None
         except pa.ArrowException:
             # Its text may quote a value.
-            raise WarehouseError(
-                f"{self._label}: the result does not fit the columns that BigQuery described"
-            ) from None
+            raise self._misfit() from None
         except failures() as exc:
             if self._stop.is_set():
                 raise self._closed_early() from None

@@ -17,13 +17,20 @@ import duckdb
 import pyarrow as pa
 
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
-from connectors.support.warehouse import ColumnReading, StreamingWarehouse, quote_identifier, quote_literal, schema_of
+from connectors.support.warehouse import (
+    DESCRIBE_TIMEOUT,
+    ColumnReading,
+    StreamingWarehouse,
+    quote_identifier,
+    quote_literal,
+    schema_of,
+    select_columns,
+)
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 20_000
-_DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _SELECT_HINT = "A sync's query is one SELECT, and only reads; PIVOT needs `IN (â€¦)`."
 
 
@@ -31,26 +38,26 @@ _SELECT_HINT = "A sync's query is one SELECT, and only reads; PIVOT needs `IN (â
 class DuckDBReading(ColumnReading):
     """How a column of one DuckDB type is selected; DuckDB itself says what that is in Arrow."""
 
-    #: What is selected for the column `{}`.
-    expression: str = "{}"
+    #: What to select for the column `{0}`.
+    expression: str = "{0}"
 
 
 _AS_IT_IS = DuckDBReading()
-_AS_TEXT = DuckDBReading(expression="{}::VARCHAR")
-_AS_NUMBER = DuckDBReading(expression="{}::VARCHAR", metadata=NUMBER)
-_AS_JSON = DuckDBReading(expression="to_json({})::VARCHAR", metadata=JSON)
-_AS_TIMESTAMP = DuckDBReading(expression="{}::TIMESTAMP")
+_AS_TEXT = DuckDBReading(expression="{0}::VARCHAR")
+_AS_NUMBER = DuckDBReading(expression="{0}::VARCHAR", metadata=NUMBER)
+_AS_JSON = DuckDBReading(expression="to_json({0})::VARCHAR", metadata=JSON)
+_AS_TIMESTAMP = DuckDBReading(expression="{0}::TIMESTAMP")
 
 #: The start of a type as DESCRIBE writes it; the first that fits counts, and the rest is text.
 _READINGS = {
     r".*\]$|(STRUCT|MAP|UNION)\(|VARIANT$": _AS_JSON,
-    r"JSON$": DuckDBReading(expression="{}::VARCHAR", metadata=JSON),
+    r"JSON$": DuckDBReading(expression="{0}::VARCHAR", metadata=JSON),
     r"(HUGEINT|UHUGEINT|BIGNUM)$": _AS_NUMBER,
     r"TIMESTAMP_(S|MS|NS)$": _AS_TIMESTAMP,
     r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|DOUBLE|VARCHAR|BLOB|DATE|TIMESTAMP( WITH TIME ZONE)?)$": _AS_IT_IS,
     r"DECIMAL\(": _AS_IT_IS,
     # The shortest digits that mean this number, as in PostgreSQL: 0.1, not 0.10000000149.
-    r"FLOAT$": DuckDBReading(expression="{}::VARCHAR::DOUBLE"),
+    r"FLOAT$": DuckDBReading(expression="{0}::VARCHAR::DOUBLE"),
 }
 
 
@@ -69,7 +76,7 @@ class DuckDBWarehouse(StreamingWarehouse):
         self._spill = tempfile.TemporaryDirectory(prefix="syncer-duckdb-")
         self._connection = duckdb.connect(config={"temp_directory": self._spill.name})
         try:
-            with self._failures(_DESCRIBE_TIMEOUT):
+            with self._failures(DESCRIBE_TIMEOUT):
                 self._open(re.sub(r"^[^:]+:/{0,3}", "", url))
         except WarehouseError:
             self.close()
@@ -77,7 +84,7 @@ class DuckDBWarehouse(StreamingWarehouse):
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
-        with self._failures(_DESCRIBE_TIMEOUT):
+        with self._failures(DESCRIBE_TIMEOUT):
             return self._describe(self._statement(sql))
 
     def probe(self) -> Probe:
@@ -129,7 +136,7 @@ class DuckDBWarehouse(StreamingWarehouse):
             statement = self._statement(sql)
             columns = self._describe(statement)
             readings = [_reading(column.type) for column in columns]
-            select = _select(statement, readings)
+            select = select_columns(statement, [r.expression for r in readings])
             typed = self._connection.sql(f"{select} LIMIT 0").to_arrow_table().schema
             found = [replace(r, type=kind) for r, kind in zip(readings, typed.types, strict=True)]
             schema = schema_of([column.name for column in columns], found)
@@ -192,12 +199,6 @@ class DuckDBWarehouse(StreamingWarehouse):
 def _reading(kind: str) -> DuckDBReading:
     """How to select a column of the type *kind*, as DESCRIBE writes it."""
     return next((reading for pattern, reading in _READINGS.items() if re.match(pattern, kind, re.DOTALL)), _AS_TEXT)
-
-
-def _select(statement: str, readings: list[DuckDBReading]) -> str:
-    names = [f"c{number}" for number in range(len(readings))]
-    wanted = ", ".join(r.expression.format(name) for name, r in zip(names, readings, strict=True))
-    return f"SELECT {wanted} FROM ({statement}\n) AS q ({', '.join(names)})"
 
 
 def _without_semicolon(sql: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from connectors.mysql.errors import connection_fault
 from connectors.support.connection import ConnectionName, driver, url_parameters
-from syncer.model.errors import SettingsError, WarehouseError
+from syncer.model.errors import WarehouseError
 from syncer.model.spelling import did_you_mean
 
 _CONNECT_SECONDS = 15
@@ -43,11 +43,11 @@ def address(named: ConnectionName, url: str) -> Address:
     parts = urlsplit(url)
     try:
         port = parts.port or 3306
+        # These hold parts of a password with an unquoted `/` or `?`, which no message may show.
+        if any("@" in part for part in (parts.path, parts.query, parts.fragment)):
+            raise ValueError
     except ValueError:
-        raise _unreadable(named) from None
-    # These hold parts of a password with an unquoted `/` or `?`, which no message may show.
-    if any("@" in part for part in (parts.path, parts.query, parts.fragment)):
-        raise _unreadable(named)
+        raise named.unreadable("mysql://user:password@host:3306/database") from None
     parameters = _parameters(named, parts.query)
     return Address(
         named=named,
@@ -154,11 +154,3 @@ def _keep_alive(connected: socket.socket) -> None:
     for option, value in _KEEPALIVE.items():
         if hasattr(socket, option):
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-def _unreadable(named: ConnectionName) -> SettingsError:
-    return named.unusable(
-        "URL cannot be read",
-        "Write {setting}__URL as mysql://user:password@host:3306/database; "
-        "in a user or password `@` is `%40`, `/` is `%2F`, `%` is `%25`.",
-    )

@@ -19,7 +19,7 @@ from connectors.mysql.connection import address, connect
 from connectors.mysql.dialect import one_select
 from connectors.mysql.statement import Block, LostError, PreparedStatement
 from connectors.support.connection import driver
-from connectors.support.warehouse import StreamingWarehouse, probe_of
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, probe_of
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
@@ -27,7 +27,6 @@ from syncer.model.types import Column, Probe
 _BATCH_ROWS = 50_000
 #: Bytes of rows that become a batch at once.
 _BLOCK_BYTES = 1 << 22
-_DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _CANCEL_SECONDS = 5.0
 #: How long after the client's deadline the server ends a query itself, if no client is left to cancel it.
 _GRACE_SECONDS = 5.0
@@ -67,14 +66,14 @@ class MySQLWarehouse(StreamingWarehouse):
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
-        with self._transaction(_DESCRIBE_TIMEOUT):
+        with self._transaction(DESCRIBE_TIMEOUT):
             statement = self._prepare(sql)
             statement.close()
         return tuple(Column(name=field.name, type=self._arrow.reading(field).word) for field in statement.fields)
 
     def probe(self) -> Probe:
         """See `Probing`. A user can write if a grant or an active role allows it for any table or file."""
-        with self._transaction(_DESCRIBE_TIMEOUT):
+        with self._transaction(DESCRIBE_TIMEOUT):
             ((version,),) = self._ask("SELECT VERSION()")
             product = "MariaDB" if self._is_mariadb() else "MySQL"
             power = _power(self._grants())
@@ -105,10 +104,7 @@ class MySQLWarehouse(StreamingWarehouse):
                 hint=f"Select `{exc.column} + 0 AS {exc.column}` to have its numbers.",
             ) from None
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
-            raise WarehouseError(
-                f"{self._label}: the query returned other columns or types than the server had described",
-                hint="Run the sync again; if the error remains, CAST the columns to the types that you mean.",
-            ) from None
+            raise self._misfit() from None
         return pa.RecordBatch.from_arrays(cast, schema=schema)
 
     def _prepare(self, sql: str) -> PreparedStatement:

@@ -48,8 +48,4 @@ def _parameters(named: ConnectionName, url: str) -> dict[str, Any]:
         # These hold parts of a password with an unquoted `@` or `/`, which no message may show.
         if not any("@" in str(parameters.get(part, "")) for part in ("host", "port", "dbname")):
             return parameters
-    raise named.unusable(
-        "URL cannot be read",
-        "Write {setting}__URL as postgresql://user:password@host:5432/database, with libpq's parameters after `?`; "
-        "in a user or password `@` is `%40`, `/` is `%2F`, `%` is `%25`.",
-    )
+    raise named.unreadable("postgresql://user:password@host:5432/database", ", with libpq's parameters after `?`")

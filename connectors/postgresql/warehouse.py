@@ -13,13 +13,11 @@ from psycopg.errors import SyntaxError as RefusedSyntaxError
 
 from connectors.postgresql.protocol import ProtocolWarehouse, Server
 from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
-from connectors.support.warehouse import probe_of
-from syncer.model.errors import WarehouseError
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, select_columns
 from syncer.model.types import Column, Probe
 
 #: Bytes of CSV to parse at once: large enough for Arrow, small enough that the server keeps working.
 _BLOCK_BYTES = 1 << 22
-_DESCRIBE_TIMEOUT = timedelta(minutes=1)
 
 _SETTINGS = """
 SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
@@ -73,13 +71,13 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
-        with self._transaction(_DESCRIBE_TIMEOUT) as server:
+        with self._transaction(DESCRIBE_TIMEOUT) as server:
             described = self._describe(server, sql)
         return tuple(Column(name=n, type=t) for n, t in zip(described.names, described.types, strict=True))
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""
-        with self._transaction(_DESCRIBE_TIMEOUT):
+        with self._transaction(DESCRIBE_TIMEOUT):
             version = self._connection.info.parameter_status("server_version") or ""
             power = self._power(_POWERS)
         return probe_of(f"PostgreSQL {version.partition(' ')[0]}", power)
@@ -92,7 +90,9 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
             yield parser.schema
             # As UTF-8, PostgreSQL would refuse a whole result for one text of SQL_ASCII that is not UTF-8.
             is_ascii = self._connection.info.parameter_status("server_encoding") == "SQL_ASCII"
-            copy = _copy(described, "SQL_ASCII" if is_ascii else "UTF8")
+            encoding = "SQL_ASCII" if is_ascii else "UTF8"
+            select = select_columns(described.subquery, [r.expression for r in described.readings])
+            copy = f"COPY ({select}) TO STDOUT (FORMAT csv, ENCODING '{encoding}')"
             server.ask(self._connection.pgconn.send_query_params, copy.encode(), None)
             yield from self._batches(server, parser)
 
@@ -102,8 +102,7 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
             for batch in parser.parse(block):
                 rows += batch.num_rows
                 yield batch
-        if rows != server.rows_copied:
-            raise WarehouseError(f"{self._label}: PostgreSQL sent {server.rows_copied} rows, and Syncer read {rows}")
+        self._check_count(server.rows_copied, rows)
 
     def _describe(self, server: Server, sql: str) -> _Described:
         """What *sql* would return; the server parses it and does not run it."""
@@ -132,11 +131,3 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
                 if sql[max(0, wrong) :][:1] != ";":
                     raise self._refusal("is not a SELECT") from None
                 sql = f"{sql[:wrong]} {sql[wrong + 1 :]}"
-
-
-def _copy(described: _Described, encoding: str) -> str:
-    names = [f"c{number}" for number in range(len(described.readings))]
-    wanted = ", ".join(r.expression.format(name) for name, r in zip(names, described.readings, strict=True))
-    # A line of its own for the bracket: the query may end in a comment.
-    wrapped = f"SELECT {wanted} FROM ({described.subquery}\n) AS q ({', '.join(names)})"
-    return f"COPY ({wrapped}) TO STDOUT (FORMAT csv, ENCODING '{encoding}')"

@@ -30,13 +30,12 @@ from connectors.postgresql.protocol import ProtocolWarehouse
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
-from connectors.support.warehouse import probe_of, quote_literal
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, quote_literal
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column, Probe
 
 #: Rows of a part: small enough that Python's values of one part stay in the processor's cache.
 _PART_ROWS = 5_000
-_DESCRIBE_TIMEOUT = timedelta(minutes=1)
 
 _SETTINGS = """
 SET LOCAL timezone TO 'UTC'; SET LOCAL datestyle TO 'ISO, YMD'; SET LOCAL extra_float_digits TO 2;
@@ -80,13 +79,13 @@ class RedshiftWarehouse(ProtocolWarehouse):
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
         statement = self._select_statement(sql).text
-        with self._transaction(_DESCRIBE_TIMEOUT) as server:
+        with self._transaction(DESCRIBE_TIMEOUT) as server:
             parser = RowParser(self._described(server, statement), self._connection)
         return tuple(Column(name=n, type=t) for n, t in zip(parser.names, parser.types, strict=True))
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""
-        with self._transaction(_DESCRIBE_TIMEOUT):
+        with self._transaction(DESCRIBE_TIMEOUT):
             ((version,),) = self._connection.execute("SELECT version()").fetchall()
             power = self._power(_POWERS)
         product = re.search(r"Redshift [\d.]+", version) or re.match(r"\S+ [\d.]+", version)

@@ -11,12 +11,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from connectors.snowflake.errors import login_failure
 from connectors.snowflake.options import SnowflakeOptions
-from connectors.support.connection import ConnectionName, driver, url_parameters
+from connectors.support.connection import ConnectionName, driver, is_loopback, url_parameters
 from syncer.model.connectors import revealed
 
 _EXTRA = "snowflake"
 _PARAMETERS = ("warehouse", "role", "authenticator", "host", "port", "protocol")
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _DOMAIN = re.compile(r"\.snowflakecomputing\.(com|cn)$")
 
@@ -96,11 +95,7 @@ def _parts(named: ConnectionName, url: str) -> tuple[SplitResult, dict[str, str]
     has_faults = any(mark in parts.path + parts.query + parts.fragment for mark in "@#") or parts.path.count("/") > 2
     account = parts.netloc.rpartition("@")[2].lower()
     if has_faults or parts.fragment or not _ACCOUNT.fullmatch(_DOMAIN.sub("", account)):
-        raise named.unusable(
-            "URL cannot be read",
-            "Write {setting}__URL as snowflake://user:password@account/database/schema?warehouse=…&role=…; "
-            "in a user or password `@` is `%40`, `/` is `%2F`, `%` is `%25`.",
-        )
+        raise named.unreadable("snowflake://user:password@account/database/schema?warehouse=…&role=…")
     return parts, url_parameters(named, parts.query, _PARAMETERS, strict=True)
 
 
@@ -109,14 +104,14 @@ def _place(named: ConnectionName, parts: SplitResult, query: Mapping[str, str]) 
     found: dict[str, Any] = {"account": _DOMAIN.sub("", parts.hostname or "")}
     if host:
         found["host"] = host
-    if host in _LOOPBACK:
+    if is_loopback(host):
         found["use_proxy_env"] = False
     if "port" in query:
         if not query["port"].isdecimal():
             raise named.unusable("URL has a port that is not a number", "Correct {setting}__URL.")
         found["port"] = int(query["port"])
     if "protocol" in query:
-        if query["protocol"] not in ("https", "http") or (query["protocol"] == "http" and host not in _LOOPBACK):
+        if query["protocol"] not in ("https", "http") or (query["protocol"] == "http" and not is_loopback(host)):
             hint = "Leave `protocol` out of {setting}__URL; `http` is only for 127.0.0.1."
             raise named.unusable("URL has a protocol that is not safe", hint)
         found["protocol"] = query["protocol"]

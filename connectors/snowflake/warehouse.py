@@ -1,4 +1,4 @@
-"""Snowflake as a warehouse: a query runs while its state is asked for, and its result comes as Arrow in parts."""
+"""Snowflake as a warehouse: Syncer polls a query's state until it ends, and reads its result as Arrow in parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from connectors.snowflake.connection import connect
 from connectors.snowflake.errors import missing_name, query_failure
-from connectors.snowflake.grants import Grant, power
 from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.values import SnowflakeReading, reading
 from connectors.support.connection import driver
@@ -25,19 +24,26 @@ from syncer.model.select_statement import NotASelectError, SelectStatement
 from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 20_000
-#: Seconds between one look at a query and the next: the first, and the longest.
+#: Seconds between two polls of a query: at first, and at most.
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 2.0
-#: How long to wait for a query to be cancelled before it is left to the server's own timeout, in seconds.
+#: How long to wait until a query is cancelled; after that the server's own timeout ends it.
 _CANCEL_SECONDS = 5.0
 _VERSION = "SELECT CURRENT_VERSION(), CURRENT_ROLE()"
+
+#: Privileges that can write, beside OWNERSHIP and those to CREATE.
+_WRITING = {
+    *("INSERT", "UPDATE", "DELETE", "TRUNCATE", "WRITE", "EVOLVE SCHEMA", "ALL", "ALL PRIVILEGES", "MANAGE GRANTS")
+}
+#: Every user has it.
+_EVERYBODY = "PUBLIC"
 
 
 class SnowflakeWarehouse(StreamingWarehouse):
     """A Snowflake account, read as one role.
 
-    Snowflake has no read-only transaction. A statement is first described, which does not run it, and then only
-    runs as the inner part of a SELECT; what a function in it may do is up to the role.
-    A date or time outside the years 1 to 9999 is Arrow's largest or smallest value.
+    Snowflake has no read-only transaction. It first describes a statement without running it, and then runs it only as
+    the inner part of a SELECT; the role limits what a function in it may do. A date or time outside the years 1 to 9999
+    is Arrow's largest or smallest value.
     """
 
     def __init__(self, name: str, url: str, *, options: SnowflakeOptions, sync: str = "") -> None:
@@ -60,7 +66,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
         """See `Probing`. A role can write if it, or a role within it, may change, make or own anything."""
         with self._failures():
             version, role = self._rows(_VERSION)[0]
-            can = power(role, self._grants)
+            can = self._power(role)
         return probe_of(f"Snowflake {version.split(' ')[0]}", can and f"Its role {can}")
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
@@ -110,8 +116,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
             for batch in _batches(cursor):
                 rows += batch.num_rows
                 yield self._converted(batch, schema, [one for _, one in described])
-        if rows != cursor.rowcount:
-            raise WarehouseError(f"{self._label}: Snowflake reported {cursor.rowcount} rows and sent {rows}")
+        self._check_count(cursor.rowcount, rows)
 
     def _run(self, cursor: Any, sql: str, is_left: threading.Event) -> None:
         """Run *sql* to its end, so that *cursor* has its result; cancel it if *is_left* is set before."""
@@ -131,10 +136,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
             return pa.RecordBatch.from_arrays(columns, schema=schema)
         except (pa.ArrowException, ValueError):
             # Its text may hold a value.
-            raise WarehouseError(
-                f"{self._label}: the result is not what Snowflake described",
-                hint="Run the sync again; if it stays so, cast the columns in the query.",
-            ) from None
+            raise self._misfit() from None
 
     def _one_select(self, sql: str) -> SelectStatement:
         statement = super()._one_select(sql)
@@ -144,13 +146,13 @@ class SnowflakeWarehouse(StreamingWarehouse):
         return statement
 
     def _described(self, statement: SelectStatement) -> list[tuple[str, SnowflakeReading]]:
-        """Name and reading of each column that *statement* would return; it is not run."""
+        """Name and reading of each column that *statement* would return; it does not run."""
         columns = self._connection.cursor().describe(statement.text) or []
         found = [(one.name, reading(one.type_code, one.precision, one.scale)) for one in columns]
         for name, read in found:
             if read is None:
                 raise WarehouseError(
-                    f"{self._label}: the column `{name}` is of a type that cannot be read",
+                    f"{self._label}: Syncer cannot read the type of the column `{name}`",
                     hint="Cast it in the query, as in `x::VARCHAR` or `x::NUMBER(38, 6)`.",
                 )
         if not found:
@@ -160,16 +162,27 @@ class SnowflakeWarehouse(StreamingWarehouse):
     def _rows(self, sql: str) -> list[Any]:
         return list(self._connection.cursor().execute(sql, num_statements=1).fetchall())
 
-    def _grants(self, role: str) -> list[Grant]:
-        cursor = self._connection.cursor()
-        rows = cursor.execute(f"SHOW GRANTS TO ROLE {quote_identifier(role)}", num_statements=1).fetchall()
-        names = [column.name for column in cursor.description]
-        wanted = [names.index(name) for name in ("privilege", "granted_on", "name")]
-        return [(row[wanted[0]], row[wanted[1]], row[wanted[2]]) for row in rows]
+    def _power(self, role: str) -> str:
+        """What *role*, or a role within it, could write, as the rest of a sentence about it; empty if nothing."""
+        found, waiting = {role}, [role, _EVERYBODY]
+        while waiting:
+            cursor = self._connection.cursor()
+            grants = f"SHOW GRANTS TO ROLE {quote_identifier(waiting.pop())}"
+            rows = cursor.execute(grants, num_statements=1).fetchall()
+            names = [column.name for column in cursor.description]
+            for row in rows:
+                privilege, kind, name = (row[names.index(part)] for part in ("privilege", "granted_on", "name"))
+                if privilege == "OWNERSHIP" or privilege in _WRITING or privilege.startswith("CREATE "):
+                    has = "owns" if privilege == "OWNERSHIP" else f"has {privilege} on"
+                    return f"{has} the {kind.lower().replace('_', ' ')} {name}"
+                if kind == "ROLE" and name not in found:
+                    found.add(name)
+                    waiting.append(name)
+        return ""
 
     @contextmanager
     def _failures(self, statement: SelectStatement | None = None) -> Iterator[None]:
-        """Make a WarehouseError of what goes wrong."""
+        """Turn errors into WarehouseErrors."""
         try:
             yield
         except self._errors.Error as exc:
@@ -180,8 +193,8 @@ class SnowflakeWarehouse(StreamingWarehouse):
 
 
 def _batches(cursor: Any) -> Iterator[pa.RecordBatch]:
-    """The rows as the driver has them, which may be of other types in each part of the result."""
-    # Read as one stream, the driver takes every part for one of the first part's types.
+    """The rows as the driver has them, whose types may differ between the parts of a result."""
+    # In one stream, the driver would read every part as the first part's types.
     for part in cursor.get_result_batches() or []:
         table = part.to_arrow(number_to_decimal=True, force_microsecond_precision=True)
         if table is not None:
@@ -189,7 +202,7 @@ def _batches(cursor: Any) -> Iterator[pa.RecordBatch]:
 
 
 def _wrapped(statement: SelectStatement, described: list[tuple[str, SnowflakeReading]]) -> str:
-    """*statement* where only a query can stand, with the casts that its columns need."""
+    """*statement* in brackets that take only a query, with the casts that its columns need."""
     quoted = [(quote_identifier(name), one.cast) for name, one in described]
     casts = ", ".join(f"{cast.format(name)} AS {name}" for name, cast in quoted if cast)
     # A line of its own for the bracket: the query may end in a comment.

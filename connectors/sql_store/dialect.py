@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,5 @@ class SQLDialect:
     find_workspace: str
 
 
-class Execute(Protocol):
-    """Runs one statement within the batch's transaction and returns how many rows it touched."""
-
-    def __call__(self, sql: str, **values: str | int) -> int:
-        """Run *sql*, in which `:name` stands for a value."""
+#: Runs one statement, in which `:name` stands for a value, in the batch's transaction; returns the count of its rows.
+Execute = Callable[..., int]

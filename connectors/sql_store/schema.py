@@ -22,14 +22,9 @@ class _Now(sa.sql.functions.GenericFunction[str]):
     name = "utc_now"
 
 
-@compiles(_Now, "postgresql")
-def _now_in_postgresql(*_: object, **__: object) -> str:
-    return "now()"
-
-
-@compiles(_Now, "sqlite")
-def _now_in_sqlite(*_: object, **__: object) -> str:
-    return "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
+@compiles(_Now)
+def _now(_: _Now, compiler: sa.Compiled, **__: object) -> str:
+    return "now()" if compiler.dialect.name == "postgresql" else "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
 
 
 #: An identifier; PostgreSQL compares it byte by byte, which makes its indexes fast under any locale.
@@ -108,7 +103,6 @@ workspace = sa.Table(
     sa.Column("identity", sa.Text, nullable=False),
     sa.Column("store_id", sa.Text, nullable=False),
 )
-
 
 #: One row: see `connectors.sql_store.upgrades`.
 _format = sa.Table(

@@ -124,24 +124,19 @@ def announced(type_name: str) -> ValueKind | None:
     return next((kind for pattern, kind in _BY_NAME.items() if re.fullmatch(pattern, bare)), None)
 
 
-def type_name(code: Any, display: str | None) -> str:
-    """A driver's name for the type of a column; empty if it reports none.
-
-    Shapes:
-        code: the second part of a cursor's description.
-        display: psycopg's own name.
-    """
+def type_name(described: Any) -> str:
+    """A driver's name for the type of a column, which a cursor describes; empty if it reports none."""
+    code, display = described[1], getattr(described, "type_display", None)
     if display:
-        return f"array({display})" if display.endswith("[]") else display
-    if isinstance(code, type):
-        return f"python {code.__name__}"
-    name = code if isinstance(code, str) else getattr(code, "name", "")
+        return f"array({display})" if display.endswith("[]") else str(display)
+    name = code if isinstance(code, str) else getattr(code, "__name__", None) or getattr(code, "name", "")
     return name if isinstance(name, str) else ""
 
 
-def announced_by_python(code: Any) -> ValueKind | None:
-    """The kind of a column that the driver reports as a Python class, as ODBC's does."""
-    return _BY_PYTHON.get(code) if isinstance(code, type) else None
+def described_kind(described: Any) -> ValueKind | None:
+    """The kind of a column that a cursor describes by a type's name or, as ODBC's, a Python class; None if unknown."""
+    code = described[1]
+    return announced(type_name(described)) or (_BY_PYTHON.get(code) if isinstance(code, type) else None)
 
 
 def seen(name: str, types: set[type]) -> ValueKind | None:

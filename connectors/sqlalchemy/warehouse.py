@@ -20,15 +20,14 @@ from connectors.sqlalchemy.values import (
     UNSEEN,
     MisfitError,
     ValueKind,
-    announced,
-    announced_by_python,
     array,
+    described_kind,
     first_zone,
     seen,
     type_name,
 )
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.warehouse import StreamingWarehouse, quote_literal, schema_of, uncollected
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, quote_literal, schema_of, uncollected
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
@@ -38,7 +37,6 @@ _BATCH_ROWS = 5_000
 #: The most batches to read until a column of unknown type has a value that is not NULL.
 _BATCHES_AHEAD = 20
 _CONNECT_SECONDS = 60.0
-_DESCRIBE_TIMEOUT = timedelta(minutes=1)
 _STREAMED = {"stream_results": True, "max_row_buffer": _BATCH_ROWS, "no_parameters": True}
 
 
@@ -67,25 +65,24 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse. The type is `unknown` if the driver reports none."""
         statement = self._select_statement(sql)
-        with self._transaction(_DESCRIBE_TIMEOUT, statement) as call:
+        with self._transaction(DESCRIBE_TIMEOUT, statement) as call:
             if self._database.description:
                 describe = self._database.description.format(quote_literal(statement.text))
                 described = call(lambda: self._execute(describe)[0].fetchall())
                 return tuple(Column(name=row[2], type=row[5]) for row in described)
             _, description = call(lambda: self._execute(_without_rows(statement)))
-            return tuple(Column(name=d[0], type=_shown_type(d) or "unknown") for d in description)
+            return tuple(Column(name=d[0], type=type_name(d) or "unknown") for d in description)
 
     def probe(self) -> Probe:
         """See `Probing`. It does not examine what the role could write."""
-        with self._failures(_DESCRIBE_TIMEOUT) as deadline:
+        with self._failures(DESCRIBE_TIMEOUT) as deadline:
             connection = self._connect(deadline)
         parts = getattr(connection.dialect, "server_version_info", None) or ()
         version = f"{self._database.product} {'.'.join(map(str, parts))}".strip()
         if self._database.is_locked:
             return Probe(version=version, can_write=False)
-        return Probe(
-            version=version, note="Syncer cannot tell whether its role could write; give it one that may only SELECT."
-        )
+        note = "Syncer cannot tell whether its role could write; give it one that may only SELECT."
+        return Probe(version=version, note=note)
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
@@ -206,7 +203,7 @@ class _Columns:
 
     def __init__(self, description: Sequence[Sequence[Any]]) -> None:
         self._names = [d[0] for d in description]
-        self._announced = [announced(_shown_type(d)) or announced_by_python(d[1]) for d in description]
+        self._announced = [described_kind(d) for d in description]
         self._kinds: list[ValueKind | None] = list(self._announced)
 
     @property
@@ -249,7 +246,3 @@ def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
     with uncollected():
         rows: Sequence[Sequence[Any]] = result.cursor_strategy.fetchmany(result, result.cursor, _BATCH_ROWS)
         return rows
-
-
-def _shown_type(described: Sequence[Any]) -> str:
-    return type_name(described[1], getattr(described, "type_display", None)).removeprefix("python ")

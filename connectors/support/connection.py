@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from ipaddress import ip_address
 from typing import Any, Literal
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from syncer.model.connectors import importing
 from syncer.model.errors import SettingsError
@@ -43,6 +45,19 @@ class ConnectionName:
             hint: may refer to `{setting}`.
         """
         return SettingsError(f"{self.label}: its {fault}", hint=self.hint(hint))
+
+    def unreadable(self, example: str, more: str = "") -> SettingsError:
+        """The error for a URL that cannot be parsed; *more* goes after the *example* of one that can."""
+        rule = "in a user or password `@` is `%40`, `/` is `%2F`, `%` is `%25`."
+        return self.unusable("URL cannot be read", f"Write {{setting}}__URL as {example}{more}; {rule}")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL, or a host with its port, is of this machine."""
+    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def url_parameters(

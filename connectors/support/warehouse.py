@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,7 +20,10 @@ from syncer.model.types import Probe
 
 RUN_AGAIN = "Nothing of the result was used; run the sync again."
 
-#: Between one interruption and the next.
+#: The timeout of what describes or probes, and reads no rows.
+DESCRIBE_TIMEOUT = timedelta(minutes=1)
+
+#: Between two interruptions.
 _PATIENCE_SECONDS = 1.0
 
 
@@ -41,6 +44,14 @@ def schema_of(names: Iterable[str], readings: Iterable[ColumnReading]) -> pa.Sch
 def quote_identifier(name: str) -> str:
     """*name* as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def select_columns(query: str, expressions: Sequence[str]) -> str:
+    """A SELECT of an expression of `{0}`, the column, for each column of *query*."""
+    names = [f"c{number}" for number in range(len(expressions))]
+    selected = ", ".join(expression.format(name) for name, expression in zip(names, expressions, strict=True))
+    # A line of its own for the bracket: the query may end in a comment.
+    return f"SELECT {selected} FROM ({query}\n) AS q ({', '.join(names)})"
 
 
 def quote_literal(text: str) -> str:
@@ -124,6 +135,16 @@ class StreamingWarehouse(ABC):
     def _refusal(self, fault: str) -> WarehouseError:
         """The error for a query that is not a SELECT; *fault* goes after "the query"."""
         return WarehouseError(f"{self._label}: the query {fault}", hint=SELECT_HINT)
+
+    def _misfit(self) -> WarehouseError:
+        return WarehouseError(
+            f"{self._label}: the query returned other columns or types than the server described",
+            hint="Run the sync again; if the error remains, CAST the columns in the query.",
+        )
+
+    def _check_count(self, sent: int, read: int) -> None:
+        if sent != read:
+            raise WarehouseError(f"{self._label}: the server reported {sent} rows, and Syncer read {read}")
 
     def _closed_early(self) -> WarehouseError:
         return WarehouseError(f"{self._label}: it was closed before the end of its result")
