@@ -53,13 +53,15 @@ class UserActions:
             SyncerError: there is no such sync, or the run log cannot be used.
         """
         options = " ".join(name for name, is_set in request.model_dump().items() if is_set)
+        # No other caller's key equals it.
+        key = key and f"{caller.actor}\n{key}"
         with self._lock:
-            known = key and self._known(caller, key, sync, options)
+            known = key and self._known(key, sync, options)
             if known:
                 return known
             run_id = self._start(caller, sync, request)
             if key:
-                self._remember(caller, key, sync, options, run_id)
+                self._remember(key, sync, options, run_id)
         self._record(AuditAction.RUN, caller, sync, run_id)
         return run_id
 
@@ -145,9 +147,9 @@ class UserActions:
     def _record(self, action: AuditAction, caller: Caller, sync: str, run_id: str = "") -> None:
         self.audit.record(action, actor=caller.actor, address=caller.address, sync=sync, run_id=run_id)
 
-    def _known(self, caller: Caller, key: str, sync: str, options: str) -> str | None:
+    def _known(self, key: str, sync: str, options: str) -> str | None:
         query = sa.select(requests).where(
-            requests.c.key == _own(caller, key), requests.c.requested_at > self.service.now() - _REMEMBERED
+            requests.c.key == key, requests.c.requested_at > self.service.now() - _REMEMBERED
         )
         with self.service.run_log.database.reading() as connection:
             row = connection.execute(query).one_or_none()
@@ -158,17 +160,12 @@ class UserActions:
             raise ProblemError(422, "another request used this Idempotency-Key", hint=hint)
         return str(row.run_id)
 
-    def _remember(self, caller: Caller, key: str, sync: str, options: str, run_id: str) -> None:
+    def _remember(self, key: str, sync: str, options: str, run_id: str) -> None:
         now = self.service.now()
-        row = {"key": _own(caller, key), "sync": sync, "options": options, "run_id": run_id, "requested_at": now}
+        row = {"key": key, "sync": sync, "options": options, "run_id": run_id, "requested_at": now}
         with self.service.run_log.database.writing() as connection:
             connection.execute(requests.delete().where(requests.c.requested_at <= now - _REMEMBERED))
             connection.execute(requests.insert().values(**row))
-
-
-def _own(caller: Caller, key: str) -> str:
-    """A key that no other caller's key equals."""
-    return f"{caller.actor}\n{key}"
 
 
 def _already_running(run_id: str) -> ProblemError:

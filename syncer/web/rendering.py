@@ -66,10 +66,7 @@ def page(
     return HTMLResponse(template.render(vars(layout or Layout()) | vars(context)), status, headers=headers)
 
 
-def _version_of_static() -> str:
-    """Changes with the files, so that no browser keeps old ones."""
-    files = sorted((PAGES / "static").iterdir())
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-
-
-environment.globals["assets"] = _version_of_static()
+#: Changes with the files, so that no browser keeps old ones.
+environment.globals["assets"] = hashlib.sha256(
+    b"".join(file.read_bytes() for file in sorted((PAGES / "static").iterdir()))
+).hexdigest()[:12]

@@ -11,20 +11,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from syncer.model.types import RunStatus
+from syncer.web import parameters
 from syncer.web.api.documents import problems
 from syncer.web.auth import guard
-from syncer.web.parameters import (
-    Cursor,
-    Limit,
-    Number,
-    TheActions,
-    TheAudit,
-    TheCaller,
-    TheRun,
-    TheService,
-    current,
-    known_sync,
-)
+from syncer.web.parameters import Cursor, Limit, Number, TheActions, TheAudit, TheCaller, TheRun, TheService
 from syncer.web.schemas import AuditAnswer, AuditPage, RunAnswer, RunPage
 from syncer.web.serializers import run_of
 
@@ -42,7 +32,7 @@ def list_runs(
     cursor: Cursor = None,
 ) -> RunPage:
     """List the runs of one sync or of all, newest first."""
-    name = None if sync is None else known_sync(service, sync)
+    name = None if sync is None else parameters.known_sync(service, sync)
     found = service.run_log.recent(name, before=cursor or "", limit=limit + 1)
     shown = [run_of(run, service.active_run(run.id)) for run in found[:limit]]
     return RunPage(items=shown, next=shown[-1].run_id if len(found) > limit else None)
@@ -51,7 +41,7 @@ def list_runs(
 @router.get("/runs/{run_id}", tags=["runs"], responses=problems(404))
 def show_run(service: TheService, run: TheRun) -> RunAnswer:
     """Get one run and its progress."""
-    return run_of(*current(service, run))
+    return run_of(*parameters.current(service, run))
 
 
 @router.post("/runs/{run_id}/cancel", tags=["runs"], status_code=202, responses=problems(404, 409))
@@ -66,7 +56,7 @@ async def follow_run(service: TheService, run: TheRun) -> AsyncIterator[ServerSe
     """Stream a run as server-sent events: `progress`, and at last `end`, each with the run as JSON."""
     sent: RunAnswer | None = None
     while not service.closing.is_set():
-        run, active_run = await run_in_threadpool(current, service, run)
+        run, active_run = await run_in_threadpool(parameters.current, service, run)
         if run.status is not RunStatus.RUNNING:
             yield ServerSentEvent(event="end", data=run_of(run))
             return

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from syncer.service.service import Service
-from syncer.web import serializers
+from syncer.web import parameters, serializers
 from syncer.web.actions import until_ended
 from syncer.web.api.documents import problems
-from syncer.web.parameters import Cursor, Limit, Name, Number, TheActions, TheCaller, TheService, current, known_sync
+from syncer.web.parameters import Cursor, Limit, Name, Number, TheActions, TheCaller, TheService
 from syncer.web.schemas import (
     PlanAnswer,
     RejectionAnswer,
@@ -78,7 +78,7 @@ async def order_run(
 def list_rejected(service: TheService, name: Name, limit: Limit = 100, cursor: Number = None) -> RejectionPage:
     """List the rejected rows of a sync, with reasons."""
     first = int(cursor or 0)
-    rows, total = service.run_log.rejections(known_sync(service, name), first=first, limit=limit + 1)
+    rows, total = service.run_log.rejections(parameters.known_sync(service, name), first=first, limit=limit + 1)
     items = [RejectionAnswer.model_validate(row, from_attributes=True) for row in rows[:limit]]
     return RejectionPage(items=items, total=total, next=str(first + limit) if len(rows) > limit else None)
 
@@ -113,6 +113,4 @@ async def plan_sync(
 
 
 def _run(service: Service, run_id: str) -> RunAnswer:
-    run = service.run_log.get(run_id)
-    assert run is not None
-    return serializers.run_of(*current(service, run))
+    return serializers.run_of(*parameters.current(service, parameters.run_of_id(service, run_id)))

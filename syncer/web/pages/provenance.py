@@ -15,8 +15,6 @@ _TIMEOUT = 2.0
 #: Seconds after which Syncer asks git again about a file that did not change: somebody may have committed it.
 _KEPT = 60.0
 
-_FORMAT = "%h%x00%s%x00%aI"
-
 #: Turn off settings of the repository that would start another program.
 _SETTINGS = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "core.pager=cat")
 
@@ -46,7 +44,7 @@ def commit_of(path: Path, *, at: float | None = None) -> Commit | None:
 
 @lru_cache(maxsize=1000)
 def _looked_up(path: Path, _changed: int, _period: float) -> Commit | None:
-    command = ["git", *_SETTINGS, "log", "-1", "--no-show-signature", f"--format={_FORMAT}", "--", path.name]
+    command = ["git", *_SETTINGS, "log", "-1", "--no-show-signature", "--format=%h%x00%s%x00%aI", "--", path.name]
     try:
         ran = subprocess.run(command, cwd=path.parent, capture_output=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
