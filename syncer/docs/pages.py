@@ -18,7 +18,7 @@ from pygments.util import ClassNotFound
 
 from syncer.docs.topics import topic, topics
 
-#: The address of the manual's first page.
+#: The path of the manual's first page.
 ROOT = "/docs"
 
 
@@ -43,7 +43,7 @@ class Page:
 
 @cache
 def page(name: str) -> Page:
-    """A topic as HTML, in which everything but the Markdown's own marks is escaped.
+    """A topic as HTML; everything but Markdown's own marks is escaped.
 
     Raises:
         SelectionError: there is no such topic.
@@ -52,9 +52,9 @@ def page(name: str) -> Page:
     sections = _sections(tokens)
     for token in tokens:
         for child in token.children or ():
-            _lead(child)
+            _link(child)
     html = _parser().renderer.render(list(_accessible(tokens)), _parser().options, {})
-    # What is wider than a phone is scrolled by the keyboard too.
+    # The keyboard must reach what a narrow screen has to scroll.
     return Page(html=html.replace("<pre>", '<pre tabindex="0">'), sections=sections)
 
 
@@ -71,12 +71,12 @@ def _parser() -> MarkdownIt:
 def _sections(tokens: Sequence[Token]) -> list[Section]:
     """The sections of a page; gives each heading its anchor."""
     found: list[Section] = []
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if token.type == "heading_open":
-            heading = _plain(tokens[place + 1])
+            heading = _plain(tokens[index + 1])
             token.attrSet("id", anchor(heading))
             found.append(Section(level=int(token.tag[1:]), heading=heading, anchor=anchor(heading)))
-        elif token.type in ("inline", "fence") and tokens[place - 1].type != "heading_open":
+        elif token.type in ("inline", "fence") and tokens[index - 1].type != "heading_open":
             found[-1] = replace(found[-1], text=f"{found[-1].text} {_plain(token)}".lstrip())
     return found
 
@@ -84,9 +84,9 @@ def _sections(tokens: Sequence[Token]) -> list[Section]:
 def _accessible(tokens: Sequence[Token]) -> Iterator[Token]:
     """The tokens, with a name for each table, a scope for its headings, and a heading for each row."""
     heading = row = ""
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if token.type == "heading_open":
-            heading = str(escape(_plain(tokens[place + 1])))
+            heading = str(escape(_plain(tokens[index + 1])))
         elif token.type == "tr_open":
             row = "th"
         elif token.type == "th_open":
@@ -115,8 +115,8 @@ def _plain(token: Token) -> str:
     return " ".join("".join(child.content or " " * (child.type == "softbreak") for child in token.children).split())
 
 
-def _lead(token: Token) -> None:
-    """Let a link to another file of the manual lead to the page of that file."""
+def _link(token: Token) -> None:
+    """Turn a link to another file of the manual into one to its page."""
     name = {"link_open": "href", "image": "src"}.get(token.type)
     if name is None:
         return

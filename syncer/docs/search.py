@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from syncer.docs.pages import ROOT, Section, page
 from syncer.docs.topics import Topic, topics
 
-#: Characters of a section that are shown before and after the first word found.
+#: Characters of an excerpt before and after the first word found.
 _AROUND = 90
 
 _MOST = 30
@@ -17,17 +17,17 @@ _MOST = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A section that fits what was searched for."""
+    """A section that contains the words."""
 
     topic: str
     heading: str
     url: str
-    #: Text around the first word: `(part, whether it was searched for)`.
+    #: Text around the first word: `(part, whether it is one of the words)`.
     excerpt: Sequence[tuple[str, bool]]
 
 
 def search(text: str) -> list[Hit]:
-    """The sections with every word of *text*, the best first; none where it has no word."""
+    """The sections with every word of *text*, the best first; none if it has no word."""
     words = text.casefold().split()
     if not words:
         return []
@@ -49,7 +49,7 @@ def search(text: str) -> list[Hit]:
 
 
 def _rank(words: Sequence[str], topic: Topic, section: Section) -> float:
-    """0 where a word is missing; a word of a heading counts more than one of the text, and a short text more."""
+    """0 if a word is missing; words in a heading count more than in the text, and short texts more than long ones."""
     title, heading, body = topic.title.casefold(), section.heading.casefold(), section.text.casefold()
     if not all(word in body or word in heading for word in words):
         return 0

@@ -24,7 +24,7 @@ CONTENTS: Mapping[str, tuple[str, ...]] = {
 
 _FILES = {"changelog": "CHANGELOG.md"}
 
-#: Where the generated parts of a file begin and end; not for readers.
+#: Marks where generated parts of a file begin and end; readers do not see them.
 _COMMENT = re.compile(r"(?m)^<!--.*?-->\n")
 
 

@@ -324,10 +324,10 @@ def test_who_may_only_read_is_shown_no_orders(guarded: Served, browser: Browser)
     assert guarded.service.run_log.recent("customers") == []
     assert runner.post("/syncs/customers/pause").status_code == 303
     assert guarded.service.run_log.paused() == {"customers"}
-    assert _deeds(runner) == ["pause"]
+    assert _actions(runner) == ["pause"]
 
 
-def _deeds(client: httpx2.Client) -> list[str]:
+def _actions(client: httpx2.Client) -> list[str]:
     return [entry["action"] for entry in client.get("/api/v1/audit").json()["items"]]
 
 
@@ -352,9 +352,9 @@ def test_logging_in_leads_to_the_page_that_was_wanted(guarded: Served, browser: 
 def test_a_change_that_another_site_asks_for_is_refused(served: Served) -> None:
     client = served.client(headers={"Origin": "http://elsewhere.example"})
 
-    for deed in ("run", "plan", "pause", "resume"):
-        assert client.post(f"/syncs/customers/{deed}").status_code == 403, deed
-        assert client.get(f"/syncs/customers/{deed}").status_code in (404, 405), deed
+    for action in ("run", "plan", "pause", "resume"):
+        assert client.post(f"/syncs/customers/{action}").status_code == 403, action
+        assert client.get(f"/syncs/customers/{action}").status_code in (404, 405), action
     assert served.service.run_log.recent("customers") == []
     assert served.service.run_log.paused() == set()
     assert RunStatus.RUNNING not in served.service.run_log.last_status().values()
