@@ -30,6 +30,8 @@ class Checker:
 
     environment: Environment
     faults: set[str] = field(default_factory=set)
+    #: The templates that name an attribute of what has no known type.
+    unknown: set[str] = field(default_factory=set)
     _template: str = ""
     _calls: list[str] = field(default_factory=list)
 
@@ -106,8 +108,10 @@ class Checker:
         return Literal[node.value]
 
     def _type_getattr(self, node: nodes.Getattr, scope: Scope) -> Any:
-        of = self._type(node.node, scope)
-        found = [self._member(each, node.attr, node) for each in _members(of)]
+        of = _members(self._type(node.node, scope))
+        if Any in of:
+            self.unknown.add(self._template)
+        found = [self._member(each, node.attr, node) for each in of]
         return Union[tuple(found)] if found else Any  # noqa: UP007
 
     def _type_getitem(self, node: nodes.Getitem, scope: Scope) -> Any:
@@ -139,6 +143,10 @@ class Checker:
     def _type_or(self, node: nodes.Or, scope: Scope) -> Any:
         return Union[self._type(node.left, scope), self._type(node.right, scope)]  # noqa: UP007
 
+    def _type_dict(self, node: nodes.Dict, scope: Scope) -> Any:
+        values = [self._type(pair.value, scope) for pair in node.items]
+        return dict[str, Union[tuple(values)]] if values else dict  # type: ignore[misc]  # noqa: UP007
+
     def _type_tuple(self, node: nodes.Tuple, scope: Scope) -> Any:
         return tuple[tuple(self._type(each, scope) for each in node.items)]  # type: ignore[misc]
 
@@ -151,8 +159,11 @@ class Checker:
         if place not in self._calls:
             self._calls.append(place)
             names = [argument.name for argument in called.node.args]
-            given = dict(zip(names, arguments, strict=False))
-            self._walk(called.node.body, called.scope | dict.fromkeys(names, Any) | given)
+            defaults = [self._type(each, called.scope) for each in called.node.defaults]
+            given = dict(zip(names[-len(defaults) :], defaults, strict=False)) | dict(
+                zip(names, arguments, strict=False)
+            )
+            self._walk(called.node.body, called.scope | given)
             self._calls.pop()
         return str
 
