@@ -47,7 +47,7 @@ AWKWARD = [
 ]
 
 
-@pytest.fixture(params=ADAPTERS, ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=ADAPTERS, ids=lambda make: make.__name__)
 def adapter(request: pytest.FixtureRequest) -> Adapter:
     make: Callable[[pytest.FixtureRequest], Adapter] = request.param
     return make(request)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
+import pytest
+
+T = TypeVar("T")
 
 #: Makes a table or file of the name from a SELECT.
 MakeTable = Callable[[str, str], None]
@@ -79,6 +83,13 @@ class Adapter:
     def runs(self, queries: int) -> bool:
         """Whether the server is busy with so many queries of ours, as far as it can be asked."""
         return self.running is None or self.running() == queries
+
+
+def entered(request: pytest.FixtureRequest, context: AbstractContextManager[T]) -> T:
+    """What *context* gives; it ends when the adapter is needed no longer."""
+    given = context.__enter__()
+    request.addfinalizer(lambda: context.__exit__(None, None, None))
+    return given
 
 
 def with_people(adapter: Adapter) -> Adapter:

@@ -6,22 +6,28 @@ import pytest
 
 from tests.contracts.warehouses.adapter import (
     Adapter,
+    entered,
     with_people,
 )
 from tests.contracts.warehouses.bigquery_types import BIGQUERY_TYPES
-from tests.servers.bigquery import BigQueryProject
+from tests.servers.bigquery import BigQueryProject, BigQueryServer
 
 
 def bigquery_storage(request: pytest.FixtureRequest) -> Adapter:
     """BigQuery, read by the Storage Read API."""
-    project: BigQueryProject = request.getfixturevalue("bigquery_project")
+    project = _project(request)
     return _bigquery(project, project.url())
 
 
 def bigquery_rest(request: pytest.FixtureRequest) -> Adapter:
     """BigQuery, read by REST alone."""
-    project: BigQueryProject = request.getfixturevalue("bigquery_project")
+    project = _project(request)
     return _bigquery(project, project.url(storage=False))
+
+
+def _project(request: pytest.FixtureRequest) -> BigQueryProject:
+    server: BigQueryServer = request.getfixturevalue("bigquery")
+    return entered(request, server.new_project())
 
 
 def _bigquery(project: BigQueryProject, url: str) -> Adapter:

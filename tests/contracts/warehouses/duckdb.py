@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
@@ -23,13 +24,14 @@ from tests.contracts.warehouses.adapter import (
     Adapter,
     MakeTable,
     TypeCase,
+    entered,
     with_people,
 )
 
 
 def duckdb_file(request: pytest.FixtureRequest) -> Adapter:
     """A DuckDB file."""
-    path: Path = request.getfixturevalue("tmp_path") / "warehouse.duckdb"
+    path = Path(entered(request, TemporaryDirectory()), "warehouse.duckdb")
 
     def make_table(name: str, select: str) -> None:
         with duckdb.connect(str(path)) as connection:
@@ -40,8 +42,7 @@ def duckdb_file(request: pytest.FixtureRequest) -> Adapter:
 
 def duckdb_folder(request: pytest.FixtureRequest) -> Adapter:
     """A folder of Parquet files."""
-    folder: Path = request.getfixturevalue("tmp_path") / "files"
-    folder.mkdir()
+    folder = Path(entered(request, TemporaryDirectory()))
 
     def make_table(name: str, select: str) -> None:
         with duckdb.connect() as connection:

@@ -17,6 +17,7 @@ from tests.contracts.warehouses.adapter import (
     UUID,
     Adapter,
     TypeCase,
+    entered,
     with_people,
 )
 from tests.servers.mariadb import MariaDBServer
@@ -25,7 +26,7 @@ from tests.servers.mariadb import MariaDBServer
 def mariadb(request: pytest.FixtureRequest) -> Adapter:
     """MariaDB, as root."""
     server: MariaDBServer = request.getfixturevalue("mariadb")
-    database: str = request.getfixturevalue("mariadb_database")
+    database = entered(request, server.new_database())
 
     def make_table(name: str, select: str) -> None:
         server.execute(f"CREATE TABLE {name} AS {select}", database)

@@ -23,13 +23,16 @@ from tests.contracts.warehouses.adapter import (
     UUID,
     Adapter,
     TypeCase,
+    entered,
     with_people,
 )
+from tests.servers.postgresql import PostgresServer
 
 
 def postgresql(request: pytest.FixtureRequest) -> Adapter:
     """PostgreSQL, as superuser."""
-    url: str = request.getfixturevalue("postgres_url")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = entered(request, server.new_database())
 
     def execute(sql: str) -> int:
         with psycopg.connect(url, autocommit=True) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -15,13 +16,14 @@ from tests.contracts.warehouses.adapter import (
     TEXT,
     Adapter,
     TypeCase,
+    entered,
     with_people,
 )
 
 
 def sqlite_file(request: pytest.FixtureRequest) -> Adapter:
     """An SQLite file, by way of SQLAlchemy: a driver that tells no types."""
-    path: Path = request.getfixturevalue("tmp_path") / "warehouse ü?.sqlite"
+    path = Path(entered(request, TemporaryDirectory()), "warehouse ü?.sqlite")
 
     def make_table(name: str, select: str) -> None:
         with closing(sqlite3.connect(path)) as connection, connection:
