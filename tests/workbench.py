@@ -16,8 +16,8 @@ from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.sync.flow import SyncRun, compare, run_sync
 from syncer.sync.progress import CancelToken, Progress, RunOptions
-from tests.fake_store import FakeStore
-from tests.table_warehouse import Table
+from tests.servers.fake_store import FakeStore
+from tests.servers.table_warehouse import Table
 
 PERSON = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 COUPON = Target(entity=Entity.COLLECTION, collection="coupons", key_columns=("code",))

@@ -20,7 +20,7 @@ import duckdb
 import psycopg
 
 from syncer.settings.registry import open_warehouse
-from tests.peak_memory import peak_megabytes
+from tests.benchmarks.peak_memory import peak_megabytes
 from tests.servers.postgresql import postgres_server
 
 _QUERY = "SELECT * FROM people"

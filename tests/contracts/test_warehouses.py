@@ -284,7 +284,7 @@ import sys
 from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
-from tests.peak_memory import peak_megabytes
+from tests.benchmarks.peak_memory import peak_megabytes
 
 module, _, name = sys.argv[2].partition(":")
 opened = getattr(import_module(module), name)

@@ -29,8 +29,8 @@ from syncer.state.database import StateDatabase
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.progress import HeldError, Progress, RunOptions
 from tests.conftest import LONG
-from tests.fake_store import Key
-from tests.table_warehouse import Table
+from tests.servers.fake_store import Key
+from tests.servers.table_warehouse import Table
 
 Machine = TypeVar("Machine", bound="Convergence")
 

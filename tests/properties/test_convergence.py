@@ -11,7 +11,6 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from tests.fake_store import FakeStore
 from tests.properties.convergence import (
     AT,
     IDS,
@@ -25,6 +24,7 @@ from tests.properties.convergence import (
     ended,
     proven_in,
 )
+from tests.servers.fake_store import FakeStore
 
 pytestmark = pytest.mark.timeout(900)
 

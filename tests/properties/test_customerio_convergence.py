@@ -22,7 +22,6 @@ from connectors.customerio.store import CustomerIOStore
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Identity
 from syncer.settings.registry import open_store
-from tests.fake_store import Key
 from tests.properties.convergence import (
     AT,
     IDS,
@@ -39,6 +38,7 @@ from tests.properties.convergence import (
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.servers.customerio.workspace import Workspace
+from tests.servers.fake_store import Key
 
 pytestmark = pytest.mark.timeout(900)
 

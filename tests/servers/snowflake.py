@@ -1,6 +1,6 @@
 """A stand-in for Snowflake, for tests: a process of its own on a free port of 127.0.0.1.
 
-It has one user, one warehouse, and any databases that a test asks for. tests.snowflake_stand_in is the program.
+It has one user, one warehouse, and any databases that a test asks for. tests.servers.snowflake_stand_in is the program.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.progress import HeldError, Progress, RunOptions, StoppedError
-from tests.fake_store import FakeStore
-from tests.table_warehouse import Table
+from tests.servers.fake_store import FakeStore
+from tests.servers.table_warehouse import Table
 from tests.workbench import COUPON, definition
 
 ANY = Limits(removed=Limit(share=1.0), allow_empty=True)

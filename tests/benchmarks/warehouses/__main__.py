@@ -22,9 +22,9 @@ from statistics import mean
 import pytest
 
 from syncer.model.protocols import Warehouse
+from tests.benchmarks.peak_memory import peak_megabytes
 from tests.benchmarks.warehouses import CANDIDATES
 from tests.benchmarks.warehouses.candidate import Candidate
-from tests.peak_memory import peak_megabytes
 
 _QUERY = "SELECT * FROM people"
 _FIRST_QUERY = "SELECT * FROM people WHERE user_id = 1"

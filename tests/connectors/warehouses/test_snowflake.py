@@ -1,6 +1,6 @@
 """What only Snowflake can do to a reader.
 
-The server is a stand-in (see tests.snowflake_stand_in) that the real driver talks to. It checks logins by password,
+The server is a stand-in (tests.servers.snowflake_stand_in) that the real driver talks to. It checks logins by password,
 by a signed token of a key pair, by OAuth and by programmatic access token; it cancels; it sends results in parts,
 in the forms that the service documents for the wire. What it cannot show: that the service takes a private key, an
 access token or a session parameter of ours; how it words errors that are not laid down here; its own casts, grants

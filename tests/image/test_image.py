@@ -21,8 +21,8 @@ import yaml
 
 from syncer.settings import settings
 from tests.cli.conftest import Folder
-from tests.dockerfile import Stage, read
 from tests.docs.test_docs import BLOCK, REPOSITORY, TEXTS
+from tests.image.dockerfile import Stage, read
 from tests.service.conftest import wait_until
 
 ARGUMENTS, (BUILD, FINAL) = read(REPOSITORY / "Dockerfile")
