@@ -43,7 +43,7 @@ def test_a_batch_whose_commit_has_no_answer_has_no_verdict(proxy: CommitProxy, p
 
     after = {"ann": {"plan": "b"}, "cy": {"plan": "b"}}
     assert proxy.cuts == 1
-    assert "sent again at the next run" in raised.value.hint
+    assert "sends again what the store did not answer for" in raised.value.hint
     assert held(postgres_url).people == (after if cut is Cut.BEFORE_THE_ANSWER else before)
     with closing(PostgreSQLStore("default", proxy.url, identity=Identity.ID)) as again:
         assert apply(again, PEOPLE, *rows) == [ACCEPTED] * 3
