@@ -6,14 +6,14 @@ from importlib import resources
 from pathlib import Path
 
 from syncer.model.errors import SettingsError
-from syncer.starter.sample_data import sample_files
 
 
 def example_files() -> dict[Path, bytes]:
     """The example definitions and their sample data, by path within the definitions' folder."""
-    packaged = sorted(resources.files(__name__).iterdir(), key=lambda file: file.name)
-    definitions = {Path(file.name): file.read_bytes() for file in packaged if file.name.endswith(".sql")}
-    return definitions | {Path("sample_data", name): content for name, content in sample_files().items()}
+    packaged = resources.files(__name__)
+    files = {Path(file.name): file for file in packaged.iterdir() if file.name.endswith(".sql")}
+    files |= {Path("sample_data", file.name): file for file in packaged.joinpath("sample_data").iterdir()}
+    return {path: files[path].read_bytes() for path in sorted(files)}
 
 
 def write_starter(folder: Path) -> list[Path]:

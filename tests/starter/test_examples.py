@@ -16,6 +16,7 @@ from syncer.model.types import Entity, SyncDefinition
 from syncer.settings import settings
 from syncer.settings.settings import Settings
 from syncer.starter import example_files, write_starter
+from tests.starter.sample_data import sample_files
 
 COMMITTED = Path(__file__).parents[2] / "sync_definitions"
 LOADED = definitions.load(COMMITTED, warehouses=["default"], stores=["default"])
@@ -55,15 +56,19 @@ def test_the_examples_of_the_repository_are_those_that_init_writes() -> None:
 
     assert set(committed) == set(made)
     for path, written in made.items():
-        assert content(path, committed[path]) == content(path, written), f"{path}: run `python -m syncer.starter`"
+        assert committed[path] == written, f"{path}: run `python -m tests.starter.sample_data`"
 
 
 def test_the_sample_data_is_the_same_each_time_and_small() -> None:
-    first = example_files()
+    made, packaged = sample_files(), example_files()
 
-    assert first == example_files()
-    assert sum(len(written) for written in first.values()) < 500_000
-    assert {path.suffix for path in first} == {".sql", ".csv", ".json", ".parquet"}
+    for name, written in made.items():
+        path = Path("sample_data", name)
+        assert content(path, packaged[path]) == content(path, written), (
+            f"{path}: run `python -m tests.starter.sample_data`"
+        )
+    assert sum(len(written) for written in packaged.values()) < 500_000
+    assert {path.suffix for path in packaged} == {".sql", ".csv", ".json", ".parquet"}
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)

@@ -1,4 +1,6 @@
-"""A small shop with accounts, invented: the same people, orders and companies on every machine.
+"""Makes the sample data, a small invented shop with accounts: `python -m tests.starter.sample_data`.
+
+That also copies the packaged examples to the `sync_definitions` of this repository.
 
 Only `Random.random` is used, whose numbers for a seed are the same in every version of Python.
 """
@@ -11,11 +13,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
 import pyarrow as pa
 from pyarrow import parquet
+
+from syncer.starter import example_files
 
 _SEED = 2026
 _CUSTOMERS = 2_000
@@ -196,3 +201,16 @@ def _parquet(orders: _Rows) -> bytes:
     file = io.BytesIO()
     parquet.write_table(pa.Table.from_pylist(orders, schema=pa.schema(_ORDER_TYPES)), file)
     return file.getvalue()
+
+
+def main() -> None:
+    """Write the sample data and the copies of the examples."""
+    root = Path(__file__).parents[2]
+    for name, content in sample_files().items():
+        root.joinpath("syncer/starter/sample_data", name).write_bytes(content)
+    for path, content in example_files().items():
+        root.joinpath("sync_definitions", path).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
