@@ -86,7 +86,7 @@ def reset(
     from syncer.snapshot import file_ledger
 
     file_ledger.delete(path, name)
-    output.line(f"The snapshot of {name} is gone. {meaning}" if yes else f"The snapshot of {name} is gone.")
+    output.line(f"Deleted the snapshot of {name}. {meaning if yes else ''}".strip())
 
 
 def _ask(meaning: str) -> None:

@@ -106,7 +106,7 @@ def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dic
 def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers: Sequence[str]) -> str:
     fault = attribute_fault(attribute)
     if fault:
-        return f"{quoted(attribute)} is no valid attribute name: {fault}"
+        return f"{quoted(attribute)} is not a valid attribute name: {fault}"
     target = definition.target
     if not target.entity.traits.merges:
         clash = attribute in identifiers and column != attribute

@@ -32,7 +32,7 @@ def written_attributes(definition: SyncDefinition, columns: Sequence[str] | None
     """The attributes that a sync writes; None if unknown.
 
     Shapes:
-        columns: of the query's result; None where they are not known: then the query's text is read.
+        columns: of the query's result; None if they are unknown; then the query's text is read.
     """
     if columns is None and definition.attributes is not None:
         columns = (*definition.target.key_columns, *definition.attributes.values())

@@ -26,7 +26,7 @@ _PLAIN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionFile:
-    """What one file says; its definition is None where it has errors."""
+    """What one file says; no definition if it has errors."""
 
     path: Path
     #: The name that it takes, or would take; a file without a readable header has its stem's.
@@ -59,7 +59,7 @@ def _definition(path: Path, name: str, text: DefinitionText, errors: list[Defini
     values, faults = read_fields({field: known.kind for field, known in FIELDS.items()}, text.fields)
     errors += faults
     if "name" not in text.fields and name_fault(name):
-        message = f"the file's name {quoted(name)} is no valid sync name: {name_fault(name)}"
+        message = f"the file's name {quoted(name)} is not a valid sync name: {name_fault(name)}"
         errors.append(DefinitionError(message, path=path, hint="Rename the file, or give the sync a `name`."))
     incremental_line = _incremental_line(path, text, errors)
     if "entity" not in text.fields:

@@ -171,7 +171,7 @@ def _cycles(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:
 
 
 def _way_back(start: str, definitions: Mapping[str, SyncDefinition]) -> list[str]:
-    """The shortest way along `depends_on` from *start* to itself; empty where there is none."""
+    """The shortest way along `depends_on` from *start* to itself; empty if there is none."""
     ways, seen = deque([[start]]), set[str]()
     while ways:
         way = ways.popleft()

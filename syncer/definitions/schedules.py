@@ -106,7 +106,7 @@ def words(schedule: Schedule) -> str:
 
 
 def next_run_at(schedule: Schedule, *, after: datetime) -> datetime | None:
-    """The first tick after *after*; None where there is none.
+    """The first tick after *after*; None if there is none.
 
     Shapes:
         after: aware.
@@ -128,7 +128,7 @@ def next_run_at(schedule: Schedule, *, after: datetime) -> datetime | None:
 
 
 def last_run_at(schedule: Schedule, *, after: datetime, until: datetime) -> tuple[datetime | None, int]:
-    """The last tick after *after* and not after *until*, and how many there are; None and 0 where there is none.
+    """The last tick after *after* and not after *until*, and how many there are; None and 0 if there is none.
 
     Shapes:
         after, until: aware; of a cron expression's ticks no more than the last two days of this time are counted,

@@ -42,7 +42,7 @@ class Field:
     kind: FieldType
     description: str
     _: KW_ONLY
-    #: As the header would write it; None where there is none, or where it is no constant.
+    #: As the header would write it; None if there is none, or where it is no constant.
     default: Any = None
     #: Whose syncs may have it.
     entities: frozenset[Entity] = frozenset(Entity)
@@ -71,14 +71,14 @@ def read_fields(
 
 
 def name_fault(text: str) -> str:
-    """Why no sync can have this name; empty where it can."""
+    """Why no sync can have this name; empty if it can."""
     if re.fullmatch(_NAME, text):
         return ""
     return "expected 1 to 63 of `a-z`, `0-9`, `_` and `-`, not beginning with `_` or `-`"
 
 
 def attribute_fault(text: str) -> str:
-    """Why no attribute, object type or collection can have this name; empty where it can."""
+    """Why no attribute, object type or collection can have this name; empty if it can."""
     if not 1 <= len(text.encode()) <= NAME_BYTES:
         return f"expected 1 to {NAME_BYTES} bytes"
     if '"' in text or "\\" in text or any(ord(character) < 32 or ord(character) == 127 for character in text):

@@ -47,7 +47,7 @@ class Query:
 
 
 def template(path: Path, sql: str, sql_line: int) -> Template | None:
-    """The query as a template; None where it holds no Jinja.
+    """The query as a template; None if it has no Jinja.
 
     Raises:
         DefinitionError: the template cannot be used.
@@ -118,7 +118,7 @@ def check(definition: SyncDefinition, rendered: str, dialect: str | None) -> str
 
 
 def output_columns(sql: str) -> tuple[str, ...] | None:
-    """The names of the columns that a query without Jinja returns; None where the text does not say."""
+    """The names of the columns that a query without Jinja returns; None if its text does not list them."""
     from sqlglot import exp
 
     try:

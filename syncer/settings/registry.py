@@ -54,7 +54,7 @@ def stores() -> Mapping[str, StoreConnector]:
 
 
 def connector_of(url: str, registered: Mapping[str, _Kind]) -> _Kind | None:
-    """The one that opens *url*; None where there is none."""
+    """The one that opens *url*; None if there is none."""
     return registered.get(scheme_of(url)) or registered.get(ANY_OTHER)
 
 
@@ -129,7 +129,7 @@ def _loaded(entry: EntryPoint, kind: type[_Kind]) -> _Kind:
         # The message comes from the package's own code and may contain anything.
         raise _unusable(entry, f"cannot be loaded ({type(exc).__name__})") from exc
     if not isinstance(connector, kind):
-        raise _unusable(entry, f"is no {kind.__name__}")
+        raise _unusable(entry, f"is not a {kind.__name__}")
     return connector
 
 

@@ -231,7 +231,7 @@ def _path(name: str) -> list[str]:
 
 
 def _read_dotenv(path: Path, problems: dict[str, str]) -> dict[str, str]:
-    """The variables that a `.env` file sets; none where there is no such file. `${X}` in a value stays as it is."""
+    """The variables that a `.env` file sets; none if there is no such file. `${X}` in a value stays as it is."""
     text = _read(path, problems)
     found = {}
     for line in parse_stream(io.StringIO(text or "")):
@@ -244,7 +244,7 @@ def _read_dotenv(path: Path, problems: dict[str, str]) -> dict[str, str]:
 
 
 def _read_toml(path: Path, problems: dict[str, str]) -> dict[str, Any]:
-    """What a TOML file holds; nothing where there is no such file."""
+    """What a TOML file holds; nothing if there is no such file."""
     try:
         return tomllib.loads(_read(path, problems) or "")
     except tomllib.TOMLDecodeError as error:

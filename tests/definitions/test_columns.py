@@ -72,7 +72,7 @@ def test_attributes_come_from_the_header_or_else_from_the_result(
         (PERSON, ["user_id", "plan", "plan"], 5, "two columns `plan`"),
         (PERSON, ["user_id", "id"], 2, "`id` is the identifier itself"),
         (PERSON, ["user_id", "cio_id"], 2, "the store's own"),
-        (PERSON, ["user_id", 'a"b'], 2, "is no valid attribute name"),
+        (PERSON, ["user_id", 'a"b'], 2, "is not a valid attribute name"),
         (PERSON, ["user_id", "é" * 76], 2, "1 to 150 bytes"),
         (PERSON, ["user_id", ""], 2, "1 to 150 bytes"),
         (PERSON + "attributes:\n  a: plan\n  b: pln\n", ["user_id", "plan"], 6, "Did you mean `plan`"),

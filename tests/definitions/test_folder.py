@@ -106,7 +106,7 @@ def test_a_file_s_name_that_makes_no_sync_name_asks_for_one(tmp_path: Path) -> N
     loaded = load(tmp_path)
 
     assert names(loaded) == ["other"]
-    assert "`My Sync` is no valid sync name" in texts_of(loaded)[0][2]
+    assert "`My Sync` is not a valid sync name" in texts_of(loaded)[0][2]
 
 
 def test_an_unknown_connection_is_reported_with_what_exists(tmp_path: Path) -> None:
