@@ -1,4 +1,4 @@
-"""What may be said of DuckDB's errors: names, files and lines, never a value or the query."""
+"""What messages may repeat of DuckDB's errors: names, files and lines, never a value or the query."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HINTS = {
 
 
 def reason(text: str) -> str:
-    """One line on an error of which DuckDB says *text*."""
+    """One line for an error with DuckDB's *text*."""
     if fault := _fault_in_file(text):
         return fault
     kind = re.match(r"([A-Za-z ]{1,30}) Error: ", text)
@@ -35,7 +35,7 @@ def reason(text: str) -> str:
 
 
 def line(text: str) -> int | None:
-    """The line of the query that is to blame, counted from 1, where one is."""
+    """The line of the query with the fault, counted from 1, if the text has one."""
     found = re.search(r"^LINE (\d+):", text, re.MULTILINE)
     return int(found[1]) if found and not _fault_in_file(text) else None
 

@@ -13,7 +13,7 @@ import duckdb
 from connectors.duckdb.errors import reason
 from connectors.support.warehouse import quote_identifier, quote_literal
 
-# Without these DuckDB guesses, and a wrong guess drops rows: those that start with `#`, or those before the header.
+# Without these DuckDB guesses, and a wrong guess drops rows: those that start with `#`, or those above the header.
 _CSV = """header = true, delim = '{}', quote = '"', escape = '"', comment = '', skip = 0"""
 _DIALECTS = {"csv": _CSV.format(","), "tsv": _CSV.format("\t")}
 _READERS: Mapping[str, str] = {
@@ -33,7 +33,7 @@ def tables(folder: Path) -> list[tuple[str, str, Path]]:
 
 
 def create_view(connection: duckdb.DuckDBPyConnection, name: str, kind: str, path: Path) -> str | None:
-    """Make the file a table; if it cannot be read, say why and leave it out."""
+    """Make the file a table; returns why not if it cannot be read."""
     reader = _READERS[kind].format(quote_literal(str(path)))
     try:
         connection.execute(f"CREATE VIEW {quote_identifier(name)} AS FROM {reader}")
@@ -46,7 +46,7 @@ def create_view(connection: duckdb.DuckDBPyConnection, name: str, kind: str, pat
 
 
 def _broken_row(connection: duckdb.DuckDBPyConnection, kind: str, path: Path) -> str:
-    """Where a file breaks that DuckDB only says it cannot make out."""
+    """Where a file breaks of which DuckDB's text gives no line."""
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
         header = next(csv.reader(file, delimiter="\t" if kind == "tsv" else ","), [])

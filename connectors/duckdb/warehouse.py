@@ -48,7 +48,7 @@ _AS_NUMBER = DuckDBReading(expression="{0}::VARCHAR", metadata=NUMBER)
 _AS_JSON = DuckDBReading(expression="to_json({0})::VARCHAR", metadata=JSON)
 _AS_TIMESTAMP = DuckDBReading(expression="{0}::TIMESTAMP")
 
-#: The start of a type as DESCRIBE writes it; the first that fits counts, and the rest is text.
+#: The start of a type as DESCRIBE writes it; the first match counts, and other types become text.
 _READINGS = {
     r".*\]$|(STRUCT|MAP|UNION)\(|VARIANT$": _AS_JSON,
     r"JSON$": DuckDBReading(expression="{0}::VARCHAR", metadata=JSON),
@@ -62,10 +62,10 @@ _READINGS = {
 
 
 class DuckDBWarehouse(StreamingWarehouse):
-    """A DuckDB that reads one file or folder, whatever the query says.
+    """A DuckDB in memory that can read only one file or folder.
 
-    It is a database in memory of its own: a file is attached to it read-only, so that two may have one file open.
-    The infinite dates and times are Arrow's largest and smallest values.
+    It attaches a file read-only, so that two may have one file open. The infinite dates and times are Arrow's largest
+    and smallest values.
     """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
@@ -88,7 +88,7 @@ class DuckDBWarehouse(StreamingWarehouse):
             return self._describe(self._statement(sql))
 
     def probe(self) -> Probe:
-        """See `Probing`; it is opened so that it cannot be written."""
+        """See `Probing`; it cannot write at all."""
         return Probe(version=f"DuckDB {duckdb.__version__}", can_write=False)
 
     def _open(self, location: str) -> None:
@@ -155,7 +155,7 @@ class DuckDBWarehouse(StreamingWarehouse):
         self._spill.cleanup()
 
     def _statement(self, sql: str) -> str:
-        """*sql*, if it is one SELECT, so that it can stand in brackets."""
+        """*sql*, if it is one SELECT, so that it fits into brackets."""
         sql = sql.removeprefix("\ufeff")
         statements = self._connection.extract_statements(sql)
         if len(statements) != 1:
@@ -171,7 +171,7 @@ class DuckDBWarehouse(StreamingWarehouse):
 
     @contextmanager
     def _failures(self, timeout: timedelta) -> Iterator[float]:
-        """Make a WarehouseError of what goes wrong, and interrupt what takes too long."""
+        """Turn errors into WarehouseErrors, and interrupt what takes longer than *timeout*; gives the deadline."""
         deadline = time.monotonic() + timeout.total_seconds()
         timer = threading.Timer(timeout.total_seconds(), self._connection.interrupt)
         timer.daemon = True

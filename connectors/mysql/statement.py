@@ -64,8 +64,8 @@ class PreparedStatement:
             size: bytes; a block ends with the row that brings it to so many.
             rows: of a block at most.
         Raises:
-            pymysql.Error: the server ended the query; what came is not all.
-            LostError: the connection ended; what came is not all.
+            pymysql.Error: the server ended the query; the blocks so far are not all.
+            LostError: the connection ended; the blocks so far are not all.
         """
         received = bytearray()
         starts: list[int] = []
@@ -84,11 +84,11 @@ class PreparedStatement:
                 received += self._receive()
 
     def close(self) -> None:
-        """Let the server forget it."""
+        """Free it on the server."""
         self._connection._execute_command(_CLOSE, struct.pack("<I", self._id))
 
     def _fields(self, count: int) -> tuple[Any, ...]:
-        """*count* descriptions, after which comes a packet that ends them."""
+        """*count* descriptions, and the packet that ends them."""
         descriptions = import_module("pymysql.protocol").FieldDescriptorPacket
         fields = tuple(self._connection._read_packet(descriptions) for _ in range(count))
         if count:

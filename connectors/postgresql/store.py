@@ -20,24 +20,24 @@ from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
 from syncer.model.errors import StoreError
 from syncer.model.types import Action, Target, Verdict
 
-#: Any number, the same for every version of Syncer: who holds it creates or upgrades the tables.
+#: Any number, the same for every version of Syncer: its holder creates or upgrades the tables.
 _UPGRADE_LOCK = 7305712
 _WAIT_SECONDS = 60
 _ATTEMPTS = 5
-#: Of a batch's people, how many are looked for before all are taken to be new.
+#: How many of a batch's people to look up before all count as new.
 _SAMPLED_ROWS = 100
 
-#: Of a batch, what goes to libpq at once.
+#: The bytes of a batch that go to libpq at once.
 _SENT_BYTES = 1 << 17
-#: What COPY's text format writes otherwise; the backslash first.
+#: What COPY's text format escapes; the backslash first.
 _ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-#: Other programs that write the same rows; once more, and they have been seen.
+#: Errors because other programs write the same rows; the next attempt sees what they wrote.
 _RACES = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation, errors.ForeignKeyViolation)
 #: Classes of SQLSTATE: data exceptions, and limits such as that of an index row.
 _UNFIT = ("22", "54")
 
-#: With the cost that is usual for disks, a batch would be joined by reading all people.
+#: With the default cost, which is for disks, PostgreSQL would read all people to join a batch.
 _BEGIN = "SET LOCAL lock_timeout = '{}s'; SET LOCAL random_page_cost = 1.1; SELECT FROM workspace FOR UPDATE"
 
 _BATCH = """
@@ -53,8 +53,8 @@ _MERGED = """(
     ELSE t.attributes - ARRAY(SELECT jsonb_array_elements_text(b.cleared)) END || b.attributes)"""
 
 _HINTS = {
-    "25006": "Name a server in {setting}__URL that can be written to, not a replica.",
-    "42501": "GRANT this user what is missing; it must be able to make tables, and own them to upgrade them.",
+    "25006": "Name a primary server in {setting}__URL, not a replica.",
+    "42501": "GRANT this user what is missing; it must be able to create tables, and own them to upgrade them.",
     "42P07": "Give the store a database of its own, or a schema: {setting}__URL?options=-csearch_path%3Dsyncer",
     "53100": "Free space on the server's disk.",
     "55P03": f"Another process has been writing to it for {_WAIT_SECONDS} seconds; look for one that hangs.",
@@ -116,7 +116,7 @@ class PostgreSQLStore(SQLStore):
         return not known.fetchall()
 
     def _load_people(self, rows: pa.Table) -> bool:
-        """Load the rows as new people; False, and nothing is stored, where one of them is known."""
+        """Load the rows as new people; False, and nothing is stored, if one of them exists."""
         try:
             with self._connection.transaction():
                 self._copy("people", rows.select([n for n in rows.column_names if n in ("id", "email", "attributes")]))

@@ -1,7 +1,7 @@
 """What each PostgreSQL type becomes in Arrow, by way of the CSV that COPY writes.
 
-COPY tells NULL (nothing) from the empty string (`""`), and writes whole rows; so a block of its messages is
-parsed by itself, in C++, and no row is touched in Python.
+COPY distinguishes NULL (nothing) from the empty string (`""`), and writes whole rows. So Arrow parses each block of its
+messages alone, in C++, and Python touches no row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from syncer.model.protocols import JSON, NUMBER
 
 #: Rows of a batch, at most.
 _BATCH_ROWS = 50_000
-#: Opens every block: pyarrow would take U+FEFF at the start of a block for a mark and drop it.
+#: Opens every block: pyarrow would drop U+FEFF at the start of a block as a byte order mark.
 BLOCK_START = b"\n"
 
 
@@ -47,7 +47,7 @@ _TIMES = {"date": pa.date32(), "timestamp": pa.timestamp("us"), "timestamptz": p
 
 _TEXT = PostgreSQLReading()
 _AS_JSON = PostgreSQLReading(expression="pg_catalog.to_jsonb({0})::pg_catalog.text", metadata=JSON)
-# What jsonb cannot hold (NUL, half a surrogate pair) goes as it stands, for the store to refuse that row alone.
+# What jsonb cannot store (NUL, half a surrogate pair) stays as it is, so that the store rejects that row alone.
 _JSON_TEXT = PostgreSQLReading(
     expression=r"CASE WHEN {0}::pg_catalog.text ~ '\\u(0000|[dD][89a-fA-F])' THEN {0}::pg_catalog.text"
     r" ELSE {0}::pg_catalog.jsonb::pg_catalog.text END",

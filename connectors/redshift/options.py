@@ -12,7 +12,7 @@ _Folder = Annotated[str, matching(r"s3://[^/]+(/.*)?", "should be a folder such 
 
 
 class RedshiftOptions(Options):
-    """Where large results go on their way here; both or they are read from the cluster itself."""
+    """The way of large results through S3; without both, Syncer reads them from the cluster itself."""
 
     unload_to: _Folder | None = Field(
         default=None, description="`s3://bucket/folder`, through which large results are read"

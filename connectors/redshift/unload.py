@@ -1,4 +1,4 @@
-"""Redshift's UNLOAD: the cluster writes a result to S3 as Parquet, and it is read and deleted there."""
+"""Redshift's UNLOAD: the cluster writes a result to S3 as Parquet, and Syncer reads and deletes it there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Unload:
 
         Shapes:
             options: `unload_to` and `unload_role` are set.
-            schema: what the batches shall be of.
+            schema: of the batches.
         """
         self._label = label
         self._role = options.unload_role or ""
@@ -37,20 +37,20 @@ class Unload:
         self.folder = f"{folder}/syncer-{secrets.token_hex(16)}"
 
     def statement(self, select: str) -> str:
-        """What makes Redshift write the files.
+        """The statement by which Redshift writes the files.
 
         Source: https://docs.aws.amazon.com/redshift/latest/dg/r_UNLOAD.html, read 2026-11-24: quotes and backslashes
-        are escaped; an outer LIMIT is refused, so the query stands in brackets.
+        are escaped; UNLOAD refuses an outer LIMIT, so the query is in brackets.
         """
         wrapped = f"SELECT * FROM ({select}\n) AS q".replace("\\", "\\\\").replace("'", "\\'")
         to, role = map(quote_literal, (f"s3://{self.folder}/", self._role))
         return f"UNLOAD ('{wrapped}') TO {to} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST VERBOSE"
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """What the files hold.
+        """The rows of the files.
 
         Raises:
-            WarehouseError: S3 refused, or there are not as many rows as Redshift says that it wrote.
+            WarehouseError: S3 refused, or has another number of rows than Redshift reports.
         """
         rows = 0
         try:
@@ -64,12 +64,12 @@ class Unload:
                         yield self._typed(batch)
         except OSError as exc:
             raise self._failure("cannot read", exc) from None
-        told = _row_count(manifest)
-        if told is not None and told != rows:
-            raise WarehouseError(f"{self._label}: Redshift unloaded {told} rows, {rows} were found in S3")
+        count = _row_count(manifest)
+        if count is not None and count != rows:
+            raise WarehouseError(f"{self._label}: Redshift unloaded {count} rows, and Syncer read {rows} in S3")
 
     def delete(self) -> None:
-        """Delete the files, where there are any.
+        """Delete the files, if there are any.
 
         Raises:
             WarehouseError: S3 refused; the files are still there.
@@ -82,7 +82,7 @@ class Unload:
             raise self._failure("cannot delete", exc) from None
 
     def _store(self) -> fs.FileSystem:
-        # By way of a URI, since that looks up the bucket's region and hears AWS_ENDPOINT_URL.
+        # By a URI, which finds the bucket's region and respects AWS_ENDPOINT_URL.
         return fs.FileSystem.from_uri(f"s3://{self.folder}")[0]
 
     def _failure(self, said: str, error: OSError) -> WarehouseError:
@@ -90,10 +90,7 @@ class Unload:
         return WarehouseError(f"{self._label}: {said} what was unloaded to s3://{self.folder}: {kind}", hint=_HINT)
 
     def _typed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if (
-            batch.schema.names != [name.lower() for name in self._schema.names]
-            and batch.schema.names != self._schema.names
-        ):
+        if batch.schema.names not in ([name.lower() for name in self._schema.names], self._schema.names):
             raise WarehouseError(f"{self._label}: the unloaded files have other columns than the query")
         arrays = [_cast(column, field.type) for column, field in zip(batch.columns, self._schema, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)

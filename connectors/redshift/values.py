@@ -20,7 +20,7 @@ from connectors.support.warehouse import ColumnReading, schema_of, uncollected
 from syncer.model.protocols import JSON, NUMBER
 
 _TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, _BYTEA_OID = 25, 1042, 1700, 1043, 17
-#: What psycopg reads into Python's own values in C; everything else is read as text.
+#: Types that psycopg reads into Python's own values in C; all others are read as text.
 _PLAIN = {
     16: pa.bool_(),
     20: pa.int64(),
@@ -39,12 +39,12 @@ _BY_OID: Mapping[int, ColumnReading] = {
     1184: ColumnReading(type=pa.timestamp("us", "UTC")),
     4000: ColumnReading(metadata=JSON),
     6551: ColumnReading(type=pa.binary()),
-    # Of PostgreSQL, which leader nodes hand on of other databases.
+    # Of PostgreSQL: leader nodes pass them on from other databases.
     _BYTEA_OID: ColumnReading(type=pa.binary()),
     114: ColumnReading(metadata=JSON),
     3802: ColumnReading(metadata=JSON),
 }
-#: Types that UNLOAD writes as Parquet without a change; of the others it refuses some.
+#: Types that UNLOAD writes as Parquet without a change; it refuses some of the others.
 UNLOADABLE = frozenset({*_PLAIN, _TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, 1082, 1114, 1184, 4000}) - {26}
 
 _NAMES = {
@@ -69,7 +69,7 @@ class RowParser:
     """Turns the rows of one statement into batches, a part at a time."""
 
     def __init__(self, description: PGresult, connection: psycopg.Connection) -> None:
-        """Nothing is read of *description* but its columns."""
+        """Read only the columns of *description*."""
         columns = range(description.nfields)
         self.oids = [description.ftype(i) for i in columns]
         self.names = [(description.fname(i) or b"").decode() for i in columns]

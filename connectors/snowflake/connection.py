@@ -1,4 +1,4 @@
-"""A connection to Snowflake: where its URL points, and as whom."""
+"""A connection to Snowflake: its URL, and the login."""
 
 from __future__ import annotations
 

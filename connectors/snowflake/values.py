@@ -1,7 +1,7 @@
 """What a column of Snowflake's becomes in Arrow.
 
-The driver has put the wire's forms into Arrow's types already, but each batch on its own: an integer is as narrow
-as the batch allows, a time as coarse. Here they are brought to one type a column.
+The driver gives Arrow, but chooses the types of each batch alone: an integer is as narrow as the batch allows, a time
+as coarse. This module converts them to one type for each column.
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ _NAMES = ("FIXED", "REAL", "TEXT", "DATE", "TIMESTAMP_NTZ", "VARIANT", "TIMESTAM
           "TIMESTAMP_NTZ", "OBJECT", "ARRAY", "BINARY", "TIME", "BOOLEAN", "GEOGRAPHY", "GEOMETRY", "VECTOR", "MAP",
           "FILE", "INTERVAL_YEAR_MONTH", "INTERVAL_DAY_TIME")  # fmt: skip
 
-_JSON_TYPES = {"VARIANT", "OBJECT", "ARRAY", "GEOGRAPHY", "GEOMETRY", "VECTOR", "MAP", "FILE"}
-_PLAIN = {"REAL": pa.float64(), "TEXT": pa.string(), "BINARY": pa.binary(), "BOOLEAN": pa.bool_()}
-
-#: What the server is asked to make of a column that the driver would get wrong or not read at all.
-_CASTS = {"VECTOR": "{}::ARRAY", "INTERVAL_YEAR_MONTH": "{}::VARCHAR", "INTERVAL_DAY_TIME": "{}::VARCHAR"}
-#: With so many digits of a second the driver may take a time for a thousand times what it is.
+#: With so many digits of a second the driver may read a thousand times the time.
 _MISREAD_SCALES = (7, 8)
 
 _MOST_DIGITS_OF_INT64 = 18
@@ -45,31 +40,20 @@ class SnowflakeReading(ColumnReading):
 
     #: The warehouse's word for its type.
     name: str
-    #: What the server shall make of the column first, an expression of `{}`; empty for nothing.
+    #: What the server first makes of the column, an expression of `{}`; empty for nothing.
     cast: str = ""
     #: From the driver's array to one of *type*.
     convert: Callable[[pa.Array], pa.Array]
 
 
 def reading(type_code: int, precision: int | None, scale: int | None) -> SnowflakeReading | None:
-    """How to read a column that the driver describes so; None for a type that cannot be read."""
+    """How to read a column that the driver describes so; None for a type that Syncer cannot read."""
     name = _NAMES[type_code] if 0 <= type_code < len(_NAMES) else ""
     if name == "FIXED":
         return _number(precision, scale)
     if name.startswith("TIMESTAMP"):
         return _timestamp(name, 9 if scale is None else scale)
-    if name == "DATE":
-        return SnowflakeReading(name=name, type=pa.date32(), convert=_dates)
-    if name == "TIME":
-        return SnowflakeReading(name=name, type=pa.string(), convert=_times)
-    if name in _JSON_TYPES:
-        return SnowflakeReading(name=name, type=pa.string(), metadata=JSON, cast=_CASTS.get(name, ""), convert=_json)
-    if name.startswith("INTERVAL"):
-        return SnowflakeReading(
-            name=name.replace("_", " "), type=pa.string(), cast=_CASTS[name], convert=_to(pa.string())
-        )
-    kind = _PLAIN.get(name)
-    return None if kind is None else SnowflakeReading(name=name, type=kind, convert=_to(kind))
+    return _READINGS.get(name)
 
 
 def _number(precision: int | None, scale: int | None) -> SnowflakeReading | None:
@@ -77,8 +61,7 @@ def _number(precision: int | None, scale: int | None) -> SnowflakeReading | None
         return None  # DECFLOAT, which the driver calls FIXED.
     precision = precision or 38
     is_small = scale == 0 and precision <= _MOST_DIGITS_OF_INT64
-    kind = pa.int64() if is_small else pa.decimal128(38, scale)
-    return SnowflakeReading(name=f"NUMBER({precision},{scale})", type=kind, convert=_to(kind))
+    return _plain(f"NUMBER({precision},{scale})", pa.int64() if is_small else pa.decimal128(38, scale))
 
 
 def _timestamp(name: str, scale: int) -> SnowflakeReading:
@@ -92,8 +75,8 @@ def _timestamp(name: str, scale: int) -> SnowflakeReading:
     return SnowflakeReading(name=f"{name}({scale})", type=kind, cast=cast, convert=convert)
 
 
-def _to(kind: pa.DataType) -> Callable[[pa.Array], pa.Array]:
-    return lambda values: values.cast(kind)
+def _plain(name: str, kind: pa.DataType, cast: str = "") -> SnowflakeReading:
+    return SnowflakeReading(name=name, type=kind, cast=cast, convert=lambda values: values.cast(kind))
 
 
 def _dates(values: pa.Array) -> pa.Array:
@@ -101,7 +84,7 @@ def _dates(values: pa.Array) -> pa.Array:
 
 
 def _bounded(values: pa.Array, bits: pa.DataType, bounds: tuple[int, int], infinity: int) -> pa.Array:
-    """*values* where Python's calendar has them, else Arrow's largest or smallest."""
+    """*values*, with Arrow's largest or smallest for those outside of Python's calendar."""
     counted = values.view(bits)
     least, most = pc.min_max(counted).as_py().values()
     if least is None or (bounds[0] <= least and most <= bounds[1]):
@@ -128,10 +111,29 @@ def _json(values: pa.Array) -> pa.Array:
 
 
 def _mended(found: re.Match[str]) -> str:
-    """JSON for what Snowflake writes beside JSON: an element that was never set, and the special floats."""
+    """JSON for what Snowflake writes that is no JSON: an element without a value, and the special floats."""
     word: Any = found[0]
     if word.startswith('"'):
         return str(word)
     if word == "undefined":
         return "null"
     return '"NaN"' if found[2] else f'"{found[1]}Infinity"'
+
+
+#: Types that need no precision and no scale.
+_READINGS = {
+    "REAL": _plain("REAL", pa.float64()),
+    "TEXT": _plain("TEXT", pa.string()),
+    "BINARY": _plain("BINARY", pa.binary()),
+    "BOOLEAN": _plain("BOOLEAN", pa.bool_()),
+    "DATE": SnowflakeReading(name="DATE", type=pa.date32(), convert=_dates),
+    "TIME": SnowflakeReading(name="TIME", convert=_times),
+    # The driver would misread these or fail, so the server casts them.
+    "INTERVAL_YEAR_MONTH": _plain("INTERVAL YEAR MONTH", pa.string(), "{}::VARCHAR"),
+    "INTERVAL_DAY_TIME": _plain("INTERVAL DAY TIME", pa.string(), "{}::VARCHAR"),
+    "VECTOR": SnowflakeReading(name="VECTOR", metadata=JSON, cast="{}::ARRAY", convert=_json),
+    **{
+        name: SnowflakeReading(name=name, metadata=JSON, convert=_json)
+        for name in ("VARIANT", "OBJECT", "ARRAY", "GEOGRAPHY", "GEOMETRY", "MAP", "FILE")
+    },
+}

@@ -1,7 +1,7 @@
 """People: whom a row is about, and what the store's identity allows, as SQL over a batch.
 
-The rows of a batch are in the temporary table `batch`. `id` and `email` hold what the row gives, the key among them,
-and later what the person shall have; `person_id` is whom the row is about; a row with a verdict is done with.
+The rows of a batch are in the temporary table `batch`. `id` and `email` have what the row gives, the key among them,
+and later what the person will have; `person_id` is the person of the row; a row with a verdict is finished.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ UNIQUE = {Identity.ID: ("id",), Identity.EMAIL: ("email",), Identity.ID_OR_EMAIL
 #: How a row `b` of the batch names the person `p`.
 NAMED = {PersonKey.ID: "p.id = b.id", PersonKey.EMAIL: "p.email = b.email", PersonKey.CIO_ID: "p.person_id = b.cio_id"}
 
-#: What must hold for the identifier to be unset, so that nobody is left without a unique one.
+#: The condition to unset an identifier, so that everybody keeps a unique one.
 _SPARE = {
     (Identity.ID, "id"): "false",
     (Identity.ID, "email"): "true",
@@ -39,7 +39,7 @@ def apply(
     """Bring the people in line with the batch; *columns* are those that the batch has."""
     others = [name for name in ("id", "email") if name != key and {name, f"clears_{name}"} & set(columns)]
     disputed = contested(key, identity, columns)
-    # First, so that what a deleted person held is free for the others.
+    # First, so that the identifiers of deleted persons are free for others.
     execute(
         "DELETE FROM people WHERE person_id IN "
         f"(SELECT p.person_id FROM batch AS b JOIN people AS p ON {NAMED[key]} WHERE b.action = 'delete')"
@@ -54,7 +54,7 @@ def apply(
     while disputed and _refuse_disputed(execute, disputed) > 0:
         pass
     for name in disputed:
-        # A value can only go from one person to another once the first has let go of it.
+        # A value can go to another person only after the first has lost it.
         execute(
             f"UPDATE people AS t SET {name} = NULL FROM batch AS b WHERE b.person_id = t.person_id "
             f"AND b.verdict IS NULL AND t.{name} IS NOT NULL AND t.{name} IS DISTINCT FROM b.{name}"
@@ -71,18 +71,18 @@ def apply(
 
 
 def find(execute: Execute, key: PersonKey) -> None:
-    """Look up whom each row is about."""
+    """Find the person of each row."""
     execute(f"UPDATE batch AS b SET person_id = p.person_id FROM people AS p WHERE {NAMED[key]}")
 
 
 def refuse_missing(execute: Execute, reason: str, *, create: bool) -> None:
-    """Give a verdict to the rows whose person is not there."""
+    """Give a verdict to the rows whose person does not exist."""
     verdict = f"verdict = 'rejected', reason = '{reason}'" if create else "verdict = 'absent'"
     execute(f"UPDATE batch SET {verdict} WHERE action = 'put' AND person_id IS NULL AND verdict IS NULL")
 
 
 def _adopt(execute: Execute, key: PersonKey) -> None:
-    """Let a row with a new key be about the person who has its other identifier and none of the key's kind."""
+    """Assign a row with a new key to the person who has its other identifier and none of the key's kind."""
     if key is PersonKey.CIO_ID:
         return
     other = "email" if key is PersonKey.ID else "id"
@@ -98,14 +98,14 @@ def _adopt(execute: Execute, key: PersonKey) -> None:
 
 
 def _settle_identifiers(execute: Execute, identity: Identity) -> None:
-    """Turn what the rows give into what each known person shall have."""
+    """Turn what the rows give into what each known person will have."""
     kept = {name: f"b.clears_{name} = 0 OR NOT ({_SPARE[identity, name]})" for name in ("id", "email")}
     settled = ", ".join(f"{n} = coalesce(b.{n}, CASE WHEN {kept[n]} THEN p.{n} END)" for n in kept)
     execute(f"UPDATE batch AS b SET {settled} FROM people AS p WHERE p.person_id = b.person_id")
 
 
 def _refuse_disputed(execute: Execute, disputed: list[str]) -> int:
-    """Refuse rows that ask for what somebody else keeps or gets; each may make another one impossible."""
+    """Reject rows whose identifier somebody else keeps or gets; each may make another row impossible."""
     refused = 0
     for name in disputed:
         refused += execute(

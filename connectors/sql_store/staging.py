@@ -1,4 +1,4 @@
-"""A batch in the columns of the temporary table `batch`, and the answer to it."""
+"""A batch in the columns of the temporary table `batch`, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 from syncer.model.protocols import VERDICTS
 from syncer.model.types import Entity, Identity, PersonKey, Target, Verdict
 
-#: What a person's number in the store looks like.
+#: The form of a person's number in the store.
 CIO_ID = "^[1-9][0-9]{0,17}$"
 
 
 def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity) -> pa.Table:
-    """The rows of a batch under the names by which the SQL knows their columns.
+    """The rows of a batch under the SQL's names of their columns.
 
     Shapes:
         batch: as for `ProfileStore.apply`.

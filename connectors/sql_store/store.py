@@ -103,8 +103,9 @@ class SQLStore(ABC):
         with self._transaction(commit=False):
             self._stage(staged_keys(target, keys, self.identity))
             found = self._fetch(query, **values)
-        columns = [[str(target.entity)] * len(found), *([row[i] for row in found] for i in range(2))]
-        return pa.table(columns, schema=IDENTIFIERS)
+        return pa.Table.from_pylist(
+            [{"entity": str(target.entity), "kind": kind, "value": value} for kind, value in found], schema=IDENTIFIERS
+        )
 
     def probe(self) -> Probe:
         """See `Probing`."""
@@ -124,7 +125,7 @@ class SQLStore(ABC):
             case Entity.COLLECTION:
                 return contents.collection(self._fetch, kind, value)
             case Entity.RELATIONSHIP:
-                raise ValueError("a relationship is shown with its person and with its object")
+                raise ValueError("`show` gives a relationship with its person and with its object")
             case _:
                 assert_never(entity)
 
@@ -135,26 +136,23 @@ class SQLStore(ABC):
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
         self._stage(rows)
+        run = (self._execute, self.dialect)
         match target.entity:
             case Entity.PERSON:
-                people.apply(
-                    self._execute, self.dialect, target.person, self.identity, rows.column_names, create=create
-                )
+                people.apply(*run, target.person, self.identity, rows.column_names, create=create)
             case Entity.OBJECT:
-                entities.apply_objects(self._execute, self.dialect, str(target.object_type), create=create)
+                entities.apply_objects(*run, str(target.object_type), create=create)
             case Entity.RELATIONSHIP:
-                entities.apply_relationships(
-                    self._execute, self.dialect, target.person, str(target.object_type), create=create
-                )
+                entities.apply_relationships(*run, target.person, str(target.object_type), create=create)
             case Entity.COLLECTION:
-                entities.apply_collection(self._execute, self.dialect, str(target.collection))
+                entities.apply_collection(*run, str(target.collection))
             case _:
                 assert_never(target.entity)
         exceptions = self._fetch("SELECT seq, verdict, reason FROM batch WHERE verdict IS NOT NULL")
         return {seq: (Verdict(verdict), reason) for seq, verdict, reason in exceptions}
 
     def _unfit(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
-        """Find, by halves, the rows that cannot be stored; stores nothing."""
+        """Find, by halves, the rows that the database cannot store; stores nothing."""
         try:
             with self._transaction(commit=False):
                 self._write(target, rows, create=create)
@@ -166,11 +164,7 @@ class SQLStore(ABC):
         return {}
 
     def _open(self) -> None:
-        """Create or upgrade the store where necessary, and check that it is the configured one.
-
-        Raises:
-            StoreError: it has another identity, or a newer Syncer created it.
-        """
+        """Create or upgrade the store if necessary, and check that it is the configured one."""
         found = self._workspace()
         if found is None or found[2] < FORMATS.newest:
             self._bring_up_to_date()

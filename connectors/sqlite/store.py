@@ -116,8 +116,8 @@ class SQLiteStore(SQLStore):
         super()._bring_up_to_date()
 
     def _keep_a_write_ahead_log(self) -> None:
-        """Kept in the file; cannot be changed within a transaction, nor while another opens the new file: then SQLite
-        refuses at once, however long it may wait."""
+        """The file records it. SQLite cannot change it in a transaction, and refuses at once, whatever its timeout,
+        while another process opens the new file."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while True:
             try:

@@ -110,7 +110,7 @@ def test_unloaded_rows_that_are_missing_are_an_error(bucket: fs.FileSystem) -> N
     unload = Unload("warehouse `crm`", OPTIONS, SCHEMA)
     unloaded(bucket, unload, told=2)
 
-    with pytest.raises(WarehouseError, match="unloaded 4 rows, 2 were found"):
+    with pytest.raises(WarehouseError, match="unloaded 4 rows, and Syncer read 2"):
         list(unload.batches())
 
 
