@@ -151,9 +151,12 @@ def _item_sql(target: Target, own: list[str], wording: Wording) -> str:
         case Entity.PERSON if wording.via is Via.PIPELINES:
             return _pipelines_sql(own, wording)
         case Entity.PERSON:
-            return _person_sql(target, own, wording)
+            # Unsetting must not create a person.
+            only_known = "TRUE" if not wording.create else "action = 'clear'"
+            members = _members(own, f"CASE WHEN {only_known} THEN '\"_update\":true' END")
+            return _entity_sql("person", _person(target.person_key), members, f'"timestamp":{wording.timestamp},')
         case Entity.OBJECT:
-            return _object_sql(wording)
+            return _entity_sql("object", _object("k1", wording.object_type), _members([]))
         case Entity.RELATIONSHIP:
             return _relationship_sql(target, wording)
         case Entity.COLLECTION:
@@ -170,24 +173,11 @@ def _object(value: str, object_type: str) -> str:
     return f'\'"identifiers":{{"object_type_id":"{object_type}","object_id":\' || {_text(value)} || \'}}\''
 
 
-def _person_sql(target: Target, own: list[str], wording: Wording) -> str:
-    # Unsetting must not create a person.
-    only_known = "TRUE" if not wording.create else "action = 'clear'"
-    members = _members(own, f"CASE WHEN {only_known} THEN '\"_update\":true' END")
-    who = _person(target.person_key)
+def _entity_sql(kind: str, who: str, members: str, more: str = "") -> str:
     return (
-        f'CASE WHEN action = \'delete\' THEN \'{{"type":"person","action":"delete",\' || {who} || \'}}\' '
-        f'ELSE \'{{"type":"person","action":"identify",\' || {who} || '
-        f"',\"timestamp\":{wording.timestamp},\"attributes\":' || {members} || '}}' END"
-    )
-
-
-def _object_sql(wording: Wording) -> str:
-    what = _object("k1", wording.object_type)
-    return (
-        f'CASE WHEN action = \'delete\' THEN \'{{"type":"object","action":"delete",\' || {what} || \'}}\' '
-        f'ELSE \'{{"type":"object","action":"identify",\' || {what} || '
-        f"',\"attributes\":' || {_members([])} || '}}' END"
+        f'CASE WHEN action = \'delete\' THEN \'{{"type":"{kind}","action":"delete",\' || {who} || \'}}\' '
+        f'ELSE \'{{"type":"{kind}","action":"identify",\' || {who} || '
+        f"',{more}\"attributes\":' || {members} || '}}' END"
     )
 
 

@@ -6,9 +6,11 @@ import os
 import selectors
 import socket
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from typing import Protocol
 
 import psycopg
 from psycopg import pq
@@ -17,8 +19,9 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from connectors.postgresql.connection import connect
 from connectors.postgresql.errors import query_failure
-from connectors.support.warehouse import StreamingWarehouse
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse
 from syncer.model.errors import WarehouseError
+from syncer.model.types import Column
 
 #: How long to wait for the server's own word on its timeout before the client gives up, in seconds.
 _GRACE_SECONDS = 5.0
@@ -30,7 +33,8 @@ _FAILED = {pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE}
 class Server:
     """The other end of one connection, by libpq without blocking, so that Ctrl-C, a cancel and the deadline work.
 
-    Nobody else may use the connection during a call.
+    Nobody else may use the connection during a call. Each call raises psycopg.Error if the server refuses or the
+    connection is lost, and TimeoutError if the server is silent past the deadline; the rows so far are then not all.
     """
 
     def __init__(self, pgconn: PGconn, *, deadline: float) -> None:
@@ -47,22 +51,12 @@ class Server:
         self._selector.close()
 
     def ask(self, send: Callable[..., None], *arguments: object) -> PGresult:
-        """The answer to one of libpq's `send_…` calls.
-
-        Raises:
-            psycopg.Error: the server refused, or the connection is lost.
-            TimeoutError: no answer before the deadline.
-        """
+        """The answer to one of libpq's `send_…` calls."""
         send(*arguments)
         return list(self._answers())[-1]
 
     def rows(self, sql: bytes, *, size: int) -> Iterator[PGresult]:
-        """What one statement returns, as text, in parts of at most *size* rows; the server keeps nothing of it.
-
-        Raises:
-            psycopg.Error: the server refused, or the connection is lost; the parts so far are not all.
-            TimeoutError: the server is silent past the deadline.
-        """
+        """What one statement returns, as text, in parts of at most *size* rows; the server keeps nothing of it."""
         self._pgconn.send_query_params(sql, None)
         self._pgconn.set_chunked_rows_mode(size)
         yield from (part for part in self._answers() if part.ntuples)
@@ -72,9 +66,6 @@ class Server:
 
         Units:
             size: a block ends with the row that brings it to so many bytes.
-        Raises:
-            psycopg.Error: the server refused, or the connection is lost; the blocks so far are not all.
-            TimeoutError: the server is silent past the deadline.
         """
         receive = self._pgconn.get_copy_data
         block = bytearray(start)
@@ -120,6 +111,13 @@ class Server:
         self._pgconn.consume_input()
 
 
+class Description(Protocol):
+    """The columns of a query: names, and types as the server writes them."""
+
+    names: list[str]
+    types: list[str]
+
+
 class ProtocolWarehouse(StreamingWarehouse):
     """A warehouse over one psycopg connection; the subclass sets its isolation and access mode."""
 
@@ -129,6 +127,16 @@ class ProtocolWarehouse(StreamingWarehouse):
     def __init__(self, name: str, url: str, *, dialect: str = "") -> None:
         super().__init__(name, dialect=dialect)
         self._connection = connect(self._named, url)
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """As in Warehouse."""
+        with self._transaction(DESCRIBE_TIMEOUT) as server:
+            found = self._describe(server, sql)
+        return tuple(Column(name=n, type=t) for n, t in zip(found.names, found.types, strict=True))
+
+    @abstractmethod
+    def _describe(self, server: Server, sql: str) -> Description:
+        """What *sql* would return; the server parses it and does not run it."""
 
     @contextmanager
     def _transaction(self, timeout: timedelta) -> Iterator[Server]:

@@ -14,15 +14,11 @@ from psycopg.errors import SyntaxError as RefusedSyntaxError
 from connectors.postgresql.protocol import ProtocolWarehouse, Server
 from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
 from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, select_columns
-from syncer.model.types import Column, Probe
+from syncer.model.types import Probe
 
 #: Bytes of CSV to parse at once: large enough for Arrow, small enough that the server keeps working.
 _BLOCK_BYTES = 1 << 22
 
-_SETTINGS = """
-SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
-SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = {milliseconds}
-"""
 _TYPES = """
 SELECT pg_catalog.format_type(t.oid, d.modifier), t.typcategory
 FROM ROWS FROM (unnest(%s::oid[]), unnest(%s::int4[])) WITH ORDINALITY AS d (oid, modifier, number)
@@ -47,7 +43,7 @@ LIMIT 1
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Described:
     subquery: str
     names: list[str]
@@ -62,18 +58,15 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
     smallest value.
     """
 
-    _settings = _SETTINGS
+    _settings = """
+        SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
+        SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = {milliseconds}
+    """
 
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
         super().__init__(name, url)
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
-
-    def columns(self, sql: str) -> tuple[Column, ...]:
-        """As in Warehouse."""
-        with self._transaction(DESCRIBE_TIMEOUT) as server:
-            described = self._describe(server, sql)
-        return tuple(Column(name=n, type=t) for n, t in zip(described.names, described.types, strict=True))
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""
@@ -105,7 +98,6 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
         self._check_count(server.rows_copied, rows)
 
     def _describe(self, server: Server, sql: str) -> _Described:
-        """What *sql* would return; the server parses it and does not run it."""
         sql = sql.removeprefix("\ufeff")
         answer = self._described(server, sql)
         columns = range(answer.nfields)

@@ -26,21 +26,17 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 
-from connectors.postgresql.protocol import ProtocolWarehouse
+from connectors.postgresql.protocol import ProtocolWarehouse, Server
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser
 from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, quote_literal
 from syncer.model.errors import WarehouseError
-from syncer.model.types import Column, Probe
+from syncer.model.types import Probe
 
 #: Rows of a part: small enough that Python's values of one part stay in the processor's cache.
 _PART_ROWS = 5_000
 
-_SETTINGS = """
-SET LOCAL timezone TO 'UTC'; SET LOCAL datestyle TO 'ISO, YMD'; SET LOCAL extra_float_digits TO 2;
-SET LOCAL statement_timeout TO {milliseconds}
-"""
 _TABLES = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -66,7 +62,10 @@ class RedshiftWarehouse(ProtocolWarehouse):
     A date or time outside the years 1 to 9999 is Arrow's largest or smallest value.
     """
 
-    _settings = _SETTINGS
+    _settings = """
+        SET LOCAL timezone TO 'UTC'; SET LOCAL datestyle TO 'ISO, YMD'; SET LOCAL extra_float_digits TO 2;
+        SET LOCAL statement_timeout TO {milliseconds}
+    """
 
     def __init__(self, name: str, url: str, *, options: RedshiftOptions, sync: str = "") -> None:
         super().__init__(name, re.sub(r"^redshift(\+\w+)?:", "postgresql:", url), dialect="redshift")
@@ -75,13 +74,6 @@ class RedshiftWarehouse(ProtocolWarehouse):
         self._connection.prepare_threshold = None
         self._name_queries(sync)
         self._connection.read_only = True
-
-    def columns(self, sql: str) -> tuple[Column, ...]:
-        """As in Warehouse."""
-        statement = self._select_statement(sql).text
-        with self._transaction(DESCRIBE_TIMEOUT) as server:
-            parser = RowParser(self._described(server, statement), self._connection)
-        return tuple(Column(name=n, type=t) for n, t in zip(parser.names, parser.types, strict=True))
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""
@@ -120,6 +112,9 @@ class RedshiftWarehouse(ProtocolWarehouse):
             if not self._connection.closed:
                 self._connection.read_only = True
         unload.delete()
+
+    def _describe(self, server: Server, sql: str) -> RowParser:
+        return RowParser(self._described(server, self._select_statement(sql).text), self._connection)
 
     def _goes_by_unload(self, parser: RowParser) -> bool:
         has_bucket = self._options.unload_to is not None and self._options.unload_role is not None
