@@ -53,9 +53,8 @@ class BigQueryWarehouse(StreamingWarehouse):
         """See `ForecastingQueries`: the bytes that a dry run reports."""
         with self._failures(DESCRIBE_TIMEOUT):
             size = int(self._dry_run(self._select_statement(sql).text).total_bytes_processed or 0)
-        if self._most_bytes is None:
-            return f"BigQuery will read {_size(size)} (a dry run's estimate)"
-        return f"BigQuery will read {_size(size)} (a dry run's estimate), of at most {_size(self._most_bytes)} allowed"
+        allowed = "" if self._most_bytes is None else f", of at most {_size(self._most_bytes)} allowed"
+        return f"BigQuery will read {_size(size)} (a dry run's estimate){allowed}"
 
     def probe(self) -> Probe:
         """See `Probing`. Runs `SELECT 1`, which bills nothing, and reads permissions on some tables of the dataset."""
@@ -138,7 +137,7 @@ class BigQueryWarehouse(StreamingWarehouse):
 
     @contextmanager
     def _failures(self, timeout: timedelta) -> Iterator[None]:
-        """Make a WarehouseError of what goes wrong."""
+        """Turn errors into WarehouseErrors."""
         deadline = time.monotonic() + timeout.total_seconds()
         try:
             yield

@@ -30,11 +30,7 @@ _SECOND, _DAY = 1_000_000, 86_400_000_000
 
 
 class UnexpectedValueError(Exception):
-    """A column holds what its type does not promise."""
-
-    def __init__(self, column: str) -> None:
-        super().__init__(column)
-        self.column = column
+    """The column of this name holds values that its type excludes."""
 
 
 class Rows:

@@ -100,8 +100,8 @@ class MySQLWarehouse(StreamingWarehouse):
             cast = [column.cast(wanted.type) for column, wanted in zip(columns, schema, strict=True)]
         except self._arrow.UnexpectedValueError as exc:
             raise WarehouseError(
-                f"{self._label}: the column `{exc.column}` is TINYINT(1), so a boolean, but holds other numbers",
-                hint=f"Select `{exc.column} + 0 AS {exc.column}` to have its numbers.",
+                f"{self._label}: the column `{exc}` is TINYINT(1), so a boolean, but holds other numbers",
+                hint=f"Select `{exc} + 0 AS {exc}` to have its numbers.",
             ) from None
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
             raise self._misfit() from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -81,20 +81,13 @@ class DriverThread:
         Units:
             wait: seconds to wait for that at most.
         """
-        for action in last:
-            self._calls.put(partial(_quietly, action))
-        self._calls.put(None)
+        for call in (*last, None):
+            self._calls.put(call)
         if wait:
             self._thread.join(wait)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            call()
-
-
-def _quietly(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except Exception:
-        # The connection is closing; nobody can use the error.
-        return
+            # Only one of the last calls fails here: the connection is closing, and nobody can use the error.
+            with suppress(Exception):
+                call()
