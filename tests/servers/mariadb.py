@@ -8,12 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -22,7 +20,8 @@ from typing import Any
 import pymysql
 import pytest
 
-_START_SECONDS = 60.0
+from tests.servers.process import started
+
 _SERVER, _INSTALL = "mariadbd", "mariadb-install-db"
 _PACKAGE = "mariadb-server"
 _SETTINGS = {
@@ -89,12 +88,8 @@ def mariadb_server(**settings: str) -> Iterator[MariaDBServer]:
     try:
         _make_data(folder)
         options = _SETTINGS | {name.replace("_", "-"): value for name, value in settings.items()}
-        process, port = _start(folder, options)
-        try:
-            yield MariaDBServer(port=port, pid=process.pid, socket=folder / "socket", folder=folder, _numbers=count(1))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=_START_SECONDS)
+        with _started(folder, options) as (pid, port):
+            yield MariaDBServer(port=port, pid=pid, socket=folder / "socket", folder=folder, _numbers=count(1))
     finally:
         shutil.rmtree(folder)
 
@@ -116,36 +111,20 @@ def _make_data(folder: Path) -> None:
         raise RuntimeError(f"{_INSTALL} failed: {made.stdout.decode()} {made.stderr.decode()}")
 
 
-def _start(folder: Path, settings: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+def _started(folder: Path, settings: dict[str, str]) -> AbstractContextManager[tuple[int, int]]:
     options = [
         f"--{name}={value}" if value or name == "secure-file-priv" else f"--{name}" for name, value in settings.items()
     ]
     files = [f"--datadir={folder}/data", f"--socket={folder}/socket", f"--pid-file={folder}/pid", f"--tmpdir={folder}"]
-    log = folder / "log"
-    for _ in range(3):  # Another process may take the port first.
-        port = _free_port()
-        command = [_SERVER, "--no-defaults", *files, f"--port={port}", *options, *_account()]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, env=_environment(folder), cwd=folder, stdout=output, stderr=output, start_new_session=True
-            )
-        if _answers(process, port):
-            return process, port
-        process.kill()
-        process.wait()
-    raise RuntimeError(f"MariaDB did not start: {log.read_text()}")
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            pymysql.connect(host="127.0.0.1", port=port, user="root", connect_timeout=2).close()
-        except pymysql.OperationalError:
-            time.sleep(0.02)
-        else:
-            return process.poll() is None
-    return False
+    return started(
+        lambda port: [_SERVER, "--no-defaults", *files, f"--port={port}", *options, *_account()],
+        connect=lambda port: pymysql.connect(host="127.0.0.1", port=port, user="root", connect_timeout=2).close(),
+        refused=pymysql.OperationalError,
+        log=folder / "log",
+        end=signal.SIGTERM,
+        env=_environment(folder),
+        cwd=folder,
+    )
 
 
 def _account() -> list[str]:
@@ -159,10 +138,3 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _path() -> str:
     return os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin", "/bin", "/usr/sbin", "/sbin"])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,13 +11,11 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -25,7 +23,8 @@ from typing import Any
 
 import psycopg
 
-_START_SECONDS = 30.0
+from tests.servers.process import started
+
 _HBA = "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -82,12 +81,8 @@ def postgres_server() -> Iterator[PostgresServer]:
             os.chown(sockets, account["user"], account["group"])
         binaries = _binaries(folder, account)
         _make_cluster(binaries, folder, account)
-        process, port = _start(binaries, folder, sockets, account)
-        try:
-            yield PostgresServer(port=port, pid=process.pid, sockets=sockets, _numbers=count(1))
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=_START_SECONDS)
+        with _started(binaries, folder, sockets, account) as (pid, port):
+            yield PostgresServer(port=port, pid=pid, sockets=sockets, _numbers=count(1))
     finally:
         shutil.rmtree(folder)
 
@@ -135,41 +130,22 @@ def _make_cluster(binaries: Path, folder: Path, account: dict[str, Any]) -> None
     (folder / "data" / "pg_hba.conf").write_text(_HBA)
 
 
-def _start(binaries: Path, folder: Path, sockets: Path, account: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
+def _started(
+    binaries: Path, folder: Path, sockets: Path, account: dict[str, Any]
+) -> AbstractContextManager[tuple[int, int]]:
     settings = [f"--{name}={value}" for name, value in _SETTINGS.items()] + [f"--unix_socket_directories={sockets}"]
-    log = folder / "log"
-    for _ in range(3):  # Another process may take the port first.
-        port = _free_port()
-        command = [f"{binaries}/postgres", "-D", f"{folder}/data", "-p", str(port), *settings]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, env=_environment(), cwd=folder, stdout=output, stderr=output, start_new_session=True, **account
-            )
-        if _answers(process, port):
-            return process, port
-        process.kill()
-        process.wait()
-    raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}")
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", connect_timeout=2).close()
-        except psycopg.OperationalError:
-            time.sleep(0.02)
-        else:
-            return process.poll() is None
-    return False
+    url = "postgresql://postgres@127.0.0.1:{}/postgres"
+    return started(
+        lambda port: [f"{binaries}/postgres", "-D", f"{folder}/data", "-p", str(port), *settings],
+        connect=lambda port: psycopg.connect(url.format(port), connect_timeout=2).close(),
+        refused=psycopg.OperationalError,
+        log=folder / "log",
+        end=signal.SIGINT,
+        env=_environment(),
+        cwd=folder,
+        **account,
+    )
 
 
 def _environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

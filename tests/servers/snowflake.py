@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
-import subprocess
+import signal
 import sys
-import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import snowflake.connector
 
+from tests.servers.process import started
+
 USER, PASSWORD, TOKEN, WAREHOUSE = "SYNC", "pass word/1", "the-token", "LOADING"
 
-_START_SECONDS = 60.0
 _ROOT = Path(__file__).parents[2]
 
 
@@ -133,42 +132,16 @@ def ipc(rows: pa.Table) -> bytes:
 @contextmanager
 def snowflake_server() -> Iterator[SnowflakeServer]:
     """Start a stand-in; it is gone afterwards."""
-    with tempfile.TemporaryFile() as log:
-        process, port = _start(log)
-        try:
-            yield SnowflakeServer(port=port, pid=process.pid, _numbers=count(1))
-        finally:
-            process.kill()
-            process.wait()
+    with TemporaryDirectory() as folder, _started(Path(folder)) as (pid, port):
+        yield SnowflakeServer(port=port, pid=pid, _numbers=count(1))
 
 
-def _start(log: Any) -> tuple[subprocess.Popen[bytes], int]:
-    for _ in range(3):  # Another process may take the port first.
-        port = _free_port()
-        command = [sys.executable, "-m", "tests.servers.snowflake_stand_in", str(port)]
-        process = subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log, start_new_session=True)
-        if _answers(process, port):
-            return process, port
-        process.kill()
-        process.wait()
-    log.seek(0)
-    raise RuntimeError(f"the stand-in did not start: {log.read().decode()}")
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/stand-in", timeout=2).close()
-        except urllib.error.URLError:
-            time.sleep(0.05)
-        else:
-            return process.poll() is None
-    return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _started(folder: Path) -> AbstractContextManager[tuple[int, int]]:
+    return started(
+        lambda port: [sys.executable, "-m", "tests.servers.snowflake_stand_in", str(port)],
+        connect=lambda port: urllib.request.urlopen(f"http://127.0.0.1:{port}/stand-in", timeout=2).close(),
+        refused=urllib.error.URLError,
+        log=folder / "log",
+        end=signal.SIGKILL,
+        cwd=_ROOT,
+    )
