@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -16,38 +13,11 @@ from syncer.state import runs as run_log
 from syncer.state import schema
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
+from tests.state import processes
+from tests.state.processes import record_runs, tell_id
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-
-LOGGING = """
-import sys
-from datetime import UTC, datetime
-from syncer.state.runs import RunLog
-from syncer.state.database import StateDatabase
-from syncer.model.types import Order, RunStatus, Trigger
-log = RunLog(StateDatabase(sys.argv[1]))
-for _ in range(int(sys.argv[3])):
-    now = datetime.now(UTC)
-    run_id = log.start(sys.argv[2], Order(trigger=Trigger.SCHEDULE), "hash", now)
-    log.finish(run_id, RunStatus.SUCCESS, now)
-    print(run_id, flush=True)
-"""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a new state database can be made."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/runs.db"
-    return str(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[StateDatabase]:
-    database = StateDatabase(url)
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -63,11 +33,6 @@ def ended(log: RunLog, sync: str, status: RunStatus, at: datetime) -> str:
 
 def refused(key: str, reason: str = "no such account") -> Rejection:
     return Rejection(sync="members", key=key, reason=reason, attempts=2, first_seen=NOON, last_seen=NOON + MINUTE)
-
-
-def logging_process(url: str, sync: str, runs: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", LOGGING, url, sync, str(runs)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_run_that_began_is_running(log: RunLog) -> None:
@@ -365,10 +330,10 @@ def test_a_change_that_fails_halfway_leaves_nothing(log: RunLog) -> None:
 
 
 def test_several_processes_write_at_once(url: str) -> None:
-    processes = [logging_process(url, f"sync{i}", 20) for i in range(2)]
-    printed = {run_id for process in processes for run_id in process.communicate()[0].split()}
+    writing = [processes.started(record_runs, url, f"sync{i}", 20) for i in range(2)]
+    printed = {run_id for process in writing for run_id in process.communicate()[0].split()}
 
-    assert [process.returncode for process in processes] == [0, 0]
+    assert [process.returncode for process in writing] == [0, 0]
     database = StateDatabase(url)
     runs = RunLog(database).recent(limit=100)
     database.close()
@@ -377,11 +342,7 @@ def test_several_processes_write_at_once(url: str) -> None:
 
 
 def test_what_was_recorded_outlives_a_killed_process(url: str) -> None:
-    with logging_process(url, "people", 1_000_000) as process:
-        assert process.stdout is not None
-        printed = {process.stdout.readline().strip() for _ in range(20)}
-        process.kill()
-        printed |= {line.strip() for line in process.stdout if line.endswith("\n")}
+    printed = processes.killed(processes.started(record_runs, url, "people", 1_000_000), after=20)
 
     database = StateDatabase(url)
     log = RunLog(database)
@@ -392,12 +353,10 @@ def test_what_was_recorded_outlives_a_killed_process(url: str) -> None:
 
 
 def test_a_database_made_by_several_processes_at_once_is_one(url: str) -> None:
-    script = "import sys; from syncer.state.database import StateDatabase; print(StateDatabase(sys.argv[1]).log_id)"
-    command = [sys.executable, "-c", script, url]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    printed = [process.communicate()[0].strip() for process in processes]
+    making = [processes.started(tell_id, url) for _ in range(3)]
+    printed = [process.communicate()[0].strip() for process in making]
 
-    assert [process.returncode for process in processes] == [0] * 3
+    assert [process.returncode for process in making] == [0] * 3
     assert len(set(printed)) == 1
     assert printed[0]
 

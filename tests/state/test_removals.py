@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import psycopg
 import pyarrow as pa
@@ -15,40 +12,11 @@ import sqlalchemy as sa
 from syncer.model.protocols import IDENTIFIERS
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
+from tests.state import processes
+from tests.state.processes import announce_removals
 
 STORE = "store-1"
 Of = Callable[..., SharedCoordination]
-
-ANNOUNCING = """
-import sys
-import pyarrow as pa
-from syncer.model.protocols import IDENTIFIERS
-from syncer.state.coordination import SharedCoordination
-from syncer.state.database import StateDatabase
-_, url, sync, entries = sys.argv
-mine = SharedCoordination(database=StateDatabase(url), sync=sync, store_id="store-1")
-for i in range(int(entries)):
-    mine.announce(pa.Table.from_pylist([{"entity": "person", "kind": "id", "value": f"{sync}-{i}"}], IDENTIFIERS))
-    print(f"{sync}-{i}", flush=True)
-    if i % 7 == 0:
-        mine.close_removals()
-mine.close_removals()
-"""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a new state database can be made."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/runs.db"
-    return str(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[StateDatabase]:
-    database = StateDatabase(url)
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -67,11 +35,6 @@ def people(*ids: str) -> pa.Table:
 
 def values(table: pa.Table) -> list[str]:
     return sorted(table["value"].to_pylist())
-
-
-def announcing_process(url: str, sync: str, entries: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", ANNOUNCING, url, sync, str(entries)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def test_where_nothing_was_removed_there_is_nothing_to_see(of: Of) -> None:
@@ -215,17 +178,17 @@ def test_a_second_writer_waits_so_that_numbers_appear_in_order(postgres_url: str
 
 
 def test_a_reader_misses_nothing_that_two_processes_write_at_once(url: str, of: Of) -> None:
-    processes = [announcing_process(url, sync, 60) for sync in ("a", "b")]
+    writing = [processes.started(announce_removals, url, sync, 60) for sync in ("a", "b")]
     seen: set[str] = set()
     newest = 0
     ended = False
 
     while not ended:
-        ended = all(process.poll() is not None for process in processes)
+        ended = all(process.poll() is not None for process in writing)
         table, newest = of("c").removed_since(newest)
         seen.update(table["value"].to_pylist())
 
-    assert [process.communicate()[0].split() for process in processes] == [
+    assert [process.communicate()[0].split() for process in writing] == [
         [f"{sync}-{i}" for i in range(60)] for sync in ("a", "b")
     ]
     assert seen == {f"{sync}-{i}" for sync in ("a", "b") for i in range(60)}
@@ -233,11 +196,7 @@ def test_a_reader_misses_nothing_that_two_processes_write_at_once(url: str, of: 
 
 
 def test_what_was_announced_outlives_a_killed_process(url: str, of: Of) -> None:
-    with announcing_process(url, "a", 1_000_000) as process:
-        assert process.stdout is not None
-        announced = {process.stdout.readline().strip() for _ in range(10)}
-        process.kill()
-        announced |= {line.strip() for line in process.stdout if line.endswith("\n")}
+    announced = processes.killed(processes.started(announce_removals, url, "a", 1_000_000), after=10)
 
     table, newest = of("b").removed_since(0)
     assert announced <= set(table["value"].to_pylist())

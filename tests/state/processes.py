@@ -1,0 +1,69 @@
+"""Processes that write one state database, and print what they have written: `python -m tests.state.processes`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from syncer.model.protocols import IDENTIFIERS
+from syncer.model.types import Order, RunStatus, Trigger
+from syncer.state.coordination import SharedCoordination
+from syncer.state.database import StateDatabase
+from syncer.state.runs import RunLog
+
+ROOT = Path(__file__).parents[2]
+
+
+def record_runs(database: StateDatabase, sync: str, times: int) -> None:
+    """Record runs that begin and end; prints their ids."""
+    log = RunLog(database)
+    for _ in range(times):
+        now = datetime.now(UTC)
+        run_id = log.start(sync, Order(trigger=Trigger.SCHEDULE), "hash", now)
+        log.finish(run_id, RunStatus.SUCCESS, now)
+        print(run_id, flush=True)
+
+
+def announce_removals(database: StateDatabase, sync: str, times: int) -> None:
+    """Announce that people are removed, and close it now and then; prints their ids."""
+    mine = SharedCoordination(database=database, sync=sync, store_id="store-1")
+    for i in range(times):
+        mine.announce(pa.Table.from_pylist([{"entity": "person", "kind": "id", "value": f"{sync}-{i}"}], IDENTIFIERS))
+        print(f"{sync}-{i}", flush=True)
+        if i % 7 == 0:
+            mine.close_removals()
+    mine.close_removals()
+
+
+def tell_id(database: StateDatabase, sync: str, times: int) -> None:
+    """Print the id of the run log."""
+    print(database.log_id)
+
+
+Writing = Callable[[StateDatabase, str, int], None]
+
+
+def started(writing: Writing, url: str, sync: str = "", times: int = 1) -> subprocess.Popen[str]:
+    """A process that does this *times* times to the database at *url*."""
+    command = [sys.executable, "-m", __name__, writing.__name__, url, sync, str(times)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def killed(process: subprocess.Popen[str], *, after: int) -> set[str]:
+    """Kill a process after so many lines; returns all whole lines that it printed."""
+    with process:
+        assert process.stdout is not None
+        printed = {process.stdout.readline().strip() for _ in range(after)}
+        process.kill()
+        return printed | {line.strip() for line in process.stdout if line.endswith("\n")}
+
+
+if __name__ == "__main__":
+    _, name, url, sync, times = sys.argv
+    known: dict[str, Writing] = {each.__name__: each for each in (record_runs, announce_removals, tell_id)}
+    known[name](StateDatabase(url), sync, int(times))
