@@ -12,7 +12,7 @@ import resource
 import runpy
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -90,6 +90,7 @@ def start(
     out: Path,
     err: Path,
     file_limit: int = resource.RLIM_INFINITY,
+    before: Callable[[], None] | None = None,
 ) -> Command:
     """Start `syncer` with these words in a working folder.
 
@@ -97,21 +98,34 @@ def start(
         environment: all of it.
         out, err: files to which what it prints is added; the same one for both keeps the order.
         file_limit: in bytes, beyond which it can write no file.
+        before: called in the process, in the working folder, before the command.
     """
-    process = _processes.Process(target=_syncer, args=(words, folder, environment, out, err, file_limit))
+    process = _processes.Process(target=_syncer, args=(words, folder, environment, out, err, file_limit, before))
     process.start()
     return Command(process=process, out=out, err=err)
 
 
-def run(*words: str, folder: Path, environment: Mapping[str, str], in_one: bool = False) -> Result:
+def run(
+    *words: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    in_one: bool = False,
+    before: Callable[[], None] | None = None,
+) -> Result:
     """Run `syncer` with these words to its end; *in_one* adds what it prints on stderr to the rest, in order."""
     with tempfile.TemporaryDirectory() as printed:
         out, err = Path(printed, "out"), Path(printed, "out" if in_one else "err")
-        return start(words, folder=folder, environment=environment, out=out, err=err).result()
+        return start(words, folder=folder, environment=environment, out=out, err=err, before=before).result()
 
 
 def _syncer(
-    words: tuple[str, ...], folder: Path, environment: Mapping[str, str], out: Path, err: Path, file_limit: int
+    words: tuple[str, ...],
+    folder: Path,
+    environment: Mapping[str, str],
+    out: Path,
+    err: Path,
+    file_limit: int,
+    before: Callable[[], None] | None,
 ) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     os.chdir(folder)
@@ -119,5 +133,7 @@ def _syncer(
     os.environ.update(environment)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if before is not None:
+        before()
     sys.argv = ["syncer", *words]
     runpy.run_module("syncer", run_name="__main__", alter_sys=True)

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,36 +19,14 @@ from hypothesis import strategies as st
 from connectors.customerio import connection
 from connectors.customerio.errors import HIDDEN, LONGEST, kept, kept_of_many
 from connectors.support.connection import ConnectionName
+from tests.cli import forked
+from tests.cli.forked import Result
+from tests.connectors.customerio.logging_everything import log_everything
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import LOST_BEFORE, Fault
 
-REPOSITORY = Path(__file__).parents[3]
-
 #: Part of every identifier, value and key here.
 CANARY = "canary"
-
-#: Syncer in a program that logs all there is to log, and waits little.
-LOGGING = """
-import logging, sys
-from connectors.customerio import connection as customerio_connection
-logging.basicConfig(filename="everything.log", level=logging.DEBUG)
-for name in ("httpx2", "httpcore2", "tenacity", "pyrate_limiter", "syncer", "connectors"):
-    logging.getLogger(name).setLevel(logging.DEBUG)
-for part in ("connection", "http11", "http2"):
-    logging.getLogger(f"httpcore2.{part}").setLevel(logging.DEBUG)
-customerio_connection.FIRST_WAIT, customerio_connection.ATTEMPTS = 0.002, 3
-from syncer.cli import main
-main()
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +35,10 @@ class Folder:
 
     path: Path
 
-    def syncer(self, *arguments: str) -> Ended:
+    def syncer(self, *arguments: str) -> Result:
         """Run a command that logs everything."""
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
-        command = [sys.executable, "-c", LOGGING, *arguments]
-        done = subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, check=False)
-        return Ended(code=done.returncode, out=done.stdout, err=done.stderr)
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        return forked.run(*arguments, folder=self.path, environment=environment, before=log_everything)
 
     @property
     def log(self) -> str:
@@ -128,7 +102,7 @@ def write(folder: Path, name: str, word: str, rows: int = 9) -> None:
     (folder / f"sync_definitions/data/{name}.csv").write_text("\n".join([header, *lines]) + "\n")
 
 
-def assert_nothing_tells(folder: Folder, *ended: Ended) -> None:
+def assert_nothing_tells(folder: Folder, *ended: Result) -> None:
     told = {"log": folder.log, "stderr": "".join(one.err for one in ended), "records": folder.records}
     for where, text in told.items():
         lines = [line for line in text.splitlines() if CANARY in line.lower()]
