@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from syncer.model import call_counts
 from syncer.model.errors import SyncerError
 from syncer.model.types import Counts, Run, RunStatus
 from syncer.service.lateness import Lateness
@@ -124,7 +125,7 @@ class ServiceCollector(Collector):
         retries = CounterMetricFamily(
             "syncer_store_retries", "Those of these calls that were retries.", labels=["store"]
         )
-        calls = self._service.runner.store_calls()
+        calls = call_counts.counted()
         for store in self._service.settings.stores.keys() & calls.keys():
             requests.add_metric([store], calls[store].requests)
             retries.add_metric([store], calls[store].retries)

@@ -136,7 +136,7 @@ class Service:
         order = Order(trigger=trigger, actor=actor, term=term)
         at = self.now()
         try:
-            order = replace(order, run_id=self.run_log.promise(name, order, definition.hash, at))
+            order = replace(order, run_id=self.run_log.start(name, order, definition.hash, at))
         except OvertakenError:
             raise ClosedError(self._standing_by()) from None
         active = self._new_run(definition, order, options or RunOptions(), at)

@@ -38,7 +38,9 @@ class RunLog(RunHistory):
         return self.database.log_id
 
     def start(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
-        """Record a run that begins, and give its id; ids sort by time. One that was promised before begins now.
+        """Record a run that begins, at once or as soon as there is room, and give its id; ids sort by time.
+
+        An order that has the id of a recorded run begins that one now.
 
         Raises:
             TickAnsweredError: the order's tick has a run already.
@@ -119,14 +121,6 @@ class RunLog(RunHistory):
             ):
                 connection.execute(table.delete().where(at < before))
             return connection.execute(runs.delete().where(old, runs.c.id.not_in(kept))).rowcount
-
-    def promise(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
-        """Record a run that is going to begin as soon as there is room, and give its id.
-
-        Raises:
-            OvertakenError: the order's term is not the newest.
-        """
-        return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
 
     def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int) -> None:
         """Record what *sync* has refused now, in place of what it had before; the first KEPT_REJECTIONS are kept.

@@ -21,10 +21,8 @@ def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference)
         reasons.append(f"{rows} would be removed, over the limit of {_words(limits.removed)}")
     if _over(limits.changed, difference.changed, known):
         rows = _share(difference.changed, known)
-        most = "".join(
-            f"; `{name}` changed in {n:,} of them" for name, n in list(difference.changed_attributes().items())[:1]
-        )
-        reasons.append(f"{rows} would be changed, over the limit of {_words(limits.changed)}{''.join(most)}")
+        most = [f"; `{name}` changed in {n:,} of them" for name, n in difference.changed_attributes().items()]
+        reasons.append(f"{rows} would be changed, over the limit of {_words(limits.changed)}{''.join(most[:1])}")
     return reasons
 
 

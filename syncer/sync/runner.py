@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from syncer.model import call_counts
 from syncer.model.errors import RunInProgressError, StoreError, SyncerError
 from syncer.model.protocols import ForecastingQueries, ProfileStore, Warehouse
 from syncer.model.types import Order, Run, RunStatus, SyncDefinition
@@ -99,10 +98,6 @@ class Runner:
                     progress=progress,
                 )
                 return planned(run, sample_rows=sample_rows)
-
-    def store_calls(self) -> Mapping[str, call_counts.Calls]:
-        """How many calls this process made to each store that is reached by HTTP, by its name in the settings."""
-        return call_counts.counted()
 
     def snapshot_path(self, sync: str) -> Path:
         """The file of a sync's snapshot."""

@@ -202,7 +202,7 @@ def test_a_pause_and_a_run_that_was_cut_off_do_not_say_that_all_is_well(bench: B
         service.pause("customers")
         alerts.check()
         service.resume("customers")
-        run_id = service.run_log.promise("customers", _order(failed), failed.definition_hash, service.now())
+        run_id = service.run_log.start("customers", _order(failed), failed.definition_hash, service.now())
         service.run_log.interrupt(run_id, service.now())
         alerts.check()
 

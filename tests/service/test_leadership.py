@@ -97,7 +97,7 @@ def test_an_older_term_records_no_run(candidates: list[LeaderElection], run_log:
     first, second = candidates
     assert first.acquire()
     older = Order(trigger=Trigger.SCHEDULE, term=first.term, due_at=now())
-    promised = run_log.promise("people", Order(trigger=Trigger.API, term=first.term), "hash", now())
+    promised = run_log.start("people", Order(trigger=Trigger.API, term=first.term), "hash", now())
     end_session_of_leader(postgres_url)
     assert second.acquire()
 

@@ -157,7 +157,7 @@ def test_a_tick_is_answered_once(log: RunLog) -> None:
 
 def test_a_promised_run_begins_under_its_id(log: RunLog) -> None:
     order = Order(trigger=Trigger.API, actor="ann")
-    run_id = log.promise("people", order, "abc", NOON)
+    run_id = log.start("people", order, "abc", NOON)
     # Another process ran the sync meanwhile.
     log.interrupt_open("people", NOON + MINUTE)
 
