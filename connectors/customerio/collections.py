@@ -28,9 +28,9 @@ def replace(api: Api, name: str, batch: pa.RecordBatch) -> pa.Table:
     Raises:
         StoreError: the API failed; every row is in doubt.
     """
-    rows, refused = _rows(batch)
+    rows, too_long = _rows(batch)
     seqs = batch["seq"].drop_null()
-    refusals = rejected(refused, pa.repeat(f"the row makes more than {LONGEST_ROW:,} bytes of JSON", len(refused)))
+    rejections = rejected(too_long, pa.repeat(f"the row makes more than {LONGEST_ROW:,} bytes of JSON", len(too_long)))
     size = (pc.sum(pc.binary_length(rows)).as_py() or 0) + max(len(rows) - 1, 0) + 2
     if size > LARGEST_COLLECTION:
         reason = f"the collection makes {size:,} bytes of JSON, over {LARGEST_COLLECTION:,}; nothing was sent"
@@ -47,8 +47,8 @@ def replace(api: Api, name: str, batch: pa.RecordBatch) -> pa.Table:
         return rejected(seqs, pa.repeat(kept_of_many(reason_in(answer), rows=data.decode()), len(seqs)))
     if not _is_whole(answer, len(rows)):
         return VERDICTS.empty_table()
-    taken = seqs.filter(pc.invert(pc.is_in(seqs, value_set=refused)))
-    return pa.concat_tables([accepted(taken), refusals])
+    taken = seqs.filter(pc.invert(pc.is_in(seqs, value_set=too_long)))
+    return pa.concat_tables([accepted(taken), rejections])
 
 
 def find(api: Api, name: str) -> int | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from connectors.customerio.connection import AGAIN, Answer, Api
 from connectors.customerio.errors import kept
-from connectors.customerio.items import LANES, Wording, worded
+from connectors.customerio.items import LANES, ItemSettings, render
 from connectors.customerio.requests import Packing, Request
 from syncer.model.errors import StoreError
 from syncer.model.protocols import VERDICTS
@@ -33,10 +33,10 @@ class BatchSender:
     A failure stops everything: requests in flight end, those that wait are dropped, and nothing more is sent.
     """
 
-    def __init__(self, api: Api, path: str, target: Target, wording: Wording) -> None:
+    def __init__(self, api: Api, path: str, target: Target, settings: ItemSettings) -> None:
         """Nothing is sent yet."""
         self._api, self._path = api, path
-        self._target, self._wording = target, wording
+        self._target, self._settings = target, settings
         self._packing = Packing()
         self._duckdb = duckdb.connect(config={"python_enable_replacements": False, "threads": 1})
         self._lanes = [ThreadPoolExecutor(max_workers=1, thread_name_prefix="customerio") for _ in range(LANES)]
@@ -52,12 +52,12 @@ class BatchSender:
             StoreError: the API failed, perhaps at an earlier request; nothing is in flight any more.
         """
         try:
-            items, refused = worded(self._duckdb, self._target, batch, self._wording)
+            items, faulty = render(self._duckdb, self._target, batch, self._settings)
         except duckdb.Error as exc:
             self._stop()
             # Its text may hold values.
             raise StoreError(f"{self._api.label}: a batch cannot become JSON: {type(exc).__name__}") from None
-        self._answered.append(rejected(refused["seq"], refused["reason"]))
+        self._answered.append(rejected(faulty["seq"], faulty["reason"]))
         self._send(self._packing.add(items))
         return self._verdicts()
 
@@ -163,8 +163,8 @@ def _verdicts_in(answer: Answer, request: Request) -> pa.Table | None:
     places = sorted(errors)
     others = [place for place in range(len(request.seqs)) if place not in errors]
     reasons = [kept(errors[place], item=request.items[place].as_py()) for place in places]
-    refused = rejected(request.seqs.take(pa.array(places, pa.int64())), pa.array(reasons, pa.string()))
-    return pa.concat_tables([accepted(request.seqs.take(pa.array(others, pa.int64()))), refused])
+    faulty = rejected(request.seqs.take(pa.array(places, pa.int64())), pa.array(reasons, pa.string()))
+    return pa.concat_tables([accepted(request.seqs.take(pa.array(others, pa.int64()))), faulty])
 
 
 def _errors_by_place(content: Any, rows: int) -> dict[int, str] | None:

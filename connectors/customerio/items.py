@@ -28,7 +28,7 @@ LANES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
+class ItemSettings:
     """What all items of a run have in common."""
 
     identity: Identity
@@ -42,14 +42,14 @@ class Wording:
     object_type: str = ""
 
 
-def worded(
-    connection: duckdb.DuckDBPyConnection, target: Target, batch: pa.RecordBatch, wording: Wording
+def render(
+    connection: duckdb.DuckDBPyConnection, target: Target, batch: pa.RecordBatch, settings: ItemSettings
 ) -> tuple[pa.Table, pa.Table]:
     """The items that send *batch*, and the rows that cannot be sent.
 
     Shapes:
         batch: as for `ProfileStore.apply`, of a person, an object or a relationship.
-        returns: the items as `seq`, `lane`, `item`, a JSON text, in order; the refused rows as `seq`, `reason`.
+        returns: the items as `seq`, `lane`, `item`, a JSON text, in order; the rejected rows as `seq`, `reason`.
             Different lanes are about different entities; no other item is about the entity of one without a lane.
     """
     own = [name for name in ("id", "email") if name in batch.schema.names]
@@ -58,9 +58,9 @@ def worded(
     connection.register("given", pa.table(batch))
     try:
         rows = connection.sql(
-            f"SELECT seq, {lane} AS lane, item, coalesce(refusal, {length}) AS reason FROM ("
-            f"SELECT *, CASE WHEN refusal IS NULL THEN {_item_sql(target, own, wording)} END AS item "
-            f"FROM ({_checked_sql(target, own, wording)})) ORDER BY seq"
+            f"SELECT seq, {lane} AS lane, item, coalesce(fault, {length}) AS reason FROM ("
+            f"SELECT *, CASE WHEN fault IS NULL THEN {_item_sql(target, own, settings)} END AS item "
+            f"FROM ({_checked_sql(target, own, settings)})) ORDER BY seq"
         ).to_arrow_table()
     finally:
         connection.unregister("given")
@@ -85,11 +85,11 @@ def _too_long(length: str) -> str:
     return f"'the row makes ' || {length} || ' bytes of JSON, over {LONGEST_ITEM}'"
 
 
-def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
-    """SQL for the rows, with the reason why one cannot be sent as `refusal`, else NULL."""
+def _checked_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
+    """SQL for the rows, with the reason why one cannot be sent as `fault`, else NULL."""
     present = "".join(f", CASE WHEN {name} IS NOT NULL THEN '{name}' END" for name in own)
     shared = "FALSE"
-    if "email" in own and wording.identity is Identity.ID_OR_EMAIL:
+    if "email" in own and settings.identity is Identity.ID_OR_EMAIL:
         others = "count(*) FILTER (action = 'put') OVER (PARTITION BY lower(email))"
         shared = f"email IS NOT NULL AND action = 'put' AND {others} > 1"
     keys = [name for name in ("k1", "k2") if name == "k1" or target.entity.traits.links]
@@ -116,7 +116,7 @@ def _checked_sql(target: Target, own: list[str], wording: Wording) -> str:
         f"WHEN len(list_intersect(names, CAST([{reserved}] AS VARCHAR[]))) > 0 "
         f"THEN 'the name `' || list_intersect(names, CAST([{reserved}] AS VARCHAR[]))[1] || '` is reserved' "
         f"WHEN l.name IS NOT NULL THEN 'attribute `' || l.name || '` is longer than {LONGEST_VALUE} bytes' "
-        "END AS refusal FROM named n LEFT JOIN long_values l USING (seq)"
+        "END AS fault FROM named n LEFT JOIN long_values l USING (seq)"
     )
 
 
@@ -146,19 +146,19 @@ def _members(own: list[str], *more: str) -> str:
     return f"'{{' || concat_ws(',', nullif(attributes[2:-2], ''), {', '.join([unset, *set_, *more])}) || '}}'"
 
 
-def _item_sql(target: Target, own: list[str], wording: Wording) -> str:
+def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
     match target.entity:
-        case Entity.PERSON if wording.via is Via.PIPELINES:
-            return _pipelines_sql(own, wording)
+        case Entity.PERSON if settings.via is Via.PIPELINES:
+            return _pipelines_sql(own, settings)
         case Entity.PERSON:
             # Unsetting must not create a person.
-            only_known = "TRUE" if not wording.create else "action = 'clear'"
+            only_known = "TRUE" if not settings.create else "action = 'clear'"
             members = _members(own, f"CASE WHEN {only_known} THEN '\"_update\":true' END")
-            return _entity_sql("person", _person(target.person_key), members, f'"timestamp":{wording.timestamp},')
+            return _entity_sql("person", _person(target.person_key), members, f'"timestamp":{settings.timestamp},')
         case Entity.OBJECT:
-            return _entity_sql("object", _object("k1", wording.object_type), _members([]))
+            return _entity_sql("object", _object("k1", settings.object_type), _members([]))
         case Entity.RELATIONSHIP:
-            return _relationship_sql(target, wording)
+            return _relationship_sql(target, settings)
         case Entity.COLLECTION:
             raise ValueError("a collection is sent as a whole")
         case _:
@@ -181,8 +181,8 @@ def _entity_sql(kind: str, who: str, members: str, more: str = "") -> str:
     )
 
 
-def _relationship_sql(target: Target, wording: Wording) -> str:
-    who, what = _person(target.person_key), _object("k2", wording.object_type)
+def _relationship_sql(target: Target, settings: ItemSettings) -> str:
+    who, what = _person(target.person_key), _object("k2", settings.object_type)
     return (
         '\'{"type":"person","action":"\' || '
         "CASE WHEN action = 'delete' THEN 'delete_relationships' ELSE 'add_relationships' END || '\",' || "
@@ -191,12 +191,12 @@ def _relationship_sql(target: Target, wording: Wording) -> str:
     )
 
 
-def _pipelines_sql(own: list[str], wording: Wording) -> str:
+def _pipelines_sql(own: list[str], settings: ItemSettings) -> str:
     """The same for the Pipelines API, which recognises a repeated call by its `messageId`."""
     traits = _members([name for name in own if name != "id"])
     # With the run's start, since a value that returns after another one is no repetition.
-    content = f"concat_ws(chr(31), '{wording.store_id}', '{wording.timestamp}', action, k1, {traits})"
-    moment = datetime.fromtimestamp(wording.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    content = f"concat_ws(chr(31), '{settings.store_id}', '{settings.timestamp}', action, k1, {traits})"
+    moment = datetime.fromtimestamp(settings.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = f"',\"userId\":' || {_text('k1')} || ',\"messageId\":\"' || md5({content}) || '\"'"
     common = f'{names} || \',"timestamp":"{moment}"\''
     return (

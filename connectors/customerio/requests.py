@@ -60,7 +60,7 @@ class Packing:
         """The full requests, in the order to send them.
 
         Shapes:
-            items: as `items.worded` gives them, later than those before.
+            items: as `items.render` gives them, later than those before.
         """
         packed = []
         for lane in items["lane"].unique().to_pylist():

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from connectors.customerio import collections, reading
 from connectors.customerio.connection import Api, kept_rate
 from connectors.customerio.delivery import BatchSender
-from connectors.customerio.items import Wording
+from connectors.customerio.items import ItemSettings
 from connectors.customerio.options import CustomerIOOptions, Via
 from connectors.customerio.requests import expected_calls
 from connectors.support.connection import ConnectionName
@@ -156,7 +156,7 @@ class CustomerIOStore:
         return verdicts
 
     def _sender_of(self, target: Target, *, create: bool) -> BatchSender:
-        wording = Wording(
+        settings = ItemSettings(
             identity=self.identity,
             via=self._options.via,
             create=create,
@@ -165,8 +165,8 @@ class CustomerIOStore:
             object_type=self._type_number(target.object_type) if target.object_type else "",
         )
         if self._goes_through_pipelines(target):
-            return BatchSender(self._pipelines, _PIPELINES_BATCH, target, wording)
-        return BatchSender(self._track, _BATCH, target, wording)
+            return BatchSender(self._pipelines, _PIPELINES_BATCH, target, settings)
+        return BatchSender(self._track, _BATCH, target, settings)
 
     def _goes_through_pipelines(self, target: Target) -> bool:
         return target.entity is Entity.PERSON and self._options.via is Via.PIPELINES

@@ -34,7 +34,7 @@ def apply_relationships(
         "(SELECT person_id, object_id FROM batch WHERE action = 'delete' AND person_id IS NOT NULL)",
         object_type=object_type,
     )
-    people.refuse_missing(execute, "the person does not exist yet", create=create)
+    people.reject_missing(execute, "the person does not exist yet", create=create)
     verdict = "verdict = 'rejected', reason = 'the object does not exist yet'" if create else "verdict = 'absent'"
     execute(
         f"UPDATE batch AS b SET {verdict} WHERE b.action = 'put' AND b.verdict IS NULL AND NOT EXISTS "

@@ -48,10 +48,10 @@ def apply(
     if identity is Identity.ID_OR_EMAIL and disputed:
         _adopt(execute, key)
     if key is PersonKey.CIO_ID or not create:
-        refuse_missing(execute, "no person has this cio_id", create=create)
+        reject_missing(execute, "no person has this cio_id", create=create)
     if others:
         _settle_identifiers(execute, identity)
-    while disputed and _refuse_disputed(execute, disputed) > 0:
+    while disputed and _reject_disputed(execute, disputed) > 0:
         pass
     for name in disputed:
         # A value can go to another person only after the first has lost it.
@@ -75,7 +75,7 @@ def find(execute: Execute, key: PersonKey) -> None:
     execute(f"UPDATE batch AS b SET person_id = p.person_id FROM people AS p WHERE {NAMED[key]}")
 
 
-def refuse_missing(execute: Execute, reason: str, *, create: bool) -> None:
+def reject_missing(execute: Execute, reason: str, *, create: bool) -> None:
     """Give a verdict to the rows whose person does not exist."""
     verdict = f"verdict = 'rejected', reason = '{reason}'" if create else "verdict = 'absent'"
     execute(f"UPDATE batch SET {verdict} WHERE action = 'put' AND person_id IS NULL AND verdict IS NULL")
@@ -104,19 +104,19 @@ def _settle_identifiers(execute: Execute, identity: Identity) -> None:
     execute(f"UPDATE batch AS b SET {settled} FROM people AS p WHERE p.person_id = b.person_id")
 
 
-def _refuse_disputed(execute: Execute, disputed: list[str]) -> int:
+def _reject_disputed(execute: Execute, disputed: list[str]) -> int:
     """Reject rows whose identifier somebody else keeps or gets; each may make another row impossible."""
-    refused = 0
+    rejected = 0
     for name in disputed:
-        refused += execute(
+        rejected += execute(
             f"UPDATE batch AS b SET verdict = 'rejected', reason = 'another person has this {name}' FROM people AS p "
             f"WHERE p.{name} = b.{name} AND p.person_id IS DISTINCT FROM b.person_id AND b.verdict IS NULL "
             "AND b.action <> 'delete' AND NOT EXISTS (SELECT 1 FROM batch AS g WHERE g.person_id = p.person_id "
             f"AND g.verdict IS NULL AND g.{name} IS DISTINCT FROM p.{name})"
         )
-        refused += execute(
+        rejected += execute(
             f"UPDATE batch SET verdict = 'rejected', reason = 'two rows have this {name}' "
             f"WHERE verdict IS NULL AND action <> 'delete' AND {name} IN (SELECT {name} FROM batch "
             f"WHERE verdict IS NULL AND action <> 'delete' AND {name} IS NOT NULL GROUP BY {name} HAVING count(*) > 1)"
         )
-    return refused
+    return rejected
