@@ -113,12 +113,18 @@ FIELDS: Mapping[str, Field] = {
             {
                 "removed": Field(values.LIMIT, "The most rows to remove in one run.", default="15%"),
                 "changed": Field(values.LIMIT, "The most rows to change in one run.", default="100%"),
+                "cleared": Field(
+                    values.LIMIT,
+                    "The most rows in which one attribute may become NULL, a share of those that had a value.",
+                    default="20%",
+                ),
+                "added": Field(values.LIMIT, "The most rows to add in one run. Default: no limit."),
                 "empty": Field(values.choice(Empty), "What an empty result does: `hold` or `allow`.", default="hold"),
             },
-            "{removed: 15%, changed: 100%, empty: hold}",
+            "{removed: 15%, changed: 100%, cleared: 20%, empty: hold}",
         ),
-        "The most rows that a run may remove or change, each a share or a count, and whether an empty "
-        "result holds the run. Default: `{removed: 15%, changed: 100%, empty: hold}`.",
+        "The most rows that a run may remove, change, clear an attribute of, or add, each a share or a count, and "
+        "whether an empty result holds the run. Default: `{removed: 15%, changed: 100%, cleared: 20%, empty: hold}`.",
     ),
     "timeout": Field(values.TIMEOUT, "How long the query may take: seconds, or `45s`, `30m`, `2h`.", default="30m"),
     "depends_on": Field(

@@ -130,6 +130,10 @@ class Limits:
 
     removed: Limit = Limit(share=0.15)
     changed: Limit = Limit(share=1.0)
+    #: Rows whose value of one attribute becomes NULL; a share of the rows that had one.
+    cleared: Limit = Limit(share=0.2)
+    #: None accepts any number.
+    added: Limit | None = None
     #: Whether an empty result is accepted where the snapshot has rows.
     allow_empty: bool = False
 

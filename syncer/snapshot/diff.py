@@ -35,18 +35,34 @@ class Difference:
 
     def changed_attributes(self) -> dict[str, int]:
         """In how many changed rows each attribute differs, most first; attributes that differ nowhere are left out."""
-        session, compared, k = self._work.session, self._work.layout.compared, self._work.session.k
-        if not compared:
-            return {}
+        compared = self._work.layout.compared
         kept = " AND s{i} IS NOT NULL" if self._work.layout.schema.keeps_nulls else ""
-        sums = (f"count(*) FILTER (s{i} IS DISTINCT FROM o{i}{kept.format(i=i)})" for i in range(len(compared)))
+        counts = self._changed_rows(compared, "s{i} IS DISTINCT FROM o{i}" + kept)
+        found = {c.name: n for c, n in zip(compared, counts, strict=True) if n}
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+    def cleared_attributes(self) -> dict[str, tuple[int, int]]:
+        """Attributes that become NULL: in how many rows, and how many rows of the snapshot have a value."""
+        columns = [c for c in self._work.layout.compared if c.was is not None]
+        counts = self._changed_rows(columns, "s{i} IS NULL AND o{i} IS NOT NULL")
+        found = {c: n for c, n in zip(columns, counts, strict=True) if n}
+        if not found:
+            return {}
+        (valued,) = self._work.session.rows(f"SELECT {', '.join(f'count({c.physical})' for c in found)} FROM snapshot")
+        return {c.name: (n, total) for (c, n), total in zip(found.items(), valued, strict=True)}
+
+    def _changed_rows(self, columns: Sequence[StoredColumn], which: str) -> tuple[int, ...]:
+        """For each column, in how many changed rows the SQL *which* is true of the staged s{i} and the old o{i}."""
+        session, k = self._work.session, self._work.session.k
+        if not columns or not self.changed:
+            return (0,) * len(columns)
+        sums = (f"count(*) FILTER ({which.format(i=i)})" for i in range(len(columns)))
         (row,) = session.rows(
             f"SELECT {', '.join(sums)} FROM (SELECT {k} FROM changes WHERE change = 'changed') d "
-            f"JOIN (SELECT {k}, {_listed(compared, 'staged', 's')} FROM staged) s USING ({k}) "
-            f"JOIN (SELECT {k}, {_listed(compared, 'acknowledged', 'o')} FROM snapshot) o USING ({k})"
+            f"JOIN (SELECT {k}, {_listed(columns, 'staged', 's')} FROM staged) s USING ({k}) "
+            f"JOIN (SELECT {k}, {_listed(columns, 'acknowledged', 'o')} FROM snapshot) o USING ({k})"
         )
-        counts = {c.name: n for c, n in zip(compared, row, strict=True) if n}
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        return row
 
     def sample(self, rows: int) -> list[tuple[str, str, str | None, str | None]]:
         """At most *rows* changes of each sort: change, key, JSON object before and after (None: no such row)."""

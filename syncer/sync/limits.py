@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from syncer.model.types import Limit, SyncDefinition
+from syncer.model.types import Limit, OnNull, SyncDefinition
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Staged
 
-#: Rows of snapshot from which on a share of it means something.
+#: A share means something from so many rows on; a broken query must not remove small syncs either.
 SHARES_COUNT_FROM = 20
+REMOVALS_COUNT_FROM = 5
 
 
 def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[str]:
@@ -16,20 +17,29 @@ def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference)
     if staged.queried == 0 and known > 0 and not limits.allow_empty and not definition.incremental:
         return [f"the query returned no row, where the snapshot has {known:,}"]
     reasons = []
-    if staged.schema.sends_removals and _over(limits.removed, difference.removed, known):
+    if staged.schema.sends_removals and _over(limits.removed, difference.removed, known, REMOVALS_COUNT_FROM):
         rows = _share(difference.removed, known)
         reasons.append(f"{rows} would be removed, over the limit of {_words(limits.removed)}")
     if _over(limits.changed, difference.changed, known):
         rows = _share(difference.changed, known)
         most = [f"; `{name}` changed in {n:,} of them" for name, n in difference.changed_attributes().items()]
         reasons.append(f"{rows} would be changed, over the limit of {_words(limits.changed)}{''.join(most[:1])}")
+    if limits.added is not None and _over(limits.added, difference.added, known):
+        share = f" to {known:,} ({difference.added / known:.1%})" if known else ""
+        reasons.append(f"{difference.added:,} rows would be added{share}, over the limit of {_words(limits.added)}")
+    if definition.on_null is OnNull.CLEAR:
+        for name, (cleared, valued) in difference.cleared_attributes().items():
+            if _over(limits.cleared, cleared, valued):
+                rows = _share(cleared, valued)
+                reasons.append(f"`{name}` would become NULL in {rows}, over the limit of {_words(limits.cleared)}")
     return reasons
 
 
-def _over(limit: Limit, rows: int, known: int) -> bool:
+def _over(limit: Limit, rows: int, known: int, counts_from: int = SHARES_COUNT_FROM) -> bool:
     if limit.count is not None:
         return rows > limit.count
-    return known >= SHARES_COUNT_FROM and rows > (limit.share or 0.0) * known
+    # One row is never a sign of a broken query.
+    return rows > 1 and known >= counts_from and rows > (limit.share or 0.0) * known
 
 
 def _share(rows: int, known: int) -> str:

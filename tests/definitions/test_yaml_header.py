@@ -79,7 +79,7 @@ def test_the_smallest_header_gives_the_defaults() -> None:
         ("on_null: [clear]\n", 4, "`on_null` is a list"),
         ("tags: {a: b}\n", 4, "`tags` is a mapping"),
         ("tags:\n- a\n- b\n- a\n", 7, "`tags` names `a` twice"),
-        ("limits: 15%\n", 4, "{removed: 15%, changed: 100%, empty: hold}"),
+        ("limits: 15%\n", 4, "{removed: 15%, changed: 100%, cleared: 20%, empty: hold}"),
         ("limits: {removed: 101%}\n", 4, "`101%` is neither a share from 0% to 100%"),
         ("limits: {changed: -1}\n", 4, "`-1` is neither a share"),
         ("limits: {empty: allwo}\n", 4, "Did you mean `allow`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -400,6 +401,21 @@ def test_an_unknown_person_is_absent_and_looked_at_again(bench: Workbench) -> No
             "100 of 100 rows (100.0%) would be changed, over the limit of 50%; `plan` changed in 100 of them",
         ),
         (Limits(), people(0), "the query returned no row, where the snapshot has 100"),
+        (
+            Limits(),
+            people(100, plan=["free"] * 79 + [None] * 21),
+            "`plan` would become NULL in 21 of 100 rows (21.0%), over the limit of 20%",
+        ),
+        (
+            Limits(cleared=Limit(count=5)),
+            people(100, plan=["free"] * 94 + [None] * 6),
+            "`plan` would become NULL in 6 of 100 rows (6.0%), over the limit of 5 rows",
+        ),
+        (
+            Limits(added=Limit(share=0.1)),
+            people(111),
+            "11 rows would be added to 100 (11.0%), over the limit of 10%",
+        ),
     ],
 )
 def test_a_run_over_a_limit_is_held_before_anything_is_sent(
@@ -419,11 +435,61 @@ def test_a_run_over_a_limit_is_held_before_anything_is_sent(
     assert bench.run(result).counts == Counts(queried=len(result), unchanged=len(result))
 
 
-def test_shares_count_only_from_twenty_rows_on(bench: Workbench) -> None:
+@pytest.mark.parametrize(
+    ("known", "result", "held"),
+    [
+        (19, people(1), "18 of 19 rows (94.7%) would be removed, over the limit of 15%"),
+        (5, people(3), "2 of 5 rows (40.0%) would be removed, over the limit of 15%"),
+        (5, people(4), ""),
+        (4, people(1), ""),
+        (19, people(19, plan=[None] * 19), ""),
+    ],
+)
+def test_shares_count_from_some_rows_on_and_never_for_one(
+    bench: Workbench, known: int, result: pa.Table, held: str
+) -> None:
     bench.adjust(on_removed=OnRemoved.DELETE)
-    bench.run(people(19))
+    bench.run(people(known))
 
-    assert bench.run(people(1)).counts.removed == 18
+    if not held:
+        bench.run(result)
+        return
+    with pytest.raises(HeldError, match=re.escape(held)):
+        bench.run(result)
+
+
+@pytest.mark.parametrize(
+    ("columns", "reasons"),
+    [
+        ({"city": ["x"] * 30}, []),
+        (
+            {"city": ["x"] * 20 + [None] * 10},
+            ["`city` would become NULL in 10 of 30 rows (33.3%), over the limit of 20%"],
+        ),
+        # Of the ten that had one.
+        ({"tier": [None] * 30}, []),
+    ],
+)
+def test_an_attribute_is_cleared_only_where_it_had_a_value(
+    bench: Workbench, columns: dict[str, list[Any]], reasons: list[str]
+) -> None:
+    before = {"plan": ["free"] * 30, "city": ["x"] * 30, "tier": ["gold"] * 10 + [None] * 20}
+    bench.run(people(30, **before))
+    result = people(30, **before | columns | {"plan": ["pro"] * 30})
+
+    if not reasons:
+        assert bench.run(result).counts.changed == 30
+        return
+    with pytest.raises(HeldError) as held:
+        bench.run(result)
+    assert held.value.reasons == reasons
+
+
+def test_a_first_load_and_null_that_keeps_values_clear_nothing(bench: Workbench) -> None:
+    bench.adjust(on_null=OnNull.KEEP, limits=Limits(added=Limit(share=0.0)))
+    bench.run(people(50))
+
+    assert bench.run(people(50, plan=[None] * 50)).counts.changed == 0
 
 
 def test_removals_without_an_answer_count_against_the_limit(bench: Workbench) -> None:
