@@ -6,6 +6,8 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from syncer.settings.settings import Settings
 
 log = logging.getLogger(__name__)
+
+#: How long a run waits for a plan of its sync, or a command that runs it.
+_PATIENCE = timedelta(minutes=1)
 
 
 def serve(
@@ -61,7 +66,7 @@ def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> 
     service = Service(
         settings=settings,
         catalog=Catalog(load),
-        runner=project.runner,
+        runner=replace(project.runner, patience=_PATIENCE),
         run_log=project.run_log,
         leadership=leadership,
         now=now,

@@ -30,14 +30,21 @@ class LeftOpen:
                 self.run_log.interrupt(run.id, self.now())
 
     def alive(self, sync: str, *, except_for: Collection[str]) -> Run | None:
-        """A run of a sync that another process makes, as far as the run log knows; *except_for*: ids of our own."""
-        run = next((run for run in self.run_log.open_runs() if run.sync == sync and run.id not in except_for), None)
-        # A run of the command line holds the snapshot from before it is recorded until after.
-        return None if run is not None and run.term is None and self._is_dead(sync) else run
+        """A run of a sync that another process makes; those of commands that were killed are ended.
+
+        Shapes:
+            except_for: ids of our own runs.
+        """
+        for run in self.run_log.open_runs():
+            if run.sync == sync and run.id not in except_for:
+                if run.term is not None or not self._is_dead(sync):
+                    return run
+                self.run_log.interrupt(run.id, self.now())
+        return None
 
     def _is_dead(self, sync: str) -> bool:
-        """Whether no process on this machine runs a sync; always False where other machines share the run log."""
-        if not self.settings.database_url.get_secret_value().startswith("sqlite"):
-            return False
+        """Whether no command runs a sync: it would hold the snapshot, or a lock if the run log is shared."""
+        if self.run_log.database.is_shared:
+            return not self.run_log.database.is_held(sync)
         path = self.runner.snapshot_path(sync)
         return not path.exists() or not is_in_use(path, sync)

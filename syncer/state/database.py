@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -44,6 +45,7 @@ _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "53100")
 
 #: Any number, the same for every version of Syncer: who holds it creates or upgrades the tables.
 _UPGRADE_LOCK = 7305711
+_HELD_LOCK = 7305713
 
 
 class StateDatabase:
@@ -103,6 +105,38 @@ class StateDatabase:
             connection = self._engine.execution_options(isolation_level="AUTOCOMMIT").connect()
             connection.detach()
             return connection
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """Show that this process lives to all who share the database, while the block runs; see `is_held`."""
+        if not self.is_shared:
+            yield
+            return
+        connection = self.own_connection()
+        try:
+            with explained():
+                connection.exec_driver_sql(f"SELECT pg_advisory_lock_shared({_HELD_LOCK}, {self._lock_key(name)})")
+            yield
+        finally:
+            with suppress(exc.DBAPIError):
+                connection.close()
+
+    def is_held(self, name: str) -> bool:
+        """Whether some process holds a name now; only where the database is shared."""
+        query = sa.text(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
+            "AND classid = :lock AND objid = :key AND database = "
+            "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        with self.reading() as connection:
+            found = connection.execute(
+                query, {"lock": _HELD_LOCK, "key": self._lock_key(name) & 0xFFFFFFFF}
+            ).scalar_one()
+        return bool(found)
+
+    def _lock_key(self, name: str) -> int:
+        # Two run logs may be in one database.
+        return zlib.crc32(f"{self.log_id}/{name}".encode()) - 2**31
 
     def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that may have an ON CONFLICT clause."""

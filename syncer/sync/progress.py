@@ -79,6 +79,10 @@ class CancelToken:
             self._cancelled.set()
         threading.Thread(target=self._cut_off, name="cut off", daemon=True).start()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until the run is to stop, or for so long; returns whether it is to stop."""
+        return self._cancelled.wait(seconds) or self.is_cancelled
+
     def check(self) -> None:
         """Go on only if the run is not cancelled.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from syncer.model.errors import RunInProgressError, StoreError, SyncerError
+from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
 from syncer.model.protocols import ForecastingQueries, ProfileStore, Warehouse
 from syncer.model.types import Order, Run, RunStatus, SyncDefinition
 from syncer.queries import query
@@ -26,6 +27,9 @@ from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, Stopped
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two looks whether another process has let go of a snapshot.
+_LOOK_AGAIN = 0.2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
@@ -35,6 +39,8 @@ class Runner:
     run_log: RunLog
     #: Gives aware UTC.
     now: Callable[[], datetime]
+    #: How long a run waits for a plan, or another run, of its sync.
+    patience: timedelta = timedelta()
 
     def run(
         self,
@@ -56,20 +62,23 @@ class Runner:
             try:
                 as_of = self._later_than_the_last(definition)
                 store = stack.enter_context(closing(self._open_store(definition, as_of)))
-                snapshot = stack.enter_context(opened(self.snapshot_path(definition.name), definition, store.store_id))
+                snapshot = self._snapshot(stack, definition, store, progress)
             except RunInProgressError as exc:
                 progress.run_id = self.run_log.record_skipped(
                     definition.name, order, definition.hash, started_at, note=exc.message
                 )
                 return self._run_of(progress.run_id, exc)
-            except SyncerError as exc:
+            except StateDatabaseError:
+                raise
+            except Exception as exc:
                 progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
-                return self._failed(progress.run_id, progress, exc)
+                return self._ended_early(progress, exc)
             self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id)
-            run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
-            progress.run_id = run_id
+            if order.term is None:
+                stack.enter_context(self.run_log.database.holding(definition.name))
+            progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
             log.info("the run begins")
-            return self._recorded(run_id, definition, store, snapshot, started_at, options, progress)
+            return self._recorded(definition, store, snapshot, started_at, options, progress)
 
     def plan(self, definition: SyncDefinition, *, progress: Progress | None = None, sample_rows: int = 5) -> Plan:
         """Query and compare; sends and records nothing.
@@ -103,9 +112,22 @@ class Runner:
         """The file of a sync's snapshot."""
         return self.settings.state_dir / "snapshots" / f"{sync}.duckdb"
 
+    def _snapshot(
+        self, stack: ExitStack, definition: SyncDefinition, store: ProfileStore, progress: Progress
+    ) -> Snapshot:
+        """The snapshot of a sync; waits for a plan, or another run, that holds it."""
+        deadline = time.monotonic() + self.patience.total_seconds()
+        while True:
+            try:
+                return stack.enter_context(opened(self.snapshot_path(definition.name), definition, store.store_id))
+            except RunInProgressError:
+                if time.monotonic() >= deadline:
+                    raise
+            if progress.token.wait(_LOOK_AGAIN):
+                raise StoppedError(progress.token.reason)
+
     def _recorded(
         self,
-        run_id: str,
         definition: SyncDefinition,
         store: ProfileStore,
         snapshot: Snapshot,
@@ -113,8 +135,8 @@ class Runner:
         options: RunOptions,
         progress: Progress,
     ) -> Run:
-        """Go through the flow and record its end; the only place where any exception is caught."""
-        coordination = self._coordination(definition, store, run_id)
+        """Go through the flow and record its end."""
+        coordination = self._coordination(definition, store, progress.run_id)
         try:
             coordination.close_removals()
             with snapshot.ledger.explaining():
@@ -131,22 +153,33 @@ class Runner:
                         progress=progress,
                     )
                     run_sync(run, coordination=coordination, started_at=started_at)
+            rejected = self._publish_rejections(definition, snapshot)
         except HeldError as exc:
-            return self._finish(run_id, RunStatus.HELD, progress, SyncerError(str(exc), hint=_held_hint(definition)))
-        except (StoppedError, KeyboardInterrupt) as exc:
-            self._publish_rejections(definition, snapshot)
-            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(str(exc) or "stopped by a signal"))
-        except SyncerError as exc:
-            if isinstance(exc, StoreError):
+            held = SyncerError(str(exc), hint=_held_hint(definition))
+            return self._finish(progress, RunStatus.HELD, held)
+        except (Exception, KeyboardInterrupt) as exc:
+            if isinstance(exc, (StoppedError, StoreError, KeyboardInterrupt)):
                 self._publish_rejections(definition, snapshot)
-            return self._failed(run_id, progress, exc)
-        except Exception as exc:
-            # Its text may hold values; the frames and the name are enough.
-            log.error("unexpected %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
-            error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
-            return self._finish(run_id, RunStatus.FAILED, progress, error)
-        refused = self._publish_rejections(definition, snapshot)
-        return self._finish(run_id, RunStatus.WARNING if refused else RunStatus.SUCCESS, progress, None)
+            return self._ended_early(progress, exc)
+        return self._finish(progress, RunStatus.WARNING if rejected else RunStatus.SUCCESS, None)
+
+    def _ended_early(self, progress: Progress, exc: BaseException) -> Run:
+        """Record that a run failed or was stopped; the only place that knows every exception."""
+        if isinstance(exc, (StoppedError, KeyboardInterrupt)):
+            return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(str(exc) or "stopped by a signal"))
+        if isinstance(exc, SyncerError):
+            if progress.token.is_cancelled and progress.phase is Phase.QUERY:
+                # Reading was cut off on purpose.
+                return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(progress.token.reason))
+            return self._finish(progress, RunStatus.FAILED, exc)
+        # Its text may hold values; the frames and the name are enough.
+        frames = "".join(traceback.format_tb(exc.__traceback__))
+        log.error("unexpected %s\n%s", type(exc).__name__, frames, extra={"run": progress.run_id})
+        error = SyncerError(
+            f"unexpected {type(exc).__name__}; this is a defect of Syncer",
+            hint=f"The log has the details, with the run {progress.run_id}.",
+        )
+        return self._finish(progress, RunStatus.FAILED, error)
 
     def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot) -> int:
         """Put what is refused now where it can be read while a run holds the snapshot; returns how many rows."""
@@ -155,15 +188,9 @@ class Runner:
         self.run_log.replace_rejections(definition.name, rejections, total)
         return total
 
-    def _failed(self, run_id: str, progress: Progress, error: SyncerError) -> Run:
-        if progress.token.is_cancelled and progress.phase is Phase.QUERY:
-            # Reading was cut off on purpose.
-            return self._finish(run_id, RunStatus.INTERRUPTED, progress, SyncerError(progress.token.reason))
-        return self._finish(run_id, RunStatus.FAILED, progress, error)
-
-    def _finish(self, run_id: str, status: RunStatus, progress: Progress, error: SyncerError | None) -> Run:
+    def _finish(self, progress: Progress, status: RunStatus, error: SyncerError | None) -> Run:
         self.run_log.finish(
-            run_id,
+            progress.run_id,
             status,
             self.now(),
             counts=progress.counts,
@@ -172,7 +199,7 @@ class Runner:
             hint=error.hint if error else "",
             notes=progress.notes,
         )
-        return self._run_of(run_id, error)
+        return self._run_of(progress.run_id, error)
 
     def _run_of(self, run_id: str, cause: SyncerError | None) -> Run:
         run = self.run_log.get(run_id)

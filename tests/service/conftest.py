@@ -46,6 +46,9 @@ class Bench:
     #: In place of what the files say, so that a test need not wait for a minute.
     intervals: dict[str, timedelta] = field(default_factory=dict)
 
+    #: How long a run waits for a plan of its sync.
+    patience: timedelta = timedelta(minutes=1)
+
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
@@ -79,7 +82,7 @@ class Bench:
         service = Service(
             settings=found,
             catalog=Catalog(self.load),
-            runner=Runner(settings=found, run_log=log, now=self.now),
+            runner=Runner(settings=found, run_log=log, now=self.now, patience=self.patience),
             run_log=log,
             leadership=SingleNode(log, holder="this test", now=self.now),
             now=self.now,

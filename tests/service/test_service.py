@@ -10,9 +10,11 @@ import pytest
 
 from syncer.definitions.order import Precedence
 from syncer.model.errors import SelectionError
+from syncer.model.protocols import ProfileStore
 from syncer.model.types import Order, RunStatus, Trigger
 from syncer.service import process
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError
+from syncer.settings.registry import StoreSettings
 from syncer.snapshot import snapshot
 from syncer.sync.progress import RunOptions
 from syncer.web.app import create_app
@@ -244,6 +246,76 @@ def test_a_command_that_was_killed_is_known_to_be_dead_and_one_that_runs_is_not(
             service.start()
             assert [run.status for run in runs_of(service, "alive")] == [RunStatus.RUNNING]
         assert [run.status for run in runs_of(service, "dead")] == [RunStatus.INTERRUPTED]
+
+
+@pytest.mark.parametrize("waits", ["order", "tick"])
+def test_a_run_waits_for_a_plan_that_holds_its_snapshot(bench: Bench, waits: str) -> None:
+    bench.define("people", header=MANUAL)
+    with bench.service() as service:
+        (definition,) = bench.load().definitions
+        with snapshot.opened(service.runner.snapshot_path("people"), definition, "a store", record=True):
+            if waits == "tick":
+                bench.define("people")
+                service.reload()
+                wait_until(lambda: service.pool.of("people"))
+                active = service.pool.of("people")
+            else:
+                active = service.run_now("people", actor="ann")
+            assert active is not None
+            wait_until(lambda: active.began_at is not None)
+            assert not active.ended.wait(0.5)
+        assert active.ended.wait(60)
+
+    assert active.run is not None
+    assert (active.run.status, active.run.counts.added) == (RunStatus.SUCCESS, 3)
+
+
+def test_a_run_that_waits_for_a_plan_says_so_in_the_end_and_can_be_cancelled(bench: Bench) -> None:
+    bench.define("people", header=MANUAL)
+    with bench.service() as service:
+        (definition,) = bench.load().definitions
+        with snapshot.opened(service.runner.snapshot_path("people"), definition, "a store", record=True):
+            cancelled = service.run_now("people", actor="ann")
+            wait_until(lambda: cancelled.began_at is not None)
+            service.cancel(cancelled.run_id, actor="bob")
+            assert cancelled.ended.wait(60)
+    bench.patience = timedelta()
+    with bench.service() as service:
+        (definition,) = bench.load().definitions
+        with snapshot.opened(service.runner.snapshot_path("people"), definition, "a store", record=True):
+            late = service.run_now("people", actor="ann")
+            assert late.ended.wait(60)
+
+    assert cancelled.run is not None
+    assert (cancelled.run.status, cancelled.run.error) == (RunStatus.INTERRUPTED, "stopped by bob")
+    assert late.run is not None
+    assert late.run.status is RunStatus.SKIPPED
+    assert "`people` is being run or planned already" in late.run.notes[0]
+
+
+class Unbuildable(StoreSettings):
+    """A store whose client cannot be built, for a reason that nobody foresaw."""
+
+    def open(self, name: str, *, started_at: datetime | None = None) -> ProfileStore:
+        raise LookupError("socks5://user:SECRET@proxy")
+
+
+def test_whatever_happens_after_an_order_ends_in_a_record_of_the_run(bench: Bench) -> None:
+    bench.define("people", header=MANUAL)
+    with bench.service() as service:
+        settings = service.settings
+        broken = settings.model_copy(update={"stores": {"default": Unbuildable(url=settings.stores["default"].url)}})
+        service.pool.runner = replace(service.runner, settings=broken)
+        for _ in range(2):
+            active = service.run_now("people", actor="ann")
+            assert active.ended.wait(60)
+            wait_until(lambda: not service.pool.active_runs())
+
+            assert active.run is not None
+            assert (active.run.id, active.run.status) == (active.run_id, RunStatus.FAILED)
+            assert active.run.error == "unexpected LookupError; this is a defect of Syncer"
+            assert active.run_id in active.run.hint
+        assert service.run_log.open_runs() == []
 
 
 def test_a_pause_holds_ticks_back_and_what_it_held_back_is_not_made_up_for(bench: Bench) -> None:

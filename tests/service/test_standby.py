@@ -22,6 +22,7 @@ from syncer.sync.progress import RunOptions, StoppedError
 from syncer.sync.runner import Runner
 from tests.service.machines import wait_until
 from tests.service.test_leadership import end_session_of_leader
+from tests.state.processes import hold, killed, started
 
 
 def now() -> datetime:
@@ -55,6 +56,24 @@ def two(tmp_path: Path, postgres_url: str) -> Iterator[tuple[Service, Service]]:
     yield made
     for each in made:
         each.stop("the test is over")
+
+
+def test_a_command_that_was_killed_no_longer_blocks_its_sync(two: tuple[Service, Service], postgres_url: str) -> None:
+    leader, _ = two
+    process = started(hold, postgres_url, "customers")
+    wait_until(lambda: leader.run_log.database.is_held("customers"))
+    wait_until(lambda: bool(leader.run_log.open_runs()))
+    (left,) = leader.run_log.open_runs()
+    alive = leader.elsewhere("customers")
+    killed(process, after=1)
+
+    assert alive == left
+    wait_until(lambda: leader.elsewhere("customers") is None)
+    found = leader.run_log.get(left.id)
+    assert found is not None
+    assert found.status is RunStatus.INTERRUPTED
+    assert not leader.run_log.database.is_held("customers")
+    assert leader.run_now("customers", actor="ann").ended.wait(60)
 
 
 def test_what_stands_by_is_read_and_names_who_leads(two: tuple[Service, Service]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,14 @@ def announce_removals(database: StateDatabase, sync: str, times: int) -> None:
     mine.close_removals()
 
 
+def hold(database: StateDatabase, sync: str, times: int) -> None:
+    """Record a run that begins, and show that this process lives, for ever; prints the run's id."""
+    with database.holding(sync):
+        order = Order(trigger=Trigger.MANUAL)
+        print(RunLog(database).start(sync, order, "hash", datetime.now(UTC)), flush=True)
+        threading.Event().wait()
+
+
 def tell_id(database: StateDatabase, sync: str, times: int) -> None:
     """Print the id of the run log."""
     print(database.log_id)
@@ -65,5 +74,5 @@ def killed(process: subprocess.Popen[str], *, after: int) -> set[str]:
 
 if __name__ == "__main__":
     _, name, url, sync, times = sys.argv
-    known: dict[str, Writing] = {each.__name__: each for each in (record_runs, announce_removals, tell_id)}
+    known: dict[str, Writing] = {each.__name__: each for each in (record_runs, announce_removals, hold, tell_id)}
     known[name](StateDatabase(url), sync, int(times))
