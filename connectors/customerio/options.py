@@ -83,4 +83,5 @@ STORE = StoreConnector(
     opened_by="connectors.customerio.store:CustomerIOStore",
     options=CustomerIOOptions,
     extra="customerio",
+    bills_people=True,
 )

@@ -102,10 +102,15 @@ def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
 
 
 def _warnings(project: Project, paths: set[Path], columns: Mapping[str, Sequence[str]]) -> set[_Finding]:
-    from syncer.definitions.conflicts import shared_attributes
+    from syncer.definitions.conflicts import different_person_keys, missing_limits, shared_attributes
+    from syncer.settings.registry import connector_of, stores
 
-    loaded = project.loaded
-    found = shared_attributes(loaded.definitions, columns) if columns else loaded.warnings
+    definitions = project.loaded.definitions
+    found = [*shared_attributes(definitions, columns), *different_person_keys(definitions)]
+    urls = {name: store.url.get_secret_value() for name, store in project.settings.stores.items()}
+    connectors = {name: connector_of(url, stores()) for name, url in urls.items()}
+    billed = [name for name, connector in connectors.items() if connector is not None and connector.bills_people]
+    found += missing_limits(definitions, billed)
     return {
         _Finding(file=str(warning.path), line=warning.line, level="warning", message=warning.message, hint="")
         for warning in found

@@ -1,9 +1,9 @@
-"""Which syncs write the same attributes of the same entities: the last one to run wins."""
+"""What `validate` warns of: syncs that conflict, and limits that are missing."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -11,7 +11,7 @@ from typing import assert_never
 from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import listed
-from syncer.model.types import Entity, SyncDefinition
+from syncer.model.types import Entity, PersonKey, SyncDefinition
 from syncer.queries import query
 
 
@@ -66,15 +66,57 @@ def shared_attributes(
         if len(names) > 1:
             shared[things, tuple(names)].append(attribute)
     warnings = [
-        DefinitionWarning(
-            path=by_name[names[-1]].path,
-            line=by_name[names[-1]].lines.get("attributes", by_name[names[-1]].lines.get("entity", 1)),
-            message=f"{listed(names, last='and')} write the same attributes of {things}: "
+        _at(
+            by_name[names[-1]],
+            "attributes",
+            f"{listed(names, last='and')} write the same attributes of {things}: "
             f"{listed(attributes, last='and')}; the last one to run wins",
         )
         for (things, names), attributes in shared.items()
     ]
     return tuple(sorted(warnings, key=lambda warning: (warning.path, warning.line, warning.message)))
+
+
+def different_person_keys(definitions: Sequence[SyncDefinition]) -> list[DefinitionWarning]:
+    """A warning for each sync that knows the people of a store by another identifier than most syncs of that store."""
+    keys: dict[str, Counter[str]] = defaultdict(Counter)
+    people = [one for one in definitions if one.target.entity.traits.names_person]
+    for definition in people:
+        keys[definition.store][definition.target.person] += 1
+    most = {store: max(count, key=lambda key: (count[key], key == PersonKey.ID)) for store, count in keys.items()}
+    return [
+        _at(
+            definition,
+            "person",
+            f"`{definition.name}` knows people by {definition.target.person}, most syncs of the store "
+            f"`{definition.store}` by {most[definition.store]}: where an identifier moves to another person, the two "
+            "may write to different people",
+        )
+        for definition in people
+        if definition.target.person != most[definition.store]
+    ]
+
+
+def missing_limits(definitions: Sequence[SyncDefinition], billed: Collection[str]) -> list[DefinitionWarning]:
+    """A warning for each sync that may add any number of people to a store that charges for them, by name *billed*."""
+    return [
+        _at(
+            definition,
+            "limits",
+            "a wrong join could add any number of people, and this store charges for each: set "
+            "`limits: {added: 10%}` or a number of rows",
+        )
+        for definition in definitions
+        if definition.store in billed
+        and definition.create
+        and definition.limits.added is None
+        and definition.target.entity.traits.names_person
+    ]
+
+
+def _at(definition: SyncDefinition, field: str, message: str) -> DefinitionWarning:
+    line = definition.lines.get(field, definition.lines.get("entity", 1))
+    return DefinitionWarning(path=definition.path, line=line, message=message)
 
 
 def _fed(definition: SyncDefinition) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from syncer.definitions import file as definition_file
 from syncer.definitions.columns import error_at
-from syncer.definitions.conflicts import DefinitionWarning, shared_attributes
 from syncer.definitions.file import DefinitionFile
 from syncer.definitions.yaml_header import FILE_LIMIT
 from syncer.model.errors import DefinitionError, SettingsError
@@ -32,11 +31,6 @@ class Loaded:
     errors: tuple[DefinitionError, ...]
     #: The names of syncs that are left out, each to its file's first error.
     broken: Mapping[str, DefinitionError]
-
-    @property
-    def warnings(self) -> tuple[DefinitionWarning, ...]:
-        """By path and line, as far as they show without the warehouse; reads every query, so ask once."""
-        return shared_attributes(self.definitions, {})
 
 
 def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) -> Loaded:

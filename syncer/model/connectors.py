@@ -74,6 +74,9 @@ class StoreConnector(Connector):
     run, aware, as of which its values count; None for now.
     """
 
+    #: Whether its owner pays for each person, so that a query that creates too many costs money.
+    bills_people: bool = False
+
 
 def matching(pattern: str, rule: str) -> AfterValidator:
     """A check of a text setting, for Annotated; *rule* is its error, "should be …"."""

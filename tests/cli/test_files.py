@@ -56,6 +56,17 @@ def test_validate_warns_of_attributes_that_two_syncs_write(folder: Folder) -> No
     assert "3 definitions" not in checked.out
 
 
+def test_validate_asks_for_a_limit_where_each_person_costs_money(folder: Folder) -> None:
+    store = "SYNCER_STORES__DEFAULT__"
+    customerio = {f"{store}URL": "customerio://us", f"{store}SITE_ID": "s", f"{store}API_KEY": "k"}
+
+    checked = folder.syncer("validate", env=customerio)
+
+    assert checked.code == 0
+    assert "warning: a wrong join could add any number of people, and this store charges for each" in checked.out
+    assert "warning" not in folder.syncer("validate").out.replace("0 warnings", "")
+
+
 def test_validate_connect_asks_the_warehouse_for_the_columns(folder: Folder) -> None:
     folder.define("gone", "SELECT * FROM nothing")
     folder.define("misspelt", "SELECT * FROM people", "entity: person\nperson: {id: idd}")

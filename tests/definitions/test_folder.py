@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from syncer.definitions import folder as definitions
-from syncer.definitions.conflicts import shared_attributes, written_attributes
+from syncer.definitions.conflicts import (
+    different_person_keys,
+    missing_limits,
+    shared_attributes,
+    written_attributes,
+)
 from syncer.definitions.folder import Loaded, in_dependency_order
 from syncer.model.errors import SettingsError
 from syncer.model.types import Entity, SyncDefinition, Target
@@ -47,7 +52,7 @@ def test_a_folder_is_read_with_its_subfolders(tmp_path: Path) -> None:
 
     assert names(loaded) == ["a", "b", "c"]
     assert loaded.definitions[0].path == tmp_path / "deep/er/a.sql"
-    assert (loaded.errors, loaded.warnings, loaded.broken) == ((), (), {})
+    assert (loaded.errors, loaded.broken) == ((), {})
 
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
@@ -247,7 +252,7 @@ def test_two_syncs_that_write_the_same_attribute_are_named(
     write(tmp_path, "a.sql", first + "attributes: [plan, age]\n")
     write(tmp_path, "b.sql", second + "attributes: {plan: tier}\n")
 
-    [warning] = load(tmp_path).warnings
+    [warning] = shared_attributes(load(tmp_path).definitions, {})
 
     assert warning.path == tmp_path / "b.sql"
     assert warning.line == 2 + second.count("\n")
@@ -269,7 +274,7 @@ def test_syncs_that_cannot_be_seen_to_overlap_give_no_warning(tmp_path: Path, se
     write(tmp_path, "a.sql", PERSON + "attributes: [plan]\n")
     write(tmp_path, "b.sql", second)
 
-    assert load(tmp_path).warnings == ()
+    assert shared_attributes(load(tmp_path).definitions, {}) == ()
 
 
 def test_attributes_are_read_from_the_query_where_it_names_its_columns(tmp_path: Path) -> None:
@@ -277,7 +282,7 @@ def test_attributes_are_read_from_the_query_where_it_names_its_columns(tmp_path:
     write(tmp_path, "b.sql", query="SELECT user_id, p.plan FROM p {% if last_sync_time %}WHERE true{% endif %}")
     write(tmp_path, "c.sql", PERSON + "exclude: plan\n", query="SELECT user_id, plan FROM t")
 
-    [warning] = load(tmp_path).warnings
+    [warning] = shared_attributes(load(tmp_path).definitions, {})
 
     assert (warning.path.name, warning.line) == ("b.sql", 2)
     assert warning.message.startswith("`a` and `b` write the same attributes of people")
@@ -293,11 +298,36 @@ def test_columns_from_the_warehouse_complete_the_warnings(tmp_path: Path) -> Non
         {"a": ["user_id", "plan", "age"], "b": ["user_id", "plan"], "c": ["user_id", "plan", "age"]},
     )
 
-    assert loaded.warnings == ()
+    assert shared_attributes(loaded.definitions, {}) == ()
     assert [str(warning).partition(": ")[2] for warning in warnings] == [
         "`a` and `c` write the same attributes of people in the store `default`: `age`; the last one to run wins",
         "`a`, `b` and `c` write the same attributes of people in the store `default`: `plan`; the last one to run wins",
     ]
+
+
+def test_syncs_that_know_people_by_another_identifier_than_most_are_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path, f"{name}.sql", PERSON)
+    write(tmp_path, "tiers.sql", "entity: person\nperson: {email: email}\n")
+    write(tmp_path, "elsewhere.sql", "entity: person\nperson: {email: email}\nstore: crm\n")
+
+    [warning] = different_person_keys(load(tmp_path).definitions)
+
+    assert (warning.path.name, warning.line) == ("tiers.sql", 3)
+    assert warning.message.startswith("`tiers` knows people by email, most syncs of the store `default` by id: ")
+
+
+def test_a_limit_of_added_people_is_missing_where_each_costs_money(tmp_path: Path) -> None:
+    write(tmp_path, "a.sql", PERSON)
+    write(tmp_path, "limited.sql", PERSON + "limits: {added: 10%}\n")
+    write(tmp_path, "updates.sql", PERSON + "create: false\n")
+    write(tmp_path, "objects.sql", OBJECT)
+    write(tmp_path, "free.sql", PERSON + "store: crm\n")
+
+    found = missing_limits(load(tmp_path).definitions, ["default"])
+
+    assert [(warning.path.name, warning.line) for warning in found] == [("a.sql", 2)]
+    assert "limits: {added: 10%}" in found[0].message
 
 
 def test_what_a_sync_writes_is_known_or_said_to_be_unknown(tmp_path: Path) -> None:

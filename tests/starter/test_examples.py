@@ -11,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from syncer.definitions import folder as definitions
+from syncer.definitions.conflicts import different_person_keys, shared_attributes
 from syncer.model.errors import SettingsError
 from syncer.model.types import Entity, SyncDefinition
 from syncer.settings import settings
@@ -45,7 +46,8 @@ def content(path: Path, written: bytes) -> object:
 
 def test_there_is_an_example_of_each_entity() -> None:
     assert not LOADED.errors
-    assert not LOADED.warnings
+    assert not shared_attributes(LOADED.definitions, {})
+    assert not different_person_keys(LOADED.definitions)
     assert {definition.target.entity for definition in LOADED.definitions} == set(Entity)
     assert all(definition.description for definition in LOADED.definitions)
 
