@@ -9,6 +9,10 @@ from difflib import get_close_matches
 #: A longer text is cut where a message shows it.
 _SHOWN = 60
 
+#: What is no part of an identifier at its ends: every blank of Unicode, and the signs of no width.
+BLANKS = "".join(map(chr, (*range(9, 14), *range(28, 33), 133, 160, 5760, 6158, *range(8192, 8204), 8232, 8233, 8239)))
+BLANKS += "\u205f\u2060\u3000\ufeff"
+
 #: More options than this are not listed.
 _LISTED = 24
 
@@ -49,4 +53,4 @@ def did_you_mean(word: str, options: Collection[str], *, or_list: bool = True) -
 
 def identifier(text: str) -> str:
     """*text* as snapshots and stores spell an identifier: trimmed, and composed."""
-    return unicodedata.normalize("NFC", text.strip(" \t\n\v\f\r\xa0"))
+    return unicodedata.normalize("NFC", text.strip(BLANKS))

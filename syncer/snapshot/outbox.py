@@ -17,7 +17,7 @@ from syncer.model.types import Action, ValueForm, Verdict
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.session import Session
-from syncer.snapshot.values import ColumnType, as_json, literal
+from syncer.snapshot.values import as_key, literal
 
 #: How far the making of batches may be before the store, and the recording of its answers behind it.
 _BATCHES_AHEAD = 4
@@ -210,7 +210,7 @@ def _put_sql(session: Session, layout: ColumnMap, form: ValueForm) -> str:
         cleared = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
     return (
         f"SELECT seq, action, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
-        + "".join(f", {_plain(c)} AS {c.name}" for c in own)
+        + "".join(f", {_identifier(c)} AS {c.name}" for c in own)
         + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
     )
 
@@ -223,11 +223,9 @@ def _cleared(layout: ColumnMap, column: StoredColumn) -> str:
     return "" if layout.schema.keeps_nulls else f"CASE WHEN {column.physical} IS NULL THEN {name} END"
 
 
-def _plain(column: StoredColumn) -> str:
-    """SQL for the value as bare text, as identifiers are."""
-    if column.type is ColumnType.TEXT:
-        return column.physical
-    return f"json_extract_string({as_json(column.type, column.physical)}, '$')"
+def _identifier(column: StoredColumn) -> str:
+    """SQL for another identifier as the key would be spelled; NULL where it is blank, which sets and unsets nothing."""
+    return f"nullif({as_key(column.type, column.physical, fold=column.name == 'email')}, '')"
 
 
 def _json_text(text: str) -> str:

@@ -128,7 +128,7 @@ def _mark_shared_identifiers(session: Session, layout: ColumnMap, unique: Attrib
     reason = literal(f"several rows have this `{unique.name}`")
     session.execute(
         f"UPDATE staged SET fault = {reason} WHERE fault IS NULL AND {value} IN (SELECT {value} FROM staged "
-        f"WHERE {column.physical} IS NOT NULL AND fault IS NULL GROUP BY {value} HAVING count(*) > 1)"
+        f"WHERE {value} <> '' AND fault IS NULL GROUP BY {value} HAVING count(*) > 1)"
     )
 
 

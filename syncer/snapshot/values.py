@@ -11,6 +11,7 @@ import enum
 import pyarrow as pa
 
 from syncer.model.protocols import KIND
+from syncer.model.spelling import BLANKS
 from syncer.model.types import ValueForm
 
 #: What fits an ISO-8601 date of four digits; other times are taken for NULL, as infinity is.
@@ -41,8 +42,7 @@ class ColumnType(enum.StrEnum):
         return self in (ColumnType.NUMBER, ColumnType.FLOAT, ColumnType.TIMESTAMP, ColumnType.DATE)
 
 
-#: SQL for what is no part of an identifier at its ends: blanks, tabs, line ends, no-break spaces.
-_BLANKS = "concat(' ', chr(9), chr(10), chr(11), chr(12), chr(13), chr(160))"
+_BLANKS = f"'{BLANKS}'"
 
 _STORAGE = {
     ColumnType.INTEGER: "BIGINT",
