@@ -45,6 +45,7 @@ class Alone:
     """The coordination of a sync that no other run concerns."""
 
     run_id: str = ""
+    sync: str = "customers"
     log_id: str = "a log"
     #: What was announced.
     announced: list[pa.Table] = field(default_factory=list)

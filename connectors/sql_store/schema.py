@@ -96,6 +96,16 @@ collection_rows = sa.Table(
     sa.Column("data", _JSON, nullable=False),
 )
 
+#: Which run wrote last for each sync: of a store that was put back from a backup it is an older one.
+fences = sa.Table(
+    "sync_fences",
+    metadata,
+    sa.Column("ledger", _NAME, primary_key=True),
+    sa.Column("sync", _NAME, primary_key=True),
+    sa.Column("fence", _NUMBER, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+)
+
 #: One row.
 workspace = sa.Table(
     "workspace",

@@ -22,6 +22,14 @@ from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, Value
 SENT_AGAIN = "The next run sends again what the store did not answer for."
 
 
+#: The fence counts the runs that wrote.
+_FENCE = (
+    "INSERT INTO sync_fences (ledger, sync, fence, run_id) VALUES (:ledger, :sync, 1, :run_id) "
+    "ON CONFLICT (ledger, sync) DO UPDATE SET fence = sync_fences.fence + 1, run_id = excluded.run_id "
+    "WHERE sync_fences.run_id <> excluded.run_id"
+)
+
+
 class UnfitRowsError(StoreError):
     """Some row of a batch holds a value that the database cannot store; nothing of the batch was stored."""
 
@@ -49,12 +57,26 @@ class SQLStore(ABC):
         self._label = self._named.label
         self.identity = identity
         self.store_id = ""
+        self._fence: dict[str, str] = {}
         self._open_connection(url)
         try:
             self._open()
         except BaseException:
             self.close()
             raise
+
+    def fences(self, sync: str) -> dict[str, str]:
+        """See `Fenced.fences`."""
+        return dict(self._fetch("SELECT ledger, run_id FROM sync_fences WHERE sync = :sync", sync=sync))
+
+    def fence(self, *, ledger: str, sync: str, run_id: str) -> None:
+        """See `Fenced.fence`."""
+        self._fence = {"ledger": ledger, "sync": sync, "run_id": run_id}
+
+    def forget_fence(self, *, ledger: str, sync: str) -> None:
+        """See `Fenced.forget_fence`."""
+        with self._transaction():
+            self._execute("DELETE FROM sync_fences WHERE ledger = :ledger AND sync = :sync", ledger=ledger, sync=sync)
 
     def check(self, target: Target, *, create: bool = True) -> None:
         """See `ProfileStore.check`."""
@@ -132,6 +154,8 @@ class SQLStore(ABC):
     def _take(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
         """Apply *rows* in one transaction, and return every verdict that is not `accepted`."""
         with self._transaction():
+            if self._fence:
+                self._execute(_FENCE, **self._fence)
             return self._write(target, rows, create=create)
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:

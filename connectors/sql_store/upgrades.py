@@ -13,5 +13,12 @@ from syncer.model.upgrades import Formats
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+
+def _add_fences(connection: sa.Connection) -> None:
+    from connectors.sql_store.schema import fences
+
+    fences.create(connection)
+
+
 #: The tables in `schema` are those of the newest format: an upgrade changes both.
-FORMATS: Formats[sa.Connection] = Formats()
+FORMATS: Formats[sa.Connection] = Formats((_add_fences,))

@@ -9,6 +9,7 @@ A warehouse's Arrow schema may add to Arrow's types. A string field whose metada
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -163,6 +164,23 @@ class ForecastingChanges(Protocol):
 
     def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
         """What sending so many *rows* of *row_bytes* bytes of JSON each will take, a sentence; empty for no matter."""
+
+
+@runtime_checkable
+class Fenced(Protocol):
+    """A store that keeps which run wrote last, so that one put back from a backup, or fed from elsewhere, is noticed.
+
+    A ledger is the name of what coordinates the runs of a state folder: the id of its run log.
+    """
+
+    def fences(self, sync: str) -> Mapping[str, str]:
+        """The run of *sync* that wrote last, by ledger."""
+
+    def fence(self, *, ledger: str, sync: str, run_id: str) -> None:
+        """Record this run with each batch from now on, in the batch's transaction."""
+
+    def forget_fence(self, *, ledger: str, sync: str) -> None:
+        """Drop the record of a ledger that is no more."""
 
 
 @runtime_checkable

@@ -6,8 +6,9 @@ left behind.
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,8 @@ class FileLedger:
         self._path = path
         self._newest_claim = ""
         self._is_outdated = False
+        #: What `compare_fences` found, for `meta`.
+        self._fences: dict[str, str] = {}
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
@@ -73,6 +76,7 @@ class FileLedger:
             return False
         if session.has_table("outbox"):
             with session.transaction():
+                self._settle_fence()
                 journal.settle(session, None, at=datetime.now(UTC))
             self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
         return True
@@ -84,10 +88,7 @@ class FileLedger:
         self._newest_claim = claim
         self._is_outdated = claim not in (mine if known_log in ("", log_id) else ("",))
         if self._is_outdated:
-            with session.transaction():
-                session.execute(
-                    f"INSERT INTO in_doubt SELECT {session.k} FROM snapshot ANTI JOIN in_doubt USING ({session.k})"
-                )
+            self._doubt_every_row()
             if session.any("SELECT 1 FROM in_doubt"):
                 self.notes.append(f"the snapshot is out of date: {_SENT_ELSEWHERE}; every row is sent again")
             elif not self.notes:
@@ -104,13 +105,35 @@ class FileLedger:
                 session.execute(
                     f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {touched}"
                 )
-                self._remember(log_id=log_id, removals_seen=str(seen))
                 if is_new_log:
-                    self._remember(claimed_by="", claimed_after="")
+                    former = self._remembered("log_id")
+                    self._remember(claimed_by="", claimed_after="", fence="", fence_before="", former_log=former)
+                self._remember(log_id=log_id, removals_seen=str(seen))
         finally:
             session.connection.unregister("removed")
         if is_new_log:
             self.notes.append("the run log is a new one: every row is sent again")
+
+    def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:
+        own, former = fences.get(log_id, ""), self._remembered("former_log")
+        mine = (self._remembered("fence"), self._remembered("fence_before"))
+        others = {ledger: run for ledger, run in fences.items() if ledger not in (log_id, former)}
+        seen = json.loads(self._remembered("other_ledgers") or "{}")
+        newer = [ledger for ledger, run in others.items() if seen.get(ledger) != run]
+        # A snapshot that never sent anything takes the store as it is.
+        if mine[0] and own not in mine:
+            self._is_outdated = True
+            self.notes.append("the store is not as it was left, such as after a restore: every row is sent again")
+        elif mine[0] and newer:
+            self._is_outdated |= any(ledger not in seen for ledger in newer)
+            self.notes.append(
+                f"another state folder feeds this store too: run {others[newer[0]]} of this sync is not in the run log "
+                f"{log_id}, but in {newer[0]}; stop one of the two"
+            )
+        if self._is_outdated:
+            self._doubt_every_row()
+        self._fences = {"fence": own, "fence_before": "", "other_ledgers": json.dumps(others)}
+        return former if former in fences else ""
 
     def known(self) -> Known:
         k = self.session.k
@@ -144,9 +167,14 @@ class FileLedger:
 
     def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
         with self.session.transaction():
+            rows = journal.write_intent(self.session, layout, intent, is_outdated=known.is_outdated)
+            self._remember(**self._fences)
             if intent.claimed_by:
                 self._remember(claimed_by=intent.claimed_by, claimed_after=known.newest_claim)
-            return journal.write_intent(self.session, layout, intent, is_outdated=known.is_outdated)
+                if rows:
+                    # Until a verdict is here, the store may have either run's fence.
+                    self._remember(fence=intent.claimed_by, fence_before=self._remembered("fence"))
+            return rows
 
     def acknowledge(self, layout: ColumnMap, verdicts: pa.Table) -> None:
         with self.session.transaction():
@@ -154,11 +182,21 @@ class FileLedger:
 
     def settle(self, layout: ColumnMap, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
         with self.session.transaction():
+            self._settle_fence()
             journal.settle(self.session, intent, at=started_at)
             if ended_well and not intent.only_one:
                 settled = layout.schema.definition.hash
                 self._remember(last_sync_time=str(int(started_at.timestamp())), settled_definition=settled)
         self.session.execute("CHECKPOINT")
+
+    def _settle_fence(self) -> None:
+        if self.session.any("SELECT 1 FROM verdicts"):
+            self._remember(fence_before="")
+
+    def _doubt_every_row(self) -> None:
+        k = self.session.k
+        with self.session.transaction():
+            self.session.execute(f"INSERT INTO in_doubt SELECT {k} FROM snapshot ANTI JOIN in_doubt USING ({k})")
 
     def _read(self, incoming: ResultStream, statement: str) -> None:
         session = self.session

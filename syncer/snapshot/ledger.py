@@ -15,6 +15,7 @@ change them. The stages keep what they find in temporary tables beside these:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,6 +88,16 @@ class Ledger(Protocol):
         Shapes:
             removed: IDENTIFIERS.
             seen: the newest removal there is.
+        """
+
+    def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:
+        """Compare what the store says of who wrote last, by `log_id`, with what the ledger knows of it.
+
+        Where a store was put back, or another state folder feeds it since, every row is in doubt. A folder that goes
+        on feeding it is only noted.
+
+        Shapes:
+            returns: the ledger's former `log_id`, if its record in the store is of no more use; else empty.
         """
 
     def known(self) -> Known:

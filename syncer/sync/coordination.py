@@ -15,6 +15,10 @@ class Coordination(Protocol):
         """The run, for `Difference.open_outbox`; empty where nothing is claimed."""
 
     @property
+    def sync(self) -> str:
+        """The name of the sync."""
+
+    @property
     def log_id(self) -> str:
         """The name of what keeps claims and removals; a new name means that earlier ones are gone."""
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
-from syncer.model.protocols import IDENTIFIERS, ProfileStore, ReplacesCollections, Warehouse
+from syncer.model.protocols import IDENTIFIERS, Fenced, ProfileStore, ReplacesCollections, Warehouse
 from syncer.model.types import Counts, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
@@ -98,12 +98,18 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     return staged, difference
 
 
-def catch_up(snapshot: Snapshot, coordination: Coordination) -> None:
-    """Put in doubt what other machines and other syncs may have touched."""
+def catch_up(snapshot: Snapshot, coordination: Coordination, store: ProfileStore) -> None:
+    """Put in doubt what other machines, other syncs, or a restore of the store may have touched."""
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
     removed, newest = coordination.removed_since(seen)
     ledger.doubt(removed, log_id=log_id, seen=newest)
+    if isinstance(store, Fenced):
+        ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
+        if coordination.run_id:
+            store.fence(ledger=log_id, sync=coordination.sync, run_id=coordination.run_id)
+            if ended:
+                store.forget_fence(ledger=ended, sync=coordination.sync)
 
 
 def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:

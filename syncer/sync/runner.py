@@ -92,7 +92,7 @@ class Runner:
             opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as snapshot,
             snapshot.ledger.explaining(),
         ):
-            catch_up(snapshot, self._coordination(definition, store))
+            catch_up(snapshot, self._coordination(definition, store), store)
             prepared = self._query(definition, snapshot, RunOptions())
             with self._warehouse(prepared) as warehouse:
                 if isinstance(warehouse, ForecastingQueries):
@@ -140,7 +140,7 @@ class Runner:
         try:
             coordination.close_removals()
             with snapshot.ledger.explaining():
-                catch_up(snapshot, coordination)
+                catch_up(snapshot, coordination, store)
                 prepared = self._query(definition, snapshot, options)
                 with self._warehouse(prepared) as warehouse, progress.token.interruptible(warehouse.close):
                     run = SyncRun(

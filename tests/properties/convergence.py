@@ -297,7 +297,7 @@ class Convergence(RuleBasedStateMachine):
         with self.opened(sync) as held, suppress(SyncerError, HeldError), self.store.opened(self.clock, life) as store:
             snapshot = Mortal(held, life)
             coordination.close_removals()
-            catch_up(snapshot, coordination)  # type: ignore[arg-type]
+            catch_up(snapshot, coordination, store)  # type: ignore[arg-type]
             run_sync(
                 SyncRun(
                     definition=sync.definition,

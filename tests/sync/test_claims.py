@@ -57,7 +57,7 @@ class World:
         progress = Progress()
         coordination = self.coordination(self.definition.name, run_id=f"run-{self.runs}")
         with opened(self.file(machine), self.definition, self.store.store_id) as held:
-            catch_up(held, coordination)
+            catch_up(held, coordination, self.store)
             self.last_sync_time = held.known.last_sync_time
             run_sync(
                 SyncRun(
