@@ -46,14 +46,14 @@ _AS_IT_IS = DuckDBReading()
 _AS_TEXT = DuckDBReading(expression="{0}::VARCHAR")
 _AS_NUMBER = DuckDBReading(expression="{0}::VARCHAR", metadata=NUMBER)
 _AS_JSON = DuckDBReading(expression="to_json({0})::VARCHAR", metadata=JSON)
-_AS_TIMESTAMP = DuckDBReading(expression="{0}::TIMESTAMP")
 
 #: The start of a type as DESCRIBE writes it; the first match counts, and other types become text.
 _READINGS = {
     r".*\]$|(STRUCT|MAP|UNION)\(|VARIANT$": _AS_JSON,
     r"JSON$": DuckDBReading(expression="{0}::VARCHAR", metadata=JSON),
     r"(HUGEINT|UHUGEINT|BIGNUM)$": _AS_NUMBER,
-    r"TIMESTAMP_(S|MS|NS)$": _AS_TIMESTAMP,
+    r"TIMESTAMP_(S|MS|NS)$": DuckDBReading(expression="{0}::TIMESTAMP"),
+    r"TIMESTAMPTZ_NS$": DuckDBReading(expression="{0}::TIMESTAMPTZ"),
     r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|DOUBLE|VARCHAR|BLOB|DATE|TIMESTAMP( WITH TIME ZONE)?)$": _AS_IT_IS,
     r"DECIMAL\(": _AS_IT_IS,
     # The shortest digits that mean this number, as in PostgreSQL: 0.1, not 0.10000000149.
@@ -198,7 +198,17 @@ class DuckDBWarehouse(StreamingWarehouse):
 
 def _reading(kind: str) -> DuckDBReading:
     """How to select a column of the type *kind*, as DESCRIBE writes it."""
-    return next((reading for pattern, reading in _READINGS.items() if re.match(pattern, kind, re.DOTALL)), _AS_TEXT)
+    found = next((reading for pattern, reading in _READINGS.items() if re.match(pattern, kind, re.DOTALL)), _AS_TEXT)
+    if found is not _AS_JSON or "FLOAT" not in kind:
+        return found
+    # The shortest digits inside, as above.
+    casts = "".join(f"::{_with_floats_as(wider, kind)}" for wider in ("VARCHAR", "DOUBLE"))
+    return replace(found, expression=f"to_json({{0}}{casts.replace('{', '{{').replace('}', '}}')})::VARCHAR")
+
+
+def _with_floats_as(wider: str, kind: str) -> str:
+    """The type *kind* with another one in the place of each FLOAT in it; names in quotes stay."""
+    return re.sub(r"""("(?:[^"]|"")*"|'(?:[^']|'')*')|\bFLOAT\b""", lambda found: found[1] or wider, kind)
 
 
 def _without_semicolon(sql: str) -> str:

@@ -24,7 +24,7 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 #: Of a packet; one is before each row.
 _HEADER_BYTES = 4
-_UNSIGNED, _ENUM, _SET = 1 << 5, 1 << 8, 1 << 11
+_UNSIGNED, _ZEROFILL, _ENUM, _SET = 1 << 5, 1 << 6, 1 << 8, 1 << 11
 _NO_TEXT = 63
 _SECOND, _DAY = 1_000_000, 86_400_000_000
 
@@ -169,6 +169,11 @@ def _read_text(rows: Rows, column: int, field: Any) -> pa.Array:
     return _read_binary(rows, column, field).view(pa.string())
 
 
+def _read_digits(rows: Rows, column: int, field: Any) -> pa.Array:
+    digits = _read_text(rows, column, field)
+    return pc.replace_substring_regex(digits, "^0+([0-9])", r"\1") if field.flags & _ZEROFILL else digits
+
+
 def _read_binary(rows: Rows, column: int, field: Any) -> pa.Array:
     begins, ends, nulls = rows.sized(column)
     # The block as one array in which values and the bytes between them alternate, of which every second is a value.
@@ -253,7 +258,7 @@ def _digits(numbers: Numbers, width: int) -> pa.Array:
 
 #: `MYSQL_TYPE_…` to its word and its bytes; MEDIUMINT has four in the protocol.
 _INTEGERS = {1: ("TINYINT", 1), 2: ("SMALLINT", 2), 9: ("MEDIUMINT", 4), 3: ("INT", 4), 8: ("BIGINT", 8)}
-_DECIMAL = MySQLReading(word="DECIMAL", metadata=NUMBER, read=_read_text)
+_DECIMAL = MySQLReading(word="DECIMAL", metadata=NUMBER, read=_read_digits)
 _BY_CODE = {
     0: _DECIMAL,
     246: _DECIMAL,

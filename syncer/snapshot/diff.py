@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from syncer.snapshot.columns import ColumnMap, StoredColumn, shown_row
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.outbox import Outbox, open_outbox
 from syncer.snapshot.session import Session
-from syncer.snapshot.values import ColumnType, json_said
+from syncer.snapshot.spelling import json_said, number_said
+from syncer.snapshot.values import ColumnType
+
+#: Kinds whose equal values may have several texts.
+_SPELLED = {ColumnType.JSON: json_said, ColumnType.NUMBER: number_said}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ def compare(work: Workspace, *, same: int, full: bool, only: tuple[str, ...] | N
     if incremental and not outdated:
         _stage_rows_in_doubt(session, layout)
     _find_changes(session, layout.compared)
-    if schema.keeps_nulls or any(c.type is ColumnType.JSON for c in layout.compared):
+    if schema.keeps_nulls or any(c.type in _SPELLED for c in layout.compared):
         _drop_equal_rows(session, layout)
     _find_restated(session, keeps_nulls=schema.keeps_nulls)
     if incremental or (outdated and schema.definition.target.entity.traits.merges):
@@ -166,7 +170,7 @@ def _find_restated(session: Session, *, keeps_nulls: bool) -> None:
 
 
 def _drop_equal_rows(session: Session, layout: ColumnMap) -> None:
-    """Look closer at rows whose only difference may be a kept NULL, or how a JSON text is spelled."""
+    """Look closer at rows whose only difference may be a kept NULL, or how JSON or a number is spelled."""
     if not session.any("SELECT 1 FROM changes WHERE change = 'changed'"):
         return
     compared, keeps_nulls, k = layout.compared, layout.schema.keeps_nulls, session.k
@@ -179,7 +183,7 @@ def _drop_equal_rows(session: Session, layout: ColumnMap) -> None:
     if keeps_nulls:
         differs |= {i: f"(s{i} IS NOT NULL AND {d})" for i, d in differs.items() if compared[i].fed is not None}
     number = " + ".join(f"CAST({d} AS INTEGER)" for d in differs.values()) or "0"
-    texts = [i for i, c in enumerate(compared) if c.type is ColumnType.JSON]
+    texts = {i: c.type for i, c in enumerate(compared) if c.type in _SPELLED}
     respelled = _respelled(texts, k) if texts else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM pairs LEFT JOIN ({respelled}) USING ({k}) "
@@ -195,14 +199,18 @@ def _listed(columns: Sequence[StoredColumn], side: str, prefix: str) -> str:
     return ", ".join(f"{getattr(c, side)()} AS {prefix}{i}" for i, c in enumerate(columns)) or "1 AS nothing"
 
 
-def _respelled(columns: list[int], k: str) -> str:
-    """SQL for in how many of the JSON *columns* each row of `pairs` differs by the spelling alone: k…, n."""
-    # One row a column, so that the look into the JSON is planned once, however many columns there are.
-    sides = ", ".join(f"{{'new': s{i}, 'old': o{i}}}" for i in columns)
+def _respelled(columns: Mapping[int, ColumnType], k: str) -> str:
+    """SQL for in how many of the *columns* each row of `pairs` differs by the spelling alone: k…, n."""
+    # One row a column, so that the look into the text is planned once a kind, however many columns there are.
+    sides = ", ".join(f"{{'kind': '{kind}', 'new': s{i}, 'old': o{i}}}" for i, kind in columns.items())
     texts = f"SELECT {k}, unnest([{sides}], recursive := true) FROM pairs"
+    same = [
+        f"SELECT {k} FROM differing_texts WHERE kind = '{kind}' AND {said('new')} = {said('old')}"
+        for kind, said in _SPELLED.items()
+    ]
     return (
-        f"SELECT {k}, count(*) AS n FROM ({texts}) t "
-        f"WHERE new <> old AND {json_said('new')} = {json_said('old')} GROUP BY {k}"
+        f"WITH differing_texts AS (SELECT * FROM ({texts}) t WHERE new <> old) "
+        f"SELECT {k}, count(*) AS n FROM ({' UNION ALL '.join(same)}) GROUP BY {k}"
     )
 
 

@@ -20,6 +20,7 @@ from syncer.snapshot.values import (
     as_key,
     canonical,
     hashed,
+    holds_members,
     json_holds_infinity,
     json_holds_nul,
     literal,
@@ -165,7 +166,7 @@ def _read_ahead(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 LONGEST_KEY = 150
 
 #: To be raised whenever equal rows of a result may be stored, or quarantined, otherwise than before.
-_RULES = 1
+_RULES = 2
 
 
 def key_sql(schema: ResultSchema) -> list[str]:
@@ -191,7 +192,7 @@ def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool) -> 
     kept = ", ".join([*keys, *(c.physical for c, _ in fed), "nulled", "row_id"])
     return (
         f"CREATE TEMP TABLE staged AS SELECT {kept}, CASE WHEN nulled = 0 THEN p END AS fingerprint, "
-        f"CASE WHEN row_id IS NULL THEN {_fault_sql(schema, fed)} END AS fault "
+        f"CASE WHEN row_id IS NULL THEN {_fault_sql(session, schema, fed)} END AS fault "
         f"FROM (SELECT *, {', '.join(values)}, {_nulled_sql(fed)} AS nulled FROM ({source}))"
     )
 
@@ -253,19 +254,36 @@ def _stored(column: StoredColumn, attribute: Attribute) -> str:
     return f"CASE WHEN {value} IS NOT NULL THEN {as_json(attribute.kind, value)} END"
 
 
-def _fault_sql(schema: ResultSchema, fed: list[tuple[StoredColumn, Attribute]]) -> str:
+def _fault_sql(session: Session, schema: ResultSchema, fed: list[tuple[StoredColumn, Attribute]]) -> str:
     """SQL for why a row cannot be sent, NULL where it can; names columns, never values."""
     cases = [("broken IS NOT NULL", "broken")]
-    for i, key in enumerate(schema.keys, start=1):
-        name = f"`{key.name}`"
-        cases.append((f"k{i} IS NULL", literal(f"{name} is NULL")))
-        cases.append((f"k{i} = ''", literal(f"{name} is blank")))
-        if schema.limit_key_bytes:
-            cases.append((f"strlen(k{i}) > {LONGEST_KEY}", literal(f"{name} is longer than {LONGEST_KEY} bytes")))
+    for key, k in zip(schema.keys, session.keys, strict=True):
+        cases += _key_faults(session, schema, key, k)
     for _, a in fed:
         if a.kind is ColumnType.JSON:
-            column, value = f"column `{a.name}`", _scanned(a)
-            cases.append((f"{_present(a)} AND NOT json_valid({value})", literal(f"{column} is not valid JSON")))
-            cases.append((json_holds_nul(value), literal(f"{column} holds a NUL character")))
-            cases.append((json_holds_infinity(value), literal(f"{column} holds NaN or infinity inside its JSON")))
+            cases += _json_faults(a)
+            if a.name in ("id", "email") and schema.definition.target.entity.traits.has_other_identifiers:
+                cases.append((holds_members(_scanned(a)), literal(f"`{a.name}` is a JSON object or array")))
     return f"CASE {' '.join(f'WHEN {test} THEN {reason}' for test, reason in cases)} END"
+
+
+def _key_faults(session: Session, schema: ResultSchema, key: Attribute, k: str) -> list[tuple[str, str]]:
+    name, faults = f"`{key.name}`", []
+    if key.kind is ColumnType.JSON:
+        faults += _json_faults(key)
+        faults.append((holds_members(_scanned(key)), literal(f"{name} is a JSON object or array, which is no key")))
+    faults.append((f"{k} IS NULL", literal(f"{name} is NULL")))
+    if not session.may_be_blank:
+        faults.append((f"{k} = ''", literal(f"{name} is blank")))
+    if schema.limit_key_bytes:
+        faults.append((f"strlen({k}) > {LONGEST_KEY}", literal(f"{name} is longer than {LONGEST_KEY} bytes")))
+    return faults
+
+
+def _json_faults(attribute: Attribute) -> list[tuple[str, str]]:
+    column, value = f"column `{attribute.name}`", _scanned(attribute)
+    return [
+        (f"{_present(attribute)} AND NOT json_valid({value})", literal(f"{column} is not valid JSON")),
+        (json_holds_nul(value), literal(f"{column} holds a NUL character")),
+        (json_holds_infinity(value), literal(f"{column} holds NaN or infinity inside its JSON")),
+    ]

@@ -10,7 +10,8 @@ import pyarrow as pa
 from syncer.snapshot.columns import Attribute, ColumnMap
 from syncer.snapshot.incoming import key_sql
 from syncer.snapshot.session import Session
-from syncer.snapshot.values import ColumnType, as_key, json_said, literal
+from syncer.snapshot.spelling import json_said
+from syncer.snapshot.values import ColumnType, as_key, literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +135,8 @@ def _mark_shared_identifiers(session: Session, layout: ColumnMap, unique: Attrib
 
 def _move_faulty_rows(session: Session) -> int:
     """Move rows that have a fault from `staged` to `quarantined`, one line a key and reason; returns how many rows."""
-    blanked = ", ".join(f"nullif({key}, '') AS {key}" for key in session.keys)
     k = session.k
+    blanked = k if session.may_be_blank else ", ".join(f"nullif({key}, '') AS {key}" for key in session.keys)
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE quarantined AS SELECT {k}, min(fault) AS reason, "
         f"CAST(count(*) AS BIGINT) AS rows FROM (SELECT {blanked}, fault FROM staged WHERE fault IS NOT NULL) faulty "

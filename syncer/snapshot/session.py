@@ -37,6 +37,11 @@ class Session:
         """SQL for a key as people see and type it: one column's text, or a JSON array of several."""
         return self.keys[0] if len(self.keys) == 1 else f"CAST(json_array({self.k}) AS VARCHAR)"
 
+    @property
+    def may_be_blank(self) -> bool:
+        """Whether a part of a key may be empty: in the JSON array that is a collection's key of several columns."""
+        return not self.target.entity.traits.merges and len(self.keys) > 1
+
     def keys_of(self, table: str) -> str:
         """SQL for the columns of the key of one table."""
         return ", ".join(f"{table}.{key}" for key in self.keys)

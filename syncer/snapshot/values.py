@@ -13,6 +13,7 @@ import pyarrow as pa
 from syncer.model.protocols import KIND
 from syncer.model.spelling import BLANKS
 from syncer.model.types import ValueForm
+from syncer.snapshot.spelling import float_digits, shortest_digits, trimmed_digits
 
 #: What fits an ISO-8601 date of four digits; other times are taken for NULL, as infinity is.
 _FIRST, _LAST = "0001-01-01", "9999-12-31 23:59:59.999999"
@@ -108,7 +109,8 @@ def canonical(kind: ColumnType, type_: pa.DataType, value: str) -> str:
     """SQL for the stored form of the SQL expression *value*, which DuckDB scans from Arrow's *type_*."""
     match kind:
         case ColumnType.NUMBER:
-            return _shortest_digits(f"CAST({value} AS VARCHAR)")
+            text = f"CAST({value} AS VARCHAR)"
+            return trimmed_digits(text) if _has_whole_digits(type_) else shortest_digits(text)
         case ColumnType.FLOAT:
             # By way of text a 4-byte 0.1 is 0.1 and not 0.10000000149; adding 0.0 turns -0.0 into 0.0.
             double = value if pa.types.is_float64(type_) else f"CAST({value} AS VARCHAR)"
@@ -137,17 +139,19 @@ def hashed(type_: pa.DataType, value: str) -> str:
     return f"CAST({f'to_json({value})' if _nested(type_) else value} AS VARCHAR)"
 
 
-def _shortest_digits(text: str) -> str:
-    return (
-        f"CASE WHEN ends_with({text}, '0') AND contains({text}, '.') AND NOT contains(lower({text}), 'e') "
-        f"THEN rtrim(rtrim({text}, '0'), '.') "
-        f"WHEN {text} IN ('NaN', 'Infinity', '-Infinity') THEN NULL ELSE {text} END"
-    )
+def _has_whole_digits(type_: pa.DataType) -> bool:
+    """Whether DuckDB writes a digit before the point, and neither zeros before that digit nor an exponent."""
+    return not (pa.types.is_decimal(type_) and type_.precision == type_.scale) and not pa.types.is_string(type_)
 
 
 def json_holds_nul(text: str) -> str:
     """SQL for whether a string in the JSON *text* holds a NUL character."""
     return rf"(contains({text}, '\u0000') AND regexp_matches({text}, '(^|[^\\])(\\\\)*\\u0000'))"
+
+
+def holds_members(text: str) -> str:
+    """SQL for whether the JSON *text* is an object or an array, and so no identifier."""
+    return f"regexp_matches({text}, '^[[:space:]]*[{{\\[]')"
 
 
 def json_holds_infinity(text: str) -> str:
@@ -156,25 +160,13 @@ def json_holds_infinity(text: str) -> str:
     return f"(regexp_matches({text}, '(?i)nan|inf') AND regexp_matches({bare}, '(?i)nan|inf'))"
 
 
-def json_said(text: str) -> str:
-    """SQL for the value of the valid JSON *text*, however it is spelled; numbers beyond a double keep their digits."""
-    leaf = "fullkey || '=' || type || coalesce(CAST(atom AS VARCHAR), '')"
-    leaves = f"(SELECT list_sort(list({leaf})) FROM json_tree({text}))"
-    long = f"regexp_matches({text}, '[0-9][0-9.]{{15}}|[eE][-+]?[0-9]{{3}}')"
-    return f"{{'leaves': {leaves}, 'long': CASE WHEN {long} THEN regexp_replace({text}, '\\s', '', 'g') END}}"
-
-
 def as_json(kind: ColumnType, value: str) -> str:
     """SQL for the JSON text of the stored, not NULL *value*. Equal values have equal texts, over kinds too."""
     match kind:
         case ColumnType.INTEGER | ColumnType.BOOLEAN:
             return f"CAST({value} AS VARCHAR)"
         case ColumnType.FLOAT:
-            # 2^53: up to there a whole float is an integer's equal.
-            return (
-                f"CASE WHEN abs({value}) < 9007199254740992 AND {value} = trunc({value}) "
-                f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) ELSE CAST({value} AS VARCHAR) END"
-            )
+            return float_digits(value)
         case ColumnType.NUMBER | ColumnType.JSON:
             return value
         case ColumnType.TIMESTAMP:
@@ -218,8 +210,27 @@ def as_key(kind: ColumnType, value: str, *, fold: bool) -> str:
     """SQL for an identifier's text: trimmed, composed (Unicode NFC) and, with *fold*, in lower case."""
     if kind in (ColumnType.TIMESTAMP, ColumnType.DATE):
         return f"trim({as_json(kind, value)}, '\"')"
+    if kind is ColumnType.JSON:
+        return _key_of_json(value, fold=fold)
+    if kind is ColumnType.BINARY:
+        return value
     if kind is not ColumnType.TEXT:
         return as_json(kind, value)
+    return _key_of_text(value, fold=fold)
+
+
+def _key_of_json(value: str, *, fold: bool) -> str:
+    """The text of a JSON string, the digits of a number; what is no key stays as it is, and gets no further."""
+    text = _key_of_text(f"json_extract_string({value}, '$')", fold=fold)
+    digits = f"trim({value}, {_BLANKS})"
+    number = f"regexp_full_match({digits}, '-?[0-9][-+.eE0-9]*')"
+    return (
+        f"CASE WHEN {number} THEN {shortest_digits(digits)} WHEN NOT json_valid({value}) THEN {value} "
+        f"WHEN json_type({value}) = 'VARCHAR' THEN {text} ELSE {value} END"
+    )
+
+
+def _key_of_text(value: str, *, fold: bool) -> str:
     trimmed = f"trim({value}, {_BLANKS})"
     composed = f"CASE WHEN strlen({value}) = length({value}) THEN {trimmed} ELSE nfc_normalize({trimmed}) END"
     return f"lower({composed})" if fold else composed

@@ -69,6 +69,8 @@ class Adapter:
     )
     #: A text as a literal of the warehouse's SQL.
     literal: Callable[[str], str] = lambda text: "'" + text.replace("'", "''") + "'"
+    #: Its type for floats of 8 bytes.
+    double: str = "DOUBLE PRECISION"
     #: Whether an unknown column or table is told with its line; a mistake of syntax always is.
     tells_line_of_names: bool = True
     #: The same for a table alone.

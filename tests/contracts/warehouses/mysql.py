@@ -58,6 +58,7 @@ def mariadb(request: pytest.FixtureRequest) -> Adapter:
             bad_late="SELECT IF(seq = 900000, extractvalue(1, '~x'), seq) FROM seq_1_to_1000000",
             many=_MARIADB_MANY,
             literal=lambda text: "'" + text.replace("\\", "\\\\").replace("'", "''") + "'",
+            double="DOUBLE",
             tells_line_of_names=False,
             running=running,
         )
@@ -82,7 +83,8 @@ CREATE TABLE typed (
     instant TIMESTAMP(6) NULL, clock TIME, clock_before TIME(3), clock_after TIME(6), annual YEAR, flags BIT(10),
     yes BIT(1), full_bits BIT(64), mood ENUM('sad', 'ok'), moods SET('sad', 'ok'), letters CHAR(5), chars VARCHAR(100),
     prose TEXT, long_prose LONGTEXT, latin VARCHAR(10) CHARACTER SET latin1, bytes BINARY(4), var_bytes VARBINARY(10),
-    large BLOB, json JSON, place POINT, id UUID, host INET6
+    large BLOB, filled DECIMAL(10, 2) ZEROFILL, filled_whole INT(10) ZEROFILL, json JSON,
+    place POINT, id UUID, host INET6
 )
 """
 
@@ -94,7 +96,7 @@ INSERT IGNORE INTO typed VALUES (
     '2024-02-29', '0000-00-00', '2024-02-00', '2024-02-29 12:00:00.123456', '0000-00-00 00:00:00',
     '2024-02-29 00:00:00', '2024-02-29 17:30:00.123456', '12:34:56', '-838:59:59.5', '00:00:00.000001', 2024,
     b'1000000001', b'1', b'1000000000000000000000000000000000000000000000000000000000000001', 'ok', 'sad,ok', 'ab',
-    'Zürich 😀', 'prose', 'long', 'é', X'00FF', X'00FF', X'00FF', '{"b":  1, "a": 2}', POINT(1, 2),
+    'Zürich 😀', 'prose', 'long', 'é', X'00FF', X'00FF', X'00FF', 5.50, 42, '{"b":  1, "a": 2}', POINT(1, 2),
     'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '::1'
 )
 """
@@ -148,6 +150,8 @@ _MARIADB_TYPES: list[TypeCase] = [
     ("bytes", pa.binary(), None, b"\x00\xff\x00\x00"),
     ("var_bytes", pa.binary(), None, b"\x00\xff"),
     ("large", pa.binary(), None, b"\x00\xff"),
+    ("filled", TEXT, NUMBER, "5.50"),
+    ("filled_whole", pa.uint32(), None, 42),
     ("json", TEXT, None, '{"b":  1, "a": 2}'),
     ("place", pa.binary(), None, _POINT),
     ("id", TEXT, None, UUID),
