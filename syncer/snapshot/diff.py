@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from syncer.snapshot.columns import ColumnMap, StoredColumn, shown_row
@@ -183,8 +183,8 @@ def _drop_equal_rows(session: Session, layout: ColumnMap) -> None:
     if keeps_nulls:
         differs |= {i: f"(s{i} IS NOT NULL AND {d})" for i, d in differs.items() if compared[i].fed is not None}
     number = " + ".join(f"CAST({d} AS INTEGER)" for d in differs.values()) or "0"
-    texts = {i: c.type for i, c in enumerate(compared) if c.type in _SPELLED}
-    respelled = _respelled(texts, k) if texts else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
+    is_spelled = any(c.type in _SPELLED for c in compared)
+    respelled = _respelled(compared, k) if is_spelled else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM pairs LEFT JOIN ({respelled}) USING ({k}) "
         f"WHERE {number} = coalesce(n, 0)"
@@ -199,19 +199,34 @@ def _listed(columns: Sequence[StoredColumn], side: str, prefix: str) -> str:
     return ", ".join(f"{getattr(c, side)()} AS {prefix}{i}" for i, c in enumerate(columns)) or "1 AS nothing"
 
 
-def _respelled(columns: Mapping[int, ColumnType], k: str) -> str:
-    """SQL for in how many of the *columns* each row of `pairs` differs by the spelling alone: k…, n."""
+def _respelled(compared: Sequence[StoredColumn], k: str) -> str:
+    """SQL for in how many of the columns each row of `pairs` differs by the spelling alone: k…, n."""
     # One row a column, so that the look into the text is planned once a kind, however many columns there are.
-    sides = ", ".join(f"{{'kind': '{kind}', 'new': s{i}, 'old': o{i}}}" for i, kind in columns.items())
-    texts = f"SELECT {k}, unnest([{sides}], recursive := true) FROM pairs"
+    sides = [
+        f"{{'kind': '{c.type}', 'double': {_double(c, i)}, 'new': s{i}, 'old': o{i}}}"
+        for i, c in enumerate(compared)
+        if c.type in _SPELLED
+    ]
+    texts = f"SELECT {k}, unnest([{', '.join(sides)}], recursive := true) FROM pairs"
+    # A cast in the warehouse makes a decimal of each bit of a double, of which the shortest digits are sent.
+    exact = "CAST(TRY_CAST(double AS DECIMAL(38, 0)) AS VARCHAR) IN (new, old)"
     same = [
-        f"SELECT {k} FROM differing_texts WHERE kind = '{kind}' AND {said('new')} = {said('old')}"
+        f"SELECT {k} FROM respelled WHERE kind = '{kind}' AND ({said('new')} = {said('old')} OR {exact})"
         for kind, said in _SPELLED.items()
     ]
     return (
-        f"WITH differing_texts AS (SELECT * FROM ({texts}) t WHERE new <> old) "
+        f"WITH respelled AS (SELECT * FROM ({texts}) t WHERE new <> old) "
         f"SELECT {k}, count(*) AS n FROM ({' UNION ALL '.join(same)}) GROUP BY {k}"
     )
+
+
+def _double(column: StoredColumn, number: int) -> str:
+    """SQL for the whole number beyond 2^53 that a column has on the side where it is a double; else NULL."""
+    is_new = column.fed is not None and column.fed.kind is ColumnType.FLOAT
+    if not is_new and column.was is not ColumnType.FLOAT:
+        return "NULL::DOUBLE"
+    double = f"TRY_CAST({'s' if is_new else 'o'}{number} AS DOUBLE)"
+    return f"CASE WHEN abs({double}) >= 9007199254740992 THEN {double} END"
 
 
 def _stage_rows_in_doubt(session: Session, layout: ColumnMap) -> None:

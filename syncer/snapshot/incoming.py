@@ -18,12 +18,14 @@ from syncer.snapshot.values import (
     ColumnType,
     as_json,
     as_key,
+    as_scanned,
     canonical,
     hashed,
     holds_members,
     json_holds_infinity,
     json_holds_nul,
     literal,
+    scanned_type,
 )
 
 #: How far reading may be before staging.
@@ -59,7 +61,7 @@ class ResultStream:
         self._remembered = tuple(f"r{i}" for i in sorted(set(remembered)))
         self._progress = progress
         self._names = [reader.schema.names[i] for i in self._used]
-        fields = [pa.field(f"r{i}", _scanned_type(reader.schema.field(i).type)) for i in self._used]
+        fields = [pa.field(f"r{i}", scanned_type(reader.schema.field(i).type)) for i in self._used]
         self.schema = pa.schema([*fields, pa.field("broken", pa.string())])
         self._seen: list[pa.RecordBatch] = []
         #: Rows read so far.
@@ -90,7 +92,7 @@ class ResultStream:
 
     def _looked_through(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [
-            array.cast(field.type, safe=False) if array.type != field.type else array
+            as_scanned(array, field.type)
             for array, field in zip((batch.column(i) for i in self._used), self.schema, strict=False)
         ]
         broken = pa.nulls(batch.num_rows, pa.string())
@@ -112,15 +114,6 @@ class ResultStream:
                     broken[row] = f"column `{self._names[i]}` {fault}"
             arrays[i] = pa.array([None if value is None else value.decode() for value in values], array.type)
         return pa.array(broken, pa.string())
-
-
-def _scanned_type(type_: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(type_):
-        return _scanned_type(type_.value_type)
-    if pa.types.is_string_view(type_):
-        return pa.string()
-    # Arrow keeps times with a zone in UTC; without it DuckDB need not look the zone up for every value.
-    return pa.timestamp("us") if pa.types.is_timestamp(type_) else type_
 
 
 def _is_text(type_: pa.DataType) -> bool:

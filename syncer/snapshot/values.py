@@ -90,6 +90,45 @@ _ARROW_KINDS = (
 )
 
 
+def scanned_type(type_: pa.DataType) -> pa.DataType:
+    """The type in which DuckDB scans a warehouse's column of this type."""
+    if pa.types.is_dictionary(type_):
+        return scanned_type(type_.value_type)
+    if pa.types.is_string_view(type_):
+        return pa.string()
+    if pa.types.is_timestamp(type_):
+        # Arrow keeps times with a zone in UTC; without it DuckDB need not look the zone up for every value.
+        return pa.timestamp("us")
+    return _with_floats_as(pa.float64(), type_) if _nested(type_) else type_
+
+
+def as_scanned(array: pa.Array, type_: pa.DataType) -> pa.Array:
+    """*array* in its `scanned_type`."""
+    if array.type == type_:
+        return array
+    if _nested(array.type):
+        # By way of text a 4-byte 0.1 is 0.1 and not 0.10000000149.
+        array = array.cast(_with_floats_as(pa.string(), array.type))
+    return array.cast(type_, safe=False)
+
+
+def _with_floats_as(leaf: pa.DataType, type_: pa.DataType) -> pa.DataType:
+    """*type_* with *leaf* in the place of every 4-byte float in it."""
+    if pa.types.is_float32(type_):
+        return leaf
+    if pa.types.is_struct(type_):
+        return pa.struct([field.with_type(_with_floats_as(leaf, field.type)) for field in type_])
+    if pa.types.is_map(type_):
+        return pa.map_(_with_floats_as(leaf, type_.key_type), _with_floats_as(leaf, type_.item_type))
+    if pa.types.is_fixed_size_list(type_):
+        return pa.list_(_with_floats_as(leaf, type_.value_type), type_.list_size)
+    if pa.types.is_large_list(type_):
+        return pa.large_list(_with_floats_as(leaf, type_.value_type))
+    if pa.types.is_list(type_):
+        return pa.list_(_with_floats_as(leaf, type_.value_type))
+    return type_
+
+
 _TOLD_APART = (
     pa.types.is_boolean,
     pa.types.is_integer,

@@ -1,16 +1,19 @@
-"""Fixtures for the suites over every store. A further store is one more parameter of `store_url`."""
+"""Fixtures for the suites over every store and warehouse. A further store is one more parameter of `store_url`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syncer.model.protocols import ProfileStore
+from syncer.model.protocols import ProfileStore, Warehouse
 from syncer.model.types import Entity, Identity
 from syncer.settings.registry import open_store
+from tests.contracts.warehouses import ADAPTERS
+from tests.contracts.warehouses.adapter import Adapter
 from tests.servers.customerio import CustomerIOServer, customerio_server
 
 OpenStore = Callable[..., ProfileStore]
@@ -64,6 +67,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     out = [item for item in items if not held_to(item)]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if held_to(item)]
+
+
+@pytest.fixture(scope="module", params=ADAPTERS, ids=lambda make: make.__name__)
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    make: Callable[[pytest.FixtureRequest], Adapter] = request.param
+    return make(request)
+
+
+@pytest.fixture
+def warehouse(adapter: Adapter) -> Iterator[Warehouse]:
+    module, _, name = adapter.opened_by.partition(":")
+    opened: Warehouse = getattr(import_module(module), name)("crm", adapter.url)
+    yield opened
+    opened.close()
 
 
 class WorkspaceReader:

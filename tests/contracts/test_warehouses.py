@@ -8,10 +8,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +20,6 @@ import pytest
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import NUMBER, Warehouse
 from tests.contracts.probing import probed
-from tests.contracts.warehouses import ADAPTERS
 from tests.contracts.warehouses.adapter import Adapter
 
 TIMEOUT = timedelta(minutes=1)
@@ -45,20 +43,6 @@ AWKWARD = [
     "ÄŒ",
     "😀",
 ]
-
-
-@pytest.fixture(scope="module", params=ADAPTERS, ids=lambda make: make.__name__)
-def adapter(request: pytest.FixtureRequest) -> Adapter:
-    make: Callable[[pytest.FixtureRequest], Adapter] = request.param
-    return make(request)
-
-
-@pytest.fixture
-def warehouse(adapter: Adapter) -> Iterator[Warehouse]:
-    module, _, name = adapter.opened_by.partition(":")
-    opened: Warehouse = getattr(import_module(module), name)("crm", adapter.url)
-    yield opened
-    opened.close()
 
 
 def rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
@@ -283,7 +267,6 @@ def test_a_million_rows_pass_through_in_small_batches_and_little_memory(adapter:
 import sys
 from datetime import timedelta
 from decimal import Decimal
-from importlib import import_module
 from tests.benchmarks.peak_memory import peak_megabytes
 
 module, _, name = sys.argv[2].partition(":")

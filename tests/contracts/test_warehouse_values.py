@@ -1,0 +1,58 @@
+"""What values of every warehouse become in a store."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from syncer.model.protocols import Warehouse
+from syncer.model.types import Counts
+from tests.contracts.warehouses.adapter import Adapter
+from tests.workbench import Workbench
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench(tmp_path)
+
+
+def result(warehouse: Warehouse, sql: str) -> pa.Table:
+    """The result, with names in lower case, since some warehouses fold what is not quoted."""
+    found = warehouse.query(sql, timeout=timedelta(minutes=1)).read_all()
+    return found.rename_columns([name.lower() for name in found.schema.names])
+
+
+def people(bench: Workbench, warehouse: Warehouse, sql: str) -> dict[str, dict[str, Any]]:
+    bench.run(result(warehouse, sql))
+    assert bench.rejections() == {}
+    return bench.store.people
+
+
+def test_a_decimal_that_is_all_fraction_is_a_number_and_a_key(bench: Workbench, warehouse: Warehouse) -> None:
+    sql = "SELECT CAST(0.50 AS DECIMAL(2, 2)) AS id, CAST(-0.05 AS DECIMAL(2, 2)) AS x"
+
+    assert people(bench, warehouse, sql) == {"0.5": {"x": -0.05}}
+
+
+def test_a_whole_number_is_its_digits(bench: Workbench, warehouse: Warehouse) -> None:
+    sql = "SELECT 1.2345678901234567e19 AS id, 1e16 AS x"
+
+    assert people(bench, warehouse, sql) == {"12345678901234567000": {"x": 10**16}}
+    assert "10000000000000000" in people(bench, warehouse, "SELECT 1e16 AS id")
+
+
+@pytest.mark.parametrize(
+    ("number", "decimal"),
+    [("1.2345678901234567e19", "DECIMAL(20, 0)"), ("0.1", "DECIMAL(9, 2)"), ("1e-7", "DECIMAL(9, 8)")],
+)
+def test_equal_numbers_of_two_types_are_no_change(
+    adapter: Adapter, bench: Workbench, warehouse: Warehouse, number: str, decimal: str
+) -> None:
+    sql = f"SELECT 1 AS id, CAST({number} AS {{}}) AS x"
+    bench.run(result(warehouse, sql.format(adapter.double)))
+
+    assert bench.run(result(warehouse, sql.format(decimal))).counts == Counts(queried=1, unchanged=1)
