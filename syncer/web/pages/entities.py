@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import RedirectResponse, Response
 
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.types import PersonKey
 from syncer.service.status import SyncStatus
 from syncer.sync.lookup import Found, Sought, Stored
+from syncer.web.auth import guard
 from syncer.web.pages.viewing import TheView, View
 from syncer.web.problems import problem_of
 from syncer.web.rendering import Context
@@ -22,7 +23,7 @@ _Text = Annotated[str, Query(max_length=500)]
 #: The identifiers in what `ProfileStore.show` gives of a person, and their names in definitions.
 _IDENTIFIERS: Mapping[str, str] = {"id": "id", "email": "email", "person_id": "cio_id"}
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(guard.who_may_run)])
 
 
 class FoundContext(Context, template="found.html"):
