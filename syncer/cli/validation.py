@@ -62,9 +62,11 @@ def validate(
 def _query(project: Project, definition: SyncDefinition) -> Query:
     from syncer.queries import query
     from syncer.settings import registry
+    from syncer.settings.secrets import query_variables
 
     settings = project.settings
-    rendered = query.render(definition, last_sync_time=0, variables=settings.vars, environment=settings.environment)
+    readable = query_variables(settings)
+    rendered = query.render(definition, last_sync_time=0, variables=settings.vars, environment=readable)
     url = settings.warehouses[definition.warehouse].url.get_secret_value()
     statement = query.check(definition, rendered, registry.dialect(url))
     return query.Query(definition=definition, rendered=rendered, statement=statement)

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
+from syncer.model.query_variables import QueryVariables
 from syncer.model.spelling import listed
 from syncer.model.types import Entity, PersonKey, SyncDefinition
 from syncer.queries import query
@@ -138,7 +139,7 @@ def _fed(definition: SyncDefinition) -> str:
 
 def _columns_in_text(definition: SyncDefinition) -> tuple[str, ...] | None:
     try:
-        sql = query.render(definition, last_sync_time=0, variables={}, environment={})
+        sql = query.render(definition, last_sync_time=0, variables={}, environment=QueryVariables(allowed=("*",)))
     except DefinitionError:
         return None
     return query.output_columns(sql)

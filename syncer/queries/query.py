@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.model.errors import DefinitionError, WarehouseError
+from syncer.model.query_variables import QueryVariables
 from syncer.model.select_statement import NotASelectError, one_select
 from syncer.model.spelling import quoted
 from syncer.model.types import SyncDefinition
@@ -60,7 +61,7 @@ def template(path: Path, sql: str, sql_line: int) -> Template | None:
 
 
 def render(
-    definition: SyncDefinition, *, last_sync_time: int, variables: Mapping[str, str], environment: Mapping[str, str]
+    definition: SyncDefinition, *, last_sync_time: int, variables: Mapping[str, str], environment: QueryVariables
 ) -> str:
     """The query's text for one run.
 
@@ -70,14 +71,18 @@ def render(
     Units:
         last_sync_time: seconds since 1970, UTC; 0 where there was none.
     Raises:
-        DefinitionError: a value is missing, or the template fails or does too much.
+        DefinitionError: a value is missing, a variable may not be read, or the template fails or does too much.
     """
     parsed = template(definition.path, definition.sql, definition.sql_line)
     if parsed is None:
         return definition.sql
     from syncer.queries import sandbox
 
-    rendered = parsed.render(sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=environment))
+    for name, line in parsed.reads.items():
+        if refusal := environment.refusal(name):
+            raise DefinitionError(refusal.message, path=definition.path, line=line, hint=refusal.hint)
+    readable = environment.readable()
+    rendered = parsed.render(sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=readable))
     # Python spells other bytes of a variable as halves of surrogate pairs.
     if any("\ud800" <= character <= "\udfff" for character in rendered):
         raise DefinitionError(

@@ -44,6 +44,8 @@ class Template:
     tree: nodes.Template
     #: The names that it uses but does not set, each to the file's line of its first use.
     mentions: Mapping[str, int]
+    #: The variables of the environment that it names, each to the file's line of its first use.
+    reads: Mapping[str, int]
 
     def render(self, names: Mapping[str, Any]) -> str:
         """The text for the given values of the names.
@@ -92,8 +94,13 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
         raise error(f"the template cannot be read: {exc.message}", exc.lineno) from None
     except (RecursionError, SyntaxError, MemoryError, ValueError, OverflowError):
         raise error("the template is nested too deeply, or contains a number that is too long", 1) from None
-    lines = {name: first_line - 1 + line for name, line in mentions.items()}
-    return Template(path=path, first_line=first_line, tree=tree, mentions=lines)
+    return Template(
+        path=path,
+        first_line=first_line,
+        tree=tree,
+        mentions={name: first_line - 1 + line for name, line in mentions.items()},
+        reads={name: first_line - 1 + line for name, line in _reads(tree).items()},
+    )
 
 
 def _faults(tree: nodes.Template) -> Iterator[tuple[str, int, str]]:
@@ -117,6 +124,16 @@ def _mentions(tree: nodes.Template) -> dict[str, int]:
     for node in _every(tree):
         if isinstance(node, nodes.Name) and node.name in outside:
             lines.setdefault(node.name, node.lineno)
+    return lines
+
+
+def _reads(tree: nodes.Template) -> dict[str, int]:
+    """The names that `env_var` gets, each to the template's line of its first use."""
+    lines: dict[str, int] = {}
+    for node in _every(tree):
+        match node:
+            case nodes.Call(node=nodes.Name(name="env_var"), args=[nodes.Const(value=str(name)), *_]):
+                lines.setdefault(name, node.lineno)
     return lines
 
 

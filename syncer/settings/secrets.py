@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, url
 
 from pydantic import BaseModel, SecretStr
 
+from syncer.model.query_variables import QueryVariables
 from syncer.observability.redaction import UNMISTAKABLE
 from syncer.settings.settings import Settings
 
@@ -19,6 +20,15 @@ _ORDINARY = frozenset({"alerts", "default", "localhost", "notify", "services", "
 
 #: Parameters of connection URLs that hold secrets.
 _SECRET_PARAMETERS = re.compile(r"pass|pwd|secret|token|key|credential|authkey|sig", re.IGNORECASE)
+
+
+def query_variables(settings: Settings) -> QueryVariables:
+    """The variables that a query may read; none contains a secret of the settings."""
+    return QueryVariables(
+        environment=settings.environment,
+        allowed=tuple(settings.query_variables),
+        secrets=frozenset(secrets_of(settings)),
+    )
 
 
 def secrets_of(settings: Settings) -> set[str]:

@@ -28,6 +28,10 @@ def _listed(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
+#: A list; in a variable, separated by commas or blanks.
+Words = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
+
+
 def _networks(values: list[str]) -> list[str]:
     for value in values:
         try:
@@ -81,7 +85,7 @@ class WebSettings(_Section):
         default=None,
         description="the header in which [a proxy](access.md#a-proxy) names the user, such as `X-Forwarded-User`",
     )
-    proxy_addresses: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_networks)] = Field(
+    proxy_addresses: Annotated[Words, AfterValidator(_networks)] = Field(
         default=[], description="the addresses or networks of trusted proxies"
     )
 

@@ -25,9 +25,10 @@ from pydantic_settings import (
 
 from syncer.model.connectors import matching
 from syncer.model.errors import SettingsError
+from syncer.model.query_variables import PATTERN, forbidden
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
 from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, beside
-from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings
+from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings, Words
 
 _DOTENV = ".env"
 
@@ -36,6 +37,15 @@ _OF_CONTAINERS = re.compile(r"SYNCER_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+
 
 _NAME_RULE = "a name is 1 to 63 of the characters `a-z 0-9 _ -` and starts with one of `a-z 0-9`"
 _ConnectionName = Annotated[str, matching("[a-z0-9][a-z0-9_-]{0,62}", _NAME_RULE)]
+
+
+def _readable(names: list[str]) -> list[str]:
+    for name in names:
+        if not re.fullmatch(PATTERN, name):
+            raise ValueError("should be names of variables, or prefixes such as `SHOP_*`")
+        if reason := forbidden(name.removesuffix("*")):
+            raise ValueError(f"names a variable that no query may read: {reason}")
+    return names
 
 
 class Settings(BaseSettings):
@@ -69,6 +79,11 @@ class Settings(BaseSettings):
     vars: Annotated[
         dict[str, str], AfterValidator(lambda found: {name.lower(): value for name, value in found.items()})
     ] = Field(default={}, repr=False, description="the value of `{{ var('name') }}` in queries")
+    query_variables: Annotated[Words, AfterValidator(_readable)] = Field(
+        default=[],
+        description="the [variables of the environment](writing-a-sync.md#templates) that queries may read: names, or "
+        "prefixes such as `SHOP_*`, separated by commas. Never one of Syncer, nor a credential of a connection",
+    )
     pool_size: int = Field(default=4, ge=1, le=64, description="how many syncs the service runs at a time")
     jitter: int = Field(default=60, ge=0, le=3600, description="the most seconds by which the service delays each sync")
     grace: int = Field(default=30, ge=0, le=3600, description="how many seconds a stopping service waits for its runs")
@@ -91,7 +106,7 @@ class Settings(BaseSettings):
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """For `{{ env_var('X') }}`: the variables of the process, and what `.env` adds."""
+        """The variables of the process, and what `.env` adds."""
         return self._environment
 
     @classmethod

@@ -17,6 +17,7 @@ from syncer.model.types import Order, Run, RunStatus, SyncDefinition
 from syncer.queries import query
 from syncer.queries.query import Query
 from syncer.settings import registry
+from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
@@ -211,7 +212,7 @@ class Runner:
             definition,
             last_sync_time=0 if options.full or options.only else snapshot.known.last_sync_time,
             variables=self.settings.vars,
-            environment=self.settings.environment,
+            environment=query_variables(self.settings),
         )
         if snapshot.known.settled_definition == definition.hash and rendered == definition.sql:
             # This very text has passed the check before, which costs a tenth of a second.

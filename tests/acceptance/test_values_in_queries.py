@@ -25,7 +25,7 @@ def product(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def project(tmp_path: Path, product: str, request: pytest.FixtureRequest) -> Project:
     """A folder whose queries hold the canary, each in its own place."""
-    project = Project(path=tmp_path, environment={"NAME": "canary"})
+    project = Project(path=tmp_path, environment={"NAME": "canary", "SYNCER_QUERY_VARIABLES": "NAME"})
     project.table("people", "id,plan", "1,free")
     if product == "postgresql":
         url: str = request.getfixturevalue("postgres_url")
@@ -58,6 +58,23 @@ def test_no_command_tells_of_a_value_that_stands_in_a_query(project: Project) ->
         assert run["error"].startswith(f"sync_definitions/{sync}.sql:{line}: warehouse `default`: ")
         for told in (ran.err, planned.err):
             assert f"error: {sync}: {run['error']}\n" in told
+
+
+def test_a_query_cannot_read_what_no_setting_names(project: Project) -> None:
+    project.environment["SYNCER_WEB__PASSWORD"] = "canary-password"
+    project.define("theft", PERSON, "SELECT id,\n'{{ env_var(\"SYNCER_WEB__PASSWORD\") }}' AS plan FROM people")
+    project.define("other", PERSON, 'SELECT id,\n\'{{ env_var("REGION", "eu") }}\' AS plan FROM people')
+
+    checked = project.syncer("validate", "theft", "other")
+    planned, ran = project.syncer("plan", "theft"), project.syncer("run", "other")
+
+    assert (checked.code, planned.code, ran.code) == (2, 2, 2)
+    assert f"other.sql:{FIRST_LINE + 1}: error: queries may not read the variable `REGION`" in checked.out
+    assert "Add `REGION` to `SYNCER_QUERY_VARIABLES`" in checked.out
+    assert "it is a setting of Syncer" in planned.err
+    assert "canary" not in "".join(ended.out + ended.err for ended in (checked, planned, ran))
+    project.environment["SYNCER_QUERY_VARIABLES"] = "NAME,REG*"
+    assert project.syncer("validate", "other").code == 0
 
 
 def test_a_query_whose_lines_jinja_moved_is_told_at_its_first(project: Project) -> None:

@@ -11,6 +11,7 @@ import pytest
 from syncer.definitions import file
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import Warehouse
+from syncer.model.query_variables import QueryVariables
 from syncer.queries import query
 from syncer.queries.faults import HIDDEN, fault
 from syncer.queries.query import Query
@@ -24,7 +25,8 @@ def query_of(sql: str, **environment: str) -> Query:
     text = f"/* sync\nentity: person\nperson: {{id: id}}\n*/\n\n{sql}\n"
     definition = file.parse(Path("people.sql"), text.encode()).definition
     assert definition is not None
-    rendered = query.render(definition, last_sync_time=17, variables={}, environment=environment)
+    readable = QueryVariables(environment=environment, allowed=tuple(environment))
+    rendered = query.render(definition, last_sync_time=17, variables={}, environment=readable)
     return Query(definition=definition, rendered=rendered, statement=rendered)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from syncer.definitions import file as definition_file
 from syncer.model.errors import DefinitionError
+from syncer.model.query_variables import QueryVariables
 from syncer.model.types import SyncDefinition
 from syncer.queries import query
 
@@ -34,7 +35,7 @@ def rendered(sql: str, *, last_sync_time: int = 0, **settings: dict[str, str]) -
         definition_of(sql),
         last_sync_time=last_sync_time,
         variables=settings.get("variables", {}),
-        environment=settings.get("environment", {}),
+        environment=QueryVariables(environment=settings.get("environment", {}), allowed=("HOME", "TOKEN", "X")),
     )
 
 
@@ -103,6 +104,12 @@ def test_a_query_that_mentions_last_sync_time_is_incremental(sql: str, increment
         ("SELECT\n{{ var('regoin') }}", 6, "Did you mean `region`"),
         ("SELECT\n{{ var('x') }}", 6, "Set `SYNCER_VARS__X`, or give a default: `var('x', 'value')`"),
         ("SELECT {{ env_var('X') }}", 5, "Set `X`"),
+        ("SELECT 1,\n{{ env_var('OTHER') }}", 6, "Add `OTHER` to `SYNCER_QUERY_VARIABLES`"),
+        ("SELECT 1,\n{{ env_var('OTHER', 'x') }}", 6, "Add `OTHER` to `SYNCER_QUERY_VARIABLES`"),
+        ("SELECT 1\n{% if false %}{{ env_var('OTHER') }}{% endif %}", 6, "Add `OTHER` to `SYNCER_QUERY_VARIABLES`"),
+        ("SELECT {{ env_var('SYNCER_WEB__PASSWORD') }}", 5, "it is a setting of Syncer"),
+        ("SELECT {{ env_var('syncer_database_url', '') }}", 5, "it is a setting of Syncer"),
+        ("SELECT {{ env_var('PGPASSWORD') }}", 5, "it is a credential of a driver"),
         ("SELECT {{ var(last_sync_time) }}", 5, "a name in quotes"),
         ("SELECT {{ var() }}", 5, "a name in quotes"),
         ("SELECT {{ var }}", 5, "neither text nor a number"),
@@ -342,7 +349,7 @@ def test_no_template_raises_anything_but_a_definition_error(sql: str) -> None:
         assert all(FIRST_LINE <= error.line <= FIRST_LINE + sql.count("\n") for error in file.errors)
         return
     with contextlib.suppress(DefinitionError):
-        query.render(file.definition, last_sync_time=1, variables={}, environment={})
+        query.render(file.definition, last_sync_time=1, variables={}, environment=QueryVariables())
 
 
 def test_a_plain_query_needs_neither_jinja_nor_sqlglot_to_be_read() -> None:

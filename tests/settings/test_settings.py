@@ -11,6 +11,7 @@ from syncer.model.connectors import revealed
 from syncer.model.errors import SettingsError
 from syncer.model.types import Identity
 from syncer.settings import registry
+from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings, load, make_state_dir
 
 
@@ -37,7 +38,7 @@ def test_without_any_setting_the_examples_go_to_the_embedded_store(tmp_path: Pat
     assert found.stores["default"].url.get_secret_value() == f"sqlite:///{tmp_path}/.syncer/profiles.db"
     assert found.stores["default"].identity is Identity.ID
     assert found.vars == {}
-    assert found.environment == {"PATH": "/bin"}
+    assert query_variables(found).readable() == {}
 
 
 def test_the_environment_wins_over_dotenv_and_dotenv_over_toml(tmp_path: Path) -> None:
@@ -94,7 +95,38 @@ def test_variables_of_queries_have_names_in_lower_case(tmp_path: Path) -> None:
 def test_the_environment_of_queries_has_what_dotenv_adds(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("REGION=eu\nHOME=/dotenv\n# a comment\n\nEMPTY=\n")
 
-    assert load(tmp_path, {"HOME": "/home/me"}).environment == {"REGION": "eu", "HOME": "/home/me", "EMPTY": ""}
+    found = load(tmp_path, {"HOME": "/home/me", "SYNCER_QUERY_VARIABLES": "REGION,HOME EMPTY"})
+
+    assert query_variables(found).readable() == {"REGION": "eu", "HOME": "/home/me", "EMPTY": ""}
+
+
+def test_queries_read_only_the_variables_that_are_named(tmp_path: Path) -> None:
+    secret = "canary-password-of-the-warehouse"
+    found = load(
+        tmp_path,
+        {
+            "SYNCER_QUERY_VARIABLES": "REGION, SHOP_*, P*, S*",
+            "SYNCER_WEB__PASSWORD": "canary-password-of-the-page",
+            "SYNCER_WAREHOUSES__CRM__URL": f"postgresql://me:{secret}@host/db",
+            "REGION": "eu",
+            "REGIONS": "all",
+            "SHOP_NAME": "north",
+            "SHOP_DATABASE": f"postgresql://other:{secret}@host/db",
+            "PGPASSWORD": "of-libpq",
+            "SNOWFLAKE_PRIVATE_KEY": "of-the-driver",
+            "PLACE": "here",
+        },
+    )
+
+    assert query_variables(found).readable() == {"REGION": "eu", "SHOP_NAME": "north", "PLACE": "here"}
+    assert secret not in repr(query_variables(found))
+
+
+@pytest.mark.parametrize("name", ["SYNCER_WEB__PASSWORD", "syncer_*", "PGPASSWORD", "AWS_SESSION_TOKEN", "*", "a-b"])
+def test_a_variable_that_no_query_may_read_cannot_be_named(tmp_path: Path, name: str) -> None:
+    [problem] = problems(tmp_path, {"SYNCER_QUERY_VARIABLES": f"REGION,{name}"})
+
+    assert problem.startswith("SYNCER_QUERY_VARIABLES: ")
 
 
 def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
