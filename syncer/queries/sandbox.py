@@ -1,12 +1,13 @@
 """Where a query's template runs: the values it can name, and the limits of its work.
 
-All loops of one rendering share a budget, and the size of each value is limited.
+All loops of one rendering share a budget, the size of each value is limited, and so is the time of a rendering.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined
@@ -21,7 +22,7 @@ SIZE_LIMIT = 1_000_000
 #: Iterations of all loops of one rendering, and items of any list.
 TURNS_LIMIT = 10_000
 
-#: For one rendering; checked at each iteration of a loop.
+#: For one rendering; checked at each iteration of a loop, filter, test, comparison and piece of text.
 TIME_LIMIT_SECONDS = 1.0
 
 FILTERS = (
@@ -30,7 +31,10 @@ FILTERS = (
 )  # fmt: skip
 
 #: Filters that no template can name.
-TURNS, SIZED = "(turns)", "(sized)"
+TURNS, SIZED, TIMED = "(turns)", "(sized)", "(timed)"
+
+#: What goes through every item of a value.
+_GOING_THROUGH = ("first", "join", "last", "list", "max", "min", "sort", "unique")
 
 
 class RefusedError(Exception):
@@ -82,7 +86,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, optimized=False, finalize=_printable)
         known = self.filters
-        self.filters = {name: known[name] for name in FILTERS} | {"join": _join, TURNS: self._turns, SIZED: _sized}
+        own = {"join": _join, TURNS: self._turns, SIZED: _sized, TIMED: _unchanged}
+        usable = {name: known[name] for name in FILTERS} | own
+        self.filters = {name: self._timed(name, filter_) for name, filter_ in usable.items()}
+        self.tests = {name: self._timed(name, test) for name, test in self.tests.items()}
         self.globals = {}
         self._turns_left = TURNS_LIMIT
         self._deadline = time.monotonic() + TIME_LIMIT_SECONDS
@@ -90,12 +97,42 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator != "+" and not (isinstance(left, int | float) and isinstance(right, int | float)):
             raise RefusedError(f"`{operator}` takes two numbers here")
+        self.check_time()
         return _sized(super().call_binop(context, operator, left, right))
+
+    def check_time(self) -> None:
+        """Refuse to go on once the time is up."""
+        if time.monotonic() > self._deadline:
+            raise RefusedError(
+                f"this template takes too long: it may take {TIME_LIMIT_SECONDS:g} second",
+                "Let the warehouse do the work, in SQL.",
+            )
+
+    def bounded(self, pieces: Iterable[str]) -> Iterator[str]:
+        """*pieces*, as long as they are not too large together and come in time."""
+        size = 0
+        for piece in pieces:
+            self.check_time()
+            size += len(piece)
+            if size > SIZE_LIMIT:
+                raise RefusedError("the rendered query is over 1 MB")
+            yield piece
+
+    def _timed(self, name: str, function: Any) -> Any:
+        @wraps(function)
+        def timed(*arguments: Any, **options: Any) -> Any:
+            self.check_time()
+            if name in _GOING_THROUGH and any(isinstance(one, str) and len(one) > TURNS_LIMIT for one in arguments):
+                raise RefusedError(f"a text has at most {TURNS_LIMIT} characters here")
+            return function(*arguments, **options)
+
+        return timed
 
     def _turns(self, items: Iterable[Any]) -> Iterator[Any]:
         for item in items:
             self._turns_left -= 1
-            if self._turns_left < 0 or time.monotonic() > self._deadline:
+            self.check_time()
+            if self._turns_left < 0:
                 raise RefusedError(
                     f"the loops of this template take too long: together they may run {TURNS_LIMIT} times",
                     "Let the warehouse do the work, in SQL.",
@@ -133,11 +170,5 @@ def _join(items: Iterable[Any], separator: str = "") -> str:
     return separator.join(texts)
 
 
-def bounded(pieces: Iterable[str]) -> Iterator[str]:
-    """*pieces*, if they are not too large together."""
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > SIZE_LIMIT:
-            raise RefusedError("the rendered query is over 1 MB")
-        yield piece
+def _unchanged(value: Any) -> Any:
+    return value

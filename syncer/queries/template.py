@@ -13,10 +13,13 @@ from jinja2.visitor import NodeTransformer
 
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import did_you_mean, listed, quoted
-from syncer.queries.sandbox import FILTERS, SIZED, TURNS, RefusedError, Sandbox, bounded
+from syncer.queries.sandbox import FILTERS, SIZED, TIMED, TURNS, RefusedError, Sandbox
 
 #: Parts of a template's statements and expressions.
 EXPRESSIONS_LIMIT = 10_000
+
+#: Words, signs and blanks of them, and the texts between them: more take long to read.
+_TOKENS_LIMIT = 60_000
 
 _CALLS = ("var", "env_var", "range")
 
@@ -25,6 +28,8 @@ _NAMES = ("last_sync_time", *_CALLS)
 _KNOWN = (
     "A query has `{{ last_sync_time }}`, `{{ var('x') }}`, `{{ env_var('X') }}`, `if`, `for`, `set`, simple filters."
 )
+
+_TOO_LONG, _IN_SQL = "the template is too long", "Let the warehouse do the work, in SQL."
 
 _NODES = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.Name, nodes.Const,
@@ -54,8 +59,8 @@ class Template:
             DefinitionError: an expression fails, or does too much.
         """
         try:
-            template = Sandbox().from_string(self.tree)
-            return "".join(bounded(template.generate(names)))
+            sandbox = Sandbox()
+            return "".join(sandbox.bounded(sandbox.from_string(self.tree).generate(names)))
         # A template is a program, and fails in as many ways as one.
         except Exception as exc:
             raise self._error(exc) from None
@@ -81,6 +86,8 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
         return DefinitionError(message, path=path, line=first_line - 1 + line, hint=hint)
 
     try:
+        if any(count > _TOKENS_LIMIT for count, _ in enumerate(Sandbox().lex(sql))):
+            raise error(_TOO_LONG, 1, _IN_SQL)
         tree = Sandbox().parse(sql)
         for fault in _faults(tree):
             raise error(*fault)
@@ -114,7 +121,7 @@ def _faults(tree: nodes.Template) -> Iterator[tuple[str, int, str]]:
             guess = did_you_mean(node.name, FILTERS, or_list=False)
             yield f"the filter {quoted(node.name)} is unknown", node.lineno, guess or filters
         elif count > EXPRESSIONS_LIMIT:
-            yield "the template is too long", node.lineno, "Let the warehouse do the work, in SQL."
+            yield _TOO_LONG, node.lineno, _IN_SQL
 
 
 def _mentions(tree: nodes.Template) -> dict[str, int]:
@@ -169,7 +176,7 @@ def _every(tree: nodes.Template) -> Iterator[nodes.Node]:
 
 
 class _Bounds(NodeTransformer):
-    """Makes each loop use the budget, and checks the size of each value that is set or joined."""
+    """Makes each loop use the budget, and checks the size of each value that is set or joined, and the time."""
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
         self.generic_visit(node)
@@ -177,6 +184,8 @@ class _Bounds(NodeTransformer):
             node.iter = _through(TURNS, node.iter)
         elif isinstance(node, nodes.Assign):
             node.node = _through(SIZED, node.node)
+        elif isinstance(node, nodes.Compare):
+            return _through(TIMED, node)
         elif isinstance(node, nodes.Concat):
             return _through("join", nodes.List(node.nodes, lineno=node.lineno))
         return node

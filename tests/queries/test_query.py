@@ -165,14 +165,28 @@ TWICE = "{% set a = a ~ a %}"
         "{{ range(100000000000) | join('x') }}",
         "{{ '" + "a" * 9000 + "' | join('" + "b" * 9000 + "') }}",
         "{{ last_sync_time }}" * 11_000,
+        "{{" + "[1]," * 225_000 + "1}}",
+        "{{1}}" * 180_000,
+        "{% if 1 %}{% endif %}" * 40_000,
+        "SELECT 1 " + "{##}" * 225_000,
+        "{{ range(9999) | sort | join | length }}" * 400,
+        "{% for i in range(9999) %}{{ range(9999) | sort | length }}{% endfor %}",
+        "{% set a = '" + "ab" * 400_000 + "' %}" + "{% if a | sort %}{% endif %}" * 100,
+        "{% set a = '"
+        + "a" * 1000
+        + "b' %}{% set b = '"
+        + "a" * 800_000
+        + "' %}"
+        + "{% if a in b %}{% endif %}" * 1000,
     ],
 )
 def test_a_template_that_would_work_for_ever_is_stopped(sql: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
 
     error = error_of(sql)
 
-    assert time.monotonic() - started < 2
+    # The limit is in seconds of a clock; of the processor it may only get a part.
+    assert time.thread_time() - started < 2
     assert error.line == FIRST_LINE
 
 
