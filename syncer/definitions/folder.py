@@ -41,9 +41,9 @@ def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) 
     Shapes:
         warehouses, stores: the names of the connections that a definition may use.
     Raises:
-        SettingsError: there is no such folder.
+        SettingsError: there is no such folder, or it cannot be read.
     """
-    if not folder.is_dir():
+    if not _is_folder(folder):
         raise SettingsError(
             f"there is no folder of sync definitions at {folder}",
             hint="Create one with `syncer init`, or set SYNCER_DEFINITIONS_DIR to yours.",
@@ -90,6 +90,20 @@ def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefiniti
     return ordered
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as exc:
+        raise _unreadable(path, exc) from None
+
+
+def _unreadable(folder: Path, exc: OSError) -> SettingsError:
+    return SettingsError(
+        f"the folder of sync definitions at {folder} cannot be read: {exc.strerror}",
+        hint="Check that this user may read it, and how many files this process may open.",
+    )
+
+
 def _contents(folder: Path, errors: list[DefinitionError]) -> Iterator[tuple[Path, bytes]]:
     """Each definition's path and bytes, at most one byte more than may be read."""
     for path in _paths(folder, errors):
@@ -106,6 +120,8 @@ def _paths(folder: Path, errors: list[DefinitionError]) -> Iterator[Path]:
     root = folder.resolve()
 
     def unreadable(exc: OSError) -> None:
+        if Path(str(exc.filename)) == folder:
+            raise _unreadable(folder, exc)
         errors.append(DefinitionError(f"the folder cannot be read: {exc.strerror}", path=Path(str(exc.filename))))
 
     for parent, folders, names in os.walk(folder, onerror=unreadable):

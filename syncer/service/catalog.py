@@ -72,7 +72,8 @@ class Catalog:
     def reload(self) -> frozenset[str]:
         """Read the folder; returns the syncs that were added, changed or removed.
 
-        A file counts as a whole or not at all; of a broken one the last valid version stays.
+        A file counts as a whole or not at all; of a broken one the last valid version stays, and so does that of each
+        file in a folder that cannot be read.
         """
         with self._lock:
             before = self._current
@@ -96,9 +97,11 @@ def _definition_set(before: DefinitionSet, loaded: Loaded) -> DefinitionSet:
         faults.setdefault(error.path, error)
     outdated = {}
     for name, definition in before.definitions.items():
-        if definition.path in faults and name not in definitions:
+        # A folder that cannot be listed is the fault of all files below it.
+        broken = next((path for path in (definition.path, *definition.path.parents) if path in faults), None)
+        if broken is not None and name not in definitions:
             definitions[name] = definition
-            outdated[name] = faults[definition.path]
+            outdated[name] = faults[broken]
     return DefinitionSet(
         definitions=MappingProxyType(dict(sorted(definitions.items()))),
         errors=loaded.errors,

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from syncer.service.catalog import Catalog
 from tests.service.conftest import PERSON, Bench
@@ -70,6 +76,50 @@ def test_a_folder_that_is_gone_leaves_everything_as_it_was(bench: Bench) -> None
     shutil.move(bench.path / "away", folder)
     assert catalog.reload() == frozenset()
     assert catalog.current.folder_error == ""
+
+
+@pytest.mark.parametrize("unreadable", ["sync_definitions", "sync_definitions/shop"])
+def test_a_folder_that_cannot_be_listed_leaves_in_force_what_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, unreadable: str
+) -> None:
+    bench.define("people")
+    (bench.path / "sync_definitions/shop/deep").mkdir(parents=True)
+    bench.define("shop/orders")
+    bench.define("shop/deep/refunds")
+    catalog = Catalog(bench.load)
+    catalog.reload()
+    before = catalog.current.definitions
+    assert set(before) == {"people", "orders", "refunds"}
+    listing = os.scandir
+
+    def too_many_open_files(path: str) -> Any:
+        if Path(path) == bench.path / unreadable:
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return listing(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", too_many_open_files)
+        assert catalog.reload() == frozenset()
+        assert catalog.current.definitions == before
+        told = [catalog.current.folder_error, *map(str, catalog.current.errors)]
+        assert any("Too many open files" in text for text in told)
+
+    assert catalog.reload() == frozenset()
+    assert (catalog.current.folder_error, catalog.current.errors, catalog.current.outdated) == ("", (), {})
+
+
+def test_a_file_that_cannot_be_opened_stays_in_force(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = bench.define("people", header=f"{PERSON}name: customers\n")
+    catalog = Catalog(bench.load)
+    catalog.reload()
+
+    def too_many_open_files(*_: object, **__: object) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files", str(file))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", too_many_open_files)
+        assert catalog.reload() == frozenset()
+    assert set(catalog.current.definitions) == {"customers"}
 
 
 def test_a_sync_that_was_renamed_is_another(bench: Bench) -> None:
