@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from connectors.bigquery.errors import failure, failures
 from connectors.bigquery.jobs import Job
 from connectors.bigquery.options import BigQueryOptions
 from connectors.bigquery.values import shape
-from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, in_utc
 from syncer.model.errors import SyncerError
 from syncer.model.types import Column, Probe
 
@@ -66,6 +66,11 @@ class BigQueryWarehouse(StreamingWarehouse):
         if self._job is not None and self._job.was_denied_storage:
             notes.append("Large results are read slowly: it lacks roles/bigquery.readSessionUser on the project.")
         return Probe(version="BigQuery 2", can_write=may_write, note=" ".join(notes))
+
+    def now(self) -> datetime:
+        """See `TellsTime`. The query bills nothing."""
+        found = self.query("SELECT CURRENT_TIMESTAMP() AS moment", timeout=DESCRIBE_TIMEOUT).read_all()
+        return in_utc(found["moment"][0].as_py())
 
     def _written(self) -> tuple[str, bool | None]:
         """A table that this login may change, and whether it may; None if the dataset has no table."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,10 @@ class DuckDBWarehouse(StreamingWarehouse):
     def probe(self) -> Probe:
         """See `Probing`; it cannot write at all."""
         return Probe(version=f"DuckDB {duckdb.__version__}", can_write=False)
+
+    def now(self) -> datetime:
+        """See `TellsTime`; it has the clock of this machine."""
+        return datetime.now(UTC)
 
     def _open(self, location: str) -> None:
         path = Path(location).resolve()

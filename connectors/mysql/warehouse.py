@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from connectors.mysql.connection import address, connect
 from connectors.mysql.dialect import one_select
 from connectors.mysql.statement import Block, LostError, PreparedStatement
 from connectors.support.connection import driver
-from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, probe_of
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, in_utc, probe_of
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
@@ -79,6 +79,12 @@ class MySQLWarehouse(StreamingWarehouse):
             power = _power(self._grants())
         number = re.match(r"\d+(\.\d+)+", version)
         return probe_of(f"{product} {number[0] if number else version}", power and f"Its user has {power}")
+
+    def now(self) -> datetime:
+        """See `TellsTime`."""
+        with self._transaction(DESCRIBE_TIMEOUT):
+            ((found,),) = self._ask("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)")
+        return in_utc(datetime.fromisoformat(found))
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""

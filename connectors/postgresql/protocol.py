@@ -9,7 +9,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import psycopg
@@ -19,7 +19,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from connectors.postgresql.connection import connect
 from connectors.postgresql.errors import query_failure
-from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, in_utc
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Column
 
@@ -123,6 +123,8 @@ class ProtocolWarehouse(StreamingWarehouse):
 
     #: What opens every transaction, with `{milliseconds}` for its timeout.
     _settings: str
+    #: The time in UTC, as an expression of its SQL.
+    _clock = "now()"
 
     def __init__(self, name: str, url: str, *, dialect: str = "") -> None:
         super().__init__(name, dialect=dialect)
@@ -133,6 +135,12 @@ class ProtocolWarehouse(StreamingWarehouse):
         with self._transaction(DESCRIBE_TIMEOUT) as server:
             found = self._describe(server, sql)
         return tuple(Column(name=n, type=t) for n, t in zip(found.names, found.types, strict=True))
+
+    def now(self) -> datetime:
+        """See `TellsTime`."""
+        with self._transaction(DESCRIBE_TIMEOUT):
+            ((found,),) = self._connection.execute(f"SELECT {self._clock}").fetchall()
+        return in_utc(found)
 
     @abstractmethod
     def _describe(self, server: Server, sql: str) -> Description:

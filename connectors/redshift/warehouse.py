@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/redshift/latest/dg/:
     SET, SET LOCAL                                              r_SET
     timezone, datestyle, extra_float_digits, statement_timeout,
     query_group                                                 cm_chap_ConfigurationRef
+    GETDATE                                                     r_GETDATE
     UNLOAD                                                      r_UNLOAD
     version()                                                   r_VERSION
     has_table_privilege, has_schema_privilege                   r_HAS_TABLE_PRIVILEGE, r_HAS_SCHEMA_PRIVILEGE
@@ -66,6 +67,7 @@ class RedshiftWarehouse(ProtocolWarehouse):
         SET LOCAL timezone TO 'UTC'; SET LOCAL datestyle TO 'ISO, YMD'; SET LOCAL extra_float_digits TO 2;
         SET LOCAL statement_timeout TO {milliseconds}
     """
+    _clock = "GETDATE()"
 
     def __init__(self, name: str, url: str, *, options: RedshiftOptions, sync: str = "") -> None:
         super().__init__(name, re.sub(r"^redshift(\+\w+)?:", "postgresql:", url), dialect="redshift")

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.values import SnowflakeReading, reading
 from connectors.support.connection import driver
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.warehouse import StreamingWarehouse, probe_of, quote_identifier, schema_of
+from connectors.support.warehouse import StreamingWarehouse, in_utc, probe_of, quote_identifier, schema_of
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import NotASelectError, SelectStatement
 from syncer.model.types import Column, Probe
@@ -68,6 +68,12 @@ class SnowflakeWarehouse(StreamingWarehouse):
             version, role = self._rows(_VERSION)[0]
             can = self._power(role)
         return probe_of(f"Snowflake {version.split(' ')[0]}", can and f"Its role {can}")
+
+    def now(self) -> datetime:
+        """See `TellsTime`."""
+        with self._failures():
+            ((found,),) = self._rows("SELECT SYSDATE()")
+        return in_utc(found)
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""

@@ -38,20 +38,35 @@ class Database:
     #: The statement that describes a query's columns where LIMIT does not exist: a row each, with the name as its third
     #: value and the type as its sixth.
     description: str = ""
+    #: The statement that returns its clock, in seconds since 1970; empty if Syncer knows none.
+    clock: str = ""
     #: What to do if it cannot be reached, before "in" and the setting's name.
     unreachable: str = "Check host, port, user, password and database"
 
 
 _DATABASES = {
-    "clickhousedb": Database(product="ClickHouse"),
-    "cockroachdb": Database(product="CockroachDB", read_only=("SET TRANSACTION READ ONLY",)),
-    "databricks": Database(product="Databricks"),
-    # https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sp-describe-first-result-set-transact-sql
-    "mssql": Database(product="SQL Server", description="EXEC sp_describe_first_result_set @tsql = N{}"),
-    "oracle": Database(product="Oracle Database", read_only=("SET TRANSACTION READ ONLY",)),
+    "clickhousedb": Database(product="ClickHouse", clock="SELECT toUnixTimestamp(now()) AS t"),
+    "cockroachdb": Database(
+        product="CockroachDB",
+        read_only=("SET TRANSACTION READ ONLY",),
+        clock="SELECT extract(epoch FROM now()) AS t",
+    ),
+    "databricks": Database(product="Databricks", clock="SELECT unix_timestamp() AS t"),
+    "mssql": Database(
+        product="SQL Server",
+        # https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sp-describe-first-result-set-transact-sql
+        description="EXEC sp_describe_first_result_set @tsql = N{}",
+        clock="SELECT DATEDIFF_BIG(second, '1970-01-01', SYSUTCDATETIME()) AS t",
+    ),
+    "oracle": Database(
+        product="Oracle Database",
+        read_only=("SET TRANSACTION READ ONLY",),
+        clock="SELECT ROUND((CAST(SYS_EXTRACT_UTC(SYSTIMESTAMP) AS DATE) - DATE '1970-01-01') * 86400) AS t FROM dual",
+    ),
     "postgresql": Database(
         product="PostgreSQL",
         read_only=("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SET LOCAL TimeZone = 'UTC'"),
+        clock="SELECT extract(epoch FROM now()) AS t",
     ),
     "sqlite": Database(
         product="SQLite",
@@ -59,7 +74,7 @@ _DATABASES = {
         is_locked=True,
         unreachable="Write sqlite:///name for a path from the working folder, sqlite:////name for one from the root,",
     ),
-    "trino": Database(product="Trino"),
+    "trino": Database(product="Trino", clock="SELECT to_unixtime(now()) AS t"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -83,6 +83,13 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
             return Probe(version=version, can_write=False)
         note = "Syncer cannot tell whether its role could write; give it one that may only SELECT."
         return Probe(version=version, note=note)
+
+    def now(self) -> datetime:
+        """See `TellsTime`; the clock of this machine if Syncer does not know how to read the database's."""
+        if not self._database.clock:
+            return datetime.now(UTC)
+        found = self.query(self._database.clock, timeout=DESCRIBE_TIMEOUT).read_all()
+        return datetime.fromtimestamp(float(found.column(0)[0].as_py()), UTC)
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -57,6 +57,11 @@ def select_columns(query: str, expressions: Sequence[str]) -> str:
 def quote_literal(text: str) -> str:
     """*text* as a literal of SQL, where a backslash is no escape."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def in_utc(moment: datetime) -> datetime:
+    """*moment* in UTC; one without a zone is in UTC already."""
+    return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ A warehouse's Arrow schema may add to Arrow's types. A string field whose metada
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -144,6 +144,18 @@ class Probing(Protocol):
 
     def probe(self) -> Probe:
         """Look whether it answers, and for a warehouse whether this role could write; changes nothing."""
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A warehouse whose clock can be read, which may differ from this machine's."""
+
+    def now(self) -> datetime:
+        """The time by the warehouse's clock, aware, in UTC.
+
+        Raises:
+            WarehouseError: it did not answer.
+        """
 
 
 @runtime_checkable

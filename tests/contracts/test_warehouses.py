@@ -8,8 +8,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pytest
 
 from syncer.model.errors import WarehouseError
-from syncer.model.protocols import NUMBER, Warehouse
+from syncer.model.protocols import NUMBER, TellsTime, Warehouse
 from tests.contracts.probing import probed
 from tests.contracts.warehouses.adapter import Adapter
 
@@ -265,7 +265,7 @@ def test_a_million_rows_pass_through_in_small_batches_and_little_memory(adapter:
     adapter.make_table("many", adapter.many)
     program = """
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from tests.benchmarks.peak_memory import peak_megabytes
 
@@ -287,3 +287,15 @@ print(sum(sizes), max(sizes), peak_megabytes())
 
 def test_a_probe_tells_product_and_version(adapter: Adapter, warehouse: Warehouse) -> None:
     assert re.fullmatch(adapter.product + r" \d+(\.\d+)*", probed(warehouse).version)
+
+
+def test_the_clock_is_read_in_utc_between_queries(adapter: Adapter, warehouse: Warehouse) -> None:
+    assert isinstance(warehouse, TellsTime)
+    before = datetime.now(UTC)
+
+    found = warehouse.now()
+
+    # All of them run on this machine; some clocks have whole seconds.
+    assert before - timedelta(seconds=1) <= found <= datetime.now(UTC)
+    assert found.utcoffset() == timedelta()
+    assert rows(warehouse, "SELECT id FROM people WHERE id = 1") == [{"id": 1}]

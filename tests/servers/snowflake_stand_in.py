@@ -150,6 +150,9 @@ class _Statement:
             return _json_result(["status"], [["Statement executed successfully."]])
         if re.fullmatch(r"SELECT CURRENT_VERSION\(\), CURRENT_ROLE\(\)", self.sql):
             return _json_result(["CURRENT_VERSION()", "CURRENT_ROLE()"], [["9.34.2", self.session.role]])
+        if self.sql == "SELECT SYSDATE()":
+            now = self.session.duckdb.sql("""SELECT now() AT TIME ZONE 'UTC' AS "SYSDATE()" """).to_arrow_table()
+            return _result([_column("SYSDATE()", "TIMESTAMP")], now)
         return None
 
     def _queried(self, statement: exp.Expr | None) -> dict[str, Any]:

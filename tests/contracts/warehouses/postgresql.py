@@ -61,6 +61,9 @@ def postgresql(request: pytest.FixtureRequest) -> Adapter:
 def redshift(request: pytest.FixtureRequest) -> Adapter:
     """PostgreSQL in Redshift's place: the protocol, and our own statements, which keep to what both know."""
     base = postgresql(request)
+    with psycopg.connect(base.url, autocommit=True) as connection:
+        # In Redshift it has no zone, and is of the session's.
+        connection.execute("CREATE FUNCTION getdate() RETURNS timestamp LANGUAGE sql AS 'SELECT now()::timestamp'")
     return replace(
         base,
         url=base.url.replace("postgresql:", "redshift:", 1),
