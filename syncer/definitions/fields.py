@@ -127,6 +127,17 @@ FIELDS: Mapping[str, Field] = {
         "whether an empty result holds the run. Default: `{removed: 15%, changed: 100%, cleared: 20%, empty: hold}`.",
     ),
     "timeout": Field(values.TIMEOUT, "How long the query may take: seconds, or `45s`, `30m`, `2h`.", default="30m"),
+    "lookback": Field(
+        values.LOOKBACK,
+        "How far before the last run an [incremental query](#incremental-queries) looks again, such as `0`, "
+        "`10 minutes` or `6h`.",
+        default="10 minutes",
+    ),
+    "full_every": Field(
+        values.PERIOD,
+        "How often an incremental query asks for its whole result, such as `1 day`: then `last_sync_time` is `0`. "
+        "Default: never.",
+    ),
     "depends_on": Field(
         values.names(values.SYNC_NAME),
         "A list of syncs that run first. People, objects, relationships and collections run in this order anyway.",

@@ -20,7 +20,7 @@ from syncer.queries import query
 #: Fields that go into the definition as they are read.
 _PLAIN = (
     "description", "owner", "tags", "attributes", "exclude", "warehouse", "store", "schedule", "catch_up", "on_removed",
-    "on_null", "create", "timeout", "depends_on", "enabled",
+    "on_null", "create", "timeout", "lookback", "full_every", "depends_on", "enabled",
 )  # fmt: skip
 
 

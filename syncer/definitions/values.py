@@ -20,9 +20,9 @@ NAME_BYTES = 150
 
 _NAME = "[a-z0-9][a-z0-9_-]{0,62}"
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-_LONGEST_TIMEOUT = timedelta(days=1)
+_DURATION = "([0-9]{1,9}) ?(s|m|h|d|seconds?|minutes?|hours?|days?)?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,15 +188,29 @@ def _limit(text: str) -> Limit:
     )
 
 
-def _duration(text: str) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,9}) ?([smh]?)", text)
-    duration = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else timedelta()
-    if not timedelta() < duration <= _LONGEST_TIMEOUT:
-        raise SyncerError(
-            f"{quoted(text)} is not a time from 1 second to 24 hours",
-            hint="Write seconds, or a time such as `45s`, `30m` or `2h`.",
-        )
-    return duration
+def _duration(least: str, most: str) -> FieldType:
+    """A time between two others, in seconds or with its unit."""
+    shortest, longest = _parsed_duration(least), _parsed_duration(most)
+    assert shortest is not None
+    assert longest is not None
+
+    def parse(text: str) -> timedelta:
+        duration = _parsed_duration(text)
+        if duration is None or not shortest <= duration <= longest:
+            raise SyncerError(
+                f"{quoted(text)} is not a time from {least} to {most}",
+                hint="Write seconds, or a time such as `45s`, `10 minutes`, `2h` or `1 day`.",
+            )
+        return duration
+
+    seconds = (int(one.total_seconds()) for one in (shortest, longest))
+    number = dict(zip(("minimum", "maximum"), seconds, strict=True))
+    return parsed(parse, anyOf=[{"type": "integer", **number}, {"type": "string", "pattern": f"^{_DURATION}$"}])
+
+
+def _parsed_duration(text: str) -> timedelta | None:
+    match = re.fullmatch(_DURATION, text)
+    return timedelta(seconds=int(match[1]) * _SECONDS[(match[2] or "")[:1]]) if match else None
 
 
 TEXT = text()
@@ -213,13 +227,9 @@ LIMIT = parsed(
         {"type": "string", "pattern": r"^([0-9]{1,15}|([0-9]{1,2}(\.[0-9]{1,6})?|100(\.0{1,6})?) ?%)$"},
     ],
 )
-TIMEOUT = parsed(
-    _duration,
-    anyOf=[
-        {"type": "integer", "minimum": 1, "maximum": int(_LONGEST_TIMEOUT.total_seconds())},
-        {"type": "string", "pattern": "^[0-9]{1,9} ?[smh]?$"},
-    ],
-)
+TIMEOUT = _duration("1 second", "24 hours")
+LOOKBACK = _duration("0 seconds", "366 days")
+PERIOD = _duration("1 minute", "366 days")
 
 _INTERVAL = parsed(schedules.parse, type="string", pattern="^(manual|every ([1-9][0-9]* )?(minute|hour|day)s?)$")
 _CRON = mapping(

@@ -164,6 +164,10 @@ class SyncDefinition:
     create: bool = True
     limits: Limits = Limits()
     timeout: timedelta = timedelta(minutes=30)
+    #: How far before the last run an incremental query looks again.
+    lookback: timedelta = timedelta(minutes=10)
+    #: How often an incremental query asks for its whole result; None for never.
+    full_every: timedelta | None = None
     depends_on: tuple[str, ...] = ()
     enabled: bool = True
     #: Whether the query mentions `last_sync_time`.

@@ -22,7 +22,7 @@ from syncer.model.upgrades import Formats
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
-from syncer.snapshot.ledger import Intent, Known
+from syncer.snapshot.ledger import Asked, Intent, Known
 from syncer.snapshot.session import Session
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
@@ -142,6 +142,8 @@ class FileLedger:
         return Known(
             last_sync_time=0 if needs_all else int(self._remembered("last_sync_time") or 0),
             settled_definition=self._remembered("settled_definition"),
+            settled_query=self._remembered("settled_query"),
+            whole_result_at=int(self._remembered("whole_result_at") or 0),
             newest_claim=self._newest_claim,
             is_outdated=self._is_outdated,
         )
@@ -180,13 +182,17 @@ class FileLedger:
         with self.session.transaction():
             journal.write_verdicts(self.session, layout, verdicts)
 
-    def settle(self, layout: ColumnMap, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
+    def settle(
+        self, layout: ColumnMap, intent: Intent, *, started_at: datetime, asked: Asked, ended_well: bool
+    ) -> None:
         with self.session.transaction():
             self._settle_fence()
             journal.settle(self.session, intent, at=started_at)
             if ended_well and not intent.only_one:
-                settled = layout.schema.definition.hash
-                self._remember(last_sync_time=str(int(started_at.timestamp())), settled_definition=settled)
+                seconds, settled = str(int(asked.at.timestamp())), layout.schema.definition.hash
+                self._remember(last_sync_time=seconds, settled_definition=settled, settled_query=asked.query)
+                if asked.is_whole:
+                    self._remember(whole_result_at=seconds)
         self.session.execute("CHECKPOINT")
 
     def _settle_fence(self) -> None:

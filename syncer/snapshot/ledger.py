@@ -32,14 +32,30 @@ from syncer.snapshot.session import Session
 class Known:
     """What a run needs to know of a ledger before it stages its result."""
 
-    #: Unix seconds of the start of the last run that ended well; 0 where rows in doubt need the whole result.
+    #: When the last run that ended well asked (see Asked), unix seconds; 0 where rows in doubt need the whole result.
     last_sync_time: int = 0
     #: The hash of the definition whose run ended well last; empty where none did.
     settled_definition: str = ""
+    #: Of the last run that ended well, as Asked has it; empty where none did.
+    settled_query: str = ""
+    #: When a run that ended well last asked for the whole result, in unix seconds; 0 if it is not known.
+    whole_result_at: int = 0
     #: The newest claim of the sync; empty where there is none.
     newest_claim: str = ""
     #: Whether that claim is not this ledger's: rows may have been sent that it does not know.
     is_outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a run asked its warehouse for; a ledger remembers it once the run has ended well."""
+
+    #: When, by the warehouse's clock; aware.
+    at: datetime
+    #: Stands for the query's text and the warehouse, and not for `last_sync_time`; empty if it does not matter.
+    query: str = ""
+    #: Whether it asked for the whole result.
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +136,12 @@ class Ledger(Protocol):
     def acknowledge(self, layout: ColumnMap, verdicts: pa.Table) -> None:
         """Make verdicts durable, and the snapshot what was accepted, in one transaction."""
 
-    def settle(self, layout: ColumnMap, intent: Intent, *, started_at: datetime, ended_well: bool) -> None:
+    def settle(
+        self, layout: ColumnMap, intent: Intent, *, started_at: datetime, asked: Asked, ended_well: bool
+    ) -> None:
         """Drop the outbox, in one transaction: what has no answer stays in doubt, what was rejected stays visible.
 
         Shapes:
-            started_at: of the run.
+            started_at: of the run, by this machine's clock.
             ended_well: whether every row has an answer.
         """

@@ -15,7 +15,7 @@ import pyarrow as pa
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Action, ValueForm, Verdict
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
-from syncer.snapshot.ledger import Intent, Workspace
+from syncer.snapshot.ledger import Asked, Intent, Workspace
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import as_key, literal
 
@@ -132,13 +132,15 @@ class Outbox:
         rows = self._work.session.rows("SELECT verdict, count(DISTINCT seq) FROM verdicts GROUP BY verdict")
         return {Verdict(verdict): count for verdict, count in rows}
 
-    def settle(self, *, started_at: datetime, ended_well: bool) -> None:
+    def settle(self, *, started_at: datetime, asked: Asked, ended_well: bool) -> None:
         """Make the snapshot what the store has acknowledged, in one transaction.
 
-        *started_at*: of the run. *ended_well*: every row had an answer.
+        *started_at*: of the run. *asked*: what it asked the warehouse for. *ended_well*: every row had an answer.
         """
         self._pipeline.finish()
-        self._work.ledger.settle(self._work.layout, self._intent, started_at=started_at, ended_well=ended_well)
+        self._work.ledger.settle(
+            self._work.layout, self._intent, started_at=started_at, asked=asked, ended_well=ended_well
+        )
 
     def close(self) -> None:
         """Let what runs beside the caller's thread come to its end; calling it twice is fine."""

@@ -13,6 +13,7 @@ from syncer.model.protocols import IDENTIFIERS, Fenced, ProfileStore, ReplacesCo
 from syncer.model.types import Counts, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
+from syncer.snapshot.ledger import Asked
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
@@ -33,6 +34,8 @@ class SyncRun:
     options: RunOptions
     #: Shows how far the run came, also where it fails.
     progress: Progress
+    #: What *sql* asks for; None if the start of the run tells enough.
+    asked: Asked | None = None
 
 
 def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) -> None:
@@ -69,7 +72,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
                     # Other syncs may have looked before the last of these came about.
                     _announce_removals(definition, outbox, store, coordination)
                     coordination.close_removals()
-                outbox.settle(started_at=started_at, ended_well=ended_well)
+                asked = run.asked or Asked(at=started_at)
+                outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
     coordination.close_removals()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 import traceback
@@ -25,6 +26,7 @@ from syncer.state.runs import KEPT_REJECTIONS, RunLog
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
+from syncer.sync.window import Window, now_at, window
 
 log = logging.getLogger(__name__)
 
@@ -94,19 +96,9 @@ class Runner:
             snapshot.ledger.explaining(),
         ):
             catch_up(snapshot, self._coordination(definition, store), store)
-            prepared = self._query(definition, snapshot, RunOptions())
-            with self._warehouse(prepared) as warehouse:
-                if isinstance(warehouse, ForecastingQueries):
-                    progress.notes.append(warehouse.forecast(prepared.statement))
-                run = SyncRun(
-                    definition=definition,
-                    sql=prepared.statement,
-                    warehouse=warehouse,
-                    snapshot=snapshot,
-                    store=store,
-                    options=RunOptions(),
-                    progress=progress,
-                )
+            with self._asked(definition, snapshot, store, RunOptions(), progress) as run:
+                if isinstance(run.warehouse, ForecastingQueries):
+                    progress.notes.append(run.warehouse.forecast(run.sql))
                 return planned(run, sample_rows=sample_rows)
 
     def snapshot_path(self, sync: str) -> Path:
@@ -142,17 +134,7 @@ class Runner:
             coordination.close_removals()
             with snapshot.ledger.explaining():
                 catch_up(snapshot, coordination, store)
-                prepared = self._query(definition, snapshot, options)
-                with self._warehouse(prepared) as warehouse, progress.token.interruptible(warehouse.close):
-                    run = SyncRun(
-                        definition=definition,
-                        sql=prepared.statement,
-                        warehouse=warehouse,
-                        snapshot=snapshot,
-                        store=store,
-                        options=options,
-                        progress=progress,
-                    )
+                with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
             rejected = self._publish_rejections(definition, snapshot)
         except HeldError as exc:
@@ -169,7 +151,7 @@ class Runner:
         if isinstance(exc, (StoppedError, KeyboardInterrupt)):
             return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(str(exc) or "stopped by a signal"))
         if isinstance(exc, SyncerError):
-            if progress.token.is_cancelled and progress.phase is Phase.QUERY:
+            if progress.token.is_cancelled and progress.phase in (None, Phase.QUERY):
                 # Reading was cut off on purpose.
                 return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(progress.token.reason))
             return self._finish(progress, RunStatus.FAILED, exc)
@@ -207,13 +189,54 @@ class Runner:
         assert run is not None
         return replace(run, cause=cause)
 
-    def _query(self, definition: SyncDefinition, snapshot: Snapshot, options: RunOptions) -> Query:
-        rendered = query.render(
+    @contextmanager
+    def _asked(
+        self,
+        definition: SyncDefinition,
+        snapshot: Snapshot,
+        store: ProfileStore,
+        options: RunOptions,
+        progress: Progress,
+    ) -> Iterator[SyncRun]:
+        """The warehouse opened, and the query for it, whose errors name the definition's file and line."""
+        opened = self.settings.warehouses[definition.warehouse].open(definition.warehouse, sync=definition.name)
+        with closing(opened) as warehouse, progress.token.interruptible(warehouse.close):
+            last_sync_time, asked = 0, None
+            if definition.incremental:
+                found = self._window(definition, snapshot, options, warehouse)
+                last_sync_time, asked = found.last_sync_time, found.asked
+                progress.notes.extend(filter(None, [found.note]))
+            prepared = self._query(definition, snapshot, last_sync_time)
+            with prepared.errors_placed():
+                yield SyncRun(
+                    definition=definition,
+                    sql=prepared.statement,
+                    warehouse=warehouse,
+                    snapshot=snapshot,
+                    store=store,
+                    options=options,
+                    progress=progress,
+                    asked=asked,
+                )
+
+    def _window(
+        self, definition: SyncDefinition, snapshot: Snapshot, options: RunOptions, warehouse: Warehouse
+    ) -> Window:
+        whole = self._rendered(definition, 0)
+        place = self.settings.warehouses[definition.warehouse].shown_url
+        query_hash = hashlib.sha256(f"{place}\n{whole}".encode()).hexdigest()
+        return window(definition, snapshot.known, options, at=now_at(warehouse), query=query_hash)
+
+    def _rendered(self, definition: SyncDefinition, last_sync_time: int) -> str:
+        return query.render(
             definition,
-            last_sync_time=0 if options.full or options.only else snapshot.known.last_sync_time,
+            last_sync_time=last_sync_time,
             variables=self.settings.vars,
             environment=query_variables(self.settings),
         )
+
+    def _query(self, definition: SyncDefinition, snapshot: Snapshot, last_sync_time: int) -> Query:
+        rendered = self._rendered(definition, last_sync_time)
         if snapshot.known.settled_definition == definition.hash and rendered == definition.sql:
             # This very text has passed the check before, which costs a tenth of a second.
             return Query(definition=definition, rendered=rendered, statement=rendered)
@@ -233,14 +256,6 @@ class Runner:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
         last = self.run_log.last_started(definition.name)
         return max(self.now(), last + timedelta(seconds=1)) if last else self.now()
-
-    @contextmanager
-    def _warehouse(self, prepared: Query) -> Iterator[Warehouse]:
-        """The warehouse of a query; its errors name the definition's file and line."""
-        definition = prepared.definition
-        opened = self.settings.warehouses[definition.warehouse].open(definition.warehouse, sync=definition.name)
-        with closing(opened) as warehouse, prepared.errors_placed():
-            yield warehouse
 
 
 def _held_hint(definition: SyncDefinition) -> str:

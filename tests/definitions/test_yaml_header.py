@@ -85,7 +85,9 @@ def test_the_smallest_header_gives_the_defaults() -> None:
         ("limits: {empty: allwo}\n", 4, "Did you mean `allow`"),
         ("timeout: 0\n", 4, "not a time from 1 second to 24 hours"),
         ("timeout: 25h\n", 4, "not a time from 1 second to 24 hours"),
-        ("timeout: soon\n", 4, "`45s`, `30m` or `2h`"),
+        ("timeout: soon\n", 4, "`45s`, `10 minutes`, `2h` or `1 day`"),
+        ("lookback: 367 days\n", 4, "not a time from 0 seconds to 366 days"),
+        ("full_every: 59 seconds\n", 4, "not a time from 1 minute to 366 days"),
         ("schedule: every 30 seconds\n", 4, "the shortest is 1 minute"),
         ("schedule: 0 6 * * *\n", 4, 'Write `{cron: "0 6 * * *"}`'),
         ("schedule: {corn: 0 6 * * *}\n", 4, "Did you mean `cron`"),
@@ -152,6 +154,18 @@ def test_an_incremental_query_allows_no_removal(header: str, query: str, line: i
 
     assert error.line == line
     assert expected in text_of(error)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("0", 0), ("90", 90), ("45s", 45), ("10 minutes", 600), ("1 minute", 60), ("2h", 7200), ("1 day", 86_400)],
+)
+def test_a_time_is_seconds_or_has_a_unit(written: str, seconds: int) -> None:
+    definition = parsed(f"{PERSON}lookback: {written}\n", "SELECT {{ last_sync_time }}").definition
+
+    assert definition is not None
+    assert definition.lookback.total_seconds() == seconds
+    assert definition.full_every is None
 
 
 def test_every_mistake_of_a_header_is_reported_at_once() -> None:

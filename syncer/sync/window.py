@@ -1,0 +1,68 @@
+"""From when on an incremental query asks, and when it asks for its whole result instead.
+
+A row may become visible with a time before that of the last run: its transaction was long, or clocks differ. So the
+time is the warehouse's own, less the definition's `lookback`; rows that are seen twice did not change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from syncer.model.protocols import TellsTime, Warehouse
+from syncer.model.types import SyncDefinition
+from syncer.snapshot.ledger import Asked, Known
+from syncer.sync.progress import RunOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What one run asks an incremental query for."""
+
+    #: Unix seconds; 0 for the whole result.
+    last_sync_time: int
+    asked: Asked
+    #: Why it is the whole result, a sentence for people; empty if there is nothing to say.
+    note: str
+
+
+def now_at(warehouse: Warehouse) -> datetime:
+    """The time by the warehouse's clock, or by this machine's if the other cannot be read.
+
+    Raises:
+        WarehouseError: the warehouse did not answer.
+    """
+    return warehouse.now() if isinstance(warehouse, TellsTime) else datetime.now(UTC)
+
+
+def window(definition: SyncDefinition, known: Known, options: RunOptions, *, at: datetime, query: str) -> Window:
+    """What a run asks for.
+
+    Shapes:
+        at: the time by the warehouse's clock, read before the query.
+        query: see Asked.
+    """
+    is_first = options.full or options.only is not None or known.last_sync_time == 0
+    note = "" if is_first else _why_whole(definition, known, at=at, query=query)
+    is_whole = is_first or note != ""
+    since = known.last_sync_time - int(definition.lookback.total_seconds())
+    return Window(
+        last_sync_time=0 if is_whole else max(0, since),
+        asked=Asked(at=at, query=query, is_whole=is_whole),
+        note=note,
+    )
+
+
+def _why_whole(definition: SyncDefinition, known: Known, *, at: datetime, query: str) -> str:
+    now = at.timestamp()
+    found = ""
+    if known.settled_definition != definition.hash:
+        found = "the definition changed"
+    elif known.settled_query not in ("", query):
+        found = "a variable of the query, or the warehouse's URL, changed"
+    elif now < known.last_sync_time:
+        found = "the warehouse's clock is behind that of the last run"
+    elif definition.full_every is not None:
+        age = now - known.whole_result_at
+        found = "" if 0 <= age < definition.full_every.total_seconds() else "`full_every` is over"
+    return found and f"{found}: this run asks for the whole result, sends only what differs, and removes nothing"
