@@ -135,7 +135,7 @@ def _contradictions(
         )
     if incremental_line is None:
         return
-    why = "a query that mentions `last_sync_time` returns only the rows that changed"
+    why = "a query that uses `last_sync_time` returns only the rows that changed"
     if not entity.traits.merges:
         message, hint = f"{why}, and a {entity} drops all others", f"Return all rows of a {entity}."
         yield DefinitionError(message, path=path, line=incremental_line, hint=hint)
@@ -148,10 +148,10 @@ def _contradictions(
 
 
 def _incremental_line(path: Path, text: DefinitionText, errors: list[DefinitionError]) -> int | None:
-    """The file's line of the template's first mention of `last_sync_time`."""
+    """The file's line of the first use of `last_sync_time` outside of comments."""
     try:
         template = query.template(path, text.sql, text.sql_line)
     except DefinitionError as error:
         errors.append(error)
         return None
-    return template.mentions.get("last_sync_time") if template else None
+    return template.incremental_line if template else None

@@ -170,7 +170,7 @@ class SyncDefinition:
     full_every: timedelta | None = None
     depends_on: tuple[str, ...] = ()
     enabled: bool = True
-    #: Whether the query mentions `last_sync_time`.
+    #: Whether the query uses `last_sync_time`, not only in a comment.
     incremental: bool = False
     #: SHA-256 of the file's bytes, in hex.
     hash: str = ""

@@ -13,6 +13,7 @@ from jinja2.visitor import NodeTransformer
 
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import did_you_mean, listed, quoted
+from syncer.queries.comments import use_outside_comments
 from syncer.queries.sandbox import FILTERS, SIZED, TIMED, TURNS, RefusedError, Sandbox
 
 #: Parts of a template's statements and expressions.
@@ -47,8 +48,8 @@ class Template:
     #: The file's line of the template's first.
     first_line: int
     tree: nodes.Template
-    #: The names that it uses but does not set, each to the file's line of its first use.
-    mentions: Mapping[str, int]
+    #: The file's line of the first use of `last_sync_time`, unless all are in comments of the SQL.
+    incremental_line: int | None
     #: The variables of the environment that it names, each to the file's line of its first use.
     reads: Mapping[str, int]
 
@@ -95,19 +96,17 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
         for name, line in mentions.items():
             if name not in _NAMES:
                 raise error(f"the name {quoted(name)} is unknown", line, did_you_mean(name, _NAMES))
+        incremental_line = use_outside_comments(tree, "last_sync_time") if "last_sync_time" in mentions else None
         _Bounds().visit(tree).set_environment(Sandbox())
         Sandbox().compile(tree)
     except TemplateSyntaxError as exc:
         raise error(f"the template cannot be read: {exc.message}", exc.lineno) from None
     except (RecursionError, SyntaxError, MemoryError, ValueError, OverflowError):
         raise error("the template is nested too deeply, or contains a number that is too long", 1) from None
-    return Template(
-        path=path,
-        first_line=first_line,
-        tree=tree,
-        mentions={name: first_line - 1 + line for name, line in mentions.items()},
-        reads={name: first_line - 1 + line for name, line in _reads(tree).items()},
-    )
+    if incremental_line is not None:
+        incremental_line += first_line - 1
+    reads = {name: first_line - 1 + line for name, line in _reads(tree).items()}
+    return Template(path=path, first_line=first_line, tree=tree, incremental_line=incremental_line, reads=reads)
 
 
 def _faults(tree: nodes.Template) -> Iterator[tuple[str, int, str]]:

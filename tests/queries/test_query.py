@@ -374,3 +374,38 @@ def test_a_plain_query_needs_neither_jinja_nor_sqlglot_to_be_read() -> None:
     )
 
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("sql", "line"),
+    [
+        ("SELECT 1\nWHERE a > {{ last_sync_time }}", 2),
+        ("SELECT 1 -- WHERE a > {{ last_sync_time }}", None),
+        ("SELECT 1 -- it's off\n-- WHERE a > {{ last_sync_time }}\nLIMIT 5", None),
+        ("SELECT 1 -- on\nWHERE a > {{ last_sync_time }}", 2),
+        ("SELECT 1 /* WHERE a > {{ last_sync_time }} */", None),
+        ("SELECT 1 /* off */ WHERE a > {{ last_sync_time }}", 1),
+        ("SELECT 1 /*! WHERE a > {{ last_sync_time }} */", 1),
+        ("SELECT 1 {# WHERE a > {{ last_sync_time }} #}", None),
+        ("SELECT 1\n  # WHERE a > {{ last_sync_time }}", None),
+        ("SELECT a\n#>> '{b}' > '{{ last_sync_time }}'", 2),
+        ("SELECT '-- ' || '{{ last_sync_time }}'", 1),
+        ("SELECT '/*', '{{ last_sync_time }}', '*/'", 1),
+        ('SELECT 1 AS "--" WHERE a > {{ last_sync_time }}', 1),
+        (r"SELECT 'it\'s -- ' || '{{ last_sync_time }}'", 1),
+        ("SELECT $$ -- {{ last_sync_time }} $$", 1),
+        ("SELECT 1 -- {% if last_sync_time %}\nWHERE a > 0 -- {% endif %}", 1),
+        ("SELECT 1 -- {% if last_sync_time %} WHERE a > 0 {% endif %}", None),
+        ("/* {% if last_sync_time %} {{ last_sync_time }} {% else %} none {% endif %} */ SELECT 1", None),
+        ("SELECT 1 -- {% if var('x') %}{{ last_sync_time }}\n{% endif %} LIMIT {{ last_sync_time }}", 2),
+        ("SELECT 1 -- {% set since = last_sync_time - 60 %}\nWHERE a > {{ since }}", 2),
+        ("SELECT 1 -- {% set since = last_sync_time %} {{ since }}", None),
+        ("-- {% set w = '' %}{% if last_sync_time %}{% set w = 'WHERE a > 0' %}{% endif %}\nSELECT 1\n{{ w }}", 3),
+        ("SELECT 1 {% for i in range(last_sync_time) %} + 1 {% endfor %}", 1),
+    ],
+)
+def test_a_use_that_stands_only_in_a_comment_makes_no_query_incremental(sql: str, line: int | None) -> None:
+    template = query.template(PATH, sql, 1)
+
+    assert template is not None
+    assert template.incremental_line == line
