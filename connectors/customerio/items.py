@@ -23,6 +23,9 @@ LONGEST_NAME = 150
 LONGEST_VALUE = 1_000
 LONGEST_ITEM = 32_000
 MOST_ATTRIBUTES = 300
+#: A person's attributes that the Track API does not take as null, and those that the Pipelines API does not.
+UNCLEARABLE = ("cio_subscription_preferences",)
+UNCLEARABLE_TRAITS = (*UNCLEARABLE, "email", "createdAt", "unsubscribed")
 #: Requests in flight at once. A lane sends one after the other, and one lane has all items about one entity.
 LANES = 8
 
@@ -136,11 +139,15 @@ def _text(value: str) -> str:
     return f"CAST(to_json({value}) AS VARCHAR)"
 
 
-def _members(own: list[str], *more: str) -> str:
-    """SQL for a JSON object of what a row sets and unsets."""
+def _members(own: list[str], *more: str, kept: tuple[str, ...] = ()) -> str:
+    """SQL for a JSON object of what a row sets and unsets; it unsets none of *kept*."""
+    names = "CAST(json_extract(cleared, '$[*]') AS VARCHAR[])"
+    if kept:
+        quoted = ", ".join(f"'\"{name}\"'" for name in kept)
+        names = f"list_filter({names}, lambda n: n NOT IN ({quoted}))"
     unset = (
-        "CASE WHEN cleared <> '[]' THEN list_aggregate(list_transform(json_extract(cleared, '$[*]'), "
-        "lambda n: CAST(n AS VARCHAR) || ':null'), 'string_agg', ',') END"
+        f"CASE WHEN cleared <> '[]' THEN list_aggregate(list_transform({names}, "
+        "lambda n: n || ':null'), 'string_agg', ',') END"
     )
     set_ = [f"CASE WHEN {name} IS NOT NULL THEN '\"{name}\":' || {_text(name)} END" for name in own]
     return f"'{{' || concat_ws(',', nullif(attributes[2:-2], ''), {', '.join([unset, *set_, *more])}) || '}}'"
@@ -153,7 +160,7 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
         case Entity.PERSON:
             # Unsetting must not create a person.
             only_known = "TRUE" if not settings.create else "action = 'clear'"
-            members = _members(own, f"CASE WHEN {only_known} THEN '\"_update\":true' END")
+            members = _members(own, f"CASE WHEN {only_known} THEN '\"_update\":true' END", kept=UNCLEARABLE)
             return _entity_sql("person", _person(target.person_key), members, f'"timestamp":{settings.timestamp},')
         case Entity.OBJECT:
             return _entity_sql("object", _object("k1", settings.object_type), _members([]))
@@ -193,7 +200,7 @@ def _relationship_sql(target: Target, settings: ItemSettings) -> str:
 
 def _pipelines_sql(own: list[str], settings: ItemSettings) -> str:
     """The same for the Pipelines API, which recognises a repeated call by its `messageId`."""
-    traits = _members([name for name in own if name != "id"])
+    traits = _members([name for name in own if name != "id"], kept=UNCLEARABLE_TRAITS)
     # With the run's start, since a value that returns after another one is no repetition.
     content = f"concat_ws(chr(31), '{settings.store_id}', '{settings.timestamp}', action, k1, {traits})"
     moment = datetime.fromtimestamp(settings.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

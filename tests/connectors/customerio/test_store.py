@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from connectors.customerio import connection
+from connectors.customerio.items import UNCLEARABLE_TRAITS
 from connectors.customerio.options import Via
 from connectors.customerio.requests import LONGEST_REQUEST
 from syncer.model.errors import SettingsError, StoreError, StoreRefusesError
@@ -542,6 +543,36 @@ def test_people_go_through_the_pipelines_api(pipelines: Any, server: CustomerIOS
     assert set(paths) == {"/v1/batch", "/api/v2/batch"}
     broken = {"batch": [{"type": "identify", "userId": 7}]}
     assert definitions.folder() is None or definitions.faults_of("pipelines", broken)
+
+
+def test_what_the_pipelines_api_cannot_clear_is_left_out(pipelines: Any, server: CustomerIOServer) -> None:
+    """The server compares each request with the vendor's definitions, and refuses what they do not allow."""
+    apply(pipelines, PEOPLE, put("ann", attributes={"plan": "pro", "unsubscribed": True}, email="ann@x.com"))
+    cleared = ("plan", *UNCLEARABLE_TRAITS)
+
+    assert apply(pipelines, PEOPLE, put("ann", cleared=cleared, email=None)) == [ACCEPTED]
+    assert apply(pipelines, PEOPLE, clear("ann", cleared=cleared)) == [ACCEPTED]
+
+    assert server.workspace.attributes("ann") == {"email": "ann@x.com", "unsubscribed": True}
+
+
+def test_every_member_that_the_vendor_defines_can_be_null(pipelines: Any, store: Any, server: CustomerIOServer) -> None:
+    """Of both APIs, and of every entity, one row for each member, beside an ordinary one."""
+    server.workspace.checked = True
+    sent_by = [
+        (pipelines, PEOPLE, ("ann",), definitions.typed_members("pipelines", "traits")),
+        (store, PEOPLE, ("ann",), definitions.typed_members("track", "attributes")),
+        (store, ACCOUNTS, ("acme",), definitions.typed_members("track", "attributes")),
+        (store, MEMBERS, ("ann", "acme"), definitions.typed_members("track", "relationship_attributes")),
+    ]
+    for by, target, key, names in sent_by:
+        for name in ["plan", *names]:
+            if name.startswith("_") or name == "cio_id":
+                # No attribute can have such a name.
+                continue
+            own: dict[str, Any] = {"email": None} if name == "email" and target is PEOPLE else {}
+            assert apply(by, target, put(*key, cleared=(name,), **own)) == [ACCEPTED], name
+            assert apply(by, target, clear(*key, cleared=(name,))) == [ACCEPTED], name
 
 
 def test_a_value_that_comes_back_is_not_taken_for_a_repetition(server: CustomerIOServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,26 @@ def faults_of(api: str, batch: Any) -> list[str]:
     validator, items = _validator(api), batch["batch"]
     read = {**batch, "batch": items[:: len(items) // _READ + 1]}
     return [error.message[:300] for error in validator.iter_errors(read)] if validator else []
+
+
+def typed_members(api: str, of: str) -> list[str]:
+    """The members that the definitions name in objects called *of*; nothing where they are not there."""
+    found = folder()
+    if found is None:
+        return []
+    return sorted(set(_members(json.loads((found / _FILES[api]).read_text())["components"]["schemas"], of)))
+
+
+def _members(node: Any, of: str) -> Iterator[str]:
+    if isinstance(node, dict):
+        described = node.get(of)
+        if isinstance(described, dict):
+            yield from described.get("properties", {})
+        for child in node.values():
+            yield from _members(child, of)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _members(child, of)
 
 
 @cache
