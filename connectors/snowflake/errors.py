@@ -1,7 +1,8 @@
 """What messages may repeat of Snowflake's errors, and the next step.
 
-The service quotes values of rows in some texts, and the driver quotes the addresses of results, which are secrets. So
-messages repeat only the service's texts about names, syntax and sessions, by their number.
+The service quotes values of rows in some texts. So messages repeat only its texts about names, syntax and sessions, by
+their number. They repeat the driver's own texts without what is in quotes, and without addresses: those of results are
+secrets.
 """
 
 from __future__ import annotations
@@ -70,16 +71,19 @@ def login_failure(error: Any, named: ConnectionName, *, where: str) -> Warehouse
         message, hint = f"Snowflake refuses the login: {_text(error)}", _HINTS.get(error.errno, _LOGIN_HINT)
     else:
         found = (words for pattern, words in _CONNECTION.items() if re.search(pattern, str(error.raw_msg), re.I))
-        reason, hint = next(found, ("the driver does not say why", "Check {setting}__URL."))
-        message = f"cannot connect to Snowflake{where and f' at {where}'}: {reason}"
+        reason, hint = next(found, (_drivers_text(error), "Check {setting}__URL."))
+        message = f"cannot connect to Snowflake{where and f' at {where}'}: {reason} ({_drivers_number(error)})"
     return WarehouseError(f"{named.label}: {message}", hint=named.hint(hint))
 
 
 def query_failure(error: Any, named: ConnectionName) -> WarehouseError:
     """The error to raise if a statement raised *error*; `query_line` is a line of the statement."""
     label, number = named.label, error.errno
+    if number >= _LOGINS:
+        return WarehouseError(f"{label}: the connection was lost (Snowflake's error {number})", hint=RUN_AGAIN)
     if not error.sqlstate or number >= _DRIVER:
-        return WarehouseError(f"{label}: the connection was lost", hint=RUN_AGAIN)
+        said = f"{_drivers_text(error)} ({_drivers_number(error)})"
+        return WarehouseError(f"{label}: Snowflake's driver failed: {said}", hint=RUN_AGAIN)
     if number >= _VALUES:
         text = _TEXTS.get(number, "a value does not fit")
         return WarehouseError(f"{label}: {text} (Snowflake's error {number})", hint=_VALUE_HINT)
@@ -99,3 +103,18 @@ def _text(error: Any) -> str:
     text = re.sub(r"^(SQL compilation error:)?\s*(error )?(line \d+ at position \d+)?\s*", "", str(error.raw_msg))
     text = re.sub(r" line \d+ at position \d+", "", text)
     return re.sub(r"\s+", " ", text).strip().rstrip(".")
+
+
+#: In a text of the driver: addresses, what is in quotes, and long words of letters and digits, such as tokens.
+_HIDDEN = re.compile(r"\w+://\S+|\"[^\"]*\"|'[^']*'|`[^`]*`|\S*(?:\d\S*){8,}")
+_LONGEST_TEXT = 200
+
+
+def _drivers_text(error: Any) -> str:
+    """The driver's own text, if it has one, in one line."""
+    text = re.sub(r"\s+", " ", _HIDDEN.sub("…", str(error.raw_msg))).strip().rstrip(".")
+    return text[:_LONGEST_TEXT] or "it does not say why"
+
+
+def _drivers_number(error: Any) -> str:
+    return f"the driver's error {error.errno:06d}" if error.errno >= 0 else "without a number"

@@ -421,6 +421,8 @@ async def _part(request: Request) -> Response:
         await request.receive()
         while (await request.receive())["type"] != "http.disconnect":
             pass
+    if name == "broken":
+        return Response(b"no Arrow", media_type="application/octet-stream")
     if name in ("never", "gone"):
         return Response("expired", status_code=403)
     return Response(_parts[name], media_type="application/octet-stream")

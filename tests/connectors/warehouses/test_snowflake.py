@@ -31,8 +31,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from snowflake.connector.errors import OperationalError
 
+from connectors.snowflake.errors import login_failure, query_failure
 from connectors.snowflake.options import SnowflakeOptions
+from connectors.support.connection import ConnectionName
 from syncer.model.errors import SettingsError, SyncerError, WarehouseError
 from syncer.model.protocols import JSON, Warehouse
 from syncer.settings.registry import open_warehouse
@@ -284,6 +287,45 @@ def test_a_result_that_does_not_come_whole_is_an_error(
 
     with pytest.raises(WarehouseError, match="crm"):
         warehouse.query("SELECT * FROM torn", timeout=TIMEOUT).read_all()
+
+
+def test_a_part_that_the_driver_cannot_read_is_an_error_of_the_driver(
+    snowflake: SnowflakeServer, warehouse: Warehouse
+) -> None:
+    told = column("fixed", precision=5, scale=0)
+    rows = part(numbers(pa.int64(), 1, 2), "FIXED", precision=5, scale=0)
+    snowflake.add_result("unreadable", [told], [rows], further_parts=["broken"])
+
+    with pytest.raises(WarehouseError) as caught:
+        warehouse.query("SELECT * FROM unreadable", timeout=TIMEOUT).read_all()
+
+    said = caught.value.message
+    assert said.startswith("warehouse `crm`: Snowflake's driver failed: Failed to fetch chunk data")
+    assert said.endswith("(the driver's error 000006)")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Failed to initialize the token cache", "Failed to initialize the token cache"),
+        ("", "it does not say why"),
+        (
+            'invalid type: string "Ann", at https://x.com/part?sig=s3cret',
+            "invalid type: string …, at …",
+        ),
+        ("bad token ab1c2d3e4f5g6h7i8 for 'Ann'", "bad token … for …"),
+    ],
+)
+def test_the_drivers_own_text_is_repeated_without_what_it_quotes(text: str, said: str) -> None:
+    named = ConnectionName("warehouse", "crm")
+    error = OperationalError(text, errno=17)
+
+    assert query_failure(error, named).message == (
+        f"warehouse `crm`: Snowflake's driver failed: {said} (the driver's error 000017)"
+    )
+    assert login_failure(error, named, where="x.com").message == (
+        f"warehouse `crm`: cannot connect to Snowflake at x.com: {said} (the driver's error 000017)"
+    )
 
 
 @pytest.mark.parametrize(
