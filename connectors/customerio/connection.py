@@ -21,7 +21,7 @@ from syncer.model.errors import StoreError
 
 #: The most calls for one request.
 ATTEMPTS = 7
-#: Seconds; a wait is a random part of a time that doubles from the first to the longest.
+#: Seconds; a wait is half to all of a time that doubles from the first to the longest.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 #: The most seconds of a Retry-After to wait.
 LONGEST_RETRY_AFTER = 300.0
@@ -233,11 +233,10 @@ class Api:
         self._client.close()
 
     def _wait(self, state: Any) -> float:
-        seconds = state.outcome.exception().retry_after
-        if seconds is not None:
-            return float(seconds)
-        jittered: float = self._tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)(state)
-        return jittered
+        half = {"multiplier": FIRST_WAIT / 2, "max": LONGEST_WAIT / 2}
+        back_off = self._tenacity.wait_exponential(**half) + self._tenacity.wait_random_exponential(**half)
+        # Retry-After only lengthens it: a server that says 0 may go on to say so.
+        return max(float(back_off(state)), state.outcome.exception().retry_after or 0.0)
 
     def _once(self, method: str, path: str, content: bytes | None, query: Mapping[str, str] | None) -> Answer:
         open_ = self._limiter.pass_through(self._stopped)

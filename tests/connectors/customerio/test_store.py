@@ -336,6 +336,21 @@ def test_retry_after_is_kept_by_all_requests(store: Any, server: CustomerIOServe
     assert time.monotonic() - began >= 1
 
 
+@pytest.mark.parametrize("header", ["0", "-3", "Wed, 21 Oct 2015 07:28:00 GMT", "0.001"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_never_shortens_the_back_off(
+    store: Any, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch, status: int, header: str
+) -> None:
+    monkeypatch.setattr(connection, "FIRST_WAIT", 0.1)
+    server.workspace.faults.next.extend([Fault(status=status, headers={"Retry-After": header})] * 3)
+    began = time.monotonic()
+
+    assert apply(store, PEOPLE, put("ann")) == [ACCEPTED]
+
+    # At least half of 0.1, 0.2 and 0.4 seconds.
+    assert time.monotonic() - began >= 0.35
+
+
 def test_after_many_failures_nothing_is_sent_for_a_while(
     store: Any, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
