@@ -6,7 +6,7 @@ The steps overlap: while requests are in flight, the next batch becomes JSON.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -113,13 +113,16 @@ class BatchSender:
     def _deliver(self, request: Request, body: bytes) -> None:
         answer = self._api.call("POST", self._path, content=body)
         if answer.ok:
-            verdicts = _verdicts_in(answer, request)
-            if verdicts is None:
+            errors = _errors_by_place(answer.json(), len(request.seqs))
+            if errors is None:
                 raise StoreError(
                     f"{self._api.label}: Customer.io's answer {answer.status} to a batch cannot be understood",
                     hint=f"Does a proxy answer in its place? {AGAIN}",
                 )
-            self._answered.append(verdicts)
+            if None in errors:
+                self._deliver_halves(request)
+            else:
+                self._answered.append(_verdicts_by(errors, request))
         elif answer.status not in _REFUSED:
             raise StoreError(
                 f"{self._api.label}: Customer.io answered {answer.status} to a batch",
@@ -129,8 +132,12 @@ class BatchSender:
             reason = kept(reason_in(answer), item=request.items[0].as_py())
             self._answered.append(rejected(request.seqs, pa.array([reason])))
         else:
-            for half in request.halves():
-                self._deliver(half, half.body())
+            self._deliver_halves(request)
+
+    def _deliver_halves(self, request: Request) -> None:
+        """Find, by halves, the rows that an answer is about without naming them."""
+        for half in request.halves():
+            self._deliver(half, half.body())
 
 
 def accepted(seqs: pa.Array) -> pa.Table:
@@ -155,29 +162,36 @@ def reason_in(answer: Answer) -> str:
     return f"Customer.io answered {answer.status}: {'; '.join(filter(None, texts)) or 'no reason was given'}"
 
 
-def _verdicts_in(answer: Answer, request: Request) -> pa.Table | None:
-    """A verdict for each row; None if the answer cannot be understood."""
-    errors = _errors_by_place(answer.json(), len(request.seqs))
+def _verdicts_by(errors: Mapping[int | None, str], request: Request) -> pa.Table:
+    """A verdict for each row."""
     if not errors:
-        return None if errors is None else accepted(request.seqs)
-    places = sorted(errors)
+        return accepted(request.seqs)
+    places = sorted(place for place in errors if place is not None)
     others = [place for place in range(len(request.seqs)) if place not in errors]
     reasons = [kept(errors[place], item=request.items[place].as_py()) for place in places]
     faulty = rejected(request.seqs.take(pa.array(places, pa.int64())), pa.array(reasons, pa.string()))
     return pa.concat_tables([accepted(request.seqs.take(pa.array(others, pa.int64()))), faulty])
 
 
-def _errors_by_place(content: Any, rows: int) -> dict[int, str] | None:
+def _errors_by_place(content: Any, rows: int) -> dict[int | None, str] | None:
+    """What an answer says of each row that it names, by place, and as None of rows that it does not name.
+
+    None if the answer cannot be understood.
+    """
     if not isinstance(content, dict) or (content and "errors" not in content and {"error", "meta"} & content.keys()):
         return None
     errors = content.get("errors")
-    if not isinstance(errors, list):
-        return {} if errors is None else None
-    found: dict[int, str] = {}
+    if errors is None:
+        return {}
+    if not isinstance(errors, list) or not all(isinstance(error, dict | str) for error in errors):
+        return None
+    found: dict[int | None, str] = {}
     for error in errors:
-        place = error.get("batch_index", 0 if rows == 1 else None) if isinstance(error, dict) else None
-        if type(place) is not int or not 0 <= place < rows:
-            return None
+        place = error.get("batch_index") if isinstance(error, dict) else None
+        if rows == 1:
+            place = 0
+        elif type(place) is not int or not 0 <= place < rows:
+            place = None
         found[place] = "; ".join(filter(None, (found.get(place), _reason(error) or "no reason was given")))
     return found
 

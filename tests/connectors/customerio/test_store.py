@@ -206,9 +206,8 @@ def test_one_poisoned_row_is_found_and_the_others_are_taken(store: Any, server: 
         b"[]",
         b'"ok"',
         b'{"errors": "no"}',
-        b'{"errors": [{"reason": "whose?"}]}',
-        b'{"errors": [{"batch_index": 99, "reason": "whose?"}]}',
-        b'{"errors": [{"batch_index": true}]}',
+        b'{"errors": [null]}',
+        b'{"errors": [7]}',
         b'{"meta": {"error": "something"}}',
         b"[" * 100_000,
     ],
@@ -224,6 +223,22 @@ def test_an_answer_that_cannot_be_understood_leaves_its_rows_in_doubt(
 
     assert store.flush().num_rows == 0
     assert posts(server) == 1
+
+
+@pytest.mark.parametrize("place", [{}, {"batch_index": None}, {"batch_index": 400}, {"batch_index": True}])
+def test_an_error_that_names_no_row_is_traced_to_its_row(
+    store: Any, server: CustomerIOServer, place: dict[str, Any]
+) -> None:
+    faults = server.workspace.faults
+    faults.refuses = lambda item: item["identifiers"]["id"] == "77"
+    faults.place = lambda _: place
+
+    found = apply(store, PEOPLE, *[put(str(i)) for i in range(200)])
+
+    assert [i for i, (verdict, _) in enumerate(found) if verdict == "rejected"] == [77]
+    assert found[77] == ("rejected", "refused: attributes: on purpose")
+    assert found.count(ACCEPTED) == 199
+    assert len(server.workspace.people) == 199
 
 
 @pytest.mark.parametrize("status", [200, 202, 207])

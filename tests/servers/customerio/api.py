@@ -131,7 +131,7 @@ class _Apis:
                         raise RefusedError("refused", "attributes", self._quoted(item) or "on purpose")
                     self._w.take(item)
                 except RefusedError as exc:
-                    errors.append({"batch_index": place, **exc.told})
+                    errors.append({**self._w.faults.place(place), **exc.told})
         self._leave(entities)
         return JSONResponse({"errors": errors}, self._w.faults.partly) if errors else JSONResponse({})
 

@@ -39,6 +39,8 @@ class Faults:
     refuses: Callable[[dict[str, Any]], bool] = lambda item: False
     #: The status of the answer that tells of them.
     partly: int = 207
+    #: How an error names its operation, by the operation's place.
+    place: Callable[[int], dict[str, Any]] = lambda place: {"batch_index": place}
     #: Whether refusals quote what they refuse.
     quoting: bool = False
     #: Operations for which the whole request is refused, with 400.
