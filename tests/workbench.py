@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.model.protocols import IDENTIFIERS
+from syncer.model.protocols import IDENTIFIERS, Interruptible
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.sync.flow import SyncRun, compare, run_sync
@@ -94,7 +94,8 @@ class Workbench:
         """Run to the end or to the error; the clock goes on by an hour."""
         self.clock += timedelta(hours=1)
         self.progress = Progress(token=CancelToken(lambda: "stopped" if self.stopping() else ""))
-        with self.opened() as snapshot:
+        wake = self.store.interrupt if isinstance(self.store, Interruptible) else lambda: None
+        with self.opened() as snapshot, self.progress.token.waking(wake):
             run_sync(
                 SyncRun(
                     definition=self.definition,

@@ -241,7 +241,7 @@ class Api:
     def _once(self, method: str, path: str, content: bytes | None, query: Mapping[str, str] | None) -> Answer:
         open_ = self._limiter.pass_through(self._stopped)
         if self._stopped.is_set():
-            raise StoreError(f"{self.label}: an earlier failure stopped the run", hint=AGAIN)
+            raise StoreError(f"{self.label}: the run stops, so nothing more is sent", hint=AGAIN)
         if not open_:
             raise StoreError(
                 f"{self.label}: Customer.io failed {FAILURES_IN_A_ROW} times in a row; Syncer sends nothing for "

@@ -53,14 +53,13 @@ class CustomerIOStore:
     def __init__(
         self, name: str, url: str, *, identity: Identity, options: CustomerIOOptions, started_at: datetime | None
     ) -> None:
-        """Connect, and confirm that the workspace is in the region that the URL names.
+        """Nothing is sent yet: the first use confirms that the workspace is in the region that the URL names.
 
         Shapes:
             url: `customerio://us` or `customerio://eu`.
             started_at: the run's start, the time of all its values; None for now.
         Raises:
             SettingsError: the URL names no region, a key is missing, or the driver is not installed.
-            StoreError: Customer.io cannot be reached, refuses the login, or has the workspace in the other region.
         """
         self.identity = identity
         self._named = ConnectionName("store", name)
@@ -72,11 +71,11 @@ class CustomerIOStore:
                 "URL names no region", "Write {setting}__URL as customerio://us or customerio://eu."
             )
         self._started_at = started_at or datetime.now(UTC)
-        self._closed = False
+        self._closed = self._interrupted = self._confirmed = False
+        self._apis: list[Api] = []
         self._sender: BatchSender | None = None
         site_id = revealed(options.site_id)
-        self._track = Api(
-            self._named,
+        self._track = self._api(
             options.track_url or _HOSTS[self._region][0],
             login=(site_id, revealed(options.api_key)),
             key_setting=f"{self._setting}__SITE_ID and {self._setting}__API_KEY",
@@ -84,14 +83,15 @@ class CustomerIOStore:
         )
         #: No secret: nobody can find the site id by it.
         self.store_id = hashlib.sha256(f"customerio:{self._region}:{site_id}".encode()).hexdigest()[:32]
-        try:
-            self._confirm_region()
-        except BaseException:
-            self.close()
-            raise
 
     def check(self, target: Target, *, create: bool = True) -> None:
-        """See `ProfileStore.check`."""
+        """See `ProfileStore.check`.
+
+        Raises:
+            StoreRefusesError: as there.
+            StoreError: Customer.io cannot be reached, refuses the login, or has the workspace in the other region.
+        """
+        self._confirm_region()
         key = target.person_key
         if key is not None and key not in _KNOWN_BY[self.identity]:
             known = " or ".join(f"`{name}`" for name in _KNOWN_BY[self.identity])
@@ -173,6 +173,7 @@ class CustomerIOStore:
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`; of a collection no single row."""
+        self._confirm_region()
         match entity:
             case Entity.PERSON:
                 return reading.person(self._app, PersonKey(kind), value)
@@ -187,6 +188,7 @@ class CustomerIOStore:
 
     def probe(self) -> Probe:
         """See `Probing`; nothing tests a key of the Pipelines API without sending data."""
+        self._confirm_region()
         notes = [f"Syncer takes its identity to be `{self.identity}`."]
         if self._options.app_api_key:
             collections.find(self._app, "")
@@ -196,20 +198,23 @@ class CustomerIOStore:
             notes.append("Syncer has not tried the Pipelines key.")
         return Probe(version=f"Customer.io {self._region.upper()}", note=" ".join(notes))
 
+    def interrupt(self) -> None:
+        """See `Interruptible`."""
+        self._interrupted = True
+        for api in list(self._apis):
+            api.stop()
+
     def close(self) -> None:
         """See `ProfileStore.close`."""
         self._closed = True
-        self._track.close()
-        for name in ("_app", "_pipelines"):
-            if name in self.__dict__:
-                self.__dict__[name].close()
+        for api in self._apis:
+            api.close()
         if self._sender is not None:
             self._sender.close()
 
     @cached_property
     def _app(self) -> Api:
-        return Api(
-            self._named,
+        return self._api(
             self._options.app_url or _HOSTS[self._region][1],
             login=self._app_key(),
             key_setting=f"{self._setting}__APP_API_KEY",
@@ -218,8 +223,7 @@ class CustomerIOStore:
 
     @cached_property
     def _pipelines(self) -> Api:
-        return Api(
-            self._named,
+        return self._api(
             self._options.cdp_url or _HOSTS[self._region][2],
             login=(self._pipelines_key(), ""),
             key_setting=f"{self._setting}__CDP_API_KEY",
@@ -227,6 +231,14 @@ class CustomerIOStore:
             # Without it, the API drops invalid calls and answers 200.
             headers={"X-Strict-Mode": "1"},
         )
+
+    def _api(self, address: str, **login: Any) -> Api:
+        api = Api(self._named, address, **login)
+        # In this order: `interrupt` looks the other way round.
+        self._apis.append(api)
+        if self._interrupted:
+            api.stop()
+        return api
 
     def _app_key(self) -> str:
         return self._key(self._options.app_api_key, "APP_API_KEY", "collections and reading back need the App API")
@@ -240,6 +252,8 @@ class CustomerIOStore:
         return revealed(key)
 
     def _confirm_region(self) -> None:
+        if self._confirmed:
+            return
         content = self._track.call("GET", _REGION).json()
         region = content.get("region") if isinstance(content, dict) else None
         if region != self._region:
@@ -248,6 +262,7 @@ class CustomerIOStore:
                 f"{self._label}: the workspace is {found}, and the URL says `{self._region}`",
                 hint=f"Set {self._setting}__URL to the workspace's region, customerio://us or customerio://eu.",
             )
+        self._confirmed = True
 
     def _type_number(self, object_type: str) -> str:
         number = self._options.object_types.get(object_type, object_type)

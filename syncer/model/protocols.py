@@ -202,5 +202,17 @@ class ReplacesCollections(Protocol):
     replaces_collections: Literal[True]
 
 
+@runtime_checkable
+class Interruptible(Protocol):
+    """A store that may wait for long: for its turn to send, or before it tries again."""
+
+    def interrupt(self) -> None:
+        """End every wait at once, and send nothing more; any thread may call it, at any time.
+
+        A call that waits, and every later one that would send, raises StoreError. What is on its way is still answered,
+        and `flush` returns those verdicts.
+        """
+
+
 #: What `identifiers` returns.
 IDENTIFIERS = pa.schema([("entity", pa.string()), ("kind", pa.string()), ("value", pa.string())])

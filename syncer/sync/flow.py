@@ -66,7 +66,9 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
             ended_well = True
         finally:
             with progress.during(Phase.SETTLE):
-                progress.counts = _answered(progress.counts, outbox, staged)
+                progress.counts, in_doubt = _answered(progress.counts, outbox, staged)
+                if in_doubt:
+                    progress.notes.append(f"rows in doubt, which the next run sends again: {in_doubt:,}")
                 if not coordination.confirm():
                     progress.notes.append("another run sent rows at the same time: the next one sends every row again")
                     # Other syncs may have looked before the last of these came about.
@@ -128,6 +130,8 @@ def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progr
         _take(store.flush(), outbox, progress)
     except StoreError:
         _take(store.flush(), outbox, progress)
+        if progress.token.is_cancelled:
+            raise StoppedError(progress.token.reason) from None
         raise
     if progress.rows < sent:
         raise StoreError(
@@ -156,9 +160,10 @@ def _announce_removals(
     coordination.announce(own.group_by(IDENTIFIERS.names).aggregate([]))
 
 
-def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> Counts:
+def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> tuple[Counts, int]:
+    """*counts* with the store's answers, and how many rows have none."""
     verdicts = outbox.verdicts()
-    return Counts(
+    counts = Counts(
         queried=counts.queried,
         added=counts.added,
         changed=counts.changed,
@@ -168,6 +173,7 @@ def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> Counts:
         rejected=staged.quarantined + verdicts.get(Verdict.REJECTED, 0),
         absent=verdicts.get(Verdict.ABSENT, 0),
     )
+    return counts, outbox.rows - sum(verdicts.values())
 
 
 def _check_collection_size(definition: SyncDefinition, staged: Staged, store: ProfileStore) -> None:

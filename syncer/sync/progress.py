@@ -49,8 +49,8 @@ class StoppedError(Exception):
 class CancelToken:
     """Stops one run; any thread may use it.
 
-    A run that has sent nothing gets a moment to end by itself; then its query is cut off. A run that may have sent
-    rows ends after the batch in hand.
+    Waits of the store end at once. A run that has sent nothing gets a moment to end by itself; then its query is cut
+    off. A run that may have sent rows ends after the batch in hand.
     """
 
     def __init__(self, watch: Callable[[], str] = lambda: "") -> None:
@@ -61,6 +61,7 @@ class CancelToken:
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._interrupt: Callable[[], object] | None = None
+        self._wake: Callable[[], object] | None = None
         self._spared = threading.Event()
 
     @property
@@ -77,6 +78,8 @@ class CancelToken:
                 return
             self.reason = reason
             self._cancelled.set()
+            if self._wake is not None:
+                self._wake()
         threading.Thread(target=self._cut_off, name="cut off", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
@@ -91,6 +94,19 @@ class CancelToken:
         """
         if self.is_cancelled:
             raise StoppedError(self.reason)
+
+    @contextmanager
+    def waking(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Call *wake*, from whatever thread, once the run is cancelled; at once if it is already."""
+        with self._lock:
+            self._wake = wake
+            if self._cancelled.is_set():
+                wake()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wake = None
 
     @contextmanager
     def interruptible(self, interrupt: Callable[[], object]) -> Iterator[None]:

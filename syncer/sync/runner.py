@@ -7,13 +7,13 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
-from syncer.model.protocols import ForecastingQueries, ProfileStore, Warehouse
+from syncer.model.protocols import ForecastingQueries, Interruptible, ProfileStore, Warehouse
 from syncer.model.types import Order, Run, RunStatus, SyncDefinition
 from syncer.queries import query
 from syncer.queries.query import Query
@@ -132,7 +132,7 @@ class Runner:
         coordination = self._coordination(definition, store, progress.run_id)
         try:
             coordination.close_removals()
-            with snapshot.ledger.explaining():
+            with snapshot.ledger.explaining(), _waking(store, progress):
                 catch_up(snapshot, coordination, store)
                 with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
@@ -151,8 +151,9 @@ class Runner:
         if isinstance(exc, (StoppedError, KeyboardInterrupt)):
             return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(str(exc) or "stopped by a signal"))
         if isinstance(exc, SyncerError):
-            if progress.token.is_cancelled and progress.phase in (None, Phase.QUERY):
-                # Reading was cut off on purpose.
+            cut_off = progress.phase in (None, Phase.QUERY) or isinstance(exc, StoreError)
+            if cut_off and progress.token.is_cancelled:
+                # Reading, or a wait of the store, was cut off on purpose.
                 return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(progress.token.reason))
             return self._finish(progress, RunStatus.FAILED, exc)
         # Its text may hold values; the frames and the name are enough.
@@ -256,6 +257,11 @@ class Runner:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
         last = self.run_log.last_started(definition.name)
         return max(self.now(), last + timedelta(seconds=1)) if last else self.now()
+
+
+def _waking(store: ProfileStore, progress: Progress) -> AbstractContextManager[None]:
+    """Let a run that is stopped end the waits of its store."""
+    return progress.token.waking(store.interrupt) if isinstance(store, Interruptible) else nullcontext()
 
 
 def _held_hint(definition: SyncDefinition) -> str:

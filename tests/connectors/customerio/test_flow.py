@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -22,6 +24,7 @@ from syncer.model.errors import QueryResultError, StoreError
 from syncer.model.protocols import JSON
 from syncer.model.types import Entity, Identity, OnRemoved, PersonKey, Target
 from syncer.settings.registry import open_store
+from syncer.sync.progress import StoppedError
 from tests.cli import forked
 from tests.cli.forked import Result
 from tests.servers.customerio import CustomerIOServer, customerio_server
@@ -425,6 +428,93 @@ def test_a_run_that_is_killed_is_made_good_by_the_next(folder: Path, server: Cus
     assert found.keys() == {f"p{i}" for i in range(11_900)}
     assert {(key, value["plan"]) for key, value in found.items()} == {(f"p{i}", f"last{i % 7}") for i in range(11_900)}
     assert {value["seen_at"] for value in found.values()} == {1795435200}
+
+
+LATER = Fault(status=429, headers={"Retry-After": "300"})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_wait_at_once_and_the_rows_in_doubt_are_counted(
+    folder: Path, server: CustomerIOServer, number: signal.Signals
+) -> None:
+    # One request is answered, and the others are to come again much later.
+    server.workspace.faults.next.append(None)
+    server.workspace.faults.always = LATER
+    began, ended = ended_by_signal(folder, number, after=lambda: len(writes(server)) >= 2)
+
+    server.workspace.faults.always = None
+    (run,) = ended.objects
+    assert ended.code == 128 + number
+    assert time.monotonic() - began < 5
+    assert (run["status"], run["error"]) == ("interrupted", "stopped by a signal")
+    assert 0 < run["accepted"] == len(server.workspace.people) < 12_000
+    assert f"rows in doubt, which the next run sends again: {12_000 - run['accepted']:,}" in ended.err
+    (again,) = ran(folder, "run", "people", "--json").objects
+    assert (again["status"], again["unchanged"]) == ("success", run["accepted"])
+    assert len(server.workspace.people) == 12_000
+
+
+def test_a_signal_ends_the_wait_before_anything_is_sent(folder: Path, server: CustomerIOServer) -> None:
+    server.workspace.faults.region = LATER
+    began, ended = ended_by_signal(folder, signal.SIGTERM, after=lambda: len(server.workspace.requests) > 0)
+
+    assert ended.code == 143
+    assert time.monotonic() - began < 5
+    (run,) = ended.objects
+    assert (run["status"], run["error"], run["accepted"]) == ("interrupted", "stopped by a signal", 0)
+    assert "in doubt" not in ended.err
+
+
+def ended_by_signal(folder: Path, number: int, *, after: Callable[[], bool]) -> tuple[float, Result]:
+    """A run that gets a signal; with the moment of the signal, by the monotonic clock."""
+    out, err = folder / "out", folder / "err"
+    command = forked.start(("run", "people", "--json"), folder=folder, environment=ENVIRONMENT, out=out, err=err)
+    deadline = time.monotonic() + 60
+    while not after():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.2)
+    assert command.process.pid is not None
+    os.kill(command.process.pid, number)
+    return time.monotonic(), command.result()
+
+
+@pytest.mark.parametrize("wait", ["Retry-After", "back-off", "rate"])
+def test_whoever_cancels_a_run_ends_its_waits(
+    bench: Bench, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch, wait: str
+) -> None:
+    match wait:
+        case "Retry-After":
+            server.workspace.faults.always = LATER
+        case "back-off":
+            monkeypatch.setattr(connection, "FIRST_WAIT", 30.0)
+            server.workspace.faults.always = Fault(status=503)
+        case _:
+            monkeypatch.setattr(connection, "RateLimiter", lambda _: OnePerMinute())
+    began = time.monotonic()
+
+    with bench.connected(), ThreadPoolExecutor() as pool:
+        running = pool.submit(bench.run, people(dict.fromkeys(map(str, range(5_000)), 1)))
+        time.sleep(1.0)
+        bench.progress.token.cancel("stopped by ann")
+        with pytest.raises(StoppedError, match="stopped by ann"):
+            running.result()
+
+    assert time.monotonic() - began < 5
+    in_doubt = 5_000 - len(server.workspace.people)
+    assert bench.progress.notes == [f"rows in doubt, which the next run sends again: {in_doubt:,}"]
+
+
+class OnePerMinute(connection.RateLimiter):
+    """Lets the first calls go, and the others much later."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self._calls = 0
+
+    def _seconds(self) -> float | None:
+        self._calls += 1
+        return 0.0 if self._calls < 3 else 60.0
 
 
 def test_what_changes_after_a_clock_was_set_back_counts(folder: Path, server: CustomerIOServer) -> None:

@@ -63,6 +63,12 @@ def opened(server: CustomerIOServer, url: str = "customerio://us", **options: An
     return open_store("crm", url, identity=identity, options=given, started_at=STARTED)
 
 
+def check(server: CustomerIOServer, *url: str, **options: Any) -> None:
+    """Open a store, and use it for the first time."""
+    with closing(opened(server, *url, **options)) as store:
+        store.check(PEOPLE)
+
+
 def posts(server: CustomerIOServer) -> int:
     return [method for method, _ in server.workspace.requests].count("POST")
 
@@ -378,7 +384,7 @@ def test_after_many_failures_nothing_is_sent_for_a_while(
 
     # For every sync of the process.
     with pytest.raises(StoreError, match="failed 30 times in a row"):
-        opened(server)
+        check(server)
     assert posts(server) == connection.FAILURES_IN_A_ROW
     assert len(server.workspace.requests) == before
 
@@ -405,7 +411,6 @@ def test_syncs_of_one_workspace_share_its_rate(server: CustomerIOServer) -> None
         with closing(opened(server, requests_per_second=5)) as store:
             assert apply(store, ACCOUNTS, put("acme")) == [ACCEPTED]
             assert apply(store, ACCOUNTS, put("acme")) == [ACCEPTED]
-    # Nine calls, of which opening is three.
     assert time.monotonic() - began > 0.8
 
 
@@ -462,7 +467,7 @@ def test_no_more_is_sent_than_the_rate(server: CustomerIOServer) -> None:
 
 def test_a_workspace_of_the_other_region_is_refused(server: CustomerIOServer) -> None:
     with pytest.raises(StoreError, match="the workspace is in `us`, and the URL says `eu`") as raised:
-        opened(server, "customerio://eu")
+        check(server, "customerio://eu")
 
     assert "SYNCER_STORES__CRM__URL" in raised.value.hint
 
@@ -471,7 +476,7 @@ def test_what_is_missing_is_named_with_its_setting(server: CustomerIOServer) -> 
     with pytest.raises(SettingsError, match="names no region"):
         opened(server, "customerio://mars")
     with pytest.raises(StoreError, match="refuses the login: 401"):
-        opened(server, api_key="wrong")
+        check(server, api_key="wrong")
     with closing(opened(server, app_api_key=None, object_types={})) as store:
         for target, setting in ((COUPONS, "APP_API_KEY"), (ACCOUNTS, "OBJECT_TYPES")):
             with pytest.raises((SettingsError, StoreRefusesError)) as raised:

@@ -104,9 +104,8 @@ class _Apis:
         return handle
 
     async def region(self, request: Request) -> Response:
-        fault = self._w.faults.upcoming() if self._w.region == "moved" else None
-        if fault is not None:
-            return _faulty(fault)
+        if self._w.faults.region is not None:
+            return _faulty(self._w.faults.region)
         return JSONResponse({"url": str(request.base_url), "region": self._w.region, "environment_id": 1})
 
     async def batch(self, request: Request) -> Response:

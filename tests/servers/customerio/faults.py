@@ -33,6 +33,8 @@ class Faults:
     next: deque[Fault | None] = field(default_factory=deque)
     #: For every writing request, where nothing is in `next`.
     always: Fault | None = None
+    #: For every request for the workspace's region.
+    region: Fault | None = None
     #: For every request that reads from the App API.
     reading: Fault | None = None
     #: Operations that are refused among others.
