@@ -51,6 +51,7 @@ def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> 
     from syncer.service.leadership import LeaderElection, Leadership, SingleNode
     from syncer.service.process import Process, holder
     from syncer.service.service import Service
+    from syncer.settings import containers
     from syncer.settings.secrets import secrets_of
     from syncer.web.app import create_app
     from syncer.web.auth import access
@@ -58,6 +59,8 @@ def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> 
     colours = output.is_terminal(sys.stderr)
     logs.write_to(sys.stderr, level=settings.log_level, secrets=secrets_of(settings), colours=colours)
     access.check(settings.web)
+    if names := containers.set_by_cluster(settings.environment):
+        log.info("ignored variables that a cluster sets for services, and that are no settings: %s", ", ".join(names))
     leadership: Leadership
     if project.database.is_shared:
         leadership = LeaderElection(project.database, project.run_log, holder=holder(now()), now=now)

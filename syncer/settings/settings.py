@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -26,14 +25,12 @@ from pydantic_settings import (
 from syncer.model.connectors import matching
 from syncer.model.errors import SettingsError
 from syncer.model.query_variables import PATTERN, forbidden
+from syncer.settings.containers import is_set_by_cluster
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
 from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, beside
 from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings, Words
 
 _DOTENV = ".env"
-
-#: What Docker links and Kubernetes set in every container beside a service that is called `syncer`.
-_OF_CONTAINERS = re.compile(r"SYNCER_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 _NAME_RULE = "a name is 1 to 63 of the characters `a-z 0-9 _ -` and starts with one of `a-z 0-9`"
 _ConnectionName = Annotated[str, matching("[a-z0-9][a-z0-9_-]{0,62}", _NAME_RULE)]
@@ -279,7 +276,7 @@ def _collected(
     found: dict[str, _Variable] = {}
     for written, value in environment.items():
         name, label = written.lower(), f"{written}{origin}"
-        if not name.startswith(PREFIX.lower()) or _OF_CONTAINERS.fullmatch(written):
+        if not name.startswith(PREFIX.lower()) or is_set_by_cluster(written, value):
             continue
         if not value and not name.startswith(f"{PREFIX}VARS__".lower()):
             continue

@@ -33,12 +33,12 @@ class Folder:
         return forked.run(*arguments, folder=self.path, environment=environment(env))
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
         """A command that runs on; it is killed at the end if it is still there."""
         with subprocess.Popen(
             self.command(*arguments),
             cwd=self.path,
-            env=environment(),
+            env=environment(variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",

@@ -31,13 +31,13 @@ MANUAL = f"{PERSON}\nschedule: manual"
 
 
 @contextmanager
-def served(folder: Folder, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served(folder: Folder, *options: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service whose page answers, and its address."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    with folder.started("serve", "--port", str(port), *options) as process:
+    with folder.started("serve", "--port", str(port), *options, **variables) as process:
 
         def answers() -> bool:
             assert process.poll() is None, process.communicate()
@@ -186,3 +186,14 @@ def test_a_folder_of_definitions_that_is_missing_is_reported(folder: Folder) -> 
     assert refused.code == 2
     assert "there is no folder of sync definitions at missing" in refused.err
     assert "syncer init" in refused.err
+
+
+def test_what_a_cluster_sets_for_services_is_named_once(folder: Folder) -> None:
+    variables = {"SYNCER_WEB_SERVICE_HOST": "10.0.0.1", "SYNCER_WEB_PORT": "tcp://10.0.0.1:80"}
+
+    with served(folder, **variables) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 143
+    assert err.count("SYNCER_WEB_PORT, SYNCER_WEB_SERVICE_HOST") == 1

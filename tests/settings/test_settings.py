@@ -11,6 +11,7 @@ from syncer.model.connectors import revealed
 from syncer.model.errors import SettingsError
 from syncer.model.types import Identity
 from syncer.settings import registry
+from syncer.settings.containers import set_by_cluster
 from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings, load, make_state_dir
 
@@ -137,10 +138,30 @@ def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
     assert found.database_url.get_secret_value() == f"sqlite:///{tmp_path}/dotenv/runs.db"
 
 
-def test_what_a_cluster_sets_for_a_service_called_syncer_is_no_setting(tmp_path: Path) -> None:
-    of_cluster = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR"]
+@pytest.mark.parametrize("service", ["SYNCER", "SYNCER_WEB", "SYNCER_DATABASE_URL", "SYNCER_STATE_2"])
+def test_what_a_cluster_sets_for_a_service_is_no_setting(tmp_path: Path, service: str) -> None:
+    of_cluster = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "8765",
+        "SERVICE_PORT_HTTP": "8765",
+        "PORT": "tcp://10.0.0.1:8765",
+        "PORT_8765_TCP": "tcp://10.0.0.1:8765",
+        "PORT_8765_TCP_PROTO": "tcp",
+        "PORT_8765_TCP_PORT": "8765",
+        "PORT_8765_TCP_ADDR": "10.0.0.1",
+    }
 
-    load(tmp_path, {f"SYNCER_{name}": "10.0.0.1" for name in of_cluster})
+    variables = {f"{service}_{name}": value for name, value in of_cluster.items()}
+
+    load(tmp_path, variables)
+
+    assert set_by_cluster({"SYNCER_STATE_DIR": ".syncer", **variables}) == sorted(variables)
+
+
+@pytest.mark.parametrize("name", ["SYNCER_WEB_PORT", "SYNCER_WEB_HOST", "SYNCER_WEB__SERVICE_HOST"])
+def test_a_misspelled_setting_is_none_of_a_cluster(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load(tmp_path, {name: "8080"})
 
 
 @pytest.mark.parametrize("where", ["environment", "dotenv"])
