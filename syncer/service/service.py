@@ -58,6 +58,8 @@ class Service:
     led_at: datetime = field(init=False)
     _purged_at: datetime = _LONG_AGO
     _paused: set[str] = field(default_factory=set)
+    #: When a sync that had been disabled was enabled.
+    _enabled_at: dict[str, datetime] = field(default_factory=dict)
     _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -108,7 +110,12 @@ class Service:
 
     def reload(self) -> frozenset[str]:
         """Take in what changed in the folder of definitions."""
+        before = self.catalog.current.definitions
         names = self.catalog.reload()
+        now = self.catalog.current.definitions
+        for name in names & before.keys() & now.keys():
+            if now[name].enabled and not before[name].enabled:
+                self._enabled_at[name] = self.now()
         if names:
             log.info("the definitions changed", extra={"syncs": sorted(names)})
             self.pool.precedence = Precedence(self.catalog.current.definitions.values())
@@ -332,7 +339,12 @@ class Service:
                 if definition is None:
                     self.timetable.remove(name)
                 else:
-                    self.timetable.set(definition, answered=answered.get(name), now=self.now())
+                    self.timetable.set(definition, answered=self._answered(name, answered.get(name)), now=self.now())
+
+    def _answered(self, name: str, last: datetime | None) -> datetime | None:
+        """The moment up to which no tick is made up for: none that passed while the sync was disabled."""
+        enabled_at = self._enabled_at.get(name)
+        return max(last, enabled_at) if last and enabled_at else last
 
     def _scheduled(self, name: str) -> SyncDefinition | None:
         """The definition of a sync that is enabled and not paused."""

@@ -366,6 +366,24 @@ def test_definitions_that_change_are_scheduled_anew(bench: Bench) -> None:
             service.run_now("gone", actor="ann")
 
 
+def test_a_tick_missed_while_a_sync_was_disabled_is_not_made_up_for(bench: Bench) -> None:
+    bench.define("people", header=f"{PERSON}enabled: false")
+    long_ago = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+    with bench.service(started=False) as service:
+        run_id = service.run_log.start("people", order(due_at=long_ago), "x", long_ago)
+        service.run_log.finish(run_id, RunStatus.SUCCESS, long_ago)
+        service.start()
+
+        bench.define("people", header=PERSON)
+        service.reload()
+        # Another edit after it makes no difference.
+        bench.define("people", header=f"{PERSON}tags: [shop]")
+        service.reload()
+
+        assert service.timetable.next_due()["people"] > datetime.now(UTC)
+        assert len(runs_of(service, "people")) == 1
+
+
 def test_a_removed_file_leaves_the_store_and_the_snapshot(bench: Bench) -> None:
     file = bench.define("people", header=f"{PERSON}on_removed: delete")
     with bench.service() as service:
