@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from connectors.support.connection import ConnectionName, driver
-from syncer.model import call_counts
+from syncer.model import call_counts, network_faults
 from syncer.model.errors import StoreError
 
 #: The most calls for one request.
@@ -255,7 +255,7 @@ class Api:
         except (self._http.HTTPError, RuntimeError) as exc:
             # Their texts may hold addresses with identifiers.
             self._limiter.record(failed=True)
-            raise _UnavailableError(f"did not answer: {type(exc).__name__}") from None
+            raise _UnavailableError(f"did not answer: {network_faults.cause(exc)}") from None
         self._limiter.record(failed=answer.status >= 500)
         self._refuse_unusable(answer, response.headers)
         return answer

@@ -10,6 +10,7 @@ import urllib.request
 from typing import Any
 
 from syncer import __version__
+from syncer.model import network_faults
 from syncer.service.service import Service
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Ping:
             return f"it answered {exc.code}"
         except Exception as exc:
             # The text of the error may hold the address.
-            return f"it did not answer: {type(exc).__name__}"
+            return f"it did not answer: {network_faults.cause(exc)}"
 
     def _log_change(self, failure: str) -> None:
         if failure and not self._fails:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from syncer.model import network_faults
 from syncer.model.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -42,25 +44,44 @@ class Notice:
     tone: Tone
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class AlertTarget:
     """One address; its text holds no secret."""
 
     #: For people: the scheme, the host where it is no secret, and which of the addresses it is.
     label: str
+    #: Why the last notice did not reach the service, in words; empty if it did, or if that is not known.
+    fault: str = ""
     _service: Apprise
+    _faults: _Faults
 
     def accepts(self, notice: Notice) -> bool:
         """Send a notice; returns whether the service accepted it."""
+        self._faults.last = ""
         try:
-            accepted = self._service.notify(
-                body=notice.body, title=notice.title, notify_type=notice.tone.value, body_format="text"
+            accepted = bool(
+                self._service.notify(
+                    body=notice.body, title=notice.title, notify_type=notice.tone.value, body_format="text"
+                )
             )
         except Exception as exc:
+            accepted = False
             # Its text may hold the address.
-            log.warning("%s: %s", self.label, type(exc).__name__)
-            return False
-        return bool(accepted)
+            self._faults.last = network_faults.cause(exc)
+        self.fault = "" if accepted else self._faults.last
+        return accepted
+
+
+class _Faults(logging.Handler):
+    """Keeps what Apprise logs of an error: its `notify` only returns that there was one."""
+
+    last = ""
+
+    def emit(self, _: logging.LogRecord) -> None:
+        """Look at the error that is being handled."""
+        error = sys.exception()
+        if error is not None:
+            self.last = network_faults.cause(error)
 
 
 class AlertDelivery:
@@ -86,7 +107,8 @@ class AlertDelivery:
             retried = [target for target in retried if not target.accepts(notice)]
         unreachable = {target for target in failed if target in self._unreachable} | set(retried)
         for target in unreachable - self._unreachable:
-            log.warning("an alert could not be delivered to %s", target.label)
+            fault = f": {target.fault}" if target.fault else ""
+            log.warning("an alert could not be delivered to %s%s", target.label, fault)
         for target in self._unreachable - unreachable:
             log.info("alerts reach %s again", target.label)
         self._unreachable = unreachable
@@ -99,11 +121,11 @@ def opened(urls: list[str]) -> list[AlertTarget]:
     Raises:
         SettingsError: Apprise does not know some of them; it names their positions, not the addresses.
     """
-    _keep_quiet()
+    faults = _keep_quiet()
     with warnings.catch_warnings():
         # Plugins import modules that Python deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        found = {number: _opened(number, url) for number, url in enumerate(urls, start=1)}
+        found = {number: _opened(number, url, faults) for number, url in enumerate(urls, start=1)}
     unknown = [str(number) for number, target in found.items() if target is None]
     if unknown:
         raise SettingsError(
@@ -113,7 +135,7 @@ def opened(urls: list[str]) -> list[AlertTarget]:
     return [target for target in found.values() if target is not None]
 
 
-def _opened(number: int, url: str) -> AlertTarget | None:
+def _opened(number: int, url: str, faults: _Faults) -> AlertTarget | None:
     from apprise import Apprise, AppriseAsset
 
     asset = AppriseAsset(
@@ -130,7 +152,7 @@ def _opened(number: int, url: str) -> AlertTarget | None:
         return None
     service = Apprise(asset=asset)
     service.add(plugin)
-    return AlertTarget(label=f"target {number} ({_shown(url, plugin)})", _service=service)
+    return AlertTarget(label=f"target {number} ({_shown(url, plugin)})", _service=service, _faults=faults)
 
 
 def _shown(url: str, plugin: object) -> str:
@@ -143,9 +165,11 @@ def _shown(url: str, plugin: object) -> str:
     return f"{scheme}://{host}"
 
 
-def _keep_quiet() -> None:
-    """Keep Apprise and its HTTP client from logging addresses."""
+def _keep_quiet() -> _Faults:
+    """Keep Apprise and its HTTP client from logging addresses; returns where its errors are kept."""
     logger = logging.getLogger("apprise")
     logger.propagate = False
-    logger.addHandler(logging.NullHandler())
+    faults = _Faults()
+    logger.handlers[:] = [faults]
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    return faults

@@ -92,11 +92,12 @@ def _try_targets(project: Project, as_json: bool) -> None:
     if not opened:
         raise SettingsError("no alert target is set", hint="Set SYNCER_ALERTS__URLS. See `syncer docs monitoring`.")
     notice = targets.Notice(title="Syncer: a test", body="Syncer sends its alerts here.", tone=targets.Tone.NEUTRAL)
-    accepted = {target.label: target.accepts(notice) for target in opened}
-    for label, taken in accepted.items():
+    accepted = {target: target.accepts(notice) for target in opened}
+    for target, taken in accepted.items():
         if as_json:
-            output.json_line({"target": label, "taken": taken})
+            output.json_line({"target": target.label, "taken": taken})
         else:
-            output.line(f"{label}: {'delivered' if taken else 'not delivered'}")
+            failed = f"not delivered: {target.fault}" if target.fault else "not delivered"
+            output.line(f"{target.label}: {'delivered' if taken else failed}")
     if not all(accepted.values()):
         raise typer.Exit(FAILED)

@@ -370,7 +370,7 @@ def test_no_secret_of_a_target_reaches_the_log_or_a_message(bench: Bench, receiv
         service.reload()
         run(service, "orders")
         alerts.check()
-    assert "could not be delivered to target 2 (json://127.0.0.1)" in written.getvalue()
+    assert "could not be delivered to target 2 (json://127.0.0.1): the connection was refused" in written.getvalue()
     assert receiver.paths
     shown = written.getvalue() + json.dumps([body["message"] + body["title"] for body in receiver.bodies])
     assert not [secret for secret in secrets if secret in shown]
@@ -406,7 +406,7 @@ def test_the_command_tells_which_target_took_the_test(tmp_path: Path, receiver: 
     assert both.code == 1
     assert both.out.splitlines() == [
         "target 1 (json://127.0.0.1): delivered",
-        "target 2 (json://127.0.0.1): not delivered",
+        "target 2 (json://127.0.0.1): not delivered: the connection was refused",
     ]
     assert "SECRET" not in both.out + both.err
     assert receiver.titles == ["Syncer: a test"]
