@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 def _add_fences(connection: sa.Connection) -> None:
-    from connectors.sql_store.schema import fences
-
-    fences.create(connection)
+    name, number = ('TEXT COLLATE "C"', "BIGINT") if connection.dialect.name == "postgresql" else ("TEXT", "INTEGER")
+    connection.exec_driver_sql(
+        f"CREATE TABLE sync_fences (ledger {name} NOT NULL, sync {name} NOT NULL, fence {number} NOT NULL, "
+        "run_id TEXT NOT NULL, PRIMARY KEY (ledger, sync))"
+    )
 
 
 #: The tables in `schema` are those of the newest format: an upgrade changes both.

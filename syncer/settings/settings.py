@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
