@@ -65,8 +65,9 @@ def _query(project: Project, definition: SyncDefinition) -> Query:
     from syncer.settings.secrets import query_variables
 
     settings = project.settings
-    readable = query_variables(settings)
-    rendered = query.render(definition, last_sync_time=0, variables=settings.vars, environment=readable)
+    rendered = query.render(
+        definition, last_sync_time=0, variables=settings.vars, environment=lambda: query_variables(settings)
+    )
     url = settings.warehouses[definition.warehouse].url.get_secret_value()
     statement = query.check(definition, rendered, registry.dialect(url))
     return query.Query(definition=definition, rendered=rendered, statement=statement)

@@ -137,9 +137,12 @@ def _fed(definition: SyncDefinition) -> str:
     return f"{things} in the store `{definition.store}`"
 
 
+_ANY_VARIABLE = QueryVariables(allowed=("*",))
+
+
 def _columns_in_text(definition: SyncDefinition) -> tuple[str, ...] | None:
     try:
-        sql = query.render(definition, last_sync_time=0, variables={}, environment=QueryVariables(allowed=("*",)))
+        sql = query.render(definition, last_sync_time=0, variables={}, environment=lambda: _ANY_VARIABLE)
     except DefinitionError:
         return None
     return query.output_columns(sql)

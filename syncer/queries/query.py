@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,13 +61,17 @@ def template(path: Path, sql: str, sql_line: int) -> Template | None:
 
 
 def render(
-    definition: SyncDefinition, *, last_sync_time: int, variables: Mapping[str, str], environment: QueryVariables
+    definition: SyncDefinition,
+    *,
+    last_sync_time: int,
+    variables: Mapping[str, str],
+    environment: Callable[[], QueryVariables],
 ) -> str:
     """The query's text for one run.
 
     Shapes:
         variables: by name in lower case; what `var` reads.
-        environment: what `env_var` reads.
+        environment: gives what `env_var` reads; called for a template only.
     Units:
         last_sync_time: seconds since 1970, UTC; 0 where there was none.
     Raises:
@@ -78,11 +82,12 @@ def render(
         return definition.sql
     from syncer.queries import sandbox
 
+    readable = environment()
     for name, line in parsed.reads.items():
-        if refusal := environment.refusal(name):
+        if refusal := readable.refusal(name):
             raise DefinitionError(refusal.message, path=definition.path, line=line, hint=refusal.hint)
-    readable = environment.readable()
-    rendered = parsed.render(sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=readable))
+    names = sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=readable.readable())
+    rendered = parsed.render(names)
     # Python spells other bytes of a variable as halves of surrogate pairs.
     if any("\ud800" <= character <= "\udfff" for character in rendered):
         raise DefinitionError(

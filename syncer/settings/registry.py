@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -22,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_settings import NoDecode
 
 from syncer.model.connectors import ANY_OTHER, Connector, Options, StoreConnector, WarehouseConnector, scheme_of
 from syncer.model.errors import SettingsError
@@ -39,6 +41,14 @@ _MASK = "***"
 
 _Kind = TypeVar("_Kind", bound=Connector)
 _Settings = TypeVar("_Settings", bound="ConnectionSettings")
+
+
+def _listed(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+#: A list; in a variable, separated by commas or blanks.
+Words = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 
 
 @cache

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from pydantic_settings import NoDecode
 
 from syncer.model.connectors import matching
+from syncer.settings.registry import Words
 
 _ADDRESS = "should be an address such as `https://syncer.example.com`, without a path"
 _HEADER = "should be the name of an HTTP header, such as `X-Forwarded-User`"
@@ -22,14 +22,6 @@ class Scope(enum.StrEnum):
 
     READ = "read"
     RUN = "run"
-
-
-def _listed(value: object) -> object:
-    return value.replace(",", " ").split() if isinstance(value, str) else value
-
-
-#: A list; in a variable, separated by commas or blanks.
-Words = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 
 
 def _networks(values: list[str]) -> list[str]:

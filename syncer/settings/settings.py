@@ -28,8 +28,8 @@ from syncer.model.errors import SettingsError
 from syncer.model.query_variables import PATTERN, forbidden
 from syncer.settings.containers import is_set_by_cluster
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
-from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, beside
-from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings, Words
+from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, Words, beside
+from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings
 
 _DOTENV = ".env"
 
@@ -174,7 +174,9 @@ def load(working_dir: Path, environment: Mapping[str, str]) -> Settings:
         **_collected(environment, working_dir, problems),
     }
     for name in [name for name in variables if not _is_setting(_path(name))]:
-        problems.setdefault(variables.pop(name).label, no_setting(_path(name), Settings.model_fields))
+        unknown = variables.pop(name)
+        if not is_set_by_cluster(name.upper(), unknown.value):
+            problems.setdefault(unknown.label, no_setting(_path(name), Settings.model_fields))
     table = _read_toml(working_dir / TOML, problems)
     settings = None
     try:
@@ -277,7 +279,7 @@ def _collected(
     found: dict[str, _Variable] = {}
     for written, value in environment.items():
         name, label = written.lower(), f"{written}{origin}"
-        if not name.startswith(PREFIX.lower()) or is_set_by_cluster(written, value):
+        if not name.startswith(PREFIX.lower()):
             continue
         if not value and not name.startswith(f"{PREFIX}VARS__".lower()):
             continue

@@ -233,7 +233,7 @@ class Runner:
             definition,
             last_sync_time=last_sync_time,
             variables=self.settings.vars,
-            environment=query_variables(self.settings),
+            environment=lambda: query_variables(self.settings),
         )
 
     def _query(self, definition: SyncDefinition, snapshot: Snapshot, last_sync_time: int) -> Query:

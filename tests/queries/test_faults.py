@@ -26,7 +26,7 @@ def query_of(sql: str, **environment: str) -> Query:
     definition = file.parse(Path("people.sql"), text.encode()).definition
     assert definition is not None
     readable = QueryVariables(environment=environment, allowed=tuple(environment))
-    rendered = query.render(definition, last_sync_time=17, variables={}, environment=readable)
+    rendered = query.render(definition, last_sync_time=17, variables={}, environment=lambda: readable)
     return Query(definition=definition, rendered=rendered, statement=rendered)
 
 

@@ -35,7 +35,7 @@ def rendered(sql: str, *, last_sync_time: int = 0, **settings: dict[str, str]) -
         definition_of(sql),
         last_sync_time=last_sync_time,
         variables=settings.get("variables", {}),
-        environment=QueryVariables(environment=settings.get("environment", {}), allowed=("HOME", "TOKEN", "X")),
+        environment=lambda: QueryVariables(environment=settings.get("environment", {}), allowed=("HOME", "TOKEN", "X")),
     )
 
 
@@ -363,7 +363,7 @@ def test_no_template_raises_anything_but_a_definition_error(sql: str) -> None:
         assert all(FIRST_LINE <= error.line <= FIRST_LINE + sql.count("\n") for error in file.errors)
         return
     with contextlib.suppress(DefinitionError):
-        query.render(file.definition, last_sync_time=1, variables={}, environment=QueryVariables())
+        query.render(file.definition, last_sync_time=1, variables={}, environment=QueryVariables)
 
 
 def test_a_plain_query_needs_neither_jinja_nor_sqlglot_to_be_read() -> None:
