@@ -62,6 +62,9 @@ class Alone:
     def removed_since(self, seq: int) -> tuple[pa.Table, int]:
         return IDENTIFIERS.empty_table(), 0
 
+    def has_forgotten(self, seq: int) -> bool:
+        return False
+
     def announce(self, identifiers: pa.Table) -> None:
         self.announced.append(identifiers)
 

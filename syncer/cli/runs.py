@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +67,17 @@ def run(
     report = _Report(chosen, as_json=as_json)
     outcomes = [Outcome.UNUSABLE if selected.errors else Outcome.WELL]
     outcomes += _run_in_order(project, in_dependency_order(chosen), options, report, not_run=set(selected.broken))
+    _prune(project)
     raise typer.Exit(signals.exit_code() or CODES[max(outcomes)])
+
+
+def _prune(project: Project) -> None:
+    from syncer.sync.retention import prune_daily
+
+    if signals.exit_code() is None:
+        # What the runs did is told already; the next command tries again.
+        with suppress(SyncerError, OSError):
+            prune_daily(project.settings, project.run_log, now())
 
 
 def _run_in_order(

@@ -22,6 +22,7 @@ from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
+from syncer.sync import retention
 from syncer.sync.lookup import Lookup
 from syncer.sync.plans import Plan
 from syncer.sync.progress import CancelToken, Progress, RunOptions
@@ -283,8 +284,7 @@ class Service:
             self._follow_pauses()
             if self.now() - self._purged_at >= _DAY:
                 self._purged_at = self.now()
-                if purged := self.run_log.purge(self.now() - timedelta(days=self.settings.keep_runs)):
-                    log.info("deleted old runs from the run log", extra={"runs": purged})
+                retention.prune(self.settings, self.run_log, self.now())
         for listener in self.heartbeats:
             listener()
 

@@ -89,7 +89,8 @@ class Settings(BaseSettings):
         default=90,
         ge=1,
         le=36500,
-        description="how many days the service keeps runs in the run log. The newest run of each sync stays",
+        description="how many days to keep runs, removals and snapshots that were moved aside. The newest run of each "
+        "sync stays",
     )
     log_level: LogLevel = Field(
         default=LogLevel.INFO,

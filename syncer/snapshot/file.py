@@ -31,6 +31,10 @@ _SIGNS_OF_DAMAGE = (
 #: In the system's errors, in lower case, about a disk, a quota or a file size that is used up.
 _SIGNS_OF_FULL_DISK = ("no space left", "quota exceeded", "file too large")
 
+#: When a file was moved aside, UTC, in its name.
+_STAMP = "%Y%m%dT%H%M%S%f"
+_ASIDE = re.compile(r"\.duckdb\.[a-z]+-(\d{8}T\d{12})(?:\.wal)?$")
+
 _open_paths: set[Path] = set()
 _open_paths_lock = threading.Lock()
 
@@ -72,9 +76,18 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
+def delete_moved_aside(folder: Path, before: datetime) -> int:
+    """Delete the files that `move_aside` made in a folder before *before*; returns how many."""
+    stamp = before.astimezone(UTC).strftime(_STAMP)
+    old = [path for path in folder.glob("*") if (found := _ASIDE.search(path.name)) and found[1] < stamp]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
 def move_aside(path: Path, why: str) -> Path:
     """Rename a snapshot file and what DuckDB keeps beside it; returns the new path."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    stamp = datetime.now(UTC).strftime(_STAMP)
     aside = path.with_name(f"{path.name}.{why}-{stamp}")
     for suffix in ("", ".wal"):
         part = path.with_name(path.name + suffix)

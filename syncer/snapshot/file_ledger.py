@@ -95,16 +95,19 @@ class FileLedger:
                 self.notes.append("there is no snapshot here of what was sent before: every row is sent")
         return int(self._remembered("removals_seen") or 0) if known_log == log_id else 0
 
-    def doubt(self, removed: pa.Table, *, log_id: str, seen: int) -> None:
+    def doubt(self, removed: pa.Table, *, log_id: str, seen: int, may_lack_some: bool) -> None:
         session, k = self.session, self.session.k
         is_new_log = self._remembered("log_id") not in ("", log_id)
-        touched = "TRUE" if is_new_log else session.touched("removed")
+        touched = "TRUE" if is_new_log or may_lack_some else session.touched("removed")
+        lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
         session.connection.register("removed", removed)
         try:
             with session.transaction():
                 session.execute(
                     f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {touched}"
                 )
+                if is_new_log or may_lack_some:
+                    self._remember(last_sync_time="0")
                 if is_new_log:
                     former = self._remembered("log_id")
                     self._remember(claimed_by="", claimed_after="", fence="", fence_before="", former_log=former)
@@ -113,6 +116,10 @@ class FileLedger:
             session.connection.unregister("removed")
         if is_new_log:
             self.notes.append("the run log is a new one: every row is sent again")
+        elif lost_track:
+            self.notes.append(
+                "removals by other syncs since the last run were forgotten for their age: every row is sent again"
+            )
 
     def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:
         own, former = fences.get(log_id, ""), self._remembered("former_log")

@@ -98,8 +98,11 @@ class Ledger(Protocol):
             returns: the newest removal of other syncs that the ledger knows; 0 where *log_id* is new to it.
         """
 
-    def doubt(self, removed: pa.Table, *, log_id: str, seen: int) -> None:
-        """Put in doubt what removals of other syncs may have touched; every row where *log_id* is new.
+    def doubt(self, removed: pa.Table, *, log_id: str, seen: int, may_lack_some: bool) -> None:
+        """Put in doubt what removals of other syncs may have touched.
+
+        That is every row where *log_id* is new, or *removed* may lack some; an incremental query then returns its whole
+        result once.
 
         Shapes:
             removed: IDENTIFIERS.

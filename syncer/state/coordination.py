@@ -6,12 +6,14 @@ claims the sync here. A snapshot that does not know the newest claim is out of d
 **Removals.** Every entry of a store has a number, its `seq`; new numbers are greater than all before, and a reader who
 has read up to a number has seen every entry below it. An entry is open from before its deletion is sent until after the
 store has answered. Closing an entry gives it a new number, so that a sync that looked meanwhile, and may have delivered
-before the deletion took effect, looks again.
+before the deletion took effect, looks again. Entries name people, so they are forgotten when they are old; a sync that
+did not look before they went has to take every row for touched.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +21,7 @@ import sqlalchemy as sa
 
 from syncer.model.protocols import IDENTIFIERS
 from syncer.state.database import StateDatabase
-from syncer.state.schema import newest_snapshots, removals
+from syncer.state.schema import forgotten_removals, newest_snapshots, removals
 
 _KEY = ("store_id", "sync", *IDENTIFIERS.names)
 _COLUMNS = [*_KEY, "seq", "open"]
@@ -76,10 +78,10 @@ class SharedCoordination:
             return
         distinct = identifiers.select(IDENTIFIERS.names).group_by(IDENTIFIERS.names).aggregate([])
         insert = self.database.insert(removals)
-        renew = {"seq": insert.excluded.seq, "open": sa.true()}
+        renew = {"seq": insert.excluded.seq, "open": sa.true(), "at": sa.func.now()}
         renewed = insert.on_conflict_do_update(index_elements=_KEY, set_=renew)
         with self.database.writing() as connection:
-            newest = self._lock(connection)
+            newest = _lock(connection, self.store_id)
             if connection.dialect.name == "postgresql":
                 # A statement for each row would cost the client seven times as much.
                 connection.execute(renewed.from_select(_COLUMNS, self._numbered(distinct, newest)))
@@ -90,16 +92,9 @@ class SharedCoordination:
 
     def close_removals(self) -> None:
         """Record that every deletion that this sync announced has its answer, or will be announced again."""
-        is_open = (removals.c.store_id == self.store_id) & (removals.c.sync == self.sync) & removals.c.open
-        numbered = sa.select(removals.c.seq, sa.func.row_number().over(order_by=removals.c.seq).label("n"))
         with self.database.writing() as connection:
-            newest = self._lock(connection)
-            left_open = numbered.where(is_open).subquery()
-            connection.execute(
-                removals.update()
-                .where(removals.c.store_id == self.store_id, removals.c.seq == left_open.c.seq)
-                .values(open=False, seq=newest + left_open.c.n)
-            )
+            newest = _lock(connection, self.store_id)
+            _close(connection, self.store_id, removals.c.sync == self.sync, newest)
 
     def removed_since(self, seq: int) -> tuple[pa.Table, int]:
         """What other syncs removed from the store after *seq*, and what they may be removing now.
@@ -114,8 +109,14 @@ class SharedCoordination:
         query = sa.union(others.where(removals.c.seq > seq), others.where(removals.c.open))
         with self.database.reading() as connection:
             found = connection.execute(query).all()
-            newest = self._newest(connection)
+            newest = _newest(connection, self.store_id)
         return pa.Table.from_pylist([dict(row._mapping) for row in found], schema=IDENTIFIERS), newest
+
+    def has_forgotten(self, seq: int) -> bool:
+        """Whether entries after *seq* were forgotten, so that `removed_since` may lack some."""
+        query = sa.select(forgotten_removals.c.seq).where(forgotten_removals.c.store_id == self.store_id)
+        with self.database.reading() as connection:
+            return (connection.execute(query).scalar_one_or_none() or 0) > seq
 
     def _numbered(self, identifiers: pa.Table, newest: int) -> sa.Select[Any]:
         arrays = [sa.cast(identifiers[name].to_pylist(), sa.ARRAY(sa.Text)) for name in IDENTIFIERS.names]
@@ -123,12 +124,53 @@ class SharedCoordination:
         same = (sa.literal(self.store_id), sa.literal(self.sync))
         return sa.select(*same, *[new.c[name] for name in IDENTIFIERS.names], newest + new.c.n, sa.true())
 
-    def _lock(self, connection: sa.Connection) -> int:
-        """Let no other transaction number entries until this one has ended; returns the newest number."""
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"LOCK TABLE {removals.name} IN SHARE ROW EXCLUSIVE MODE")
-        return self._newest(connection)
 
-    def _newest(self, connection: sa.Connection) -> int:
-        query = sa.select(sa.func.max(removals.c.seq)).where(removals.c.store_id == self.store_id)
-        return connection.execute(query).scalar_one() or 0
+def forget_removals(database: StateDatabase, before: datetime) -> int:
+    """Delete the entries of every store that got their number before *before*; returns how many.
+
+    One that is still open belongs to a run that died: it is closed now, and goes when it is old once more.
+    """
+    is_old = removals.c.at < before
+    with database.writing() as connection:
+        forgotten = 0
+        for store_id in connection.execute(sa.select(removals.c.store_id).where(is_old).distinct()).scalars().all():
+            newest = _lock(connection, store_id)
+            old = (removals.c.store_id == store_id) & is_old & ~removals.c.open
+            greatest = connection.execute(sa.select(sa.func.max(removals.c.seq)).where(old)).scalar_one()
+            if greatest is not None:
+                insert = database.insert(forgotten_removals).values(store_id=store_id, seq=greatest)
+                is_greater = forgotten_removals.c.seq < insert.excluded.seq
+                set_ = {"seq": insert.excluded.seq}
+                connection.execute(
+                    insert.on_conflict_do_update(index_elements=["store_id"], set_=set_, where=is_greater)
+                )
+                forgotten += connection.execute(removals.delete().where(old)).rowcount
+            _close(connection, store_id, is_old, newest)
+    return forgotten
+
+
+def _close(connection: sa.Connection, store_id: str, which: sa.ColumnElement[bool], newest: int) -> None:
+    """Give the open entries of a store new numbers, and close them; *newest* is locked."""
+    numbered = sa.select(removals.c.seq, sa.func.row_number().over(order_by=removals.c.seq).label("n"))
+    left_open = numbered.where(removals.c.store_id == store_id, removals.c.open, which).subquery()
+    connection.execute(
+        removals.update()
+        .where(removals.c.store_id == store_id, removals.c.seq == left_open.c.seq)
+        .values(open=False, seq=newest + left_open.c.n, at=sa.func.now())
+    )
+
+
+def _lock(connection: sa.Connection, store_id: str) -> int:
+    """Let no other transaction number entries until this one has ended; returns the newest number."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {removals.name} IN SHARE ROW EXCLUSIVE MODE")
+    return _newest(connection, store_id)
+
+
+def _newest(connection: sa.Connection, store_id: str) -> int:
+    """The newest number of a store, also where its entry was forgotten; 0 where there was none."""
+    numbers = (
+        connection.execute(sa.select(sa.func.max(table.c.seq)).where(table.c.store_id == store_id)).scalar_one()
+        for table in (removals, forgotten_removals)
+    )
+    return max(number or 0 for number in numbers)

@@ -199,6 +199,8 @@ removals = sa.Table(
     sa.Column("value", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("open", sa.Boolean, nullable=False),
+    #: When it got its number, by the database's clock.
+    sa.Column("at", AwareDateTime, default=sa.func.now()),
 )
 sa.Index("syncer_removals_by_seq", removals.c.store_id, removals.c.seq, unique=True)
 # As text: an Index with a condition would import SQLAlchemy's dialect for PostgreSQL at every start.
@@ -209,10 +211,18 @@ sa.event.listen(
 )
 
 
+#: For each store, the greatest number of an entry of `removals` that was deleted for its age.
+forgotten_removals = sa.Table(
+    "syncer_forgotten_removals",
+    metadata,
+    sa.Column("store_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+)
+
+
 def _know_the_service(connection: sa.Connection) -> None:
     """Format 2: who ordered a run and when it was due, and what a service remembers."""
-    zoned = runs.c.due_at.type.compile(connection.dialect)
-    for column in ("actor TEXT NOT NULL DEFAULT ''", f"due_at {zoned}", "term BIGINT"):
+    for column in ("actor TEXT NOT NULL DEFAULT ''", f"due_at {_zoned(connection)}", "term BIGINT"):
         connection.exec_driver_sql(f"ALTER TABLE syncer_runs ADD COLUMN {column}")
     connection.exec_driver_sql("CREATE UNIQUE INDEX syncer_runs_by_tick ON syncer_runs (sync, due_at)")
     connection.exec_driver_sql("CREATE INDEX syncer_runs_by_status ON syncer_runs (status)")
@@ -220,7 +230,18 @@ def _know_the_service(connection: sa.Connection) -> None:
         table.create(connection)
 
 
-FORMATS: Formats[sa.Connection] = Formats((_know_the_service,))
+def _date_removals(connection: sa.Connection) -> None:
+    """Format 3: removals have an age, and go when they are old."""
+    connection.exec_driver_sql(f"ALTER TABLE syncer_removals ADD COLUMN at {_zoned(connection)}")
+    connection.execute(removals.update().values(at=sa.func.now()))
+    forgotten_removals.create(connection)
+
+
+def _zoned(connection: sa.Connection) -> str:
+    return runs.c.due_at.type.compile(connection.dialect)
+
+
+FORMATS: Formats[sa.Connection] = Formats((_know_the_service, _date_removals))
 
 
 def read_state(connection: sa.Connection) -> tuple[int, str]:

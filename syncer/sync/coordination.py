@@ -34,6 +34,9 @@ class Coordination(Protocol):
     def removed_since(self, seq: int) -> tuple[pa.Table, int]:
         """What other syncs removed after a number (IDENTIFIERS), and the newest number."""
 
+    def has_forgotten(self, seq: int) -> bool:
+        """Whether removals after a number were forgotten for their age, so that `removed_since` may lack some."""
+
     def announce(self, identifiers: pa.Table) -> None:
         """Make removals (IDENTIFIERS) durable and visible, before they are sent."""
 

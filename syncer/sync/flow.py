@@ -109,7 +109,8 @@ def catch_up(snapshot: Snapshot, coordination: Coordination, store: ProfileStore
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
     removed, newest = coordination.removed_since(seen)
-    ledger.doubt(removed, log_id=log_id, seen=newest)
+    # Asked last: what is forgotten meanwhile counts.
+    ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from syncer.model.protocols import IDENTIFIERS
-from syncer.state.coordination import SharedCoordination
+from syncer.state.coordination import SharedCoordination, forget_removals
 from syncer.state.database import StateDatabase
 from tests.state import processes
 from tests.state.processes import announce_removals
@@ -202,3 +203,57 @@ def test_what_was_announced_outlives_a_killed_process(url: str, of: Of) -> None:
     assert announced <= set(table["value"].to_pylist())
     of("a").close_removals()
     assert of("b").removed_since(of("b").removed_since(newest)[1])[0].num_rows == 0
+
+
+# Forgetting
+
+
+def later(**ago: float) -> datetime:
+    return datetime.now(UTC) + timedelta(**ago)
+
+
+def test_old_removals_are_forgotten_and_who_did_not_see_them_knows(of: Of, database: StateDatabase) -> None:
+    of("a").announce(people("1", "2"))
+    of("a").close_removals()
+    _, seen = of("b").removed_since(0)
+    assert forget_removals(database, later(hours=-1)) == 0
+    assert not of("c").has_forgotten(0)
+
+    assert forget_removals(database, later(hours=1)) == 2
+
+    assert of("c").removed_since(0) == (IDENTIFIERS.empty_table(), seen)
+    assert of("c").has_forgotten(0)
+    assert of("c").has_forgotten(seen - 1)
+    assert not of("b").has_forgotten(seen)
+    assert not of("c", "store-2").has_forgotten(0)
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM syncer_removals").scalar_one() == 0
+
+
+def test_numbers_go_on_after_what_was_forgotten(of: Of, database: StateDatabase) -> None:
+    of("a").announce(people("1", "2", "3"))
+    of("a").close_removals()
+    _, seen = of("b").removed_since(0)
+    forget_removals(database, later(hours=1))
+
+    of("a").announce(people("4"))
+
+    table, newest = of("b").removed_since(seen)
+    assert values(table) == ["4"]
+    assert newest > seen
+    assert not of("b").has_forgotten(seen)
+
+
+def test_a_removal_that_was_left_open_is_seen_once_more_before_it_is_forgotten(of: Of, database: StateDatabase) -> None:
+    of("a").announce(people("1"))
+    _, during = of("b").removed_since(0)
+
+    assert forget_removals(database, later(hours=1)) == 0
+
+    table, closed = of("b").removed_since(during)
+    assert values(table) == ["1"]
+    assert closed > during
+    assert not of("b").has_forgotten(during)
+    assert forget_removals(database, later(hours=1)) == 1
+    assert of("b").has_forgotten(during)
+    assert not of("b").has_forgotten(closed)

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 
 from syncer.model.errors import SyncerError
+from syncer.model.protocols import IDENTIFIERS
 from syncer.model.types import Limit, Limits, OnRemoved, SyncDefinition
 from syncer.snapshot.snapshot import opened
-from syncer.state.coordination import SharedCoordination
+from syncer.state.coordination import SharedCoordination, forget_removals
 from syncer.state.database import StateDatabase
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.progress import HeldError, Progress, RunOptions, StoppedError
@@ -313,6 +314,41 @@ def test_what_an_overtaken_run_deleted_is_told_to_other_syncs_once_more(world: W
     table, _ = another.removed_since(seen)
     assert table["value"].to_pylist() == ["3"]
     assert another.removed_since(seen)[0].num_rows == 1
+
+
+def test_what_was_removed_and_forgotten_since_the_last_run_is_sent_again(world: World) -> None:
+    world.run("a")
+    another = world.coordination("another")
+    for person in ("2", "3"):
+        another.announce(pa.Table.from_pylist([{"entity": "person", "kind": "id", "value": person}], IDENTIFIERS))
+        del world.store.people[person]
+        another.close_removals()
+        if person == "2":
+            forget_removals(world.database, datetime.now(UTC) + timedelta(hours=1))
+
+    ran = world.run("a")
+
+    assert world.held() == world.rows
+    assert world.last_sync_time == 0, "an incremental query would not return what it returned before"
+    assert any("forgotten" in note for note in ran.notes)
+    assert world.run("a").counts.accepted == 0
+    assert world.last_sync_time > 0
+
+
+def test_a_run_that_fails_does_not_forget_that_every_row_is_in_doubt(world: World) -> None:
+    world.run("a")
+    another = world.coordination("another")
+    another.announce(pa.Table.from_pylist([{"entity": "person", "kind": "id", "value": "2"}], IDENTIFIERS))
+    del world.store.people["2"]
+    another.close_removals()
+    forget_removals(world.database, datetime.now(UTC) + timedelta(hours=1))
+
+    with opened(world.file("a"), world.definition, world.store.store_id) as held:
+        catch_up(held, world.coordination(world.definition.name, run_id="dies"))
+
+    world.run("a")
+    assert world.last_sync_time == 0
+    assert world.held() == world.rows
 
 
 @pytest.mark.parametrize("seed", range(6))

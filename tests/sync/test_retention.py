@@ -1,0 +1,70 @@
+"""What is old goes: by the service, and at the end of `syncer run`."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from syncer.snapshot import file
+from tests.acceptance.commands import Project
+
+PERSON = "entity: person\nperson: {id: id}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project(path=tmp_path, environment={"SYNCER_KEEP_RUNS": "1"})
+    project.table("people", "id,plan", "1,free", "2,pro")
+    project.define("people", f"{PERSON}on_removed: delete\nlimits: {{removed: 100%}}", "SELECT id, plan FROM people")
+    return project
+
+
+def _removals(project: Project) -> set[str]:
+    with closing(sqlite3.connect(project.path / ".syncer/runs.db")) as log:
+        return {value for (value,) in log.execute("SELECT value FROM syncer_removals")}
+
+
+def _make_older(project: Project, days: int) -> None:
+    with closing(sqlite3.connect(project.path / ".syncer/runs.db")) as log:
+        log.execute(f"UPDATE syncer_removals SET at = datetime(at, '-{days} days')")
+        log.commit()
+
+
+def test_a_run_deletes_what_is_old_but_only_once_a_day(project: Project) -> None:
+    snapshots = project.path / ".syncer/snapshots"
+    assert project.syncer("run", "people").code == 0
+    project.table("people", "id,plan", "1,free")
+    assert project.syncer("run", "people").code == 0
+    assert _removals(project) == {"2"}
+    stamp = (datetime.now(UTC) - timedelta(days=2)).strftime("%Y%m%dT%H%M%S%f")
+    old = [snapshots / f"people.duckdb.{why}-{stamp}{end}" for why in ("previous", "damaged") for end in ("", ".wal")]
+    for path in old:
+        path.write_bytes(b"rows")
+    new = file.move_aside(snapshots / "people.duckdb", "previous")
+    _make_older(project, days=2)
+
+    assert project.syncer("run", "people").code == 0
+    assert _removals(project) == {"2"}, "a day has not passed"
+    (project.path / ".syncer/pruned").write_text((datetime.now(UTC) - timedelta(days=1)).isoformat())
+    assert project.syncer("run", "people").code == 0
+
+    assert _removals(project) == set()
+    assert not [path for path in old if path.exists()]
+    assert new.exists()
+    assert (snapshots / "people.duckdb").exists()
+
+
+def test_a_clock_that_was_ahead_does_not_keep_old_things(project: Project) -> None:
+    assert project.syncer("run", "people").code == 0
+    project.table("people", "id,plan", "1,free")
+    assert project.syncer("run", "people").code == 0
+    _make_older(project, days=2)
+    (project.path / ".syncer/pruned").write_text((datetime.now(UTC) + timedelta(days=400)).isoformat())
+
+    assert project.syncer("run", "people").code == 0
+
+    assert _removals(project) == set()
