@@ -46,8 +46,14 @@ _QUERY_HINTS = {
 }
 
 
+class NoAnswerError(psycopg.OperationalError):
+    """The server did not answer in time; the text says in how many seconds."""
+
+
 def reason(error: psycopg.Error) -> str:
     """What a message may say of an error of the server or the connection: no value, no query."""
+    if isinstance(error, NoAnswerError):
+        return str(error)
     if error.sqlstate is None:
         return "the connection was lost"
     if error.sqlstate[:2] in _QUOTABLE and error.diag.message_primary:

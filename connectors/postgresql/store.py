@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 
-from connectors.postgresql.connection import connect
+from connectors.postgresql.connection import BoundedConnection, connect_bounded
 from connectors.postgresql.errors import reason
 from connectors.sql_store import people
 from connectors.sql_store.dialect import SQLDialect
@@ -23,6 +25,13 @@ from syncer.model.types import Action, Target, Verdict
 #: Any number, the same for every version of Syncer: its holder creates or upgrades the tables.
 _UPGRADE_LOCK = 7305712
 _WAIT_SECONDS = 60
+#: For one statement, after which the server cancels it; a server that is frozen, or has vanished, gets a little longer.
+_STATEMENT_SECONDS = 300
+_GRACE_SECONDS = 15
+#: For one statement of an upgrade, which may write every row anew.
+_UPGRADE_SECONDS = 3600
+#: After so many seconds without use, the connection is tried first: a firewall or a pooler may have closed it.
+_IDLE_SECONDS = 10.0
 _ATTEMPTS = 5
 #: How many of a batch's people to look up before all count as new.
 _SAMPLED_ROWS = 100
@@ -38,7 +47,10 @@ _RACES = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueVio
 _UNFIT = ("22", "54")
 
 #: With the default cost, which is for disks, PostgreSQL would read all people to join a batch.
-_BEGIN = "SET LOCAL lock_timeout = '{}s'; SET LOCAL random_page_cost = 1.1; SELECT FROM workspace FOR UPDATE"
+_BEGIN = (
+    "SET LOCAL lock_timeout = '{}s'; SET LOCAL statement_timeout = '{}s'; SET LOCAL random_page_cost = 1.1; "
+    "SELECT FROM workspace FOR UPDATE"
+)
 
 _BATCH = """
     CREATE TEMP TABLE batch (
@@ -56,6 +68,7 @@ _HINTS = {
     "25006": "Name a primary server in {setting}__URL, not a replica.",
     "42501": "GRANT this user what is missing; it must be able to create tables, and own them to upgrade them.",
     "42P07": "Give the store a database of its own, or a schema: {setting}__URL?options=-csearch_path%3Dsyncer",
+    "57014": f"The server had {_STATEMENT_SECONDS} seconds; look what keeps it busy. {SENT_AGAIN}",
     "53100": "Free space on the server's disk.",
     "55P03": f"Another process has been writing to it for {_WAIT_SECONDS} seconds; look for one that hangs.",
 }
@@ -80,14 +93,37 @@ class PostgreSQLStore(SQLStore):
 
     def _open_connection(self, url: str) -> None:
         self._url = url
-        self._connection = self._connect(autocommit=True)
+        self._connection = self._connect(autocommit=True, patience=_STATEMENT_SECONDS + _GRACE_SECONDS)
+        self._used_at = time.monotonic()
 
-    def _connect(self, *, autocommit: bool = False) -> psycopg.Connection:
-        connection = connect(self._named, self._url, autocommit=autocommit)
+    def _connect(self, *, autocommit: bool = False, patience: float = _UPGRADE_SECONDS) -> BoundedConnection:
+        connection = connect_bounded(self._named, self._url, patience=patience, autocommit=autocommit)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         # A plan would be useless after the end of the temporary table that it is for.
         connection.prepare_threshold = None
         return connection
+
+    def _revive(self) -> None:
+        """Open the connection again, once, if it was closed while it was idle; never within a transaction."""
+        idle = self._connection.pgconn.transaction_status == TransactionStatus.IDLE
+        if idle and time.monotonic() - self._used_at > _IDLE_SECONDS and not self._is_alive():
+            self._connection.close()
+            known = self.store_id
+            self._open_connection(self._url)
+            self._open()
+            if known not in ("", self.store_id):
+                raise StoreError(f"{self._label}: another store is at its URL now", hint="Run the sync again.")
+        self._used_at = time.monotonic()
+
+    def _is_alive(self) -> bool:
+        usual, self._connection.patience = self._connection.patience, _GRACE_SECONDS
+        try:
+            self._connection.execute("SELECT")
+        except psycopg.Error:
+            return False
+        finally:
+            self._connection.patience = usual
+        return True
 
     def _take(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
         attempt = 1
@@ -126,9 +162,12 @@ class PostgreSQLStore(SQLStore):
 
     @contextmanager
     def _transaction(self, *, commit: bool = True) -> Iterator[None]:
+        with self._explained():
+            self._revive()
         with self._explained(), self._connection.transaction(force_rollback=not commit):
-            self._connection.execute(_BEGIN.format(_WAIT_SECONDS))
+            self._connection.execute(_BEGIN.format(_WAIT_SECONDS, _STATEMENT_SECONDS))
             yield
+            self._used_at = time.monotonic()
 
     def _stage(self, rows: pa.Table) -> None:
         self._connection.execute(_BATCH)
@@ -146,6 +185,7 @@ class PostgreSQLStore(SQLStore):
 
     def _fetch(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
         with self._explained():
+            self._revive()
             return self._connection.execute(_named(sql), values or None).fetchall()
 
     @contextmanager

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 
 from connectors.postgresql import store as postgresql_store
@@ -15,6 +20,8 @@ from syncer.model.errors import StoreError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
 from tests.contracts.batches import ACCEPTED, ACCOUNTS, MEMBERS, PEOPLE, apply, batch_of, person, put
+from tests.servers.commit_proxy import commit_proxy
+from tests.workbench import Workbench
 
 
 def opened(url: str) -> PostgreSQLStore:
@@ -22,7 +29,7 @@ def opened(url: str) -> PostgreSQLStore:
 
 
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[ProfileStore]:
+def store(postgres_url: str) -> Iterator[PostgreSQLStore]:
     with closing(opened(postgres_url)) as store:
         yield store
 
@@ -188,3 +195,87 @@ def test_a_store_can_have_a_schema_of_its_own(postgres_url: str, other: psycopg.
 
     assert other.execute("SELECT count(*) FROM public.people").fetchone() == (0,)
     assert other.execute("SELECT id FROM syncer.people").fetchone() == ("ann",)
+
+
+# A server that is frozen, and a connection that is closed while it idles
+
+
+@contextmanager
+def frozen(store: PostgreSQLStore) -> Iterator[None]:
+    """The server's process for this store's connection stops; the kernel goes on to take what it is sent."""
+    ((pid,),) = store._fetch("SELECT pg_backend_pid()")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("rows", [1, 40_000], ids=["few", "more than fits into the network"])
+def test_a_frozen_server_fails_the_run_and_the_next_one_sends_again(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(postgresql_store, "_STATEMENT_SECONDS", 1)
+    monkeypatch.setattr(postgresql_store, "_GRACE_SECONDS", 1)
+    result = pa.table({"id": [str(row) for row in range(rows)], "text": ["x" * 200] * rows})
+    bench, began = Workbench(tmp_path), time.monotonic()
+    with closing(opened(postgres_url)) as store:
+        bench.store = store  # type: ignore[assignment]
+        with (
+            frozen(store),
+            pytest.raises(StoreError, match="store `default`: the server did not answer within 2 seconds"),
+        ):
+            bench.run(result)
+    monkeypatch.undo()
+
+    assert time.monotonic() - began < 30
+    assert bench.progress.notes == [f"rows in doubt, which the next run sends again: {rows:,}"]
+    with closing(opened(postgres_url)) as store:
+        bench.store = store  # type: ignore[assignment]
+        assert bench.run(result).counts.accepted == rows
+
+
+def test_a_server_that_is_frozen_before_it_answers_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(StoreError, match="timeout"):
+            opened(f"postgresql://postgres@127.0.0.1:{port}/shop?connect_timeout=2&sslmode=disable")
+
+
+def test_every_wait_for_the_network_has_a_bound(store: PostgreSQLStore) -> None:
+    found = store._connection.info.get_parameters()
+
+    assert {name: found[name] for name in ("connect_timeout", "tcp_user_timeout", "keepalives_idle")} == {
+        "connect_timeout": "15",
+        "tcp_user_timeout": "60000",
+        "keepalives_idle": "30",
+    }
+
+
+@pytest.mark.parametrize("use", ["apply", "show", "identifiers"])
+def test_a_connection_closed_while_it_idles_is_opened_again(
+    store: PostgreSQLStore, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    apply(store, PEOPLE, put("ann"))
+    monkeypatch.setattr(postgresql_store, "_IDLE_SECONDS", 0.0)
+    ((pid,),) = store._fetch("SELECT pg_backend_pid()")
+    other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+
+    match use:
+        case "apply":
+            assert apply(store, PEOPLE, put("bob")) == [ACCEPTED]
+        case "show":
+            assert store.show(Entity.PERSON, "id", "ann") is not None
+        case _:
+            assert len(store.identifiers(PEOPLE, pa.table({"k1": ["ann"]}))) == 2
+    assert store._fetch("SELECT pg_backend_pid()") != [(pid,)]
+
+
+def test_a_store_that_does_not_come_back_is_opened_again_once(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with commit_proxy(postgres_url) as way:
+        store = opened(way.url)
+        monkeypatch.setattr(postgresql_store, "_IDLE_SECONDS", 0.0)
+    with closing(store), pytest.raises(StoreError, match="cannot connect to PostgreSQL"):
+        store.apply(PEOPLE, batch_of(put("ann")), create=True)

@@ -47,7 +47,7 @@ class CommitProxy:
 
     def close(self) -> None:
         """Stop listening, and cut whoever is still connected."""
-        self._listener.close()
+        _shut(self._listener)
         for each in self._open:
             _shut(each)
 
