@@ -344,7 +344,7 @@ def test_a_run_that_fails_does_not_forget_that_every_row_is_in_doubt(world: Worl
     forget_removals(world.database, datetime.now(UTC) + timedelta(hours=1))
 
     with opened(world.file("a"), world.definition, world.store.store_id) as held:
-        catch_up(held, world.coordination(world.definition.name, run_id="dies"))
+        catch_up(held, world.coordination(world.definition.name, run_id="dies"), world.store)
 
     world.run("a")
     assert world.last_sync_time == 0
