@@ -4,45 +4,147 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 
+from connectors.duckdb.column_types import FileColumn, csv_columns, json_columns
 from connectors.duckdb.errors import reason
 from connectors.support.warehouse import quote_identifier, quote_literal
+from syncer.model.errors import WarehouseError
+from syncer.model.spelling import did_you_mean
 
 # Without these DuckDB guesses, and a wrong guess drops rows: those that start with `#`, or those above the header.
 _CSV = """header = true, delim = '{}', quote = '"', escape = '"', comment = '', skip = 0"""
 _DIALECTS = {"csv": _CSV.format(","), "tsv": _CSV.format("\t")}
-_READERS: Mapping[str, str] = {
-    **{kind: f"read_csv({{}}, {dialect})" for kind, dialect in _DIALECTS.items()},
-    "json": "read_json({})",
-    "jsonl": "read_json({}, format = 'newline_delimited')",
-    "ndjson": "read_json({}, format = 'newline_delimited')",
-    "parquet": "read_parquet({})",
-}
+#: Every value as text; an empty one in quotes is no missing one.
+_TEXTS = "all_varchar = true, allow_quoted_nulls = false"
+#: Every value of a record as JSON, whichever record has it first.
+_VALUES = "maximum_depth = 1, sample_size = -1"
+_TYPE = re.compile(r'[\w (),"\[\]]+')
 _NAME = re.compile(r"([^.].*)\.(?:(csv|tsv|json|jsonl|ndjson)(?:\.gz)?|(parquet))", re.IGNORECASE)
 
 
-def tables(folder: Path) -> list[tuple[str, str, Path]]:
-    """The tables of *folder*: name, kind (`csv`, `json`, …), file; names may repeat."""
+@dataclass(slots=True, kw_only=True)
+class FileTable:
+    """A file, and the columns of its view once they are known."""
+
+    name: str
+    kind: str
+    path: Path
+    columns: list[FileColumn] = field(default_factory=list)
+
+    @property
+    def source(self) -> str:
+        """SQL for its rows: of CSV as text, of JSON as JSON."""
+        path = quote_literal(str(self.path))
+        if self.kind in _DIALECTS:
+            return f"read_csv({path}, {_DIALECTS[self.kind]}, {_TEXTS})"
+        if self.kind == "parquet":
+            return f"read_parquet({path})"
+        lines = "" if self.kind == "json" else ", format = 'newline_delimited'"
+        return f"read_json({path}, {_VALUES}{lines})"
+
+    @property
+    def types_path(self) -> Path:
+        """The file that says otherwise what its columns are."""
+        return self.path.parent / f"{self.name}.schema.json"
+
+    def create_view(self, connection: duckdb.DuckDBPyConnection) -> str | None:
+        """Make the file a table, without types of its columns; returns why not if it cannot be read."""
+        try:
+            connection.execute(f"CREATE VIEW {quote_identifier(self.name)} AS FROM {self.source}")
+        except duckdb.Error as exc:
+            if "sniffing" in str(exc):
+                return _broken_row(connection, self.kind, self.path)
+            said = reason(str(exc))
+            return said if str(self.path) in said else f"{self.path}: {said}"
+        return None
+
+    def learn_types(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Look at every row for the types of its columns, unless this process has, and let the view have them.
+
+        Raises:
+            WarehouseError: `NAME.schema.json` cannot be used.
+            duckdb.Error: a row cannot be read.
+        """
+        if self.columns or self.kind == "parquet":
+            return
+        stat = self.path.stat()
+        known = (str(self.path), stat.st_size, stat.st_mtime_ns)
+        if known not in _TYPES:
+            _TYPES[known] = self._found(connection)
+        self.columns = self._given(connection, _TYPES[known])
+        if self.columns:
+            selected = ", ".join(f"{c.value} AS {quote_identifier(c.name)}" for c in self.columns)
+            view = f"CREATE OR REPLACE VIEW {quote_identifier(self.name)} AS SELECT {selected} FROM {self.source}"
+            connection.execute(view)
+
+    def _found(self, connection: duckdb.DuckDBPyConnection) -> list[FileColumn]:
+        if self.kind in _DIALECTS:
+            return csv_columns(connection, self.source)
+        described = connection.execute(f"DESCRIBE FROM {self.source}").fetchall()
+        # Otherwise it holds no records.
+        return json_columns(connection, self.source) if {type_ for _, type_, *_ in described} == {"JSON"} else []
+
+    def _given(self, connection: duckdb.DuckDBPyConnection, columns: list[FileColumn]) -> list[FileColumn]:
+        """The columns with the types of `NAME.schema.json`."""
+        types = {name.casefold(): (name, type_) for name, type_ in _read_types(self.types_path).items()}
+        for unknown in types.keys() - {column.name.casefold() for column in columns}:
+            raise WarehouseError(
+                f"{self.types_path}: {self.path.name} has no column `{types[unknown][0]}`",
+                hint=did_you_mean(unknown, [column.name for column in columns]),
+            )
+        given = []
+        for column in columns:
+            name, type_ = types.get(column.name.casefold(), ("", ""))
+            try:
+                given.append(self._cast(connection, column, type_) if type_ else column)
+            except duckdb.Error:
+                raise WarehouseError(
+                    f"{self.types_path}: `{name}` has the type {type_}, which DuckDB does not have"
+                ) from None
+        return given
+
+    def _cast(self, connection: duckdb.DuckDBPyConnection, column: FileColumn, type_: str) -> FileColumn:
+        (is_text,) = connection.execute(f"SELECT typeof(CAST(NULL AS {type_})) = 'VARCHAR'").fetchone() or (False,)
+        value = column.text
+        if self.kind not in _DIALECTS and not is_text:
+            # From JSON itself, no struct is made without each of its members.
+            value = f"{quote_identifier(column.name)}{'::VARIANT' if 'STRUCT' in type_.upper() else ''}"
+        return replace(
+            column, type=type_, value=value if is_text else f"CAST({value} AS {type_})", suggested="", is_suggested=""
+        )
+
+
+def tables(folder: Path) -> list[FileTable]:
+    """The tables of *folder*; names may repeat."""
     found = ((_NAME.fullmatch(path.name), path) for path in sorted(folder.iterdir()) if path.is_file())
-    return [(match[1], (match[2] or match[3]).lower(), path) for match, path in found if match]
+    files = [FileTable(name=m[1], kind=(m[2] or m[3]).lower(), path=path) for m, path in found if m]
+    types = {file.types_path for file in files}
+    return [file for file in files if file.path not in types]
 
 
-def create_view(connection: duckdb.DuckDBPyConnection, name: str, kind: str, path: Path) -> str | None:
-    """Make the file a table; returns why not if it cannot be read."""
-    reader = _READERS[kind].format(quote_literal(str(path)))
+#: What the columns of a file are, by its path, size and time.
+_TYPES: dict[tuple[str, int, int], list[FileColumn]] = {}
+
+
+def _read_types(path: Path) -> dict[str, str]:
+    """The types that the file at *path* gives columns; none without a file."""
     try:
-        connection.execute(f"CREATE VIEW {quote_identifier(name)} AS FROM {reader}")
-    except duckdb.Error as exc:
-        if "sniffing" in str(exc):
-            return _broken_row(connection, kind, path)
-        said = reason(str(exc))
-        return said if str(path) in said else f"{path}: {said}"
-    return None
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(t, str) and _TYPE.fullmatch(t) for t in found.values()):
+        raise WarehouseError(
+            f"{path}: it is no JSON object of columns and types", hint='Write it as {"zip": "VARCHAR"}.'
+        )
+    return found
 
 
 def _broken_row(connection: duckdb.DuckDBPyConnection, kind: str, path: Path) -> str:

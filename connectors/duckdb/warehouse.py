@@ -16,7 +16,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from connectors.duckdb.casts import fault_in_file
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
+from connectors.duckdb.folder import FileTable, tables
 from connectors.support.warehouse import (
     DESCRIBE_TIMEOUT,
     ColumnReading,
@@ -72,7 +74,9 @@ class DuckDBWarehouse(StreamingWarehouse):
         super().__init__(name)
         #: Table to why its file cannot be read.
         self._unreadable: dict[str, str] = {}
-        self._tables: list[str] = []
+        self._files: dict[str, FileTable] = {}
+        #: The query that runs.
+        self._sql = ""
         self._spill = tempfile.TemporaryDirectory(prefix="syncer-duckdb-")
         self._connection = duckdb.connect(config={"temp_directory": self._spill.name})
         try:
@@ -85,7 +89,9 @@ class DuckDBWarehouse(StreamingWarehouse):
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
         with self._failures(DESCRIBE_TIMEOUT):
-            return self._describe(self._statement(sql))
+            statement = self._statement(sql)
+            self._learn_types(statement)
+            return self._describe(statement)
 
     def probe(self) -> Probe:
         """See `Probing`; it cannot write at all."""
@@ -119,25 +125,30 @@ class DuckDBWarehouse(StreamingWarehouse):
         """)
 
     def _create_views(self, folder: Path) -> None:
-        from connectors.duckdb.folder import create_view, tables
-
-        files: dict[str, Path] = {}
-        for name, kind, path in tables(folder):
-            if other := files.get(name.casefold()):
+        for file in tables(folder):
+            if other := self._files.get(file.name.casefold()):
+                both = f"{other.path.name} and {file.path.name}"
                 raise WarehouseError(
-                    f"{self._label}: {other.name} and {path.name} in {folder} would both be the table `{name}`",
+                    f"{self._label}: {both} in {folder} would both be the table `{file.name}`",
                     hint="Rename or remove one of them.",
                 )
-            files[name.casefold()] = path
-            if said := create_view(self._connection, name, kind, path):
-                self._unreadable[name.casefold()] = said
-            else:
-                self._tables.append(name)
+            self._files[file.name.casefold()] = file
+            if said := file.create_view(self._connection):
+                self._unreadable[file.name.casefold()] = said
+
+    def _learn_types(self, sql: str) -> None:
+        """Give the tables that *sql* may read the types of their columns."""
+        self._sql, text = sql, sql.casefold()
+        for name, file in self._files.items():
+            # These functions read tables by texts that need not be their names.
+            if name not in self._unreadable and (name in text or "query" in text):
+                file.learn_types(self._connection)
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
         with self._failures(timeout) as deadline:
             statement = self._statement(sql)
+            self._learn_types(statement)
             columns = self._describe(statement)
             readings = [_reading(column.type) for column in columns]
             select = select_columns(statement, [r.expression for r in readings])
@@ -196,7 +207,10 @@ class DuckDBWarehouse(StreamingWarehouse):
         missing = re.match(r'Catalog Error: Table with name "?([^"\n]+?)"? does not exist', text)
         if missing and (said := self._unreadable.get(missing[1].casefold())):
             return WarehouseError(f"{self._label}: {said}", hint=FILE_HINT)
-        step = f"Its tables: {', '.join(self._tables)}." if missing and self._tables else hint(text)
+        if fault := fault_in_file(self._connection, self._files.values(), self._sql, text):
+            return WarehouseError(f"{self._label}: {fault[0]}", hint=fault[1], query_line=line(text))
+        tables = [file.name for name, file in self._files.items() if name not in self._unreadable]
+        step = f"Its tables: {', '.join(tables)}." if missing and tables else hint(text)
         return WarehouseError(f"{self._label}: {reason(text)}", hint=step, query_line=line(text))
 
 

