@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,9 @@ class SQLiteStore(SQLStore):
                 f"{self._label}: cannot make the folder {self._path.parent}: {exc.strerror}",
                 hint=f"Make it, or change {self._named.setting}__URL.",
             ) from exc
+        # SQLite would make it without the right of a group to write it; its own message says why a file cannot be made.
+        with suppress(OSError):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660))
         # Without an isolation level the driver leaves BEGIN to us.
         connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = FULL")

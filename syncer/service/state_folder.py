@@ -55,7 +55,7 @@ def held(path: Path) -> Iterator[Lock]:
     except ImportError:
         raise SettingsError("`syncer serve` runs on Linux and macOS", hint="Use WSL or the container.") from None
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     except OSError as exc:
         raise SettingsError(f"SYNCER_STATE_DIR: {path} cannot be opened: {exc.strerror}") from None
     try:

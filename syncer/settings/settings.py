@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from pydantic_settings import (
 from syncer.model.connectors import matching
 from syncer.model.errors import SettingsError
 from syncer.model.query_variables import PATTERN, forbidden
+from syncer.settings import state_modes
 from syncer.settings.containers import is_set_by_cluster
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
 from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, Words, beside
@@ -61,7 +61,8 @@ class Settings(BaseSettings):
     definitions_dir: Path = Field(default=Path("sync_definitions"), description="the folder of the definitions")
     state_dir: Path = Field(
         default=Path(".syncer"),
-        description="the folder of snapshots, run log and default store. Only its owner may enter it",
+        description="the folder of snapshots, run log and default store. Only its owner may read it, and its group if "
+        "that may write it",
     )
     database_url: Url = Field(
         description="the run log: `sqlite:///file`, or `postgresql://…` if several machines run syncs. "
@@ -202,7 +203,9 @@ def load(working_dir: Path, environment: Mapping[str, str]) -> Settings:
 
 
 def make_state_dir(settings: Settings) -> None:
-    """Create the state folder, which only its owner may enter.
+    """Create the state folder, which only its owner may enter, and its group if that may write it.
+
+    What is in it gets modes that fit; see `state_modes`.
 
     Raises:
         SettingsError: it is not a folder, belongs to another user, or cannot be written.
@@ -220,8 +223,7 @@ def make_state_dir(settings: Settings) -> None:
         raise SettingsError(f"{name}: {path} belongs to another user", hint=own)
     if not os.access(path, os.W_OK | os.X_OK):
         raise SettingsError(f"{name}: {path} cannot be written", hint=own)
-    if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:
-        path.chmod(0o700)
+    state_modes.restrict(path)
 
 
 def _is_setting(path: Sequence[str]) -> bool:
