@@ -10,12 +10,14 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from connectors.snowflake.errors import login_failure
+from connectors.snowflake.names import lowered
 from connectors.snowflake.options import SnowflakeOptions
+from connectors.support.column_case import PARAMETER, ColumnCase, column_case
 from connectors.support.connection import ConnectionName, driver, is_loopback, url_parameters
 from syncer.model.connectors import revealed
 
 _EXTRA = "snowflake"
-_PARAMETERS = ("warehouse", "role", "authenticator", "host", "port", "protocol")
+_PARAMETERS = ("warehouse", "role", "authenticator", "host", "port", "protocol", PARAMETER)
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _DOMAIN = re.compile(r"\.snowflakecomputing\.(com|cn)$")
 
@@ -78,6 +80,16 @@ def connect(named: ConnectionName, url: str, *, options: SnowflakeOptions, sync:
     except connector.errors.Error as exc:
         failure = login_failure(exc, named, where=place.get("host", ""))
     raise failure
+
+
+def names_of(named: ConnectionName, url: str) -> ColumnCase:
+    """How the names of columns are read.
+
+    Raises:
+        SettingsError: the URL cannot be used.
+    """
+    _, query = _parts(named, url)
+    return column_case(named, query.get(PARAMETER, ""), lowered)
 
 
 def _silence() -> None:

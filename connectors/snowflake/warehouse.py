@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from connectors.snowflake.connection import connect
+from connectors.snowflake.connection import connect, names_of
 from connectors.snowflake.errors import missing_name, query_failure
 from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.values import SnowflakeReading, reading
@@ -48,6 +48,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
 
     def __init__(self, name: str, url: str, *, options: SnowflakeOptions, sync: str = "") -> None:
         super().__init__(name, dialect="snowflake")
+        self._case = names_of(self._named, url)
         self._connection = connect(self._named, url, options=options, sync=sync)
         self._errors = driver("snowflake.connector.errors", extra="snowflake", label=self._label)
         self._thread: DriverThread | None = None
@@ -60,7 +61,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
         """As in Warehouse."""
         with self._failures(statement := self._select_statement(sql)):
             described = self._described(statement)
-        return tuple(Column(name=name, type=one.name) for name, one in described)
+        return tuple(self._case.column(name, one.name) for name, one in described)
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it, or a role within it, may change, make or own anything."""
@@ -110,7 +111,7 @@ class SnowflakeWarehouse(StreamingWarehouse):
         """As `_read`, on the driver's thread, where a call may hang."""
         with self._failures(statement := self._select_statement(sql)):
             described = self._described(statement)
-            schema = schema_of(*zip(*described, strict=True))
+            schema = self._case.names(schema_of(*zip(*described, strict=True)))
             yield schema
             if is_left.is_set():
                 return

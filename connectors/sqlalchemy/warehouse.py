@@ -26,6 +26,7 @@ from connectors.sqlalchemy.values import (
     seen,
     type_name,
 )
+from connectors.support.column_case import PARAMETER, ColumnCase, column_case
 from connectors.support.driver_thread import DriverError, DriverThread, LeftError
 from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, quote_literal, schema_of, uncollected
 from syncer.model.errors import WarehouseError
@@ -50,8 +51,15 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
     def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
         super().__init__(name, dialect=WAREHOUSE.dialect_of(url))
         parsed, found = parsed_url(self._label, url)
+        given = str(parsed.query.get(PARAMETER, ""))
+        parsed = parsed.difference_update_query([PARAMETER])
         self._database = database(found.name)
         self._engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
+        dialect = self._engine.dialect
+        #: None if the database does not fold names to upper case.
+        self._case: ColumnCase | None = None
+        if dialect.requires_name_normalize:
+            self._case = column_case(self._named, given, lambda name: str(dialect.normalize_name(name)))
         event.listen(self._engine, "connect", self._prepare)
         event.listen(self._engine, "before_cursor_execute", self._remember)
         self._thread: DriverThread | None = None
@@ -69,9 +77,12 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
             if self._database.description:
                 describe = self._database.description.format(quote_literal(statement.text))
                 described = call(lambda: self._execute(describe)[0].fetchall())
-                return tuple(Column(name=row[2], type=row[5]) for row in described)
+                return tuple(self._column(row[2], row[5]) for row in described)
             _, description = call(lambda: self._execute(_without_rows(statement)))
-            return tuple(Column(name=d[0], type=type_name(d) or "unknown") for d in description)
+            return tuple(self._column(d[0], type_name(d) or "unknown") for d in description)
+
+    def _column(self, name: str, type_: str) -> Column:
+        return self._case.column(name, type_) if self._case else Column(name=name, type=type_)
 
     def probe(self) -> Probe:
         """See `Probing`. It does not examine what the role could write."""
@@ -96,7 +107,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         statement = self._select_statement(sql)
         with self._transaction(timeout, statement) as call:
             result, description = call(lambda: self._execute(statement.text))
-            reading = _Columns(description)
+            reading = _Columns(description, self._case)
             held: list[Sequence[Sequence[Any]]] = []
             while not reading.is_known:
                 held.append(call(partial(_fetched, result)))
@@ -208,7 +219,8 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
 class _Columns:
     """The columns of one result, and their kinds as far as known."""
 
-    def __init__(self, description: Sequence[Sequence[Any]]) -> None:
+    def __init__(self, description: Sequence[Sequence[Any]], case: ColumnCase | None) -> None:
+        self._case = case
         self._names = [d[0] for d in description]
         self._announced = [described_kind(d) for d in description]
         self._kinds: list[ValueKind | None] = list(self._announced)
@@ -228,7 +240,8 @@ class _Columns:
 
     @property
     def schema(self) -> pa.Schema:
-        return schema_of(self._names, (kind or UNSEEN for kind in self._kinds))
+        schema = schema_of(self._names, (kind or UNSEEN for kind in self._kinds))
+        return self._case.names(schema) if self._case else schema
 
     def batch(self, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
         with uncollected():

@@ -99,8 +99,9 @@ def _ask_warehouses(
 def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
     from syncer.definitions.columns import check_columns
 
-    columns = tuple(column.name for column in warehouse.columns(query.statement))
-    check_columns(query.definition, columns)
+    found = warehouse.columns(query.statement)
+    columns = tuple(column.name for column in found)
+    check_columns(query.definition, columns, [column.written or column.name for column in found])
     return columns
 
 

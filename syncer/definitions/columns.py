@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from syncer.definitions.values import attribute_fault
 from syncer.model.errors import DefinitionError
-from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import PersonKey, SyncDefinition
 
 
@@ -25,13 +25,15 @@ def match_column(name: str, columns: Sequence[str]) -> str | None:
     return folded[0] if len(folded) == 1 else None
 
 
-def check_columns(definition: SyncDefinition, columns: Sequence[str]) -> None:
+def check_columns(definition: SyncDefinition, columns: Sequence[str], written: Sequence[str] = ()) -> None:
     """Make sure that a result with *columns* fits the definition.
 
+    Shapes:
+        written: the same columns as the warehouse has them, if it folded names that are in lower case here.
     Raises:
         DefinitionError: at the header's line: a column is missing, repeated, or used in two roles.
     """
-    for error in column_errors(definition, columns):
+    for error in column_errors(definition, columns, written):
         raise error
 
 
@@ -42,7 +44,9 @@ def header_errors(definition: SyncDefinition) -> Iterator[DefinitionError]:
     return column_errors(definition, list(named))
 
 
-def column_errors(definition: SyncDefinition, columns: Sequence[str]) -> Iterator[DefinitionError]:
+def column_errors(
+    definition: SyncDefinition, columns: Sequence[str], written: Sequence[str] = ()
+) -> Iterator[DefinitionError]:
     """What is wrong with a result with *columns*.
 
     Raises:
@@ -50,7 +54,12 @@ def column_errors(definition: SyncDefinition, columns: Sequence[str]) -> Iterato
     """
     for place, column in enumerate(columns):
         if column in columns[:place]:
-            yield error_at(definition, "", f"the result has two columns {quoted(column)}", "Rename one with AS.")
+            both, hint = f"the result has two columns {quoted(column)}", "Rename one with AS."
+            names = [other for name, other in zip(columns, written, strict=False) if name == column]
+            if len({*names}) > 1:
+                both += f", since {listed(names, last='and')} become one in lower case"
+                hint = "Rename one with AS, or keep names as they are with `?column_case=as_is` in the warehouse's URL."
+            yield error_at(definition, "", both, hint)
     identifiers = key_columns(definition, columns)
     if len(set(identifiers)) < len(identifiers):
         field = _key_fields(definition)[-1]

@@ -5,6 +5,10 @@ What only some of them can do is a protocol of its own, which the others leave o
 A warehouse's Arrow schema may add to Arrow's types. A string field whose metadata has
 `syncer: json` holds JSON text; `syncer: number` holds decimal digits of any length (or `NaN`, `Infinity`,
 `-Infinity`); every other string is text.
+
+Some warehouses fold names to upper case unless the query quotes them. Such names are in lower case, and the metadata
+of the schema says so: COLUMN_CASE is the case that the URL asks for, `lower` or `as_is`, or else `default`;
+WRITTEN_NAMES is a JSON array of the names as the warehouse has them.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ from syncer.model.types import Column, Entity, Identity, Probe, Target, ValueFor
 KIND = b"syncer"
 JSON = {KIND: b"json"}
 NUMBER = {KIND: b"number"}
+
+#: The keys of a schema's metadata about its names.
+COLUMN_CASE, WRITTEN_NAMES = b"syncer.column_case", b"syncer.written_names"
+DEFAULT_CASE = "default"
 
 #: The answer to a row; a `seq` that has none is in doubt.
 VERDICTS = pa.schema([("seq", pa.int64()), ("verdict", pa.string()), ("reason", pa.string())])

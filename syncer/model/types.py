@@ -185,6 +185,8 @@ class Column:
     name: str
     #: The warehouse's own word for the type.
     type: str
+    #: The name as the warehouse has it, if it is another: it folded the name to upper case.
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from syncer.definitions.columns import attribute_columns, check_columns, match_column
 from syncer.model.errors import QueryResultError
+from syncer.model.protocols import COLUMN_CASE, WRITTEN_NAMES
 from syncer.model.types import Identity, OnNull, OnRemoved, PersonKey, SyncDefinition, ValueForm
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_json, as_sent, as_sent_from_json, column_type, literal
@@ -40,6 +41,8 @@ class ResultSchema:
     width: int
     #: A person's other identifier, where the store keeps it unique and the result has it.
     unique: Attribute | None
+    #: COLUMN_CASE of the result; empty where the warehouse folds no names, or they are kept as they were.
+    column_case: str = ""
 
     @property
     def fold_key(self) -> bool:
@@ -77,7 +80,7 @@ def result_schema(definition: SyncDefinition, schema: pa.Schema, identity: Ident
         QueryResultError: a column's type cannot be used.
     """
     names = list(schema.names)
-    check_columns(definition, names)
+    check_columns(definition, names, written_names(schema))
     for field in schema:
         if pa.types.is_decimal256(field.type) or pa.types.is_float16(field.type):
             raise QueryResultError(
@@ -97,7 +100,19 @@ def result_schema(definition: SyncDefinition, schema: pa.Schema, identity: Ident
         attributes=attributes,
         width=len(names),
         unique=_unique_identifier(definition, attributes, identity),
+        column_case=column_case(schema),
     )
+
+
+def column_case(schema: pa.Schema) -> str:
+    """COLUMN_CASE of a result; empty where its warehouse folds no names."""
+    return str((schema.metadata or {}).get(COLUMN_CASE, b"").decode())
+
+
+def written_names(schema: pa.Schema) -> list[str]:
+    """WRITTEN_NAMES of a result; empty where its warehouse folds no names."""
+    found: list[str] = json.loads((schema.metadata or {}).get(WRITTEN_NAMES, b"[]"))
+    return found
 
 
 def _unique_identifier(

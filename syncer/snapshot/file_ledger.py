@@ -150,6 +150,7 @@ class FileLedger:
             last_sync_time=0 if needs_all else int(self._remembered("last_sync_time") or 0),
             settled_definition=self._remembered("settled_definition"),
             settled_query=self._remembered("settled_query"),
+            column_case=self._remembered("column_case"),
             whole_result_at=int(self._remembered("whole_result_at") or 0),
             newest_claim=self._newest_claim,
             is_outdated=self._is_outdated,
@@ -198,6 +199,7 @@ class FileLedger:
             if ended_well and not intent.only_one:
                 seconds, settled = str(int(asked.at.timestamp())), layout.schema.definition.hash
                 self._remember(last_sync_time=seconds, settled_definition=settled, settled_query=asked.query)
+                self._remember(column_case=layout.schema.column_case)
                 if asked.is_whole:
                     self._remember(whole_result_at=seconds)
         self.session.execute("CHECKPOINT")

@@ -40,6 +40,8 @@ class Known:
     settled_query: str = ""
     #: When a run that ended well last asked for the whole result, in unix seconds; 0 if it is not known.
     whole_result_at: int = 0
+    #: Of the result that was settled last, as ResultSchema has it.
+    column_case: str = ""
     #: The newest claim of the sync; empty where there is none.
     newest_claim: str = ""
     #: Whether that claim is not this ledger's: rows may have been sent that it does not know.

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from syncer.definitions.columns import attribute_columns
+from syncer.model.errors import DefinitionError
+from syncer.model.protocols import DEFAULT_CASE
 from syncer.model.types import Rejection, SyncDefinition, ValueForm
 from syncer.snapshot import file, quarantine
-from syncer.snapshot.columns import ResultSchema, layout_of, whole_row
+from syncer.snapshot.columns import ResultSchema, column_case, layout_of, whole_row, written_names
 from syncer.snapshot.diff import Difference, compare
 from syncer.snapshot.file_ledger import in_file, in_memory
 from syncer.snapshot.incoming import Progress, ResultStream
@@ -98,6 +101,25 @@ class Snapshot:
     def known(self) -> Known:
         """What a run needs to know of the ledger, once that has caught up with other runs."""
         return self.ledger.known()
+
+    def with_kept_names(self, definition: SyncDefinition, schema: pa.Schema) -> pa.Schema:
+        """*schema*, with names that the warehouse folded as it has them, if earlier versions sent them so.
+
+        They stay until the file changes, or the warehouse's URL says what case they have.
+        """
+        written, known = written_names(schema), self.known
+        is_chosen = known.column_case or column_case(schema) not in ("", DEFAULT_CASE)
+        if not written or is_chosen or known.settled_definition not in ("", definition.hash):
+            return schema
+        try:
+            before, now = (set(attribute_columns(definition, names)) for names in (written, schema.names))
+        except DefinitionError:
+            # Whoever reads the schema next reports it.
+            return schema
+        stored = {name for (name,) in self.ledger.session.rows("SELECT name FROM columns")}
+        if not stored & (before - now):
+            return schema
+        return pa.schema([field.with_name(name) for field, name in zip(schema, written, strict=True)])
 
     def stage(
         self,

@@ -20,6 +20,11 @@ from syncer.sync import limits
 from syncer.sync.coordination import Coordination
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
 
+_NAMES_KEPT = (
+    "columns that the warehouse folded to upper case keep the names that were sent before: they become lower case once "
+    "the file, or `column_case` in the warehouse's URL, changes"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncRun:
@@ -85,7 +90,10 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     store.check(definition.target, create=definition.create)
     with progress.during(Phase.QUERY):
         reader = run.warehouse.query(run.sql, timeout=definition.timeout)
-        schema = result_schema(definition, reader.schema, store.identity)
+        named = run.snapshot.with_kept_names(definition, reader.schema)
+        if named.names != reader.schema.names:
+            progress.notes.append(_NAMES_KEPT)
+        schema = result_schema(definition, named, store.identity)
         every_row = options.full or options.only is not None
         staged = run.snapshot.stage(reader, schema, progress.reached, every_row=every_row)
     with progress.during(Phase.COMPARE):

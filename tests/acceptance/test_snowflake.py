@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.acceptance.commands import Project
@@ -97,7 +98,70 @@ def test_an_attribute_that_the_header_does_not_name_is_called_as_in_the_result(p
     project.define("plain", header, 'SELECT id, ltv, ltv AS "credit" FROM people WHERE id = 1')
 
     assert counts(project, "plain") == {"queried": 1, "added": 1}
-    assert people(project) == {ADA: {"LTV": 12.5, "credit": 12.5, "email": None}}
+    assert people(project) == {ADA: {"ltv": 12.5, "credit": 12.5, "email": None}}
+
+
+def with_case(project: Project, case: str) -> None:
+    """Say in the URL which case names have."""
+    secret = project.path / "secret"
+    url = secret.read_text().partition("&column_case=")[0]
+    secret.write_text(f"{url}&column_case={case}" if case else url)
+
+
+@pytest.fixture
+def of_before(project: Project) -> Project:
+    """A folder with a sync that an earlier version ran, which did not make names lower case."""
+    project.define("plain", "entity: person\nperson: {id: id}\nwarehouse: snow", "SELECT id, email, ltv FROM people")
+    with_case(project, "as_is")
+    assert counts(project, "plain") == {"queried": 2, "added": 2}
+    with_case(project, "")
+    with duckdb.connect(str(project.path / ".syncer" / "snapshots" / "plain.duckdb")) as connection:
+        connection.execute("DELETE FROM meta WHERE name = 'column_case'")
+    assert people(project)[ADA] == {"EMAIL": "ada@example.com", "LTV": 12.5, "email": None}
+    return project
+
+
+def notes(project: Project) -> list[str]:
+    (run,) = project.syncer("runs", "plain", "--json", "--limit", "1").objects
+    return list(run["notes"])
+
+
+def test_a_sync_with_a_snapshot_keeps_its_names_until_its_file_changes(of_before: Project) -> None:
+    for _ in range(2):
+        assert counts(of_before, "plain") == {"queried": 2, "unchanged": 2}
+        (note,) = notes(of_before)
+        assert note.startswith("columns that the warehouse folded to upper case keep the names that were sent before")
+
+    header = "entity: person\nperson: {id: id}\nwarehouse: snow\ndescription: new"
+    of_before.define("plain", header, "SELECT id, email, ltv FROM people")
+
+    assert counts(of_before, "plain") == {"queried": 2, "changed": 2}
+    assert people(of_before)[ADA]["email"] == "ada@example.com"
+    assert people(of_before)[ADA]["ltv"] == 12.5
+    assert notes(of_before) == []
+    assert counts(of_before, "plain") == {"queried": 2, "unchanged": 2}
+
+
+@pytest.mark.parametrize("case", ["lower", "as_is"])
+def test_a_sync_with_a_snapshot_has_the_names_that_the_url_asks_for(of_before: Project, case: str) -> None:
+    with_case(of_before, case)
+    assert counts(of_before, "plain") == {"queried": 2, "changed" if case == "lower" else "unchanged": 2}
+    assert notes(of_before) == []
+
+    with_case(of_before, "")
+
+    assert counts(of_before, "plain") == {"queried": 2, "unchanged" if case == "lower" else "changed": 2}
+
+
+def test_validate_names_columns_that_become_one_in_lower_case(project: Project) -> None:
+    header = "entity: person\nperson: {id: id}\nwarehouse: snow"
+    project.define("both", header, 'SELECT id, ltv, 1 AS "ltv" FROM people')
+
+    ended = project.syncer("validate", "--connect")
+
+    assert ended.code == 2
+    assert "the result has two columns `ltv`, since `LTV` and `ltv` become one in lower case" in ended.out
+    assert "?column_case=as_is" in ended.out
 
 
 def test_a_mistake_is_told_before_a_run(project: Project) -> None:

@@ -221,19 +221,19 @@ def test_what_the_wire_has_arrives_exactly(
 
     found = warehouse.query("SELECT * FROM wire", timeout=TIMEOUT).read_all()
 
-    got = found["A"]
+    got = found["a"]
     if pa.types.is_temporal(kind):
         got = got.cast(pa.int32() if pa.types.is_date(kind) else pa.int64())
-    assert found.schema.field("A").type == kind
+    assert found.schema.field("a").type == kind
     assert got.to_pylist() == values
     is_json = told["type"] in ("array", "object")
-    assert found.schema.field("A").metadata == (JSON if is_json else None)
+    assert found.schema.field("a").metadata == (JSON if is_json else None)
 
 
 def test_a_number_that_is_none_arrives(warehouse: Warehouse) -> None:
     found = warehouse.query("SELECT 'NaN'::FLOAT AS a", timeout=TIMEOUT).read_all()
 
-    assert str(found["A"][0].as_py()) == "nan"
+    assert str(found["a"][0].as_py()) == "nan"
 
 
 @pytest.mark.parametrize(
@@ -269,12 +269,24 @@ def test_columns_have_the_names_and_types_of_the_service(warehouse: Warehouse) -
     told = [(found.name, found.type) for found in warehouse.columns(sql)]
 
     assert told == [
-        ("A", "NUMBER(38,0)"),
+        ("a", "NUMBER(38,0)"),
         ("b", "NUMBER(5,2)"),
-        ("C", "TEXT"),
-        ("D", "TIMESTAMP_NTZ(9)"),
-        ("E", "VARIANT"),
+        ("c", "TEXT"),
+        ("d", "TIMESTAMP_NTZ(9)"),
+        ("e", "VARIANT"),
     ]
+
+
+def test_the_url_can_keep_names_in_upper_case(snowflake: SnowflakeServer) -> None:
+    url = snowflake.url(f"{snowflake.new_database()}/public", column_case="as_is")
+
+    with opened(url) as warehouse:
+        assert [found.name for found in warehouse.columns('SELECT 1 AS a, 2 AS "b"')] == ["A", "b"]
+        assert warehouse.query("SELECT 1 AS a", timeout=TIMEOUT).schema.names == ["A"]
+
+    error = refusal(snowflake.url("x/public", column_case="upper"))
+    assert isinstance(error, SettingsError)
+    assert "`column_case` that is neither `lower` nor `as_is`" in error.message
 
 
 @pytest.mark.parametrize(("further", "missing"), [("gone", 0), ("", 5)])
@@ -372,7 +384,7 @@ def test_a_line_is_counted_from_the_start_of_the_text(warehouse: Warehouse) -> N
 def test_a_session_without_a_warehouse_is_told_how_to_get_one(snowflake: SnowflakeServer) -> None:
     database = snowflake.new_database()
     with opened(snowflake.url(f"{database}/public", warehouse="")) as warehouse:
-        assert [found.name for found in warehouse.columns("SELECT 1 AS a")] == ["A"]
+        assert [found.name for found in warehouse.columns("SELECT 1 AS a")] == ["a"]
         with pytest.raises(WarehouseError, match="No active warehouse") as caught:
             warehouse.query("SELECT 1 AS a", timeout=TIMEOUT).read_all()
 

@@ -15,6 +15,8 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from connectors.sqlalchemy.errors import reason
 from connectors.sqlalchemy.values import announced, array, first_zone, seen
@@ -36,6 +38,38 @@ def file(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name")
     return path
+
+
+class FoldingDialect(SQLiteDialect_pysqlite):
+    """A database that folds names to upper case, as Oracle Database and Db2 do."""
+
+    name = "folding"
+    requires_name_normalize = True
+    supports_statement_cache = False
+
+
+registry.register("folding", __name__, "FoldingDialect")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "names"),
+    [
+        ("", ["email", "Plan", "city", "ORDER", "TWO WORDS"]),
+        ("?column_case=lower", ["email", "Plan", "city", "ORDER", "TWO WORDS"]),
+        ("?column_case=as_is", ["EMAIL", "Plan", "city", "ORDER", "TWO WORDS"]),
+    ],
+)
+def test_names_that_the_database_folded_are_lower_case(file: Path, parameter: str, names: list[str]) -> None:
+    sql = 'SELECT 1 AS EMAIL, 2 AS "Plan", 3 AS "city", 4 AS "ORDER", 5 AS "TWO WORDS"'
+
+    with opened(f"folding:///{file}{parameter}") as warehouse:
+        assert [column.name for column in warehouse.columns(sql)] == names
+        assert warehouse.query(sql, timeout=TIMEOUT).read_all().schema.names == names
+
+
+def test_names_of_other_databases_stay_as_they_are(file: Path) -> None:
+    with opened(f"sqlite:///{file}") as warehouse:
+        assert [column.name for column in warehouse.columns("SELECT 1 AS EMAIL")] == ["EMAIL"]
 
 
 def series(first: str, then: str, *, change_at: int, rows: int) -> str:

@@ -45,7 +45,16 @@ def snowflake_stand_in(request: pytest.FixtureRequest) -> Adapter:
             flooding="SELECT i FROM endless",
             types=_SNOWFLAKE_TYPES,
             literal=lambda text: "'" + text.replace("\\", "\\\\").replace("'", "''") + "'",
-            odd_names=[("id", "ID"), ("id", "ID"), ('"Weird ""name""; --"', 'Weird "name"; --')],
+            odd_names=[
+                ("id", "id"),
+                ("id", "id"),
+                ('"Weird ""name""; --"', 'Weird "name"; --'),
+                # In quotes it has to be, so Snowflake did not fold it.
+                ('"ORDER"', "ORDER"),
+                ('"My Name"', "My Name"),
+                ('"MY NAME"', "MY NAME"),
+                ("ltv_2$", "ltv_2$"),
+            ],
             marks="SELECT CHR(65279) || REPEAT('x', 20) AS a FROM TABLE(GENERATOR(ROWCOUNT => 200000))",
             bad_late="SELECT CAST(IFF(SEQ4() = 900000, 'x', '1') AS INTEGER) AS a "
             "FROM TABLE(GENERATOR(ROWCOUNT => 1000000))",
