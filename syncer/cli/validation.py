@@ -15,6 +15,7 @@ from syncer.cli.arguments import Json, Select
 from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project
 from syncer.model.errors import DefinitionError, SyncerError, WarehouseError
+from syncer.model.spelling import quoted
 from syncer.model.types import SyncDefinition
 
 if TYPE_CHECKING:
@@ -62,15 +63,24 @@ def validate(
 def _query(project: Project, definition: SyncDefinition) -> Query:
     from syncer.queries import query
     from syncer.settings import registry
+
+    rendered = _rendered(project, definition, 0)
+    url = project.settings.warehouses[definition.warehouse].url.get_secret_value()
+    statement = query.check(definition, rendered, registry.dialect(url))
+    return query.Query(definition=definition, rendered=rendered, statement=statement)
+
+
+def _rendered(project: Project, definition: SyncDefinition, last_sync_time: int) -> str:
+    from syncer.queries import query
     from syncer.settings.secrets import query_variables
 
     settings = project.settings
-    rendered = query.render(
-        definition, last_sync_time=0, variables=settings.vars, environment=lambda: query_variables(settings)
+    return query.render(
+        definition,
+        last_sync_time=last_sync_time,
+        variables=settings.vars,
+        environment=lambda: query_variables(settings),
     )
-    url = settings.warehouses[definition.warehouse].url.get_secret_value()
-    statement = query.check(definition, rendered, registry.dialect(url))
-    return query.Query(definition=definition, rendered=rendered, statement=statement)
 
 
 def _ask_warehouses(
@@ -90,6 +100,7 @@ def _ask_warehouses(
             for query in (query for query in chosen if query.definition.warehouse == name):
                 try:
                     columns[query.definition.name] = _columns(warehouse, query)
+                    findings |= set(_cursors_without_zone(project, warehouse, query.definition))
                 except WarehouseError as exc:
                     findings.add(_of_error(fault(query.definition, query.rendered, exc)))
                 except DefinitionError as exc:
@@ -103,6 +114,34 @@ def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
     columns = tuple(column.name for column in found)
     check_columns(query.definition, columns, [column.written or column.name for column in found])
     return columns
+
+
+def _cursors_without_zone(project: Project, warehouse: Warehouse, definition: SyncDefinition) -> Iterator[_Finding]:
+    """A warning for each column without a time zone that the query compares with `last_sync_time`."""
+    if not definition.incremental:
+        return
+    from syncer.queries.cursors import MARKER, cursors, has_no_zone
+    from syncer.queries.query import template
+    from syncer.settings import registry
+
+    parsed = template(definition.path, definition.sql, definition.sql_line)
+    dialect = registry.dialect(project.settings.warehouses[definition.warehouse].url.get_secret_value())
+    for cursor in cursors(_rendered(project, definition, MARKER), dialect):
+        try:
+            (column,) = warehouse.columns(cursor.query)
+        except (WarehouseError, ValueError):
+            # sqlglot may have spelled this query as the warehouse does not know it.
+            continue
+        if has_no_zone(column.type, dialect):
+            yield _Finding(
+                file=str(definition.path),
+                line=(parsed and parsed.incremental_line) or definition.sql_line,
+                level="warning",
+                message=f"the column {quoted(cursor.name)} has no time zone ({column.type}), and `last_sync_time` is "
+                "UTC: rows are missed if the column is of another zone",
+                hint="Convert it in the condition, as in `x AT TIME ZONE 'UTC'`, or set a `lookback` that covers the "
+                "difference.",
+            )
 
 
 def _warnings(project: Project, paths: set[Path], columns: Mapping[str, Sequence[str]]) -> set[_Finding]:

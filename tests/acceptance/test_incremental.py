@@ -120,6 +120,34 @@ def test_the_time_is_the_warehouses(project: Project, execute: Execute) -> None:
     assert ran(project)["added"] == 1
 
 
+@pytest.mark.parametrize(
+    ("type_", "condition", "is_warned"),
+    [
+        ("timestamp", "changed >= to_timestamp({{ last_sync_time }})", True),
+        ("timestamp", "changed >= to_timestamp({{ last_sync_time - 60 }})", True),
+        ("timestamp", "changed AT TIME ZONE 'America/New_York' >= to_timestamp({{ last_sync_time }})", False),
+        ("timestamptz", "changed >= to_timestamp({{ last_sync_time }})", False),
+        ("bigint", "changed >= {{ last_sync_time }}", False),
+    ],
+)
+def test_validate_warns_of_a_cursor_without_a_zone(
+    tmp_path: Path, postgres_url: str, execute: Execute, type_: str, condition: str, is_warned: bool
+) -> None:
+    execute(f"CREATE TABLE events (id int, changed {type_})")
+    project = Project(path=tmp_path, environment={"SYNCER_WAREHOUSES__DEFAULT__URL": postgres_url})
+    project.define("events", HEADER, f"SELECT id\nFROM events\nWHERE {condition}")
+
+    ended = project.syncer("validate", "--connect", "--json")
+
+    assert ended.code == 0
+    found = [(one["line"], one["level"]) for one in ended.objects if "message" in one]
+    assert found == [(7, "warning")] * is_warned
+    if is_warned:
+        assert "the column `changed` has no time zone (timestamp without time zone)" in ended.out
+        assert "AT TIME ZONE" in ended.out
+    assert "has no time zone" not in project.syncer("validate").out
+
+
 _CLOCK = """
 CREATE SCHEMA ahead;
 CREATE FUNCTION ahead.now() RETURNS timestamptz LANGUAGE sql STABLE
