@@ -150,7 +150,7 @@ class AlertMonitor:
         for change in changes:
             if not change.needs_notice:
                 self._update([change], now)
-        web_url = self._service.settings.web.url
+        web_url = self._service.settings.web.public_url
         if len(noticed) > SEPARATE_NOTICES:
             self._send(noticed, messages.render_summary(noticed, web_url=web_url), now)
             return

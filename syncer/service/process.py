@@ -67,7 +67,7 @@ class Process:
             locks = [stack.enter_context(state_folder.held(path)) for path in state_folder.paths(settings)]
             sock = self._listen()
             stack.callback(sock.close)
-            self.service.leadership.holder = holder(self.now(), settings.web.url or self.address)
+            self.service.leadership.holder = holder(self.now(), settings.web.public_url or self.address)
             for lock in locks:
                 lock.introduce(self.service.leadership.holder)
             server = uvicorn.Server(

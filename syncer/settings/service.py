@@ -14,6 +14,9 @@ from syncer.model.connectors import matching
 from syncer.settings.registry import Words
 
 _ADDRESS = "should be an address such as `https://syncer.example.com`, without a path"
+_ROOT = "should be a path such as `/syncer`"
+#: Of a path below which the service is shown: no segment is empty, `.` or `..`.
+ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?"
 _HEADER = "should be the name of an HTTP header, such as `X-Forwarded-User`"
 
 
@@ -68,6 +71,9 @@ class WebSettings(_Section):
     url: Annotated[str, matching(r"https?://[^/?#@\s]+/?", _ADDRESS)] | None = Field(
         default=None, description="the address that people use, if it is another, such as `https://syncer.example.com`"
     )
+    root_path: Annotated[str, matching(ROOT_PATH, _ROOT), AfterValidator(lambda path: path.rstrip("/"))] = Field(
+        default="", description="the path below which [a proxy](access.md#a-proxy) shows the service, such as `/syncer`"
+    )
     password: SecretStr | None = Field(
         default=None,
         description="[the password of the page](access.md#password): 10 characters or more, or its Argon2 hash",
@@ -80,6 +86,11 @@ class WebSettings(_Section):
     proxy_addresses: Annotated[Words, AfterValidator(_networks)] = Field(
         default=[], description="the addresses or networks of trusted proxies"
     )
+
+    @property
+    def public_url(self) -> str:
+        """The address that people use, with the root path and without a slash at its end; empty if it is not known."""
+        return f"{self.url.rstrip('/')}{self.root_path}" if self.url else ""
 
     @property
     def is_loopback(self) -> bool:

@@ -31,6 +31,7 @@ from syncer.web.auth.safety import AllowedHosts, Safety
 from syncer.web.pages import connections, docs, entities, overview, runs, sync
 from syncer.web.parameters import TheService
 from syncer.web.problems import ProblemError
+from syncer.web.root_path import RootPath
 
 #: The least bytes of an answer that is compressed; event streams never are.
 _COMPRESSED_BYTES = 2_000
@@ -62,6 +63,7 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         middleware=[
+            Middleware(RootPath, root_of=access.root_path),
             Middleware(Safety),
             Middleware(Guard, access=access, hosts=hosts, sessions=sessions, has_password=bool(password)),
             Middleware(GZipMiddleware, minimum_size=_COMPRESSED_BYTES, compresslevel=_COMPRESSION),

@@ -12,6 +12,8 @@ from typing import ClassVar, dataclass_transform
 import jinja2
 from starlette.responses import HTMLResponse
 
+from syncer.web import root_path
+
 #: `pages/templates` and `pages/static`.
 PAGES = Path(__file__).parent / "pages"
 
@@ -63,7 +65,8 @@ def page(
 ) -> HTMLResponse:
     """The page that a context's template makes of it."""
     template = environment.get_template(context.template)
-    return HTMLResponse(template.render(vars(layout or Layout()) | vars(context)), status, headers=headers)
+    html = template.render(vars(layout or Layout()) | vars(context))
+    return HTMLResponse(root_path.linked(html), status, headers=headers)
 
 
 #: Changes with the files, so that no browser keeps old ones.

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
-from syncer.web import rendering
+from syncer.web import rendering, root_path
 from syncer.web.rendering import Context
 from syncer.web.schemas import ProblemAnswer
 
@@ -53,14 +53,15 @@ class DescribedApp(FastAPI):
             }
             document["security"] = [{"token": []}, {"session": []}]
             self.openapi_schema = document
-        return self.openapi_schema
+        root = root_path.current()
+        return {**self.openapi_schema, "servers": [{"url": root}]} if root else self.openapi_schema
 
 
 @router.get("/docs")
 def show_documents(request: Request) -> Response:
     document = request.app.openapi()
     operations = [
-        {"method": method.upper(), "path": path, **operation}
+        {"method": method.upper(), "path": f"{root_path.current()}{path}", **operation}
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]

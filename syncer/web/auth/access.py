@@ -6,19 +6,30 @@ import enum
 import hashlib
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass
 
 import argon2
 from starlette.requests import HTTPConnection
 
 from syncer.model.errors import SettingsError
-from syncer.settings.service import Scope, WebSettings
+from syncer.settings.service import ROOT_PATH, Scope, WebSettings
 
 #: Headers that show that a request came through a proxy.
-FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+FORWARDED = (
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-real-ip",
+)
 
 #: The most characters of a user's name.
 _NAME_LENGTH = 200
+#: The most characters of a prefix.
+_PREFIX_LENGTH = 200
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -88,6 +99,7 @@ class Access:
         """
         check(web)
         self._header = web.proxy_header
+        self._root_path = web.root_path
         self._networks = [ipaddress.ip_network(text, strict=False) for text in web.proxy_addresses]
         self._trusts_this_machine = web.is_loopback and not web.is_guarded
         self._tokens = {
@@ -119,6 +131,13 @@ class Access:
     def forwarded_scheme(self, request: HTTPConnection) -> str | None:
         """The scheme of the request to a trusted proxy."""
         return request.headers.get("x-forwarded-proto") if self._trusts(_peer(request)) else None
+
+    def root_path(self, request: HTTPConnection) -> str:
+        """The path below which a proxy shows the service: by a trusted proxy's header, else by the settings."""
+        prefixes = request.headers.getlist("x-forwarded-prefix") if self._trusts(_peer(request)) else []
+        if len(prefixes) == 1 and re.fullmatch(ROOT_PATH, prefixes[0]) and len(prefixes[0]) <= _PREFIX_LENGTH:
+            return prefixes[0].rstrip("/")
+        return self._root_path
 
     def _forwarded_user(self, request: HTTPConnection) -> str | None:
         if self._header is None or not self._trusts(_peer(request)):
@@ -153,8 +172,8 @@ def check(web: WebSettings) -> None:
     ]
     if web.password is not None:
         problems += _faults_of(web.password.get_secret_value())
-    if (web.proxy_header is None) != (not web.proxy_addresses):
-        problems.append("SYNCER_WEB__PROXY_HEADER and SYNCER_WEB__PROXY_ADDRESSES: each needs the other")
+    if web.proxy_header is not None and not web.proxy_addresses:
+        problems.append("SYNCER_WEB__PROXY_HEADER: needs SYNCER_WEB__PROXY_ADDRESSES")
     if not web.is_loopback and not web.is_guarded:
         problems.append(f"SYNCER_WEB__HOST: other machines could use the page and the API at {web.host}")
     if problems:

@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.sessions import LENGTH, Sessions
-from syncer.web import rendering
+from syncer.web import rendering, root_path
 from syncer.web.auth.access import caller, ip_address
 from syncer.web.auth.safety import AllowedHosts
 from syncer.web.problems import ProblemError
@@ -31,6 +31,8 @@ ACTOR = "password"
 _COOKIE = "syncer_session"
 #: Browsers accept a cookie of this name only over TLS, and only from this very host.
 _SECURE_COOKIE = f"__Host-{_COOKIE}"
+#: The same below a root path, which that name does not allow; other services of the host do not get it.
+_BELOW_COOKIE = f"__Secure-{_COOKIE}"
 
 #: Attempts of one address in a window.
 GUESSES = 10
@@ -138,14 +140,14 @@ class LoginService:
             self.sessions.end(token)
         self.audit.record(AuditAction.LOGOUT, actor=who.actor, address=who.address)
         response = RedirectResponse("/login", 303)
-        response.delete_cookie(_COOKIE, path="/", httponly=True, samesite="strict")
-        response.delete_cookie(_SECURE_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+        response.delete_cookie(_COOKIE, path=_path(), httponly=True, samesite="strict")
+        response.delete_cookie(_secure_cookie(), path=_path(), secure=True, httponly=True, samesite="strict")
         return response
 
 
 def session_token(request: HTTPConnection) -> str | None:
     """The session's token that a browser sends."""
-    token = request.cookies.get(_SECURE_COOKIE) or request.cookies.get(_COOKIE)
+    token = request.cookies.get(_secure_cookie()) or request.cookies.get(_COOKIE)
     return token if token and len(token) <= _LONGEST_TOKEN else None
 
 
@@ -178,8 +180,17 @@ def log_out(request: Request, login: TheLogin) -> Response:
 
 def _set_cookie(response: Response, token: str, *, secure: bool) -> None:
     """Store a token in the browser: no script can read it, and no other site's page can make the browser send it."""
-    name, age = _SECURE_COOKIE if secure else _COOKIE, int(LENGTH.total_seconds())
-    response.set_cookie(name, token, max_age=age, path="/", secure=secure, httponly=True, samesite="strict")
+    name, age = _secure_cookie() if secure else _COOKIE, int(LENGTH.total_seconds())
+    response.set_cookie(name, token, max_age=age, path=_path(), secure=secure, httponly=True, samesite="strict")
+
+
+def _path() -> str:
+    """The path whose requests get the cookie."""
+    return f"{root_path.current()}/"
+
+
+def _secure_cookie() -> str:
+    return _BELOW_COOKIE if root_path.current() else _SECURE_COOKIE
 
 
 def _own(url: str) -> str:
