@@ -79,12 +79,10 @@ class Project:
 
     @cached_property
     def database(self) -> StateDatabase:
-        from syncer.settings import state_modes
         from syncer.settings.settings import make_state_dir
         from syncer.state.database import StateDatabase
 
-        make_state_dir(self.settings)
-        os.umask(state_modes.mask(self.settings.state_dir))
+        os.umask(make_state_dir(self.settings))
         return StateDatabase(self.settings.database_url.get_secret_value())
 
     def select(self, words: Sequence[str], exclude: Sequence[str] = ()) -> Selected:

@@ -33,6 +33,9 @@ _OUTCOMES = {
 
 _BY_HAND = Order(trigger=Trigger.MANUAL)
 
+#: Seconds.
+_DAY = 86_400.0
+
 
 def run(
     select: Select = None,
@@ -72,12 +75,15 @@ def run(
 
 
 def _prune(project: Project) -> None:
-    from syncer.sync.retention import prune_daily
+    """Delete what is old, if no process with this state folder did so for a day."""
+    from syncer.sync.retention import MARK, prune
 
-    if signals.exit_code() is None:
-        # What the runs did is told already; the next command tries again.
-        with suppress(SyncerError, OSError):
-            prune_daily(project.settings, project.run_log, now())
+    # The report is printed already: what fails here is tried again by the next command.
+    with suppress(SyncerError, OSError):
+        mark = project.settings.state_dir / MARK
+        age = abs(now().timestamp() - mark.stat().st_mtime) if mark.exists() else _DAY
+        if age >= _DAY and signals.exit_code() is None:
+            prune(project.settings, project.run_log, now())
 
 
 def _run_in_order(

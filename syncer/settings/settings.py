@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,10 +203,10 @@ def load(working_dir: Path, environment: Mapping[str, str]) -> Settings:
     return placed
 
 
-def make_state_dir(settings: Settings) -> None:
+def make_state_dir(settings: Settings) -> int:
     """Create the state folder, which only its owner may enter, and its group if that may write it.
 
-    What is in it gets modes that fit; see `state_modes`.
+    Returns the umask for a process that makes files in it.
 
     Raises:
         SettingsError: it is not a folder, belongs to another user, or cannot be written.
@@ -223,7 +224,10 @@ def make_state_dir(settings: Settings) -> None:
         raise SettingsError(f"{name}: {path} belongs to another user", hint=own)
     if not os.access(path, os.W_OK | os.X_OK):
         raise SettingsError(f"{name}: {path} cannot be written", hint=own)
-    state_modes.restrict(path)
+    mode = stat.S_IMODE(found.st_mode)
+    if os.name == "posix" and mode & 0o777 != 0o700:
+        state_modes.restrict(path)
+    return 0o007 if mode & stat.S_IWGRP else 0o077
 
 
 def _is_setting(path: Sequence[str]) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 
+from syncer.settings import state_modes
 from syncer.settings.settings import Settings
 from syncer.snapshot import file
 from syncer.state.coordination import forget_removals
@@ -14,11 +15,14 @@ from syncer.state.runs import RunLog
 
 log = logging.getLogger(__name__)
 
-_DAY = timedelta(days=1)
+#: A file of the state folder; its time is that of the last look.
+MARK = "pruned"
 
 
 def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
     """Delete old runs and what the run log keeps beside them, old removals, and old snapshots that were moved aside.
+
+    The modes of what earlier versions left in the state folder are corrected as well.
 
     Raises:
         StateDatabaseError: the run log cannot be written.
@@ -30,24 +34,8 @@ def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
         log.info("deleted old removals from the run log", extra={"removals": forgotten})
     if deleted := file.delete_moved_aside(settings.state_dir / "snapshots", before):
         log.info("deleted old snapshots that were moved aside", extra={"files": deleted})
+    state_modes.restrict(settings.state_dir)
     with suppress(OSError):
-        _mark(settings).write_text(now.isoformat())
-
-
-def prune_daily(settings: Settings, run_log: RunLog, now: datetime) -> None:
-    """Prune, unless a process did so with this state folder within a day.
-
-    Raises:
-        StateDatabaseError: the run log cannot be written.
-    """
-    try:
-        last = datetime.fromisoformat(_mark(settings).read_text())
-    except (OSError, ValueError):
-        last = datetime.min.replace(tzinfo=UTC)
-    # A clock that was ahead must not keep this from happening.
-    if abs(now - last) >= _DAY:
-        prune(settings, run_log, now)
-
-
-def _mark(settings: Settings) -> Path:
-    return settings.state_dir / "pruned"
+        mark = settings.state_dir / MARK
+        mark.touch()
+        os.utime(mark, (now.timestamp(), now.timestamp()))
