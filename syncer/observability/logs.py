@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -25,6 +28,49 @@ _CAUSES = 5
 
 #: Their debug lines are about the service itself.
 _SERVING = ("apscheduler", "uvicorn", "watchfiles")
+
+
+#: Seconds in which a warning or error is written once.
+_REPEATED_SECONDS = 60.0
+
+#: The most lines of the log to remember.
+_REMEMBERED = 1000
+
+
+class Repetitions(logging.Filter):
+    """Lets a warning or an error that repeats through once a minute, and then says how often it came.
+
+    Two are the same if they have the same logger, text, exception, sync and run.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        #: What was written, to when, and how often it came since; the oldest first.
+        self._written: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write it."""
+        if record.levelno < logging.WARNING:
+            return True
+        about, now = _run.get(), self._clock()
+        run = about and (about.name, about.run_id)
+        error = record.exc_info[1] if record.exc_info else None
+        own = getattr(record, "sync", ""), getattr(record, "run", "")
+        same = (record.name, record.levelno, record.getMessage(), type(error), str(error), run, own)
+        with self._lock:
+            at, more = self._written.get(same, (now - _REPEATED_SECONDS, 0))
+            if now - at < _REPEATED_SECONDS:
+                self._written[same] = (at, more + 1)
+                return False
+            self._written[same] = (now, 0)
+            self._written.move_to_end(same)
+            while len(self._written) > _REMEMBERED:
+                self._written.popitem(last=False)
+        if more:
+            record.repeated = more
+        return True
 
 
 class Running(Protocol):
@@ -60,6 +106,7 @@ def write_to(stream: TextIO, *, level: str, secrets: Iterable[str], colours: boo
     """
     handler = logging.StreamHandler(stream)
     handler.setLevel(level.upper())
+    handler.addFilter(Repetitions())
     handler.setFormatter(_formatter(Redactor(secrets), terminal=stream.isatty(), colours=colours))
     logging.basicConfig(handlers=[handler], force=True)
     _set_levels(logging.getLevelNamesMapping()[level.upper()])

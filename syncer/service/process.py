@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from syncer.model.errors import SettingsError, SyncerError
 from syncer.service import state_folder
+from syncer.service.connections import BoundedConnection, end_when_silent
 from syncer.service.service import Service
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Process:
             server = uvicorn.Server(
                 uvicorn.Config(
                     self.app,
+                    http=BoundedConnection,
                     log_config=None,
                     access_log=False,
                     server_header=False,
@@ -98,6 +100,7 @@ class Process:
         # asyncio sets TCP_NODELAY only where the protocol is named; without it most answers wait for 40 ms.
         sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        end_when_silent(sock)
         try:
             sock.bind((web.host, web.port))
             # From here on callers wait for an answer, where before they were refused.

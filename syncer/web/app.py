@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 from fastapi import APIRouter, FastAPI
@@ -70,6 +71,8 @@ def create_app(service: Service) -> FastAPI:
         ],
     )
     app.state.service, app.state.audit, app.state.actions = service, audit, UserActions(service=service, audit=audit)
+    #: How many event streams each address has open.
+    app.state.streams = Counter[str]()
     app.state.login = password and LoginService(
         password=Password(password), sessions=sessions, throttle=Throttle(now=service.now), audit=audit, hosts=hosts
     )

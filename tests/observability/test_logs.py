@@ -17,6 +17,7 @@ import pytest
 
 from syncer.model.errors import SyncerError
 from syncer.observability import logs
+from syncer.observability.logs import Repetitions
 from syncer.observability.redaction import REDACTED, Redactor
 from syncer.settings import settings
 from syncer.settings.secrets import secrets_of
@@ -277,3 +278,28 @@ def test_other_commands_write_as_before(tmp_path: Path) -> None:
 
     assert ran.code == 0
     assert ran.err == ""
+
+
+def test_what_repeats_is_written_once_a_minute_with_how_often_it_came() -> None:
+    now = 0.0
+    repetitions = Repetitions(lambda: now)
+
+    def written(level: int = logging.ERROR, text: str = "the run log is away", **more: str) -> logging.LogRecord | None:
+        record = logging.LogRecord("syncer", level, "file", 1, text, None, None)
+        vars(record).update(more)
+        return record if repetitions.filter(record) else None
+
+    assert written()
+    assert [written() for _ in range(59)] == [None] * 59
+    assert written(text="another")
+    assert written(sync="customers")
+    assert all(written(logging.INFO) for _ in range(3))
+
+    now = 60.0
+    again = written()
+    assert again is not None
+    assert vars(again)["repeated"] == 59
+    now = 120.0
+    steady = written()
+    assert steady is not None
+    assert "repeated" not in vars(steady)

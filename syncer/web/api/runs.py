@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -14,12 +15,16 @@ from syncer.model.types import RunStatus
 from syncer.web import parameters
 from syncer.web.api.documents import problems
 from syncer.web.auth import guard
-from syncer.web.parameters import Cursor, Limit, Number, TheActions, TheAudit, TheCaller, TheRun, TheService
+from syncer.web.parameters import Cursor, Limit, Number, TheActions, TheAudit, TheCaller, TheRun, TheService, of_app
+from syncer.web.problems import ProblemError
 from syncer.web.schemas import AuditAnswer, AuditPage, RunAnswer, RunPage
 from syncer.web.serializers import run_of
 
 #: Seconds between two looks at a run of this service, and at one of another process, which only the run log knows.
 _PAUSE, _LONG_PAUSE = 0.3, 1.0
+
+#: The most event streams of one address.
+_STREAMS = 30
 
 router = APIRouter()
 
@@ -51,7 +56,30 @@ def cancel_run(service: TheService, actions: TheActions, caller: TheCaller, run:
     return run_of(service.run_log.get(run.id) or run, active_run if active_run.run is None else None)
 
 
-@router.get("/runs/{run_id}/events", tags=["runs"], response_class=EventSourceResponse, responses=problems(404))
+async def _one_stream(caller: TheCaller, streams: Annotated[Counter[str], of_app("streams")]) -> AsyncIterator[None]:
+    """Count a stream of the caller while it goes on.
+
+    Raises:
+        ProblemError: they have too many.
+    """
+    if streams[caller.address] >= _STREAMS:
+        raise ProblemError(429, f"one client can follow {_STREAMS} runs at a time", hint="Close some of the streams.")
+    streams[caller.address] += 1
+    try:
+        yield
+    finally:
+        streams[caller.address] -= 1
+        if not streams[caller.address]:
+            del streams[caller.address]
+
+
+@router.get(
+    "/runs/{run_id}/events",
+    tags=["runs"],
+    response_class=EventSourceResponse,
+    responses=problems(404, 429),
+    dependencies=[Depends(_one_stream)],
+)
 async def follow_run(service: TheService, run: TheRun) -> AsyncIterator[ServerSentEvent]:
     """Stream a run as server-sent events: `progress`, and at last `end`, each with the run as JSON."""
     sent: RunAnswer | None = None
