@@ -18,7 +18,9 @@ import duckdb
 
 ROOT = Path(__file__).parents[2]
 MOST_ENTRIES = {"syncer": 18, "connectors": 14}
+#: Of the house in order; what features have added since is allowed beside it, and raised with each.
 MOST_LINES = 23_678
+LINES_OF_FEATURES = 2_500
 MOST_FILES = 40
 
 DEFINITION = """/* sync
@@ -40,11 +42,15 @@ def main() -> int:
     modules = [path for path in tracked() if path.suffix == ".py"]
     figures = [(f"entries at the top of {name}/", len(entries(name)), most) for name, most in MOST_ENTRIES.items()]
     figures += [
-        ("lines of Python in both", sum(len((ROOT / path).read_bytes().splitlines()) for path in modules), MOST_LINES),
+        (
+            f"lines of Python in both ({LINES_OF_FEATURES:,} for later features)",
+            sum(len((ROOT / path).read_bytes().splitlines()) for path in modules),
+            MOST_LINES + LINES_OF_FEATURES,
+        ),
         (f"files of {len(modules)} that one changed row executes", len(executed), MOST_FILES),
     ]
     for figure, found, most in figures:
-        print(f"{figure:<48}{found:>8,}   at most {most:,}{'' if found <= most else ', too many'}")
+        print(f"{figure:<60}{found:>8,}   at most {most:,}{'' if found <= most else ', too many'}")
     if wanted.files:
         print("", *executed, sep="\n")
     return sum(found > most for _, found, most in figures)
