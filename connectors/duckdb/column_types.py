@@ -65,6 +65,7 @@ def candidates(text: str) -> Iterator[Candidate]:
         yield from (_plain("BIGINT"), _plain("DECIMAL(38,0)"))
     elif decimal := re.fullmatch(r"-?\d*\.(\d{1,37})", text):
         yield from (_plain(f"DECIMAL({p},{len(decimal[1])})") for p in (18, 38) if p > len(decimal[1]))
+        yield _plain("DOUBLE")
     else:
         yield from moments(text)
 
