@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,9 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from syncer.model.errors import SettingsError
 from syncer.model.spelling import did_you_mean
+
+#: How Python marks the bytes of a text that are no UTF-8.
+BROKEN_TEXT = "surrogateescape"
 
 #: Dialect to the extra that installs a driver, and the start of that driver's URLs.
 _EXTRAS = {
@@ -83,13 +87,16 @@ def database(name: str) -> Database:
     return _DATABASES.get(name, Database(product=name))
 
 
-def keep_digits(connection: Any) -> None:
-    """Make psycopg return JSON as its text; parsed numbers would lose digits."""
-    if type(connection).__module__.partition(".")[0] == "psycopg":
+def keep_values(connection: Any) -> None:
+    """Make a driver return what it would change or refuse: digits in JSON (psycopg), broken UTF-8 (sqlite3)."""
+    driver = type(connection).__module__.partition(".")[0]
+    if driver == "psycopg":
         from psycopg.types.string import TextLoader
 
         for name in ("json", "jsonb"):
             connection.adapters.register_loader(name, TextLoader)
+    elif driver == "sqlite3":
+        connection.text_factory = partial(str, encoding="utf-8", errors=BROKEN_TEXT)
 
 
 def parsed_url(label: str, url: str) -> tuple[URL, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.sqlalchemy.connection import BROKEN_TEXT
 from connectors.support.warehouse import ColumnReading
 from syncer.model.protocols import JSON, NUMBER
 
@@ -169,8 +170,16 @@ def array(name: str, values: Sequence[Any], kind: ValueKind, *, is_announced: bo
             return quick
         convert = kind.convert or partial(_plain, kind)
         return pa.array([None if value is None else convert(value) for value in values], kind.type)
+    except UnicodeEncodeError:
+        return _with_broken_text(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         raise MisfitError(f"column `{name}` holds a value that is not one of the described {kind.name}") from None
+
+
+def _with_broken_text(values: Sequence[Any]) -> pa.Array:
+    """Texts with the bytes that they have in the database, some of which are no UTF-8."""
+    texts = [None if value is None else str(value).encode("utf-8", BROKEN_TEXT) for value in values]
+    return pa.array(texts, pa.binary()).view(pa.string())
 
 
 def first_zone(values: Sequence[Any], kind: ValueKind) -> ValueKind:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, CursorResult, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from connectors.sqlalchemy.connection import database, keep_digits, parsed_url
+from connectors.sqlalchemy.connection import database, keep_values, parsed_url
 from connectors.sqlalchemy.errors import reason
 from connectors.sqlalchemy.options import WAREHOUSE
 from connectors.sqlalchemy.values import (
@@ -173,7 +173,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
 
     def _prepare(self, connection: Any, _: object) -> None:
         self._raw = connection
-        keep_digits(connection)
+        keep_values(connection)
 
     def _remember(self, connection: Any, cursor: Any, *_: Any) -> None:
         self._cursor = cursor

@@ -56,3 +56,14 @@ def test_equal_numbers_of_two_types_are_no_change(
     bench.run(result(warehouse, sql.format(adapter.double)))
 
     assert bench.run(result(warehouse, sql.format(decimal))).counts == Counts(queried=1, unchanged=1)
+
+
+def test_text_that_is_no_utf_8_rejects_its_row_alone(adapter: Adapter, bench: Workbench, warehouse: Warehouse) -> None:
+    if not adapter.broken_text:
+        pytest.skip("it has none")
+    sql = f"SELECT 1 AS id, 'Ann' AS name UNION ALL SELECT 2, {adapter.broken_text} UNION ALL SELECT 3, NULL"
+
+    bench.run(result(warehouse, sql))
+
+    assert set(bench.store.people) == {"1", "3"}
+    assert bench.rejections() == {"2": "column `name` is not valid UTF-8 at byte 1"}

@@ -71,6 +71,8 @@ class Adapter:
     literal: Callable[[str], str] = lambda text: "'" + text.replace("'", "''") + "'"
     #: Its type for floats of 8 bytes.
     double: str = "DOUBLE PRECISION"
+    #: An expression for the text `a` and a byte that is no UTF-8; empty if no text can be so.
+    broken_text: str = ""
     #: Whether an unknown column or table is told with its line; a mistake of syntax always is.
     tells_line_of_names: bool = True
     #: The same for a table alone.
