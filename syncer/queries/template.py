@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,8 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
         if any(count > _TOKENS_LIMIT for count, _ in enumerate(Sandbox().lex(sql))):
             raise error(_TOO_LONG, 1, _IN_SQL)
         tree = Sandbox().parse(sql)
-        for fault in _faults(tree):
-            raise error(*fault)
+        for message, number, hint in _faults(tree):
+            raise error(message, number, _braces_of_sql(sql.splitlines()[number - 1 : number]) or hint)
         mentions = _mentions(tree)
         for name, line in mentions.items():
             if name not in _NAMES:
@@ -100,7 +101,8 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
         _Bounds().visit(tree).set_environment(Sandbox())
         Sandbox().compile(tree)
     except TemplateSyntaxError as exc:
-        raise error(f"the template cannot be read: {exc.message}", exc.lineno) from None
+        hint = _braces_of_sql(sql.splitlines()[exc.lineno - 1 : exc.lineno]) or _KNOWN
+        raise error(f"the template cannot be read: {exc.message}", exc.lineno, hint) from None
     except (RecursionError, SyntaxError, MemoryError, ValueError, OverflowError):
         raise error("the template is nested too deeply, or contains a number that is too long", 1) from None
     if incremental_line is not None:
@@ -113,7 +115,10 @@ def _faults(tree: nodes.Template) -> Iterator[tuple[str, int, str]]:
     """What a query may not use: a message, the template's line, and a hint."""
     for count, node in enumerate(_every(tree)):
         fault = _fault(node)
-        if fault:
+        several = [part for part in getattr(node, "nodes", ()) if isinstance(part, nodes.Tuple)]
+        if isinstance(node, nodes.Output) and several:
+            yield "`{{ … }}` holds several values", several[0].lineno, _KNOWN
+        elif fault:
             yield fault, node.lineno, _KNOWN
         elif isinstance(node, nodes.Filter) and node.name not in FILTERS:
             filters = f"Filters are {listed(FILTERS, last='and')}."
@@ -121,6 +126,14 @@ def _faults(tree: nodes.Template) -> Iterator[tuple[str, int, str]]:
             yield f"the filter {quoted(node.name)} is unknown", node.lineno, guess or filters
         elif count > EXPRESSIONS_LIMIT:
             yield _TOO_LONG, node.lineno, _IN_SQL
+
+
+def _braces_of_sql(lines: list[str]) -> str:
+    """How to write a text of SQL with Jinja's braces in it, such as PostgreSQL's '{{1,2},{3,4}}'; empty without one."""
+    texts = [text for line in lines for text in re.findall(r"'[^']*\{[{%#][^']*'", line)]
+    plain = next((text for text in texts if not re.search(rf"\b({'|'.join(_NAMES)})\b", text)), "")
+    raw = f"{{% raw %}}{plain}{{% endraw %}}"
+    return plain and f"`{{{{`, `{{%` and `{{#` begin Jinja. If they are a part of the SQL, write `{raw}`."
 
 
 def _mentions(tree: nodes.Template) -> dict[str, int]:

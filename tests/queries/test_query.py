@@ -116,6 +116,11 @@ def test_a_query_that_mentions_last_sync_time_is_incremental(sql: str, increment
         ("SELECT {{ self }}", 5, "neither text nor a number"),
         ("SELECT\n{% if %}", 6, "cannot be read"),
         ("SELECT {{ 1", 5, "cannot be read"),
+        ("SELECT\n'{{1,2},{3,4}}'::int[]", 6, "write `{% raw %}'{{1,2},{3,4}}'{% endraw %}`"),
+        ("SELECT\n'{{1,2}}'::int[]", 6, "write `{% raw %}'{{1,2}}'{% endraw %}`"),
+        ("SELECT 1,\n'{{}}'", 6, "write `{% raw %}'{{}}'{% endraw %}`"),
+        ("SELECT '{%'", 5, "write `{% raw %}'{%'{% endraw %}`"),
+        ("SELECT '{{ var('x' }}'", 5, "A query has `{{ last_sync_time }}`"),
         ("SELECT {% for x in [1] %}", 5, "cannot be read"),
         ("SELECT\r\n{{ 1 | uper }}", 6, "Did you mean `upper`"),
         ("SELECT {{ now() }}", 5, "only `var`, `env_var` and `range` can be called"),
@@ -140,6 +145,10 @@ def test_a_mistake_in_the_template_is_reported_with_the_file_s_line(sql: str, li
 
     assert error.line == line
     assert message in f"{error.message}. {error.hint}"
+
+
+def test_braces_of_sql_are_written_as_the_message_says() -> None:
+    assert rendered("SELECT {% raw %}'{{1,2},{3,4}}'{% endraw %}::int[]") == "SELECT '{{1,2},{3,4}}'::int[]"
 
 
 TWICE = "{% set a = a ~ a %}"
