@@ -19,6 +19,7 @@ import pyarrow as pa
 from connectors.duckdb.casts import fault_in_file
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
 from connectors.duckdb.folder import FileTable, tables
+from connectors.support.driver_thread import DriverError, DriverThread, LeftError
 from connectors.support.warehouse import (
     DESCRIBE_TIMEOUT,
     ColumnReading,
@@ -33,6 +34,12 @@ from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 20_000
+
+#: What DuckDB may take of the memory; what needs more goes to files.
+_MEMORY_LIMIT = "2GB"
+
+#: After the timeout, for DuckDB to notice that it was interrupted. It does not look inside a function.
+_GRACE_SECONDS = 2.0
 _SELECT_HINT = "A sync's query is one SELECT, and only reads; PIVOT needs `IN (…)`."
 
 
@@ -78,7 +85,8 @@ class DuckDBWarehouse(StreamingWarehouse):
         #: The query that runs.
         self._sql = ""
         self._spill = tempfile.TemporaryDirectory(prefix="syncer-duckdb-")
-        self._connection = duckdb.connect(config={"temp_directory": self._spill.name})
+        self._thread = DriverThread()
+        self._connection = duckdb.connect(config={"temp_directory": self._spill.name, "memory_limit": _MEMORY_LIMIT})
         try:
             with self._failures(DESCRIBE_TIMEOUT):
                 self._open(re.sub(r"^[^:]+:/{0,3}", "", url))
@@ -88,10 +96,14 @@ class DuckDBWarehouse(StreamingWarehouse):
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""
-        with self._failures(DESCRIBE_TIMEOUT):
+
+        def described() -> tuple[Column, ...]:
             statement = self._statement(sql)
             self._learn_types(statement)
             return self._describe(statement)
+
+        with self._failures(DESCRIBE_TIMEOUT) as deadline:
+            return self._thread.call(described, until=deadline + _GRACE_SECONDS)
 
     def probe(self) -> Probe:
         """See `Probing`; it cannot write at all."""
@@ -147,27 +159,33 @@ class DuckDBWarehouse(StreamingWarehouse):
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
         with self._failures(timeout) as deadline:
-            statement = self._statement(sql)
-            self._learn_types(statement)
-            columns = self._describe(statement)
-            readings = [_reading(column.type) for column in columns]
-            select = select_columns(statement, [r.expression for r in readings])
-            typed = self._connection.sql(f"{select} LIMIT 0").to_arrow_table().schema
-            found = [replace(r, type=kind) for r, kind in zip(readings, typed.types, strict=True)]
-            schema = schema_of([column.name for column in columns], found)
+            until = deadline + _GRACE_SECONDS
+            select, schema = self._thread.call(lambda: self._prepared(sql), until=until)
             yield schema
-            with self._connection.sql(select).to_arrow_reader(_BATCH_ROWS) as batches:
-                for batch in batches:
-                    if time.monotonic() >= deadline:
-                        raise self._over_timeout(timeout)
-                    yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            batches = self._thread.call(lambda: self._connection.sql(select).to_arrow_reader(_BATCH_ROWS), until=until)
+            while (batch := self._thread.call(lambda: next(batches, None), until=until)) is not None:
+                if time.monotonic() >= deadline:
+                    raise self._over_timeout(timeout)
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+    def _prepared(self, sql: str) -> tuple[str, pa.Schema]:
+        """What to select, and the schema of that."""
+        statement = self._statement(sql)
+        self._learn_types(statement)
+        columns = self._describe(statement)
+        readings = [_reading(column.type) for column in columns]
+        select = select_columns(statement, [r.expression for r in readings])
+        typed = self._connection.sql(f"{select} LIMIT 0").to_arrow_table().schema
+        found = [replace(r, type=kind) for r, kind in zip(readings, typed.types, strict=True)]
+        return select, schema_of([column.name for column in columns], found)
 
     def _interrupt(self) -> None:
         self._connection.interrupt()
+        self._thread.leave()
 
     def _disconnect(self) -> None:
-        self._connection.close()
-        self._spill.cleanup()
+        # What does not come to its end keeps the thread, which then closes the connection.
+        self._thread.end(self._connection.close, self._spill.cleanup, wait=_GRACE_SECONDS)
 
     def _statement(self, sql: str) -> str:
         """*sql*, if it is one SELECT, so that it fits into brackets."""
@@ -192,7 +210,14 @@ class DuckDBWarehouse(StreamingWarehouse):
         timer.daemon = True
         timer.start()
         try:
-            yield deadline
+            try:
+                yield deadline
+            except DriverError as exc:
+                raise exc.error from None
+        except LeftError:
+            raise self._closed_early() from None
+        except TimeoutError:
+            raise self._over_timeout(timeout) from None
         except (duckdb.Error, OSError) as exc:  # An Arrow stream passes DuckDB's errors on as OSError.
             if str(exc).startswith("INTERRUPT"):
                 late = time.monotonic() >= deadline

@@ -249,3 +249,43 @@ def test_a_closed_warehouse_leaves_no_file_behind(file: Path, tmp_path: Path, mo
     rows(file, "SELECT count(*) FROM (SELECT DISTINCT i FROM range(100000) AS t (i))")
 
     assert list(spill.iterdir()) == []
+
+
+#: Prints the error of a query, and how many seconds it and closing took.
+_TIMED = """
+import sys, time
+from contextlib import closing
+from datetime import timedelta
+from syncer.model.errors import WarehouseError
+from syncer.settings.registry import open_warehouse
+with closing(open_warehouse("files", sys.argv[1])) as warehouse:
+    began = time.monotonic()
+    try:
+        warehouse.query(sys.argv[2], timeout=timedelta(seconds=0.5)).read_all()
+    except WarehouseError as error:
+        print(error)
+print(time.monotonic() - began)
+"""
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT list_sum(range(60000000)) AS id", "SELECT list_sum(range(60000000 + range)) AS id FROM range(2)"],
+    ids=["of a constant", "of a column"],
+)
+def test_a_timeout_also_ends_a_function_that_does_not_look_for_it(tmp_path: Path, sql: str) -> None:
+    (tmp_path / "people.csv").write_text("id\n1\n")
+    command = [sys.executable, "-c", _TIMED, f"duckdb:///{tmp_path}", sql]
+
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    error, seconds = ended.stdout.splitlines()
+    assert "over the timeout of 0.5 seconds" in error
+    assert float(seconds) < 7
+
+
+def test_a_query_has_a_limit_of_memory(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id\n1\n")
+
+    assert rows(tmp_path, "SELECT current_setting('memory_limit') AS id") == [{"id": "1.8 GiB"}]
