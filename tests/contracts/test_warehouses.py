@@ -265,8 +265,8 @@ def test_a_million_rows_pass_through_in_small_batches_and_little_memory(adapter:
     adapter.make_table("many", adapter.many)
     program = """
 import sys
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
+from importlib import import_module
 from tests.benchmarks.peak_memory import peak_megabytes
 
 module, _, name = sys.argv[2].partition(":")
