@@ -58,12 +58,15 @@ def render(
     own = [name for name in ("id", "email") if name in batch.schema.names]
     lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity.traits.links else "CAST(NULL AS INTEGER)"
     length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {_too_long('strlen(item)')} END"
+    checked = _checked_sql(target, own, settings)
+    if target.entity is Entity.PERSON and settings.via is Via.PIPELINES:
+        checked = _with_iso_time(checked)
     connection.register("given", pa.table(batch))
     try:
         rows = connection.sql(
             f"SELECT seq, {lane} AS lane, item, coalesce(fault, {length}) AS reason FROM ("
             f"SELECT *, CASE WHEN fault IS NULL THEN {_item_sql(target, own, settings)} END AS item "
-            f"FROM ({_checked_sql(target, own, settings)})) ORDER BY seq"
+            f"FROM ({checked})) ORDER BY seq"
         ).to_arrow_table()
     finally:
         connection.unregister("given")
@@ -196,6 +199,21 @@ def _relationship_sql(target: Target, settings: ItemSettings) -> str:
         f"{who} || ',\"cio_relationships\":[{{' || {what} || CASE WHEN action = 'delete' THEN '' "
         f"ELSE ',\"relationship_attributes\":' || {_members([])} END || '}}]}}'"
     )
+
+
+def _with_iso_time(rows: str) -> str:
+    """SQL for *rows* with the trait `createdAt` as ISO-8601 text, as the Pipelines API takes it, not as a number."""
+    seconds = "json_extract_string(attributes, '$.createdAt')"
+    moment = f"strftime(make_timestamp(CAST(round({seconds}::DOUBLE * 1e6) AS BIGINT)), '%Y-%m-%dT%H:%M:%SZ')"
+    member = f"'\"createdAt\": *' || regexp_escape({seconds}) || '([,}}])'"
+    text = f"regexp_replace(attributes, {member}, '\"createdAt\":\"' || {moment} || '\"\\1', 'g')"
+    # Almost no row has it, and to parse each one takes long.
+    is_number = (
+        "contains(attributes, '\"createdAt\":') "
+        "AND json_type(attributes, '$.createdAt') IN ('UBIGINT', 'BIGINT', 'DOUBLE')"
+    )
+    attributes = f"CASE WHEN {is_number} THEN coalesce(try({text}), attributes) ELSE attributes END"
+    return f"SELECT * REPLACE ({attributes} AS attributes) FROM ({rows})"
 
 
 def _pipelines_sql(own: list[str], settings: ItemSettings) -> str:

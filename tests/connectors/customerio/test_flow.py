@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from connectors.customerio import connection
+from connectors.customerio.options import Via
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.errors import QueryResultError, StoreError
 from syncer.model.protocols import JSON
@@ -50,11 +51,16 @@ class Bench(Workbench):
 
     server: CustomerIOServer
     identity = Identity.ID
+    via = Via.TRACK
 
     @contextmanager
     def connected(self) -> Iterator[None]:
         store = open_store(
-            "crm", "customerio://us", identity=self.identity, options=self.server.options(), started_at=self.clock
+            "crm",
+            "customerio://us",
+            identity=self.identity,
+            options=self.server.options(via=self.via),
+            started_at=self.clock,
         )
         with closing(store):
             self.store = store  # type: ignore[assignment]
@@ -70,6 +76,45 @@ def bench(tmp_path: Path, server: CustomerIOServer) -> Bench:
     bench = Bench(tmp_path)
     bench.server = server
     return bench
+
+
+#: A column of each type, with a value.
+OF_EVERY_TYPE: dict[str, pa.Array] = {
+    "integer": pa.array([1], pa.int64()),
+    "decimal": pa.array([Decimal("1.50")], pa.decimal128(5, 2)),
+    "float": pa.array([0.5], pa.float64()),
+    "boolean": pa.array([True], pa.bool_()),
+    "text": pa.array(["x"], pa.string()),
+    "moment": pa.array([datetime(2024, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+    "day": pa.array([date(2024, 1, 1)], pa.date32()),
+    "binary": pa.array([b"x"], pa.binary()),
+    "list": pa.array([[1]], pa.list_(pa.int64())),
+    "struct": pa.array([{"a": 1}]),
+    "email": pa.array(["ann@x.com"], pa.string()),
+    "createdAt": pa.array([datetime(2024, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+    "unsubscribed": pa.array([True], pa.bool_()),
+}
+
+
+@pytest.mark.parametrize("via", list(Via))
+@pytest.mark.parametrize("entity", [Entity.PERSON, Entity.OBJECT, Entity.RELATIONSHIP])
+def test_a_value_of_every_type_can_become_null(
+    bench: Bench, server: CustomerIOServer, entity: Entity, via: Via
+) -> None:
+    """The server compares each request with the vendor's definitions, and rejects what they do not allow."""
+    server.workspace.unique = ("id",)
+    bench.via = via
+    keys: dict[str, Any] = {"id": ["1"]}
+    if entity is Entity.OBJECT:
+        bench.adjust(target=Target(entity=entity, object_type="account", key_columns=("id",)))
+    elif entity is Entity.RELATIONSHIP:
+        bench.adjust(target=MEMBER)
+        keys["account_id"] = ["1"]
+    nulls = {name: pa.nulls(1, values.type) for name, values in OF_EVERY_TYPE.items()}
+
+    for columns in (OF_EVERY_TYPE, nulls, OF_EVERY_TYPE):
+        counts = bench.feed(table({**keys, **columns})).counts
+        assert (counts.accepted, counts.rejected) == (1, 0), bench.rejections()
 
 
 def content(server: CustomerIOServer, name: str = "coupons") -> Any:

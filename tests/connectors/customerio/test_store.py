@@ -591,6 +591,24 @@ def test_what_the_pipelines_api_cannot_clear_is_left_out(pipelines: Any, server:
     assert server.workspace.attributes("ann") == {"email": "ann@x.com", "unsubscribed": True}
 
 
+def test_the_pipelines_api_gets_the_time_of_creation_as_text(pipelines: Any, server: CustomerIOServer) -> None:
+    rows = [
+        put("ann", attributes={"seen": 1_700_000_000, "createdAt": 1_700_000_000, "n": {"createdAt": 1}}),
+        put("bob", attributes={"createdAt": 1_700_000_000.5}),
+        put("cy", attributes={"createdAt": "2024-01-01T00:00:00Z", "note": '"createdAt":5,'}),
+        put("di", attributes={"createdAt": 10**15, "a": "x"}),
+    ]
+
+    verdicts = [verdict for verdict, _ in apply(pipelines, PEOPLE, *rows)]
+
+    assert verdicts[:3] == ["accepted"] * 3
+    held = {one.attributes["id"]: one.attributes for one in server.workspace.people}
+    assert held["ann"]["createdAt"] == "2023-11-14T22:13:20Z"
+    assert (held["ann"]["seen"], held["ann"]["n"]) == (1_700_000_000, {"createdAt": 1})
+    assert held["bob"]["createdAt"] == "2023-11-14T22:13:20Z"
+    assert (held["cy"]["createdAt"], held["cy"]["note"]) == ("2024-01-01T00:00:00Z", '"createdAt":5,')
+
+
 def test_every_member_that_the_vendor_defines_can_be_null(pipelines: Any, store: Any, server: CustomerIOServer) -> None:
     """Of both APIs, and of every entity, one row for each member, beside an ordinary one."""
     server.workspace.checked = True
