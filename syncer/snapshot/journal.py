@@ -7,6 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from syncer.model.types import Action, OnRemoved
+from syncer.snapshot import handover
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file
 from syncer.snapshot.ledger import Intent
 from syncer.snapshot.session import Session
@@ -75,11 +76,14 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
             f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
             f"{k}, NULL, TRUE FROM changes WHERE change = 'removed'"
         )
-    rows += session.count(
-        f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known "
-        f"FROM (SELECT {k}, row_id, change <> 'added' AS known FROM changes WHERE change <> 'removed' "
-        f"UNION ALL SELECT {k}, row_id, TRUE FROM resent)"
-    )
+    handover.find_waiting(session, layout)
+    # Those that wait come last.
+    for join in ("ANTI", "SEMI"):
+        rows += session.count(
+            f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known "
+            f"FROM (SELECT {k}, row_id, change <> 'added' AS known FROM changes WHERE change <> 'removed' "
+            f"UNION ALL SELECT {k}, row_id, TRUE FROM resent) {join} JOIN waiting USING (row_id)"
+        )
     # Where the store rejects them, only this makes the next run send them again.
     session.execute(f"INSERT INTO in_doubt SELECT {k} FROM resent ANTI JOIN in_doubt USING ({k})")
     return rows

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Action, ValueForm, Verdict
+from syncer.snapshot import handover
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
 from syncer.snapshot.ledger import Asked, Intent, Workspace
 from syncer.snapshot.session import Session
@@ -90,6 +91,16 @@ class BatchPipeline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Batches of which the store answers every row before the next part may go."""
+
+    #: As `ProfileStore.apply` takes them; made ahead.
+    batches: Iterator[pa.RecordBatch]
+    #: The rows come again in a later part, so that their verdicts do not count.
+    is_preparation: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox:
     """Everything that a run is about to send, in the tables `outbox` and `verdicts`; to be closed."""
 
@@ -106,15 +117,21 @@ class Outbox:
         query = f"SELECT {names}, {session.k} FROM outbox WHERE action = '{Action.DELETE}'"
         return session.connection.sql(query).to_arrow_table()
 
-    def batches(self, rows: int, *, form: ValueForm = ValueForm.EXACT, whole: bool = False) -> Iterator[pa.RecordBatch]:
-        """The batches as `ProfileStore.apply` takes them, removals first; the next ones are made meanwhile.
+    def parts(self, rows: int, *, form: ValueForm = ValueForm.EXACT, whole: bool = False) -> list[Part]:
+        """All that is to be sent, in batches of at most so many *rows*, removals first.
 
         *form*: how the store takes values. *whole*: all rows of a collection at once.
         """
-        session, layout = self._work.session, self._work.layout
+        session, layout, batches = self._work.session, self._work.layout, self._pipeline.batches
         if whole:
-            return self._pipeline.batches(whole_collection_queries(session, layout, form=form))
-        return self._pipeline.batches(batch_queries(session, layout, rows=rows, form=form))
+            return [Part(batches=batches(whole_collection_queries(session, layout, form=form)))]
+        last = self.rows - session.count("SELECT count(*) FROM waiting")
+        bounds = [(0, last), (last, self.rows)] if last < self.rows else [(0, last)]
+        releases = handover.release_queries(session, layout, rows=rows)
+        first = [Part(batches=batches(releases), is_preparation=True)] if releases else []
+        return first + [
+            Part(batches=batches(batch_queries(session, layout, *bound, rows=rows, form=form))) for bound in bounds
+        ]
 
     def record(self, verdicts: pa.Table) -> None:
         """Make a batch's verdicts durable, and what was accepted the snapshot, while the next batch is on its way.
@@ -160,13 +177,15 @@ def open_outbox(work: Workspace, intent: Intent) -> Outbox:
     return Outbox(rows=rows, _work=replace(work, layout=layout), _intent=intent, _pipeline=pipeline)
 
 
-def batch_queries(session: Session, layout: ColumnMap, *, rows: int, form: ValueForm) -> list[str]:
-    """A query for each batch of at most so many *rows*, in the order to send."""
-    removals, total = session.rows(f"SELECT count(*) FILTER (action <> '{Action.PUT}'), count(*) FROM outbox")[0]
+def batch_queries(
+    session: Session, layout: ColumnMap, after: int, until: int, *, rows: int, form: ValueForm
+) -> list[str]:
+    """A query for each batch of at most so many *rows*, in the order to send, of those between two places."""
+    removals = session.count(f"SELECT count(*) FROM outbox WHERE action <> '{Action.PUT}'")
     remove, put = _removal_sql(session, layout), _put_sql(session, layout, form)
     return [
         f"{query} WHERE seq BETWEEN {first} AND {min(first + rows - 1, last)} ORDER BY seq"
-        for query, begin, last in ((remove, 1, removals), (put, removals + 1, total))
+        for query, begin, last in ((remove, after + 1, min(removals, until)), (put, max(removals, after) + 1, until))
         for first in range(begin, last + 1, rows)
     ]
 

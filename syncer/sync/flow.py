@@ -130,15 +130,20 @@ def catch_up(snapshot: Snapshot, coordination: Coordination, store: ProfileStore
 def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:
     whole = not definition.target.entity.traits.merges and isinstance(store, ReplacesCollections)
     sent, stopping = 0, False
+    answers: Outbox | None = outbox
     try:
-        for batch in outbox.batches(store.batch_rows, form=store.value_form, whole=whole):
-            sent += batch.num_rows - batch["seq"].null_count
-            _take(store.apply(definition.target, batch, create=definition.create), outbox, progress)
-            if stopping := progress.token.is_cancelled:
+        for part in outbox.parts(store.batch_rows, form=store.value_form, whole=whole):
+            answers = None if part.is_preparation else outbox
+            for batch in part.batches:
+                sent += batch.num_rows - batch["seq"].null_count if answers else 0
+                _take(store.apply(definition.target, batch, create=definition.create), answers, progress)
+                if stopping := progress.token.is_cancelled:
+                    break
+            _take(store.flush(), answers, progress)
+            if stopping:
                 break
-        _take(store.flush(), outbox, progress)
     except StoreError:
-        _take(store.flush(), outbox, progress)
+        _take(store.flush(), answers, progress)
         if progress.token.is_cancelled:
             raise StoppedError(progress.token.reason) from None
         raise
@@ -151,9 +156,10 @@ def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progr
         raise StoppedError(progress.token.reason)
 
 
-def _take(verdicts: pa.Table, outbox: Outbox, progress: Progress) -> None:
-    outbox.record(verdicts)
-    progress.reached(progress.rows + len(verdicts))
+def _take(verdicts: pa.Table, outbox: Outbox | None, progress: Progress) -> None:
+    if outbox is not None:
+        outbox.record(verdicts)
+        progress.reached(progress.rows + len(verdicts))
 
 
 def _announce_removals(

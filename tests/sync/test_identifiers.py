@@ -70,3 +70,32 @@ def test_the_same_email_in_two_spellings_is_one_that_two_people_have(tmp_path: P
     people.run(table({"id": ["1", "2"], "email": ["ann@x.com", "ANN@x.com\u3000"]}))
 
     assert people.rejections() == dict.fromkeys(["1", "2"], "several rows have this `email`")
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 5_000])
+def test_emails_that_change_owner_arrive_in_one_run_in_whatever_batches(
+    tmp_path: Path, store: SQLiteStore, rows_at_once: int
+) -> None:
+    store.batch_rows = rows_at_once
+    people = bench(tmp_path, store, name="people")
+    ids, before = [f"{place}" for place in range(8)], [f"{place}@x.com" for place in range(8)]
+    # A circle, a pair, one that gets a new email, and one that gets that one's old email.
+    after = [before[place] for place in (1, 2, 0, 4, 3)] + ["new@x.com", before[5], before[7]]
+    people.run(table({"id": ids, "email": before}))
+
+    counts = people.run(table({"id": ids, "email": after})).counts
+
+    assert (counts.changed, counts.accepted, counts.rejected) == (7, 7, 0)
+    found = [store.show(Entity.PERSON, "id", id_) for id_ in ids]
+    assert [person and person["email"] for person in found] == after
+    assert people.run(table({"id": ids, "email": after})).counts.unchanged == 8
+
+
+def test_an_id_beside_an_email_stays_with_its_person(tmp_path: Path, store: SQLiteStore) -> None:
+    people = bench(tmp_path, store, name="people", target=BY_EMAIL)
+    people.run(table({"email": ["ann@x.com", "bob@x.com"], "id": ["1", "2"]}))
+
+    people.run(table({"email": ["ann@x.com", "bob@x.com"], "id": ["2", "1"]}))
+
+    assert emails(store) == {"1": "ann@x.com", "2": "bob@x.com"}
+    assert len(people.rejections()) == 2

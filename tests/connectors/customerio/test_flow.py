@@ -218,6 +218,53 @@ def test_where_id_is_the_identity_rows_may_share_an_email(bench: Bench, server: 
     assert [p.attributes["email"] for p in server.workspace.people] == ["one@x.com"] * 2
 
 
+def handed_on(emails: dict[str, str | None]) -> dict[str, dict[str, str | None]]:
+    """For each way in which emails change owner: who has which then."""
+    keys = list(emails)
+    turned = dict(zip(keys, [*list(emails.values())[1:], emails[keys[0]]], strict=True))
+    pairs = {key: emails[keys[place ^ 1]] for place, key in enumerate(keys)}
+    freed = {key: emails[keys[place + 1]] if place % 2 == 0 else None for place, key in enumerate(keys)}
+    passed_on = {
+        key: emails[keys[place + 1]] if place + 1 < len(keys) else "new@x.com" for place, key in enumerate(keys)
+    }
+    left = {key: emails[keys[place + 1]] for place, key in enumerate(keys) if place % 2 == 0}
+    return {"in a circle": turned, "in pairs": pairs, "freed": freed, "passed on": passed_on, "of who left": left}
+
+
+@pytest.mark.parametrize("how", ["in a circle", "in pairs", "freed", "passed on", "of who left"])
+def test_emails_that_change_owner_arrive_in_one_run(bench: Bench, server: CustomerIOServer, how: str) -> None:
+    bench.identity, server.workspace.unique = Identity.ID_OR_EMAIL, ("id", "email")
+    bench.adjust(on_removed=OnRemoved.DELETE)
+    before: dict[str, str | None] = {f"p{i}": f"{i}@x.com" for i in range(6_000)}
+    bench.feed(mails(**before))
+    after = handed_on(before)[how]
+
+    counts = bench.feed(mails(**after), allow_limits=True).counts
+
+    assert counts.rejected == 0
+    assert counts.accepted == counts.changed + counts.removed
+    assert {p.attributes["id"]: p.attributes.get("email") for p in server.workspace.people} == after
+    assert bench.feed(mails(**after)).counts.unchanged == len(after)
+
+
+def test_who_waits_for_an_email_loses_nothing_when_the_run_dies_in_between(
+    bench: Bench, server: CustomerIOServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)
+    bench.identity, server.workspace.unique = Identity.ID_OR_EMAIL, ("id", "email")
+    bench.feed(mails(a="a@x.com", b="b@x.com"))
+    # The emails are unset, and nothing after that arrives.
+    server.workspace.faults.next.extend([None, LOST_BEFORE])
+    with pytest.raises(StoreError):
+        bench.feed(mails(a="b@x.com", b="a@x.com"))
+    assert [p.attributes.get("email") for p in server.workspace.people] == [None, None]
+    server.workspace.faults.next.clear()
+
+    bench.feed(mails(a="b@x.com", b="a@x.com"))
+
+    assert [p.attributes.get("email") for p in server.workspace.people] == ["b@x.com", "a@x.com"]
+
+
 # Collections
 
 
