@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +16,8 @@ from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import SyncDefinition
 
 log = logging.getLogger(__name__)
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +32,17 @@ class DefinitionSet:
     outdated: Mapping[str, DefinitionError] = field(default_factory=dict)
     #: What is wrong with the folder as a whole; then everything is as it was before. Empty where nothing is.
     folder_error: str = ""
+    #: Since when these definitions are in force, and when they were last compared with the folder, aware UTC.
+    since: datetime = _NEVER
+    compared_at: datetime = _NEVER
 
 
 class Catalog:
     """The definitions of a folder that is edited while the service runs; may be used by several threads."""
 
-    def __init__(self, load: Callable[[], Loaded]) -> None:
-        """Nothing is read yet; *load* reads the folder."""
-        self._load = load
+    def __init__(self, load: Callable[[], Loaded], *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Nothing is read yet; *load* reads the folder, and *now* gives aware UTC."""
+        self._load, self._now = load, now
         self._lock = threading.Lock()
         self._current = DefinitionSet()
 
@@ -66,7 +72,7 @@ class Catalog:
         Raises:
             SyncerError: it cannot be read; nothing is in force.
         """
-        self._current = _definition_set(DefinitionSet(), self._load())
+        self._current = _definition_set(DefinitionSet(), self._load(), self._now())
         _log_errors(DefinitionSet(), self._current)
 
     def reload(self) -> frozenset[str]:
@@ -84,13 +90,13 @@ class Catalog:
                     log.error("the definitions cannot be read: %s", exc)
                 self._current = replace(before, folder_error=str(exc))
                 return frozenset()
-            self._current = _definition_set(before, loaded)
+            self._current = _definition_set(before, loaded, self._now())
             _log_errors(before, self._current)
             old, new = before.definitions, self._current.definitions
             return frozenset(name for name in {*old, *new} if old.get(name) != new.get(name))
 
 
-def _definition_set(before: DefinitionSet, loaded: Loaded) -> DefinitionSet:
+def _definition_set(before: DefinitionSet, loaded: Loaded, now: datetime) -> DefinitionSet:
     definitions = {definition.name: definition for definition in loaded.definitions}
     faults: dict[Path, DefinitionError] = {}
     for error in loaded.errors:
@@ -106,6 +112,8 @@ def _definition_set(before: DefinitionSet, loaded: Loaded) -> DefinitionSet:
         definitions=MappingProxyType(dict(sorted(definitions.items()))),
         errors=loaded.errors,
         outdated=MappingProxyType(outdated),
+        since=now if before.since is _NEVER or definitions != before.definitions else before.since,
+        compared_at=now,
     )
 
 

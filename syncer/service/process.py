@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import uvicorn
-import watchfiles
 from fastapi import FastAPI
 
 from syncer.model.errors import SettingsError, SyncerError
-from syncer.service import state_folder
+from syncer.service import following, state_folder
 from syncer.service.connections import BoundedConnection, end_when_silent
 from syncer.service.service import Service
 
@@ -27,9 +26,6 @@ LONGEST_HEARTBEAT_AGE = timedelta(seconds=60)
 
 #: Seconds that answers in progress are given when the service stops.
 _ANSWERS_SECONDS = 3
-
-#: Milliseconds without a further change after which changed definitions are read.
-_SETTLED_MILLISECONDS = 300
 
 
 class StuckError(SyncerError):
@@ -84,7 +80,7 @@ class Process:
             )
             self.service.start()
             stack.callback(lambda: self.service.stop(stop_reason()))
-            threading.Thread(target=self._watch_definitions, name="definitions", daemon=True).start()
+            threading.Thread(target=self._follow_definitions, name="definitions", daemon=True).start()
             answering = threading.Thread(target=server.run, args=([sock],), name="page", daemon=True)
             answering.start()
             stack.callback(answering.join, _ANSWERS_SECONDS + 1)
@@ -130,18 +126,6 @@ class Process:
                     hint="Let a supervisor, such as systemd or a container's restart policy, restart the service.",
                 )
 
-    def _watch_definitions(self) -> None:
-        folder = self.service.settings.definitions_dir
-        while not self.asked_to_stop.is_set():
-            try:
-                for _ in watchfiles.watch(
-                    folder, stop_event=self.asked_to_stop, debounce=_SETTLED_MILLISECONDS, raise_interrupt=False
-                ):
-                    self.service.reload()
-            except FileNotFoundError:
-                # The folder is gone for now, as while it is replaced.
-                self.asked_to_stop.wait(2)
-                self.service.reload()
-            except Exception:
-                log.exception("the definitions cannot be watched")
-                self.asked_to_stop.wait(10)
+    def _follow_definitions(self) -> None:
+        service = self.service
+        following.follow(service.settings.definitions_dir, service.reload, stopped=self.asked_to_stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,23 @@ import pytest
 
 from syncer.service.catalog import Catalog
 from tests.service.conftest import PERSON, Bench
+
+
+def test_it_says_since_when_definitions_are_in_force_and_when_they_were_compared(bench: Bench) -> None:
+    moments = iter(datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(5))
+    bench.define("people")
+    catalog = Catalog(bench.load, now=lambda: next(moments))
+
+    def hours() -> tuple[int, int]:
+        return catalog.current.since.hour, catalog.current.compared_at.hour
+
+    catalog.open()
+    assert hours() == (0, 0)
+    catalog.reload()
+    assert hours() == (0, 1)
+    bench.define("orders")
+    catalog.reload()
+    assert hours() == (2, 2)
 
 
 def test_what_was_added_changed_and_removed_is_told(bench: Bench) -> None:
