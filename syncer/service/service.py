@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from syncer.definitions import schedules
 from syncer.definitions.order import Precedence
@@ -29,9 +29,6 @@ from syncer.sync.progress import CancelToken, Progress, RunOptions
 from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)
-
-_DAY = timedelta(days=1)
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +54,7 @@ class Service:
     last_heartbeat: float = field(default_factory=time.monotonic)
     #: When it began to lead; without meaning while another service leads.
     led_at: datetime = field(init=False)
-    _purged_at: datetime = _LONG_AGO
+    _pruned_on: date | None = None
     _paused: set[str] = field(default_factory=set)
     #: When a sync that had been disabled was enabled.
     _enabled_at: dict[str, datetime] = field(default_factory=dict)
@@ -282,8 +279,8 @@ class Service:
             self._take_the_lead()
         else:
             self._follow_pauses()
-            if self.now() - self._purged_at >= _DAY:
-                self._purged_at = self.now()
+            if self.now().date() != self._pruned_on:
+                self._pruned_on = self.now().date()
                 retention.prune(self.settings, self.run_log, self.now())
         for listener in self.heartbeats:
             listener()
