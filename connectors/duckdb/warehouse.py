@@ -19,10 +19,12 @@ import pyarrow as pa
 from connectors.duckdb.casts import fault_in_file
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
 from connectors.duckdb.folder import FileTable, tables
-from connectors.support.driver_thread import DriverError, DriverThread, LeftError
 from connectors.support.warehouse import (
     DESCRIBE_TIMEOUT,
     ColumnReading,
+    DriverError,
+    DriverThread,
+    LeftError,
     StreamingWarehouse,
     quote_identifier,
     quote_literal,

@@ -17,8 +17,16 @@ from connectors.snowflake.errors import missing_name, query_failure
 from connectors.snowflake.options import SnowflakeOptions
 from connectors.snowflake.values import SnowflakeReading, reading
 from connectors.support.connection import driver
-from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.warehouse import StreamingWarehouse, in_utc, probe_of, quote_identifier, schema_of
+from connectors.support.warehouse import (
+    DriverError,
+    DriverThread,
+    LeftError,
+    StreamingWarehouse,
+    in_utc,
+    probe_of,
+    quote_identifier,
+    schema_of,
+)
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import NotASelectError, SelectStatement
 from syncer.model.types import Column, Probe

@@ -27,8 +27,16 @@ from connectors.sqlalchemy.values import (
     type_name,
 )
 from connectors.support.column_case import PARAMETER, ColumnCase, column_case
-from connectors.support.driver_thread import DriverError, DriverThread, LeftError
-from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, quote_literal, schema_of, uncollected
+from connectors.support.warehouse import (
+    DESCRIBE_TIMEOUT,
+    DriverError,
+    DriverThread,
+    LeftError,
+    StreamingWarehouse,
+    quote_literal,
+    schema_of,
+    uncollected,
+)
 from syncer.model.errors import WarehouseError
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe

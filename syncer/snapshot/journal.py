@@ -76,13 +76,18 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
             f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
             f"{k}, NULL, TRUE FROM changes WHERE change = 'removed'"
         )
-    handover.find_waiting(session, layout)
-    # Those that wait come last.
-    for join in ("ANTI", "SEMI"):
+    parts = [""]
+    if schema.unique is None:
+        session.execute("CREATE OR REPLACE TEMP TABLE waiting (row_id BIGINT, gives BOOLEAN)")
+    else:
+        handover.find_waiting(session, layout)
+        # Those that wait come last.
+        parts = [f" {join} JOIN waiting USING (row_id)" for join in ("ANTI", "SEMI")]
+    for part in parts:
         rows += session.count(
             f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known "
             f"FROM (SELECT {k}, row_id, change <> 'added' AS known FROM changes WHERE change <> 'removed' "
-            f"UNION ALL SELECT {k}, row_id, TRUE FROM resent) {join} JOIN waiting USING (row_id)"
+            f"UNION ALL SELECT {k}, row_id, TRUE FROM resent){part}"
         )
     # Where the store rejects them, only this makes the next run send them again.
     session.execute(f"INSERT INTO in_doubt SELECT {k} FROM resent ANTI JOIN in_doubt USING ({k})")

@@ -127,11 +127,12 @@ class Outbox:
             return [Part(batches=batches(whole_collection_queries(session, layout, form=form)))]
         last = self.rows - session.count("SELECT count(*) FROM waiting")
         bounds = [(0, last), (last, self.rows)] if last < self.rows else [(0, last)]
-        releases = handover.release_queries(session, layout, rows=rows)
-        first = [Part(batches=batches(releases), is_preparation=True)] if releases else []
-        return first + [
+        parts = [
             Part(batches=batches(batch_queries(session, layout, *bound, rows=rows, form=form))) for bound in bounds
         ]
+        if last < self.rows and (releases := handover.release_queries(session, layout, rows=rows)):
+            parts.insert(0, Part(batches=batches(releases), is_preparation=True))
+        return parts
 
     def record(self, verdicts: pa.Table) -> None:
         """Make a batch's verdicts durable, and what was accepted the snapshot, while the next batch is on its way.

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from connectors.sqlalchemy.errors import reason
 from connectors.sqlalchemy.values import announced, array, first_zone, seen
 from connectors.sqlalchemy.warehouse import SQLAlchemyWarehouse
-from connectors.support.driver_thread import DriverError, DriverThread, LeftError
+from connectors.support.warehouse import DriverError, DriverThread, LeftError
 from syncer.model.errors import SettingsError, WarehouseError
 from syncer.model.protocols import JSON, NUMBER
 from syncer.settings.registry import open_warehouse
