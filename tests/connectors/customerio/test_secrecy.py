@@ -153,7 +153,7 @@ ELSEWHERE = {"Location": f"https://{CANARY}.example.com/v1/customers/{CANARY}-id
         (_always(Fault(status=401, body=ECHO.encode())), "refuses the login: 401"),
         (_always(Fault(status=500, body=ECHO.encode())), "answered 500"),
         (_always(Fault(status=404, body=ECHO.encode())), "answered 404"),
-        (_always(Fault(applied=True, status=200, body=ECHO.encode())), "rows are rejected"),
+        (_always(Fault(applied=True, status=200, body=f"[{ECHO}]".encode())), "did not answer for"),
         (_always(Fault(status=301, headers=ELSEWHERE)), "from elsewhere: 301"),
         (_always(LOST_BEFORE), "did not answer: the server ended the connection without an answer"),
     ],
