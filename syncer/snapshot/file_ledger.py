@@ -88,7 +88,8 @@ class FileLedger:
         self._newest_claim = claim
         self._is_outdated = claim not in (mine if known_log in ("", log_id) else ("",))
         if self._is_outdated:
-            self._doubt_every_row()
+            with session.transaction():
+                self._put_in_doubt("TRUE")
             if session.any("SELECT 1 FROM in_doubt"):
                 self.notes.append(f"the snapshot is out of date: {_SENT_ELSEWHERE}; every row is sent again")
             elif not self.notes:
@@ -96,16 +97,14 @@ class FileLedger:
         return int(self._remembered("removals_seen") or 0) if known_log == log_id else 0
 
     def doubt(self, removed: pa.Table, *, log_id: str, seen: int, may_lack_some: bool) -> None:
-        session, k = self.session, self.session.k
+        session = self.session
         is_new_log = self._remembered("log_id") not in ("", log_id)
         touched = "TRUE" if is_new_log or may_lack_some else session.touched("removed")
         lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
         session.connection.register("removed", removed)
         try:
             with session.transaction():
-                session.execute(
-                    f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {touched}"
-                )
+                self._put_in_doubt(touched)
                 if is_new_log or may_lack_some:
                     self._remember(last_sync_time="0")
                 if is_new_log:
@@ -128,18 +127,20 @@ class FileLedger:
         seen = json.loads(self._remembered("other_ledgers") or "{}")
         newer = [ledger for ledger, run in others.items() if seen.get(ledger) != run]
         # A snapshot that never sent anything takes the store as it is.
-        if mine[0] and own not in mine:
-            self._is_outdated = True
+        is_restored = mine[0] != "" and own not in mine
+        is_new_folder = mine[0] != "" and any(ledger not in seen for ledger in newer)
+        if is_restored:
             self.notes.append("the store is not as it was left, such as after a restore: every row is sent again")
         elif mine[0] and newer:
-            self._is_outdated |= any(ledger not in seen for ledger in newer)
             self.notes.append(
                 f"another state folder feeds this store too: run {others[newer[0]]} of this sync is not in the run log "
                 f"{log_id}, but in {newer[0]}; stop one of the two"
             )
-        if self._is_outdated:
-            self._doubt_every_row()
-        self._fences = {"fence": own, "fence_before": "", "other_ledgers": json.dumps(others)}
+        if is_restored or is_new_folder:
+            self._is_outdated = True
+            with self.session.transaction():
+                self._put_in_doubt("TRUE")
+        self._fences = {"fence": own, "fence_before": own, "other_ledgers": json.dumps(others)}
         return former if former in fences else ""
 
     def known(self) -> Known:
@@ -205,13 +206,17 @@ class FileLedger:
         self.session.execute("CHECKPOINT")
 
     def _settle_fence(self) -> None:
-        if self.session.any("SELECT 1 FROM verdicts"):
-            self._remember(fence_before="")
+        """Once the store has taken a row, it has the run's fence and no earlier one, nor none."""
+        # What it rejects it may have left out before it began to write.
+        if self.session.any("SELECT 1 FROM verdicts WHERE verdict <> 'rejected'"):
+            self._remember(fence_before=self._remembered("fence"))
 
-    def _doubt_every_row(self) -> None:
+    def _put_in_doubt(self, which: str) -> None:
+        """Put the rows of the snapshot in doubt of which the SQL *which* is true; part of the caller's transaction."""
         k = self.session.k
-        with self.session.transaction():
-            self.session.execute(f"INSERT INTO in_doubt SELECT {k} FROM snapshot ANTI JOIN in_doubt USING ({k})")
+        self.session.execute(
+            f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {which}"
+        )
 
     def _read(self, incoming: ResultStream, statement: str) -> None:
         session = self.session

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from syncer.model.errors import StoreError
-from syncer.model.protocols import ProfileStore
+from syncer.model.protocols import JSON, ProfileStore
 from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved
 from syncer.settings.registry import open_store
 from syncer.snapshot.snapshot import opened
@@ -38,6 +38,8 @@ class StateFolder:
     store_url: str
     rows: dict[str, str] = field(default_factory=dict)
     runs: int = 0
+    #: Of the column `plan`.
+    metadata: dict[bytes, bytes] | None = None
 
     @contextmanager
     def store(self) -> Iterator[Any]:
@@ -60,7 +62,7 @@ class StateFolder:
                 run = SyncRun(
                     definition=made,
                     sql="SELECT",
-                    warehouse=Table(pa.table(result, schema=pa.schema([("id", pa.string()), ("plan", pa.string())]))),
+                    warehouse=Table(pa.table(result, schema=self._schema())),
                     snapshot=snapshot,
                     store=store,
                     options=RunOptions(),
@@ -69,6 +71,9 @@ class StateFolder:
                 at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
                 run_sync(run, coordination=coordination, started_at=at)
         return progress
+
+    def _schema(self) -> pa.Schema:
+        return pa.schema([pa.field("id", pa.string()), pa.field("plan", pa.string(), metadata=self.metadata)])
 
     def stored(self) -> dict[str, Any]:
         with self.store() as store:
@@ -97,6 +102,22 @@ def test_a_store_that_was_put_back_gets_every_row_again(folder: StateFolder, tmp
 
     assert progress.notes[0] == RESTORED
     assert folder.stored() == folder.rows | {"3": "free"}
+    assert (folder.run().notes, folder.run().counts.accepted) == ([], 0)
+
+
+def test_a_store_that_was_put_back_to_before_the_first_run_gets_every_row_again(
+    folder: StateFolder, tmp_path: Path
+) -> None:
+    with folder.store():
+        pass
+    shutil.copy(tmp_path / "people.db", tmp_path / "backup.db")
+    folder.run()
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"people.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", tmp_path / "people.db")
+
+    assert folder.run().notes[0] == RESTORED
+    assert folder.stored() == folder.rows
     assert (folder.run().notes, folder.run().counts.accepted) == ([], 0)
 
 
@@ -177,6 +198,18 @@ def test_a_run_that_dies_at_its_first_batch_is_no_restore(folder: StateFolder, a
     assert RESTORED not in progress.notes
     assert folder.stored() == folder.rows
     assert progress.counts.accepted == 1
+
+
+def test_a_run_whose_rows_are_all_rejected_is_no_restore(folder: StateFolder) -> None:
+    folder.metadata, folder.rows = JSON, {"1": "[1]", "2": "[2]"}
+    folder.run()
+    # SQLite reads no JSON that is nested so deeply, and stores nothing of the batch.
+    folder.rows["1"] = "[" * 2_000 + "]" * 2_000
+
+    for _ in range(3):
+        progress = folder.run()
+        assert RESTORED not in progress.notes
+        assert (progress.counts.rejected, progress.counts.accepted) == (1, 0)
 
 
 def test_the_fence_and_the_rows_are_one_transaction(folder: StateFolder, postgres_url: str) -> None:
