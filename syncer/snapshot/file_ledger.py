@@ -126,8 +126,8 @@ class FileLedger:
         others = {ledger: run for ledger, run in fences.items() if ledger not in (log_id, former)}
         seen = json.loads(self._remembered("other_ledgers") or "{}")
         newer = [ledger for ledger, run in others.items() if seen.get(ledger) != run]
-        # A snapshot that never sent anything takes the store as it is.
-        is_restored = mine[0] != "" and own not in mine
+        # A snapshot that never sent anything takes the store as it is; a newer claim tells of the run already.
+        is_restored = mine[0] != "" and own not in mine and not self._is_outdated
         is_new_folder = mine[0] != "" and any(ledger not in seen for ledger in newer)
         if is_restored:
             self.notes.append("the store is not as it was left, such as after a restore: every row is sent again")

@@ -38,6 +38,8 @@ class StateFolder:
     store_url: str
     rows: dict[str, str] = field(default_factory=dict)
     runs: int = 0
+    #: The folder whose run log this one uses, as machines that share one do.
+    log: Path | None = None
     #: Of the column `plan`.
     metadata: dict[bytes, bytes] | None = None
 
@@ -50,7 +52,7 @@ class StateFolder:
         self.path.mkdir(exist_ok=True)
         self.runs += 1
         progress, made = Progress(), definition(on_removed=OnRemoved.DELETE, limits=ANY)
-        database = StateDatabase(f"sqlite:///{self.path}/runs.db")
+        database = StateDatabase(f"sqlite:///{self.log or self.path}/runs.db")
         with closing(database), self.store() as real:
             store = wrapped(real)
             coordination = SharedCoordination(
@@ -156,6 +158,18 @@ def test_two_folders_that_feed_one_store_name_each_other_and_do_not_send_for_eve
             accepted.append(progress.counts.accepted)
             assert any("another state folder feeds this store too" in note for note in progress.notes)
     assert accepted == [1] * 6
+
+
+def test_machines_that_share_a_run_log_are_no_restore_and_no_other_folder(folder: StateFolder, tmp_path: Path) -> None:
+    other = StateFolder(path=tmp_path / "b", store_url=folder.store_url, rows=folder.rows, log=folder.path)
+    folder.run()
+    other.run()
+
+    for each in (folder, other, folder):
+        notes = each.run().notes
+        assert notes[0].startswith("the snapshot is out of date: rows were sent from another machine")
+        assert len(notes) == 2
+    assert folder.run().notes == []
 
 
 def test_a_run_log_that_was_made_anew_is_no_other_folder(folder: StateFolder) -> None:
