@@ -18,9 +18,10 @@ from connectors.postgresql.connection import BoundedConnection, connect_bounded
 from connectors.postgresql.errors import reason
 from connectors.sql_store import people
 from connectors.sql_store.dialect import SQLDialect
+from connectors.sql_store.staging import Answers
 from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
 from syncer.model.errors import StoreError
-from syncer.model.types import Action, Target, Verdict
+from syncer.model.types import Action, Target
 
 #: Any number, the same for every version of Syncer: its holder creates or upgrades the tables.
 _UPGRADE_LOCK = 7305712
@@ -57,8 +58,11 @@ _BATCH = """
         seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint,
         clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0,
         object_id text COLLATE "C", key text COLLATE "C", attributes jsonb, cleared jsonb,
-        person_id bigint, verdict text, reason text
+        person bigint, person_id bigint, absorbed_id bigint, verdict text, reason text
     ) ON COMMIT DROP"""
+
+#: Numbers for so many people.
+_NUMBERS = "SELECT nextval(pg_get_serial_sequence('people', 'person_id')) AS number FROM generate_series(1, {})"
 
 _MERGED = """(
     CASE WHEN b.cleared = '[]' THEN t.attributes
@@ -84,6 +88,8 @@ class PostgreSQLStore(SQLStore):
         version="SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1) FROM workspace",
         now="now()",
         merged=_MERGED,
+        nothing_cleared="'[]'::jsonb",
+        as_array="json_agg",
         find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
     )
 
@@ -125,7 +131,7 @@ class PostgreSQLStore(SQLStore):
             self._connection.patience = usual
         return True
 
-    def _take(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
+    def _take(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
         attempt = 1
         while True:
             try:
@@ -135,9 +141,9 @@ class PostgreSQLStore(SQLStore):
                     raise
                 attempt += 1
 
-    def _write(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
-        if create and self._may_be_new_people(target, rows) and self._load_people(rows):
-            return {}
+    def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
+        if create and self._may_be_new_people(target, rows) and (loaded := self._load_people(rows)):
+            return loaded
         return super()._write(target, rows, create=create)
 
     def _may_be_new_people(self, target: Target, rows: pa.Table) -> bool:
@@ -151,14 +157,17 @@ class PostgreSQLStore(SQLStore):
         known = self._connection.execute(f"SELECT FROM people WHERE {key} = ANY(%s) LIMIT 1", [sample])
         return not known.fetchall()
 
-    def _load_people(self, rows: pa.Table) -> bool:
-        """Load the rows as new people; False, and nothing is stored, if one of them exists."""
+    def _load_people(self, rows: pa.Table) -> Answers | None:
+        """Load the rows as new people; None, and nothing is stored, if one of them exists."""
+        people = rows.select([n for n in rows.column_names if n in ("id", "email", "attributes")])
+        numbers = pa.array(self._columns(_NUMBERS.format(len(rows)), ["number"])["number"], pa.int64())
         try:
             with self._connection.transaction():
-                self._copy("people", rows.select([n for n in rows.column_names if n in ("id", "email", "attributes")]))
+                # COPY may give numbers that a statement may not, and then it need not be asked which ones it gave.
+                self._copy("people", people.append_column("person_id", numbers))
         except errors.UniqueViolation:
-            return False
-        return True
+            return None
+        return Answers(exceptions={}, people=pa.table({"seq": rows["seq"], "person": numbers}))
 
     @contextmanager
     def _transaction(self, *, commit: bool = True) -> Iterator[None]:

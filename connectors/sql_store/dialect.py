@@ -20,6 +20,10 @@ class SQLDialect:
     now: str
     #: The attributes of the stored row `t` after the batch's row `b`: without what `b` clears, with what it sets.
     merged: str
+    #: No attributes, as the column `cleared` of a batch has them.
+    nothing_cleared: str
+    #: The aggregate that makes a JSON array of a column.
+    as_array: str
     #: A query that has a row if the store exists.
     find_workspace: str
 

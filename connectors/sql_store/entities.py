@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from connectors.sql_store import people
 from connectors.sql_store.dialect import Execute, SQLDialect
 from syncer.model.types import PersonKey
@@ -25,10 +27,16 @@ def apply_objects(execute: Execute, dialect: SQLDialect, object_type: str, *, cr
 
 
 def apply_relationships(
-    execute: Execute, dialect: SQLDialect, key: PersonKey, object_type: str, *, create: bool
+    execute: Execute,
+    dialect: SQLDialect,
+    key: PersonKey,
+    object_type: str,
+    columns: Collection[str],
+    *,
+    create: bool,
 ) -> None:
-    """Bring the relationships of people to objects of one type in line with the batch."""
-    people.find(execute, key)
+    """Bring the relationships of people to objects of one type in line with the batch, which has these *columns*."""
+    people.find(execute, key, columns)
     execute(
         "DELETE FROM relationships WHERE object_type = :object_type AND (person_id, object_id) IN "
         "(SELECT person_id, object_id FROM batch WHERE action = 'delete' AND person_id IS NOT NULL)",

@@ -1,7 +1,8 @@
 """People: whom a row is about, and what the store's identity allows, as SQL over a batch.
 
 The rows of a batch are in the temporary table `batch`. `id` and `email` have what the row gives, the key among them,
-and later what the person will have; `person_id` is the person of the row; a row with a verdict is finished.
+and later what the person will have; `person` is the number of whom a removal is to reach, where it is known;
+`person_id` is the person of the row, and `absorbed_id` one who becomes the same; a row with a verdict is finished.
 """
 
 from __future__ import annotations
@@ -40,13 +41,11 @@ def apply(
     others = [name for name in ("id", "email") if name != key and {name, f"clears_{name}"} & set(columns)]
     disputed = contested(key, identity, columns)
     # First, so that the identifiers of deleted persons are free for others.
-    execute(
-        "DELETE FROM people WHERE person_id IN "
-        f"(SELECT p.person_id FROM batch AS b JOIN people AS p ON {NAMED[key]} WHERE b.action = 'delete')"
-    )
-    find(execute, key)
+    _delete(execute, key, columns)
+    find(execute, key, columns)
     if identity is Identity.ID_OR_EMAIL and disputed:
         _adopt(execute, key)
+        _join(execute, dialect, key)
     if key is PersonKey.CIO_ID or not create:
         reject_missing(execute, "no person has this cio_id", create=create)
     if others:
@@ -54,6 +53,8 @@ def apply(
     while disputed and _reject_disputed(execute, disputed) > 0:
         pass
     for name in disputed:
+        losing = f"b.action <> 'delete' AND b.verdict IS NULL AND p.{name} IS DISTINCT FROM b.{name}"
+        _record_moves(execute, dialect, name, f"p.person_id = b.person_id AND {losing}")
         # A value can go to another person only after the first has lost it.
         execute(
             f"UPDATE people AS t SET {name} = NULL FROM batch AS b WHERE b.person_id = t.person_id "
@@ -70,9 +71,35 @@ def apply(
     )
 
 
-def find(execute: Execute, key: PersonKey) -> None:
+def numbers_query(key: PersonKey) -> str:
+    """A query for the person of each row that was accepted: seq, person."""
+    return (
+        "SELECT b.seq, coalesce(b.person_id, p.person_id) AS person FROM batch AS b "
+        f"LEFT JOIN people AS p ON {NAMED[key]} AND b.person_id IS NULL "
+        "WHERE b.verdict IS NULL AND b.action = 'put'"
+    )
+
+
+def find(execute: Execute, key: PersonKey, columns: Collection[str]) -> None:
     """Find the person of each row."""
-    execute(f"UPDATE batch AS b SET person_id = p.person_id FROM people AS p WHERE {NAMED[key]}")
+    unnumbered = " AND b.person IS NULL" if "person" in columns else ""
+    execute(f"UPDATE batch AS b SET person_id = p.person_id FROM people AS p WHERE {NAMED[key]}{unnumbered}")
+    if unnumbered:
+        # The key may be somebody else's by now.
+        execute(
+            f"UPDATE batch AS b SET person_id = p.person_id, {key} = p.{key} FROM people AS p "
+            "WHERE p.person_id = b.person"
+        )
+
+
+def _delete(execute: Execute, key: PersonKey, columns: Collection[str]) -> None:
+    if "person" in columns:
+        execute("DELETE FROM people WHERE person_id IN (SELECT person FROM batch WHERE action = 'delete')")
+    unnumbered = " AND b.person IS NULL" if "person" in columns else ""
+    execute(
+        "DELETE FROM people WHERE person_id IN (SELECT p.person_id FROM batch AS b "
+        f"JOIN people AS p ON {NAMED[key]} WHERE b.action = 'delete'{unnumbered})"
+    )
 
 
 def reject_missing(execute: Execute, reason: str, *, create: bool) -> None:
@@ -95,6 +122,52 @@ def _adopt(execute: Execute, key: PersonKey) -> None:
             "UPDATE batch AS b SET verdict = 'rejected', reason = 'the person with this email has another id' "
             "FROM people AS p WHERE p.person_id = b.person_id AND p.id <> b.id"
         )
+
+
+def _join(execute: Execute, dialect: SQLDialect, key: PersonKey) -> None:
+    """Make one of the two people whom a row names, where each lacks the other's identifier: the older one stays.
+
+    As Customer.io does: who stays keeps what they have, and gets what they lack.
+    """
+    if key is PersonKey.CIO_ID:
+        return
+    other = "email" if key is PersonKey.ID else "id"
+    if not execute(
+        "UPDATE batch AS b SET absorbed_id = o.person_id FROM people AS o, people AS p "
+        f"WHERE b.action = 'put' AND b.verdict IS NULL AND p.person_id = b.person_id AND p.{other} IS NULL "
+        f"AND o.{other} = b.{other} AND o.{key} IS NULL AND o.person_id <> p.person_id AND NOT EXISTS "
+        f"(SELECT 1 FROM batch AS s WHERE s.{other} = b.{other} AND s.seq <> b.seq AND s.action = 'put')"
+    ):
+        return
+    execute(
+        "UPDATE batch SET person_id = absorbed_id, absorbed_id = person_id "
+        "WHERE absorbed_id IS NOT NULL AND absorbed_id < person_id"
+    )
+    execute(
+        f"UPDATE people AS x SET attributes = (SELECT {dialect.merged} FROM people AS t, "
+        f"(SELECT attributes, {dialect.nothing_cleared} AS cleared FROM people AS k WHERE k.person_id = x.person_id) "
+        "AS b WHERE t.person_id = m.absorbed_id) FROM batch AS m "
+        "WHERE m.absorbed_id IS NOT NULL AND x.person_id = m.person_id"
+    )
+    execute(
+        "INSERT INTO relationships (person_id, object_type, object_id, attributes) "
+        "SELECT m.person_id, r.object_type, r.object_id, r.attributes FROM batch AS m "
+        "JOIN relationships AS r ON r.person_id = m.absorbed_id WHERE NOT EXISTS "
+        "(SELECT 1 FROM relationships AS k WHERE k.person_id = m.person_id "
+        "AND k.object_type = r.object_type AND k.object_id = r.object_id)"
+    )
+    for name in ("id", "email"):
+        _record_moves(execute, dialect, name, "p.person_id = b.absorbed_id")
+    execute("DELETE FROM people WHERE person_id IN (SELECT absorbed_id FROM batch WHERE absorbed_id IS NOT NULL)")
+
+
+def _record_moves(execute: Execute, dialect: SQLDialect, name: str, which: str) -> None:
+    """Record the identifiers that the people `p` are about to lose of whom, with a row `b`, *which* is true."""
+    execute(
+        "INSERT INTO identifier_moves (seq, kind, value, moved_at) "
+        "SELECT (SELECT coalesce(max(seq), 0) FROM identifier_moves) + row_number() OVER (ORDER BY b.seq), "
+        f"'{name}', p.{name}, {dialect.now} FROM batch AS b, people AS p WHERE {which} AND p.{name} IS NOT NULL"
+    )
 
 
 def _settle_identifiers(execute: Execute, identity: Identity) -> None:

@@ -106,6 +106,17 @@ fences = sa.Table(
     sa.Column("run_id", sa.Text, nullable=False),
 )
 
+#: Identifiers that people lost, perhaps to others, in the order of `seq`, which only grows: what other syncs sent under
+#: them went to the person who had them then.
+moves = sa.Table(
+    "identifier_moves",
+    metadata,
+    sa.Column("seq", _NUMBER, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("value", _NAME, nullable=False),
+    sa.Column("moved_at", _TIME, nullable=False),
+)
+
 #: One row.
 workspace = sa.Table(
     "workspace",

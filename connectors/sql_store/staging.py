@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import assert_never
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.model.protocols import VERDICTS
+from syncer.model.protocols import NUMBERED_VERDICTS
 from syncer.model.types import Entity, Identity, PersonKey, Target, Verdict
 
 #: The form of a person's number in the store.
@@ -20,14 +21,16 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
 
     Shapes:
         batch: as for `ProfileStore.apply`.
-        returns: seq, action, the key's columns, attributes and cleared; for people also `id` and `email` and, as 0
-            or 1, `clears_id` and `clears_email`, where the batch has them.
+        returns: seq, action, the key's columns, attributes, cleared and, where the batch has it, person; for people
+            also `id` and `email` and, as 0 or 1, `clears_id` and `clears_email`, where the batch has them.
     """
     columns = {name: batch[name] for name in ("seq", "action")} | _key(target, batch)
     if target.entity.traits.has_other_identifiers:
         columns |= _other_identifiers(target, batch)
     if "email" in columns and identity is not Identity.ID:
         columns["email"] = pc.utf8_lower(columns["email"])
+    if "person" in batch.schema.names:
+        columns["person"] = batch["person"]
     return pa.table(columns | {name: batch[name] for name in ("attributes", "cleared")})
 
 
@@ -43,12 +46,29 @@ def staged_keys(target: Target, keys: pa.Table, identity: Identity) -> pa.Table:
     return staged(target, pa.table(columns), identity)
 
 
-def answered(batch: pa.RecordBatch, exceptions: Mapping[int, tuple[Verdict, str | None]]) -> pa.Table:
-    """A verdict for each row of *batch*: accepted, but for the *exceptions* by `seq`."""
-    taken = batch["seq"].filter(pc.invert(pc.is_in(batch["seq"], pa.array(list(exceptions), pa.int64()))))
-    accepted = [taken, pa.repeat(str(Verdict.ACCEPTED), len(taken)), pa.nulls(len(taken), pa.string())]
-    others = [{"seq": seq, "verdict": verdict, "reason": reason} for seq, (verdict, reason) in exceptions.items()]
-    return pa.concat_tables([pa.table(accepted, schema=VERDICTS), pa.Table.from_pylist(others, schema=VERDICTS)])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What came of a batch."""
+
+    #: Every verdict but `accepted`, with its reason, by `seq`.
+    exceptions: Mapping[int, tuple[Verdict, str | None]]
+    #: The person of each row that went to one: seq, person.
+    people: pa.Table | None = None
+
+    def verdicts(self, seqs: pa.Array) -> pa.Table:
+        """NUMBERED_VERDICTS of a batch with these *seqs*."""
+        taken = seqs.filter(pc.invert(pc.is_in(seqs, pa.array(list(self.exceptions), pa.int64()))))
+        people = pa.nulls(len(taken), pa.int64())
+        if self.people is not None:
+            people = self.people["person"].combine_chunks().take(pc.index_in(taken, self.people["seq"]))
+        accepted = [taken, pa.repeat(str(Verdict.ACCEPTED), len(taken)), pa.nulls(len(taken), pa.string()), people]
+        others = [{"seq": s, "verdict": verdict, "reason": why} for s, (verdict, why) in self.exceptions.items()]
+        return pa.concat_tables(
+            [
+                pa.table(accepted, schema=NUMBERED_VERDICTS),
+                pa.Table.from_pylist(others, schema=NUMBERED_VERDICTS),
+            ]
+        )
 
 
 def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar, assert_never
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.sql_store import contents, entities, people
+from connectors.sql_store import contents, entities, identifiers, people
 from connectors.sql_store.dialect import SQLDialect
-from connectors.sql_store.staging import answered, staged, staged_keys
+from connectors.sql_store.staging import Answers, staged, staged_keys
 from connectors.sql_store.upgrades import FORMATS
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreError, StoreRefusesError
-from syncer.model.protocols import IDENTIFIERS, VERDICTS
+from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, WHEREABOUTS, Moves
 from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, ValueForm, Verdict
 
 #: The hint for an error that needs no other step.
@@ -92,42 +96,61 @@ class SQLStore(ABC):
     def apply(self, target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
         """See `ProfileStore.apply`."""
         rows = staged(target, batch, self.identity)
-        exceptions: dict[int, tuple[Verdict, str | None]] = {}
         try:
-            exceptions |= self._take(target, rows, create=create)
+            answers = self._take(target, rows, create=create)
         except UnfitRowsError:
-            exceptions |= self._unfit(target, rows, create=create)
-            fit = rows.filter(pc.invert(pc.is_in(rows["seq"], pa.array(list(exceptions), pa.int64()))))
-            if len(fit):
-                exceptions |= self._take(target, fit, create=create)
-        return answered(batch, exceptions)
+            unfit = self._unfit(target, rows, create=create)
+            fit = rows.filter(pc.invert(pc.is_in(rows["seq"], pa.array(list(unfit), pa.int64()))))
+            answers = self._take(target, fit, create=create) if len(fit) else Answers(exceptions={})
+            answers = replace(answers, exceptions={**answers.exceptions, **unfit})
+        return answers.verdicts(batch["seq"])
 
     def flush(self) -> pa.Table:
         """See `ProfileStore.flush`; every batch is answered at once."""
-        return VERDICTS.empty_table()
+        return NUMBERED_VERDICTS.empty_table()
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`."""
-        if target.entity.traits.names_person:
-            named = f"FROM batch AS b JOIN people AS p ON {people.NAMED[target.person]}"
-            query = (
-                f"SELECT 'id', p.id {named} WHERE p.id IS NOT NULL "
-                f"UNION ALL SELECT 'email', p.email {named} WHERE p.email IS NOT NULL "
-                f"UNION ALL SELECT 'cio_id', CAST(p.person_id AS text) {named}"
-            )
-            values: dict[str, str] = {}
-        else:
-            values = {"object_type": str(target.object_type)}
-            query = (
-                "SELECT o.object_type, o.object_id FROM batch AS b JOIN objects AS o "
-                "ON o.object_type = :object_type AND o.object_id = b.object_id"
-            )
+        values = {"object_type": str(target.object_type)} if target.entity.traits.names_object else {}
         with self._transaction(commit=False):
             self._stage(staged_keys(target, keys, self.identity))
-            found = self._fetch(query, **values)
+            found = self._fetch(identifiers.query(target, keys.column_names), **values)
         return pa.Table.from_pylist(
             [{"entity": str(target.entity), "kind": kind, "value": value} for kind, value in found], schema=IDENTIFIERS
         )
+
+    def whereabouts(self, target: Target, rows: pa.Table) -> pa.Table:
+        """See `NumbersPeople.whereabouts`."""
+        found, person = [WHEREABOUTS.empty_table()], replace(target, entity=Entity.PERSON)
+        for first in range(0, len(rows), self.batch_rows):
+            with self._transaction(commit=False):
+                self._stage(staged_keys(person, rows[first : first + self.batch_rows], self.identity))
+                columns = self._columns(identifiers.whereabouts_query(target.person), ("named", "is_there", "known_as"))
+            part = rows[first : first + self.batch_rows].select(["k1", "person"])
+            columns["is_there"] = [bool(is_there) for is_there in columns["is_there"]]
+            for name, values in columns.items():
+                part = part.append_column(WHEREABOUTS.field(name), pa.array(values, WHEREABOUTS.field(name).type))
+            found.append(part.cast(WHEREABOUTS))
+        return pa.concat_tables(found)
+
+    def moves_since(self, seq: int) -> Moves:
+        """See `NumbersPeople.moves_since`."""
+        ((oldest, newest),) = self._fetch("SELECT min(seq), max(seq) FROM identifier_moves")
+        if newest is None or (newest == seq and seq):
+            return Moves(
+                identifiers=IDENTIFIERS.empty_table(), newest=newest or 0, is_incomplete=seq > 0 and not newest
+            )
+        lost = self._columns(identifiers.MOVES.format(int(seq)), ("kind", "value"))
+        moved = pa.table({"entity": [MOVED] * len(lost["kind"])} | lost, schema=IDENTIFIERS)
+        return Moves(identifiers=moved, newest=newest, is_incomplete=not oldest - 1 <= seq <= newest)
+
+    def forget_moves(self, before: datetime) -> None:
+        """See `NumbersPeople.forget_moves`; the newest keeps its number, for the next ones to follow."""
+        limit = before.isoformat(timespec="milliseconds")
+        if self._fetch(f"SELECT 1 FROM identifier_moves {identifiers.OLD} LIMIT 1", before=limit):
+            with self._transaction():
+                for statement in identifiers.FORGET:
+                    self._execute(statement, before=limit)
 
     def probe(self) -> Probe:
         """See `Probing`."""
@@ -151,29 +174,43 @@ class SQLStore(ABC):
             case _:
                 assert_never(entity)
 
-    def _take(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
-        """Apply *rows* in one transaction, and return every verdict that is not `accepted`."""
+    def _take(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
+        """Apply *rows* in one transaction."""
         with self._transaction():
             if self._fence:
                 self._execute(_FENCE, **self._fence)
             return self._write(target, rows, create=create)
 
-    def _write(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
+    def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
         self._stage(rows)
-        run = (self._execute, self.dialect)
+        run, columns = (self._execute, self.dialect), rows.column_names
         match target.entity:
             case Entity.PERSON:
-                people.apply(*run, target.person, self.identity, rows.column_names, create=create)
+                people.apply(*run, target.person, self.identity, columns, create=create)
             case Entity.OBJECT:
                 entities.apply_objects(*run, str(target.object_type), create=create)
             case Entity.RELATIONSHIP:
-                entities.apply_relationships(*run, target.person, str(target.object_type), create=create)
+                entities.apply_relationships(*run, target.person, str(target.object_type), columns, create=create)
             case Entity.COLLECTION:
                 entities.apply_collection(*run, str(target.collection))
             case _:
                 assert_never(target.entity)
         exceptions = self._fetch("SELECT seq, verdict, reason FROM batch WHERE verdict IS NOT NULL")
-        return {seq: (Verdict(verdict), reason) for seq, verdict, reason in exceptions}
+        return Answers(
+            exceptions={seq: (Verdict(verdict), reason) for seq, verdict, reason in exceptions},
+            people=self._numbers(people.numbers_query(target.person)) if target.key_may_move else None,
+        )
+
+    def _numbers(self, query: str) -> pa.Table:
+        """The two columns of *query* as seq and person."""
+        columns = self._columns(query, ("seq", "person"))
+        return pa.table({name: pa.array(values, pa.int64()) for name, values in columns.items()})
+
+    def _columns(self, query: str, names: Sequence[str]) -> dict[str, list[Any]]:
+        """The columns of a query's result, of which each comes as one value."""
+        aggregates = ", ".join(f"CAST({self.dialect.as_array}({name}) AS text)" for name in names)
+        ((*texts,),) = self._fetch(f"SELECT {aggregates} FROM ({query}) AS r")
+        return {name: json.loads(text or "[]") for name, text in zip(names, texts, strict=True)}
 
     def _unfit(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
         """Find, by halves, the rows that the database cannot store; stores nothing."""

@@ -22,5 +22,15 @@ def _add_fences(connection: sa.Connection) -> None:
     )
 
 
+def _add_moves(connection: sa.Connection) -> None:
+    name, number, time = "TEXT", "INTEGER", "TEXT"
+    if connection.dialect.name == "postgresql":
+        name, number, time = 'TEXT COLLATE "C"', "BIGINT", "TIMESTAMP WITH TIME ZONE"
+    connection.exec_driver_sql(
+        f"CREATE TABLE identifier_moves (seq {number} NOT NULL, kind TEXT NOT NULL, value {name} NOT NULL, "
+        f"moved_at {time} NOT NULL, PRIMARY KEY (seq))"
+    )
+
+
 #: The tables in `schema` are those of the newest format: an upgrade changes both.
-FORMATS: Formats[sa.Connection] = Formats((_add_fences,))
+FORMATS: Formats[sa.Connection] = Formats((_add_fences, _add_moves))

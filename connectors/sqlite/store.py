@@ -28,7 +28,8 @@ _BATCH = (
     """CREATE TEMP TABLE IF NOT EXISTS batch (
         seq INTEGER, action TEXT, id TEXT, email TEXT, cio_id INTEGER,
         clears_id INTEGER NOT NULL DEFAULT 0, clears_email INTEGER NOT NULL DEFAULT 0,
-        object_id TEXT, key TEXT, attributes TEXT, cleared TEXT, person_id INTEGER, verdict TEXT, reason TEXT
+        object_id TEXT, key TEXT, attributes TEXT, cleared TEXT,
+        person INTEGER, person_id INTEGER, absorbed_id INTEGER, verdict TEXT, reason TEXT
     )""",
     "CREATE INDEX IF NOT EXISTS temp.batch_person ON batch (person_id)",
     "DELETE FROM batch",
@@ -70,6 +71,8 @@ class SQLiteStore(SQLStore):
         version="SELECT 'SQLite ' || sqlite_version() FROM workspace",
         now="strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
         merged=_MERGED,
+        nothing_cleared="'[]'",
+        as_array="json_group_array",
         find_workspace="SELECT 1 FROM sqlite_master WHERE name = 'workspace'",
     )
 

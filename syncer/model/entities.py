@@ -105,6 +105,11 @@ class Target:
         return self.person_key
 
     @property
+    def key_may_move(self) -> bool:
+        """Whether its key names a person by an identifier that may be somebody else's one day."""
+        return self.person_key in (PersonKey.ID, PersonKey.EMAIL)
+
+    @property
     def words(self) -> str:
         """What a sync feeds, for people: `people by id`, "objects of type `account`"."""
         match self.entity:

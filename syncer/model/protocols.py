@@ -14,6 +14,7 @@ WRITTEN_NAMES is a JSON array of the names as the warehouse has them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -32,6 +33,8 @@ DEFAULT_CASE = "default"
 
 #: The answer to a row; a `seq` that has none is in doubt.
 VERDICTS = pa.schema([("seq", pa.int64()), ("verdict", pa.string()), ("reason", pa.string())])
+#: The same of a store that numbers people (see NumbersPeople): whom an accepted `put` went to, or NULL.
+NUMBERED_VERDICTS = VERDICTS.append(pa.field("person", pa.int64()))
 
 
 class Warehouse(Protocol):
@@ -108,6 +111,7 @@ class ProfileStore(Protocol):
                 attributes string: a JSON object of the values to set, without nulls at its top level and without
                     spaces around it or, where it is empty, in it. For a collection the row's whole `data`.
                 cleared string: a JSON array of the attributes to unset.
+                person int64: see NumbersPeople.
                 id, email string: only for a person, and only where the result has such a column beside
                     the identifier: the value to set, or NULL: unset where `cleared` names it, else untouched.
             returns: VERDICTS, a row for each row of this batch or of earlier ones that the store answered for and has
@@ -204,6 +208,55 @@ class Fenced(Protocol):
 
 
 @runtime_checkable
+class NumbersPeople(Protocol):
+    """A store that gives every person a number of its own, which stays when identifiers move to somebody else.
+
+    It answers with NUMBERED_VERDICTS. A batch of `clear` and `delete` may have a column `person` int64: such a row
+    reaches the person of that number, whoever its key names now; NULL leaves it to the key. So may the keys that
+    `identifiers` is given.
+    """
+
+    def whereabouts(self, target: Target, rows: pa.Table) -> pa.Table:
+        """Whom keys name now, and what names people now.
+
+        Shapes:
+            rows: k1 string, person int64; may repeat, NULL where no number is known.
+            returns: WHEREABOUTS, one for each of *rows*, in their order.
+        """
+
+    def moves_since(self, seq: int) -> Moves:
+        """The identifiers that people have lost, perhaps to others, after a number; 0 for all there are."""
+
+    def forget_moves(self, before: datetime) -> None:
+        """Drop the identifiers that were lost before *before*."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """What `NumbersPeople.moves_since` found."""
+
+    #: IDENTIFIERS; the entity is MOVED.
+    identifiers: pa.Table
+    #: The number from which to look next time.
+    newest: int
+    #: Whether some that belong here were dropped for their age, or the store was restored to before the number.
+    is_incomplete: bool
+
+
+#: What `NumbersPeople.whereabouts` returns: the row's own columns; the person whom k1 names now; whether `person`
+#: exists, and the identifier of the target's kind that names it. NULL where there is none.
+WHEREABOUTS = pa.schema(
+    [
+        ("k1", pa.string()),
+        ("person", pa.int64()),
+        ("named", pa.int64()),
+        ("is_there", pa.bool_()),
+        ("known_as", pa.string()),
+    ]
+)
+
+
+@runtime_checkable
 class ReplacesCollections(Protocol):
     """A store whose collections can only be replaced as a whole: `apply` is given all of one as one batch."""
 
@@ -221,6 +274,9 @@ class Interruptible(Protocol):
         and `flush` returns those verdicts.
         """
 
+
+#: In the place of an entity: a person who has lost this identifier, perhaps to somebody else.
+MOVED = "moved"
 
 #: What `identifiers` returns.
 IDENTIFIERS = pa.schema([("entity", pa.string()), ("kind", pa.string()), ("value", pa.string())])

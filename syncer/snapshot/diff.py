@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
 
 from syncer.snapshot.columns import ColumnMap, StoredColumn, shown_row
 from syncer.snapshot.ledger import Intent, Workspace
@@ -21,7 +23,8 @@ class Difference:
     """What differs, in rows; the rows themselves are in the temporary tables `changes`, `resent` and `restated`.
 
     Shapes:
-        changes: k…, change (`added`, `changed` or `removed`), row_id (of `staged`; NULL for what was removed).
+        changes: k…, change (`added`, `changed` or `removed`), row_id (of `staged`; NULL for what was removed), person
+            (to whom a removal goes; NULL where the key says it). A key may have a removal from a person and a change.
         resent: k…, row_id; rows that differ in nothing that is known, and are sent all the same.
         restated: k…, fingerprint; rows whose values are equal, in another spelling.
     """
@@ -34,6 +37,8 @@ class Difference:
     sent_again: int
     #: Rows that the store may hold of this sync: acknowledged or in doubt. What limits are shares of.
     known: int
+    #: Rows that left the result after their identifier moved: nobody knows who got them, and nothing is removed.
+    unaddressed: int
     _intent: Intent = field(repr=False, compare=False)
     _work: Workspace = field(repr=False, compare=False)
 
@@ -74,11 +79,12 @@ class Difference:
         before = shown_row([c for c in layout.compared if c.was is not None], "acknowledged")
         after = shown_row(layout.fed, "staged")
         found = session.rows(
-            f"SELECT change, {session.key_text}, o.values, s.values FROM "
+            f"SELECT change, {session.key_text_of('d')}, o.values, s.values FROM "
             f"(SELECT * FROM changes QUALIFY row_number() OVER (PARTITION BY change ORDER BY {k}) <= {rows}) d "
-            f"LEFT JOIN (SELECT {k}, {after} AS values FROM staged SEMI JOIN changes USING ({k})) s USING ({k}) "
-            f"LEFT JOIN (SELECT {k}, {before} AS values FROM snapshot SEMI JOIN changes USING ({k})) o USING ({k}) "
-            f"ORDER BY change, {k}"
+            f"LEFT JOIN (SELECT {k}, {after} AS values FROM staged SEMI JOIN changes USING ({k})) s "
+            f"ON {session.same_keys('d', 's')} AND d.change <> 'removed' "
+            f"LEFT JOIN (SELECT {k}, {before} AS values FROM snapshot SEMI JOIN changes USING ({k})) o "
+            f"ON {session.same_keys('d', 'o')} ORDER BY change, {session.keys_of('d')}"
         )
         return [(change, key, old, new) for change, key, old, new in found]
 
@@ -95,8 +101,15 @@ class Difference:
         return open_outbox(self._work, replace(self._intent, claimed_by=claimed_by))
 
 
-def compare(work: Workspace, *, same: int, full: bool, only: tuple[str, ...] | None) -> Difference:
-    """Compare the rows in `staged`.
+def compare(
+    work: Workspace,
+    *,
+    same: int,
+    full: bool,
+    only: tuple[str, ...] | None,
+    whereabouts: Callable[[pa.Table], pa.Table] | None = None,
+) -> Difference:
+    """Compare the rows in `staged`; *whereabouts* as `NumbersPeople` has it, for the target.
 
     A row in quarantine is not a removed row. *full* sends every row, *only* looks at one key. *same* rows were not
     staged, since nothing of them changed. Where the ledger is outdated, what is gone from the result may be somebody
@@ -110,10 +123,13 @@ def compare(work: Workspace, *, same: int, full: bool, only: tuple[str, ...] | N
     if schema.keeps_nulls or any(c.type in _SPELLED for c in layout.compared):
         _drop_equal_rows(session, layout)
     _find_restated(session, keeps_nulls=schema.keeps_nulls)
+    unaddressed = 0
     if incremental or (outdated and schema.definition.target.entity.traits.merges):
         session.execute("DELETE FROM changes WHERE change = 'removed'")
     else:
         _find_removals_in_doubt(session)
+        if only is None and schema.sends_removals and schema.definition.target.key_may_move:
+            unaddressed = _address_removals(session, whereabouts)
     if only is not None:
         session.execute(f"DELETE FROM changes WHERE NOT ({session.is_key(only)})")
     _find_resent(session, full=full, only=only)
@@ -130,6 +146,7 @@ def compare(work: Workspace, *, same: int, full: bool, only: tuple[str, ...] | N
         unchanged=same + staged - added - changed,
         sent_again=resent,
         known=snapshot + doubt,
+        unaddressed=unaddressed,
         _intent=Intent(only_one=only is not None, is_partial=incremental and not full, claimed_by=""),
         _work=work,
     )
@@ -154,8 +171,8 @@ def _find_changes(session: Session, compared: tuple[StoredColumn, ...]) -> None:
         "WHERE s.h IS DISTINCT FROM o.h OR s.fingerprint IS DISTINCT FROM o.fingerprint"
     )
     session.execute(
-        f"CREATE OR REPLACE TEMP TABLE changes AS SELECT {k}, change, row_id FROM differing "
-        f"WHERE change IS NOT NULL UNION ALL SELECT {k}, 'removed', NULL FROM gone"
+        f"CREATE OR REPLACE TEMP TABLE changes AS SELECT {k}, change, row_id, NULL::BIGINT AS person FROM differing "
+        f"WHERE change IS NOT NULL UNION ALL SELECT {k}, 'removed', NULL, NULL FROM gone"
     )
 
 
@@ -248,9 +265,20 @@ def _find_removals_in_doubt(session: Session) -> None:
     session.execute(f"DELETE FROM changes USING quarantined a WHERE change = 'removed' AND {same}")
     # A row that was never acknowledged, but may have arrived, and is gone from the result.
     session.execute(
-        f"INSERT INTO changes SELECT {k}, 'removed', NULL FROM in_doubt ANTI JOIN snapshot USING ({k}) "
+        f"INSERT INTO changes SELECT {k}, 'removed', NULL, NULL FROM in_doubt ANTI JOIN snapshot USING ({k}) "
         f"ANTI JOIN staged USING ({k}) ANTI JOIN quarantined USING ({k})"
     )
+
+
+def _address_removals(session: Session, whereabouts: Callable[[pa.Table], pa.Table] | None) -> int:
+    """See `departures.address_removals`, if there may be anything to it."""
+    session.execute("DROP TABLE IF EXISTS temp.departed")
+    sources = ("changes WHERE change = 'removed'", "in_doubt", "left_behind")
+    if not any(session.any(f"SELECT 1 FROM {source}") for source in sources):
+        return 0
+    from syncer.snapshot import departures
+
+    return departures.address_removals(session, whereabouts)
 
 
 def _find_resent(session: Session, *, full: bool, only: tuple[str, ...] | None) -> None:

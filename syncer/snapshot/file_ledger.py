@@ -15,8 +15,10 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from syncer.model.errors import RunInProgressError, SnapshotError
+from syncer.model.protocols import MOVED, WHEREABOUTS, NumbersPeople
 from syncer.model.types import Target
 from syncer.model.upgrades import Formats
 from syncer.snapshot import file, journal
@@ -105,6 +107,7 @@ class FileLedger:
         try:
             with session.transaction():
                 self._put_in_doubt(touched)
+                self._doubt_moved(removed)
                 if is_new_log or may_lack_some:
                     self._remember(last_sync_time="0")
                 if is_new_log:
@@ -119,6 +122,46 @@ class FileLedger:
             self.notes.append(
                 "removals by other syncs since the last run were forgotten for their age: every row is sent again"
             )
+
+    def follow_people(self, store: NumbersPeople) -> None:
+        session, seen = self.session, self._remembered("moves_seen")
+        moves = store.moves_since(int(seen or 0))
+        found = None if seen else store.whereabouts(session.target, self._unnumbered_keys())
+        session.connection.register("moved", moves.identifiers)
+        session.connection.register("found", found if found is not None else WHEREABOUTS.empty_table())
+        try:
+            with session.transaction():
+                if found is not None:
+                    session.execute("UPDATE snapshot SET person = f.named FROM found f WHERE f.k1 = snapshot.k1")
+                elif moves.is_incomplete:
+                    self._put_in_doubt("TRUE")
+                    self.notes.append(
+                        "what became of identifiers since the last run is not known: every row is sent again"
+                    )
+                else:
+                    self._put_in_doubt(session.touched("moved"))
+                    self._doubt_moved(moves.identifiers)
+                self._remember(moves_seen=str(moves.newest))
+        finally:
+            session.connection.unregister("moved")
+            session.connection.unregister("found")
+
+    def _unnumbered_keys(self) -> pa.Table:
+        query = "SELECT DISTINCT k1, NULL::BIGINT AS person FROM snapshot WHERE person IS NULL"
+        return self.session.connection.sql(query).to_arrow_table()
+
+    def _doubt_moved(self, moved: pa.Table) -> None:
+        """Mark rows in doubt of which nobody knows who got them, now that their identifier moved."""
+        if MOVED not in moved["entity"].unique().to_pylist():
+            return
+        session, k = self.session, self.session.k
+        session.connection.register("moved_away", moved.filter(pc.equal(moved["entity"], MOVED)))
+        known = f"SELECT {k} FROM snapshot WHERE person IS NOT NULL"
+        session.execute(
+            f"UPDATE in_doubt SET moved = TRUE WHERE ({session.touched('moved_away')}) AND NOT EXISTS "
+            f"(SELECT 1 FROM ({known}) s WHERE {session.same_keys('in_doubt', 's')})"
+        )
+        session.connection.unregister("moved_away")
 
     def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:
         own, former = fences.get(log_id, ""), self._remembered("former_log")
@@ -215,7 +258,7 @@ class FileLedger:
         """Put the rows of the snapshot in doubt of which the SQL *which* is true; part of the caller's transaction."""
         k = self.session.k
         self.session.execute(
-            f"INSERT INTO in_doubt SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {which}"
+            f"INSERT INTO in_doubt ({k}) SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {which}"
         )
 
     def _read(self, incoming: ResultStream, statement: str) -> None:
@@ -295,8 +338,9 @@ def delete(path: Path, sync: str) -> None:
 def _make_tables(session: Session) -> None:
     k, seen = ", ".join(f"{key} VARCHAR" for key in session.keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
     for table, columns in (
-        ("snapshot", f"{k}, fingerprint UBIGINT"),
-        ("in_doubt", k),
+        ("snapshot", f"{k}, fingerprint UBIGINT, person BIGINT"),
+        ("in_doubt", f"{k}, moved BOOLEAN"),
+        ("left_behind", f"{k}, person BIGINT"),
         ("kept", k),
         ("rejections", f"{k}, reason VARCHAR, rows BIGINT, attempts INTEGER, {seen}"),
         ("columns", "name VARCHAR, physical VARCHAR, kind VARCHAR"),
@@ -309,7 +353,16 @@ def _add_fingerprints(session: Session) -> None:
     session.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
 
 
-_FORMATS = Formats((_add_fingerprints,))
+def _add_people(session: Session) -> None:
+    session.execute("ALTER TABLE snapshot ADD COLUMN person BIGINT")
+    session.execute("ALTER TABLE in_doubt ADD COLUMN moved BOOLEAN")
+    session.execute(f"CREATE TABLE left_behind ({', '.join(f'{key} VARCHAR' for key in session.keys)}, person BIGINT)")
+    # A run of the version before may have died while it sent.
+    if session.has_table("outbox"):
+        session.execute("ALTER TABLE outbox ADD COLUMN person BIGINT")
+
+
+_FORMATS = Formats((_add_fingerprints, _add_people))
 
 
 def _signature(target: Target) -> str:

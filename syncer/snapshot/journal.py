@@ -23,6 +23,10 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent, *, is_outd
         _forget_unknown(session)
     if not intent.only_one and not schema.sends_removals:
         _forget_departed(session)
+    if session.has_table("departed"):
+        from syncer.snapshot import departures
+
+        departures.forget(session)
     _reshape(session, layout)
     session.execute(
         f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {session.same_keys('snapshot', 'r')}"
@@ -67,14 +71,16 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
     """Write down every row about to be sent, removals first; the values stay in `staged`, by `row_id`."""
     schema, k = layout.schema, session.k
     keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
-    session.execute(f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN)")
+    session.execute(
+        f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN, person BIGINT)"
+    )
     session.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
     rows = 0
     if schema.sends_removals:
         deletes = schema.definition.on_removed is OnRemoved.DELETE or not session.target.entity.traits.merges
         rows = session.count(
             f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
-            f"{k}, NULL, TRUE FROM changes WHERE change = 'removed'"
+            f"{k}, NULL, TRUE, person FROM changes WHERE change = 'removed'"
         )
     parts = [""]
     if schema.unique is None:
@@ -85,12 +91,12 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
         parts = [f" {join} JOIN waiting USING (row_id)" for join in ("ANTI", "SEMI")]
     for part in parts:
         rows += session.count(
-            f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known "
+            f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL "
             f"FROM (SELECT {k}, row_id, change <> 'added' AS known FROM changes WHERE change <> 'removed' "
             f"UNION ALL SELECT {k}, row_id, TRUE FROM resent){part}"
         )
     # Where the store rejects them, only this makes the next run send them again.
-    session.execute(f"INSERT INTO in_doubt SELECT {k} FROM resent ANTI JOIN in_doubt USING ({k})")
+    session.execute(f"INSERT INTO in_doubt ({k}) SELECT {k} FROM resent ANTI JOIN in_doubt USING ({k})")
     return rows
 
 
@@ -129,12 +135,12 @@ def _forget_unknown(session: Session) -> None:
 def write_verdicts(session: Session, layout: ColumnMap, verdicts: pa.Table) -> None:
     """Add to `verdicts`, and make the snapshot what was accepted."""
     session.connection.register("answers", verdicts)
-    session.execute("CREATE OR REPLACE TEMP TABLE answered AS SELECT seq, verdict, reason FROM answers")
+    session.execute("CREATE OR REPLACE TEMP TABLE answered AS SELECT seq, verdict, reason, person FROM answers")
     session.connection.unregister("answers")
-    session.execute("INSERT INTO verdicts SELECT * FROM answered")
+    session.execute("INSERT INTO verdicts SELECT seq, verdict, reason FROM answered")
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE acknowledged AS "
-        f"SELECT {session.keys_of('o')}, o.action, o.row_id, o.known, a.verdict "
+        f"SELECT {session.keys_of('o')}, o.action, o.row_id, o.known, o.person AS reached, a.verdict, a.person "
         "FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
     )
     _take_over(session, layout)
@@ -154,18 +160,32 @@ def _take_over(session: Session, layout: ColumnMap) -> None:
         session.execute(f"CREATE OR REPLACE TEMP TABLE accepted AS {accepted}")
         accepted = "SELECT * FROM accepted"
     if session.any("SELECT 1 FROM acknowledged WHERE known"):
-        same = session.same_keys("snapshot", "t")
+        _remember_people(session, layout)
+        same = session.same_keys("snapshot", "t") + " AND coalesce(t.reached = snapshot.person, TRUE)"
         session.execute(f"DELETE FROM snapshot USING acknowledged t WHERE t.known AND {same}")
     session.execute(f"INSERT INTO snapshot ({', '.join([*session.keys, *values])}) {accepted}")
+
+
+def _remember_people(session: Session, layout: ColumnMap) -> None:
+    """Keep in `left_behind` whom rows in `acknowledged` went to before; drop those whom a removal has reached."""
+    if not (layout.schema.definition.target.key_may_move and layout.schema.sends_removals):
+        return
+    session.execute(
+        f"INSERT INTO left_behind SELECT {session.keys_of('s')}, s.person "
+        f"FROM acknowledged o JOIN snapshot s ON {session.same_keys('o', 's')} "
+        "WHERE o.action = 'put' AND (o.verdict = 'absent' OR s.person <> o.person) AND s.person IS NOT NULL"
+    )
+    same = session.same_keys("left_behind", "o")
+    session.execute(f"DELETE FROM left_behind USING acknowledged o WHERE o.reached = left_behind.person AND {same}")
 
 
 def _new_values(session: Session, layout: ColumnMap) -> dict[str, str]:
     """The snapshot's columns, beside the key, to the SQL of their values; s. is staged, b. is what was before."""
     fed = [c.physical for c in layout.fed]
-    values = {"fingerprint": "s.fingerprint"} | {name: f"s.{name}" for name in fed}
+    values = {"fingerprint": "s.fingerprint", "person": "o.person"} | {name: f"s.{name}" for name in fed}
     if layout.schema.keeps_nulls:
         kept = " OR ".join(f"(s.{name} IS NULL AND b.{name} IS NOT NULL)" for name in fed) or "FALSE"
-        values = {"fingerprint": f"CASE WHEN {kept} THEN NULL ELSE s.fingerprint END"}
+        values = {"fingerprint": f"CASE WHEN {kept} THEN NULL ELSE s.fingerprint END", "person": "o.person"}
         values |= {name: f"coalesce(s.{name}, b.{name})" for name in fed}
     return values | {c.physical: f"b.{c.physical}" for c in in_file(session, layout.carried)}
 
@@ -184,11 +204,13 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
         f"CREATE OR REPLACE TEMP TABLE answered AS SELECT {k}, verdict, reason "
         f"FROM outbox LEFT JOIN verdicts USING (seq) {which}"
     )
+    if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL"):
+        _drop_departures(session)
     # A rejection leaves open whether an earlier send of the same row arrived.
     for table in ("in_doubt", "kept"):
         _delete_answered(session, table, "a.verdict IN ('accepted', 'absent')")
     session.execute(
-        f"INSERT INTO in_doubt SELECT {k} FROM (SELECT {k} FROM answered WHERE verdict IS NULL) "
+        f"INSERT INTO in_doubt ({k}) SELECT {k} FROM (SELECT {k} FROM answered WHERE verdict IS NULL) "
         f"ANTI JOIN in_doubt USING ({k})"
     )
     looked_at_all = intent is not None and not intent.only_one
@@ -201,6 +223,16 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
     session.execute("INSERT INTO rejections SELECT * FROM rejected")
     for table in ("outbox", "verdicts", "answered", "rejected"):
         session.execute(f"DROP TABLE {table}")
+
+
+def _drop_departures(session: Session) -> None:
+    """Leave to a key's own row what is in `answered`: that its former person was reached says nothing of it."""
+    k = session.k
+    session.execute(
+        f"CREATE OR REPLACE TEMP TABLE answered AS SELECT {k}, verdict, reason FROM outbox o LEFT JOIN verdicts "
+        f"USING (seq) WHERE action = '{Action.PUT}' OR NOT EXISTS "
+        f"(SELECT 1 FROM outbox p WHERE p.action = '{Action.PUT}' AND {session.same_keys('o', 'p')})"
+    )
 
 
 def _find_rejected(session: Session, *, quarantine: bool, at: datetime) -> None:

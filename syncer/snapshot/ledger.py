@@ -3,13 +3,17 @@
 A ledger shows itself in its session's tables, all keyed by the texts k1 to kn of the target's key; only its methods
 change them. The stages keep what they find in temporary tables beside these:
 
-    snapshot    k…, fingerprint, c…: the rows that the store has acknowledged; the fingerprint of the result's row,
-                NULL where the row must be compared value by value
+    snapshot    k…, fingerprint, person, c…: the rows that the store has acknowledged; the fingerprint of the result's
+                row, NULL where the row must be compared value by value; the number of the person that the row went to,
+                NULL where the store gives none
     columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
-    in_doubt    k…: rows that were sent and had no answer, or that another sync's removal may have touched
+    in_doubt    k…, moved: rows that were sent and had no answer, or that another sync's removal may have
+                touched; `moved` where the identifier is not known to name whoever got the row
+    left_behind k…, person: people who got a row of this key before it went to somebody else
     kept        k…, c…: newest values of rows in doubt or rejected, where the query will not return them again
     rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
-    outbox      seq, action, k…, row_id, known: only while a run sends: every row that it may have sent
+    outbox      seq, action, k…, row_id, known, person: only while a run sends: every row that it may have sent;
+                `person` is whom a removal reaches, NULL where the key says it
     verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
 """
 
@@ -23,6 +27,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from syncer.model.protocols import NumbersPeople
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream
 from syncer.snapshot.session import Session
@@ -107,8 +112,17 @@ class Ledger(Protocol):
         result once.
 
         Shapes:
-            removed: IDENTIFIERS.
+            removed: IDENTIFIERS, also of identifiers that moved.
             seen: the newest removal there is.
+        """
+
+    def follow_people(self, store: NumbersPeople) -> None:
+        """Put in doubt the rows whose identifier somebody has lost since the last run.
+
+        Where the rows do not have the numbers of their people, these are whom their keys name now.
+
+        Raises:
+            StoreError: nothing is changed.
         """
 
     def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:

@@ -12,7 +12,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from syncer.model.protocols import IDENTIFIERS, VERDICTS
+from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS
 from syncer.model.types import Action, ValueForm, Verdict
 from syncer.snapshot import handover
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
@@ -42,7 +42,7 @@ class BatchPipeline:
         self._record = record
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"snapshot-{name}")
         self._recordings: deque[Future[None]] = deque()
-        self._unrecorded = VERDICTS.empty_table()
+        self._unrecorded = NUMBERED_VERDICTS.empty_table()
         self._recorded_at = time.monotonic()
 
     def batches(self, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -60,7 +60,8 @@ class BatchPipeline:
         Raises:
             whatever an earlier recording raised.
         """
-        self._unrecorded = pa.concat_tables([self._unrecorded, verdicts])
+        # Only some stores number people.
+        self._unrecorded = pa.concat_tables([self._unrecorded, verdicts], promote_options="default")
         if time.monotonic() - self._recorded_at > _RECORD_SECONDS:
             self._record_soon(len(self._unrecorded))
         elif len(self._unrecorded) >= _RECORD_ROWS:
@@ -111,11 +112,28 @@ class Outbox:
     _pipeline: BatchPipeline = field(repr=False)
 
     def removals(self) -> pa.Table:
-        """The entities that it deletes: `entity`, `kind`, `value`; and their keys as k…."""
+        """The entities that it deletes: `entity`, `kind`, `value`; their keys as k…, and `person`."""
         session = self._work.session
         names = ", ".join(f"{sql} AS {name}" for name, sql in zip(IDENTIFIERS.names, session.entity, strict=True))
-        query = f"SELECT {names}, {session.k} FROM outbox WHERE action = '{Action.DELETE}'"
+        query = f"SELECT {names}, {session.k}, person FROM outbox WHERE action = '{Action.DELETE}'"
         return session.connection.sql(query).to_arrow_table()
+
+    def moves(self) -> pa.Table:
+        """The identifiers beside the key that rows take from people or move, as far as it is known: IDENTIFIERS."""
+        session, layout = self._work.session, self._work.layout
+        unique = next((c for c in layout.fed if c.fed is layout.schema.unique), None)
+        if unique is None:
+            return IDENTIFIERS.empty_table()
+        old, new = (
+            as_key(unique.type, f"{side}.{unique.physical}", fold=unique.name == "email") for side in ("b", "s")
+        )
+        query = (
+            f"SELECT DISTINCT '{MOVED}' AS entity, '{unique.name}' AS kind, value FROM (SELECT unnest([{old}, {new}]) "
+            f"AS value FROM outbox o JOIN snapshot b ON {session.same_keys('o', 'b')} "
+            f"LEFT JOIN staged s ON s.rowid = o.row_id WHERE o.action <> '{Action.DELETE}' AND {old} <> '' "
+            f"AND {new} IS DISTINCT FROM {old}) WHERE value <> ''"
+        )
+        return session.connection.sql(query).to_arrow_table().cast(IDENTIFIERS)
 
     def parts(self, rows: int, *, form: ValueForm = ValueForm.EXACT, whole: bool = False) -> list[Part]:
         """All that is to be sent, in batches of at most so many *rows*, removals first.
@@ -215,9 +233,10 @@ def whole_collection_queries(session: Session, layout: ColumnMap, *, form: Value
 def _removal_sql(session: Session, layout: ColumnMap) -> str:
     every = json_array([literal(_json_text(c.name)) for c in in_file(session, layout.compared)])
     own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.other_identifiers)
+    person = ", person" if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL") else ""
     return (
         f"SELECT seq, action, {session.k}, '{{}}' AS attributes, "
-        f"CASE WHEN action = '{Action.CLEAR}' THEN {every} ELSE '[]' END AS cleared{own} FROM outbox"
+        f"CASE WHEN action = '{Action.CLEAR}' THEN {every} ELSE '[]' END AS cleared{own}{person} FROM outbox"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 import duckdb
 
+from syncer.model.protocols import MOVED
 from syncer.model.types import Entity, Target
 from syncer.snapshot.values import literal
 
@@ -36,6 +37,11 @@ class Session:
     def key_text(self) -> str:
         """SQL for a key as people see and type it: one column's text, or a JSON array of several."""
         return self.keys[0] if len(self.keys) == 1 else f"CAST(json_array({self.k}) AS VARCHAR)"
+
+    def key_text_of(self, table: str) -> str:
+        """The same of one table."""
+        columns = self.keys_of(table)
+        return columns if len(self.keys) == 1 else f"CAST(json_array({columns}) AS VARCHAR)"
 
     @property
     def may_be_blank(self) -> bool:
@@ -76,11 +82,13 @@ class Session:
         return literal(target.entity), literal(kind), self.key_text
 
     def touched(self, removed: str) -> str:
-        """SQL for whether a table of removals names the row's entity, or an end of the relationship."""
+        """SQL for whether a table of IDENTIFIERS names the row's entity, or an end of the relationship."""
         named = [self.entity]
         if self.target.entity.traits.links:
             named.append((literal(Entity.PERSON), literal(str(self.target.person_key)), "k1"))
             named.append((literal(Entity.OBJECT), literal(str(self.target.object_type)), "k2"))
+        if self.target.key_may_move:
+            named.append((literal(MOVED), literal(str(self.target.person_key)), "k1"))
         return " OR ".join(
             f"{value} IN (SELECT value FROM {removed} WHERE entity = {entity} AND kind = {kind})"
             for entity, kind, value in named

@@ -56,12 +56,19 @@ class Staged:
         """The result's columns."""
         return self._work.layout.schema
 
-    def diff(self, *, full: bool = False, only: tuple[str, ...] | None = None) -> Difference:
+    def diff(
+        self,
+        *,
+        full: bool = False,
+        only: tuple[str, ...] | None = None,
+        whereabouts: Callable[[pa.Table], pa.Table] | None = None,
+    ) -> Difference:
         """Compare with what was acknowledged, is in doubt, or was rejected.
 
         *full* sends every row again; *only* looks at the row of one key. Both need every row staged.
+        *whereabouts* as `NumbersPeople` has it, for the target: by it removals find the people who got the rows.
         """
-        return compare(self._work, same=self.same, full=full, only=only)
+        return compare(self._work, same=self.same, full=full, only=only, whereabouts=whereabouts)
 
     def has(self, key: tuple[str, ...]) -> bool:
         """Whether the result has a row of this key that can be sent."""

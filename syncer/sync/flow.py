@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
-from syncer.model.protocols import IDENTIFIERS, Fenced, ProfileStore, ReplacesCollections, Warehouse
+from syncer.model.protocols import IDENTIFIERS, Fenced, NumbersPeople, ProfileStore, ReplacesCollections, Warehouse
 from syncer.model.types import Counts, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
@@ -63,7 +64,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         with progress.during(Phase.JOURNAL):
             if not coordination.claim(after=difference.newest_claim):
                 raise StoppedError("another run of this sync, from another machine, began to send before this one did")
-            _announce_removals(definition, outbox, store, coordination)
+            _announce(definition, outbox, store, coordination)
         ended_well = False
         try:
             with progress.during(Phase.SEND, total=outbox.rows):
@@ -77,7 +78,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
                 if not coordination.confirm():
                     progress.notes.append("another run sent rows at the same time: the next one sends every row again")
                     # Other syncs may have looked before the last of these came about.
-                    _announce_removals(definition, outbox, store, coordination)
+                    _announce(definition, outbox, store, coordination)
                     coordination.close_removals()
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
@@ -97,7 +98,8 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
         every_row = options.full or options.only is not None
         staged = run.snapshot.stage(reader, schema, progress.reached, every_row=every_row)
     with progress.during(Phase.COMPARE):
-        difference = staged.diff(full=options.full, only=options.only)
+        whereabouts = partial(store.whereabouts, definition.target) if isinstance(store, NumbersPeople) else None
+        difference = staged.diff(full=options.full, only=options.only, whereabouts=whereabouts)
     progress.counts = Counts(
         queried=staged.queried,
         added=difference.added,
@@ -119,6 +121,8 @@ def catch_up(snapshot: Snapshot, coordination: Coordination, store: ProfileStore
     removed, newest = coordination.removed_since(seen)
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
+    if isinstance(store, NumbersPeople) and ledger.session.target.key_may_move:
+        ledger.follow_people(store)
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:
@@ -162,17 +166,16 @@ def _take(verdicts: pa.Table, outbox: Outbox | None, progress: Progress) -> None
         progress.reached(progress.rows + len(verdicts))
 
 
-def _announce_removals(
-    definition: SyncDefinition, outbox: Outbox, store: ProfileStore, coordination: Coordination
-) -> None:
+def _announce(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, coordination: Coordination) -> None:
     removed = outbox.removals()
-    if len(removed) == 0:
-        return
-    own = removed.select(IDENTIFIERS.names).cast(IDENTIFIERS)
-    if definition.target.entity.traits.has_other_names:
+    names = [removed.select(IDENTIFIERS.names).cast(IDENTIFIERS)]
+    if len(removed) and definition.target.entity.traits.has_other_names:
         keys = removed.drop_columns(IDENTIFIERS.names)
-        own = pa.concat_tables([own, store.identifiers(definition.target, keys).cast(IDENTIFIERS)])
-    coordination.announce(own.group_by(IDENTIFIERS.names).aggregate([]))
+        names.append(store.identifiers(definition.target, keys).cast(IDENTIFIERS))
+    if not isinstance(store, NumbersPeople):
+        names.append(outbox.moves())
+    if found := pa.concat_tables(names):
+        coordination.announce(found.group_by(IDENTIFIERS.names).aggregate([]))
 
 
 def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> tuple[Counts, int]:
@@ -221,4 +224,9 @@ def _notes(staged: Staged, difference: Difference) -> list[str]:
         notes.append(f"values that were NaN, infinite or out of range, and count as NULL: {staged.taken_for_null:,}")
     if difference.sent_again:
         notes.append(f"rows that are sent again though they did not change: {difference.sent_again:,}")
+    if difference.unaddressed:
+        notes.append(
+            "rows that left the result after their identifier moved to another person, so that nothing is removed: "
+            f"{difference.unaddressed:,}"
+        )
     return notes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.model.protocols import VERDICTS, ProfileStore
+from syncer.model.protocols import NUMBERED_VERDICTS, VERDICTS, ProfileStore
 from syncer.model.types import Entity, PersonKey, Target
 
 PEOPLE = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("user_id",))
@@ -66,7 +66,7 @@ def sent(store: ProfileStore, target: Target, *rows: Any, create: bool = True) -
 def apply(store: ProfileStore, target: Target, *rows: Any, create: bool = True) -> list[tuple[str, str | None]]:
     """Apply one batch; verdict and reason of each row, in the order of the rows."""
     verdicts = sent(store, target, *rows, create=create)
-    assert verdicts.schema == VERDICTS
+    assert verdicts.schema in (VERDICTS, NUMBERED_VERDICTS)
     by_seq = {row["seq"]: (row["verdict"], row["reason"]) for row in verdicts.to_pylist()}
     assert len(verdicts) == len(by_seq)
     assert sorted(by_seq) == batch_of(*rows)["seq"].to_pylist()

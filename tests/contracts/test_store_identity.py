@@ -137,7 +137,7 @@ def test_a_new_identifier_with_a_known_one_is_given_to_that_person(by_both: Prof
 
 
 def test_an_id_and_an_email_of_two_people_are_a_rejection(by_both: ProfileStore) -> None:
-    apply(by_both, PEOPLE, put("ann", email="ann@x.com"), put("bob"))
+    apply(by_both, PEOPLE, put("ann", email="ann@x.com"), put("bob", email="bob@x.com"))
     apply(by_both, PEOPLE_BY_EMAIL, put("cy@x.com"))
 
     assert apply(by_both, PEOPLE, put("bob", attributes={"a": 1}, email="ann@x.com")) == [TAKEN_EMAIL]
