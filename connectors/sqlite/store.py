@@ -108,9 +108,10 @@ class SQLiteStore(SQLStore):
                 f"{self._label}: cannot make the folder {self._path.parent}: {exc.strerror}",
                 hint=f"Make it, or change {self._named.setting}__URL.",
             ) from exc
-        # SQLite would make it without the right of a group to write it; its own message says why a file cannot be made.
-        with suppress(OSError):
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660))
+        # SQLite would make it without the right of a group to write it. Never by open(): to close a file that another
+        # connection has open takes this process's locks from it, and then others delete the log that it writes.
+        with suppress(OSError, AttributeError):
+            os.mknod(self._path, 0o660)
         # Without an isolation level the driver leaves BEGIN to us.
         connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = FULL")

@@ -192,9 +192,10 @@ def _hint() -> str:
 
 
 def _sqlite_engine(url: URL) -> sa.Engine:
-    # SQLite would make it without the right of a group to write it; its own message says why a file cannot be made.
-    with suppress(OSError):
-        os.close(os.open(url.database or "", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660))
+    # SQLite would make it without the right of a group to write it. Never by open(): to close a file that another
+    # connection has open takes this process's locks from it, and then others delete the log that it writes.
+    with suppress(OSError, AttributeError):
+        os.mknod(url.database or "", 0o660)
     # Without an isolation level the driver leaves BEGIN to us.
     engine = sa.create_engine(
         url, connect_args={"isolation_level": None, "timeout": _WAIT_SECONDS}, hide_parameters=True

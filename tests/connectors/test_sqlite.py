@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -117,3 +119,22 @@ def test_a_new_store_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
         assert len({store.store_id for store in opened}) == 1
         for store in opened:
             store.close()
+
+
+def test_a_store_that_is_open_twice_keeps_what_it_stores_when_another_process_closes_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    with closing(opened(path)) as first, closing(opened(path)):
+        apply(first, PEOPLE, put("ann"))
+        other_process(path, "SELECT count(*) FROM people")
+        apply(first, PEOPLE, put("bob"))
+        with closing(opened(path)) as third:
+            apply(third, PEOPLE, put("cid"))
+        assert other_process(path, "SELECT group_concat(id) FROM people") == "ann,bob,cid"
+
+
+def other_process(path: Path, sql: str) -> str:
+    """What another process reads; the last to close the file deletes what SQLite keeps beside it."""
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(*c.execute(sys.argv[2]).fetchone()); c.close()"
+    return subprocess.run(
+        [sys.executable, "-c", code, path, sql], check=True, capture_output=True, text=True
+    ).stdout.strip()

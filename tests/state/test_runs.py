@@ -341,6 +341,22 @@ def test_several_processes_write_at_once(url: str) -> None:
     assert len(runs) == 40
 
 
+def test_what_was_recorded_in_a_database_that_is_open_twice_outlives_the_end_of_another_process(url: str) -> None:
+    first, second = StateDatabase(url), StateDatabase(url)
+    recorded = []
+    for _ in range(2):
+        recorded.append(ended(RunLog(first), "people", RunStatus.SUCCESS, NOON))
+        other = processes.started(record_runs, url, "members")
+        recorded.append(other.communicate(timeout=60)[0].strip())
+    recorded.append(ended(RunLog(first), "people", RunStatus.SUCCESS, NOON))
+    first.close()
+    second.close()
+
+    database = StateDatabase(url)
+    assert {run.id for run in RunLog(database).recent()} == set(recorded)
+    database.close()
+
+
 def test_what_was_recorded_outlives_a_killed_process(url: str) -> None:
     printed = processes.killed(processes.started(record_runs, url, "people", 1_000_000), after=20)
 
