@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, StoredColumn
 from syncer.snapshot.session import Session
+from syncer.snapshot.spelling import DEEPEST_JSON, is_too_deep, last_of_each_name
 from syncer.snapshot.values import (
     ColumnType,
     as_json,
@@ -242,6 +243,8 @@ def _present(attribute: Attribute) -> str:
 
 def _stored(column: StoredColumn, attribute: Attribute) -> str:
     value = _scanned(attribute)
+    if attribute.kind is ColumnType.JSON:
+        value = last_of_each_name(value)
     if column.type is attribute.kind:
         return value
     return f"CASE WHEN {value} IS NOT NULL THEN {as_json(attribute.kind, value)} END"
@@ -277,6 +280,7 @@ def _json_faults(attribute: Attribute) -> list[tuple[str, str]]:
     column, value = f"column `{attribute.name}`", _scanned(attribute)
     return [
         (f"{_present(attribute)} AND NOT json_valid({value})", literal(f"{column} is not valid JSON")),
+        (is_too_deep(value), literal(f"{column} is JSON nested more than {DEEPEST_JSON} levels deep")),
         (json_holds_nul(value), literal(f"{column} holds a NUL character")),
         (json_holds_infinity(value), literal(f"{column} holds NaN or infinity inside its JSON")),
     ]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from syncer.snapshot.columns import Attribute, ColumnMap
 from syncer.snapshot.incoming import key_sql
 from syncer.snapshot.session import Session
-from syncer.snapshot.spelling import json_said
+from syncer.snapshot.spelling import is_too_deep, json_said
 from syncer.snapshot.values import ColumnType, as_key, literal
 
 
@@ -92,7 +92,8 @@ def _find_ambiguous(session: Session, layout: ColumnMap) -> None:
     unnested = (
         f"SELECT rowid AS row, unnest([{spelled}], recursive := true) FROM staged SEMI JOIN ambiguous USING ({k})"
     )
-    valid = f"SELECT *, CASE WHEN json_valid(text) THEN text END AS valid FROM ({unnested})"
+    readable = f"json_valid(text) AND NOT ({is_too_deep('text')})"
+    valid = f"SELECT *, CASE WHEN {readable} THEN text END AS valid FROM ({unnested})"
     said = f"{{'said': {json_said('valid')}, 'invalid': CASE WHEN valid IS NULL THEN text END}}"
     rows = (
         f"SELECT DISTINCT * EXCLUDE (row, nulled, fingerprint, {', '.join(texts)}) FROM staged JOIN ("

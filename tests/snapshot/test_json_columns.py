@@ -93,3 +93,50 @@ def test_many_json_columns_are_compared_by_what_they_say(bench: Workbench) -> No
     assert bench.run(of_json(*respelled, columns=40)).counts == Counts(
         queried=500, changed=1, unchanged=499, accepted=1
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ('{"a":1,"a":2}', '{"a":2}'),
+        ('{"a":{"x":1},"b":null,"a":{"y":2}}', '{"a":{"y":2},"b":null}'),
+        ('[{"b":1,"b":[{"c":1,"c":2}]}]', '[{"b":[{"c":2}]}]'),
+        (r'{"a":1,"\u0061":2}', '{"a":2}'),
+        ('{"":1,"":2}', '{"":2}'),
+        ('{"a":1,"A":2,"a":3}', '{"A":2,"a":3}'),
+        (
+            '{"a":0,"a":12345678901234567890123.4567890123456789,"b":1.10,"c":1E400}',
+            '{"a":12345678901234567890123.4567890123456789,"b":1.10,"c":1E400}',
+        ),
+        (r'{"a":0,"a":"#1","b":"\"#1\"","c":"é\\#\n"}', r'{"a":"#1","b":"\"#1\"","c":"é\\#\n"}'),
+        ('{"b":1,  "a":1.0}', '{"b":1,  "a":1.0}'),
+    ],
+)
+def test_of_members_of_one_name_the_last_one_is_sent(bench: Workbench, text: str, sent: str) -> None:
+    bench.run(of_json(text))
+
+    with bench.opened() as snapshot:
+        assert snapshot.ledger.session.rows("SELECT c1 FROM snapshot") == [(sent,)]
+    assert bench.run(of_json(text)).counts == Counts(queried=1, unchanged=1)
+    assert bench.run(of_json(sent)).counts == Counts(queried=1, unchanged=1)
+
+
+@pytest.mark.parametrize("column", ["id", "data0"])
+def test_json_that_is_nested_too_deeply_is_rejected(bench: Workbench, column: str) -> None:
+    wide = '[{"a":"[{"}' + ',{"a":"]"}' * 1000 + "]"
+    fields = [pa.field("id", pa.string()), pa.field("data0", pa.string())]
+    fields = [field.with_metadata(JSON) if field.name == column else field for field in fields]
+    texts = ["[" * levels + '{"a":1,"a":2}' + "]" * levels for levels in (400, 600, 100_000)]
+    deep = {"id": texts, "data0": ["1", "2", "3"]} if column == "id" else {"id": ["1", "2", "3"], "data0": texts}
+
+    bench.run(pa.table([[*deep["id"], '"w"'], [*deep["data0"], wide]], schema=pa.schema(fields)))
+
+    reasons = list(bench.rejections().values())
+    assert reasons.count(f"column `{column}` is JSON nested more than 500 levels deep") == 2
+    assert len(bench.store.people) == (1 if column == "id" else 2)
+
+
+def test_deep_json_under_a_repeated_key_is_rejected(bench: Workbench) -> None:
+    bench.run(_repeated(["[" * 100_000 + f"{i}" + "]" * 100_000 for i in range(2)]))
+
+    assert bench.rejections() == {"1": "column `data` is JSON nested more than 500 levels deep (2 rows)"}
