@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -64,6 +64,9 @@ class Alone:
 
     def has_forgotten(self, seq: int) -> bool:
         return False
+
+    def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
+        return set()
 
     def announce(self, identifiers: pa.Table) -> None:
         self.announced.append(identifiers)

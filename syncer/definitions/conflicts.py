@@ -6,13 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
 
 from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
 from syncer.model.query_variables import QueryVariables
 from syncer.model.spelling import listed
-from syncer.model.types import Entity, PersonKey, SyncDefinition
+from syncer.model.types import PersonKey, SyncDefinition
 from syncer.queries import query
 
 
@@ -122,19 +121,7 @@ def _at(definition: SyncDefinition, field: str, message: str) -> DefinitionWarni
 
 def _fed(definition: SyncDefinition) -> str:
     """What a sync feeds, for people; the same for every sync that feeds the same."""
-    target = definition.target
-    match target.entity:
-        case Entity.PERSON:
-            things = "people"
-        case Entity.OBJECT:
-            things = f"objects `{target.object_type}`"
-        case Entity.RELATIONSHIP:
-            things = f"relationships to objects `{target.object_type}`"
-        case Entity.COLLECTION:
-            things = f"the collection `{target.collection}`"
-        case _:
-            assert_never(target.entity)
-    return f"{things} in the store `{definition.store}`"
+    return f"{definition.target.things} in the store `{definition.store}`"
 
 
 _ANY_VARIABLE = QueryVariables(allowed=("*",))

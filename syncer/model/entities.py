@@ -105,6 +105,21 @@ class Target:
         return self.person_key
 
     @property
+    def things(self) -> str:
+        """What a sync feeds, whatever it knows them by: `people`, "objects `account`"."""
+        match self.entity:
+            case Entity.PERSON:
+                return "people"
+            case Entity.OBJECT:
+                return f"objects `{self.object_type}`"
+            case Entity.RELATIONSHIP:
+                return f"relationships to objects `{self.object_type}`"
+            case Entity.COLLECTION:
+                return f"the collection `{self.collection}`"
+            case _:
+                assert_never(self.entity)
+
+    @property
     def key_may_move(self) -> bool:
         """Whether its key names a person by an identifier that may be somebody else's one day."""
         return self.person_key in (PersonKey.ID, PersonKey.EMAIL)

@@ -277,6 +277,8 @@ class Interruptible(Protocol):
 
 #: In the place of an entity: a person who has lost this identifier, perhaps to somebody else.
 MOVED = "moved"
+#: In the place of an entity: one of this sort of which attributes were unset that other syncs write too.
+UNSET = {entity: f"unset {entity}" for entity in Entity}
 
 #: What `identifiers` returns.
 IDENTIFIERS = pa.schema([("entity", pa.string()), ("kind", pa.string()), ("value", pa.string())])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS
+from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, UNSET
 from syncer.model.types import Action, ValueForm, Verdict
 from syncer.snapshot import handover
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
@@ -134,6 +134,24 @@ class Outbox:
             f"AND {new} IS DISTINCT FROM {old}) WHERE value <> ''"
         )
         return session.connection.sql(query).to_arrow_table().cast(IDENTIFIERS)
+
+    def unset(self, attributes: Collection[str]) -> pa.Table:
+        """The rows of which it unsets one of *attributes*, as `removals`; `entity` as UNSET has it."""
+        session, layout = self._work.session, self._work.layout
+        columns = [c for c in layout.compared if c.name in attributes]
+        cleared = " OR ".join(
+            f"{c.staged()} IS NULL" for c in columns if c.fed is None or not layout.schema.keeps_nulls
+        )
+        rows = f"SELECT {session.k}, person FROM outbox WHERE action = '{Action.CLEAR}'"
+        if cleared:
+            rows += (
+                f" UNION ALL SELECT {session.k}, NULL FROM outbox SEMI JOIN "
+                f"(SELECT rowid AS row_id FROM staged WHERE {cleared}) USING (row_id)"
+            )
+        _, kind, value = session.entity
+        names = f"{literal(UNSET[session.target.entity])} AS entity, {kind} AS kind, {value} AS value"
+        query = f"SELECT {names}, {session.k}, person FROM ({rows}){'' if columns else ' LIMIT 0'}"
+        return session.connection.sql(query).to_arrow_table()
 
     def parts(self, rows: int, *, form: ValueForm = ValueForm.EXACT, whole: bool = False) -> list[Part]:
         """All that is to be sent, in batches of at most so many *rows*, removals first.

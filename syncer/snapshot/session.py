@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 import duckdb
 
-from syncer.model.protocols import MOVED
+from syncer.model.protocols import MOVED, UNSET
 from syncer.model.types import Entity, Target
 from syncer.snapshot.values import literal
 
@@ -83,7 +83,8 @@ class Session:
 
     def touched(self, removed: str) -> str:
         """SQL for whether a table of IDENTIFIERS names the row's entity, or an end of the relationship."""
-        named = [self.entity]
+        _, kind, value = self.entity
+        named = [self.entity, (literal(UNSET[self.target.entity]), kind, value)]
         if self.target.entity.traits.links:
             named.append((literal(Entity.PERSON), literal(str(self.target.person_key)), "k1"))
             named.append((literal(Entity.OBJECT), literal(str(self.target.object_type)), "k2"))

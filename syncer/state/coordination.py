@@ -3,6 +3,8 @@
 **Claims.** Each machine has a snapshot of its own. Before a run sends anything, it writes its id into its snapshot and
 claims the sync here. A snapshot that does not know the newest claim is out of date: rows were sent from another one.
 
+**Attributes.** Which ones each sync writes, so that one that unsets an attribute knows whether another writes it too.
+
 **Removals.** Every entry of a store has a number, its `seq`; new numbers are greater than all before, and a reader who
 has read up to a number has seen every entry below it. An entry is open from before its deletion is sent until after the
 store has answered. Closing an entry gives it a new number, so that a sync that looked meanwhile, and may have delivered
@@ -12,6 +14,7 @@ did not look before they went has to take every row for touched.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +24,7 @@ import sqlalchemy as sa
 
 from syncer.model.protocols import IDENTIFIERS
 from syncer.state.database import StateDatabase
-from syncer.state.schema import forgotten_removals, newest_snapshots, removals
+from syncer.state.schema import forgotten_removals, newest_snapshots, removals, written_attributes
 
 _KEY = ("store_id", "sync", *IDENTIFIERS.names)
 _COLUMNS = [*_KEY, "seq", "open"]
@@ -95,6 +98,20 @@ class SharedCoordination:
         with self.database.writing() as connection:
             newest = _lock(connection, self.store_id)
             _close(connection, self.store_id, removals.c.sync == self.sync, newest)
+
+    def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
+        """Record which attributes of *things* (see `Target.things`) this sync writes; returns what others write too."""
+        table, mine = written_attributes, written_attributes.c.sync == self.sync
+        its = (table.c.store_id == self.store_id) & (table.c.things == things)
+        with self.database.reading() as connection:
+            found = connection.execute(sa.select(table.c.sync, table.c.attribute).where(its)).all()
+        if {attribute for sync, attribute in found if sync == self.sync} != set(attributes):
+            same = {"store_id": self.store_id, "things": things, "sync": self.sync}
+            with self.database.writing() as connection:
+                connection.execute(table.delete().where(its, mine))
+                if attributes:
+                    connection.execute(table.insert(), [same | {"attribute": name} for name in set(attributes)])
+        return {attribute for sync, attribute in found if sync != self.sync}
 
     def removed_since(self, seq: int) -> tuple[pa.Table, int]:
         """What other syncs removed from the store after *seq*, and what they may be removing now.

@@ -220,6 +220,18 @@ forgotten_removals = sa.Table(
 )
 
 
+#: Which attributes each sync of a store writes.
+written_attributes = sa.Table(
+    "syncer_written_attributes",
+    metadata,
+    sa.Column("store_id", sa.Text, primary_key=True),
+    #: What they are attributes of, as `Target.things`.
+    sa.Column("things", sa.Text, primary_key=True),
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("attribute", sa.Text, primary_key=True),
+)
+
+
 def _know_the_service(connection: sa.Connection) -> None:
     """Format 2: who ordered a run and when it was due, and what a service remembers."""
     for column in ("actor TEXT NOT NULL DEFAULT ''", f"due_at {_zoned(connection)}", "term BIGINT"):
@@ -237,11 +249,16 @@ def _date_removals(connection: sa.Connection) -> None:
     forgotten_removals.create(connection)
 
 
+def _know_the_attributes(connection: sa.Connection) -> None:
+    """Format 4: which attributes each sync writes."""
+    written_attributes.create(connection)
+
+
 def _zoned(connection: sa.Connection) -> str:
     return runs.c.due_at.type.compile(connection.dialect)
 
 
-FORMATS: Formats[sa.Connection] = Formats((_know_the_service, _date_removals))
+FORMATS: Formats[sa.Connection] = Formats((_know_the_service, _date_removals, _know_the_attributes))
 
 
 def read_state(connection: sa.Connection) -> tuple[int, str]:

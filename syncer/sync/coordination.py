@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import pyarrow as pa
@@ -37,8 +38,11 @@ class Coordination(Protocol):
     def has_forgotten(self, seq: int) -> bool:
         """Whether removals after a number were forgotten for their age, so that `removed_since` may lack some."""
 
+    def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
+        """Record which attributes of *things* (see `Target.things`) this sync writes; returns what others write."""
+
     def announce(self, identifiers: pa.Table) -> None:
-        """Make removals (IDENTIFIERS) durable and visible, before they are sent."""
+        """Make what is about to be removed, unset or moved (IDENTIFIERS) durable and visible, before it is sent."""
 
     def close_removals(self) -> None:
         """Make them visible once more, now that the store has answered them all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import pyarrow as pa
@@ -20,6 +20,9 @@ from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
 from syncer.sync.coordination import Coordination
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
+
+#: How long a store knows which identifiers people lost: a sync that did not run for longer sends every row again.
+_MOVES_KEPT = timedelta(days=30)
 
 _NAMES_KEPT = (
     "columns that the warehouse folded to upper case keep the names that were sent before: they become lower case once "
@@ -64,7 +67,9 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         with progress.during(Phase.JOURNAL):
             if not coordination.claim(after=difference.newest_claim):
                 raise StoppedError("another run of this sync, from another machine, began to send before this one did")
-            _announce(definition, outbox, store, coordination)
+            fed = [attribute.name for attribute in staged.schema.attributes]
+            shared = coordination.attributes_of_others(definition.target.things, fed)
+            _announce(definition, outbox, store, coordination, shared)
         ended_well = False
         try:
             with progress.during(Phase.SEND, total=outbox.rows):
@@ -78,11 +83,13 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
                 if not coordination.confirm():
                     progress.notes.append("another run sent rows at the same time: the next one sends every row again")
                     # Other syncs may have looked before the last of these came about.
-                    _announce(definition, outbox, store, coordination)
+                    _announce(definition, outbox, store, coordination, shared)
                     coordination.close_removals()
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
     coordination.close_removals()
+    if isinstance(store, NumbersPeople):
+        store.forget_moves(started_at - _MOVES_KEPT)
 
 
 def compare(run: SyncRun) -> tuple[Staged, Difference]:
@@ -166,16 +173,25 @@ def _take(verdicts: pa.Table, outbox: Outbox | None, progress: Progress) -> None
         progress.reached(progress.rows + len(verdicts))
 
 
-def _announce(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, coordination: Coordination) -> None:
-    removed = outbox.removals()
-    names = [removed.select(IDENTIFIERS.names).cast(IDENTIFIERS)]
-    if len(removed) and definition.target.entity.traits.has_other_names:
-        keys = removed.drop_columns(IDENTIFIERS.names)
-        names.append(store.identifiers(definition.target, keys).cast(IDENTIFIERS))
-    if not isinstance(store, NumbersPeople):
-        names.append(outbox.moves())
-    if found := pa.concat_tables(names):
-        coordination.announce(found.group_by(IDENTIFIERS.names).aggregate([]))
+def _announce(
+    definition: SyncDefinition, outbox: Outbox, store: ProfileStore, coordination: Coordination, shared: set[str]
+) -> None:
+    """Let other syncs of the store know what the outbox takes from what they sent: see `Coordination.announce`.
+
+    *shared*: the attributes that others write too.
+    """
+    target, numbered = definition.target, isinstance(store, NumbersPeople)
+    found = []
+    for rows, asks in ((outbox.removals(), True), (outbox.unset(shared), numbered)):
+        found.append(rows.select(IDENTIFIERS.names).cast(IDENTIFIERS))
+        if len(rows) and asks and target.entity.traits.has_other_names:
+            names = store.identifiers(target, rows.drop_columns(IDENTIFIERS.names))
+            entity = pa.repeat(rows["entity"][0].as_py(), len(names))
+            found.append(names.set_column(0, "entity", entity).cast(IDENTIFIERS))
+    if not numbered:
+        found.append(outbox.moves())
+    if names := pa.concat_tables(found):
+        coordination.announce(names.group_by(IDENTIFIERS.names).aggregate([]))
 
 
 def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> tuple[Counts, int]:

@@ -2,118 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import duckdb
 import pytest
 
-from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved, PersonKey, SyncDefinition, Target
-from syncer.settings.registry import open_store
-from syncer.snapshot.snapshot import opened
-from syncer.state.coordination import SharedCoordination
-from syncer.state.database import StateDatabase
-from syncer.sync.flow import SyncRun, catch_up, run_sync
-from syncer.sync.plans import planned
-from syncer.sync.progress import Progress, RunOptions
-from tests.servers.table_warehouse import Table
-from tests.workbench import definition
-
-ANY = Limits(removed=Limit(share=1.0), cleared=Limit(share=1.0), allow_empty=True)
-BY_ID = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
-BY_EMAIL = Target(entity=Entity.PERSON, person_key=PersonKey.EMAIL, key_columns=("email",))
-TEAMS = Target(entity=Entity.OBJECT, object_type="team", key_columns=("team",))
-MEMBERS_BY_EMAIL = Target(
-    entity=Entity.RELATIONSHIP, person_key=PersonKey.EMAIL, object_type="team", key_columns=("email", "team")
-)
-
-Rows = list[dict[str, str | None]]
-
-
-@dataclass
-class House:
-    """A state folder, a store, and syncs whose results the test changes."""
-
-    folder: Path
-    store_url: str
-    identity: Identity = Identity.ID_OR_EMAIL
-    syncs: dict[str, SyncDefinition] = field(default_factory=dict)
-    rows: dict[str, Rows] = field(default_factory=dict)
-    columns: dict[str, list[str]] = field(default_factory=dict)
-    runs: int = 0
-
-    def sync(self, name: str, target: Target, columns: str, on_removed: OnRemoved = OnRemoved.KEEP, **of: Any) -> None:
-        self.syncs[name] = definition(name=name, target=target, on_removed=on_removed, limits=ANY, **of)
-        self.columns[name], self.rows[name] = columns.split(), []
-
-    def put(self, name: str, *rows: str) -> None:
-        """The whole result: rows of texts, where `-` is NULL."""
-        values = [[None if text == "-" else text for text in row.split()] for row in rows]
-        self.rows[name] = [dict(zip(self.columns[name], row, strict=True)) for row in values]
-
-    def run(self, *names: str) -> Progress:
-        for name in names or self.syncs:
-            progress = self._run(name)
-        return progress
-
-    def _run(self, name: str, *, plans: bool = False) -> Any:
-        self.runs += 1
-        progress, made = Progress(), self.syncs[name]
-        schema = pa.schema([(column, pa.string()) for column in self.columns[name]])
-        with (
-            closing(StateDatabase(f"sqlite:///{self.folder}/runs.db")) as database,
-            closing(open_store("default", self.store_url, identity=self.identity)) as store,
-            opened(self.folder / f"{name}.duckdb", made, store.store_id) as snapshot,
-        ):
-            run_id = "" if plans else f"run-{self.runs}"
-            coordination = SharedCoordination(database=database, sync=name, store_id=store.store_id, run_id=run_id)
-            catch_up(snapshot, coordination, store)
-            run = SyncRun(
-                definition=made,
-                sql="SELECT",
-                warehouse=Table(pa.Table.from_pylist(self.rows[name], schema=schema)),
-                snapshot=snapshot,
-                store=store,
-                options=RunOptions(),
-                progress=progress,
-            )
-            if plans:
-                return planned(run, sample_rows=10)
-            at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
-            run_sync(run, coordination=coordination, started_at=at)
-        assert progress.counts.rejected == 0
-        return progress
-
-    def plan(self, name: str) -> Any:
-        return self._run(name, plans=True)
-
-    def person(self, key: str) -> dict[str, Any] | None:
-        """By an id or an email."""
-        with closing(open_store("default", self.store_url, identity=self.identity)) as store:
-            found: dict[str, Any] | None = store.show(Entity.PERSON, "email" if "@" in key else "id", key)
-        return found
-
-    def attributes(self, key: str) -> dict[str, Any] | None:
-        found = self.person(key)
-        return found and found["attributes"]
-
-    def teams(self, key: str) -> list[str]:
-        found = self.person(key)
-        return [related["object_id"] for related in found["relationships"]] if found else []
+from syncer.model.protocols import NumbersPeople
+from syncer.model.types import OnRemoved
+from tests.sync.house import BY_EMAIL, BY_ID, MEMBERS_BY_EMAIL, TEAMS, House
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
     url = f"sqlite:///{tmp_path}/people.db"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_url")
     made = House(folder=tmp_path, store_url=url)
     made.sync("people", BY_ID, "id email")
-    yield made
+    return made
 
 
 def swap(house: House) -> None:
@@ -134,8 +43,8 @@ def test_a_row_follows_its_identifier_to_another_person(house: House, on_removed
     assert house.attributes("2") == {"tier": "gold"}
     house.put("tiers")
     house.run("tiers")
-    left = [house.attributes(key) for key in ("1", "2")]
-    assert left == ([None, None] if on_removed is OnRemoved.DELETE else [{}, {}])
+    nothing: dict[str, Any] | None = None if on_removed is OnRemoved.DELETE else {}
+    assert (house.attributes("1"), house.attributes("2")) == (nothing, nothing)
 
 
 def test_who_had_the_identifier_when_the_row_went_out_loses_what_it_gave(house: House) -> None:
@@ -238,17 +147,13 @@ def test_a_row_that_goes_out_while_the_identifier_moves_leaves_nobody_behind(hou
     house.run()
     house.put("tiers", "ann@x.com silver")
 
-    # Once the sync has looked for moves, and before it sends.
-    table = Table.query
-
-    def query(self: Table, sql: str, **given: Any) -> Any:
+    def move() -> None:
         swap(house)
         house.run("people")
-        return table(self, sql, **given)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Table, "query", lambda self, sql, **given: (patch.undo(), query(self, sql, **given))[1])
-        house.run("tiers")
+    # Once the sync has looked for moves, and before it sends.
+    house.at_query = move
+    house.run("tiers")
     house.run("tiers")
 
     assert house.attributes("1") == {}
@@ -305,6 +210,68 @@ def test_an_upgraded_snapshot_takes_its_people_from_what_the_keys_name(house: Ho
 
 
 def _ledger(house: House, name: str) -> Any:
-    import duckdb
-
     return duckdb.connect(str(house.folder / f"{name}.duckdb"))
+
+
+@pytest.mark.parametrize("how", ["becomes NULL", "leaves the result", "leaves the query", "is NULL from the start"])
+def test_a_value_that_one_sync_unsets_comes_back_from_the_other(house: House, how: str) -> None:
+    house.sync("plans", BY_ID, "id plan", OnRemoved.CLEAR)
+    house.sync("trials", BY_EMAIL, "email plan city", OnRemoved.CLEAR)
+    house.put("people", "1 ann@x.com", "2 bob@x.com")
+    house.put("plans", "1 pro", "2 pro")
+    house.put("trials", "bob@x.com trial Rome" if how == "is NULL from the start" else "ann@x.com trial Rome")
+    house.run()
+    house.run("plans")
+
+    if how == "leaves the query":
+        house.columns["trials"] = ["email", "city"]
+    left = {
+        "becomes NULL": ["ann@x.com - Rome"],
+        "leaves the result": [],
+        "leaves the query": ["ann@x.com Rome"],
+        "is NULL from the start": ["bob@x.com trial Rome", "ann@x.com - Oslo"],
+    }
+    house.put("trials", *left[how])
+    house.run("trials")
+    house.run("plans")
+
+    assert (house.attributes("1") or {})["plan"] == "pro"
+    assert house.run("trials").counts.accepted == 0
+    assert house.run("plans").counts.accepted == 0
+
+
+def test_what_no_other_sync_writes_is_unset_without_a_word(house: House) -> None:
+    house.sync("plans", BY_ID, "id plan", OnRemoved.CLEAR)
+    house.sync("cities", BY_EMAIL, "email city", OnRemoved.CLEAR)
+    house.put("people", "1 ann@x.com")
+    house.put("plans", "1 pro")
+    house.put("cities", "ann@x.com Rome")
+    house.run()
+
+    house.put("cities", "ann@x.com -")
+    house.run("cities")
+
+    assert house.run("plans").counts.accepted == 0
+
+
+def test_moves_are_forgotten_after_a_month_and_then_every_row_is_in_doubt(house: House) -> None:
+    house.sync("tiers", BY_EMAIL, "email tier", OnRemoved.CLEAR)
+    house.put("people", "1 ann@x.com", "2 bob@x.com")
+    house.put("tiers", "ann@x.com gold", "bob@x.com tin")
+    house.run()
+    swap(house)
+    house.run("people")
+
+    with closing(house.store()) as store:
+        assert isinstance(store, NumbersPeople)
+        seen = store.moves_since(0)
+        assert sorted(seen.identifiers["value"].to_pylist()) == ["ann@x.com", "bob@x.com"]
+        store.forget_moves(datetime.now(UTC) - timedelta(days=1))
+        assert store.moves_since(0) == seen
+        store.forget_moves(datetime.now(UTC) + timedelta(days=1))
+        assert store.moves_since(0).identifiers.num_rows == 0
+        assert store.moves_since(seen.newest).is_incomplete is False
+    progress = house.run("tiers")
+
+    assert "what became of identifiers since the last run is not known: every row is sent again" in progress.notes
+    assert (house.attributes("1"), house.attributes("2")) == ({"tier": "tin"}, {"tier": "gold"})

@@ -1,0 +1,128 @@
+"""A house of several syncs of one store, as one state folder has them; the test changes their results and runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from syncer.model.protocols import ProfileStore
+from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved, PersonKey, SyncDefinition, Target
+from syncer.settings.registry import open_store
+from syncer.snapshot.snapshot import opened
+from syncer.state.coordination import SharedCoordination
+from syncer.state.database import StateDatabase
+from syncer.sync.flow import SyncRun, catch_up, run_sync
+from syncer.sync.plans import planned
+from syncer.sync.progress import Progress, RunOptions
+from tests.servers.table_warehouse import Table
+from tests.workbench import definition
+
+ANY = Limits(removed=Limit(share=1.0), cleared=Limit(share=1.0), allow_empty=True)
+BY_ID = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
+BY_EMAIL = Target(entity=Entity.PERSON, person_key=PersonKey.EMAIL, key_columns=("email",))
+TEAMS = Target(entity=Entity.OBJECT, object_type="team", key_columns=("team",))
+MEMBERS_BY_EMAIL = Target(
+    entity=Entity.RELATIONSHIP, person_key=PersonKey.EMAIL, object_type="team", key_columns=("email", "team")
+)
+
+Rows = list[dict[str, str | None]]
+
+
+@dataclass
+class Interrupted(Table):
+    """A result before which something else happens."""
+
+    before: Callable[[], None]
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        self.before()
+        return super().query(sql, timeout=timeout)
+
+
+@dataclass
+class House:
+    """A state folder, a store, and syncs whose results the test changes."""
+
+    folder: Path
+    store_url: str
+    identity: Identity = Identity.ID_OR_EMAIL
+    #: Of the connector.
+    options: Any = None
+    syncs: dict[str, SyncDefinition] = field(default_factory=dict)
+    rows: dict[str, Rows] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    runs: int = 0
+    #: Is called once, before the next query.
+    at_query: Callable[[], None] = lambda: None
+
+    def store(self) -> ProfileStore:
+        """To be closed by the caller."""
+        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
+        return open_store("default", self.store_url, identity=self.identity, options=self.options, started_at=at)
+
+    def sync(self, name: str, target: Target, columns: str, on_removed: OnRemoved = OnRemoved.KEEP, **of: Any) -> None:
+        self.syncs[name] = definition(name=name, target=target, on_removed=on_removed, limits=ANY, **of)
+        self.columns[name], self.rows[name] = columns.split(), []
+
+    def put(self, name: str, *rows: str) -> None:
+        """The whole result: rows of texts, where `-` is NULL."""
+        values = [[None if text == "-" else text for text in row.split()] for row in rows]
+        self.rows[name] = [dict(zip(self.columns[name], row, strict=True)) for row in values]
+
+    def run(self, *names: str) -> Progress:
+        progress = Progress()
+        for name in names or self.syncs:
+            progress = self._run(name)
+        return progress
+
+    def _run(self, name: str, *, plans: bool = False) -> Any:
+        self.runs += 1
+        progress, made = Progress(), self.syncs[name]
+        schema = pa.schema([(column, pa.string()) for column in self.columns[name]])
+        with (
+            closing(StateDatabase(f"sqlite:///{self.folder}/runs.db")) as database,
+            closing(self.store()) as store,
+            opened(self.folder / f"{name}.duckdb", made, store.store_id) as snapshot,
+        ):
+            run_id = "" if plans else f"run-{self.runs}"
+            coordination = SharedCoordination(database=database, sync=name, store_id=store.store_id, run_id=run_id)
+            catch_up(snapshot, coordination, store)
+            run = SyncRun(
+                definition=made,
+                sql="SELECT",
+                warehouse=Interrupted(pa.Table.from_pylist(self.rows[name], schema=schema), before=self.at_query),
+                snapshot=snapshot,
+                store=store,
+                options=RunOptions(),
+                progress=progress,
+            )
+            self.at_query = lambda: None
+            if plans:
+                return planned(run, sample_rows=10)
+            at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
+            run_sync(run, coordination=coordination, started_at=at)
+        assert progress.counts.rejected == 0
+        return progress
+
+    def plan(self, name: str) -> Any:
+        return self._run(name, plans=True)
+
+    def person(self, key: str) -> dict[str, Any] | None:
+        """By an id or an email."""
+        with closing(self.store()) as store:
+            found: dict[str, Any] | None = store.show(Entity.PERSON, "email" if "@" in key else "id", key)
+        return found
+
+    def attributes(self, key: str) -> dict[str, Any] | None:
+        found = self.person(key)
+        return found and found["attributes"]
+
+    def teams(self, key: str) -> list[str]:
+        found = self.person(key)
+        return [related["object_id"] for related in found["relationships"]] if found else []
