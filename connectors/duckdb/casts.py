@@ -85,6 +85,6 @@ def _text_in_place_of(
 
 def _first_row(connection: duckdb.DuckDBPyConnection, file: FileTable, column: FileColumn, is_wrong: str) -> int | None:
     """The first row, counted from 1 below the header, whose value is wrong."""
-    rows = f"SELECT row_number() OVER () AS n, {column.text} IS NOT NULL AND {is_wrong} AS is_wrong FROM {file.source}"
+    rows = f"SELECT row_number() OVER () AS n, {column.text} IS NOT NULL AND {is_wrong} AS is_wrong FROM {file.rows}"
     row = connection.execute(f"SELECT min(n) FROM ({rows}) WHERE is_wrong").fetchone()
     return row[0] if row else None

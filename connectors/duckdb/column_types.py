@@ -117,10 +117,15 @@ def json_columns(connection: duckdb.DuckDBPyConnection, source: str) -> list[Fil
     strings = {name: texts[name] for name, kind in by_name.items() if kind == {"VARCHAR"}}
     for name, first in _firsts(connection, source, strings).items():
         suggested[name] = list(moments(first or ""))
+    numbers = [name for name, kind in by_name.items() if kind and kind <= {"UBIGINT", "BIGINT", "DOUBLE"}]
+    scales = _one(connection, source, [f"max(strlen(split_part({texts[name]}, '.', 2)))" for name in numbers])
+    for name, scale in zip(numbers, scales, strict=True):
+        exact = [_plain(f"DECIMAL(38,{scale})", written=_EXACT)] if 0 < scale < _MOST_DIGITS else []
+        suggested[name] = [*_JSON_NUMBERS, *exact]
     for name, kind in by_name.items():
-        if kind and kind <= {"UBIGINT", "BIGINT", "DOUBLE"}:
-            suggested[name] = _JSON_NUMBERS
-        elif kind & {"UBIGINT", "BIGINT", "DOUBLE"}:
+        if name in numbers:
+            continue
+        if kind & {"UBIGINT", "BIGINT", "DOUBLE"}:
             suggested[name] = [_JSON_DOUBLE]
         elif kind == {"BOOLEAN"}:
             suggested[name] = [_plain("BOOLEAN")]
@@ -151,13 +156,19 @@ def _column(
     )
 
 
-#: JSON's numbers have no spelling, but digits: a double has those of a whole number up to 2^53.
+_MOST_DIGITS = 38
+#: SQL for the significant digits of a number.
+_DIGITS = "rtrim(ltrim(regexp_replace(lower({}), '^-|[.]|e.*$', '', 'g'), '0'), '0')"
+#: JSON's numbers have no spelling, but digits.
 _JSON_DOUBLE = Candidate(
     type="DOUBLE",
     value="CAST({0} AS DOUBLE)",
-    is_exact="isfinite(TRY_CAST({0} AS DOUBLE)) AND ({0} SIMILAR TO '.*[.eE].*' "
-    "OR abs(TRY_CAST({0} AS DOUBLE)) <= 9007199254740992)",
+    # A double has any number of 15 digits.
+    is_exact="isfinite(TRY_CAST({0} AS DOUBLE)) AND CASE WHEN strlen({0}) <= 15 AND NOT contains(lower({0}), 'e') "
+    f"THEN true ELSE {_DIGITS.format('{0}')} = {_DIGITS.format('TRY_CAST({0} AS DOUBLE)::VARCHAR')} END",
 )
+#: SQL for the text `{0}` where the type holds all its digits.
+_EXACT = "CASE WHEN NOT contains(lower({0}), 'e') AND TRY_CAST({0} AS {type}) IS NOT NULL THEN {0} END"
 _JSON_NUMBERS = [_plain("BIGINT"), _plain("DECIMAL(38,0)"), _JSON_DOUBLE]
 
 

@@ -1,4 +1,8 @@
-"""A folder of files as DuckDB views: each CSV, Parquet and JSON file is a table named by its stem."""
+"""A folder of files as DuckDB views: each CSV, Parquet and JSON file is a table named by its stem.
+
+DuckDB's reader of JSON rounds numbers that a DOUBLE cannot hold. A file with such numbers is read as text, in which
+they are strings until each member has been found.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from connectors.duckdb.column_types import FileColumn, csv_columns, json_columns
 from connectors.duckdb.errors import reason
 from connectors.support.warehouse import quote_identifier, quote_literal
 from syncer.model.errors import WarehouseError
-from syncer.model.spelling import did_you_mean
+from syncer.model.spelling import JSON_STRING, did_you_mean, numbers_as_text, text_as_numbers
 
 # Without these DuckDB guesses, and a wrong guess drops rows: those that start with `#`, or those above the header.
 _CSV = """header = true, delim = '{}', quote = '"', escape = '"', comment = '', skip = 0"""
@@ -36,6 +40,8 @@ class FileTable:
     kind: str
     path: Path
     columns: list[FileColumn] = field(default_factory=list)
+    #: SQL for the rows of which `columns` are.
+    rows: str = ""
 
     @property
     def source(self) -> str:
@@ -45,8 +51,16 @@ class FileTable:
             return f"read_csv({path}, {_DIALECTS[self.kind]}, {_TEXTS})"
         if self.kind == "parquet":
             return f"read_parquet({path})"
-        lines = "" if self.kind == "json" else ", format = 'newline_delimited'"
-        return f"read_json({path}, {_VALUES}{lines})"
+        return f"read_json({path}, {_VALUES}{self._lines})"
+
+    @property
+    def _records(self) -> str:
+        """SQL for the records of a JSON file as they are written."""
+        return f"read_json_objects({quote_literal(str(self.path))}{self._lines})"
+
+    @property
+    def _lines(self) -> str:
+        return "" if self.kind == "json" else ", format = 'newline_delimited'"
 
     @property
     def types_path(self) -> Path:
@@ -77,18 +91,22 @@ class FileTable:
         known = (str(self.path), stat.st_size, stat.st_mtime_ns)
         if known not in _TYPES:
             _TYPES[known] = self._found(connection)
-        self.columns = self._given(connection, _TYPES[known])
+        self.rows, columns = _TYPES[known]
+        self.columns = self._given(connection, columns)
         if self.columns:
             selected = ", ".join(f"{c.value} AS {quote_identifier(c.name)}" for c in self.columns)
-            view = f"CREATE OR REPLACE VIEW {quote_identifier(self.name)} AS SELECT {selected} FROM {self.source}"
+            view = f"CREATE OR REPLACE VIEW {quote_identifier(self.name)} AS SELECT {selected} FROM {self.rows}"
             connection.execute(view)
 
-    def _found(self, connection: duckdb.DuckDBPyConnection) -> list[FileColumn]:
+    def _found(self, connection: duckdb.DuckDBPyConnection) -> tuple[str, list[FileColumn]]:
         if self.kind in _DIALECTS:
-            return csv_columns(connection, self.source)
+            return self.source, csv_columns(connection, self.source)
         described = connection.execute(f"DESCRIBE FROM {self.source}").fetchall()
-        # Otherwise it holds no records.
-        return json_columns(connection, self.source) if {type_ for _, type_, *_ in described} == {"JSON"} else []
+        if {type_ for _, type_, *_ in described} != {"JSON"}:
+            # It holds no records.
+            return self.source, []
+        rows = _with_each_digit(connection, self._records, [name for name, *_ in described]) or self.source
+        return rows, json_columns(connection, rows)
 
     def _given(self, connection: duckdb.DuckDBPyConnection, columns: list[FileColumn]) -> list[FileColumn]:
         """The columns with the types of `NAME.schema.json`."""
@@ -113,11 +131,14 @@ class FileTable:
         (is_text,) = connection.execute(f"SELECT typeof(CAST(NULL AS {type_})) = 'VARCHAR'").fetchone() or (False,)
         value = column.text
         if self.kind not in _DIALECTS and not is_text:
-            # From JSON itself, no struct is made without each of its members.
-            value = f"{quote_identifier(column.name)}{'::VARIANT' if 'STRUCT' in type_.upper() else ''}"
-        return replace(
-            column, type=type_, value=value if is_text else f"CAST({value} AS {type_})", suggested="", is_suggested=""
-        )
+            value = quote_identifier(column.name)
+        cast = value if is_text else f"CAST({value} AS {type_})"
+        if value != column.text and "STRUCT" in type_.upper():
+            # From JSON itself no struct is made without each of its members, and VARIANT rounds numbers.
+            lenient = f"from_json({value}, {quote_literal(json.dumps(type_))})"
+            fits = f"CAST({value}::VARIANT AS {type_}) IS NOT NULL"
+            cast = f"coalesce(TRY_CAST({value} AS {type_}), CASE WHEN {fits} THEN {lenient} END)"
+        return replace(column, type=type_, value=cast, suggested="", is_suggested="")
 
 
 def tables(folder: Path) -> list[FileTable]:
@@ -128,8 +149,42 @@ def tables(folder: Path) -> list[FileTable]:
     return [file for file in files if file.path not in types]
 
 
-#: What the columns of a file are, by its path, size and time.
-_TYPES: dict[tuple[str, int, int], list[FileColumn]] = {}
+#: The rows of a file and what their columns are, by its path, size and time.
+_TYPES: dict[tuple[str, int, int], tuple[str, list[FileColumn]]] = {}
+
+#: A number with a fraction or an exponent, as a regular expression; and one so long that a DOUBLE may not hold it.
+_FRACTION, _LONG, _LONG_CHARACTERS = "[0-9]+[.eE][-+.eE0-9]*", "[0-9][0-9.eE]{16}", 17
+
+
+def _with_each_digit(connection: duckdb.DuckDBPyConnection, records: str, names: list[str]) -> str | None:
+    """SQL for the rows of JSON *records*, with columns *names*; None where DuckDB's reader keeps each number.
+
+    Of members of one name in a record, which that reader refuses, the last one counts.
+    """
+    bare = f"regexp_replace(json, '{JSON_STRING}', '', 'g')"
+    longest = f"list_max(list_transform(regexp_extract_all({bare}, '{_FRACTION}'), lambda n: strlen(n)))"
+    is_long = f"CASE WHEN regexp_matches(json, '{_LONG}') THEN {longest} >= {_LONG_CHARACTERS} END"
+    is_twice = "list_unique(json_keys(json)) < len(json_keys(json))"
+    found = connection.execute(f"SELECT bool_or({is_long}), bool_or({is_twice}) FROM {records}").fetchone()
+    members = _members(connection, records) if found and any(found) else []
+    if not found or not members or len(members) != len(names):
+        return None
+    record = numbers_as_text("json")
+    if found[1]:
+        record = f"CAST(CAST(CAST({record} AS JSON) AS VARIANT) AS JSON)"
+    places = ", ".join(quote_literal(f"/{m.replace('~', '~0').replace('/', '~1')}#") for m in members)
+    each = f"SELECT json_extract({record}, [{places}]) AS found FROM {records}"
+    texts = (text_as_numbers(f"nullif(found[{i}]::VARCHAR, 'null')") for i in range(1, len(names) + 1))
+    selected = ", ".join(f"{text}::JSON AS {quote_identifier(c)}" for text, c in zip(texts, names, strict=True))
+    return f"(SELECT {selected} FROM ({each}))"
+
+
+def _members(connection: duckdb.DuckDBPyConnection, records: str) -> list[str]:
+    """The names of the members of JSON *records*, in the order in which they come."""
+    keys = f"SELECT json_keys(json) AS keys, row_number() OVER () AS record FROM {records}"
+    each = f"SELECT unnest(keys) AS name, unnest(range(len(keys))) AS place, record FROM ({keys})"
+    found = connection.execute(f"SELECT name FROM ({each}) GROUP BY name ORDER BY min((record, place))").fetchall()
+    return [name for (name,) in found]
 
 
 def _read_types(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Words that people wrote: how messages show them, and what they probably meant."""
+"""Words that people wrote: how messages show them, and what they probably meant. Digits that no reader may round."""
 
 from __future__ import annotations
 
@@ -54,3 +54,18 @@ def did_you_mean(word: str, options: Collection[str], *, or_list: bool = True) -
 def identifier(text: str) -> str:
     """*text* as snapshots and stores spell an identifier: trimmed, and composed."""
     return unicodedata.normalize("NFC", text.strip(BLANKS))
+
+
+#: A string in JSON, as a regular expression whose group is what it holds.
+JSON_STRING = r'"((?:[^"\\]|\\.)*)"'
+
+
+def numbers_as_text(text: str) -> str:
+    """DuckDB's SQL for the JSON *text* with numbers that no reader rounds, since they are text: `"#1.5"`, `"text#"`."""
+    return rf"""regexp_replace({text}, '{JSON_STRING}|(-?[0-9][-+.eE0-9]*)', '"\1#\2"', 'g')"""
+
+
+def text_as_numbers(text: str) -> str:
+    """DuckDB's SQL for what was the JSON *text* before `numbers_as_text`."""
+    numbers = rf"""regexp_replace({text}, '"#(-?[0-9][-+.eE0-9]*)"', '\1', 'g')"""
+    return rf"""regexp_replace({numbers}, '"((?:[^"\\]|\\.)*)#"', '"\1"', 'g')"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from syncer.model.spelling import JSON_STRING, numbers_as_text, text_as_numbers
+
 
 def trimmed_digits(text: str) -> str:
     """SQL for a decimal's digits without zeros at its end."""
@@ -44,13 +46,12 @@ def float_digits(double: str) -> str:
 
 #: Levels of JSON in JSON. SQLite reads 1,000, and programs in C overflow their stack sooner or later.
 DEEPEST_JSON = 500
-_IN_TEXT = r'"((?:[^"\\]|\\.)*)"'
 
 
 def is_too_deep(text: str) -> str:
     """SQL for whether the JSON *text* is nested more than `DEEPEST_JSON` levels deep."""
     openings = f"strlen({text}) - strlen(replace(replace({text}, '[', ''), '{{', ''))"
-    brackets = f"regexp_extract_all(regexp_replace({text}, '{_IN_TEXT}', '', 'g'), '[][{{}}]')"
+    brackets = f"regexp_extract_all(regexp_replace({text}, '{JSON_STRING}', '', 'g'), '[][{{}}]')"
     steps = (
         f"list_transform({brackets}, lambda b: {{'level': CASE WHEN b IN ('[', '{{') THEN 1 ELSE -1 END, 'most': 0}})"
     )
@@ -68,24 +69,14 @@ def last_of_each_name(text: str) -> str:
     """
     names, value = f"json_keys({text})", f"CAST({text} AS JSON)"
     # DuckDB's VARIANT keeps the last of each name, but rounds numbers.
-    without = f"CAST(CAST(CAST({_numbers_as_text(text)} AS JSON) AS VARIANT) AS JSON)"
+    without = f"CAST(CAST(CAST({numbers_as_text(text)} AS JSON) AS VARIANT) AS JSON)"
     return (
         f"CASE WHEN NOT contains({text}, '{{') OR NOT json_valid({text}) THEN {text} "
         f"WHEN NOT contains(substr({text}, 2), '{{') AND list_unique({names}) = len({names}) THEN {text} "
         f"WHEN {is_too_deep(text)} THEN {text} "
         f"WHEN json_normalize({value}) = CAST(CAST(CAST({value} AS VARIANT) AS JSON) AS VARCHAR) THEN {text} "
-        f"ELSE {_text_as_numbers(f'CAST({without} AS VARCHAR)')} END"
+        f"ELSE {text_as_numbers(f'CAST({without} AS VARCHAR)')} END"
     )
-
-
-def _numbers_as_text(text: str) -> str:
-    """SQL for JSON whose numbers no reader rounds, since they are text: `"#1.5"` beside `"text#"`."""
-    return rf"""regexp_replace({text}, '{_IN_TEXT}|(-?[0-9][-+.eE0-9]*)', '"\1#\2"', 'g')"""
-
-
-def _text_as_numbers(text: str) -> str:
-    numbers = rf"""regexp_replace({text}, '"#(-?[0-9][-+.eE0-9]*)"', '\1', 'g')"""
-    return rf"""regexp_replace({numbers}, '"((?:[^"\\]|\\.)*)#"', '"\1"', 'g')"""
 
 
 def json_said(text: str) -> str:
@@ -93,7 +84,7 @@ def json_said(text: str) -> str:
 
     It is a list of leaves.
     """
-    texts = _numbers_as_text(text)
+    texts = numbers_as_text(text)
     atom = "json_extract_string(atom, '$')"
     number = f"atom IS NOT NULL AND type = 'VARCHAR' AND NOT ends_with({atom}, '#')"
     leaf = f"CASE WHEN {number} THEN {number_said(f'substr({atom}, 2)')} ELSE coalesce(CAST(atom AS VARCHAR), '') END"

@@ -136,6 +136,73 @@ def test_values_of_json_are_what_they_were(tmp_path: Path, values: list[Any], ty
     assert [row["a"] and json.loads(row["a"]) for row in found] == values
 
 
+@pytest.mark.parametrize(
+    ("values", "type_", "sent"),
+    [
+        (["12345678901234567890.123456789", "1.5"], "DECIMAL(38,9)", ["12345678901234567890.123456789", "1.5"]),
+        (["0.12345678901234567890123", "-2"], "DECIMAL(38,23)", ["0.12345678901234567890123", "-2"]),
+        (["8.235583262479817"], "DECIMAL(38,15)", ["8.235583262479817"]),
+        (["0.1", "1e-7", "1.7976931348623157e308"], "DOUBLE", None),
+        (["1.2345678901234567", "2"], "DOUBLE", None),
+        (["12345678901234567890.5", "1e300"], "JSON", ["12345678901234567890.5", "1e300"]),
+        (["12345678901234567890123456789.0123456789"], "JSON", None),
+        (["1234567890123456789e-3", "null"], "JSON", None),
+        (['{"x":12345678901234567.25,"y":"#1"}'], "JSON", None),
+        (["[0.12345678901234567890123,null]", "[]"], "JSON", None),
+        (['"12345678901234567.25"'], "VARCHAR", None),
+        (["12345678901234567.25", '"x"'], "JSON", None),
+    ],
+)
+@pytest.mark.parametrize("rows_before", [0, 21_000])
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_no_digit_of_a_number_in_json_is_lost(
+    tmp_path: Path, values: list[str], type_: str, sent: list[str] | None, rows_before: int, form: str
+) -> None:
+    lines = [f'{{"id": 0, "a": {values[0]}}}'] * rows_before
+    lines += [f'{{"id": 1, "a": {value}, "it\'s /\\"~#": 0.12345678901234567890123}}' for value in values]
+    (tmp_path / "t.json").write_text("\n".join(lines) if form == "lines" else f"[{','.join(lines)}]")
+
+    found = types(tmp_path)
+    assert found["a"] == type_
+    assert found["it's /\"~#"] == "DECIMAL(38,23)"
+    assert "".join(map(str, rows(tmp_path, "SELECT DISTINCT id FROM t ORDER BY id"))) == (
+        "{'id': 0}{'id': 1}" if rows_before else "{'id': 1}"
+    )
+    got = rows(tmp_path, "SELECT a FROM t WHERE id = 1")
+    exact = sent or [value.strip('"') if type_ == "VARCHAR" else value for value in values]
+    if type_ == "DOUBLE":
+        assert [row["a"] for row in got] == list(map(float, exact))
+    elif type_.startswith("DECIMAL"):
+        assert [row["a"] for row in got] == list(map(Decimal, exact))
+    else:
+        assert [row["a"] or "null" for row in got] == exact
+
+
+def test_of_a_column_that_a_record_has_twice_the_last_one_counts(tmp_path: Path) -> None:
+    records(tmp_path, {"a": 1, "A": 5}, '{"a":1.0,"b":{"x":1,"x":2},"a":12345678901234567.25}')
+
+    assert rows(tmp_path, "SELECT a, A_1, to_json(b)::VARCHAR AS b FROM t") == [
+        {"a": 1, "A_1": 5, "b": None},
+        {"a": Decimal("12345678901234567.25"), "A_1": None, "b": '{"x":2}'},
+    ]
+
+
+def test_columns_keep_their_names_where_each_digit_counts(tmp_path: Path) -> None:
+    records(tmp_path, {"b": 1}, '{"c": 1, "B": 0.12345678901234567890123, "é": 2, "É": {"B": [1]}}')
+
+    assert rows(tmp_path, "SELECT b, c, B_1, é, to_json(É) AS e FROM t WHERE c = 1") == [
+        {"b": None, "c": 1, "B_1": Decimal("0.12345678901234567890123"), "é": 2, "e": '{"B":[1]}'}
+    ]
+
+
+def test_a_file_beside_json_gives_a_number_with_many_digits_its_type(tmp_path: Path) -> None:
+    records(tmp_path, '{"a": 0.12345678901234567890123, "o": {"x": 0.12345678901234567890123}}')
+    (tmp_path / "t.schema.json").write_text('{"a": "DECIMAL(38,30)", "o": "STRUCT(x DECIMAL(38,25))"}')
+
+    digits = Decimal("0.12345678901234567890123")
+    assert rows(tmp_path, "SELECT a, o.x FROM t") == [{"a": digits, "x": digits}]
+
+
 def test_members_of_objects_are_found_whether_all_rows_have_them_or_not(tmp_path: Path) -> None:
     records(tmp_path, {"id": 1, "o": {"city": "Rome"}}, {"id": 2, "o": {"city": "Oslo", "zip": "007"}})
 
