@@ -1,13 +1,14 @@
-"""What can be wrong with a sync, judged by its runs; pure, and never about a row."""
+"""What can be wrong with a sync, or with what many syncs use, judged by their runs; pure, and never about a row."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
-from syncer.model.types import Run, RunStatus, SyncDefinition
+from syncer.model.types import FindingKind, Run, RunStatus, SyncDefinition
 from syncer.settings.service import AlertSettings
 
 #: Runs that show the state of a sync; a skipped or interrupted run does not.
@@ -17,6 +18,9 @@ CONCLUSIVE = (RunStatus.SUCCESS, RunStatus.WARNING, RunStatus.FAILED, RunStatus.
 COMPARED, FEWEST_COMPARED = 10, 5
 #: With fewer rows than this, no comparison is made.
 FEWEST_ROWS = 20
+
+#: With so many changes between good and bad in so many runs a sync is flapping, until so many in a row are alike.
+CHANGES, WINDOW, ALIKE = 3, 6, 4
 
 #: Characters after which the text of an error is cut.
 _SHOWN = 1000
@@ -30,6 +34,10 @@ class AlertKind(enum.StrEnum):
     REJECTED = "rejected"
     LATE = "late"
     ROWS = "rows"
+    FLAPPING = "flapping"
+    UNREACHABLE = "unreachable"
+    SHARED = "shared"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +45,41 @@ class Record:
     """What is known of one sync."""
 
     definition: SyncDefinition
-    #: The newest run whose status is one of CONCLUSIVE.
-    newest: Run | None
+    #: The newest runs whose status is one of CONCLUSIVE, newest first, at most WINDOW.
+    recent: Sequence[Run]
     #: The newest runs that ended well, newest first, one more than COMPARED.
     well: Sequence[Run]
     #: Whether a run of the schedule is overdue.
     late: bool
+    #: Whether it had an open alert of this kind before.
+    was_flapping: bool = False
+
+    @property
+    def newest(self) -> Run | None:
+        """The run that shows its state now."""
+        return self.recent[0] if self.recent else None
+
+
+def blames(run: Run, about: str = "") -> bool:
+    """Whether a connection, or the one given such as `warehouse crm`, made a run fail, whatever the sync."""
+    return any(found.kind is FindingKind.UNREACHABLE and about in ("", found.about) for found in run.findings)
+
+
+def alternates(are_bad: Sequence[bool], *, already: bool) -> bool:
+    """Whether runs, newest first, go from good to bad and back too often, or *already* did and still do."""
+    if already:
+        return len(are_bad) < ALIKE or len(set(are_bad[:ALIKE])) > 1
+    return sum(one != other for one, other in pairwise(are_bad[:WINDOW])) >= CHANGES
 
 
 def conditions(record: Record, limits: AlertSettings) -> Mapping[AlertKind, str]:
     """What is wrong now, each with sentences for people."""
+    flapping = _flapping(record, limits)
     found = {
-        AlertKind.FAILED: _error_of(record.newest, RunStatus.FAILED),
-        AlertKind.HELD: _error_of(record.newest, RunStatus.HELD),
-        AlertKind.REJECTED: _rejected(record.well[0], limits.rejected) if record.well else "",
+        AlertKind.FLAPPING: flapping,
+        AlertKind.FAILED: "" if flapping else _error_of(record.newest, RunStatus.FAILED),
+        AlertKind.HELD: "" if flapping else _error_of(record.newest, RunStatus.HELD),
+        AlertKind.REJECTED: _rejected(record.well[0], limits.rejected) if record.well and not flapping else "",
         AlertKind.ROWS: _far_off(record, limits.rows) if record.well else "",
         AlertKind.LATE: _late(record) if record.late else "",
     }
@@ -58,10 +87,28 @@ def conditions(record: Record, limits: AlertSettings) -> Mapping[AlertKind, str]
 
 
 def _error_of(run: Run | None, status: RunStatus) -> str:
-    if run is None or run.status is not status:
-        return ""
+    return error_and_hint(run) if run is not None and run.status is status else ""
+
+
+def error_and_hint(run: Run) -> str:
+    """What a run says went wrong."""
     error = run.error or "the reason is unknown"
     return "\n".join([error if len(error) <= _SHOWN else f"{error[:_SHOWN]}…", *([run.hint] if run.hint else [])])
+
+
+def _flapping(record: Record, limits: AlertSettings) -> str:
+    own = [run for run in record.recent if not blames(run)]
+    are_bad = [run.status in (RunStatus.FAILED, RunStatus.HELD) or bool(_rejected(run, limits.rejected)) for run in own]
+    if not own or not alternates(are_bad, already=record.was_flapping):
+        return ""
+    newest_bad = next((run for run, is_bad in zip(own, are_bad, strict=True) if is_bad and run.error), None)
+    return "\n".join(
+        [
+            f"{sum(are_bad)} of its last {len(own)} runs went wrong, and the others between them did not. "
+            f"The next notice comes once {ALIKE} runs in a row have ended alike.",
+            *([f"The newest error: {error_and_hint(newest_bad)}"] if newest_bad else []),
+        ]
+    )
 
 
 def _rejected(run: Run, limit: float) -> str:

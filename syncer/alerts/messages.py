@@ -1,4 +1,4 @@
-"""The notices that people get when the state of a sync changes."""
+"""The notices that people get when the state of a sync, or of what many syncs use, changes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ _TITLES = {
     AlertKind.REJECTED: "has many rejected rows",
     AlertKind.LATE: "is late",
     AlertKind.ROWS: "has an unusual number of rows",
+    AlertKind.FLAPPING: "is flapping",
+    AlertKind.UNREACHABLE: "cannot be used",
+    AlertKind.SHARED: "is fed from two state folders",
+    AlertKind.RESTORED: "was restored",
 }
-_BAD = frozenset({AlertKind.FAILED, AlertKind.LATE})
+_BAD = frozenset({AlertKind.FAILED, AlertKind.LATE, AlertKind.UNREACHABLE, AlertKind.FLAPPING, AlertKind.SHARED})
 
 #: Syncs that a notice about several names.
 _NAMED = 20
@@ -23,9 +27,10 @@ _NAMED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How the state of one sync differs from its open alerts."""
+    """How the state of one sync, or of what many use, differs from its open alerts."""
 
-    sync: str
+    #: The name of a sync, or what many use, such as `warehouse crm`.
+    about: str
     #: What is wrong now and has no open alert, with sentences for people.
     opened: Mapping[AlertKind, str]
     #: The open alerts that are over; an AlertKind, or a word that another version wrote.
@@ -40,9 +45,16 @@ class Change:
         """Whether people should know; otherwise the alerts only change in the database."""
         return bool(self.opened) or self.recovered
 
+    @property
+    def page(self) -> str:
+        """Where the web page shows it."""
+        if " " in self.about:
+            return "connections"
+        return f"runs/{self.run_id}" if self.run_id else f"syncs/{self.about}"
+
 
 def render(change: Change, *, web_url: str | None, clean: Callable[[str], str]) -> Notice:
-    """One sync's change.
+    """One change.
 
     Shapes:
         web_url: the address of the page, for links.
@@ -50,13 +62,12 @@ def render(change: Change, *, web_url: str | None, clean: Callable[[str], str]) 
     """
     lines = [*change.opened.values()] or [f"Everything is fine again. Before, it {_joined(change.closed)}."]
     if web_url:
-        page = f"runs/{change.run_id}" if change.run_id else f"syncs/{change.sync}"
-        lines.append(f"{web_url.rstrip('/')}/{page}")
+        lines.append(f"{web_url.rstrip('/')}/{change.page}")
     return Notice(title=f"Syncer: {_headline(change)}", body=clean("\n".join(lines)), tone=_tone([change]))
 
 
 def render_summary(changes: Sequence[Change], *, web_url: str | None) -> Notice:
-    """Many syncs' changes at one moment, such as when a warehouse is down."""
+    """Many changes at one moment, each for a reason of its own."""
     lines = [_headline(change) for change in changes[:_NAMED]]
     lines += [f"and {len(changes) - _NAMED:,} more"] if len(changes) > _NAMED else []
     lines += [web_url] if web_url else []
@@ -66,12 +77,31 @@ def render_summary(changes: Sequence[Change], *, web_url: str | None) -> Notice:
     return Notice(title=f"Syncer: {title}", body="\n".join(lines), tone=_tone(changes))
 
 
+def headline_of(about: str, kind: str) -> str:
+    """An open alert in words; its kind may be a word of another version."""
+    titles = {str(known): title for known, title in _TITLES.items()}
+    return f"{subject(about)} {titles.get(kind, kind)}"
+
+
+def subject(about: str) -> str:
+    """What an alert is about, as a sentence names it."""
+    kind, _, name = about.partition(" ")
+    return f"{kind} `{name}`" if name else about
+
+
 def _headline(change: Change) -> str:
-    return f"{change.sync} {', '.join(_TITLES[kind] for kind in change.opened) or 'has recovered'}"
+    if change.opened:
+        words = ", ".join(_TITLES[kind] for kind in change.opened)
+    elif AlertKind.FLAPPING in change.closed:
+        words = "is steady again"
+    else:
+        words = "works again" if AlertKind.UNREACHABLE in change.closed else "has recovered"
+    return f"{subject(change.about)} {words}"
 
 
 def _joined(kinds: Sequence[str]) -> str:
     words = {str(kind): title.replace("is ", "was ").replace("has ", "had ") for kind, title in _TITLES.items()}
+    words[AlertKind.UNREACHABLE] = "could not be used"
     return ", ".join(words.get(kind, "had a problem") for kind in kinds)
 
 

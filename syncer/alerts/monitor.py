@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import queue
+import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from syncer.alerts import messages
-from syncer.alerts.conditions import COMPARED, CONCLUSIVE, AlertKind, Record, conditions
+from syncer.alerts.causes import Shared, seen_in_stores, used_by
+from syncer.alerts.conditions import COMPARED, CONCLUSIVE, WINDOW, AlertKind, Record, blames, conditions
 from syncer.alerts.messages import Change
 from syncer.alerts.targets import WAITS, AlertDelivery, AlertTarget, Notice
 from syncer.model.errors import SyncerError
-from syncer.model.types import ENDED_WELL, SyncDefinition
+from syncer.model.types import ENDED_WELL, Run, SyncDefinition
 from syncer.observability.redaction import Redactor
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
@@ -28,6 +30,12 @@ log = logging.getLogger(__name__)
 CHECK_SECONDS = 30.0
 #: More changes than this at one moment are sent as one notice.
 SEPARATE_NOTICES = 5
+#: What was seen in a store is over once no run has seen it for so long.
+QUIET = timedelta(days=2)
+
+_OF_CONNECTIONS = frozenset({AlertKind.UNREACHABLE, AlertKind.FLAPPING})
+_OF_STORES = frozenset({AlertKind.SHARED, AlertKind.RESTORED})
+
 #: Seconds until the next attempt when no target accepts anything, at first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 600.0
 
@@ -91,18 +99,20 @@ class AlertMonitor:
         known, now = self._service.catalog.current, self._service.now()
         alerts: dict[str, list[Alert]] = {}
         for alert in self._open.all():
-            alerts.setdefault(alert.sync, []).append(alert)
+            alerts.setdefault(alert.about, []).append(alert)
         wanted = known.definitions.keys() if names is None else known.definitions.keys() & set(names)
-        paused, well = self._service.run_log.paused(), self._service.run_log.last_ended_well(wanted)
-        late = self._lateness.late(((known.definitions[name], well.get(name), name in paused) for name in wanted), now)
-        found = [
-            change
-            for name in sorted(wanted)
-            if (change := self._change(known.definitions[name], alerts.get(name, []), name in paused, name in late))
-        ]
+        run_log = self._service.run_log
+        recent = run_log.newest(wanted, WINDOW, statuses=CONCLUSIVE)
+        shared = self._shared(known.definitions, recent, alerts)
+        changes = [change for each in shared.values() if (change := self._change_of_shared(each, alerts))]
+        changes += self._changes_of_stores({name: runs[0] for name, runs in recent.items()}, alerts)
+        changes += self._changes_of_syncs([known.definitions[name] for name in sorted(wanted)], recent, shared, alerts)
         if names is None and not known.errors and not known.folder_error:
-            self._forget(alerts.keys() - known.definitions.keys())
-        self._publish(found, now)
+            in_use = {about for definition in known.definitions.values() for about in used_by(definition)}
+            self._forget(alerts.keys() - known.definitions.keys() - in_use)
+        if names is None:
+            changes += self._stores_at_rest(alerts, now)
+        self._publish(changes, now)
 
     def _work(self) -> None:
         while True:
@@ -118,32 +128,110 @@ class AlertMonitor:
             except Exception:
                 log.exception("the alerts cannot be checked")
 
-    def _change(self, definition: SyncDefinition, alerts: Sequence[Alert], paused: bool, late: bool) -> Change | None:
-        record = self._record(definition, late)
-        current = conditions(record, self._service.settings.alerts)
-        known = {alert.kind for alert in alerts}
+    def _shared(
+        self,
+        definitions: Mapping[str, SyncDefinition],
+        recent: Mapping[str, Sequence[Run]],
+        alerts: Mapping[str, Sequence[Alert]],
+    ) -> dict[str, Shared]:
+        """The connections that runs blame, or that have an open alert, each with the runs of all its syncs."""
+        abouts = {about for name in recent for about in used_by(definitions[name])}
+        blamed = {about for runs in recent.values() for about in abouts if blames(runs[0], about)}
+        blamed |= {about for about in abouts & alerts.keys() if _kinds(alerts[about]) & _OF_CONNECTIONS}
+        users = {
+            about: [name for name, definition in definitions.items() if about in used_by(definition)]
+            for about in sorted(blamed)
+        }
+        failing = {about for about, open_ in alerts.items() if AlertKind.FAILED in _kinds(open_)}
+        return {
+            about: Shared(
+                about=about,
+                runs=self._service.run_log.newest(names, WINDOW, statuses=CONCLUSIVE),
+                failing=failing & set(names),
+                was_flapping=AlertKind.FLAPPING in _kinds(alerts.get(about, ())),
+            )
+            for about, names in users.items()
+        }
+
+    def _change_of_shared(self, shared: Shared, alerts: Mapping[str, Sequence[Alert]]) -> Change | None:
+        current = shared.conditions()
+        known = _kinds(alerts.get(shared.about, ())) & _OF_CONNECTIONS
+        opened = {kind: text for kind, text in current.items() if kind not in known}
+        closed = sorted(known - current.keys())
+        if not opened and not closed:
+            return None
+        since = max((alert.since for alert in alerts.get(shared.about, ())), default=self._service.now())
+        return Change(
+            about=shared.about, opened=opened, closed=closed, recovered=not current and shared.worked_since(since)
+        )
+
+    def _changes_of_stores(self, newest: Mapping[str, Run], alerts: Mapping[str, Sequence[Alert]]) -> Iterator[Change]:
+        here = f"{self._service.settings.state_dir.resolve()} on {socket.gethostname()}"
+        found = seen_in_stores(newest, here=here, log_id=self._service.run_log.log_id)
+        for (about, kind), text in found.items():
+            if kind not in _kinds(alerts.get(about, ())):
+                yield Change(about=about, opened={kind: text}, closed=[], recovered=False)
+
+    def _stores_at_rest(self, alerts: Mapping[str, Sequence[Alert]], now: datetime) -> Iterator[Change]:
+        """What no run has seen in a store for long."""
+        open_ = [(about, kind) for about, each in alerts.items() for kind in _kinds(each) & _OF_STORES]
+        if open_:
+            runs = self._service.run_log.with_findings(now - QUIET)
+            seen = {(finding.about, str(finding.kind)) for run in runs for finding in run.findings}
+            for about, kind in open_:
+                if (about, kind) not in seen:
+                    yield Change(about=about, opened={}, closed=[kind], recovered=kind == AlertKind.SHARED)
+
+    def _changes_of_syncs(
+        self,
+        definitions: Sequence[SyncDefinition],
+        recent: Mapping[str, Sequence[Run]],
+        shared: Mapping[str, Shared],
+        alerts: Mapping[str, Sequence[Alert]],
+    ) -> Iterator[Change]:
+        run_log, now = self._service.run_log, self._service.now()
+        names = [definition.name for definition in definitions]
+        paused, well = run_log.paused(), run_log.last_ended_well(names)
+        blameless = {name for name, runs in recent.items() if _is_blameless(name, runs[0], shared)}
+        flapping = {name for name in names if AlertKind.FLAPPING in _kinds(alerts.get(name, ()))}
+        for name in (blameless | flapping) & recent.keys():
+            # A notice says already why it did not end well; it is late if it does not even run.
+            well[name] = max(filter(None, (well.get(name), recent[name][0].started_at)))
+        late = self._lateness.late(((each, well.get(each.name), each.name in paused) for each in definitions), now)
+        for definition in definitions:
+            name = definition.name
+            record = Record(
+                definition=definition,
+                recent=recent.get(name, ()),
+                well=run_log.recent(name, COMPARED + 1, statuses=ENDED_WELL),
+                late=name in late,
+                was_flapping=name in flapping,
+            )
+            change = self._change(record, alerts.get(name, []), name in paused, name in blameless)
+            if change is not None:
+                yield change
+
+    def _change(self, record: Record, alerts: Sequence[Alert], paused: bool, blameless: bool) -> Change | None:
+        current = dict(conditions(record, self._service.settings.alerts))
+        if blameless:
+            current.pop(AlertKind.FAILED, None)
+        known = _kinds(alerts)
         opened = {kind: text for kind, text in current.items() if kind not in known}
         closed = [alert.kind for alert in alerts if alert.kind not in current]
-        # No run has shown that a paused sync is well.
-        if not opened and (not closed or (paused and not current)):
+        # No run has shown that a paused sync is well, or one whose connection fails.
+        if not opened and (not closed or ((paused or blameless) and not current)):
             return None
         ended = record.well[0].finished_at if record.well else None
         well_since = ended is not None and all(ended >= alert.since for alert in alerts)
         run = record.newest
         only_late = opened.keys() == {AlertKind.LATE}
         return Change(
-            sync=definition.name,
+            about=record.definition.name,
             opened=opened,
             closed=closed,
             recovered=bool(closed) and not current and well_since,
             run_id=run.id if run is not None and not only_late else "",
         )
-
-    def _record(self, definition: SyncDefinition, late: bool) -> Record:
-        run_log, name = self._service.run_log, definition.name
-        newest = run_log.recent(name, 1, statuses=CONCLUSIVE)
-        well = run_log.recent(name, COMPARED + 1, statuses=ENDED_WELL)
-        return Record(definition=definition, newest=newest[0] if newest else None, well=well, late=late)
 
     def _publish(self, changes: Sequence[Change], now: datetime) -> None:
         noticed = [change for change in changes if change.needs_notice]
@@ -170,15 +258,25 @@ class AlertMonitor:
             log.error("no target accepts alerts; next attempt in %.0f seconds", self._pause)
 
     def _update(self, changes: Sequence[Change], now: datetime) -> None:
-        opened = [Alert(sync=change.sync, kind=kind, since=now) for change in changes for kind in change.opened]
-        self._open.update(opened, [(change.sync, kind) for change in changes for kind in change.closed])
+        opened = [(change.about, str(kind)) for change in changes for kind in change.opened]
+        self._open.update(opened, [(change.about, kind) for change in changes for kind in change.closed], now)
         for change in changes:
             if change.needs_notice:
                 states = [str(kind) for kind in change.opened] or ["recovered"]
-                log.info("sent an alert", extra={"sync": change.sync, "alerts": states})
+                log.info("sent an alert", extra={"about": change.about, "alerts": states})
 
-    def _forget(self, names: Iterable[str]) -> None:
-        """Close the alerts of syncs whose files were removed."""
-        gone = set(names)
+    def _forget(self, abouts: Iterable[str]) -> None:
+        """Close the alerts of syncs whose files were removed, and of what no sync uses any more."""
+        gone = set(abouts)
         if gone:
-            self._open.update([], [(alert.sync, alert.kind) for alert in self._open.all() if alert.sync in gone])
+            closed = [(alert.about, alert.kind) for alert in self._open.all() if alert.about in gone]
+            self._open.update([], closed, self._service.now())
+
+
+def _kinds(alerts: Iterable[Alert]) -> set[str]:
+    return {alert.kind for alert in alerts}
+
+
+def _is_blameless(name: str, newest: Run, shared: Mapping[str, Shared]) -> bool:
+    """Whether what others use too made the newest run of a sync fail, and not the sync."""
+    return any(blames(newest, about) and not each.fails_alone(name) for about, each in shared.items())

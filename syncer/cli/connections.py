@@ -62,8 +62,8 @@ def alerts(
     elif not found:
         output.line("No open alerts.")
     else:
-        rows = [(alert.sync, alert.kind, output.time_text(alert.since)) for alert in found]
-        output.table(("sync", "alert", "since"), rows)
+        rows = [(alert.about, alert.kind, output.time_text(alert.since)) for alert in found]
+        output.table(("about", "alert", "since"), rows)
 
 
 def _object(connection: Connection, probe: Probe | None, error: SyncerError | None) -> dict[str, object]:

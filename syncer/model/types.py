@@ -231,6 +231,28 @@ class Order:
     run_id: str = ""
 
 
+class FindingKind(enum.StrEnum):
+    """What a run can find that concerns other syncs too."""
+
+    #: A warehouse or store cannot be reached, or refuses everything.
+    UNREACHABLE = "unreachable"
+    #: The store is not as the last run left it.
+    RESTORED = "restored"
+    #: Another state folder feeds the store.
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a run found out about something that other syncs use too."""
+
+    kind: FindingKind
+    #: Such as `warehouse crm`.
+    about: str
+    #: Sentences for people, as far as the run's error and notes do not say it.
+    detail: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One execution of a sync, as the run log keeps it. Times are aware UTC."""
@@ -255,6 +277,7 @@ class Run:
     hint: str = ""
     #: Sentences for people that are no errors.
     notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     #: The error that ended it, in the process that ran it; the run log keeps only its text.
     cause: SyncerError | None = field(default=None, compare=False, repr=False)
 

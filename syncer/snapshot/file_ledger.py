@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.protocols import MOVED, WHEREABOUTS, NumbersPeople
-from syncer.model.types import Target
+from syncer.model.types import FindingKind, Target
 from syncer.model.upgrades import Formats
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
@@ -36,6 +36,7 @@ class FileLedger:
     def __init__(self, session: Session, path: Path) -> None:
         self.session = session
         self.notes: list[str] = []
+        self.store_findings: dict[FindingKind, str] = {}
         self._path = path
         self._newest_claim = ""
         self._is_outdated = False
@@ -173,8 +174,10 @@ class FileLedger:
         is_restored = mine[0] != "" and own not in mine and not self._is_outdated
         is_new_folder = mine[0] != "" and any(ledger not in seen for ledger in newer)
         if is_restored:
+            self.store_findings[FindingKind.RESTORED] = ""
             self.notes.append("the store is not as it was left, such as after a restore: every row is sent again")
         elif mine[0] and newer:
+            self.store_findings[FindingKind.SHARED] = f"{newer[0]} {others[newer[0]]}"
             self.notes.append(
                 f"another state folder feeds this store too: run {others[newer[0]]} of this sync is not in the run log "
                 f"{log_id}, but in {newer[0]}; stop one of the two"

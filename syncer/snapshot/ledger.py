@@ -28,6 +28,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from syncer.model.protocols import NumbersPeople
+from syncer.model.types import FindingKind
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream
 from syncer.snapshot.session import Session
@@ -93,6 +94,8 @@ class Ledger(Protocol):
     session: Session
     #: Sentences about what opening found, for the run's notes.
     notes: list[str]
+    #: What they say of the store, each with more about it for people, or empty.
+    store_findings: dict[FindingKind, str]
 
     def explaining(self) -> AbstractContextManager[None]:
         """Raise SnapshotError, without values, where the ledger fails inside."""

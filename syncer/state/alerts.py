@@ -14,13 +14,16 @@ from syncer.state.schema import alerts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One thing that is wrong with a sync, and of which a notice was sent."""
+    """One thing that is wrong, and of which a notice was sent."""
 
-    sync: str
+    #: The name of a sync; None if the alert is not about one sync.
+    sync: str | None
     #: An AlertKind; a newer version may have written another word.
     kind: str
     #: Aware UTC.
     since: datetime
+    #: The sync, or what many syncs use, such as `warehouse crm`.
+    about: str
 
 
 class OpenAlerts:
@@ -30,16 +33,21 @@ class OpenAlerts:
         self._database = database
 
     def all(self) -> list[Alert]:
-        """Every open alert, by sync."""
+        """Every open alert, by what it is about."""
         query = sa.select(alerts).order_by(alerts.c.sync, alerts.c.since, alerts.c.kind)
         with self._database.reading() as connection:
-            return [Alert(sync=row.sync, kind=row.kind, since=row.since) for row in connection.execute(query)]
+            return [_alert(row.sync, row.kind, row.since) for row in connection.execute(query)]
 
-    def update(self, opened: Collection[Alert], closed: Iterable[tuple[str, str]]) -> None:
-        """Open some alerts and close others, which are given by sync and kind, in one transaction."""
+    def update(self, opened: Iterable[tuple[str, str]], closed: Collection[tuple[str, str]], at: datetime) -> None:
+        """Open and close alerts, each given by what it is about and its kind, in one transaction."""
         with self._database.writing() as connection:
-            for sync, kind in closed:
-                connection.execute(alerts.delete().where(alerts.c.sync == sync, alerts.c.kind == kind))
-            for alert in opened:
-                row = {"sync": alert.sync, "kind": alert.kind, "since": alert.since}
+            for about, kind in closed:
+                connection.execute(alerts.delete().where(alerts.c.sync == about, alerts.c.kind == kind))
+            for about, kind in opened:
+                row = {"sync": about, "kind": kind, "since": at}
                 connection.execute(self._database.insert(alerts).values(**row).on_conflict_do_nothing())
+
+
+def _alert(about: str, kind: str, since: datetime) -> Alert:
+    # No name of a sync has a blank.
+    return Alert(sync=None if " " in about else about, kind=kind, since=since, about=about)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -55,6 +55,29 @@ class RunHistory:
             query = query.where(runs.c.id < before)
         with self.database.reading() as connection:
             return [run_of(row) for row in connection.execute(query)]
+
+    def newest(self, syncs: Iterable[str], number: int, *, statuses: Collection[RunStatus]) -> dict[str, list[Run]]:
+        """The newest *number* runs with one of *statuses* of each of *syncs* that has one, newest first."""
+        each = self._each(syncs)
+        nth = sa.select(runs.c.id).where(runs.c.sync == each.c.sync, runs.c.status.in_(statuses)).order_by(_NEWEST)
+        oldest = sa.select(
+            each.c.sync, sa.func.coalesce(nth.offset(number - 1).limit(1).scalar_subquery(), "").label("id")
+        ).cte("oldest")
+        query = (
+            sa.select(runs)
+            .join_from(oldest, runs, (runs.c.sync == oldest.c.sync) & (runs.c.id >= oldest.c.id))
+            .where(runs.c.status.in_(statuses))
+            .order_by(runs.c.sync, _NEWEST)
+        )
+        with self.database.reading() as connection:
+            found = map(run_of, connection.execute(query).all())
+            return {sync: list(of_sync) for sync, of_sync in groupby(found, key=attrgetter("sync"))}
+
+    def with_findings(self, after: datetime) -> list[Run]:
+        """The runs that began after a moment and have findings."""
+        query = sa.select(runs).where(runs.c.started_at > after, sa.cast(runs.c.findings, sa.Text) != "[]")
+        with self.database.reading() as connection:
+            return [run_of(row) for row in connection.execute(query.order_by(_NEWEST))]
 
     def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, tuple[RunOutcome, ...]]:
         """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""

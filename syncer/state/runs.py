@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
-from syncer.model.types import Counts, Order, Rejection, Run, RunStatus
+from syncer.model.types import Counts, Finding, Order, Rejection, Run, RunStatus
 from syncer.state.history import RunHistory
 from syncer.state.schema import audit, pauses, rejection_totals, rejections, requests, run_of, runs, sessions, terms
 
@@ -68,6 +68,7 @@ class RunLog(RunHistory):
         error: str | None = None,
         hint: str = "",
         notes: Sequence[str] = (),
+        findings: Sequence[Finding] = (),
     ) -> None:
         """Record how a run ended.
 
@@ -77,6 +78,7 @@ class RunLog(RunHistory):
             StateDatabaseError: the run log has no such run: it was replaced meanwhile.
         """
         values = {"phases": dict(phases or {}), "error": error, "hint": hint, "notes": list(notes), **asdict(counts)}
+        values["findings"] = [asdict(finding) for finding in findings]
         ended = runs.update().where(runs.c.id == run_id).values(status=status, finished_at=at, **values)
         with self.database.writing() as connection:
             if connection.execute(ended).rowcount != 1:

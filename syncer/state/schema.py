@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from syncer.model.types import Counts, Run, RunStatus, Trigger
+from syncer.model.types import Counts, Finding, FindingKind, Run, RunStatus, Trigger
 from syncer.model.upgrades import Formats
 
 
@@ -88,6 +88,8 @@ runs = sa.Table(
     sa.Column("error", ShownText),
     sa.Column("hint", ShownText, nullable=False),
     sa.Column("notes", sa.JSON, nullable=False),
+    #: Objects with the fields of `Finding`.
+    sa.Column("findings", sa.JSON, nullable=False, server_default="[]"),
     sa.Index("syncer_runs_by_sync", "sync", "id", "status"),
     # A tick gets one run, however many services see it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
@@ -99,7 +101,8 @@ def run_of(row: sa.Row[tuple[object, ...]]) -> Run:
     """A row of `runs`."""
     values = dict(row._mapping)
     counts = Counts(**{name: values.pop(name) for name in COUNTS})
-    return Run(**values | {"counts": counts, "notes": tuple(row.notes)})
+    findings = tuple(Finding(**{**found, "kind": FindingKind(found["kind"])}) for found in row.findings)
+    return Run(**values | {"counts": counts, "notes": tuple(row.notes), "findings": findings})
 
 
 rejections = sa.Table(
@@ -249,8 +252,9 @@ def _date_removals(connection: sa.Connection) -> None:
     forgotten_removals.create(connection)
 
 
-def _know_the_attributes(connection: sa.Connection) -> None:
-    """Format 4: which attributes each sync writes."""
+def _record_findings(connection: sa.Connection) -> None:
+    """Format 4: runs say what they found out about what other syncs use too, and which attributes each sync writes."""
+    connection.exec_driver_sql("ALTER TABLE syncer_runs ADD COLUMN findings JSON NOT NULL DEFAULT '[]'")
     written_attributes.create(connection)
 
 
@@ -258,7 +262,7 @@ def _zoned(connection: sa.Connection) -> str:
     return runs.c.due_at.type.compile(connection.dialect)
 
 
-FORMATS: Formats[sa.Connection] = Formats((_know_the_service, _date_removals, _know_the_attributes))
+FORMATS: Formats[sa.Connection] = Formats((_know_the_service, _date_removals, _record_findings))
 
 
 def read_state(connection: sa.Connection) -> tuple[int, str]:

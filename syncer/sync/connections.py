@@ -10,10 +10,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from syncer.model.errors import ConnectionFailedError, SyncerError
+from syncer.model.errors import (
+    ConnectionFailedError,
+    SettingsError,
+    StoreError,
+    StoreRefusesError,
+    SyncerError,
+    WarehouseError,
+)
 from syncer.model.protocols import Probing, ProfileStore, Warehouse
-from syncer.model.types import Probe
+from syncer.model.types import Finding, FindingKind, Probe, SyncDefinition
 from syncer.settings.settings import Settings
+
+#: Seconds to wait for an answer of what may have made a run fail.
+_LOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +84,25 @@ def tested_side_by_side(wanted: Sequence[Connection], *, seconds: float) -> list
             break
         found[place] = answer
     return [found.get(place) or _silent(connection, seconds) for place, connection in enumerate(wanted)]
+
+
+def unreachable(settings: Settings, definition: SyncDefinition, exc: BaseException) -> list[Finding]:
+    """Which connections are to blame for the error of a sync's run, as they work for no sync; looks at them now."""
+    named = {"warehouse": definition.warehouse, "store": definition.store}
+    suspects = [one for one in connections(settings) if one.kind in _suspects(exc) and named[one.kind] == one.name]
+    return [
+        Finding(kind=FindingKind.UNREACHABLE, about=f"{found.connection.kind} {found.connection.name}")
+        for found in tested_side_by_side(suspects, seconds=_LOOK_SECONDS)
+        if found.error is not None
+    ]
+
+
+def _suspects(exc: BaseException) -> tuple[str, ...]:
+    if isinstance(exc, WarehouseError):
+        return ("warehouse",)
+    if isinstance(exc, StoreError):
+        return () if isinstance(exc, StoreRefusesError) else ("store",)
+    return ("warehouse", "store") if isinstance(exc, SettingsError) or not isinstance(exc, SyncerError) else ()
 
 
 def _answer(answers: queue.SimpleQueue[tuple[int, Tested]], place: int, connection: Connection) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
 from syncer.model.protocols import IDENTIFIERS, Fenced, NumbersPeople, ProfileStore, ReplacesCollections, Warehouse
-from syncer.model.types import Counts, SyncDefinition, Verdict
+from syncer.model.types import Counts, Finding, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked
@@ -116,6 +116,9 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
         rejected=staged.quarantined,
     )
     progress.notes.extend([*run.snapshot.ledger.notes, *_notes(staged, difference)])
+    about = f"store {definition.store}"
+    found = run.snapshot.ledger.store_findings.items()
+    progress.findings.extend(Finding(kind=kind, about=about, detail=detail) for kind, detail in found)
     if options.only is not None:
         _find_one_row(staged, options.only)
     return staged, difference

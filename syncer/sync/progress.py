@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from syncer.model.types import Counts
+from syncer.model.types import Counts, Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +142,7 @@ class Progress:
     began: float = 0.0
     counts: Counts = field(default_factory=Counts)
     notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     #: Called whenever something above has changed.
     changed: Callable[[], None] = lambda: None
     #: Stops the run.

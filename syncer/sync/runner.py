@@ -14,7 +14,7 @@ from pathlib import Path
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
 from syncer.model.protocols import ForecastingQueries, Interruptible, ProfileStore, Warehouse
-from syncer.model.types import Order, Run, RunStatus, SyncDefinition
+from syncer.model.types import Finding, Order, Run, RunStatus, SyncDefinition
 from syncer.queries import query
 from syncer.queries.query import Query
 from syncer.settings import registry
@@ -75,7 +75,7 @@ class Runner:
                 raise
             except Exception as exc:
                 progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
-                return self._ended_early(progress, exc)
+                return self._ended_early(definition, progress, exc)
             self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id)
             if order.term is None:
                 stack.enter_context(self.run_log.database.holding(definition.name))
@@ -143,10 +143,10 @@ class Runner:
         except (Exception, KeyboardInterrupt) as exc:
             if isinstance(exc, (StoppedError, StoreError, KeyboardInterrupt)):
                 self._publish_rejections(definition, snapshot)
-            return self._ended_early(progress, exc)
+            return self._ended_early(definition, progress, exc)
         return self._finish(progress, RunStatus.WARNING if rejected else RunStatus.SUCCESS, None)
 
-    def _ended_early(self, progress: Progress, exc: BaseException) -> Run:
+    def _ended_early(self, definition: SyncDefinition, progress: Progress, exc: BaseException) -> Run:
         """Record that a run failed or was stopped; the only place that knows every exception."""
         if isinstance(exc, (StoppedError, KeyboardInterrupt)):
             return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(str(exc) or "stopped by a signal"))
@@ -155,10 +155,12 @@ class Runner:
             if cut_off and progress.token.is_cancelled:
                 # Reading, or a wait of the store, was cut off on purpose.
                 return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(progress.token.reason))
+            progress.findings += _unreachable(self.settings, definition, exc)
             return self._finish(progress, RunStatus.FAILED, exc)
         # Its text may hold values; the frames and the name are enough.
         frames = "".join(traceback.format_tb(exc.__traceback__))
         log.error("unexpected %s\n%s", type(exc).__name__, frames, extra={"run": progress.run_id})
+        progress.findings += _unreachable(self.settings, definition, exc)
         error = SyncerError(
             f"unexpected {type(exc).__name__}; this is a defect of Syncer",
             hint=f"The log has the details, with the run {progress.run_id}.",
@@ -182,6 +184,7 @@ class Runner:
             error=str(error) if error else None,
             hint=error.hint if error else "",
             notes=progress.notes,
+            findings=progress.findings,
         )
         return self._run_of(progress.run_id, error)
 
@@ -257,6 +260,13 @@ class Runner:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
         last = self.run_log.last_started(definition.name)
         return max(self.now(), last + timedelta(seconds=1)) if last else self.now()
+
+
+def _unreachable(settings: Settings, definition: SyncDefinition, exc: BaseException) -> list[Finding]:
+    # Most runs need none of it.
+    from syncer.sync.connections import unreachable
+
+    return unreachable(settings, definition, exc)
 
 
 def _waking(store: ProfileStore, progress: Progress) -> AbstractContextManager[None]:

@@ -58,7 +58,7 @@ def alerts_of(service: Service) -> AlertMonitor:
 
 
 def kinds(service: Service) -> set[tuple[str, str]]:
-    return {(alert.sync, alert.kind) for alert in OpenAlerts(service.run_log.database).all()}
+    return {(alert.about, alert.kind) for alert in OpenAlerts(service.run_log.database).all()}
 
 
 def run(service: Service, name: str = "customers", *, full: bool = False) -> Run:
@@ -512,7 +512,7 @@ def _record(*well: Run) -> Record:
         target=Target(entity=Entity.PERSON),
         schedule=Every(interval=timedelta(hours=1)),
     )
-    return Record(definition=definition, newest=well[0], well=well, late=False)
+    return Record(definition=definition, recent=well[:1], well=well, late=False)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 MEANINGS: Mapping[str, str] = {
-    "sync": "the name of the sync",
+    "sync": "the name of the sync; null for an alert that is not about one sync",
     "run_id": "the id of the run; null if the run log has no such run",
     "status": "how the run ended: see below",
     "queried": "rows that the query returned",
@@ -60,6 +60,7 @@ MEANINGS: Mapping[str, str] = {
     "can_write": "with `--test`, whether a warehouse's role could write",
     "note": "with `--test`, remarks",
     "since": "when the alert began",
+    "about": "the sync, or what many syncs use: `warehouse NAME`, `store NAME`",
     "target": "with `--test`, the target of alerts",
     "taken": "with `--test`, whether the target accepted the notice",
 }

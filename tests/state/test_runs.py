@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from syncer.model.errors import SettingsError, StateDatabaseError
-from syncer.model.types import Counts, Order, Rejection, Run, RunStatus, Trigger
+from syncer.model.types import Counts, Finding, FindingKind, Order, Rejection, Run, RunStatus, Trigger
 from syncer.state import runs as run_log
 from syncer.state import schema
 from syncer.state.database import StateDatabase
@@ -187,6 +187,34 @@ def test_the_overview_reads_the_newest_runs_of_each_sync(log: RunLog) -> None:
     last = log.last_runs(["people", "accounts", "none"])
     assert {sync: run.started_at for sync, run in last.items()} == {"people": NOON + 3 * MINUTE, "accounts": NOON}
     assert log.last_ended_well(["people", "accounts", "none"]) == {"people": NOON + MINUTE, "accounts": NOON}
+
+
+def test_the_newest_runs_of_many_syncs_are_read_at_once(log: RunLog) -> None:
+    for number in range(4):
+        for sync in ("people", "accounts"):
+            ended(log, sync, RunStatus.FAILED if number % 2 else RunStatus.SUCCESS, NOON + number * MINUTE)
+        log.record_skipped("people", Order(trigger=Trigger.SCHEDULE), "abc", NOON + number * MINUTE, note="busy")
+    statuses = [RunStatus.FAILED, RunStatus.SUCCESS]
+
+    newest = log.newest(["people", "accounts", "none"], 3, statuses=statuses)
+
+    assert {sync: [run.started_at for run in runs] for sync, runs in newest.items()} == {
+        sync: [NOON + number * MINUTE for number in (3, 2, 1)] for sync in ("people", "accounts")
+    }
+    assert {run.status for runs in newest.values() for run in runs} == set(statuses)
+    assert log.newest(["people"], 9, statuses=statuses)["people"][3:] != []
+
+
+def test_findings_are_kept_with_their_run(log: RunLog) -> None:
+    found = Finding(kind=FindingKind.UNREACHABLE, about="warehouse crm", detail="gone")
+    for at in (NOON, NOON + 2 * MINUTE):
+        run_id = log.start("people", Order(trigger=Trigger.MANUAL), "abc", at)
+        log.finish(run_id, RunStatus.FAILED, at, findings=[found])
+    ended(log, "people", RunStatus.SUCCESS, NOON + 3 * MINUTE)
+
+    (run,) = log.with_findings(NOON + MINUTE)
+
+    assert (run.id, run.findings) == (run_id, (found,))
 
 
 def test_runs_are_read_page_by_page(log: RunLog) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from syncer.model.errors import StoreError
 from syncer.model.protocols import JSON, ProfileStore
-from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved
+from syncer.model.types import Entity, Finding, FindingKind, Identity, Limit, Limits, OnRemoved
 from syncer.settings.registry import open_store
 from syncer.snapshot.snapshot import opened
 from syncer.state.coordination import SharedCoordination
@@ -103,6 +103,7 @@ def test_a_store_that_was_put_back_gets_every_row_again(folder: StateFolder, tmp
     progress = folder.run()
 
     assert progress.notes[0] == RESTORED
+    assert progress.findings == [Finding(kind=FindingKind.RESTORED, about="store default")]
     assert folder.stored() == folder.rows | {"3": "free"}
     assert (folder.run().notes, folder.run().counts.accepted) == ([], 0)
 
@@ -149,6 +150,9 @@ def test_two_folders_that_feed_one_store_name_each_other_and_do_not_send_for_eve
 
     first = folder.run()
     assert "run b-1 of this sync is not in the run log" in first.notes[0]
+    (found,) = first.findings
+    assert (found.kind, found.about) == (FindingKind.SHARED, "store default")
+    assert found.detail.endswith(" b-1")
     assert folder.stored() == folder.rows
     accepted = []
     for turn in range(3):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from syncer.alerts.conditions import AlertKind
+from syncer.alerts.messages import headline_of
 from syncer.model.errors import DefinitionError
 from syncer.model.types import Entity, RunStatus
 from syncer.service.catalog import DefinitionSet
 from syncer.service.status import Freshness, SyncStatus
+from syncer.state.alerts import OpenAlerts
 from syncer.web.pages.charts import SHOWN_RUNS, Chart, status_chart
 from syncer.web.pages.viewing import TheView
 from syncer.web.rendering import Context
@@ -69,6 +73,10 @@ class OverviewContext(Context, template="syncs.html"):
     filter: SyncFilter
     is_filtered: bool
     syncs: Sequence[SyncStatus]
+    #: The open alerts about what many syncs use, in words, each with its beginning.
+    shared_alerts: Sequence[tuple[str, datetime]]
+    #: The syncs with an open alert that they are flapping.
+    flapping: Collection[str]
     #: By name; none without a run.
     charts: Mapping[str, Chart]
     #: How many syncs there are, and how many of them are in some states.
@@ -90,12 +98,15 @@ def show_overview(view: TheView, wanted: Annotated[SyncFilter, Query()]) -> Resp
     syncs, definitions = view.service.statuses(), view.service.catalog.current
     shown = [sync for sync in syncs if wanted.fits(sync)]
     outcomes = view.service.run_log.outcomes([sync.definition.name for sync in shown], SHOWN_RUNS)
+    alerts = OpenAlerts(view.service.run_log.database).all()
     counted = Counter(state for sync in syncs for state in _COUNTED if _STATES[state][1](sync))
     return view.page(
         OverviewContext(
             filter=wanted,
             is_filtered=wanted != SyncFilter(),
             syncs=shown,
+            shared_alerts=[(headline_of(a.about, a.kind), a.since) for a in alerts if a.sync is None],
+            flapping={alert.sync for alert in alerts if alert.sync and alert.kind == AlertKind.FLAPPING},
             charts={name: status_chart(runs) for name, runs in outcomes.items()},
             total=len(syncs),
             counted=[(state, counted[state]) for state in _COUNTED if counted[state]],
