@@ -127,6 +127,11 @@ class FileLedger:
     def follow_people(self, store: NumbersPeople) -> None:
         session, seen = self.session, self._remembered("moves_seen")
         moves = store.moves_since(int(seen or 0))
+        if seen and moves.newest < int(seen):
+            with session.transaction():
+                self._put_in_doubt("TRUE")
+                self._forget_people()
+            seen = ""
         found = None if seen else store.whereabouts(session.target, self._unnumbered_keys())
         session.connection.register("moved", moves.identifiers)
         session.connection.register("found", found if found is not None else WHEREABOUTS.empty_table())
@@ -146,6 +151,12 @@ class FileLedger:
         finally:
             session.connection.unregister("moved")
             session.connection.unregister("found")
+
+    def _forget_people(self) -> None:
+        """Forget who got which row: after a restore, the store may have given the number to somebody else."""
+        self.session.execute("UPDATE snapshot SET person = NULL")
+        self.session.execute("DELETE FROM left_behind")
+        self._remember(moves_seen="")
 
     def _unnumbered_keys(self) -> pa.Table:
         query = "SELECT DISTINCT k1, NULL::BIGINT AS person FROM snapshot WHERE person IS NULL"
@@ -186,6 +197,8 @@ class FileLedger:
             self._is_outdated = True
             with self.session.transaction():
                 self._put_in_doubt("TRUE")
+                if is_restored:
+                    self._forget_people()
         self._fences = {"fence": own, "fence_before": own, "other_ledgers": json.dumps(others)}
         return former if former in fences else ""
 

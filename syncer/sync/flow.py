@@ -131,14 +131,14 @@ def catch_up(snapshot: Snapshot, coordination: Coordination, store: ProfileStore
     removed, newest = coordination.removed_since(seen)
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
-    if isinstance(store, NumbersPeople) and ledger.session.target.key_may_move:
-        ledger.follow_people(store)
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:
             store.fence(ledger=log_id, sync=coordination.sync, run_id=coordination.run_id)
             if ended:
                 store.forget_fence(ledger=ended, sync=coordination.sync)
+    if isinstance(store, NumbersPeople) and ledger.session.target.key_may_move:
+        ledger.follow_people(store)
 
 
 def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow as pa
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.settings.registry import open_store
-from syncer.snapshot.snapshot import opened
+from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.sync.flow import SyncRun, catch_up, run_sync
@@ -58,6 +58,8 @@ class House:
     rows: dict[str, Rows] = field(default_factory=dict)
     columns: dict[str, list[str]] = field(default_factory=dict)
     runs: int = 0
+    #: Whether rows may be rejected.
+    may_reject: bool = False
     #: Is called once, before the next query.
     at_query: Callable[[], None] = lambda: None
 
@@ -87,11 +89,14 @@ class House:
         schema = pa.schema([(column, pa.string()) for column in self.columns[name]])
         with (
             closing(StateDatabase(f"sqlite:///{self.folder}/runs.db")) as database,
-            closing(self.store()) as store,
-            opened(self.folder / f"{name}.duckdb", made, store.store_id) as snapshot,
+            closing(self.store()) as opened_store,
+            self.opened(name, opened_store) as snapshot,
         ):
-            run_id = "" if plans else f"run-{self.runs}"
-            coordination = SharedCoordination(database=database, sync=name, store_id=store.store_id, run_id=run_id)
+            store = self.wrapped(opened_store)
+            run_id = "" if plans else f"{self.folder.name}-{self.runs}"
+            coordination = self.wrapped(
+                SharedCoordination(database=database, sync=name, store_id=store.store_id, run_id=run_id)
+            )
             catch_up(snapshot, coordination, store)
             run = SyncRun(
                 definition=made,
@@ -107,8 +112,18 @@ class House:
                 return planned(run, sample_rows=10)
             at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
             run_sync(run, coordination=coordination, started_at=at)
-        assert progress.counts.rejected == 0
+        assert self.may_reject or progress.counts.rejected == 0
         return progress
+
+    @contextmanager
+    def opened(self, name: str, store: ProfileStore) -> Iterator[Snapshot]:
+        """The snapshot of a sync."""
+        with opened(self.folder / f"{name}.duckdb", self.syncs[name], store.store_id) as snapshot:
+            yield snapshot
+
+    def wrapped(self, inner: Any) -> Any:
+        """The store, or the coordination, as a run gets it."""
+        return inner
 
     def plan(self, name: str) -> Any:
         return self._run(name, plans=True)
