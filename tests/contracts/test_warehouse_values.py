@@ -18,6 +18,9 @@ from tests.workbench import Workbench
 #: The other servers and drivers give only text that is UTF-8.
 LETS_BROKEN_TEXT_THROUGH = [make for make in ADAPTERS if make.__name__ == "sqlite_file"]
 
+#: The others have no such type, or none that their server tells.
+TELLS_JSON = [make for make in ADAPTERS if make.__name__ not in ("sqlite_file", "mariadb")]
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:
@@ -60,6 +63,55 @@ def test_equal_numbers_of_two_types_are_no_change(
     bench.run(result(warehouse, sql.format(adapter.double)))
 
     assert bench.run(result(warehouse, sql.format(decimal))).counts == Counts(queried=1, unchanged=1)
+
+
+def of_json(adapter: Adapter, type_: str, texts: list[str]) -> str:
+    """A query with an `id` of each of these JSON texts."""
+    return " UNION ALL ".join(
+        f"SELECT {type_.replace('{}', adapter.literal(text))} AS id, {n} AS n" for n, text in enumerate(texts)
+    )
+
+
+@pytest.mark.parametrize("adapter", TELLS_JSON, indirect=True, ids=lambda make: make.__name__)
+def test_a_json_value_as_a_key_is_what_it_says(adapter: Adapter, bench: Workbench, warehouse: Warehouse) -> None:
+    texts = ['"u_1"', '"Zürich \\"1\\""', "7", "2.50", "true"]
+
+    for type_ in adapter.json:
+        assert set(people(bench, warehouse, of_json(adapter, type_, texts))) == {
+            "u_1", 'Zürich "1"', "7", "2.5", "true",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("adapter", TELLS_JSON, indirect=True, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("text", ['{"a":"u_1"}', '["u_1"]', "{}", "[]"])
+def test_an_object_or_array_as_a_key_is_a_rejection(
+    adapter: Adapter, bench: Workbench, warehouse: Warehouse, text: str
+) -> None:
+    for type_ in adapter.json:
+        bench.run(result(warehouse, of_json(adapter, type_, [text, '"u_2"'])))
+
+        assert list(bench.rejections().values()) == ["`id` is a JSON object or array, which is no key"]
+        assert set(bench.store.people) == {"u_2"}
+
+
+@pytest.mark.parametrize("adapter", TELLS_JSON, indirect=True, ids=lambda make: make.__name__)
+def test_of_members_of_one_name_the_last_one_is_kept_and_sent(
+    adapter: Adapter, bench: Workbench, warehouse: Warehouse
+) -> None:
+    text = adapter.literal('{"a":1,"b":{"c":1,"c":2},"a":3}')
+
+    for type_ in adapter.json:
+        bench.run(result(warehouse, f"SELECT 1 AS id, {type_.replace('{}', text)} AS x"))
+
+        with bench.opened() as snapshot:
+            ((kept,),) = snapshot.ledger.session.rows("SELECT c1 FROM snapshot")
+        assert (kept.count('"a"'), kept.count('"c"')) == (1, 1)
+        assert bench.store.people == {"1": {"x": {"a": 3, "b": {"c": 2}}}}
+
+
+def test_a_binary_key_is_base64_without_quotes(adapter: Adapter, bench: Workbench, warehouse: Warehouse) -> None:
+    for expression in adapter.binary:
+        assert people(bench, warehouse, f"SELECT {expression} AS id, {expression} AS x") == {"AP8=": {"x": "AP8="}}
 
 
 @pytest.mark.parametrize("adapter", LETS_BROKEN_TEXT_THROUGH, indirect=True, ids=lambda make: make.__name__)

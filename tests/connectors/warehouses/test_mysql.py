@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from connectors.mysql.values import reading
 from syncer.model.errors import WarehouseError
+from syncer.model.protocols import JSON
 from tests.connectors.warehouses.reading import TIMEOUT, opened, rows
 from tests.servers.mariadb import MariaDBServer
 
@@ -81,6 +84,13 @@ def test_any_mixture_of_values_and_nulls_arrives_as_another_reader_has_it(
         got = rows(warehouse, "SELECT * FROM mixed ORDER BY id")
 
     assert got == expected
+
+
+def test_the_json_of_mysql_is_json() -> None:
+    # MariaDB has no such type, and tells its own JSON as LONGTEXT.
+    found = reading(SimpleNamespace(type_code=245, flags=128, length=2**32 - 1, charsetnr=63))
+
+    assert (found.word, found.metadata) == ("JSON", JSON)
 
 
 @pytest.mark.parametrize("length", [0xFFFFFF - 7, 0xFFFFFF - 6, 0xFFFFFF, 0x1000000, 40_000_000])

@@ -73,6 +73,10 @@ class Adapter:
     double: str = "DOUBLE PRECISION"
     #: An expression for the text `a` and a byte that is no UTF-8; empty if no text can be so.
     broken_text: str = ""
+    #: Expressions of each type for JSON, of the literal `{}`; empty if none tells JSON from text.
+    json: tuple[str, ...] = ()
+    #: Expressions for the bytes 00 FF, of each binary type.
+    binary: tuple[str, ...] = ("'\\x00ff'::bytea",)
     #: Whether an unknown column or table is told with its line; a mistake of syntax always is.
     tells_line_of_names: bool = True
     #: The same for a table alone.

@@ -55,6 +55,8 @@ def _bigquery(project: BigQueryProject, url: str) -> Adapter:
                 f"DATE '2024-01-01' AS born, MOD(i, 100) AS score {rows(1_000_000)}"
             ),
             literal=_bigquery_literal,
+            json=("JSON {}",),
+            binary=(r"b'\x00\xff'",),
             tells_line_of_tables=False,
             running=project.running,
         )

@@ -59,6 +59,8 @@ def _duckdb(path: Path, make_table: MakeTable) -> Adapter:
         silent="SELECT count(*) FROM range(100000000000000) AS t (i) WHERE hash(i) % 7 = 0",
         flooding="SELECT i FROM range(100000000000000) AS t (i)",
         types=_DUCKDB_TYPES,
+        json=("{}::JSON", "{}::JSON::VARIANT"),
+        binary=(r"'\x00\xFF'::BLOB",),
     )
 
 

@@ -59,6 +59,8 @@ def mariadb(request: pytest.FixtureRequest) -> Adapter:
             many=_MARIADB_MANY,
             literal=lambda text: "'" + text.replace("\\", "\\\\").replace("'", "''") + "'",
             double="DOUBLE",
+            # MariaDB's JSON is text.
+            binary=("X'00FF'", "(SELECT var_bytes FROM typed)", "(SELECT large FROM typed)"),
             tells_line_of_names=False,
             running=running,
         )

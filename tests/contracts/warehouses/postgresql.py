@@ -51,6 +51,7 @@ def postgresql(request: pytest.FixtureRequest) -> Adapter:
             silent="SELECT pg_sleep(100)",
             flooding="SELECT generate_series(1, 1000000000000) AS i",
             types=_POSTGRESQL_TYPES,
+            json=("({})::jsonb", "({})::json"),
             running=lambda: execute(
                 "SELECT 1 FROM pg_stat_activity WHERE application_name = 'syncer' AND state = 'active'"
             ),
@@ -68,6 +69,8 @@ def redshift(request: pytest.FixtureRequest) -> Adapter:
         base,
         url=base.url.replace("postgresql:", "redshift:", 1),
         types=_REDSHIFT_TYPES,
+        # In place of SUPER.
+        json=("({})::json",),
         # In a literal, Redshift takes a backslash for an escape and PostgreSQL does not.
         literal=lambda text: "'" + text.replace("'", "''").replace("\\", "' || chr(92) || '") + "'",
     )

@@ -44,6 +44,8 @@ def snowflake_stand_in(request: pytest.FixtureRequest) -> Adapter:
             # A result is whole before its first row is sent; this one's second part does not come.
             flooding="SELECT i FROM endless",
             types=_SNOWFLAKE_TYPES,
+            json=("PARSE_JSON({})",),
+            binary=("TO_BINARY('00FF', 'HEX')",),
             literal=lambda text: "'" + text.replace("\\", "\\\\").replace("'", "''") + "'",
             odd_names=[
                 ("id", "id"),

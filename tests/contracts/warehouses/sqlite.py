@@ -46,6 +46,7 @@ def sqlite_file(request: pytest.FixtureRequest) -> Adapter:
             "datetime(1704067200 + i, 'unixepoch') AS seen_at, i % 2 = 0 AS active, 'free' AS plan, "
             f"'2024-01-01' AS born, i % 100 AS score FROM {series.format(1_000_000)}",
             tells_types=False,
+            binary=("x'00ff'",),
             broken_text="CAST(x'61ff' AS TEXT)",
         )
     )
