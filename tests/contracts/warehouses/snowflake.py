@@ -43,7 +43,7 @@ def snowflake_stand_in(request: pytest.FixtureRequest) -> Adapter:
             silent="SELECT COUNT(*) AS n FROM TABLE(GENERATOR(ROWCOUNT => 100000000000000)) WHERE HASH(SEQ4()) % 7 = 0",
             # A result is whole before its first row is sent; this one's second part does not come.
             flooding="SELECT i FROM endless",
-            types=_SNOWFLAKE_TYPES,
+            types=SNOWFLAKE_TYPES,
             json=("PARSE_JSON({})",),
             binary=("TO_BINARY('00FF', 'HEX')",),
             literal=lambda text: "'" + text.replace("\\", "\\\\").replace("'", "''") + "'",
@@ -70,7 +70,7 @@ def snowflake_stand_in(request: pytest.FixtureRequest) -> Adapter:
     )
 
 
-_SNOWFLAKE_TYPES: list[TypeCase] = [
+SNOWFLAKE_TYPES: list[TypeCase] = [
     ("true", pa.bool_(), None, True),
     ("2147483647", pa.decimal128(38, 0), None, Decimal(2147483647)),
     ("1.50::NUMBER(5, 2)", pa.decimal128(38, 2), None, Decimal("1.50")),
