@@ -14,10 +14,10 @@ RUN uv pip install --no-cache --compile-bytecode --python /opt/syncer/bin/python
     --constraints /src/requirements.lock "/src${EXTRAS:+[$EXTRAS]}"
 
 FROM ${PYTHON}
-RUN groupadd --gid 10001 syncer \
-    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin syncer \
-    && install -d -o 10001 -g 10001 -m 0700 /state \
-    && install -d -o 10001 -g 10001 -m 0755 /project
+# Any user of group 0 can run it, as OpenShift does: nothing looks the user up, and the group may write.
+RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin syncer \
+    && install -d -o 10001 -g 0 -m 0770 /state \
+    && install -d -o 10001 -g 0 -m 0775 /project
 COPY --from=build /opt/syncer /opt/syncer
 ENV PATH=/opt/syncer/bin:$PATH \
     HOME=/tmp \
@@ -25,7 +25,7 @@ ENV PATH=/opt/syncer/bin:$PATH \
     SYNCER_STATE_DIR=/state \
     SYNCER_WEB__HOST=0.0.0.0 \
     SYNCER_WEB__PORT=8765
-USER 10001:10001
+USER 10001:0
 WORKDIR /project
 # Snapshots, the run log and the embedded store; all else may be read-only.
 VOLUME ["/state"]

@@ -79,7 +79,7 @@ class Project:
 
     @cached_property
     def database(self) -> StateDatabase:
-        from syncer.settings.settings import make_state_dir
+        from syncer.settings.state_modes import make_state_dir
         from syncer.state.database import StateDatabase
 
         os.umask(make_state_dir(self.settings))

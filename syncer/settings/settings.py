@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +24,6 @@ from pydantic_settings import (
 from syncer.model.connectors import matching
 from syncer.model.errors import SettingsError
 from syncer.model.query_variables import PATTERN, forbidden
-from syncer.settings import state_modes
 from syncer.settings.containers import is_set_by_cluster
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
 from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, Words, beside
@@ -201,33 +198,6 @@ def load(working_dir: Path, environment: Mapping[str, str]) -> Settings:
     )
     placed._environment = {**dotenv, **environment}
     return placed
-
-
-def make_state_dir(settings: Settings) -> int:
-    """Create the state folder, which only its owner may enter, and its group if that may write it.
-
-    Returns the umask for a process that makes files in it.
-
-    Raises:
-        SettingsError: it is not a folder, belongs to another user, or cannot be written.
-    """
-    path, name = settings.state_dir, f"{PREFIX}STATE_DIR"
-    own = f"Set {name} to a folder that this user may create or owns."
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat()
-    except (FileExistsError, NotADirectoryError):
-        raise SettingsError(f"{name}: {path} is not a folder", hint=f"Move it away, or set {name}.") from None
-    except OSError as error:
-        raise SettingsError(f"{name}: {path} cannot be created: {error.strerror}", hint=own) from error
-    if os.name == "posix" and found.st_uid != os.geteuid():
-        raise SettingsError(f"{name}: {path} belongs to another user", hint=own)
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise SettingsError(f"{name}: {path} cannot be written", hint=own)
-    mode = stat.S_IMODE(found.st_mode)
-    if os.name == "posix" and mode & 0o777 != 0o700:
-        state_modes.restrict(path)
-    return 0o007 if mode & stat.S_IWGRP else 0o077
 
 
 def _is_setting(path: Sequence[str]) -> bool:

@@ -67,7 +67,7 @@ def locked(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
 def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty snapshot that leaves nothing behind; what does not fit into memory goes beside *path* meanwhile."""
     spill = path.with_name(path.name + ".plan.tmp")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
     try:
         with duckdb.connect(":memory:", config=_config() | {"temp_directory": str(spill)}) as connection:
             _begin_session(connection)
@@ -118,7 +118,7 @@ def _begin_session(connection: duckdb.DuckDBPyConnection) -> None:
 def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
     spill = path.with_name(path.name + ".tmp")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
         connection = duckdb.connect(str(path), config=_config() | {"temp_directory": str(spill)})
         _begin_session(connection)
     except duckdb.IOException as exc:

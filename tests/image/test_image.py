@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from tests.image.dockerfile import Stage, read
 from tests.service.conftest import wait_until
 
 ARGUMENTS, (BUILD, FINAL) = read(REPOSITORY / "Dockerfile")
+
+#: For Compose and for Kubernetes.
+EXAMPLES = [block for language, block in BLOCK.findall(TEXTS["production.md"]) if language == "yaml"]
 
 #: Instructions that a builder knows.
 KNOWN = {"ARG", "RUN", "COPY", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK"}
@@ -52,10 +56,13 @@ class Image:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def image() -> Iterator[Image]:
     """The build stage's steps, run one after the other."""
-    root = tmp_path_factory.mktemp("image")
+    # Not below pytest's folder: another user cannot enter it.
+    root = Path(tempfile.mkdtemp())
+    root.chmod(0o755)
     (root / "tmp").mkdir()
+    (root / "tmp").chmod(0o1777)
     subprocess.run([sys.executable, "-m", "venv", root / "usr"], check=True)
     for instruction in BUILD.instructions:
         if instruction.word == "COPY":
@@ -105,11 +112,12 @@ def test_the_build_installs_what_is_locked_and_only_its_result_is_kept() -> None
 
 def test_it_runs_as_nobody_special_with_one_folder_to_write() -> None:
     words = [instruction.word for instruction in FINAL.instructions]
-    assert FINAL.one("USER").rest == "10001:10001"
+    assert FINAL.one("USER").rest == "10001:0"
     assert words.index("USER") > max(place for place, word in enumerate(words) if word in ("RUN", "COPY"))
-    assert "--uid 10001" in FINAL.one("RUN").rest
+    assert "--uid 10001 --gid 0" in FINAL.one("RUN").rest
     assert FINAL.one("VOLUME").exec_form == [FINAL.variables["SYNCER_STATE_DIR"]] == ["/state"]
-    assert "-o 10001 -g 10001 -m 0700 /state" in FINAL.one("RUN").rest
+    assert "-o 10001 -g 0 -m 0770 /state" in FINAL.one("RUN").rest
+    assert "-o 10001 -g 0 -m 0775 /project" in FINAL.one("RUN").rest
     assert FINAL.variables["PYTHONDONTWRITEBYTECODE"] == "1"
     assert FINAL.variables["HOME"] == "/tmp"
 
@@ -150,22 +158,24 @@ def test_it_installs_and_serves(image: Image, tmp_path: Path) -> None:
     assert (packages / "syncer/docs/prometheus-rules.yml").exists()
     assert not (packages / "tests").exists()
 
-    (tmp_path / "sync_definitions").mkdir()
-    values = FINAL.variables | {"SYNCER_STATE_DIR": str(tmp_path / "state"), "SYNCER_WEB__HOST": "127.0.0.1"}
+    state, definitions = image.root / "state", image.root / "project/sync_definitions"
+    definitions.mkdir(parents=True)
+    state.mkdir()
+    state.chmod(0o770)
+    values = FINAL.variables | {"SYNCER_STATE_DIR": str(state), "SYNCER_WEB__HOST": "127.0.0.1"}
     del values["PATH"], values["HOME"]
-    with _serving(image, tmp_path, values | {"SYNCER_WEB__PORT": "0"}) as port:
+    with _serving(image, definitions.parent, values | {"SYNCER_WEB__PORT": "0"}) as port:
         check = FINAL.one("HEALTHCHECK").exec_form
         proxied = image.environment(SYNCER_WEB__PORT=str(port), http_proxy="http://127.0.0.1:1")
         assert subprocess.run(check, env=proxied, capture_output=True, check=False).returncode == 0
         nobody = image.environment(SYNCER_WEB__PORT="1")
         assert subprocess.run(check, env=nobody, capture_output=True, check=False).returncode != 0
-    assert not list((tmp_path / "sync_definitions").iterdir())
+    assert not list(definitions.iterdir())
     _assert_that_only_what_is_locked_is_taken(image, tmp_path)
 
 
 def test_the_compose_example_is_one(tmp_path: Path) -> None:
-    (text,) = [block for language, block in BLOCK.findall(TEXTS["production.md"]) if language == "yaml"]
-    compose = yaml.safe_load(text)
+    compose = yaml.safe_load(EXAMPLES[0])
     service, database = compose["services"]["syncer"], compose["services"]["postgres"]
 
     assert service["read_only"] is True
@@ -179,6 +189,18 @@ def test_the_compose_example_is_one(tmp_path: Path) -> None:
     assert settings.load(tmp_path, _secrets_in(named, tmp_path)).web.is_guarded
     grace = settings.load(tmp_path, {}).grace
     assert int(service["stop_grace_period"].removesuffix("s")) > grace
+
+
+def test_the_kubernetes_example_fits_the_image(tmp_path: Path) -> None:
+    spec = yaml.safe_load(EXAMPLES[1])["spec"]
+    (container,) = spec["containers"]
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+
+    assert mounted == {"state": "/state", "tmp": FINAL.variables["HOME"], "definitions": "/project/sync_definitions"}
+    # The claim for the state is the set's.
+    assert {volume["name"] for volume in spec["volumes"]} == mounted.keys() - {"state"}
+    assert str(container["livenessProbe"]["httpGet"]["port"]) == FINAL.variables["SYNCER_WEB__PORT"]
+    assert spec["terminationGracePeriodSeconds"] > settings.load(tmp_path, {}).grace
 
 
 def test_run_log_and_store_may_share_a_database_as_in_the_example(tmp_path: Path, postgres_url: str) -> None:
@@ -207,11 +229,18 @@ def _secrets_in(named: dict[str, Any], folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _serving(image: Image, folder: Path, values: dict[str, str]) -> Iterator[int]:
+    """Serve as any user of group 0; as this one if only root may start others, or may read Python."""
+    python = image.python.resolve()
+    is_open = all(path.stat().st_mode & 0o001 for path in (python, *python.parents))
+    user = 1_000_650_000 if os.geteuid() == 0 and is_open else None
     process = subprocess.Popen(
         [*FINAL.one("ENTRYPOINT").exec_form, *FINAL.one("CMD").exec_form],
         cwd=folder,
         env=image.environment(**values),
         stderr=subprocess.PIPE,
+        user=user,
+        group=None if user is None else 0,
+        extra_groups=None if user is None else [],
     )
     try:
         yield wait_until(lambda: _port_of(process))

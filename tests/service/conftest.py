@@ -18,7 +18,7 @@ from syncer.model.types import Every, Run, RunStatus, SyncDefinition
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import SingleNode
 from syncer.service.service import Service
-from syncer.settings import settings
+from syncer.settings import settings, state_modes
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
@@ -76,7 +76,7 @@ class Bench:
     def service(self, *, started: bool = True) -> Iterator[Service]:
         """A service, in this process."""
         found = settings.load(self.path, self.environment)
-        settings.make_state_dir(found)
+        state_modes.make_state_dir(found)
         database = StateDatabase(found.database_url.get_secret_value())
         log = RunLog(database)
         service = Service(

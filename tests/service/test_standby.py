@@ -15,7 +15,7 @@ from syncer.service.catalog import Catalog
 from syncer.service.leadership import LeaderElection
 from syncer.service.pool import FENCED, ClosedError
 from syncer.service.service import Service
-from syncer.settings import settings
+from syncer.settings import settings, state_modes
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from syncer.sync.progress import RunOptions, StoppedError
@@ -38,7 +38,7 @@ def service(folder: Path, url: str, name: str) -> Service:
     made = settings.load(
         folder, {"SYNCER_STATE_DIR": name, "SYNCER_WAREHOUSES__DEFAULT__URL": f"duckdb:///{folder}/sync_definitions"}
     )
-    settings.make_state_dir(made)
+    state_modes.make_state_dir(made)
     database = StateDatabase(url)
     run_log = RunLog(database)
     runner = Runner(settings=made, run_log=run_log, now=now)

@@ -13,7 +13,8 @@ from syncer.model.types import Identity
 from syncer.settings import registry
 from syncer.settings.containers import set_by_cluster
 from syncer.settings.secrets import query_variables
-from syncer.settings.settings import Settings, load, make_state_dir
+from syncer.settings.settings import Settings, load
+from syncer.settings.state_modes import make_state_dir
 
 
 def problems(folder: Path, environment: dict[str, str]) -> list[str]:

@@ -26,7 +26,7 @@ from syncer.service.catalog import Catalog
 from syncer.service.leadership import SingleNode
 from syncer.service.process import Process
 from syncer.service.service import Service
-from syncer.settings import settings
+from syncer.settings import settings, state_modes
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
@@ -195,7 +195,7 @@ class Site:
         found = settings.load(
             self.path, {"SYNCER_WEB__PORT": "0", "SYNCER_JITTER": "0", "SYNCER_GRACE": "5"} | dict(environment or {})
         )
-        settings.make_state_dir(found)
+        state_modes.make_state_dir(found)
         with closing(StateDatabase(found.database_url.get_secret_value())) as database:
             log = RunLog(database)
             service = Service(

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from syncer.model.types import RunStatus
-from syncer.settings import settings
+from syncer.settings import settings, state_modes
 from syncer.state.history import RunOutcome
 from syncer.sync import connections
 from syncer.web import rendering
@@ -171,7 +171,7 @@ def test_a_connection_that_is_silent_keeps_no_other_waiting(tmp_path: Path) -> N
             tmp_path,
             {"SYNCER_WAREHOUSES__DEFAULT__URL": "duckdb:///data", "SYNCER_WAREHOUSES__SILENT__URL": url},
         )
-        settings.make_state_dir(found)
+        state_modes.make_state_dir(found)
         begun = time.monotonic()
         default, quiet, store = connections.tested_side_by_side(connections.connections(found), seconds=2)
 
