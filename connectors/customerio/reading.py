@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from decimal import Decimal
+from typing import Any, TypeVar, assert_never
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -13,8 +14,9 @@ import pyarrow as pa
 from connectors.customerio import collections
 from connectors.customerio.connection import Answer, Api
 from syncer.model.errors import StoreError
+from syncer.model.json_text import json_text
 from syncer.model.protocols import IDENTIFIERS
-from syncer.model.types import Entity, PersonKey
+from syncer.model.types import Entity, PersonKey, Target
 
 _COLLECTION_ROWS = 20
 _RELATED = 100
@@ -75,6 +77,64 @@ def collection(api: Api, name: str) -> dict[str, Any] | None:
         "rows": [{"data": row} for row in rows[:_COLLECTION_ROWS]] if isinstance(rows, list) else [],
         "updated_at": _time(stored.get("updated_at")),
     }
+
+
+def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Iterator[pa.Table]:
+    """See `ReadsBack.contained`; of a relationship no attributes, and of a collection every row."""
+    match target.entity:
+        case Entity.PERSON:
+            ids = keys["k1"].to_pylist()
+            for first in range(0, len(ids), _PEOPLE):
+                yield _texts([_read_person(one) for one in _people(api, target.person, ids[first : first + _PEOPLE])])
+        case Entity.OBJECT:
+            for object_id in keys["k1"].to_pylist():
+                path = f"/v1/objects/{type_number}/{quote(object_id, safe='')}"
+                found = _member(api, _get(api, f"{path}/attributes"), "object", dict)
+                if found is not None:
+                    attributes = json_text(_member(api, found, "attributes", dict) or {})
+                    yield _texts([{"object_id": object_id, "attributes": attributes}])
+        case Entity.RELATIONSHIP:
+            for person_id in dict.fromkeys(keys["k1"].to_pylist()):
+                yield _texts(_read_relationships(api, target.person, type_number, person_id))
+        case Entity.COLLECTION:
+            number = collections.find(api, str(target.collection))
+            answer = None if number is None else api.call("GET", f"{collections.PATH}/{number}/content")
+            # Every digit of a number counts.
+            rows = json.loads(answer.body, parse_float=Decimal) if answer and answer.ok else []
+            yield _texts([{"attributes": json_text(row)} for row in rows])
+        case _:
+            assert_never(target.entity)
+
+
+#: What `contained` gives.
+_CONTAINED = pa.schema([(name, pa.string()) for name in (*_IDENTIFIERS, "object_id", "key", "attributes")])
+
+
+def _texts(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=_CONTAINED)
+
+
+def _read_person(found: dict[str, Any]) -> dict[str, Any]:
+    names = {name: found.get(name) or None for name in _IDENTIFIERS}
+    return names | {"attributes": json_text({n: value for n, value in found.items() if n not in _IDENTIFIERS})}
+
+
+def _read_relationships(api: Api, key: PersonKey, type_number: str, value: str) -> list[dict[str, Any]]:
+    path, start, found = f"/v1/customers/{quote(value, safe='')}/relationships", "", []
+    while True:
+        content = _get(api, path, {"id_type": str(key)} | ({"start": start} if start else {}))
+        related = _member(api, content, "cio_relationships", list) or []
+        if not all(isinstance(one, dict) for one in related):
+            raise _unexpected(api)
+        found += [
+            {str(key): value, "object_id": (_member(api, one, "identifiers", dict) or {}).get("object_id")}
+            for one in related
+            if str(one.get("object_type_id")) == type_number
+        ]
+        following = content.get("next") if content else ""
+        if not following or following == start:
+            return found
+        start = str(following)
 
 
 def identifiers_of_people(api: Api, key: PersonKey, keys: list[str]) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, assert_never
@@ -49,6 +50,7 @@ class CustomerIOStore:
     collection_bytes = collections.LARGEST_COLLECTION
     value_form = ValueForm.UNIX_SECONDS
     replaces_collections: Literal[True] = True
+    gives_texts = True
 
     def __init__(
         self, name: str, url: str, *, identity: Identity, options: CustomerIOOptions, started_at: datetime | None
@@ -185,6 +187,20 @@ class CustomerIOStore:
                 raise ValueError("a relationship is shown with its person and with its object")
             case _:
                 assert_never(entity)
+
+    def can_list(self, target: Target) -> bool:
+        """See `ReadsBack.can_list`."""
+        return not target.entity.traits.merges
+
+    def contained(self, target: Target, keys: pa.Table | None) -> Iterator[pa.Table]:
+        """See `ReadsBack.contained`."""
+        self._confirm_region()
+        number = self._type_number(target.object_type) if target.object_type else ""
+        return reading.contained(self._app, target, number, pa.table({}) if keys is None else keys)
+
+    def ledgers(self) -> frozenset[str]:
+        """See `ReadsBack.ledgers`; Customer.io keeps none."""
+        return frozenset()
 
     def probe(self) -> Probe:
         """See `Probing`; nothing tests a key of the Pipelines API without sending data."""

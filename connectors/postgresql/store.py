@@ -53,6 +53,8 @@ _BEGIN = (
     "SELECT FROM workspace FOR UPDATE"
 )
 
+_READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '{}s'"
+
 _BATCH = """
     CREATE TEMP TABLE batch (
         seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint,
@@ -91,6 +93,7 @@ class PostgreSQLStore(SQLStore):
         nothing_cleared="'[]'::jsonb",
         as_array="json_agg",
         find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
+        as_json="SELECT CAST(json_agg(json_build_array({columns})) AS text) FROM ({rows}) AS page",
     )
 
     def close(self) -> None:
@@ -175,6 +178,15 @@ class PostgreSQLStore(SQLStore):
             self._revive()
         with self._explained(), self._connection.transaction(force_rollback=not commit):
             self._connection.execute(_BEGIN.format(_WAIT_SECONDS, _STATEMENT_SECONDS))
+            yield
+            self._used_at = time.monotonic()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._explained():
+            self._revive()
+        with self._explained(), self._connection.transaction():
+            self._connection.execute(_READ.format(_STATEMENT_SECONDS))
             yield
             self._used_at = time.monotonic()
 

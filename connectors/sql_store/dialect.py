@@ -26,6 +26,8 @@ class SQLDialect:
     as_array: str
     #: A query that has a row if the store exists.
     find_workspace: str
+    #: A query for one JSON array of arrays, for the *columns* of the query *rows*, which are texts.
+    as_json: str
 
 
 #: Runs one statement, in which `:name` stands for a value, in the batch's transaction; returns the count of its rows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -48,6 +48,7 @@ class SQLStore(ABC):
     batch_rows: int
     collection_bytes = 10_000_000
     value_form = ValueForm.EXACT
+    gives_texts = False
     dialect: ClassVar[SQLDialect]
 
     def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
@@ -174,6 +175,28 @@ class SQLStore(ABC):
             case _:
                 assert_never(entity)
 
+    def can_list(self, target: Target) -> bool:
+        """See `ReadsBack.can_list`."""
+        return True
+
+    def contained(self, target: Target, keys: pa.Table | None) -> Iterator[pa.Table]:
+        """See `ReadsBack.contained`."""
+        from connectors.sql_store import reading
+
+        if keys is None:
+            with self._reading():
+                yield from reading.listed(self._fetch, self.dialect, target)
+            return
+        for first in range(0, len(keys), reading.PAGE_ROWS):
+            with self._transaction(commit=False):
+                self._stage(staged_keys(target, keys[first : first + reading.PAGE_ROWS], self.identity))
+                page = reading.sought(self._fetch, self.dialect, target)
+            yield page
+
+    def ledgers(self) -> frozenset[str]:
+        """See `ReadsBack.ledgers`."""
+        return frozenset(ledger for (ledger,) in self._fetch("SELECT DISTINCT ledger FROM sync_fences"))
+
     def _take(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
         """Apply *rows* in one transaction."""
         with self._transaction():
@@ -283,6 +306,10 @@ class SQLStore(ABC):
     @abstractmethod
     def _transaction(self, *, commit: bool = True) -> AbstractContextManager[None]:
         """A transaction that no other writer is in; driver errors leave it as StoreError, and nothing stored."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[None]:
+        """A transaction that sees one moment and holds no writer up."""
 
     @abstractmethod
     def _stage(self, rows: pa.Table) -> None:

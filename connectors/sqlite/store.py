@@ -74,6 +74,7 @@ class SQLiteStore(SQLStore):
         nothing_cleared="'[]'",
         as_array="json_group_array",
         find_workspace="SELECT 1 FROM sqlite_master WHERE name = 'workspace'",
+        as_json="SELECT json_group_array(json_array({columns})) FROM ({rows})",
     )
 
     # Created on demand: a run without changes has no batch.
@@ -147,6 +148,15 @@ class SQLiteStore(SQLStore):
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._explained():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("ROLLBACK")
 
     def _stage(self, rows: pa.Table) -> None:
         for statement in _BATCH:

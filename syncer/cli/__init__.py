@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from syncer import __version__
-from syncer.cli import connections, docs, files, output, plans, runs, serve, show, signals, state, validation
+from syncer.cli import connections, docs, files, output, plans, runs, serve, show, signals, state, validation, verify
 from syncer.cli.arguments import Command
 from syncer.cli.exit_codes import CODES, outcome_of
 
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plans.plan,
     "run": runs.run,
     "serve": serve.serve,
+    "verify": verify.verify,
     "runs": state.show_runs,
     "rejected": state.rejected,
     "pause": state.pause,

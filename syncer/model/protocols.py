@@ -13,7 +13,7 @@ WRITTEN_NAMES is a JSON array of the names as the warehouse has them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -254,6 +254,35 @@ WHEREABOUTS = pa.schema(
         ("known_as", pa.string()),
     ]
 )
+
+
+@runtime_checkable
+class ReadsBack(Protocol):
+    """A store of which many entities can be read, to compare them with what was sent."""
+
+    store_id: str
+    value_form: ValueForm
+    #: Whether values come as text, whatever they were sent as.
+    gives_texts: bool
+
+    def can_list(self, target: Target) -> bool:
+        """Whether `contained` needs no keys."""
+
+    def contained(self, target: Target, keys: pa.Table | None) -> Iterator[pa.Table]:
+        """What the store has of the entities that *target* feeds, whoever wrote it, as of one moment where it can.
+
+        Shapes:
+            keys: strings `k1`, … in the order of the target's key; None for every entity.
+            returns: tables of strings, in any order. For a person and a relationship `id`, `email` and `cio_id`; for
+                an object and a relationship `object_id`; for a collection `key`, which is NULL where the store keeps
+                none: then all rows come. `attributes` is a JSON object, of a collection the row's whole `data`, and
+                NULL where the store does not give them.
+        Raises:
+            StoreError: the store failed.
+        """
+
+    def ledgers(self) -> frozenset[str]:
+        """The ledgers (see Fenced) whose syncs wrote to the store, as far as it keeps them."""
 
 
 @runtime_checkable

@@ -64,6 +64,30 @@ def locked(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
+def attached(connection: duckdb.DuckDBPyConnection, path: Path, *, sync: str) -> Iterator[str]:
+    """Let *connection* read another sync's snapshot meanwhile; gives its name there.
+
+    Raises:
+        RunInProgressError: a process has locked it.
+        duckdb.Error: it cannot be read.
+    """
+    path = path.resolve()
+    with _open_paths_lock:
+        if path in _open_paths:
+            raise _in_progress(sync)
+        _open_paths.add(path)
+    try:
+        connection.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS other (READ_ONLY)")
+        try:
+            yield "other"
+        finally:
+            connection.execute("DETACH other")
+    finally:
+        with _open_paths_lock:
+            _open_paths.discard(path)
+
+
+@contextmanager
 def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty snapshot that leaves nothing behind; what does not fit into memory goes beside *path* meanwhile."""
     spill = path.with_name(path.name + ".plan.tmp")

@@ -25,7 +25,7 @@ from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
 from syncer.snapshot.ledger import Asked, Intent, Known
-from syncer.snapshot.session import Session
+from syncer.snapshot.session import Session, signature_of
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
@@ -58,7 +58,7 @@ class FileLedger:
         Raises:
             SnapshotError: a newer Syncer wrote it; nothing is changed.
         """
-        session, signature = self.session, _signature(self.session.target)
+        session, signature = self.session, signature_of(self.session.target)
         found = self._format(session)
         if found > _FORMATS.newest:
             reset = f"start from scratch with `syncer reset {session.sync}`"
@@ -379,10 +379,3 @@ def _add_people(session: Session) -> None:
 
 
 _FORMATS = Formats((_add_fingerprints, _add_people))
-
-
-def _signature(target: Target) -> str:
-    """What must stay the same for acknowledged rows to mean the same things in the store."""
-    keys = ",".join(target.key_columns) if target.collection is not None else ""
-    parts = (target.entity, target.person_key, target.object_type, target.collection, keys)
-    return "|".join("" if part is None else str(part) for part in parts)

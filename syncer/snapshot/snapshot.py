@@ -109,6 +109,11 @@ class Snapshot:
         """What a run needs to know of the ledger, once that has caught up with other runs."""
         return self.ledger.known()
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether a run has sent anything from this snapshot."""
+        return self.ledger.session.any("SELECT 1 FROM meta WHERE name IN ('claimed_by', 'last_sync_time')")
+
     def with_kept_names(self, definition: SyncDefinition, schema: pa.Schema) -> pa.Schema:
         """*schema*, with names that the warehouse folded as it has them, if earlier versions sent them so.
 

@@ -84,7 +84,11 @@ def json_said(text: str) -> str:
 
     It is a list of leaves.
     """
-    texts = numbers_as_text(text)
+    return said_of_texts(numbers_as_text(text))
+
+
+def said_of_texts(texts: str) -> str:
+    """SQL for `json_said` of what `numbers_as_text` made."""
     atom = "json_extract_string(atom, '$')"
     number = f"atom IS NOT NULL AND type = 'VARCHAR' AND NOT ends_with({atom}, '#')"
     leaf = f"CASE WHEN {number} THEN {number_said(f'substr({atom}, 2)')} ELSE coalesce(CAST(atom AS VARCHAR), '') END"

@@ -129,6 +129,15 @@ class SharedCoordination:
             newest = _newest(connection, self.store_id)
         return pa.Table.from_pylist([dict(row._mapping) for row in found], schema=IDENTIFIERS), newest
 
+    def removed_by_itself(self) -> pa.Table:
+        """What this sync removed from the store (IDENTIFIERS), but for what was forgotten for its age."""
+        query = sa.select(*[removals.c[name] for name in IDENTIFIERS.names]).where(
+            removals.c.store_id == self.store_id, removals.c.sync == self.sync
+        )
+        with self.database.reading() as connection:
+            found = connection.execute(query).all()
+        return pa.Table.from_pylist([dict(row._mapping) for row in found], schema=IDENTIFIERS)
+
     def has_forgotten(self, seq: int) -> bool:
         """Whether entries after *seq* were forgotten, so that `removed_since` may lack some."""
         query = sa.select(forgotten_removals.c.seq).where(forgotten_removals.c.store_id == self.store_id)

@@ -6,11 +6,12 @@ import hashlib
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
 from syncer.model.protocols import ForecastingQueries, Interruptible, ProfileStore, Warehouse
@@ -27,6 +28,9 @@ from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
 from syncer.sync.window import Window, now_at, window
+
+if TYPE_CHECKING:
+    from syncer.sync.verification import Verified
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +104,26 @@ class Runner:
                 if isinstance(run.warehouse, ForecastingQueries):
                     progress.notes.append(run.warehouse.forecast(run.sql))
                 return planned(run, sample_rows=sample_rows)
+
+    def verify(
+        self, definition: SyncDefinition, definitions: Iterable[SyncDefinition], *, rows: int | None, repair: bool
+    ) -> Verified:
+        """Compare the store with the snapshot; see `verification.verify`. *definitions*: of all syncs.
+
+        Raises:
+            SyncerError: as there.
+        """
+        from syncer.sync import verification
+
+        path = self.snapshot_path(definition.name)
+        neighbours = verification.neighbours(path, definition, definitions, self.run_log)
+        with (
+            closing(self._open_store(definition, self.now())) as store,
+            opened(path, definition, store.store_id, record=False) as snapshot,
+            snapshot.ledger.explaining(),
+        ):
+            coordination = self._coordination(definition, store)
+            return verification.verify(definition, snapshot, store, coordination, neighbours, rows=rows, repair=repair)
 
     def snapshot_path(self, sync: str) -> Path:
         """The file of a sync's snapshot."""

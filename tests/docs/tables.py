@@ -44,6 +44,7 @@ _WITH_JSON = {
     "run": ["run", "customers"],
     "runs": ["runs", "--limit", "1"],
     "plan": ["plan", "customers"],
+    "verify": ["verify", "customers"],
     "rejected": ["rejected", "customers"],
     "list": ["list"],
     "validate": ["validate"],

@@ -1,0 +1,120 @@
+"""Many entities of an SQL store at once: pages that the database makes JSON of, and DuckDB Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+import pyarrow as pa
+
+from connectors.sql_store import people
+from connectors.sql_store.contents import Fetch
+from connectors.sql_store.dialect import SQLDialect
+from syncer.model.types import Entity, Target
+
+#: Of one page; SQLite takes at most 1e9 bytes of JSON.
+PAGE_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listing:
+    """How one entity is read."""
+
+    #: Name to SQL, each a text.
+    columns: dict[str, str]
+    table: str
+    #: Finds the rows of `batch`, which has the keys.
+    joined: str
+    #: Column to SQL: what tells one row from the next, in the order of the pages.
+    order: dict[str, str]
+    condition: str = "1 = 1"
+
+
+def listed(fetch: Fetch, dialect: SQLDialect, target: Target) -> Iterator[pa.Table]:
+    """Every entity, page by page; the caller's transaction keeps them as of one moment."""
+    listing, after = _listing(target), ""
+    by = list(listing.order.values())
+    values = _values(target)
+    while True:
+        rows = (
+            f"SELECT {_selected(listing)} FROM {listing.table} WHERE {listing.condition}{after} "
+            f"ORDER BY {', '.join(by)} LIMIT {PAGE_ROWS}"
+        )
+        page = _page(fetch, dialect, listing, rows, values)
+        if len(page):
+            yield page
+        if len(page) < PAGE_ROWS:
+            return
+        last = {f"after_{name}": page[name][-1].as_py() for name in listing.order}
+        # A text sorts otherwise than the number that it spells.
+        values |= {n: int(value) if n == "after_cio_id" else value for n, value in last.items()}
+        after = f" AND ({', '.join(by)}) > ({', '.join(f':{name}' for name in last)})"
+
+
+def sought(fetch: Fetch, dialect: SQLDialect, target: Target) -> pa.Table:
+    """The entities of the keys in `batch`, of which there are at most PAGE_ROWS."""
+    listing = _listing(target)
+    rows = f"SELECT {_selected(listing)} FROM batch AS b {listing.joined} WHERE {listing.condition}"
+    return _page(fetch, dialect, listing, rows, _values(target))
+
+
+def _page(fetch: Fetch, dialect: SQLDialect, listing: _Listing, rows: str, values: dict[str, str | int]) -> pa.Table:
+    """A page as the texts of its columns; the database puts it into one JSON text, so that no row is Python's."""
+    import duckdb
+
+    ((document,),) = fetch(dialect.as_json.format(columns=", ".join(listing.columns), rows=rows), **values)
+    named = ", ".join(f"r[{i}] AS {name}" for i, name in enumerate(listing.columns, start=1))
+    parsed = """SELECT unnest(from_json($document, '[["VARCHAR"]]')) AS r"""
+    with duckdb.connect() as connection:
+        found = connection.sql(f"SELECT {named} FROM ({parsed})", params={"document": document or "[]"})
+        return found.to_arrow_table()
+
+
+def _selected(listing: _Listing) -> str:
+    return ", ".join(f"{sql} AS {name}" for name, sql in listing.columns.items())
+
+
+def _values(target: Target) -> dict[str, str | int]:
+    named = {"object_type": target.object_type, "collection": target.collection}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _listing(target: Target) -> _Listing:
+    person = {"cio_id": "CAST(p.person_id AS text)", "id": "p.id", "email": "p.email"}
+    match target.entity:
+        case Entity.PERSON:
+            return _Listing(
+                columns=person | {"attributes": "CAST(p.attributes AS text)"},
+                table="people AS p",
+                joined=f"JOIN people AS p ON {people.NAMED[target.person]}",
+                order={"cio_id": "p.person_id"},
+            )
+        case Entity.OBJECT:
+            return _Listing(
+                columns={"object_id": "o.object_id", "attributes": "CAST(o.attributes AS text)"},
+                table="objects AS o",
+                joined="JOIN objects AS o ON o.object_id = b.object_id",
+                order={"object_id": "o.object_id"},
+                condition="o.object_type = :object_type",
+            )
+        case Entity.RELATIONSHIP:
+            related = "relationships AS r"
+            return _Listing(
+                columns=person | {"object_id": "r.object_id", "attributes": "CAST(r.attributes AS text)"},
+                table=f"{related} JOIN people AS p ON p.person_id = r.person_id",
+                joined=f"JOIN people AS p ON {people.NAMED[target.person]} "
+                f"JOIN {related} ON r.person_id = p.person_id AND r.object_id = b.object_id",
+                order={"cio_id": "r.person_id", "object_id": "r.object_id"},
+                condition="r.object_type = :object_type",
+            )
+        case Entity.COLLECTION:
+            return _Listing(
+                columns={"key": "c.key", "attributes": "CAST(c.data AS text)"},
+                table="collection_rows AS c",
+                joined="JOIN collection_rows AS c ON c.key = b.key",
+                order={"key": "c.key"},
+                condition="c.collection = :collection",
+            )
+        case _:
+            assert_never(target.entity)

@@ -1,0 +1,203 @@
+"""What a store contains of one sync, compared with the snapshot: see `syncer verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncer.definitions.conflicts import written_attributes
+from syncer.model.errors import SnapshotError, StoreError
+from syncer.model.protocols import ProfileStore, ReadsBack
+from syncer.model.spelling import listed
+from syncer.model.types import Entity, OnNull, OnRemoved, SyncDefinition, Target
+from syncer.snapshot.cells import Rules
+from syncer.snapshot.snapshot import Snapshot
+from syncer.snapshot.verified import Verification
+from syncer.state.coordination import SharedCoordination
+from syncer.state.runs import RunLog
+
+#: Rows that are looked at unless the command says how many: if none of them differs, less than 0.3% of all rows do,
+#: with a confidence of 95%.
+SAMPLE_ROWS = 1_000
+#: Keys of each sort that people see.
+_SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """How a store compares with a snapshot, in rows."""
+
+    #: `equal` + `different` + `missing`.
+    checked: int
+    equal: int
+    different: int
+    missing: int
+    #: What the store contains although the sync removed it, or never sent it.
+    extra: int
+    #: Rows that are in doubt now, so that the next run sends or removes them.
+    repaired: int
+    #: The first rows that differ, each its key and the attributes; those that are missing; those that are extra.
+    different_keys: Sequence[tuple[str, Sequence[str]]]
+    missing_keys: Sequence[str]
+    extra_keys: Sequence[str]
+    notes: Sequence[str]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.different or self.missing or self.extra)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """The other syncs whose snapshots are in the state folder, or should be."""
+
+    #: Sync to its file, whatever it feeds.
+    files: Mapping[str, Path]
+    #: Syncs that feed the same entities of the same store, and have run, but have no file.
+    absent: Sequence[str]
+
+
+def neighbours(
+    path: Path, definition: SyncDefinition, definitions: Iterable[SyncDefinition], run_log: RunLog
+) -> Neighbours:
+    """The other syncs that may feed the same entities, those without a definition included.
+
+    Shapes:
+        path: of the snapshot.
+        definitions: of all syncs.
+    """
+    others = {one.name: one for one in definitions if one.name != definition.name}
+    feeding = {name for name, one in others.items() if _feeds_the_same(one.target, definition.target)}
+    found = {file.stem: file for file in sorted(path.parent.glob("*.duckdb")) if file.stem != definition.name}
+    missing = [name for name in sorted(feeding - found.keys()) if others[name].store == definition.store]
+    return Neighbours(
+        files={name: file for name, file in found.items() if name in feeding or name not in others},
+        absent=[name for name in missing if run_log.recent(name, 1)],
+    )
+
+
+def _feeds_the_same(one: Target, other: Target) -> bool:
+    return (one.entity, one.object_type, one.collection) == (other.entity, other.object_type, other.collection)
+
+
+def verify(
+    definition: SyncDefinition,
+    snapshot: Snapshot,
+    store: ProfileStore,
+    coordination: SharedCoordination,
+    neighbours: Neighbours,
+    *,
+    rows: int | None,
+    repair: bool,
+) -> Verified:
+    """Compare the store with the snapshot, and put what differs in doubt if that is wanted.
+
+    Only the attributes of this sync count, and none that is as another sync's snapshot has it.
+
+    Shapes:
+        rows: how many rows of the snapshot to look at, chosen at random; None for all, and for what is extra.
+    Raises:
+        SnapshotError: there is no snapshot, or it is out of date.
+        StoreError: the store cannot be read back.
+        StateDatabaseError: the run log cannot be read.
+    """
+    if not isinstance(store, ReadsBack):
+        raise StoreError(f"store `{definition.store}` cannot be read back", hint="`syncer show` reads single entities.")
+    store.check(definition.target, create=definition.create)
+    _catch_up(definition, snapshot, coordination)
+    notes = [*snapshot.ledger.notes]
+    verification = Verification(snapshot.ledger.session, _rules(definition, store))
+    checked = verification.want(rows)
+    is_whole, lists = rows is None, rows is None and store.can_list(definition.target)
+    removed = coordination.removed_by_itself() if is_whole and _removes(definition) else None
+    verification.read(store.contained(definition.target, None if lists else verification.keys(removed)))
+    verification.compare()
+    if verification.found(0).missing:
+        verification.excuse_removed(coordination.removed_since(0)[0])
+    if removed is not None:
+        unknown = _why_more_is_unknown(store, coordination, neighbours) if lists and _owns_all(definition) else ""
+        only = None if lists and _owns_all(definition) and not unknown else removed
+        notes += [f"only what this sync removed counts as extra: {unknown}"] if unknown else []
+        verification.find_extra(removed=only, still_has_attributes=_clears(definition))
+    _excuse(verification, neighbours, store.store_id, notes)
+    found = verification.found(_SHOWN_KEYS)
+    if found.in_doubt:
+        notes.append(f"of these rows, {found.in_doubt:,} are in doubt anyway: the next run sends them again")
+    return Verified(
+        checked=checked,
+        equal=checked - found.different - found.missing,
+        different=found.different,
+        missing=found.missing,
+        extra=found.extra,
+        repaired=verification.put_in_doubt() if repair else 0,
+        different_keys=found.different_keys,
+        missing_keys=found.missing_keys,
+        extra_keys=found.extra_keys,
+        notes=notes,
+    )
+
+
+def _catch_up(definition: SyncDefinition, snapshot: Snapshot, coordination: SharedCoordination) -> None:
+    """Put in doubt what other syncs removed; what another run log or machine knows better cannot be compared."""
+    ledger, log_id = snapshot.ledger, coordination.log_id
+    if not snapshot.has_sent:
+        raise SnapshotError(
+            f"`{definition.name}` has no snapshot to compare the store with",
+            hint=f"Run `syncer run {definition.name}` first.",
+        )
+    seen = ledger.open(coordination.newest_claim(), log_id=log_id)
+    removed, newest = coordination.removed_since(seen)
+    ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
+    if snapshot.known.is_outdated:
+        raise SnapshotError(
+            f"the snapshot of `{definition.name}` is out of date: rows were sent from another machine, or before it "
+            "was restored",
+            hint=f"Verify the sync on that machine, or `syncer run {definition.name}` here first.",
+        )
+
+
+def _rules(definition: SyncDefinition, store: ReadsBack) -> Rules:
+    renamed = {column: name for name, column in (definition.attributes or {}).items()}
+    written = written_attributes(definition, None)
+    return Rules(
+        form=store.value_form,
+        gives_texts=store.gives_texts,
+        keeps_nulls=definition.on_null is OnNull.KEEP and definition.target.entity.traits.merges,
+        written=None if written is None else frozenset(written),
+        key_names=tuple(renamed.get(column, column) for column in definition.target.key_columns),
+    )
+
+
+def _removes(definition: SyncDefinition) -> bool:
+    """Whether rows that left the result are removed from the store."""
+    return not definition.target.entity.traits.merges or definition.on_removed is not OnRemoved.KEEP
+
+
+def _clears(definition: SyncDefinition) -> bool:
+    return definition.target.entity.traits.merges and definition.on_removed is OnRemoved.CLEAR
+
+
+def _owns_all(definition: SyncDefinition) -> bool:
+    """Whether what no sync's snapshot has should not be in the store: people also come from elsewhere."""
+    return definition.target.entity is not Entity.PERSON
+
+
+def _why_more_is_unknown(store: ReadsBack, coordination: SharedCoordination, neighbours: Neighbours) -> str:
+    if store.ledgers() - {coordination.log_id}:
+        return "another state folder feeds this store too"
+    if neighbours.absent:
+        return f"what {listed(neighbours.absent, last='and')} sent is not known here"
+    return ""
+
+
+def _excuse(verification: Verification, neighbours: Neighbours, store_id: str, notes: list[str]) -> None:
+    """Count nothing that other syncs wrote."""
+    found = verification.found(0)
+    if not (found.different or found.extra):
+        return
+    unread = [s for s, path in neighbours.files.items() if not verification.excuse_written(path, s, store_id)]
+    if unread:
+        notes.append(f"what {listed(unread, last='and')} wrote counts too: its snapshot is in use, or cannot be read")
+        verification.find_nothing_extra()
