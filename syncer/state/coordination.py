@@ -23,6 +23,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from syncer.model.protocols import IDENTIFIERS
+from syncer.model.types import Entity
 from syncer.state.database import StateDatabase
 from syncer.state.schema import forgotten_removals, newest_snapshots, removals, written_attributes
 
@@ -132,7 +133,7 @@ class SharedCoordination:
     def removed_by_itself(self) -> pa.Table:
         """What this sync removed from the store (IDENTIFIERS), but for what was forgotten for its age."""
         query = sa.select(*[removals.c[name] for name in IDENTIFIERS.names]).where(
-            removals.c.store_id == self.store_id, removals.c.sync == self.sync
+            removals.c.store_id == self.store_id, removals.c.sync == self.sync, removals.c.entity.in_(list(Entity))
         )
         with self.database.reading() as connection:
             found = connection.execute(query).all()
