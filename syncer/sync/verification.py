@@ -8,7 +8,7 @@ from pathlib import Path
 
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SnapshotError, StoreError
-from syncer.model.protocols import ProfileStore, ReadsBack
+from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
 from syncer.model.spelling import listed
 from syncer.model.types import Entity, OnNull, OnRemoved, SyncDefinition, Target
 from syncer.snapshot.cells import Rules
@@ -106,7 +106,7 @@ def verify(
     if not isinstance(store, ReadsBack):
         raise StoreError(f"store `{definition.store}` cannot be read back", hint="`syncer show` reads single entities.")
     store.check(definition.target, create=definition.create)
-    _catch_up(definition, snapshot, coordination)
+    _catch_up(definition, snapshot, coordination, store)
     notes = [*snapshot.ledger.notes]
     verification = Verification(snapshot.ledger.session, _rules(definition, store))
     checked = verification.want(rows)
@@ -139,8 +139,10 @@ def verify(
     )
 
 
-def _catch_up(definition: SyncDefinition, snapshot: Snapshot, coordination: SharedCoordination) -> None:
-    """Put in doubt what other syncs removed; what another run log or machine knows better cannot be compared."""
+def _catch_up(
+    definition: SyncDefinition, snapshot: Snapshot, coordination: SharedCoordination, store: ProfileStore
+) -> None:
+    """Put in doubt what other syncs removed or moved; what another run log or machine knows better is not compared."""
     ledger, log_id = snapshot.ledger, coordination.log_id
     if not snapshot.has_sent:
         raise SnapshotError(
@@ -150,6 +152,8 @@ def _catch_up(definition: SyncDefinition, snapshot: Snapshot, coordination: Shar
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
     removed, newest = coordination.removed_since(seen)
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
+    if isinstance(store, NumbersPeople) and definition.target.key_may_move:
+        ledger.follow_people(store)
     if snapshot.known.is_outdated:
         raise SnapshotError(
             f"the snapshot of `{definition.name}` is out of date: rows were sent from another machine, or before it "

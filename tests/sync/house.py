@@ -26,6 +26,7 @@ from tests.workbench import definition
 ANY = Limits(removed=Limit(share=1.0), cleared=Limit(share=1.0), allow_empty=True)
 BY_ID = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 BY_EMAIL = Target(entity=Entity.PERSON, person_key=PersonKey.EMAIL, key_columns=("email",))
+BY_NUMBER = Target(entity=Entity.PERSON, person_key=PersonKey.CIO_ID, key_columns=("cio_id",))
 TEAMS = Target(entity=Entity.OBJECT, object_type="team", key_columns=("team",))
 MEMBERS_BY_EMAIL = Target(
     entity=Entity.RELATIONSHIP, person_key=PersonKey.EMAIL, object_type="team", key_columns=("email", "team")

@@ -11,8 +11,8 @@ import duckdb
 import pytest
 
 from syncer.model.protocols import NumbersPeople
-from syncer.model.types import OnRemoved
-from tests.sync.house import BY_EMAIL, BY_ID, MEMBERS_BY_EMAIL, TEAMS, House
+from syncer.model.types import Identity, OnRemoved
+from tests.sync.house import BY_EMAIL, BY_ID, BY_NUMBER, MEMBERS_BY_EMAIL, TEAMS, House
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -188,6 +188,24 @@ def test_a_lead_who_becomes_a_customer_is_one_person(house: House, lead_is_older
     house.put("leads")
     house.run("leads")
     assert house.person("1") is None
+
+
+def test_where_the_email_is_the_identity_a_sync_by_number_may_move_it(house: House) -> None:
+    house.identity = Identity.EMAIL
+    house.sync("tiers", BY_EMAIL, "email tier", OnRemoved.CLEAR)
+    house.sync("people", BY_NUMBER, "cio_id email", OnRemoved.KEEP)
+    house.put("tiers", "ann@x.com gold", "bob@x.com tin")
+    house.run("tiers")
+    ann, bob = ((house.person(email) or {})["person_id"] for email in ("ann@x.com", "bob@x.com"))
+    house.put("people", f"{ann} ann@x.com", f"{bob} bob@x.com")
+    house.run()
+
+    house.put("people", f"{ann} bob@x.com", f"{bob} ann@x.com")
+    house.put("tiers", "ann@x.com gold")
+    house.run("people", "tiers")
+
+    assert (house.person("ann@x.com") or {})["person_id"] == bob
+    assert (house.attributes("ann@x.com"), house.attributes("bob@x.com")) == ({"tier": "gold"}, {})
 
 
 def test_an_upgraded_snapshot_takes_its_people_from_what_the_keys_name(house: House) -> None:
