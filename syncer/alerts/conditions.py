@@ -11,9 +11,6 @@ from statistics import median
 from syncer.model.types import FindingKind, Run, RunStatus, SyncDefinition
 from syncer.settings.service import AlertSettings
 
-#: Runs that show the state of a sync; a skipped or interrupted run does not.
-CONCLUSIVE = (RunStatus.SUCCESS, RunStatus.WARNING, RunStatus.FAILED, RunStatus.HELD)
-
 #: How many earlier runs the rows of one are compared with, at most and at least.
 COMPARED, FEWEST_COMPARED = 10, 5
 #: With fewer rows than this, no comparison is made.

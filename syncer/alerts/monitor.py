@@ -7,16 +7,17 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from syncer.alerts import messages
 from syncer.alerts.causes import Shared, seen_in_stores, used_by
-from syncer.alerts.conditions import COMPARED, CONCLUSIVE, WINDOW, AlertKind, Record, blames, conditions
+from syncer.alerts.conditions import AlertKind, Record, blames, conditions
 from syncer.alerts.messages import Change
+from syncer.alerts.recent_runs import RecentRuns
 from syncer.alerts.targets import WAITS, AlertDelivery, AlertTarget, Notice
 from syncer.model.errors import SyncerError
-from syncer.model.types import ENDED_WELL, Run, SyncDefinition
+from syncer.model.types import Run, SyncDefinition
 from syncer.observability.redaction import Redactor
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
@@ -65,6 +66,7 @@ class AlertMonitor:
         self._pause = 0.0
         self._paused_until = 0.0
         self._lateness = Lateness(service)
+        self._recent = RecentRuns(service.run_log)
 
     def start(self) -> None:
         """Check a sync after each of its runs, and every sync from time to time."""
@@ -101,8 +103,7 @@ class AlertMonitor:
         for alert in self._open.all():
             alerts.setdefault(alert.about, []).append(alert)
         wanted = known.definitions.keys() if names is None else known.definitions.keys() & set(names)
-        run_log = self._service.run_log
-        recent = run_log.newest(wanted, WINDOW, statuses=CONCLUSIVE)
+        recent = self._runs_of(wanted)
         shared = self._shared(known.definitions, recent, alerts)
         changes = [change for each in shared.values() if (change := self._change_of_shared(each, alerts))]
         changes += self._changes_of_stores({name: runs[0] for name, runs in recent.items()}, alerts)
@@ -146,12 +147,16 @@ class AlertMonitor:
         return {
             about: Shared(
                 about=about,
-                runs=self._service.run_log.newest(names, WINDOW, statuses=CONCLUSIVE),
+                runs=self._runs_of(names),
                 failing=failing & set(names),
                 was_flapping=AlertKind.FLAPPING in _kinds(alerts.get(about, ())),
             )
             for about, names in users.items()
         }
+
+    def _runs_of(self, names: Collection[str]) -> Mapping[str, Sequence[Run]]:
+        self._recent.look(names)
+        return self._recent.conclusive(names)
 
     def _change_of_shared(self, shared: Shared, alerts: Mapping[str, Sequence[Alert]]) -> Change | None:
         current = shared.conditions()
@@ -203,7 +208,7 @@ class AlertMonitor:
             record = Record(
                 definition=definition,
                 recent=recent.get(name, ()),
-                well=run_log.recent(name, COMPARED + 1, statuses=ENDED_WELL),
+                well=self._recent.well(name),
                 late=name in late,
                 was_flapping=name in flapping,
             )

@@ -83,6 +83,9 @@ class RunStatus(enum.StrEnum):
 #: A run that ended so has delivered what it found, but for rejected rows.
 ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
 
+#: Runs that show the state of a sync; a skipped or interrupted run does not.
+CONCLUSIVE = (*ENDED_WELL, RunStatus.FAILED, RunStatus.HELD)
+
 
 class Trigger(enum.StrEnum):
     """Who started a run."""

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from syncer.model import call_counts
 from syncer.model.errors import SyncerError
-from syncer.model.types import Counts, Run, RunStatus
+from syncer.model.types import Counts, RunStatus
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
@@ -135,10 +135,10 @@ class ServiceCollector(Collector):
         now = self._service.now()
         gauges = {name: GaugeMetricFamily(name, help_, labels=["sync"]) for name, help_ in _SYNC_GAUGES.items()}
         late = self._lateness.late([(each.definition, each.last_ended_well, each.paused) for each in statuses], now)
-        ended = self._service.run_log.last_runs([each.definition.name for each in statuses], ended=True)
+        took = self._service.run_log.last_durations()
         for status in statuses:
             sync = status.definition.name
-            for name, value in _values(status, ended.get(sync), late=sync in late).items():
+            for name, value in _values(status, took.get(sync), late=sync in late).items():
                 gauges[name].add_metric([sync], value)
         return gauges.values()
 
@@ -153,7 +153,7 @@ _SYNC_GAUGES = {
 }
 
 
-def _values(status: SyncStatus, ended: Run | None, *, late: bool) -> dict[str, float]:
+def _values(status: SyncStatus, took: float | None, *, late: bool) -> dict[str, float]:
     found: dict[str, float] = {
         "syncer_sync_rejected_rows": status.rejected,
         "syncer_sync_held": status.is_held,
@@ -162,8 +162,8 @@ def _values(status: SyncStatus, ended: Run | None, *, late: bool) -> dict[str, f
     }
     if status.last_ended_well is not None:
         found["syncer_sync_last_success_timestamp_seconds"] = status.last_ended_well.timestamp()
-    if ended is not None and ended.finished_at is not None:
-        found["syncer_sync_last_duration_seconds"] = (ended.finished_at - ended.started_at).total_seconds()
+    if took is not None:
+        found["syncer_sync_last_duration_seconds"] = took
     return found
 
 

@@ -64,12 +64,14 @@ class StateDatabase:
         self._engine = _engine(url)
         try:
             with self.reading() as connection:
-                number, log_id = schema.read_state(connection)
-            if number < schema.FORMATS.newest:
+                number, log_id = _read_state(connection)
+            if number < schema.NEWEST:
                 number, log_id = self._bring_up_to_date()
-            if number > schema.FORMATS.newest:
+            if number > schema.NEWEST:
+                from syncer.state.upgrades import FORMATS
+
                 what = f"{_SETTING}: the run log"
-                raise schema.FORMATS.newer(number, what=what, error=SettingsError, otherwise="name another database")
+                raise FORMATS.newer(number, what=what, error=SettingsError, otherwise="name another database")
         except BaseException:
             self.close()
             raise
@@ -154,9 +156,11 @@ class StateDatabase:
             # Kept in the file; cannot be changed within a transaction.
             with explained(), self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        schema.bring_up_to_date(self._upgrading)
+        from syncer.state import upgrades
+
+        upgrades.bring_up_to_date(self._upgrading, read=lambda connection: _read_state(connection)[0])
         with self.reading() as connection:
-            return schema.read_state(connection)
+            return _read_state(connection)
 
     @contextmanager
     def _upgrading(self) -> Iterator[sa.Connection]:
@@ -164,6 +168,14 @@ class StateDatabase:
             if self.is_shared:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
             yield connection
+
+
+def _read_state(connection: sa.Connection) -> tuple[int, str]:
+    """The format and the id of the database; 0 and nothing where it is empty."""
+    if not connection.dialect.has_table(connection, schema.state.name):
+        return 0, ""
+    row = connection.execute(sa.select(schema.state.c.schema_version, schema.state.c.log_id)).one()
+    return row.schema_version, row.log_id
 
 
 def _engine(url: str) -> sa.Engine:

@@ -1,21 +1,25 @@
-"""The runs that were: what ran, when it was due, and how it ended; read without waiting for who writes."""
+"""The run log, to read without waiting for who writes: what ran, what is refused now, and what is paused."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from syncer.model.types import ENDED_WELL, Run, RunStatus, Trigger
+from syncer.model.types import Rejection, Run, RunStatus, Trigger
 from syncer.state.database import StateDatabase
-from syncer.state.schema import run_of, runs
+from syncer.state.schema import latest, pauses, rejection_totals, rejections, run_of, runs, terms
 
-_NEWEST = runs.c.id.desc()
+#: The most rejections of one sync that are kept; beyond them only the number is known.
+KEPT_REJECTIONS = 10_000
+
+_NEWEST = runs.c.seq.desc()
 
 
 class RunOutcome(NamedTuple):
@@ -37,7 +41,7 @@ class RunOutcome(NamedTuple):
 
 @dataclass
 class RunHistory:
-    """The runs in a state database, to read."""
+    """The runs in a state database, to read. The newest is the one recorded last, whatever the clock said."""
 
     #: Where it is kept, beside what others remember.
     database: StateDatabase
@@ -46,32 +50,29 @@ class RunHistory:
         self, sync: str | None = None, limit: int = 50, *, statuses: Collection[RunStatus] = (), before: str = ""
     ) -> list[Run]:
         """The newest runs of one sync, or of all, newest first: with one of *statuses*, and older than run *before*."""
-        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+        query = sa.select(runs).order_by(_NEWEST).limit(limit)
         if sync is not None:
             query = query.where(runs.c.sync == sync)
         if statuses:
             query = query.where(runs.c.status.in_(statuses))
         if before:
-            query = query.where(runs.c.id < before)
+            query = query.where(runs.c.seq < _place_of(before))
         with self.database.reading() as connection:
             return [run_of(row) for row in connection.execute(query)]
 
     def newest(self, syncs: Iterable[str], number: int, *, statuses: Collection[RunStatus]) -> dict[str, list[Run]]:
         """The newest *number* runs with one of *statuses* of each of *syncs* that has one, newest first."""
         each = self._each(syncs)
-        nth = sa.select(runs.c.id).where(runs.c.sync == each.c.sync, runs.c.status.in_(statuses)).order_by(_NEWEST)
-        oldest = sa.select(
-            each.c.sync, sa.func.coalesce(nth.offset(number - 1).limit(1).scalar_subquery(), "").label("id")
-        ).cte("oldest")
-        query = (
-            sa.select(runs)
-            .join_from(oldest, runs, (runs.c.sync == oldest.c.sync) & (runs.c.id >= oldest.c.id))
-            .where(runs.c.status.in_(statuses))
-            .order_by(runs.c.sync, _NEWEST)
-        )
+        words = (sa.select(each.c.sync, sa.literal(status, runs.c.status.type).label("status")) for status in statuses)
+        kinds = sa.union_all(*words).cte("kinds")
+        of_kind = (runs.c.sync == kinds.c.sync) & (runs.c.status == kinds.c.status)
+        nth = sa.select(runs.c.seq).where(of_kind).order_by(_NEWEST).offset(number - 1).limit(1)
+        oldest = sa.select(kinds, sa.func.coalesce(nth.scalar_subquery(), 0).label("seq")).cte("oldest")
+        is_wanted = (runs.c.sync == oldest.c.sync) & (runs.c.status == oldest.c.status) & (runs.c.seq >= oldest.c.seq)
+        query = sa.select(runs).join_from(oldest, runs, is_wanted).order_by(runs.c.sync, _NEWEST)
         with self.database.reading() as connection:
-            found = map(run_of, connection.execute(query).all())
-            return {sync: list(of_sync) for sync, of_sync in groupby(found, key=attrgetter("sync"))}
+            by_sync = groupby(connection.execute(query).all(), key=attrgetter("sync"))
+            return {sync: [run_of(row) for row in islice(rows, number)] for sync, rows in by_sync}
 
     def with_findings(self, after: datetime) -> list[Run]:
         """The runs that began after a moment and have findings."""
@@ -79,77 +80,133 @@ class RunHistory:
         with self.database.reading() as connection:
             return [run_of(row) for row in connection.execute(query.order_by(_NEWEST))]
 
+    def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:
+        """The newest run of each of *syncs* that was not skipped."""
+        query = sa.select(runs).join_from(latest, runs, runs.c.seq == latest.c.last_seq)
+        with self.database.reading() as connection:
+            found = connection.execute(query.where(latest.c.sync.in_(sa.select(self._each(syncs).c.sync))))
+            return {row.sync: run_of(row) for row in found}
+
     def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, tuple[RunOutcome, ...]]:
         """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""
         each = self._each(syncs)
-        nth = sa.select(runs.c.id).where(runs.c.sync == each.c.sync).order_by(_NEWEST)
+        nth = sa.select(runs.c.seq).where(runs.c.sync == each.c.sync).order_by(_NEWEST)
         bounds = sa.select(
-            each.c.sync, sa.func.coalesce(nth.offset(number - 1).limit(1).scalar_subquery(), "").label("id")
+            each.c.sync, sa.func.coalesce(nth.offset(number - 1).limit(1).scalar_subquery(), 0).label("seq")
         )
         oldest = bounds.cte("oldest")
         query = (
             sa.select(runs.c.sync, *(runs.c[name] for name in RunOutcome._fields))
-            .join_from(oldest, runs, (runs.c.sync == oldest.c.sync) & (runs.c.id >= oldest.c.id))
-            .order_by(runs.c.sync, runs.c.id.desc())
+            .join_from(oldest, runs, (runs.c.sync == oldest.c.sync) & (runs.c.seq >= oldest.c.seq))
+            .order_by(runs.c.sync, _NEWEST)
         )
         with self.database.reading() as connection:
             by_sync = groupby(connection.execute(query).all(), key=itemgetter(0))
             return {sync: tuple(RunOutcome._make(row[1:]) for row in rows) for sync, rows in by_sync}
 
-    def last_runs(self, syncs: Iterable[str], *, ended: bool = False) -> dict[str, Run]:
-        """The newest run of each of *syncs* that was not skipped; with *ended*, the newest that has ended."""
-        each = self._each(syncs)
-        others = [RunStatus.SKIPPED, RunStatus.RUNNING] if ended else [RunStatus.SKIPPED]
-        last = _first(each, runs.c.id, runs.c.status.not_in(others))
-        query = sa.select(runs).join_from(each, runs, runs.c.id == last)
-        with self.database.reading() as connection:
-            return {row.sync: run_of(row) for row in connection.execute(query)}
-
-    def last_ended_well(self, syncs: Iterable[str]) -> dict[str, datetime]:
-        """When the newest run of each of *syncs* that ended `success` or `warning` began."""
-        return self._firsts(syncs, runs.c.started_at, runs.c.status.in_(ENDED_WELL))
-
     def open_runs(self) -> list[Run]:
         """The runs that have not ended, as far as the run log knows."""
-        query = sa.select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.id)
+        query = sa.select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.seq)
         with self.database.reading() as connection:
             return [run_of(row) for row in connection.execute(query)]
 
     def cut_off(self, syncs: Iterable[str]) -> set[str]:
         """Those of *syncs* whose newest answer to a tick was interrupted, and was not made up for."""
-        answers = (runs.c.trigger == Trigger.SCHEDULE) & (runs.c.status != RunStatus.SKIPPED)
-        ended_by = sa.case((runs.c.due_at.is_not(None), runs.c.status), else_=None)
-        found = self._firsts(syncs, ended_by, answers)
-        return {name for name, status in found.items() if status == RunStatus.INTERRUPTED}
+        later = runs.alias("later")
+        answered = (later.c.trigger == Trigger.SCHEDULE) & (later.c.status != RunStatus.SKIPPED)
+        query = sa.select(runs.c.sync).where(
+            runs.c.status == RunStatus.INTERRUPTED,
+            runs.c.trigger == Trigger.SCHEDULE,
+            runs.c.due_at.is_not(None),
+            ~sa.exists().where(later.c.sync == runs.c.sync, later.c.seq > runs.c.seq, answered),
+        )
+        with self.database.reading() as connection:
+            return set(connection.execute(query).scalars()) & set(syncs)
+
+    def last_ended_well(self, syncs: Collection[str]) -> dict[str, datetime]:
+        """When the newest run of each of *syncs* that ended `success` or `warning` began."""
+        return self._of_latest(latest.c.well_started_at, syncs)
 
     def last_status(self) -> dict[str, RunStatus]:
         """How the last run of each sync ended, leaving out what runs now and what was skipped."""
-        ended = runs.c.status.not_in([RunStatus.RUNNING, RunStatus.SKIPPED])
-        last = sa.select(sa.func.max(runs.c.id)).where(ended).group_by(runs.c.sync)
+        return self._of_latest(latest.c.ended_status)
+
+    def last_durations(self) -> dict[str, float]:
+        """How many seconds the last run of each sync took, leaving out what runs now and what was skipped."""
+        query = sa.select(latest.c.sync, latest.c.ended_started_at, latest.c.ended_finished_at)
         with self.database.reading() as connection:
-            found = connection.execute(sa.select(runs.c.sync, runs.c.status).where(runs.c.id.in_(last)))
-            return {row.sync: row.status for row in found}
+            found = connection.execute(query.where(latest.c.ended_finished_at.is_not(None)))
+            return {sync: (finished_at - started_at).total_seconds() for sync, started_at, finished_at in found}
 
-    def first_started(self, syncs: Iterable[str]) -> dict[str, datetime]:
-        """When the oldest run of each of *syncs* started, or would have."""
-        return self._firsts(syncs, runs.c.started_at, sa.true(), runs.c.id)
+    def first_started(self, syncs: Collection[str]) -> dict[str, datetime]:
+        """When the first run of each of *syncs* started, or would have."""
+        return self._of_latest(latest.c.first_started_at, syncs)
 
-    def last_due(self, syncs: Iterable[str]) -> dict[str, datetime]:
+    def newest_conclusive(self, syncs: Collection[str]) -> dict[str, int]:
+        """The place in the log of the newest run of each of *syncs* whose status is one of CONCLUSIVE."""
+        return self._of_latest(latest.c.conclusive_seq, syncs)
+
+    def last_due(self, syncs: Collection[str]) -> dict[str, datetime]:
         """The newest tick of the schedule of each of *syncs* that a run has answered, also one that was skipped."""
-        return self._firsts(syncs, runs.c.due_at, runs.c.due_at.is_not(None), runs.c.due_at.desc())
+        return self._of_latest(latest.c.last_due_at, syncs)
 
-    def _firsts(
-        self,
-        syncs: Iterable[str],
-        value: sa.ColumnElement[Any],
-        which: sa.ColumnElement[bool],
-        order: sa.ColumnElement[Any] = _NEWEST,
-    ) -> dict[str, Any]:
-        """What the first of some runs of each sync has; syncs without such a run, or with NULL, are left out."""
-        each = self._each(syncs)
-        query = sa.select(each.c.sync, _first(each, value, which, order).label("value"))
+    def rejection_totals(self) -> dict[str, int]:
+        """How many rows each sync has refused now; syncs without any are left out."""
         with self.database.reading() as connection:
-            return {sync: found for sync, found in connection.execute(query) if found is not None}
+            return {row.sync: row.total for row in connection.execute(sa.select(rejection_totals))}
+
+    def rejections(self, sync: str, *, first: int = 0, limit: int = KEPT_REJECTIONS) -> tuple[list[Rejection], int]:
+        """What *sync* has refused now, in the order recorded, and how many rows that are, also those not kept.
+
+        Shapes:
+            first, limit: the part of them to give, counted from 0.
+        """
+        kept = (
+            rejections.select()
+            .where(rejections.c.sync == sync, rejections.c.position >= first)
+            .order_by(rejections.c.position)
+            .limit(limit)
+        )
+        with self.database.reading() as connection:
+            rows = [_rejection(row) for row in connection.execute(kept)]
+            total = connection.execute(
+                sa.select(rejection_totals.c.total).where(rejection_totals.c.sync == sync)
+            ).scalar_one_or_none()
+        return rows, total or 0
+
+    def rejections_of(self, syncs: Collection[str]) -> list[Rejection]:
+        """What is kept of what any of *syncs* has refused now, by sync."""
+        query = rejections.select().order_by(rejections.c.sync, rejections.c.position)
+        with self.database.reading() as connection:
+            return [_rejection(row) for row in connection.execute(query.where(rejections.c.sync.in_(syncs)))]
+
+    def rejections_with(self, text: str, limit: int) -> list[Rejection]:
+        """What any sync has refused now whose key contains *text*, as it is or as JSON spells it; by sync."""
+        keys = rejections.c.key
+        contains = keys.contains(text, autoescape=True) | keys.contains(
+            json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True
+        )
+        query = rejections.select().where(contains).order_by(rejections.c.sync, rejections.c.position).limit(limit)
+        with self.database.reading() as connection:
+            return [_rejection(row) for row in connection.execute(query)]
+
+    def leader(self) -> str:
+        """The service whose term is the newest, for people; empty where there never was one."""
+        with self.database.reading() as connection:
+            return connection.execute(sa.select(terms.c.holder)).scalar_one_or_none() or ""
+
+    def paused(self) -> set[str]:
+        """The syncs that are paused."""
+        with self.database.reading() as connection:
+            return set(connection.execute(sa.select(pauses.c.sync)).scalars())
+
+    def _of_latest(self, column: sa.Column[Any], syncs: Collection[str] | None = None) -> dict[str, Any]:
+        """A column of `latest`, by sync, where it is not NULL."""
+        query = sa.select(latest.c.sync, column).where(column.is_not(None))
+        if syncs is not None:
+            query = query.where(latest.c.sync.in_(sa.select(self._each(syncs).c.sync)))
+        with self.database.reading() as connection:
+            return {row.sync: row[1] for row in connection.execute(query)}
 
     def _each(self, syncs: Iterable[str]) -> sa.CTE:
         """A table of names from one parameter: one statement, whose text stays the same, serves every sync."""
@@ -158,8 +215,14 @@ class RunHistory:
         return sa.select(rows.table_valued("value").c.value.label("sync")).cte("each")
 
 
-def _first(
-    each: sa.CTE, value: sa.ColumnElement[Any], which: sa.ColumnElement[bool], order: sa.ColumnElement[Any] = _NEWEST
-) -> sa.ScalarSelect[Any]:
-    query = sa.select(value).where(runs.c.sync == each.c.sync, which).order_by(order).limit(1)
-    return query.correlate(each).scalar_subquery()
+def _place_of(run_id: str) -> sa.ColumnElement[int]:
+    """The place of a run in the log; of one that was forgotten, the place that its id would have."""
+    known = sa.select(runs.c.seq).where(runs.c.id == run_id).scalar_subquery()
+    by_id = sa.select(runs.c.seq + 1).where(runs.c.id < run_id).order_by(runs.c.id.desc()).limit(1).scalar_subquery()
+    return sa.func.coalesce(known, by_id, 0)
+
+
+def _rejection(row: sa.Row[tuple[object, ...]]) -> Rejection:
+    values = dict(row._mapping)
+    del values["position"]
+    return Rejection(**values)

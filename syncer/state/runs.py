@@ -1,10 +1,10 @@
-"""The run log: what ran and how it ended, what is refused now, and what is paused."""
+"""The run log: what each run records of itself, what is refused now, and what is paused."""
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -12,11 +12,23 @@ import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
 from syncer.model.types import Counts, Finding, Order, Rejection, Run, RunStatus
-from syncer.state.history import RunHistory
-from syncer.state.schema import audit, pauses, rejection_totals, rejections, requests, run_of, runs, sessions, terms
+from syncer.state.history import KEPT_REJECTIONS, RunHistory
+from syncer.state.schema import (
+    audit,
+    latest,
+    newest_runs,
+    pauses,
+    rejection_totals,
+    rejections,
+    requests,
+    run_of,
+    runs,
+    sessions,
+    terms,
+)
 
-#: The most rejections of one sync that are kept; beyond them only the number is known.
-KEPT_REJECTIONS = 10_000
+#: Runs that one transaction of `RunLog.purge` deletes, so that no other writer waits for long.
+PURGED_AT_ONCE = 5_000
 
 _NO_ROWS = Counts()
 
@@ -38,7 +50,7 @@ class RunLog(RunHistory):
         return self.database.log_id
 
     def start(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
-        """Record a run that begins, at once or as soon as there is room, and give its id; ids sort by time.
+        """Record a run that begins, at once or as soon as there is room, and give its id.
 
         An order that has the id of a recorded run begins that one now.
 
@@ -80,7 +92,7 @@ class RunLog(RunHistory):
         values = {"phases": dict(phases or {}), "error": error, "hint": hint, "notes": list(notes), **asdict(counts)}
         values["findings"] = [asdict(finding) for finding in findings]
         ended = runs.update().where(runs.c.id == run_id).values(status=status, finished_at=at, **values)
-        with self.database.writing() as connection:
+        with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
             if connection.execute(ended).rowcount != 1:
                 raise StateDatabaseError(
                     f"the run log has no run {run_id}", hint="Was the run log replaced during the run?"
@@ -92,7 +104,7 @@ class RunLog(RunHistory):
         Only for who holds the sync's lock, before its own run starts: no other run of it can be alive then.
         """
         left_open = (runs.c.sync == sync) & (runs.c.status == RunStatus.RUNNING) & (runs.c.id != (promised or ""))
-        with self.database.writing() as connection:
+        with self.database.writing() as connection, newest_kept(connection, sync):
             return connection.execute(
                 runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at)
             ).rowcount
@@ -100,21 +112,14 @@ class RunLog(RunHistory):
     def interrupt(self, run_id: str, at: datetime) -> None:
         """Mark one run that never ended as `interrupted`; only for who knows that it is dead."""
         left_open = (runs.c.id == run_id) & (runs.c.status == RunStatus.RUNNING)
-        with self.database.writing() as connection:
+        with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
             connection.execute(runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at))
-
-    def rejection_totals(self) -> dict[str, int]:
-        """How many rows each sync has refused now; syncs without any are left out."""
-        with self.database.reading() as connection:
-            return {row.sync: row.total for row in connection.execute(sa.select(rejection_totals))}
 
     def purge(self, before: datetime) -> int:
         """Forget the runs that began before *before*, but for the newest of each sync and status; returns how many.
 
         What is refused now stays as well; old requests, sessions and lines of the audit go.
         """
-        kept = sa.select(sa.func.max(runs.c.id)).group_by(runs.c.sync, runs.c.status)
-        old = (runs.c.started_at < before) & (runs.c.status != RunStatus.RUNNING)
         with self.database.writing() as connection:
             for table, at in (
                 (requests, requests.c.requested_at),
@@ -122,7 +127,17 @@ class RunLog(RunHistory):
                 (sessions, sessions.c.expires_at),
             ):
                 connection.execute(table.delete().where(at < before))
-            return connection.execute(runs.delete().where(old, runs.c.id.not_in(kept))).rowcount
+        newer = runs.alias("newer")
+        kept = sa.select(sa.func.max(newer.c.seq)).where(newer.c.sync == runs.c.sync, newer.c.status == runs.c.status)
+        old = (runs.c.started_at < before) & (runs.c.status != RunStatus.RUNNING)
+        some = sa.select(runs.c.seq).where(old, runs.c.seq < kept.scalar_subquery()).limit(PURGED_AT_ONCE)
+        purged = 0
+        while True:
+            with self.database.writing() as connection:
+                number = connection.execute(runs.delete().where(runs.c.seq.in_(some))).rowcount
+            purged += number
+            if number < PURGED_AT_ONCE:
+                return purged
 
     def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int) -> None:
         """Record what *sync* has refused now, in place of what it had before; the first KEPT_REJECTIONS are kept.
@@ -139,41 +154,6 @@ class RunLog(RunHistory):
             if total:
                 connection.execute(rejection_totals.insert().values(sync=sync, total=total))
 
-    def rejections(self, sync: str, *, first: int = 0, limit: int = KEPT_REJECTIONS) -> tuple[list[Rejection], int]:
-        """What *sync* has refused now, in the order recorded, and how many rows that are, also those not kept.
-
-        Shapes:
-            first, limit: the part of them to give, counted from 0.
-        """
-        kept = (
-            rejections.select()
-            .where(rejections.c.sync == sync, rejections.c.position >= first)
-            .order_by(rejections.c.position)
-            .limit(limit)
-        )
-        with self.database.reading() as connection:
-            rows = [_rejection(row) for row in connection.execute(kept)]
-            total = connection.execute(
-                sa.select(rejection_totals.c.total).where(rejection_totals.c.sync == sync)
-            ).scalar_one_or_none()
-        return rows, total or 0
-
-    def rejections_of(self, syncs: Collection[str]) -> list[Rejection]:
-        """What is kept of what any of *syncs* has refused now, by sync."""
-        query = rejections.select().order_by(rejections.c.sync, rejections.c.position)
-        with self.database.reading() as connection:
-            return [_rejection(row) for row in connection.execute(query.where(rejections.c.sync.in_(syncs)))]
-
-    def rejections_with(self, text: str, limit: int) -> list[Rejection]:
-        """What any sync has refused now whose key contains *text*, as it is or as JSON spells it; by sync."""
-        keys = rejections.c.key
-        contains = keys.contains(text, autoescape=True) | keys.contains(
-            json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True
-        )
-        query = rejections.select().where(contains).order_by(rejections.c.sync, rejections.c.position).limit(limit)
-        with self.database.reading() as connection:
-            return [_rejection(row) for row in connection.execute(query)]
-
     def begin_term(self, holder: str, at: datetime) -> int:
         """Record that a service leads from now on, and give the number of its term, greater than every earlier one's.
 
@@ -186,11 +166,6 @@ class RunLog(RunHistory):
             connection.execute(terms.insert().values(term=term, holder=holder, began_at=at))
         return term
 
-    def leader(self) -> str:
-        """The service whose term is the newest, for people; empty where there never was one."""
-        with self.database.reading() as connection:
-            return connection.execute(sa.select(terms.c.holder)).scalar_one_or_none() or ""
-
     def pause(self, sync: str, at: datetime) -> None:
         """Keep *sync* from being scheduled, until it is resumed."""
         with self.database.writing() as connection:
@@ -201,11 +176,6 @@ class RunLog(RunHistory):
         with self.database.writing() as connection:
             connection.execute(pauses.delete().where(pauses.c.sync == sync))
 
-    def paused(self) -> set[str]:
-        """The syncs that are paused."""
-        with self.database.reading() as connection:
-            return set(connection.execute(sa.select(pauses.c.sync)).scalars())
-
     def get(self, run_id: str) -> Run | None:
         """One run; None where there is none."""
         with self.database.reading() as connection:
@@ -214,8 +184,7 @@ class RunLog(RunHistory):
 
     def last_started(self, sync: str) -> datetime | None:
         """When the newest run of *sync* that was not skipped started."""
-        wanted = (runs.c.sync == sync) & (runs.c.status != RunStatus.SKIPPED)
-        query = sa.select(runs.c.started_at).where(wanted).order_by(runs.c.id.desc()).limit(1)
+        query = sa.select(latest.c.last_started_at).where(latest.c.sync == sync)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
@@ -234,19 +203,38 @@ class RunLog(RunHistory):
         if order.run_id:
             with self.database.writing() as connection:
                 _fence(connection, order)
-                connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
+                with newest_kept(connection, sync):
+                    connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
             return order.run_id
         run_id = _run_id(at)
         order_values = {"trigger": order.trigger, "actor": order.actor, "due_at": order.due_at, "term": order.term}
         row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
         insert = self.database.insert(runs).values(**row, **order_values, **values)
+        if not self.database.is_shared:
+            insert = insert.values(seq=sa.select(sa.func.coalesce(sa.func.max(runs.c.seq), 0) + 1).scalar_subquery())
+        known = self.database.insert(latest).values(sync=sync, first_started_at=at).on_conflict_do_nothing()
         with self.database.writing() as connection:
             _fence(connection, order)
-            once = insert.on_conflict_do_nothing(index_elements=["sync", "due_at"]).returning(runs.c.id)
-            added = connection.execute(once).one_or_none()
+            connection.execute(known)
+            with newest_kept(connection, sync):
+                once = insert.on_conflict_do_nothing(index_elements=["sync", "due_at"]).returning(runs.c.id)
+                added = connection.execute(once).one_or_none()
         if added is None:
             raise TickAnsweredError(sync)
         return run_id
+
+
+@contextmanager
+def newest_kept(connection: sa.Connection, sync: str = "", *, run_id: str = "") -> Iterator[None]:
+    """Let `latest` follow what the block writes of one sync, or of the sync of one run; others wait meanwhile."""
+    which = latest.c.sync == (sa.select(runs.c.sync).where(runs.c.id == run_id).scalar_subquery() if run_id else sync)
+    locked = connection.execute(sa.select(latest.c.sync).where(which).with_for_update()).scalar_one_or_none()
+    yield
+    if locked is not None:
+        each = sa.select(sa.literal(locked).label("sync")).subquery("each")
+        newest = newest_runs(each, is_shared=connection.dialect.name == "postgresql")
+        values = {column.name: column for column in newest.c if column.name != "sync"}
+        connection.execute(latest.update().where(latest.c.sync == newest.c.sync).values(values))
 
 
 def _fence(connection: sa.Connection, order: Order) -> None:
@@ -256,12 +244,6 @@ def _fence(connection: sa.Connection, order: Order) -> None:
     newest = sa.select(terms.c.term).where(terms.c.term == order.term).with_for_update(read=True)
     if connection.execute(newest).one_or_none() is None:
         raise OvertakenError
-
-
-def _rejection(row: sa.Row[tuple[object, ...]]) -> Rejection:
-    values = dict(row._mapping)
-    del values["position"]
-    return Rejection(**values)
 
 
 def _run_id(at: datetime) -> str:

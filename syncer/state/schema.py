@@ -1,11 +1,9 @@
-"""The tables of the state database, SQLite or PostgreSQL, and the upgrades of older ones."""
+"""The tables of the state database, SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
 import enum
-import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -14,8 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from syncer.model.types import Counts, Finding, FindingKind, Run, RunStatus, Trigger
-from syncer.model.upgrades import Formats
+from syncer.model.types import CONCLUSIVE, ENDED_WELL, Counts, Finding, FindingKind, Run, RunStatus, Trigger
 
 
 class AwareDateTime(TypeDecorator[datetime]):
@@ -62,6 +59,9 @@ COUNTS = tuple(field.name for field in fields(Counts))
 
 metadata = sa.MetaData()
 
+#: The format that this program creates and reads.
+NEWEST = 4
+
 #: One row. `schema_version` is the format.
 state = sa.Table(
     "syncer_state",
@@ -74,6 +74,8 @@ runs = sa.Table(
     "syncer_runs",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
+    #: The order of the log, which no clock changes. PostgreSQL numbers new rows itself.
+    sa.Column("seq", sa.BigInteger, sa.Identity(), nullable=False),
     sa.Column("sync", sa.Text, nullable=False),
     sa.Column("trigger", _word(Trigger), nullable=False),
     sa.Column("status", _word(RunStatus), nullable=False),
@@ -90,16 +92,44 @@ runs = sa.Table(
     sa.Column("notes", sa.JSON, nullable=False),
     #: Objects with the fields of `Finding`.
     sa.Column("findings", sa.JSON, nullable=False, server_default="[]"),
-    sa.Index("syncer_runs_by_sync", "sync", "id", "status"),
     # A tick gets one run, however many services see it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
-    sa.Index("syncer_runs_by_status", "status"),
+    sa.Index("syncer_runs_by_seq", "seq", unique=True),
+    sa.Index("syncer_runs_by_sync", "sync", "seq"),
+    sa.Index("syncer_runs_by_kind", "sync", "status", "seq"),
+    sa.Index("syncer_runs_by_status", "status", "seq"),
+    sa.Index("syncer_runs_by_start", "started_at"),
+)
+
+#: One row for each sync that ever had a run, kept up to date by each transaction that writes a run: lists of many syncs
+#: look at no run. Every column but the first two follows from the runs; see `newest_runs`.
+latest = sa.Table(
+    "syncer_latest",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    #: When its first run started, or would have.
+    sa.Column("first_started_at", AwareDateTime, nullable=False),
+    sa.Column("last_due_at", AwareDateTime),
+    # The newest run that was not skipped.
+    sa.Column("last_seq", sa.BigInteger),
+    sa.Column("last_id", sa.Text),
+    sa.Column("last_status", _word(RunStatus)),
+    sa.Column("last_started_at", AwareDateTime),
+    sa.Column("last_finished_at", AwareDateTime),
+    # The newest of these that has ended.
+    sa.Column("ended_status", _word(RunStatus)),
+    sa.Column("ended_started_at", AwareDateTime),
+    sa.Column("ended_finished_at", AwareDateTime),
+    # The newest that shows the state of the sync, and the newest that ended well.
+    sa.Column("conclusive_seq", sa.BigInteger),
+    sa.Column("well_started_at", AwareDateTime),
 )
 
 
 def run_of(row: sa.Row[tuple[object, ...]]) -> Run:
     """A row of `runs`."""
     values = dict(row._mapping)
+    del values["seq"]
     counts = Counts(**{name: values.pop(name) for name in COUNTS})
     findings = tuple(Finding(**{**found, "kind": FindingKind(found["kind"])}) for found in row.findings)
     return Run(**values | {"counts": counts, "notes": tuple(row.notes), "findings": findings})
@@ -235,53 +265,36 @@ written_attributes = sa.Table(
 )
 
 
-def _know_the_service(connection: sa.Connection) -> None:
-    """Format 2: who ordered a run and when it was due, and what a service remembers."""
-    for column in ("actor TEXT NOT NULL DEFAULT ''", f"due_at {_zoned(connection)}", "term BIGINT"):
-        connection.exec_driver_sql(f"ALTER TABLE syncer_runs ADD COLUMN {column}")
-    connection.exec_driver_sql("CREATE UNIQUE INDEX syncer_runs_by_tick ON syncer_runs (sync, due_at)")
-    connection.exec_driver_sql("CREATE INDEX syncer_runs_by_status ON syncer_runs (status)")
-    for table in (newest_snapshots, terms, requests, audit, sessions, alerts):
-        table.create(connection)
+def newest_runs(each: sa.FromClause, *, is_shared: bool) -> sa.Subquery:
+    """What `latest` has of each sync: one row a sync, found with a few looks at an index whatever the number of runs.
 
-
-def _date_removals(connection: sa.Connection) -> None:
-    """Format 3: removals have an age, and go when they are old."""
-    connection.exec_driver_sql(f"ALTER TABLE syncer_removals ADD COLUMN at {_zoned(connection)}")
-    connection.execute(removals.update().values(at=sa.func.now()))
-    forgotten_removals.create(connection)
-
-
-def _record_findings(connection: sa.Connection) -> None:
-    """Format 4: runs say what they found out about what other syncs use too, and which attributes each sync writes."""
-    connection.exec_driver_sql("ALTER TABLE syncer_runs ADD COLUMN findings JSON NOT NULL DEFAULT '[]'")
-    written_attributes.create(connection)
-
-
-def _zoned(connection: sa.Connection) -> str:
-    return runs.c.due_at.type.compile(connection.dialect)
-
-
-FORMATS: Formats[sa.Connection] = Formats((_know_the_service, _date_removals, _record_findings))
-
-
-def read_state(connection: sa.Connection) -> tuple[int, str]:
-    """The format and the id of the database; 0 and nothing where it is empty."""
-    if not connection.dialect.has_table(connection, state.name):
-        return 0, ""
-    row = connection.execute(sa.select(state.c.schema_version, state.c.log_id)).one()
-    return row.schema_version, row.log_id
-
-
-def bring_up_to_date(transaction: Callable[[], AbstractContextManager[sa.Connection]]) -> None:
-    """Create the tables, or upgrade them; see `Formats.bring_up_to_date`."""
-    FORMATS.bring_up_to_date(transaction, read=lambda found: read_state(found)[0], create=_create, record=_record)
-
-
-def _create(connection: sa.Connection) -> None:
-    metadata.create_all(connection)
-    connection.execute(state.insert().values(schema_version=FORMATS.newest, log_id=str(uuid.uuid4())))
-
-
-def _record(connection: sa.Connection, number: int) -> None:
-    connection.execute(state.update().values(schema_version=number))
+    Shapes:
+        each: has a column `sync`.
+        is_shared: whether the database is PostgreSQL.
+    """
+    # Of numbers, not of rows.
+    greatest = sa.func.greatest if is_shared else sa.func.max
+    number = sa.func.coalesce(sa.func.max(runs.c.seq), 0)
+    of_each = sa.select(number).where(runs.c.sync == each.c.sync).correlate(each)
+    newest = {status: of_each.where(runs.c.status == status).scalar_subquery() for status in RunStatus}
+    well = greatest(*(newest[status] for status in ENDED_WELL))
+    conclusive = greatest(*(newest[status] for status in CONCLUSIVE))
+    ended = greatest(conclusive, newest[RunStatus.INTERRUPTED])
+    last = greatest(ended, newest[RunStatus.RUNNING])
+    due = sa.select(sa.func.max(runs.c.due_at)).where(runs.c.sync == each.c.sync).correlate(each).scalar_subquery()
+    last_run, ended_run, well_run = runs.alias("last_run"), runs.alias("ended_run"), runs.alias("well_run")
+    return (
+        sa.select(
+            each.c.sync,
+            due.label("last_due_at"),
+            *(last_run.c[name].label(f"last_{name}") for name in ("seq", "id", "status", "started_at", "finished_at")),
+            *(ended_run.c[name].label(f"ended_{name}") for name in ("status", "started_at", "finished_at")),
+            sa.func.nullif(conclusive, 0).label("conclusive_seq"),
+            well_run.c.started_at.label("well_started_at"),
+        )
+        .select_from(each)
+        .outerjoin(last_run, last_run.c.seq == last)
+        .outerjoin(ended_run, ended_run.c.seq == ended)
+        .outerjoin(well_run, well_run.c.seq == well)
+        .subquery("newest")
+    )

@@ -23,7 +23,8 @@ from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
-from syncer.state.runs import KEPT_REJECTIONS, RunLog
+from syncer.state.history import KEPT_REJECTIONS
+from syncer.state.runs import RunLog
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError

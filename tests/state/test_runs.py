@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from syncer.model.errors import SettingsError, StateDatabaseError
 from syncer.model.types import Counts, Finding, FindingKind, Order, Rejection, Run, RunStatus, Trigger
 from syncer.state import runs as run_log
-from syncer.state import schema
+from syncer.state import schema, upgrades
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from tests.state import processes
@@ -425,8 +426,8 @@ def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.Monkey
         connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
         applied.append("colour")
 
-    known = schema.FORMATS
-    monkeypatch.setattr(schema, "FORMATS", replace(known, upgrades=(*known.upgrades, add_colour)))
+    known = upgrades.FORMATS
+    one_more(monkeypatch, add_colour)
     for _ in range(2):
         upgraded = StateDatabase(url)
         assert upgraded.log_id == first.log_id
@@ -434,10 +435,20 @@ def test_an_older_database_is_upgraded_once(url: str, monkeypatch: pytest.Monkey
         upgraded.close()
     assert applied == ["colour"]
 
-    monkeypatch.setattr(schema, "FORMATS", known)
+    monkeypatch.undo()
     refused = rf"a newer Syncer: its format is {known.newest + 1}, this Syncer knows {known.newest}$"
     with pytest.raises(SettingsError, match=refused):
         StateDatabase(url)
+
+
+def one_more(monkeypatch: pytest.MonkeyPatch, upgrade: Callable[[sa.Connection], None]) -> None:
+    """Let there be one more format."""
+    monkeypatch.setattr(upgrades, "FORMATS", replace(upgrades.FORMATS, upgrades=(*upgrades.FORMATS.upgrades, upgrade)))
+    monkeypatch.setattr(schema, "NEWEST", schema.NEWEST + 1)
+
+
+def test_the_newest_format_is_that_of_the_last_upgrade() -> None:
+    assert upgrades.FORMATS.newest == schema.NEWEST
 
 
 def columns(database: StateDatabase) -> dict[str, set[str]]:
@@ -497,12 +508,11 @@ def test_an_upgrade_that_fails_changes_nothing(url: str, monkeypatch: pytest.Mon
         connection.exec_driver_sql("ALTER TABLE syncer_pauses ADD COLUMN colour text")
         connection.exec_driver_sql("ALTER TABLE missing ADD COLUMN colour text")
 
-    known = schema.FORMATS
-    monkeypatch.setattr(schema, "FORMATS", replace(known, upgrades=(*known.upgrades, fail)))
+    one_more(monkeypatch, fail)
     with pytest.raises(StateDatabaseError, match="missing"):
         StateDatabase(url)
 
-    monkeypatch.setattr(schema, "FORMATS", known)
+    monkeypatch.undo()
     database = StateDatabase(url)
     with database.reading() as connection:
         assert "colour" not in {column["name"] for column in sa.inspect(connection).get_columns("syncer_pauses")}

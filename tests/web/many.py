@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,10 +16,13 @@ from syncer.model.types import Counts, Rejection, RunStatus, Trigger
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from syncer.state.schema import runs
+from syncer.state.upgrades import fill_latest
 from tests.web.conftest import Site
 
 #: How runs end, in turn.
 _STATUSES = (*[RunStatus.SUCCESS] * 17, RunStatus.WARNING, RunStatus.FAILED, RunStatus.SUCCESS)
+
+_ERROR = "the column `plan` is missing"
 
 #: A person of whom every sync has rejected a row.
 REJECTED = "7"
@@ -47,12 +50,25 @@ def make_many(
         )
     with closing(StateDatabase(database_url or f"sqlite:///{path}/.syncer/runs.db")) as database:
         log = RunLog(database)
-        rows = [_run(name, ago, now, status) for name in names for ago in range(runs_of_each)]
-        with database.writing() as connection:
-            connection.execute(runs.insert(), rows)
+        insert_runs(database, names, runs_of_each, now, status)
         for name in names:
             log.replace_rejections(name, [_rejection(name, now)], 1)
     return site
+
+
+def insert_runs(
+    database: StateDatabase, names: Sequence[str], of_each: int, now: datetime, status: RunStatus | None = None
+) -> None:
+    """Put runs into an empty run log, one an hour of each sync, as if they had been recorded one after the other."""
+    with database.writing() as connection:
+        if database.is_shared and status is None:
+            _insert_at_once(connection, names, of_each, now)
+        else:
+            rows = [_run(name, ago, now, status) for ago in reversed(range(of_each)) for name in names]
+            connection.execute(runs.insert(), [row | {"seq": seq} for seq, row in enumerate(rows, 1)])
+        fill_latest(connection)
+    with database.writing() as connection:
+        connection.exec_driver_sql("ANALYZE")
 
 
 def _run(sync: str, ago: int, now: datetime, status: RunStatus | None) -> dict[str, Any]:
@@ -69,20 +85,51 @@ def _run(sync: str, ago: int, now: datetime, status: RunStatus | None) -> dict[s
         "started_at": at,
         "finished_at": at + timedelta(seconds=3),
         "phases": {"query": 1.0, "compare": 0.5, "send": 1.0, "settle": 0.5},
-        "error": "the column `plan` is missing" if status is RunStatus.FAILED else None,
+        "error": _ERROR if status is RunStatus.FAILED else None,
         "hint": "",
         "notes": ["a note for people"],
         **asdict(counts),
     }
 
 
+def _insert_at_once(connection: sa.Connection, names: Sequence[str], runs_of_each: int, now: datetime) -> None:
+    """The rows of `_run` in one statement; PostgreSQL only."""
+    ended = "".join(f"WHEN {place} THEN '{status}' " for place, status in enumerate(_STATUSES))
+    values = {
+        "id": "to_char(at AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISS') || '000-' || sync",
+        "sync": "sync",
+        "trigger": "'schedule'",
+        "status": f"CASE ago % {len(_STATUSES)} {ended}END",
+        "definition_hash": "repeat('0', 64)",
+        "due_at": "at",
+        "started_at": "at",
+        "finished_at": "at + interval '3 seconds'",
+        "phases": """'{"query": 1.0, "compare": 0.5, "send": 1.0, "settle": 0.5}'""",
+        "error": f"CASE ago % {len(_STATUSES)} WHEN {_STATUSES.index(RunStatus.FAILED)} THEN '{_ERROR}' END",
+        "hint": "''",
+        "notes": """'["a note for people"]'""",
+        "queried": "1000",
+        "added": "ago % 7",
+        "changed": "ago * 37 % 400",
+        "removed": "ago % 3",
+        "unchanged": "500",
+        "accepted": "400",
+    }
+    each = sa.text(
+        f"INSERT INTO {runs.name} ({', '.join(values)}) SELECT {', '.join(values.values())} FROM ("
+        "SELECT sync, ago, CAST(:now AS timestamptz) - ago * interval '1 hour' - interval '1 second' AS at "
+        "FROM generate_series(0, :last) AS ago, unnest(CAST(:names AS text[])) AS sync) AS each ORDER BY ago DESC, sync"
+    )
+    connection.execute(each, {"now": now, "last": runs_of_each - 1, "names": list(names)})
+
+
 def _rejection(sync: str, now: datetime) -> Rejection:
     return Rejection(sync=sync, key=REJECTED, reason="too long", attempts=3, first_seen=now, last_seen=now)
 
 
-def addresses(site: Site) -> Mapping[str, str]:
+def addresses(log: RunLog) -> Mapping[str, str]:
     """An address to ask for each route that only tells of something."""
-    (run,) = site.log("SELECT max(id) FROM syncer_runs WHERE sync = ?", FIRST)[0]
+    run = log.recent(FIRST, 1)[0].id
     return {
         "/": "/",
         "/syncs/{name}": f"/syncs/{FIRST}",

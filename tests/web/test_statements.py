@@ -49,8 +49,8 @@ def test_the_metrics_take_no_more_statements_for_more_syncs_that_never_ended_wel
 def _counted(site: Site) -> dict[str, int]:
     """How many statements each route takes that only tells of something."""
     counted = {}
-    asked = addresses(site)
     with site.served() as served:
+        asked = addresses(served.service.run_log)
         document = served.client().get("/api/v1/openapi.json").json()
         assert {path for path, methods in document["paths"].items() if "get" in methods} <= asked.keys()
         client = served.client(headers={"Accept": "text/html"})
