@@ -135,10 +135,9 @@ class ServiceCollector(Collector):
         now = self._service.now()
         gauges = {name: GaugeMetricFamily(name, help_, labels=["sync"]) for name, help_ in _SYNC_GAUGES.items()}
         late = self._lateness.late([(each.definition, each.last_ended_well, each.paused) for each in statuses], now)
-        took = self._service.run_log.last_durations()
         for status in statuses:
             sync = status.definition.name
-            for name, value in _values(status, took.get(sync), late=sync in late).items():
+            for name, value in _values(status, late=sync in late).items():
                 gauges[name].add_metric([sync], value)
         return gauges.values()
 
@@ -153,7 +152,7 @@ _SYNC_GAUGES = {
 }
 
 
-def _values(status: SyncStatus, took: float | None, *, late: bool) -> dict[str, float]:
+def _values(status: SyncStatus, *, late: bool) -> dict[str, float]:
     found: dict[str, float] = {
         "syncer_sync_rejected_rows": status.rejected,
         "syncer_sync_held": status.is_held,
@@ -162,8 +161,8 @@ def _values(status: SyncStatus, took: float | None, *, late: bool) -> dict[str, 
     }
     if status.last_ended_well is not None:
         found["syncer_sync_last_success_timestamp_seconds"] = status.last_ended_well.timestamp()
-    if took is not None:
-        found["syncer_sync_last_duration_seconds"] = took
+    if status.last_seconds is not None:
+        found["syncer_sync_last_duration_seconds"] = status.last_seconds
     return found
 
 

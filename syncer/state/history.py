@@ -39,6 +39,26 @@ class RunOutcome(NamedTuple):
         return hash((self.id, self.status))
 
 
+class RunMark(NamedTuple):
+    """What lists of syncs show of a run. Times are aware UTC."""
+
+    id: str
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class Latest(NamedTuple):
+    """What lists of syncs show of the runs of one sync; None where there is no such run."""
+
+    #: The newest run that was not skipped.
+    last: RunMark | None
+    #: When the newest run that ended well began, aware UTC.
+    ended_well: datetime | None
+    #: How long the newest run took that has ended and was not skipped.
+    seconds: float | None
+
+
 @dataclass
 class RunHistory:
     """The runs in a state database, to read. The newest is the one recorded last, whatever the clock said."""
@@ -131,12 +151,21 @@ class RunHistory:
         """How the last run of each sync ended, leaving out what runs now and what was skipped."""
         return self._of_latest(latest.c.ended_status)
 
-    def last_durations(self) -> dict[str, float]:
-        """How many seconds the last run of each sync took, leaving out what runs now and what was skipped."""
-        query = sa.select(latest.c.sync, latest.c.ended_started_at, latest.c.ended_finished_at)
+    def latest(self, syncs: Collection[str]) -> dict[str, Latest]:
+        """What is known of the newest runs of each of *syncs* that ever had one."""
+        row = latest.c
+        columns = [row[f"last_{name}"] for name in RunMark._fields]
+        query = sa.select(row.sync, *columns, row.well_started_at, row.ended_started_at, row.ended_finished_at)
         with self.database.reading() as connection:
-            found = connection.execute(query.where(latest.c.ended_finished_at.is_not(None)))
-            return {sync: (finished_at - started_at).total_seconds() for sync, started_at, finished_at in found}
+            found = connection.execute(query.where(row.sync.in_(sa.select(self._each(syncs).c.sync))))
+            return {
+                sync: Latest(
+                    last=RunMark(*last) if last[0] else None,
+                    ended_well=ended_well,
+                    seconds=(finished_at - started_at).total_seconds() if finished_at else None,
+                )
+                for sync, *last, ended_well, started_at, finished_at in found
+            }
 
     def first_started(self, syncs: Collection[str]) -> dict[str, datetime]:
         """When the first run of each of *syncs* started, or would have."""

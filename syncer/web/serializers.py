@@ -53,17 +53,17 @@ def run_of(run: Run, active_run: ActiveRun | None = None) -> RunAnswer:
     return answer.model_copy(update=known | {"progress": progress_of(active_run)})
 
 
-def sync_of(status: SyncStatus) -> SyncAnswer:
-    """A sync and its status."""
-    return SyncAnswer(**_sync(status))
+def sync_of(status: SyncStatus, last_run: Run | None) -> SyncAnswer:
+    """A sync, its status and its last run."""
+    return SyncAnswer(**_sync(status, last_run))
 
 
-def sync_detail_of(status: SyncStatus, folder: Path) -> SyncDetailAnswer:
-    """A sync, its status and its definition, whose file is below *folder*."""
+def sync_detail_of(status: SyncStatus, last_run: Run | None, folder: Path) -> SyncDetailAnswer:
+    """A sync, its status, its last run and its definition, whose file is below *folder*."""
     definition = status.definition
     within = definition.path.is_relative_to(folder)
     return SyncDetailAnswer(
-        **_sync(status),
+        **_sync(status, last_run),
         file=str(definition.path.relative_to(folder) if within else definition.path.name),
         definition_hash=definition.hash,
         sql=definition.sql,
@@ -77,7 +77,7 @@ def sync_detail_of(status: SyncStatus, folder: Path) -> SyncDetailAnswer:
     )
 
 
-def _sync(status: SyncStatus) -> dict[str, Any]:
+def _sync(status: SyncStatus, last_run: Run | None) -> dict[str, Any]:
     definition, active_run = status.definition, status.active_run
     copied = ("name", "description", "owner", "tags", "warehouse", "store", "enabled")
     return {
@@ -86,7 +86,7 @@ def _sync(status: SyncStatus) -> dict[str, Any]:
         "entity": definition.target.entity,
         "schedule": schedules.words(definition.schedule),
         "held": status.is_held,
-        "last_run": status.last_run and run_of(status.last_run),
+        "last_run": last_run and run_of(last_run),
         "running": active_run and RunningAnswer(run_id=active_run.run_id or None, progress=progress_of(active_run)),
         "outdated": status.outdated and status.outdated.message,
     }

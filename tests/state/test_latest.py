@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from syncer.model.types import CONCLUSIVE, ENDED_WELL, Order, RunStatus, Trigger
 from syncer.state.database import StateDatabase
+from syncer.state.history import Latest, RunMark
 from syncer.state.runs import RunLog, TickAnsweredError
 from syncer.state.schema import latest, runs
 from tests.fixtures.earlier_versions import unpack
@@ -122,6 +123,8 @@ def test_the_newest_run_is_the_one_recorded_last_whatever_the_clock_said(log: Ru
     assert [outcome.id for outcome in log.outcomes(["people"], 2)["people"]] == ids[:0:-1]
     assert log.last_runs(["people"])["people"].id == ids[-1]
     assert log.last_status() == {"people": RunStatus.WARNING}
+    mark = RunMark(ids[-1], RunStatus.WARNING, NOON - HOUR, NOON - HOUR)
+    assert log.latest(["people", "none"]) == {"people": Latest(last=mark, ended_well=NOON - HOUR, seconds=0.0)}
     assert log.last_started("people") == NOON - HOUR
     assert log.last_ended_well(["people"]) == {"people": NOON - HOUR}
 
@@ -167,8 +170,7 @@ def names_of(number: int) -> list[str]:
 def of_each(log: RunLog) -> None:
     names = names_of(20)
     log.last_status()
-    log.last_durations()
-    for read in (log.last_runs, log.last_ended_well, log.first_started, log.last_due):
+    for read in (log.latest, log.last_runs, log.last_ended_well, log.first_started, log.last_due):
         assert len(read(names)) == 20
 
 

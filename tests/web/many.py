@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from syncer.model.types import Counts, Rejection, RunStatus, Trigger
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
-from syncer.state.schema import runs
+from syncer.state.schema import rejection_totals, rejections, runs
 from syncer.state.upgrades import fill_latest
 from tests.web.conftest import Site
 
@@ -49,10 +49,12 @@ def make_many(
             "SELECT id, plan FROM people\n"
         )
     with closing(StateDatabase(database_url or f"sqlite:///{path}/.syncer/runs.db")) as database:
-        log = RunLog(database)
         insert_runs(database, names, runs_of_each, now, status)
-        for name in names:
-            log.replace_rejections(name, [_rejection(name, now)], 1)
+        with database.writing() as connection:
+            connection.execute(
+                rejections.insert(), [{**asdict(_rejection(name, now)), "position": 0} for name in names]
+            )
+            connection.execute(rejection_totals.insert(), [{"sync": name, "total": 1} for name in names])
     return site
 
 

@@ -45,13 +45,13 @@ def test_a_template_names_only_what_there_is(template: str) -> None:
     [
         ("{{ sttus }}", "sttus"),
         ("{{ status.definition.nme }}", "SyncDefinition.nme"),
-        ("{{ status.last_run.counts.quered }}", "Counts.quered"),
+        ("{{ last.counts.quered }}", "Counts.quered"),
         ("{% for run in listed.runs[:3] %}{{ run.strted_at }}{% endfor %}", "Run.strted_at"),
-        ("{% for name, value in status.last_run.phases.items() %}{{ value.secnds }}{% endfor %}", "float.secnds"),
+        ("{% for name, value in last.phases.items() %}{{ value.secnds }}{% endfor %}", "float.secnds"),
         ("{% for row in rejected.rows %}{{ loop.frst }}{% endfor %}", "LoopContext.frst"),
-        ("{% set last = status.last_run %}{% if last %}{{ last.hnt }}{% endif %}", "Run.hnt"),
-        ('{% for name in ("added", "chnged") %}{{ status.last_run.counts[name] }}{% endfor %}', "Counts.chnged"),
-        ("{% macro shown(run) %}{{ run.sttus }}{% endmacro %}{{ shown(status.last_run) }}", "Run.sttus"),
+        ("{% set run = last %}{% if run %}{{ run.hnt }}{% endif %}", "Run.hnt"),
+        ('{% for name in ("added", "chnged") %}{{ last.counts[name] }}{% endfor %}', "Counts.chnged"),
+        ("{% macro shown(run) %}{{ run.sttus }}{% endmacro %}{{ shown(last) }}", "Run.sttus"),
         ('{% from "macros.html" import freshness_badge with context %}{{ freshness_badge(listed) }}', "RunList.paused"),
         ('{% from "macros.html" import bdge %}', "bdge"),
         (

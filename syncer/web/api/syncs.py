@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from syncer.model.types import Run
 from syncer.service.service import Service
 from syncer.web import parameters, serializers
 from syncer.web.actions import until_ended
@@ -36,14 +37,17 @@ router = APIRouter(tags=["syncs"])
 def list_syncs(service: TheService, limit: Limit = 100, cursor: Cursor = None) -> SyncPage:
     """List the syncs with their status, by name."""
     found = [name for name in service.catalog.current.definitions if name > (cursor or "")]
-    shown = [serializers.sync_of(status) for status in service.statuses(found[:limit])]
+    last = service.run_log.last_runs(found[:limit])
+    shown = [
+        serializers.sync_of(status, last.get(status.definition.name)) for status in service.statuses(found[:limit])
+    ]
     return SyncPage(items=shown, next=shown[-1].name if len(found) > limit else None)
 
 
 @router.get("/syncs/{name}", responses=problems(404))
 def show_sync(service: TheService, name: Name) -> SyncDetailAnswer:
     """Get one sync with its status and its definition."""
-    return serializers.sync_detail_of(service.status(name), service.settings.definitions_dir)
+    return serializers.sync_detail_of(service.status(name), _last_run(service, name), service.settings.definitions_dir)
 
 
 @router.post("/syncs/{name}/runs", status_code=202, responses={200: {"model": RunAnswer}, **problems(404, 409, 413)})
@@ -87,14 +91,14 @@ def list_rejected(service: TheService, name: Name, limit: Limit = 100, cursor: N
 def pause_sync(service: TheService, actions: TheActions, caller: TheCaller, name: Name) -> SyncAnswer:
     """Pause the schedule of a sync; a run that has begun continues."""
     actions.pause(caller, name)
-    return serializers.sync_of(service.status(name))
+    return serializers.sync_of(service.status(name), _last_run(service, name))
 
 
 @router.post("/syncs/{name}/resume", responses=problems(404))
 def resume_sync(service: TheService, actions: TheActions, caller: TheCaller, name: Name) -> SyncAnswer:
     """Resume the schedule of a sync."""
     actions.resume(caller, name)
-    return serializers.sync_of(service.status(name))
+    return serializers.sync_of(service.status(name), _last_run(service, name))
 
 
 @router.post(
@@ -114,3 +118,7 @@ async def plan_sync(
 
 def _run(service: Service, run_id: str) -> RunAnswer:
     return serializers.run_of(*parameters.current(service, parameters.run_of_id(service, run_id)))
+
+
+def _last_run(service: Service, name: str) -> Run | None:
+    return service.run_log.last_runs([name]).get(name)

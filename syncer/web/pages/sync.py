@@ -15,7 +15,7 @@ from syncer.definitions.columns import attribute_columns
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SyncerError
 from syncer.model.json_text import differing
-from syncer.model.types import Rejection, SyncDefinition
+from syncer.model.types import Rejection, Run, SyncDefinition
 from syncer.service.status import SyncStatus
 from syncer.state.history import RunOutcome
 from syncer.sync.plans import Plan
@@ -66,6 +66,8 @@ class SyncContext(Context, template="sync.html"):
     """One sync."""
 
     status: SyncStatus
+    #: The newest run that was not skipped.
+    last: Run | None
     #: The path of the definition.
     file: str
     commit: Commit | None
@@ -128,6 +130,7 @@ def show_sync(
     return view.page(
         SyncContext(
             status=status,
+            last=run_log.last_runs([name]).get(name),
             file=view.relative(status.definition.path),
             commit=commit_of(status.definition.path),
             columns=_columns(status.definition),
