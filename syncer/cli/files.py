@@ -36,11 +36,13 @@ def list_syncs(as_json: Json = False) -> None:
     """Show the syncs with their schedule and last run."""
     project = Project()
     last_status, paused = project.run_log.last_status(), project.run_log.paused()
-    answered = project.run_log.last_due([definition.name for definition in project.loaded.definitions])
+    names = [definition.name for definition in project.loaded.definitions]
+    answered, latest = project.run_log.last_due(names), project.run_log.latest(names)
     rows = []
     for definition in project.loaded.definitions:
         name = definition.name
-        started = project.run_log.last_started(name)
+        run = latest[name].last if name in latest else None
+        started = run.started_at if run else None
         last = max(filter(None, [started, answered.get(name)]), default=None)
         found = {
             **_described(definition),

@@ -17,7 +17,7 @@ from syncer.web.pages.wording import STATUS_WORDS, moment, number, seconds_of, s
 #: Runs of each sync in the overview.
 SHOWN_RUNS = 30
 
-#: Of the drawing; the page stretches it.
+#: Of the drawing; the page stretches it. The style sheet has the width of a bar and the height of a slot.
 _SLOT, _GAP, _HEIGHT = 10, 2, 100
 
 #: The room below the bars for a second mark of runs that need a look: colour alone does not tell everybody.
@@ -89,8 +89,8 @@ def bar_parts(values: Mapping[str, float], most: float) -> list[tuple[str, float
     for kind, value in values.items():
         if value or len(values) == 1:
             # A part that grew to be seen must not push others out.
-            height = round(min(max(scale * value, _LEAST) if value else _NOTHING, y), 2)
-            y = round(y - height, 2)
+            height = round(min(max(scale * value, _LEAST) if value else _NOTHING, y), 1)
+            y = round(y - height, 1)
             parts.append((kind, y, height))
     return parts
 
@@ -123,11 +123,11 @@ def _bar(run: RunOutcome, parts: Sequence[tuple[str, float, float]], x: int, foo
     """A bar that leads to its run from its whole slot."""
     if foot and run.status in _MARKED:
         parts = [*parts, (run.status, _HEIGHT + 6, 8)]
-    across = f'x="{x}" width="{_SLOT - _GAP}"'
-    rects = (f'<rect class="bar is-{kind}" {across} y="{y:g}" height="{height:g}"/>' for kind, y, height in parts)
+    # The style sheet has what is alike: a list of syncs has hundreds of bars.
+    rects = (f'<rect class="bar is-{kind}" x="{x}" y="{y:g}" height="{height:g}"/>' for kind, y, height in parts)
     return (
         f'<a href="/runs/{escape(run.id)}" tabindex="-1"><title>{escape(_title(run))}</title>'
-        f'<rect class="slot" {across} height="{_HEIGHT + foot}"/>{"".join(rects)}</a>'
+        f'<rect class="slot" x="{x}"/>{"".join(rects)}</a>'
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -44,6 +46,19 @@ _STATES: Mapping[str, tuple[str, Callable[[SyncStatus], bool]]] = {
 #: What the heading counts.
 _COUNTED = ("running", "failed", "held", "late", "paused")
 
+#: Which syncs come first in the list: those that fit the first of these, then the second, and so on.
+_FIRST: Sequence[Callable[[SyncStatus], bool]] = (
+    lambda s: s.last_run is not None and s.last_run.status in (RunStatus.FAILED, RunStatus.HELD),
+    lambda s: s.freshness is Freshness.LATE or s.outdated is not None,
+    lambda s: s.rejected > 0 or (s.last_run is not None and s.last_run.status is RunStatus.INTERRUPTED),
+)
+
+#: Syncs of a page of the list, most of which are charts: about 190 kB.
+_LISTED_SYNCS = 20
+
+#: Errors of files that the page shows.
+_SHOWN_ERRORS = 20
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -67,12 +82,26 @@ class SyncFilter(BaseModel, frozen=True):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPart:
+    """A part of the syncs that fit a filter, those with problems first."""
+
+    syncs: Sequence[SyncStatus]
+    #: The places of the first and the last of them, counted from 1, and how many syncs fit.
+    first: int
+    last: int
+    matching: int
+    #: URLs; empty if there is none.
+    previous: str
+    next: str
+
+
 class OverviewContext(Context, template="syncs.html"):
     """The syncs that fit a filter, and what is wrong with files."""
 
     filter: SyncFilter
     is_filtered: bool
-    syncs: Sequence[SyncStatus]
+    listed: ListPart
     #: The open alerts about what many syncs use, in words, each with its beginning.
     shared_alerts: Sequence[tuple[str, datetime]]
     #: The syncs with an open alert that they are flapping.
@@ -83,8 +112,9 @@ class OverviewContext(Context, template="syncs.html"):
     total: int
     counted: Sequence[tuple[str, int]]
     definitions: DefinitionSet
-    #: Each with its file.
+    #: The first of them, each with its file, and how many more there are.
     errors: Sequence[tuple[str, DefinitionError]]
+    more_errors: int
     entities: Sequence[Entity]
     tags: Sequence[str]
     #: The name of each state on the page.
@@ -94,28 +124,58 @@ class OverviewContext(Context, template="syncs.html"):
 
 
 @router.get("/")
-def show_overview(view: TheView, wanted: Annotated[SyncFilter, Query()]) -> Response:
+def show_overview(
+    view: TheView, wanted: Annotated[SyncFilter, Query()], page: Annotated[int, Query(ge=1, le=10_000)] = 1
+) -> Response:
     syncs, definitions = view.service.statuses(), view.service.catalog.current
-    shown = [sync for sync in syncs if wanted.fits(sync)]
-    outcomes = view.service.run_log.outcomes([sync.definition.name for sync in shown], SHOWN_RUNS)
+    listed = _part(syncs, wanted, page)
+    outcomes = view.service.run_log.outcomes([sync.definition.name for sync in listed.syncs], SHOWN_RUNS)
     alerts = OpenAlerts(view.service.run_log.database).all()
     counted = Counter(state for sync in syncs for state in _COUNTED if _STATES[state][1](sync))
+    errors = definitions.errors[:_SHOWN_ERRORS]
     return view.page(
         OverviewContext(
             filter=wanted,
             is_filtered=wanted != SyncFilter(),
-            syncs=shown,
+            listed=listed,
             shared_alerts=[(headline_of(a.about, a.kind), a.since) for a in alerts if a.sync is None],
             flapping={alert.sync for alert in alerts if alert.sync and alert.kind == AlertKind.FLAPPING},
             charts={name: status_chart(runs) for name, runs in outcomes.items()},
             total=len(syncs),
             counted=[(state, counted[state]) for state in _COUNTED if counted[state]],
             definitions=definitions,
-            errors=[(view.relative(error.path), error) for error in definitions.errors],
+            errors=[(view.relative(error.path), error) for error in errors],
+            more_errors=len(definitions.errors) - len(errors),
             entities=list(Entity),
             tags=sorted({tag for sync in syncs for tag in sync.definition.tags}),
             states={state: word for state, (word, _) in _STATES.items()},
-            is_any_active=any(sync.active_run for sync in syncs),
+            is_any_active=any(sync.active_run for sync in listed.syncs),
             folder=view.service.settings.definitions_dir,
         )
     )
+
+
+def _part(syncs: Sequence[SyncStatus], wanted: SyncFilter, page: int) -> ListPart:
+    """One page of the syncs that fit a filter; the last one if there is no such page."""
+    fitting = sorted(filter(wanted.fits, syncs), key=_rank)
+    pages = max(1, -(-len(fitting) // _LISTED_SYNCS))
+    page = min(page, pages)
+    begin = (page - 1) * _LISTED_SYNCS
+    shown = fitting[begin : begin + _LISTED_SYNCS]
+
+    def url(number: int) -> str:
+        chosen = {name: value for name, value in wanted.model_dump().items() if value}
+        return f"/?{urlencode({**chosen, 'page': number})}" if 1 <= number <= pages else ""
+
+    return ListPart(
+        syncs=shown,
+        first=begin + 1,
+        last=begin + len(shown),
+        matching=len(fitting),
+        previous=url(page - 1),
+        next=url(page + 1),
+    )
+
+
+def _rank(sync: SyncStatus) -> int:
+    return next((place for place, fits in enumerate(_FIRST) if fits(sync)), len(_FIRST))
