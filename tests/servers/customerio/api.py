@@ -106,7 +106,8 @@ class _Apis:
     async def region(self, request: Request) -> Response:
         if self._w.faults.region is not None:
             return _faulty(self._w.faults.region)
-        return JSONResponse({"url": str(request.base_url), "region": self._w.region, "environment_id": 1})
+        url = f"https://track{'-eu' if self._w.region == 'eu' else ''}.customer.io"
+        return JSONResponse({"url": url, "region": self._w.region, "environment_id": 1})
 
     async def batch(self, request: Request) -> Response:
         self._w.arrivals.append(time.monotonic())

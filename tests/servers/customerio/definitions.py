@@ -14,7 +14,7 @@ _FOLDERS = [parent / "shared" / "contracts" for parent in Path(__file__).resolve
 _FILES = {"track": "customerio-track.openapi.json", "pipelines": "customerio-pipelines.openapi.json"}
 #: Items of a batch that are looked at, about.
 _READ = 100
-_BATCHES = {"track": "/api/v2/batch", "pipelines": "/batch"}
+_BATCHES = {"track": "/api/v2/batch", "pipelines": "/v1/batch"}
 
 
 def folder() -> Path | None:
@@ -49,17 +49,28 @@ def _members(node: Any, of: str) -> Iterator[str]:
             yield from _members(child, of)
 
 
-@cache
-def _validator(api: str) -> Draft202012Validator | None:
+def document(api: str) -> dict[str, Any] | None:
+    """The definition of an API, with its paths as a store asks for them; None where it does not lie."""
     found = folder()
     if found is None:
         return None
-    document = json.loads((found / _FILES[api]).read_text())
+    document: dict[str, Any] = json.loads((found / _FILES[api]).read_text())
     # The branches for a person in an object's relationships require nothing, so that each of them always holds; and
     # whoever is known to the Pipelines API fits the branch for the unknown too.
     _one_to_any(document, every=api == "pipelines")
-    body = document["paths"][_BATCHES[api]]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    return Draft202012Validator({**body, "components": document["components"]})
+    if api == "pipelines":
+        document["paths"] = {f"/v1{path}": operations for path, operations in document["paths"].items()}
+    document["servers"] = []
+    return document
+
+
+@cache
+def _validator(api: str) -> Draft202012Validator | None:
+    found = document(api)
+    if found is None:
+        return None
+    body = found["paths"][_BATCHES[api]]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return Draft202012Validator({**body, "components": found["components"]})
 
 
 def _one_to_any(node: Any, *, every: bool) -> None:
