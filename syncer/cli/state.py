@@ -83,9 +83,9 @@ def reset(
     meaning = f"The next run of {name} sends every row again. Nothing is removed from the store, now or then."
     if not yes:
         _ask(meaning)
-    from syncer.snapshot import file_ledger
+    from syncer.snapshot import file
 
-    file_ledger.delete(path, name)
+    file.delete(path, name)
     output.line(f"Deleted the snapshot of {name}. {meaning if yes else ''}".strip())
 
 

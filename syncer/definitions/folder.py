@@ -68,6 +68,18 @@ def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) 
     )
 
 
+def find(folder: Path, name: str) -> DefinitionFile | None:
+    """The file of one sync, with its errors; None if there is none.
+
+    Raises:
+        SettingsError: the folder cannot be read.
+    """
+    contents = sorted(_contents(folder, []), key=lambda content: content[0].stem != name)
+    # A file is seldom called otherwise than its sync.
+    files = (definition_file.parse(path, data) for path, data in contents)
+    return next((file for file in files if file.name == name), None)
+
+
 def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefinition]:
     """The same definitions in the order in which one `run` takes them.
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from syncer.model.types import Run
 from syncer.settings.settings import Settings
-from syncer.snapshot.file_ledger import is_in_use
+from syncer.snapshot.file import is_in_use
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
 

@@ -100,6 +100,33 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
+def is_in_use(path: Path, sync: str) -> bool:
+    """Whether a process runs or plans a sync."""
+    try:
+        with locked(path, sync=sync):
+            return False
+    except RunInProgressError:
+        return True
+    except SnapshotError:
+        return False
+
+
+def delete(path: Path, sync: str) -> None:
+    """Delete a sync's file, and what DuckDB keeps beside it.
+
+    Raises:
+        RunInProgressError: a process runs or plans the sync.
+    """
+    try:
+        with locked(path, sync=sync):
+            path.unlink()
+    except SnapshotError:
+        # This look moved a damaged file aside; one of a newer program cannot be locked.
+        path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
+
+
 def delete_moved_aside(folder: Path, before: datetime) -> int:
     """Delete the files that `move_aside` made in a folder before *before*; returns how many."""
     stamp = before.astimezone(UTC).strftime(_STAMP)

@@ -7,8 +7,7 @@ left behind.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +16,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.model.errors import RunInProgressError, SnapshotError
+from syncer.model.errors import SnapshotError
 from syncer.model.protocols import MOVED, WHEREABOUTS, NumbersPeople
 from syncer.model.types import FindingKind, Target
-from syncer.model.upgrades import Formats
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
-from syncer.snapshot.ledger import Asked, Intent, Known
+from syncer.snapshot.ledger import Asked, Intent, Known, Standing, Writer
 from syncer.snapshot.session import Session, signature_of
+from syncer.snapshot.tables import FORMATS, make_tables
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
@@ -60,16 +59,16 @@ class FileLedger:
         """
         session, signature = self.session, signature_of(self.session.target)
         found = self._format(session)
-        if found > _FORMATS.newest:
+        if found > FORMATS.newest:
             reset = f"start from scratch with `syncer reset {session.sync}`"
-            raise _FORMATS.newer(found, what=f"the snapshot of `{session.sync}`", error=SnapshotError, otherwise=reset)
-        if found < _FORMATS.newest:
+            raise FORMATS.newer(found, what=f"the snapshot of `{session.sync}`", error=SnapshotError, otherwise=reset)
+        if found < FORMATS.newest:
 
             def create(session: Session) -> None:
-                _make_tables(session)
+                make_tables(session)
                 self._remember(target=signature, store_id=store_id)
 
-            _FORMATS.bring_up_to_date(
+            FORMATS.bring_up_to_date(
                 session.transaction,
                 read=self._format,
                 create=create,
@@ -202,6 +201,20 @@ class FileLedger:
         self._fences = {"fence": own, "fence_before": own, "other_ledgers": json.dumps(others)}
         return former if former in fences else ""
 
+    def follow_writers(self, writers: Mapping[str, Writer], standing: Callable[[str], Standing]) -> None:
+        known = json.loads(self._remembered("overwritten_by") or "{}")
+        if not (writers or known):
+            return
+        from syncer.snapshot import overwritten
+
+        dealt, notes = overwritten.find(self.session, self._path.parent, writers, known, standing)
+        if dealt != known:
+            same = self.session.same_keys("o", "s")
+            with self.session.transaction():
+                self._put_in_doubt(f"EXISTS (SELECT 1 FROM overwritten o WHERE {same})")
+                self._remember(overwritten_by=json.dumps(dealt))
+        self.notes += notes
+
     def known(self) -> Known:
         k = self.session.k
         unknown = f"SELECT 1 FROM in_doubt ANTI JOIN kept USING ({k}) ANTI JOIN snapshot USING ({k})"
@@ -322,60 +335,3 @@ def in_memory(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
     """An empty ledger of which nothing stays."""
     with file.in_memory(path) as connection:
         yield FileLedger(Session(connection=connection, sync=sync, target=target), path)
-
-
-def is_in_use(path: Path, sync: str) -> bool:
-    """Whether a process runs or plans a sync."""
-    try:
-        with file.locked(path, sync=sync):
-            return False
-    except RunInProgressError:
-        return True
-    except SnapshotError:
-        return False
-
-
-def delete(path: Path, sync: str) -> None:
-    """Delete a sync's file, and what DuckDB keeps beside it.
-
-    Raises:
-        RunInProgressError: a process runs or plans the sync.
-    """
-    try:
-        with file.locked(path, sync=sync):
-            path.unlink()
-    except SnapshotError:
-        # This look moved a damaged file aside; one of a newer program cannot be locked.
-        path.unlink(missing_ok=True)
-    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
-    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
-
-
-def _make_tables(session: Session) -> None:
-    k, seen = ", ".join(f"{key} VARCHAR" for key in session.keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
-    for table, columns in (
-        ("snapshot", f"{k}, fingerprint UBIGINT, person BIGINT"),
-        ("in_doubt", f"{k}, moved BOOLEAN"),
-        ("left_behind", f"{k}, person BIGINT"),
-        ("kept", k),
-        ("rejections", f"{k}, reason VARCHAR, rows BIGINT, attempts INTEGER, {seen}"),
-        ("columns", "name VARCHAR, physical VARCHAR, kind VARCHAR"),
-        ("meta", "name VARCHAR, value VARCHAR"),
-    ):
-        session.execute(f"CREATE TABLE {table} ({columns})")
-
-
-def _add_fingerprints(session: Session) -> None:
-    session.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
-
-
-def _add_people(session: Session) -> None:
-    session.execute("ALTER TABLE snapshot ADD COLUMN person BIGINT")
-    session.execute("ALTER TABLE in_doubt ADD COLUMN moved BOOLEAN")
-    session.execute(f"CREATE TABLE left_behind ({', '.join(f'{key} VARCHAR' for key in session.keys)}, person BIGINT)")
-    # A run of the version before may have died while it sent.
-    if session.has_table("outbox"):
-        session.execute("ALTER TABLE outbox ADD COLUMN person BIGINT")
-
-
-_FORMATS = Formats((_add_fingerprints, _add_people))

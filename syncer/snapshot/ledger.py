@@ -19,7 +19,8 @@ change them. The stages keep what they find in temporary tables beside these:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import enum
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,6 +89,25 @@ class Intent:
     claimed_by: str
 
 
+class Standing(enum.StrEnum):
+    """What another sync that has fed the same entities does now."""
+
+    FEEDS = "feeds"
+    #: It feeds others.
+    ELSEWHERE = "elsewhere"
+    #: Its file is gone, or has `enabled: false`.
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Another sync that feeds the same entities, or has fed them."""
+
+    attributes: frozenset[str]
+    #: Its newest claim.
+    claim: str
+
+
 class Ledger(Protocol):
     """Where one sync's snapshot is kept; open, and locked by one run. Its session is for one thread at a time."""
 
@@ -136,6 +156,12 @@ class Ledger(Protocol):
 
         Shapes:
             returns: the ledger's former `log_id`, if its record in the store is of no more use; else empty.
+        """
+
+    def follow_writers(self, writers: Mapping[str, Writer], standing: Callable[[str], Standing]) -> None:
+        """Put in doubt what *writers* wrote over, by sync, that feed the same entities no more.
+
+        Syncs that feed them side by side are not followed: of those that write one attribute, the last one wins.
         """
 
     def known(self) -> Known:

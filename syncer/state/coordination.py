@@ -114,6 +114,18 @@ class SharedCoordination:
                     connection.execute(table.insert(), [same | {"attribute": name} for name in set(attributes)])
         return {attribute for sync, attribute in found if sync != self.sync}
 
+    def writers(self, things: str) -> dict[str, tuple[frozenset[str], str]]:
+        """The attributes of *things* and the newest claim of each other sync that feeds them, or has fed them."""
+        table, claims = written_attributes, newest_snapshots
+        others = (table.c.store_id == self.store_id) & (table.c.things == things) & (table.c.sync != self.sync)
+        claimed = table.outerjoin(claims, table.c.sync == claims.c.sync)
+        query = sa.select(table.c.sync, table.c.attribute, claims.c.run_id).select_from(claimed).where(others)
+        found: dict[str, tuple[frozenset[str], str]] = {}
+        with self.database.reading() as connection:
+            for sync, attribute, claim in connection.execute(query):
+                found[sync] = (found.get(sync, (frozenset(), ""))[0] | {attribute}, claim or "")
+        return found
+
     def removed_since(self, seq: int) -> tuple[pa.Table, int]:
         """What other syncs removed from the store after *seq*, and what they may be removing now.
 

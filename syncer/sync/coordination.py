@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
+
+from syncer.model.types import SyncDefinition
+from syncer.snapshot.ledger import Standing
 
 
 class Coordination(Protocol):
@@ -32,6 +36,9 @@ class Coordination(Protocol):
     def confirm(self) -> bool:
         """Once nothing more is sent: whether no other run has claimed the sync since."""
 
+    def writers(self, things: str) -> Mapping[str, tuple[frozenset[str], str]]:
+        """The attributes of *things* and the newest claim of each other sync that feeds them, or has fed them."""
+
     def removed_since(self, seq: int) -> tuple[pa.Table, int]:
         """What other syncs removed after a number (IDENTIFIERS), and the newest number."""
 
@@ -46,3 +53,21 @@ class Coordination(Protocol):
 
     def close_removals(self) -> None:
         """Make them visible once more, now that the store has answered them all."""
+
+
+def standing_of(folder: Path, definition: SyncDefinition, sync: str) -> Standing:
+    """What another sync that has fed the same as *definition* does now, as the *folder* of definitions has it.
+
+    Raises:
+        SettingsError: the folder cannot be read.
+    """
+    from syncer.definitions.folder import find
+
+    found = find(folder, sync)
+    if found is None:
+        return Standing.GONE
+    if (other := found.definition) is None:
+        return Standing.FEEDS
+    if other.target.things != definition.target.things or other.store != definition.store:
+        return Standing.ELSEWHERE
+    return Standing.FEEDS if other.enabled else Standing.GONE

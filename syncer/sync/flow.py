@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from syncer.model.protocols import IDENTIFIERS, Fenced, NumbersPeople, ProfileSt
 from syncer.model.types import Counts, Finding, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.ledger import Asked
+from syncer.snapshot.ledger import Asked, Standing, Writer
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
@@ -124,13 +125,23 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     return staged, difference
 
 
-def catch_up(snapshot: Snapshot, coordination: Coordination, store: ProfileStore) -> None:
-    """Put in doubt what other machines, other syncs, or a restore of the store may have touched."""
+def catch_up(
+    snapshot: Snapshot,
+    coordination: Coordination,
+    store: ProfileStore,
+    standing: Callable[[str], Standing] = lambda sync: Standing.FEEDS,
+) -> None:
+    """Put in doubt what other machines, other syncs, or a restore of the store may have touched.
+
+    *standing*: of another sync that feeds, or has fed, the same entities.
+    """
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
     removed, newest = coordination.removed_since(seen)
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
+    writers = coordination.writers(ledger.session.target.things).items()
+    ledger.follow_writers({sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}, standing)
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,12 @@ from syncer.queries.query import Query
 from syncer.settings import registry
 from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings
+from syncer.snapshot.ledger import Standing
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.history import KEPT_REJECTIONS
 from syncer.state.runs import RunLog
+from syncer.sync.coordination import standing_of
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
@@ -100,7 +103,12 @@ class Runner:
             opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as snapshot,
             snapshot.ledger.explaining(),
         ):
-            catch_up(snapshot, self._coordination(definition, store), store)
+            catch_up(
+                snapshot,
+                self._coordination(definition, store),
+                store,
+                partial(standing_of, self.settings.definitions_dir, definition),
+            )
             with self._asked(definition, snapshot, store, RunOptions(), progress) as run:
                 if isinstance(run.warehouse, ForecastingQueries):
                     progress.notes.append(run.warehouse.forecast(run.sql))
@@ -158,7 +166,7 @@ class Runner:
         try:
             coordination.close_removals()
             with snapshot.ledger.explaining(), _waking(store, progress):
-                catch_up(snapshot, coordination, store)
+                catch_up(snapshot, coordination, store, self._standing_beside(definition))
                 with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
             rejected = self._publish_rejections(definition, snapshot)
@@ -277,6 +285,9 @@ class Runner:
         return SharedCoordination(
             database=self.run_log.database, sync=definition.name, store_id=store.store_id, run_id=run_id
         )
+
+    def _standing_beside(self, definition: SyncDefinition) -> Callable[[str], Standing]:
+        return partial(standing_of, self.settings.definitions_dir, definition)
 
     def _open_store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
         return self.settings.stores[definition.store].open(definition.store, started_at=started_at)

@@ -1,0 +1,37 @@
+"""The tables of a snapshot's file in the newest format, and the upgrades of files of earlier ones."""
+
+from __future__ import annotations
+
+from syncer.model.upgrades import Formats
+from syncer.snapshot.session import Session
+
+
+def make_tables(session: Session) -> None:
+    """Make the tables of a new file; part of the caller's transaction."""
+    k, seen = ", ".join(f"{key} VARCHAR" for key in session.keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
+    for table, columns in (
+        ("snapshot", f"{k}, fingerprint UBIGINT, person BIGINT"),
+        ("in_doubt", f"{k}, moved BOOLEAN"),
+        ("left_behind", f"{k}, person BIGINT"),
+        ("kept", k),
+        ("rejections", f"{k}, reason VARCHAR, rows BIGINT, attempts INTEGER, {seen}"),
+        ("columns", "name VARCHAR, physical VARCHAR, kind VARCHAR"),
+        ("meta", "name VARCHAR, value VARCHAR"),
+    ):
+        session.execute(f"CREATE TABLE {table} ({columns})")
+
+
+def _add_fingerprints(session: Session) -> None:
+    session.execute("ALTER TABLE snapshot ADD COLUMN fingerprint UBIGINT")
+
+
+def _add_people(session: Session) -> None:
+    session.execute("ALTER TABLE snapshot ADD COLUMN person BIGINT")
+    session.execute("ALTER TABLE in_doubt ADD COLUMN moved BOOLEAN")
+    session.execute(f"CREATE TABLE left_behind ({', '.join(f'{key} VARCHAR' for key in session.keys)}, person BIGINT)")
+    # A run of the version before may have died while it sent.
+    if session.has_table("outbox"):
+        session.execute("ALTER TABLE outbox ADD COLUMN person BIGINT")
+
+
+FORMATS = Formats((_add_fingerprints, _add_people))
