@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from connectors.customerio.headers import moment, retry_after
 from connectors.support.connection import ConnectionName, driver
 from syncer.model import call_counts, network_faults
 from syncer.model.errors import StoreError
@@ -23,8 +22,6 @@ from syncer.model.errors import StoreError
 ATTEMPTS = 7
 #: Seconds; a wait is half to all of a time that doubles from the first to the longest.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-#: The most seconds of a Retry-After to wait.
-LONGEST_RETRY_AFTER = 300.0
 #: Failures in a row, of all syncs together, after which the process sends nothing for some seconds.
 FAILURES_IN_A_ROW = 30
 PAUSE_SECONDS = 30.0
@@ -173,6 +170,8 @@ class Api:
         _silence()
         self._key_setting = key_setting
         self._stopped = threading.Event()
+        #: The time that the first answer bore, and when it came, by the monotonic clock.
+        self._dated: tuple[datetime, float] | None = None
         own = {"User-Agent": "syncer", "Content-Type": "application/json", **(headers or {})}
         if isinstance(login, str):
             own["Authorization"] = f"Bearer {login}"
@@ -223,6 +222,13 @@ class Api:
             raise StoreError(f"{self.label}: Customer.io {exc.what}", hint=AGAIN) from None
         return answer
 
+    def clock(self) -> datetime | None:
+        """The time by Customer.io's clock; None if no answer said so."""
+        if self._dated is None:
+            return None
+        date, at = self._dated
+        return date + timedelta(seconds=time.monotonic() - at)
+
     def stop(self) -> None:
         """Send nothing more, and wake every thread that waits."""
         self._stopped.set()
@@ -257,6 +263,8 @@ class Api:
             self._limiter.record(failed=True)
             raise _UnavailableError(f"did not answer: {network_faults.cause(exc)}") from None
         self._limiter.record(failed=answer.status >= 500)
+        if self._dated is None and (date := moment(response.headers.get("Date"))):
+            self._dated = date, time.monotonic()
         self._refuse_unusable(answer, response.headers)
         return answer
 
@@ -277,18 +285,3 @@ class Api:
                 f"{self.label}: Customer.io answers from elsewhere: {status}",
                 hint="Is the workspace in the other region? Write the store's URL as customerio://us or customerio://eu.",
             )
-
-
-def retry_after(text: str | None) -> float | None:
-    """The seconds to wait by a Retry-After header, at most LONGEST_RETRY_AFTER; None if it gives none."""
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-            seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
-        except (ValueError, OverflowError):
-            return None
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

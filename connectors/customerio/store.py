@@ -214,6 +214,11 @@ class CustomerIOStore:
             notes.append("Syncer has not tried the Pipelines key.")
         return Probe(version=f"Customer.io {self._region.upper()}", note=" ".join(notes))
 
+    def clock(self) -> datetime | None:
+        """See `DatesAnswers`."""
+        self._confirm_region()
+        return self._track.clock()
+
     def interrupt(self) -> None:
         """See `Interruptible`."""
         self._interrupted = True

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from syncer.alerts.conditions import ALIKE, AlertKind, alternates, blames, error_and_hint
+from syncer.model.findings import THE_CLOCK
 from syncer.model.types import ENDED_WELL, FindingKind, Run, SyncDefinition
 
 #: Syncs that a notice names.
@@ -18,9 +19,9 @@ NAMED = 20
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def used_by(definition: SyncDefinition) -> tuple[str, str]:
+def used_by(definition: SyncDefinition) -> tuple[str, ...]:
     """What a sync shares with others, as a Finding names it."""
-    return f"warehouse {definition.warehouse}", f"store {definition.store}"
+    return f"warehouse {definition.warehouse}", f"store {definition.store}", THE_CLOCK
 
 
 def named(syncs: Sequence[str]) -> str:
@@ -48,6 +49,8 @@ class Shared:
 
     def fails_alone(self, name: str) -> bool:
         """Whether a sync blames it in two runs in a row, and others could use it in between."""
+        if self.about == THE_CLOCK:
+            return False
         newest, *before = self.runs[name]
         if name in self.failing:
             return True
@@ -65,10 +68,16 @@ class Shared:
 
     def worked_since(self, at: datetime) -> bool:
         """Whether the newest run of a sync could use it, and ended then or later."""
+        if self.about == THE_CLOCK:
+            # A wrong clock dated the alert.
+            return any(not blames(runs[0]) for runs in self.runs.values())
         return any(not blames(runs[0]) and _ended(runs[0]) >= at for runs in self.runs.values())
 
     def conditions(self) -> Mapping[AlertKind, str]:
         """What is wrong with it now, with sentences for people."""
+        if self.about == THE_CLOCK:
+            # Not every run can see it, and none of the times tells what was first.
+            return {AlertKind.CLOCK: self._text("")} if self.blaming else {}
         if self._alternates():
             return {AlertKind.FLAPPING: self._text("Runs that use it fail and succeed in turns.")}
         blaming = self.blaming
@@ -85,6 +94,8 @@ class Shared:
         # Without the file of one of them.
         kind, _, name = self.about.partition(" ")
         lines = [first, said[max(said.find(f"{kind} `{name}`"), 0) :]]
+        if self.about == THE_CLOCK:
+            return "\n".join([*lines[1:], f"Held for it so far: {named(failed)}."])
         lines += [f"Failed for it so far: {named(failed)}."] if failed else []
         others = sorted(self.runs.keys() - set(failed))
         lines += [f"Also used by: {named(others)}."] if others else []
@@ -111,7 +122,7 @@ def seen_in_stores(runs: Mapping[str, Run], *, here: str, log_id: str) -> dict[t
     found: dict[tuple[str, AlertKind], list[tuple[str, str]]] = {}
     for name, run in sorted(runs.items()):
         for finding in run.findings:
-            if finding.kind is not FindingKind.UNREACHABLE:
+            if finding.kind in (FindingKind.SHARED, FindingKind.RESTORED):
                 found.setdefault((finding.about, AlertKind(finding.kind)), []).append((name, finding.detail))
     return {key: _of_a_store(key[1], each, here=here, log_id=log_id) for key, each in found.items()}
 

@@ -19,6 +19,8 @@ FEWEST_ROWS = 20
 #: With so many changes between good and bad in so many runs a sync is flapping, until so many in a row are alike.
 CHANGES, WINDOW, ALIKE = 3, 6, 4
 
+_TO_BLAME = frozenset({FindingKind.UNREACHABLE, FindingKind.CLOCK})
+
 #: Characters after which the text of an error is cut.
 _SHOWN = 1000
 
@@ -35,6 +37,7 @@ class AlertKind(enum.StrEnum):
     UNREACHABLE = "unreachable"
     SHARED = "shared"
     RESTORED = "restored"
+    CLOCK = "clock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,8 @@ class Record:
 
 
 def blames(run: Run, about: str = "") -> bool:
-    """Whether a connection, or the one given such as `warehouse crm`, made a run fail, whatever the sync."""
-    return any(found.kind is FindingKind.UNREACHABLE and about in ("", found.about) for found in run.findings)
+    """Whether what many syncs use, or the one thing given such as `warehouse crm`, made a run fail or held it."""
+    return any(found.kind in _TO_BLAME and about in ("", found.about) for found in run.findings)
 
 
 def alternates(are_bad: Sequence[bool], *, already: bool) -> bool:

@@ -18,8 +18,9 @@ _TITLES = {
     AlertKind.UNREACHABLE: "cannot be used",
     AlertKind.SHARED: "is fed from two state folders",
     AlertKind.RESTORED: "was restored",
+    AlertKind.CLOCK: "is wrong",
 }
-_BAD = frozenset({AlertKind.FAILED, AlertKind.LATE, AlertKind.UNREACHABLE, AlertKind.FLAPPING, AlertKind.SHARED})
+_BAD = frozenset(AlertKind) - {AlertKind.HELD, AlertKind.REJECTED, AlertKind.ROWS, AlertKind.RESTORED}
 
 #: Syncs that a notice about several names.
 _NAMED = 20
@@ -48,8 +49,10 @@ class Change:
     @property
     def page(self) -> str:
         """Where the web page shows it."""
-        if " " in self.about:
+        if self.about.partition(" ")[0] in ("warehouse", "store"):
             return "connections"
+        if " " in self.about:
+            return "runs?status=held"
         return f"runs/{self.run_id}" if self.run_id else f"syncs/{self.about}"
 
 
@@ -86,7 +89,7 @@ def headline_of(about: str, kind: str) -> str:
 def subject(about: str) -> str:
     """What an alert is about, as a sentence names it."""
     kind, _, name = about.partition(" ")
-    return f"{kind} `{name}`" if name else about
+    return f"{kind} `{name}`" if kind in ("warehouse", "store") and name else about
 
 
 def _headline(change: Change) -> str:
@@ -96,6 +99,7 @@ def _headline(change: Change) -> str:
         words = "is steady again"
     else:
         words = "works again" if AlertKind.UNREACHABLE in change.closed else "has recovered"
+        words = "is right again" if AlertKind.CLOCK in change.closed else words
     return f"{subject(change.about)} {words}"
 
 

@@ -34,7 +34,7 @@ SEPARATE_NOTICES = 5
 #: What was seen in a store is over once no run has seen it for so long.
 QUIET = timedelta(days=2)
 
-_OF_CONNECTIONS = frozenset({AlertKind.UNREACHABLE, AlertKind.FLAPPING})
+_OF_CONNECTIONS = frozenset({AlertKind.UNREACHABLE, AlertKind.FLAPPING, AlertKind.CLOCK})
 _OF_STORES = frozenset({AlertKind.SHARED, AlertKind.RESTORED})
 
 #: Seconds until the next attempt when no target accepts anything, at first and at most.
@@ -220,6 +220,7 @@ class AlertMonitor:
         current = dict(conditions(record, self._service.settings.alerts))
         if blameless:
             current.pop(AlertKind.FAILED, None)
+            current.pop(AlertKind.HELD, None)
         known = _kinds(alerts)
         opened = {kind: text for kind, text in current.items() if kind not in known}
         closed = [alert.kind for alert in alerts if alert.kind not in current]
@@ -227,7 +228,9 @@ class AlertMonitor:
         if not opened and (not closed or ((paused or blameless) and not current)):
             return None
         ended = record.well[0].finished_at if record.well else None
-        well_since = ended is not None and all(ended >= alert.since for alert in alerts)
+        # A clock that was ahead may have dated them.
+        sinces = [alert.since for alert in alerts if alert.since <= self._service.now()]
+        well_since = ended is not None and all(ended >= since for since in sinces)
         run = record.newest
         only_late = opened.keys() == {AlertKind.LATE}
         return Change(

@@ -15,7 +15,7 @@ MEANINGS = {
     0: "success",
     FAILED: "a run failed, or rows are rejected; `show` found nothing, or `verify` a difference",
     UNUSABLE: "the command line, a setting or a definition has an error",
-    3: "a limit held a run",
+    3: "a limit, or a wrong clock, held a run",
     IN_PROGRESS: "the sync is already running, or another service uses the state folder",
     130: "ended by SIGINT",
     143: "ended by SIGTERM",

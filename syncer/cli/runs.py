@@ -17,7 +17,7 @@ from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.spelling import identifier
-from syncer.model.types import ENDED_WELL, Counts, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.types import ENDED_WELL, Counts, Hold, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
 
 if TYPE_CHECKING:
     from syncer.sync.progress import RunOptions
@@ -42,7 +42,11 @@ def run(
     everything: Annotated[bool, typer.Option("--all", help="Run every sync.")] = False,
     exclude: Exclude = None,
     full: Annotated[bool, typer.Option("--full", help="Send every row again, changed or not.")] = False,
-    allow_limits: Annotated[bool, typer.Option("--allow-limits", help="Let a held run through once.")] = False,
+    allow_limits: Annotated[bool, typer.Option("--allow-limits", help="The same as --allow limits.")] = False,
+    allow: Annotated[
+        list[Hold] | None,
+        typer.Option("--allow", metavar="limits|clock", help="Let a run through once that this would hold."),
+    ] = None,
     row: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +70,13 @@ def run(
     from syncer.definitions.folder import in_dependency_order
     from syncer.sync.progress import RunOptions
 
-    options = RunOptions(full=full, allow_limits=allow_limits, only=None if row is None else _key(row, chosen))
+    allowed = {*(allow or []), *([Hold.LIMITS] if allow_limits else [])}
+    options = RunOptions(
+        full=full,
+        allow_limits=Hold.LIMITS in allowed,
+        allow_clock=Hold.CLOCK in allowed,
+        only=None if row is None else _key(row, chosen),
+    )
     report = _Report(chosen, as_json=as_json)
     outcomes = [Outcome.UNUSABLE if selected.errors else Outcome.WELL]
     outcomes += _run_in_order(project, in_dependency_order(chosen), options, report, not_run=set(selected.broken))

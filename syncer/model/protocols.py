@@ -171,6 +171,18 @@ class TellsTime(Protocol):
 
 
 @runtime_checkable
+class DatesAnswers(Protocol):
+    """A store whose answers may say what time it is there."""
+
+    def clock(self) -> datetime | None:
+        """The time by its clock, aware, in UTC; None if it does not say.
+
+        Raises:
+            StoreError: it did not answer.
+        """
+
+
+@runtime_checkable
 class ForecastingQueries(Protocol):
     """A warehouse that knows before a query runs what it will cost."""
 

@@ -11,6 +11,9 @@ from syncer.model.entities import Entity as Entity
 from syncer.model.entities import PersonKey as PersonKey
 from syncer.model.entities import Target as Target
 from syncer.model.errors import SyncerError
+from syncer.model.findings import Finding as Finding
+from syncer.model.findings import FindingKind as FindingKind
+from syncer.model.findings import Hold as Hold
 
 
 class Identity(enum.StrEnum):
@@ -234,28 +237,6 @@ class Order:
     run_id: str = ""
 
 
-class FindingKind(enum.StrEnum):
-    """What a run can find that concerns other syncs too."""
-
-    #: A warehouse or store cannot be reached, or refuses everything.
-    UNREACHABLE = "unreachable"
-    #: The store is not as the last run left it.
-    RESTORED = "restored"
-    #: Another state folder feeds the store.
-    SHARED = "shared"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What a run found out about something that other syncs use too."""
-
-    kind: FindingKind
-    #: Such as `warehouse crm`.
-    about: str
-    #: Sentences for people, as far as the run's error and notes do not say it.
-    detail: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One execution of a sync, as the run log keeps it. Times are aware UTC."""
@@ -283,6 +264,13 @@ class Run:
     findings: tuple[Finding, ...] = ()
     #: The error that ended it, in the process that ran it; the run log keeps only its text.
     cause: SyncerError | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def hold(self) -> Hold | None:
+        """What held it; None if nothing did."""
+        if self.status is not RunStatus.HELD:
+            return None
+        return Hold.CLOCK if any(found.kind is FindingKind.CLOCK for found in self.findings) else Hold.LIMITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

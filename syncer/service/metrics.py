@@ -146,7 +146,7 @@ _SYNC_GAUGES = {
     "syncer_sync_last_success_timestamp_seconds": "When the newest successful run began.",
     "syncer_sync_last_duration_seconds": "How long the newest finished run took.",
     "syncer_sync_rejected_rows": "Rows that are rejected now.",
-    "syncer_sync_held": "1 if a limit holds the sync.",
+    "syncer_sync_held": "1 if a limit, or a wrong clock, holds the sync.",
     "syncer_sync_late": "1 if a successful run is overdue.",
     "syncer_sync_paused": "1 if the sync is paused.",
 }

@@ -55,7 +55,7 @@ class SyncStatus:
 
     @property
     def is_held(self) -> bool:
-        """Whether a limit holds it now."""
+        """Whether a limit, or the clock, holds it now."""
         return self.last_run is not None and self.last_run.status is RunStatus.HELD
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
 from syncer.model.protocols import IDENTIFIERS, Fenced, NumbersPeople, ProfileStore, ReplacesCollections, Warehouse
-from syncer.model.types import Counts, Finding, SyncDefinition, Verdict
+from syncer.model.types import Counts, Finding, Hold, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked, Standing, Writer
@@ -46,17 +46,21 @@ class SyncRun:
     progress: Progress
     #: What *sql* asks for; None if the start of the run tells enough.
     asked: Asked | None = None
+    #: What is wrong with the clocks, a sentence each.
+    clock_faults: Sequence[str] = ()
 
 
 def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) -> None:
     """Run one sync from its query to its settled snapshot.
 
     Raises:
-        HeldError: over a limit; nothing was sent.
+        HeldError: over a limit, or a clock is wrong; nothing was sent.
         StoppedError: cancelled; answered batches are settled, the rest is in doubt.
         SyncerError: of the warehouse or the result: nothing was sent; of the store: as for StoppedError.
     """
     definition, store, progress, options = run.definition, run.store, run.progress, run.options
+    if run.clock_faults and not options.allow_clock:
+        raise HeldError(run.clock_faults, Hold.CLOCK)
     staged, difference = compare(run)
     reasons = limits.exceeded(definition, staged, difference)
     if reasons and not options.allow_limits and options.only is None:

@@ -1,6 +1,8 @@
-"""The limits that hold a run before anything is sent."""
+"""The limits, and the clocks, that hold a run before anything is sent."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta
 
 from syncer.model.types import Limit, OnNull, SyncDefinition
 from syncer.snapshot.diff import Difference
@@ -9,6 +11,31 @@ from syncer.snapshot.snapshot import Staged
 #: A share means something from so many rows on; a broken query must not remove small syncs either.
 SHARES_COUNT_FROM = 20
 REMOVALS_COUNT_FROM = 5
+
+
+#: How much two clocks may differ.
+CLOCKS_DIFFER = timedelta(minutes=10)
+
+
+def went_back(now: datetime, last_run: datetime | None) -> list[str]:
+    """Whether a clock that says *now* went back since the last run began or ended, a sentence; empty if it did not."""
+    if last_run is None or now >= last_run - CLOCKS_DIFFER:
+        return []
+    return [
+        f"this machine's clock went back: it is {_moment(now)}, and the last run in the run log was at "
+        f"{_moment(last_run)}"
+    ]
+
+
+def differs(now: datetime, other: datetime | None, whose: str) -> list[str]:
+    """Whether two clocks differ by too much, a sentence; *whose* names the other one, such as "warehouse `crm`"."""
+    if other is None or abs(now - other) <= CLOCKS_DIFFER:
+        return []
+    return [f"this machine's clock says {_moment(now)}, and that of {whose} {_moment(other)}"]
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[str]:

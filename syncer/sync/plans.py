@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from syncer.model.protocols import ForecastingChanges
-from syncer.model.types import Counts
+from syncer.model.types import Counts, Hold
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Staged
 from syncer.sync import limits
@@ -26,8 +26,10 @@ class Plan:
     attributes: dict[str, int]
     #: Change, key, and the JSON objects before and after.
     sample: list[tuple[str, str, str | None, str | None]]
-    #: Limits that would hold the run.
+    #: What would hold the run, a sentence each.
     held: list[str]
+    #: Of which kinds.
+    holds: frozenset[Hold]
     notes: list[str]
 
 
@@ -35,6 +37,8 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
     """Query and compare for a plan; it shows *sample_rows* of each kind of change."""
     staged, difference = compare(run)
     forecast = _forecast(run, staged, difference)
+    exceeded = limits.exceeded(run.definition, staged, difference)
+    held = {Hold.CLOCK: list(run.clock_faults), Hold.LIMITS: exceeded}
     return Plan(
         staged=staged,
         difference=difference,
@@ -42,7 +46,8 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
         sends_removals=staged.schema.sends_removals,
         attributes=difference.changed_attributes(),
         sample=difference.sample(sample_rows),
-        held=limits.exceeded(run.definition, staged, difference),
+        held=[reason for reasons in held.values() for reason in reasons],
+        holds=frozenset(hold for hold, reasons in held.items() if reasons),
         notes=[*run.progress.notes, *forecast],
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from syncer.model.types import Counts, Finding
+from syncer.model.types import Counts, Finding, Hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,7 @@ class RunOptions:
 
     full: bool = False
     allow_limits: bool = False
+    allow_clock: bool = False
     #: The one key to send, a text for each key column.
     only: tuple[str, ...] | None = None
 
@@ -185,8 +186,8 @@ class Progress:
 
 
 class HeldError(Exception):
-    """A limit holds this run; nothing was sent."""
+    """A limit, or the clock, holds this run; nothing was sent."""
 
-    def __init__(self, reasons: list[str]) -> None:
+    def __init__(self, reasons: Sequence[str], by: Hold = Hold.LIMITS) -> None:
         super().__init__("; ".join(reasons))
-        self.reasons = reasons
+        self.reasons, self.by = list(reasons), by

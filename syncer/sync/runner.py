@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
-from syncer.model.protocols import ForecastingQueries, Interruptible, ProfileStore, Warehouse
-from syncer.model.types import Finding, Order, Run, RunStatus, SyncDefinition
+from syncer.model.findings import THE_CLOCK
+from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
+from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
 from syncer.queries import query
 from syncer.queries.query import Query
 from syncer.settings import registry
@@ -27,6 +28,7 @@ from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.history import KEPT_REJECTIONS
 from syncer.state.runs import RunLog
+from syncer.sync import limits
 from syncer.sync.coordination import standing_of
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
     from syncer.sync.verification import Verified
 
 log = logging.getLogger(__name__)
+
+_HELD_HINTS = {
+    Hold.LIMITS: "Look at `syncer plan {name}`; if it is right, `syncer run {name} --allow-limits` lets it through "
+    "once. See `syncer docs writing-a-sync`.",
+    Hold.CLOCK: "Set the clocks right. If this machine's is right now, `syncer run {name} --allow clock` lets a run "
+    "through once, and the others follow it. See `syncer docs production`.",
+}
 
 #: Seconds between two looks whether another process has let go of a snapshot.
 _LOOK_AGAIN = 0.2
@@ -171,7 +180,9 @@ class Runner:
                     run_sync(run, coordination=coordination, started_at=started_at)
             rejected = self._publish_rejections(definition, snapshot)
         except HeldError as exc:
-            held = SyncerError(str(exc), hint=_held_hint(definition))
+            if exc.by is Hold.CLOCK:
+                progress.findings.append(Finding(kind=FindingKind.CLOCK, about=THE_CLOCK))
+            held = SyncerError(str(exc), hint=_HELD_HINTS[exc.by].format(name=definition.name))
             return self._finish(progress, RunStatus.HELD, held)
         except (Exception, KeyboardInterrupt) as exc:
             if isinstance(exc, (StoppedError, StoreError, KeyboardInterrupt)):
@@ -239,8 +250,11 @@ class Runner:
         opened = self.settings.warehouses[definition.warehouse].open(definition.warehouse, sync=definition.name)
         with closing(opened) as warehouse, progress.token.interruptible(warehouse.close):
             last_sync_time, asked = 0, None
+            clock_faults = self._clock_faults(definition, store)
             if definition.incremental:
-                found = self._window(definition, snapshot, options, warehouse)
+                at = now_at(warehouse, self.now())
+                clock_faults += limits.differs(self.now(), at, f"warehouse `{definition.warehouse}`")
+                found = self._window(definition, snapshot, options, at)
                 last_sync_time, asked = found.last_sync_time, found.asked
                 progress.notes.extend(filter(None, [found.note]))
             prepared = self._query(definition, snapshot, last_sync_time)
@@ -254,15 +268,20 @@ class Runner:
                     options=options,
                     progress=progress,
                     asked=asked,
+                    clock_faults=clock_faults,
                 )
 
-    def _window(
-        self, definition: SyncDefinition, snapshot: Snapshot, options: RunOptions, warehouse: Warehouse
-    ) -> Window:
+    def _clock_faults(self, definition: SyncDefinition, store: ProfileStore) -> list[str]:
+        found = limits.went_back(self.now(), self.run_log.last_moment())
+        if isinstance(store, DatesAnswers):
+            found += limits.differs(self.now(), store.clock(), f"store `{definition.store}`")
+        return found
+
+    def _window(self, definition: SyncDefinition, snapshot: Snapshot, options: RunOptions, at: datetime) -> Window:
         whole = self._rendered(definition, 0)
         place = self.settings.warehouses[definition.warehouse].shown_url
         query_hash = hashlib.sha256(f"{place}\n{whole}".encode()).hexdigest()
-        return window(definition, snapshot.known, options, at=now_at(warehouse), query=query_hash)
+        return window(definition, snapshot.known, options, at=at, query=query_hash)
 
     def _rendered(self, definition: SyncDefinition, last_sync_time: int) -> str:
         return query.render(
@@ -294,8 +313,10 @@ class Runner:
 
     def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
+        now = self.now()
         last = self.run_log.last_started(definition.name)
-        return max(self.now(), last + timedelta(seconds=1)) if last else self.now()
+        ahead = self.run_log.sent_ahead_of(definition.name, now)
+        return ahead or (max(now, last + timedelta(seconds=1)) if last and last <= now else now)
 
 
 def _unreachable(settings: Settings, definition: SyncDefinition, exc: BaseException) -> list[Finding]:
@@ -308,10 +329,3 @@ def _unreachable(settings: Settings, definition: SyncDefinition, exc: BaseExcept
 def _waking(store: ProfileStore, progress: Progress) -> AbstractContextManager[None]:
     """Let a run that is stopped end the waits of its store."""
     return progress.token.waking(store.interrupt) if isinstance(store, Interruptible) else nullcontext()
-
-
-def _held_hint(definition: SyncDefinition) -> str:
-    return (
-        f"Look at `syncer plan {definition.name}`; if it is right, `syncer run {definition.name} --allow-limits` "
-        "lets it through once. See `syncer docs writing-a-sync`."
-    )

@@ -7,7 +7,7 @@ time is the warehouse's own, less the definition's `lookback`; rows that are see
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from syncer.model.protocols import TellsTime, Warehouse
 from syncer.model.types import SyncDefinition
@@ -26,13 +26,13 @@ class Window:
     note: str
 
 
-def now_at(warehouse: Warehouse) -> datetime:
-    """The time by the warehouse's clock, or by this machine's if the other cannot be read.
+def now_at(warehouse: Warehouse, now: datetime) -> datetime:
+    """The time by the warehouse's clock, or *now*, this machine's, if the other cannot be read.
 
     Raises:
         WarehouseError: the warehouse did not answer.
     """
-    return warehouse.now() if isinstance(warehouse, TellsTime) else datetime.now(UTC)
+    return warehouse.now() if isinstance(warehouse, TellsTime) else now
 
 
 def window(definition: SyncDefinition, known: Known, options: RunOptions, *, at: datetime, query: str) -> Window:

@@ -120,7 +120,7 @@ class UserActions:
         other = self.service.elsewhere(sync)
         if other is not None:
             raise _already_running(other.id)
-        options = RunOptions(full=request.full, allow_limits=request.allow_limits)
+        options = RunOptions(full=request.full, allow_limits=request.allow_limits, allow_clock=request.allow_clock)
         try:
             try:
                 return self.service.run_now(sync, actor=caller.actor, options=options).run_id

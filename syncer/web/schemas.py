@@ -91,7 +91,7 @@ class SyncAnswer(BaseModel):
     paused: bool = Field(description="Whether its schedule is paused.")
     next_due: datetime | None = Field(description="When it is due next.")
     freshness: Freshness = Field(description="Whether the store has what the schedule promises.")
-    held: bool = Field(description="Whether a limit holds it.")
+    held: bool = Field(description="Whether a limit, or a wrong clock, holds it.")
     rejected: int = Field(description="Rows that are rejected now.")
     last_ended_well: datetime | None = Field(description="When its newest successful run began.")
     last_run: RunAnswer | None = Field(description="Its newest run that was not skipped.")
@@ -155,7 +155,7 @@ class PlanAnswer(BaseModel):
     sync: str = Field(description="The name of the sync.")
     counts: Counts = Field(description="The rows, as in `RunAnswer`.")
     attributes: dict[str, int] = Field(description="The number of changed rows in which each attribute differs.")
-    held: list[str] = Field(description="The limits that would hold the run.")
+    held: list[str] = Field(description="What would hold the run.")
     notes: list[str] = Field(description="Remarks.")
     sample: list[ChangeAnswer] = Field(description="Sample rows.")
 
@@ -186,3 +186,4 @@ class RunRequest(BaseModel):
 
     full: bool = Field(default=False, description="Send every row, changed or not.")
     allow_limits: bool = Field(default=False, description="Ignore the limits in this run.")
+    allow_clock: bool = Field(default=False, description="Take this machine's clock for right in this run.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -157,14 +157,17 @@ def test_syncs_are_not_late_for_a_warehouse_that_is_away(bench: Bench, receiver:
     many(bench)
     for name in NAMES:
         bench.define(name, header="entity: person\nperson: {id: id}\nschedule: every 1 hour")
+    now = datetime.now(UTC)
+    # Five minutes after a tick.
+    first = bench.ahead = now.replace(minute=5, second=0) + timedelta(hours=1) - now
     with alerting(bench, url(receiver), started=False) as (service, alerts):
         service.catalog.open()
         service.leadership.acquire()
         for name in NAMES:
             ended(service, name)
         alerts.check()
-        for _ in range(3):
-            bench.ahead += timedelta(hours=1)
+        for hour in (1, 2, 3):
+            bench.ahead = first + timedelta(hours=hour)
             for name in NAMES:
                 away(service, name)
             bench.ahead += timedelta(minutes=20)

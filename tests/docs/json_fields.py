@@ -26,7 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "phases": "the seconds of each phase",
     "definition_hash": "changes with the definition",
     "attributes": "in how many changed rows each attribute differs",
-    "held": "the limits that would hold the run; for `show` the same as `content`, until the next release",
+    "held": "what would hold the run; for `show` the same as `content`, until the next release",
     "sample": "sample rows, each with `change`, `key`, `before` and `after`",
     "key": "the key of the row",
     "reason": "why the row is rejected",

@@ -330,6 +330,25 @@ def test_a_held_run_is_let_through_once(site: Site, served: Served) -> None:
     assert client.post(f"{RUNS}?wait=30", json={"allow_limits": True}).json()["status"] == "success"
 
 
+def test_a_run_that_a_wrong_clock_holds_is_let_through_once(site: Site, served: Served) -> None:
+    client = served.client()
+    site.ahead = timedelta(days=400)
+    client.post(f"{RUNS}?wait=30")
+    site.ahead = timedelta()
+
+    held = client.post(f"{RUNS}?wait=30", json={"allow_limits": True}).json()
+    assert (held["status"], client.get(f"{API}/syncs/customers").json()["held"]) == ("held", True)
+    assert "A wrong clock holds this sync" in client.get("/syncs/customers").text
+    assert "A wrong clock held this run" in client.get(f"/runs/{held['run_id']}").text
+    (planned,) = client.post(f"{API}/syncs/customers/plan").json()["held"]
+    assert planned.startswith("this machine's clock went back")
+    page = client.post("/syncs/customers/plan").text
+    assert 'name="allow_clock" value="true"' in page
+    assert 'name="allow_limits"' not in page
+    assert client.post(f"{RUNS}?wait=30", json={"allow_clock": True}).json()["status"] == "success"
+    assert client.post(f"{RUNS}?wait=30").json()["status"] == "success"
+
+
 @pytest.mark.parametrize(
     "body", ["{", "[]", '"x"', '{"full": 1}', '{"full": "secret-row"}', '{"secret-row": 1}', "1e999"]
 )

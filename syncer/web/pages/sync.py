@@ -107,6 +107,8 @@ class PlanContext(Context, template="plan.html"):
     plan: Plan
     counts: dict[str, int]
     changes: Sequence[PlannedChange]
+    #: What a form sends to let the run through.
+    allowing: dict[str, str]
 
 
 class PlanFailedContext(Context, template="plan_failed.html"):
@@ -154,10 +156,15 @@ def confirm_full_run(view: TheView, name: str) -> Response:
 
 @router.post("/syncs/{name}/run")
 def run_sync(
-    view: TheView, name: str, full: Annotated[bool, Form()] = False, allow_limits: Annotated[bool, Form()] = False
+    view: TheView,
+    name: str,
+    full: Annotated[bool, Form()] = False,
+    allow_limits: Annotated[bool, Form()] = False,
+    allow_clock: Annotated[bool, Form()] = False,
 ) -> Response:
+    request = RunRequest(full=full, allow_limits=allow_limits, allow_clock=allow_clock)
     try:
-        run_id = view.actions.run(view.caller, name, RunRequest(full=full, allow_limits=allow_limits))
+        run_id = view.actions.run(view.caller, name, request)
     except ProblemError as exc:
         if exc.run_id is None:
             raise
@@ -203,7 +210,8 @@ def _plan_page(view: View, definition: SyncDefinition, plan: Plan) -> Response:
         for change in ("added", "changed", "removed")
         if counts[change]
     ]
-    return view.page(PlanContext(definition=definition, plan=plan, counts=counts, changes=changes))
+    allowing = {f"allow_{hold}": "true" for hold in sorted(plan.holds)}
+    return view.page(PlanContext(definition=definition, plan=plan, counts=counts, changes=changes, allowing=allowing))
 
 
 def _cut(value: str) -> str:

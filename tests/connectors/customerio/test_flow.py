@@ -617,12 +617,13 @@ def test_what_changes_after_a_clock_was_set_back_counts(folder: Path, server: Cu
         person.times.update({name: at + 86_400 for name, at in person.times.items()})
     with closing(sqlite3.connect(folder / ".syncer/runs.db")) as log, log:
         log.execute("UPDATE syncer_runs SET started_at = datetime(started_at, '+1 day') || '.000000'")
-    write_people(folder, 2, "pro")
+    for plan in ("pro", "max"):
+        write_people(folder, 2, plan)
 
-    finished = ran(folder, "run", "people")
+        finished = ran(folder, "run", "people", *(["--allow", "clock"] if plan == "pro" else []))
 
-    assert finished.code == 0, finished.err
-    assert {value["plan"] for value in held(server).values()} == {"pro0", "pro1"}
+        assert finished.code == 0, finished.err
+        assert {value["plan"] for value in held(server).values()} == {f"{plan}0", f"{plan}1"}
 
 
 def test_commands_tell_of_the_workspace(folder: Path, server: CustomerIOServer) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.customerio import connection
+from connectors.customerio import connection, headers
 from connectors.customerio.items import UNCLEARABLE_TRAITS
 from connectors.customerio.options import Via
 from connectors.customerio.requests import LONGEST_REQUEST
@@ -419,13 +419,13 @@ def test_syncs_of_one_workspace_share_its_rate(server: CustomerIOServer) -> None
     [("7", 7), ("0.5", 0.5), ("-3", 0), ("inf", 300), ("99999", 300), ("nan", None), ("soon", None), (None, None)],
 )
 def test_how_long_a_header_asks_to_wait(header: str | None, seconds: float | None) -> None:
-    assert connection.retry_after(header) == seconds
+    assert headers.retry_after(header) == seconds
 
 
 def test_a_header_may_name_the_moment() -> None:
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
 
-    waited = connection.retry_after(moment)
+    waited = headers.retry_after(moment)
 
     assert waited is not None
     assert 90 < waited <= 100
