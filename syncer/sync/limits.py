@@ -22,8 +22,8 @@ def went_back(now: datetime, last_run: datetime | None) -> list[str]:
     if last_run is None or now >= last_run - CLOCKS_DIFFER:
         return []
     return [
-        f"this machine's clock went back: it is {_moment(now)}, and the last run in the run log was at "
-        f"{_moment(last_run)}"
+        f"this machine's clock went back, or another machine's was ahead: it is {_moment(now)} here, and the last run "
+        f"in the run log was at {_moment(last_run)}"
     ]
 
 

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from syncer.model.findings import Hold
 from syncer.settings import state_modes
 from syncer.settings.settings import Settings
 from syncer.snapshot import file
@@ -22,11 +23,14 @@ MARK = "pruned"
 def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
     """Delete old runs and what the run log keeps beside them, old removals, and old snapshots that were moved aside.
 
-    The modes of what earlier versions left in the state folder are corrected as well.
+    Nothing is deleted while a wrong clock holds runs: by it, everything may be old. The modes of what earlier versions
+    left in the state folder are corrected as well.
 
     Raises:
         StateDatabaseError: the run log cannot be written.
     """
+    if any(run.hold is Hold.CLOCK for run in run_log.recent(limit=1)):
+        return
     before = now - timedelta(days=settings.keep_runs)
     if purged := run_log.purge(before):
         log.info("deleted old runs from the run log", extra={"runs": purged})

@@ -11,6 +11,7 @@ import pytest
 
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition, Trigger
 from syncer.service.service import Service
+from syncer.sync import retention
 from syncer.sync.progress import RunOptions
 from syncer.sync.runner import Runner
 from tests.alerts.test_alerts import alerting, url
@@ -57,7 +58,7 @@ def test_a_clock_that_went_back_holds_every_sync_until_one_run_is_let_through(be
             held = run(service, name)
             assert (held.status, held.findings, held.hold) == (RunStatus.HELD, (CLOCK,), Hold.CLOCK)
             assert held.error is not None
-            assert held.error.startswith("this machine's clock went back: it is ")
+            assert held.error.startswith("this machine's clock went back, or another machine's was ahead: it is ")
             assert f"{ahead.started_at:%Y-%m-%d}" in held.error
             assert f"`syncer run {name} --allow clock`" in held.hint
         assert run(service, allow_limits=True).status is RunStatus.HELD
@@ -153,6 +154,23 @@ def test_the_command_line_lets_a_run_through(bench: Bench) -> None:
 
     assert folder.syncer("run", "plain", "--allow", "clock").code == 0
     assert folder.syncer("run", "--all").code == 0
+
+
+def test_nothing_is_deleted_for_its_age_while_a_wrong_clock_holds_runs(bench: Bench) -> None:
+    bench.define("cursor", INCREMENTAL, MANUAL)
+    with bench.service() as service:
+        for _ in range(3):
+            run(service, "cursor")
+        bench.ahead = YEAR
+        assert run(service, "cursor").status is RunStatus.HELD
+
+        retention.prune(service.settings, service.run_log, service.now())
+
+        assert len(service.run_log.recent("cursor")) == 4
+        bench.ahead = timedelta()
+        run(service, "cursor")
+        retention.prune(service.settings, service.run_log, service.now() + YEAR)
+        assert len(service.run_log.recent("cursor")) == 2
 
 
 @contextmanager

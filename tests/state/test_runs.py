@@ -218,6 +218,34 @@ def test_findings_are_kept_with_their_run(log: RunLog) -> None:
     assert (run.id, run.findings) == (run_id, (found,))
 
 
+def test_the_last_moment_of_the_log_is_that_of_a_run_that_may_have_sent(log: RunLog) -> None:
+    assert log.last_moment() is None
+    ahead = NOON + timedelta(days=400)
+    log.finish(log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON), RunStatus.FAILED, NOON + MINUTE)
+    ended(log, "accounts", RunStatus.HELD, ahead)
+    log.record_skipped("people", Order(trigger=Trigger.SCHEDULE), "abc", ahead, note="busy")
+    log.start("people", Order(trigger=Trigger.MANUAL), "abc", ahead)
+
+    assert log.last_moment() == NOON + MINUTE
+    ended(log, "people", RunStatus.SUCCESS, ahead)
+    assert log.last_moment() == ahead
+    ended(log, "people", RunStatus.SUCCESS, NOON)
+    assert log.last_moment() == NOON
+
+
+def test_what_is_sent_counts_after_what_a_clock_that_was_ahead_dated(log: RunLog) -> None:
+    ahead = NOON + timedelta(days=400)
+    ended(log, "people", RunStatus.HELD, ahead + MINUTE)
+    assert log.sent_ahead_of("people", NOON) is None
+    ended(log, "people", RunStatus.SUCCESS, ahead)
+    ended(log, "accounts", RunStatus.SUCCESS, ahead + MINUTE)
+
+    assert log.sent_ahead_of("people", NOON) == ahead + timedelta(seconds=1)
+    ended(log, "people", RunStatus.SUCCESS, NOON)
+    assert log.sent_ahead_of("people", NOON + MINUTE) == ahead + timedelta(seconds=2)
+    assert log.sent_ahead_of("people", ahead + MINUTE) is None
+
+
 def test_runs_are_read_page_by_page(log: RunLog) -> None:
     ids = [ended(log, f"sync{number % 2}", RunStatus.SUCCESS, NOON + number * MINUTE) for number in range(6)][::-1]
 
