@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby, islice
+from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
@@ -82,17 +82,9 @@ class RunHistory:
 
     def newest(self, syncs: Iterable[str], number: int, *, statuses: Collection[RunStatus]) -> dict[str, list[Run]]:
         """The newest *number* runs with one of *statuses* of each of *syncs* that has one, newest first."""
-        each = self._each(syncs)
-        words = (sa.select(each.c.sync, sa.literal(status, runs.c.status.type).label("status")) for status in statuses)
-        kinds = sa.union_all(*words).cte("kinds")
-        of_kind = (runs.c.sync == kinds.c.sync) & (runs.c.status == kinds.c.status)
-        nth = sa.select(runs.c.seq).where(of_kind).order_by(_NEWEST).offset(number - 1).limit(1)
-        oldest = sa.select(kinds, sa.func.coalesce(nth.scalar_subquery(), 0).label("seq")).cte("oldest")
-        is_wanted = (runs.c.sync == oldest.c.sync) & (runs.c.status == oldest.c.status) & (runs.c.seq >= oldest.c.seq)
-        query = sa.select(runs).join_from(oldest, runs, is_wanted).order_by(runs.c.sync, _NEWEST)
         with self.database.reading() as connection:
-            by_sync = groupby(connection.execute(query).all(), key=attrgetter("sync"))
-            return {sync: [run_of(row) for row in islice(rows, number)] for sync, rows in by_sync}
+            found = self._newest(connection, list(runs.c), syncs, number, statuses)
+            return {sync: [run_of(row) for row in rows] for sync, rows in groupby(found, key=attrgetter("sync"))}
 
     def last_moment(self) -> datetime | None:
         """When the newest run that may have sent something, of any sync, began, or ended if that was later."""
@@ -133,19 +125,9 @@ class RunHistory:
 
     def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, tuple[RunOutcome, ...]]:
         """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""
-        each = self._each(syncs)
-        nth = sa.select(runs.c.seq).where(runs.c.sync == each.c.sync).order_by(_NEWEST)
-        bounds = sa.select(
-            each.c.sync, sa.func.coalesce(nth.offset(number - 1).limit(1).scalar_subquery(), 0).label("seq")
-        )
-        oldest = bounds.cte("oldest")
-        query = (
-            sa.select(runs.c.sync, *(runs.c[name] for name in RunOutcome._fields))
-            .join_from(oldest, runs, (runs.c.sync == oldest.c.sync) & (runs.c.seq >= oldest.c.seq))
-            .order_by(runs.c.sync, _NEWEST)
-        )
+        columns = [runs.c.sync, *(runs.c[name] for name in RunOutcome._fields)]
         with self.database.reading() as connection:
-            by_sync = groupby(connection.execute(query).all(), key=itemgetter(0))
+            by_sync = groupby(self._newest(connection, columns, syncs, number), key=itemgetter(0))
             return {sync: tuple(RunOutcome._make(row[1:]) for row in rows) for sync, rows in by_sync}
 
     def open_runs(self) -> list[Run]:
@@ -261,11 +243,38 @@ class RunHistory:
         with self.database.reading() as connection:
             return {row.sync: row[1] for row in connection.execute(query)}
 
+    def _newest(
+        self,
+        connection: sa.Connection,
+        columns: Sequence[sa.Column[Any]],
+        syncs: Iterable[str],
+        number: int,
+        statuses: Collection[RunStatus] = (),
+    ) -> Sequence[sa.Row[Any]]:
+        """Columns of the newest *number* runs of each of *syncs*, with one of *statuses*: by sync, newest first.
+
+        Their places first, each by a look at an index that no estimate can turn into a scan of all runs.
+        """
+        each = self._each(syncs)
+        of_one = sa.select(runs.c.seq).where(runs.c.sync == each.c.sync).order_by(_NEWEST).limit(number).correlate(each)
+        kinds = [of_one.where(runs.c.status == status) for status in statuses] or [of_one]
+        gathered = sa.func.json_agg if self.database.is_shared else sa.func.json_group_array
+        seqs = [sa.select(gathered(kind.subquery().c.seq, type_=sa.JSON)).scalar_subquery() for kind in kinds]
+        found = connection.execute(sa.select(*seqs).select_from(each))
+        places = (sorted(chain.from_iterable(filter(None, row)), reverse=True)[:number] for row in found)
+        wanted = self._values(chain.from_iterable(places), sa.BigInteger)
+        return connection.execute(
+            sa.select(*columns).where(runs.c.seq.in_(wanted)).order_by(runs.c.sync, _NEWEST)
+        ).all()
+
     def _each(self, syncs: Iterable[str]) -> sa.CTE:
-        """A table of names from one parameter: one statement, whose text stays the same, serves every sync."""
-        names = sa.literal(list(syncs), sa.JSON)
-        rows = sa.func.json_array_elements_text(names) if self.database.is_shared else sa.func.json_each(names)
-        return sa.select(rows.table_valued("value").c.value.label("sync")).cte("each")
+        return self._values(syncs, sa.Text).cte("each")
+
+    def _values(self, values: Iterable[str | int], kind: type[sa.Text | sa.BigInteger]) -> sa.Select[Any]:
+        """A table of values from one parameter: one statement, whose text stays the same, serves every sync."""
+        given = sa.literal(list(values), sa.JSON)
+        rows = sa.func.json_array_elements_text(given) if self.database.is_shared else sa.func.json_each(given)
+        return sa.select(sa.cast(rows.table_valued("value").c.value, kind).label("sync"))
 
 
 def _place_of(run_id: str) -> sa.ColumnElement[int]:

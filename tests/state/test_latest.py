@@ -170,11 +170,13 @@ def names_of(number: int) -> list[str]:
 def of_each(log: RunLog) -> None:
     names = names_of(20)
     log.last_status()
+    log.newest_conclusive(names)
     for read in (log.latest, log.last_runs, log.last_ended_well, log.first_started, log.last_due):
         assert len(read(names)) == 20
 
 
 def of_one(log: RunLog) -> None:
+    assert len(log.newest(["sync_7"], 5, statuses=ENDED_WELL)["sync_7"]) == 5
     assert len(log.outcomes(["sync_7"], 5)["sync_7"]) == 5
     assert log.last_started("sync_7")
     for sync in (None, "sync_7"):
@@ -194,7 +196,6 @@ def test_reading_costs_no_more_with_more_runs(url: str, read: Callable[[RunLog],
             insert_runs(database, names_of(20), of_each_sync, NOON)
             costs[of_each_sync] = cost_of(database, partial(read, RunLog(database)))
 
-    print(read, url, costs)
     assert costs[1000] <= costs[60] * 1.2
 
 
@@ -216,9 +217,10 @@ def test_writing_costs_no_more_with_more_runs(tmp_path: Path) -> None:
     assert costs[1000] <= costs[60] * 1.2
 
 
-def test_an_upgrade_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_upgrade_that_is_killed_loses_nothing(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The process dies in the middle of its transaction; the next one upgrades."""
-    folder = unpack("format_3", tmp_path)
+    folder = unpack("format_3", tmp_path, request.getfixturevalue("postgres_url") if kind == "postgresql" else "")
     before = folder.records()
 
     program = (
