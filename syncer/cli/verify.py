@@ -37,12 +37,12 @@ def verify(
     """Compare what the store contains with what a sync sent."""
     if everything and sample is not None:
         raise SelectionError("`--all` and `--sample` do not go together", hint="Leave one of them out.")
-    from syncer.sync.verification import SAMPLE_ROWS
+    from syncer.sync import verification
 
     project = Project()
     definition = _definition(project, name)
-    rows = None if everything else sample or SAMPLE_ROWS
-    found = project.runner.verify(definition, project.loaded.definitions, rows=rows, repair=repair)
+    rows = None if everything else sample or verification.SAMPLE_ROWS
+    found = verification.verify(project.runner, definition, project.loaded.definitions, rows=rows, repair=repair)
     if as_json:
         output.json_line({"sync": name} | {count: getattr(found, count) for count in _COUNTS})
     else:

@@ -112,7 +112,7 @@ def is_in_use(path: Path, sync: str) -> bool:
 
 
 def delete(path: Path, sync: str) -> None:
-    """Delete a sync's file, and what DuckDB keeps beside it.
+    """Delete a sync's file, what DuckDB keeps beside it, and what is remembered to be removed from the store.
 
     Raises:
         RunInProgressError: a process runs or plans the sync.
@@ -124,6 +124,8 @@ def delete(path: Path, sync: str) -> None:
         # This look moved a damaged file aside; one of a newer program cannot be locked.
         path.unlink(missing_ok=True)
     path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    for former in path.parent.glob(f"{path.name}.former-*"):
+        former.unlink()
     shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
 
 
@@ -136,10 +138,10 @@ def delete_moved_aside(folder: Path, before: datetime) -> int:
     return len(old)
 
 
-def move_aside(path: Path, why: str) -> Path:
-    """Rename a snapshot file and what DuckDB keeps beside it; returns the new path."""
+def move_aside(path: Path, why: str, *, beside: Path | None = None) -> Path:
+    """Rename a snapshot file and what DuckDB keeps beside it; returns the new path, *beside* another one if given."""
     stamp = datetime.now(UTC).strftime(_STAMP)
-    aside = path.with_name(f"{path.name}.{why}-{stamp}")
+    aside = path.with_name(f"{(beside or path).name}.{why}-{stamp}")
     for suffix in ("", ".wal"):
         part = path.with_name(path.name + suffix)
         if part.exists():

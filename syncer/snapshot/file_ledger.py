@@ -7,7 +7,7 @@ left behind.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from syncer.model.errors import SnapshotError
 from syncer.model.protocols import MOVED, WHEREABOUTS, NumbersPeople
-from syncer.model.types import FindingKind, Target
+from syncer.model.types import FindingKind
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
@@ -42,6 +42,14 @@ class FileLedger:
         #: What `compare_fences` found, for `meta`.
         self._fences: dict[str, str] = {}
 
+    @property
+    def former(self) -> list[Path]:
+        return [self._path.with_name(name) for name in json.loads(self._remembered("former") or "[]")]
+
+    def remember_former(self, files: Sequence[Path]) -> None:
+        with self.session.transaction():
+            self._remember(former=json.dumps([path.name for path in files]))
+
     @contextmanager
     def explaining(self) -> Iterator[None]:
         """See `Ledger`; a damaged file is moved aside."""
@@ -57,7 +65,29 @@ class FileLedger:
         Raises:
             SnapshotError: a newer Syncer wrote it; nothing is changed.
         """
-        session, signature = self.session, signature_of(self.session.target)
+        signature = signature_of(self.session.target)
+        self._bring_up_to_date(signature, store_id)
+        if self._remembered("target") != signature or self._remembered("store_id") != store_id:
+            return False
+        self.settle_what_died()
+        return True
+
+    def settle_what_died(self) -> None:
+        """Settle what the last run left."""
+        session = self.session
+        if session.has_table("outbox"):
+            with session.transaction():
+                self._settle_fence()
+                journal.settle(session, None, at=datetime.now(UTC))
+            self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
+
+    def make_ready_as_it_is(self) -> None:
+        """The same as `make_ready`, whatever the file was made for."""
+        self._bring_up_to_date("", "")
+        self.settle_what_died()
+
+    def _bring_up_to_date(self, signature: str, store_id: str) -> None:
+        session = self.session
         found = self._format(session)
         if found > FORMATS.newest:
             reset = f"start from scratch with `syncer reset {session.sync}`"
@@ -66,7 +96,8 @@ class FileLedger:
 
             def create(session: Session) -> None:
                 make_tables(session)
-                self._remember(target=signature, store_id=store_id)
+                former = [p.name for p in sorted(self._path.parent.glob(f"{self._path.name}.former-*[0-9]"))]
+                self._remember(target=signature, store_id=store_id, former=json.dumps(former))
 
             FORMATS.bring_up_to_date(
                 session.transaction,
@@ -74,14 +105,6 @@ class FileLedger:
                 create=create,
                 record=lambda session, number: self._remember(format=str(number)),
             )
-        if self._remembered("target") != signature or self._remembered("store_id") != store_id:
-            return False
-        if session.has_table("outbox"):
-            with session.transaction():
-                self._settle_fence()
-                journal.settle(session, None, at=datetime.now(UTC))
-            self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
-        return True
 
     def open(self, claim: str, *, log_id: str) -> int:
         session, known_log = self.session, self._remembered("log_id")
@@ -317,21 +340,3 @@ class FileLedger:
 
     def _format(self, session: Session) -> int:
         return int(self._remembered("format") or 0) if session.has_table("meta") else 0
-
-
-@contextmanager
-def in_file(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
-    """A sync's file, locked; it is made where there is none.
-
-    Raises:
-        RunInProgressError, SnapshotError: as `file.locked`.
-    """
-    with file.locked(path, sync=sync) as connection:
-        yield FileLedger(Session(connection=connection, sync=sync, target=target), path)
-
-
-@contextmanager
-def in_memory(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
-    """An empty ledger of which nothing stays."""
-    with file.in_memory(path) as connection:
-        yield FileLedger(Session(connection=connection, sync=sync, target=target), path)

@@ -20,10 +20,11 @@ change them. The stages keep what they find in temporary tables beside these:
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
@@ -116,6 +117,13 @@ class Ledger(Protocol):
     notes: list[str]
     #: What they say of the store, each with more about it for people, or empty.
     store_findings: dict[FindingKind, str]
+
+    @property
+    def former(self) -> list[Path]:
+        """The files of former snapshots whose rows are to be removed from the store; some may be gone."""
+
+    def remember_former(self, files: Sequence[Path]) -> None:
+        """Make *files* the former snapshots."""
 
     def explaining(self) -> AbstractContextManager[None]:
         """Raise SnapshotError, without values, where the ledger fails inside."""

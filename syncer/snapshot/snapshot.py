@@ -7,7 +7,7 @@ when its ledger is opened again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -19,13 +19,14 @@ import pyarrow as pa
 from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
 from syncer.model.protocols import DEFAULT_CASE
-from syncer.model.types import Rejection, SyncDefinition, ValueForm
+from syncer.model.types import Rejection, SyncDefinition, Target, ValueForm
 from syncer.snapshot import file, quarantine
 from syncer.snapshot.columns import ResultSchema, column_case, layout_of, whole_row, written_names
 from syncer.snapshot.diff import Difference, compare
-from syncer.snapshot.file_ledger import in_file, in_memory
+from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.incoming import Progress, ResultStream
 from syncer.snapshot.ledger import Known, Ledger, Workspace
+from syncer.snapshot.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +102,35 @@ class Staged:
 class Snapshot:
     """What one sync's store acknowledged, over any ledger; made by `opened`."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, path: Path | None = None, left: Sequence[Path] = ()) -> None:
+        """*left*: a former snapshot that is still where the sync's own is to be; *path*: of a file that is kept."""
         self.ledger = ledger
+        self._path = path
+        self._left = left
+
+    @property
+    def former(self) -> list[Path]:
+        """The files of former snapshots whose rows are to be removed from the store; see `snapshot.former`."""
+        return [path for path in (*self._left, *self.ledger.former) if path.exists()]
 
     @cached_property
     def known(self) -> Known:
         """What a run needs to know of the ledger, once that has caught up with other runs."""
         return self.ledger.known()
+
+    def take_over(self, sync: str, definition: SyncDefinition, store_id: str) -> None:
+        """Take the rows of a sync whose file was renamed, and is this *definition* now, for rows to be removed.
+
+        Those that this sync feeds too stay.
+        """
+        from syncer.snapshot import former
+
+        path = self._path and self._path.with_name(f"{sync}.duckdb")
+        if self._path is None or path is None or not path.exists():
+            return
+        if former.adopt(path, sync, beside=self._path, definition=definition, store_id=store_id):
+            self.ledger.remember_former(former.beside(self._path, "former"))
+            self.ledger.notes.append(f"`{sync}` has this name now; what it sent, and this sync does not, is removed")
 
     @property
     def has_sent(self) -> bool:
@@ -203,30 +226,51 @@ class Snapshot:
 def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: bool = True) -> Iterator[Snapshot]:
     """Open and lock the snapshot of one sync; a run that died before is settled first.
 
-    A snapshot of another target or store is moved aside, and a new one begins: every row is sent then, and nothing is
-    removed. Without *record*, no file is made or moved aside.
+    A snapshot of another target or store is moved aside, and a new one begins, or one that was moved aside before:
+    every row is sent then. Without *record*, no file is made or moved.
 
     Raises:
         RunInProgressError: it is locked already.
         SnapshotError: it is damaged, or from a newer program, or the disk is full.
     """
-    notes, sync, target = [], definition.name, definition.target
+    notes, left, sync, target = [], [], definition.name, definition.target
     if record or path.exists():
-        with in_file(path, sync, target) as ledger:
+        with _in_file(path, sync, target) as ledger:
             with ledger.explaining():
                 is_ready = ledger.make_ready(store_id)
             if is_ready:
-                yield Snapshot(ledger)
+                yield Snapshot(ledger, path=path)
                 return
-        notes = [
-            "the store, or what this sync feeds, is another than before: every row is sent, and nothing is removed"
-        ]
-        if record:
-            file.move_aside(path, "previous")
-    with in_file(path, sync, target) if record else in_memory(path, sync, target) as ledger:
+            from syncer.snapshot import former
+
+            found = former.of(ledger.session, store_id)
+        notes = [found.note(definition)]
+        if not record:
+            left = [path] if found.is_removable(definition) else []
+        elif restored := former.exchange(path, found, definition, store_id):
+            notes.append(restored)
+    with _in_file(path, sync, target) if record else _in_memory(path, sync, target) as ledger:
         ledger.make_ready(store_id)
         ledger.notes += notes
-        yield Snapshot(ledger)
+        yield Snapshot(ledger, path=path if record else None, left=left)
+
+
+@contextmanager
+def _in_file(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
+    """A sync's file, locked; it is made where there is none.
+
+    Raises:
+        RunInProgressError, SnapshotError: as `file.locked`.
+    """
+    with file.locked(path, sync=sync) as connection:
+        yield FileLedger(Session(connection=connection, sync=sync, target=target), path)
+
+
+@contextmanager
+def _in_memory(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
+    """An empty ledger of which nothing stays."""
+    with file.in_memory(path) as connection:
+        yield FileLedger(Session(connection=connection, sync=sync, target=target), path)
 
 
 def _set_aside(work: Workspace, seen: Callable[[], pa.Table] | None, *, is_any_faulty: bool) -> quarantine.SetAside:

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -48,6 +49,22 @@ class SyncRun:
     asked: Asked | None = None
     #: What is wrong with the clocks, a sentence each.
     clock_faults: Sequence[str] = ()
+    #: What the sync sent under another definition, if that is to be removed.
+    leftovers: Leftovers | None = None
+
+
+class Leftovers(Protocol):
+    """Rows of former snapshots that are to be removed from the store: see `Snapshot.former`."""
+
+    def counted(self, run: SyncRun) -> tuple[int, list[str]]:
+        """How many rows, once the run has staged its result, and why a limit holds the run: a sentence each."""
+
+    def remove(self, run: SyncRun, coordination: Coordination, *, started_at: datetime) -> None:
+        """Remove them, and forget the former snapshots of which no row is left; *run* has settled.
+
+        Raises:
+            StoppedError, SyncerError: as `run_sync`; the next run removes the rest.
+        """
 
 
 def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) -> None:
@@ -62,10 +79,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
     if run.clock_faults and not options.allow_clock:
         raise HeldError(run.clock_faults, Hold.CLOCK)
     staged, difference = compare(run)
-    reasons = limits.exceeded(definition, staged, difference)
-    if reasons and not options.allow_limits and options.only is None:
-        raise HeldError(reasons)
-    _check_collection_size(definition, staged, store)
+    _check_limits(run, staged, difference)
     with progress.during(Phase.JOURNAL):
         outbox = difference.open_outbox(claimed_by=coordination.run_id)
     with closing(outbox):
@@ -93,6 +107,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
     coordination.close_removals()
+    if run.leftovers and options.only is None:
+        run.leftovers.remove(run, coordination, started_at=started_at)
     if isinstance(store, NumbersPeople):
         store.forget_moves(started_at - _MOVES_KEPT)
 
@@ -226,6 +242,15 @@ def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> tuple[Counts, i
         absent=verdicts.get(Verdict.ABSENT, 0),
     )
     return counts, outbox.rows - sum(verdicts.values())
+
+
+def _check_limits(run: SyncRun, staged: Staged, difference: Difference) -> None:
+    if run.options.only is None and not run.options.allow_limits:
+        reasons = limits.exceeded(run.definition, staged, difference)
+        reasons += run.leftovers.counted(run)[1] if run.leftovers else []
+        if reasons:
+            raise HeldError(reasons)
+    _check_collection_size(run.definition, staged, run.store)
 
 
 def _check_collection_size(definition: SyncDefinition, staged: Staged, store: ProfileStore) -> None:

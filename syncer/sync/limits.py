@@ -43,10 +43,9 @@ def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference)
     limits, known = definition.limits, difference.known
     if staged.queried == 0 and known > 0 and not limits.allow_empty and not definition.incremental:
         return [f"the query returned no row, where the snapshot has {known:,}"]
-    reasons = []
-    if staged.schema.sends_removals and _over(limits.removed, difference.removed, known, REMOVALS_COUNT_FROM):
-        rows = _share(difference.removed, known)
-        reasons.append(f"{rows} would be removed, over the limit of {_words(limits.removed)}")
+    reasons: list[str] = []
+    if staged.schema.sends_removals:
+        reasons += over_removed(definition, difference.removed, known)
     if _over(limits.changed, difference.changed, known):
         rows = _share(difference.changed, known)
         most = [f"; `{name}` changed in {n:,} of them" for name, n in difference.changed_attributes().items()]
@@ -60,6 +59,14 @@ def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference)
                 rows = _share(cleared, valued)
                 reasons.append(f"`{name}` would become NULL in {rows}, over the limit of {_words(limits.cleared)}")
     return reasons
+
+
+def over_removed(definition: SyncDefinition, rows: int, known: int, what: str = "") -> list[str]:
+    """Why *rows* of *known* must not be removed, a sentence or none; *what* they are, if no rows of the snapshot."""
+    limit = definition.limits.removed
+    if not _over(limit, rows, known, REMOVALS_COUNT_FROM):
+        return []
+    return [f"{_share(rows, known)} {what and what + ' '}would be removed, over the limit of {_words(limit)}"]
 
 
 def _over(limit: Limit, rows: int, known: int, counts_from: int = SHARES_COUNT_FROM) -> bool:

@@ -36,8 +36,11 @@ class Plan:
 def planned(run: SyncRun, *, sample_rows: int) -> Plan:
     """Query and compare for a plan; it shows *sample_rows* of each kind of change."""
     staged, difference = compare(run)
-    forecast = _forecast(run, staged, difference)
-    exceeded = limits.exceeded(run.definition, staged, difference)
+    notes, exceeded = _forecast(run, staged, difference), limits.exceeded(run.definition, staged, difference)
+    if run.leftovers:
+        rows, reasons = run.leftovers.counted(run)
+        exceeded += reasons
+        notes.append(f"rows that were sent under another definition, and would be removed: {rows:,}")
     held = {Hold.CLOCK: list(run.clock_faults), Hold.LIMITS: exceeded}
     return Plan(
         staged=staged,
@@ -48,7 +51,7 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
         sample=difference.sample(sample_rows),
         held=[reason for reasons in held.values() for reason in reasons],
         holds=frozenset(hold for hold, reasons in held.items() if reasons),
-        notes=[*run.progress.notes, *forecast],
+        notes=[*run.progress.notes, *notes],
     )
 
 

@@ -6,13 +6,12 @@ import hashlib
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
 from syncer.model.findings import THE_CLOCK
@@ -30,13 +29,10 @@ from syncer.state.history import KEPT_REJECTIONS
 from syncer.state.runs import RunLog
 from syncer.sync import limits
 from syncer.sync.coordination import standing_of
-from syncer.sync.flow import SyncRun, catch_up, run_sync
+from syncer.sync.flow import Leftovers, SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
 from syncer.sync.window import Window, now_at, window
-
-if TYPE_CHECKING:
-    from syncer.sync.verification import Verified
 
 log = logging.getLogger(__name__)
 
@@ -123,26 +119,6 @@ class Runner:
                     progress.notes.append(run.warehouse.forecast(run.sql))
                 return planned(run, sample_rows=sample_rows)
 
-    def verify(
-        self, definition: SyncDefinition, definitions: Iterable[SyncDefinition], *, rows: int | None, repair: bool
-    ) -> Verified:
-        """Compare the store with the snapshot; see `verification.verify`. *definitions*: of all syncs.
-
-        Raises:
-            SyncerError: as there.
-        """
-        from syncer.sync import verification
-
-        path = self.snapshot_path(definition.name)
-        neighbours = verification.neighbours(path, definition, definitions, self.run_log)
-        with (
-            closing(self._open_store(definition, self.now())) as store,
-            opened(path, definition, store.store_id, record=False) as snapshot,
-            snapshot.ledger.explaining(),
-        ):
-            coordination = self._coordination(definition, store)
-            return verification.verify(definition, snapshot, store, coordination, neighbours, rows=rows, repair=repair)
-
     def snapshot_path(self, sync: str) -> Path:
         """The file of a sync's snapshot."""
         return self.settings.state_dir / "snapshots" / f"{sync}.duckdb"
@@ -175,6 +151,10 @@ class Runner:
         try:
             coordination.close_removals()
             with snapshot.ledger.explaining(), _waking(store, progress):
+                if not snapshot.has_sent:
+                    from syncer.sync import leftovers
+
+                    leftovers.take_over_renamed(definition, snapshot, coordination, self._standing_beside(definition))
                 catch_up(snapshot, coordination, store, self._standing_beside(definition))
                 with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
@@ -269,6 +249,7 @@ class Runner:
                     progress=progress,
                     asked=asked,
                     clock_faults=clock_faults,
+                    leftovers=_leftovers(snapshot),
                 )
 
     def _clock_faults(self, definition: SyncDefinition, store: ProfileStore) -> list[str]:
@@ -324,6 +305,14 @@ def _unreachable(settings: Settings, definition: SyncDefinition, exc: BaseExcept
     from syncer.sync.connections import unreachable
 
     return unreachable(settings, definition, exc)
+
+
+def _leftovers(snapshot: Snapshot) -> Leftovers | None:
+    if not snapshot.former:
+        return None
+    from syncer.sync.leftovers import FormerRows
+
+    return FormerRows()
 
 
 def _waking(store: ProfileStore, progress: Progress) -> AbstractContextManager[None]:

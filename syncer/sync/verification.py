@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
 from syncer.model.spelling import listed
 from syncer.model.types import Entity, OnNull, OnRemoved, SyncDefinition, Target
 from syncer.snapshot.cells import Rules
-from syncer.snapshot.snapshot import Snapshot
+from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.snapshot.verified import Verification
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
+from syncer.sync.runner import Runner
 
 #: Rows that are looked at unless the command says how many: if none of them differs, less than 0.3% of all rows do,
 #: with a confidence of 95%.
@@ -59,6 +61,29 @@ class Neighbours:
     absent: Sequence[str]
 
 
+def verify(
+    runner: Runner, definition: SyncDefinition, definitions: Iterable[SyncDefinition], *, rows: int | None, repair: bool
+) -> Verified:
+    """Compare the store with the snapshot, within its lock; see `compare_with_store`.
+
+    Shapes:
+        definitions: of all syncs.
+    Raises:
+        SyncerError: as there, and RunInProgressError.
+    """
+    path = runner.snapshot_path(definition.name)
+    beside = neighbours(path, definition, definitions, runner.run_log)
+    with (
+        closing(runner.settings.stores[definition.store].open(definition.store, started_at=runner.now())) as store,
+        opened(path, definition, store.store_id, record=False) as snapshot,
+        snapshot.ledger.explaining(),
+    ):
+        coordination = SharedCoordination(
+            database=runner.run_log.database, sync=definition.name, store_id=store.store_id
+        )
+        return compare_with_store(definition, snapshot, store, coordination, beside, rows=rows, repair=repair)
+
+
 def neighbours(
     path: Path, definition: SyncDefinition, definitions: Iterable[SyncDefinition], run_log: RunLog
 ) -> Neighbours:
@@ -82,7 +107,7 @@ def _feeds_the_same(one: Target, other: Target) -> bool:
     return (one.entity, one.object_type, one.collection) == (other.entity, other.object_type, other.collection)
 
 
-def verify(
+def compare_with_store(
     definition: SyncDefinition,
     snapshot: Snapshot,
     store: ProfileStore,

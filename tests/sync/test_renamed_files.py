@@ -151,3 +151,39 @@ def test_a_name_in_the_header_is_no_missing_file(people: Shop) -> None:
     people.run("second")
 
     assert people.run("first")["accepted"] == 0
+
+
+@pytest.mark.parametrize("entity", [Entity.PERSON, Entity.COLLECTION])
+def test_what_left_while_a_file_was_renamed_is_removed(tmp_path: Path, entity: Entity) -> None:
+    shop = Shop(Folder(path=tmp_path), entity)
+    header = HEADERS[entity] + ("\non_removed: delete" if entity is Entity.PERSON else "")
+    shop.folder.people({f"n{i}": "a" for i in range(20)})
+    shop.folder.define("people", "SELECT id, plan FROM people", header)
+    shop.run("people")
+    shop.rename("people", "people2")
+    shop.folder.people({f"n{i}": "a" for i in range(19)})
+
+    ran = shop.folder.syncer("run", "people2")
+
+    assert ran.code == 0
+    assert "`people` has this name now; what it sent, and this sync does not, is removed" in ran.out
+    assert shop.stored() == ["a"] * 19
+    shop.rename("people2", "people")
+    shop.folder.people({"n1": "a"})
+    held = shop.folder.syncer("run", "people")
+    assert held.code == 3
+    assert "18 of 19 rows (94.7%) of what was sent before" in held.err
+    assert shop.folder.syncer("run", "people", "--allow-limits").code == 0
+    assert shop.stored() == ["a"]
+    assert "note" not in shop.folder.syncer("run", "people").out
+
+
+def test_a_copy_takes_nothing_over(people: Shop) -> None:
+    people.write("people", "a", "b", header="\non_removed: delete")
+    people.run("people")
+    text = (people.folder.path / "sync_definitions/people.sql").read_text()
+    people.folder.write("sync_definitions/copy.sql", text)
+
+    assert people.run("copy")["removed"] == 0
+    assert people.stored() == ["a", "b"]
+    assert people.run("people")["accepted"] == 0

@@ -1,0 +1,193 @@
+"""What a sync sent under another definition: its former snapshots, beside the one that it has now.
+
+A snapshot is for one target and one store. Where a definition changes them, a new snapshot begins, and the former file
+is kept beside it: as `former-…` if its rows are to be removed from the store, else as `previous-…`. It becomes the
+snapshot again if the definition changes back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from syncer.model.errors import SyncerError
+from syncer.model.types import Entity, OnRemoved, SyncDefinition, Target
+from syncer.snapshot import file
+from syncer.snapshot.file_ledger import FileLedger
+from syncer.snapshot.session import Session, signature_of, target_of
+from syncer.snapshot.tables import FORMATS
+
+#: Entries of `meta` that belong to the sync, whichever snapshot it has.
+_OF_THE_SYNC = ("claimed_by", "claimed_after", "fence", "fence_before", "other_ledgers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """A snapshot that the definition, or the store, does not fit any more."""
+
+    target: Target
+    is_of_this_store: bool
+    has_rows: bool
+    #: _OF_THE_SYNC, as far as it has them.
+    meta: dict[str, str]
+
+    def is_removable(self, definition: SyncDefinition) -> bool:
+        """Whether its rows are to be removed from the store: the same sort of entity, which is known otherwise now."""
+        old, new = self.target, definition.target
+        is_same_sort = (old.entity, old.person_key) == (new.entity, new.person_key) and old.entity is not Entity.PERSON
+        return self.is_of_this_store and is_same_sort and _removes(definition) and self.has_rows
+
+    def note(self, definition: SyncDefinition) -> str:
+        """What becomes of its rows, for the run's notes."""
+        new = definition.target
+        if not self.is_of_this_store:
+            return (
+                "the store is another than before: every row is sent, and nothing is removed; what the former store "
+                "has of this sync stays there"
+            )
+        changed = f"this sync feeds {new.words} now, and fed {self.target.words} before"
+        if self.target.words == new.words:
+            changed = f"the key of {new.words} is another than before"
+        if self.is_removable(definition):
+            return f"{changed}: every row is sent, and what was sent before is removed"
+        if self.target.entity is new.entity and new.entity.traits.merges and definition.on_removed is OnRemoved.KEEP:
+            return f"{changed}: every row is sent, and nothing is removed, as `on_removed` is `keep`"
+        return (
+            f"{changed}: every row is sent, and nothing is removed; to remove what it sent, let it feed the same as "
+            "before once more, with `on_removed`, `limits: {empty: allow}` and a query that returns nothing"
+        )
+
+
+def of(session: Session, store_id: str) -> Former:
+    """The snapshot that a session has open."""
+    meta = dict(session.rows("SELECT name, value FROM meta"))
+    count = session.count(
+        "SELECT count(*) FROM duckdb_columns() WHERE database_name = current_database() "
+        "AND table_name = 'snapshot' AND regexp_full_match(column_name, 'k[0-9]+')"
+    )
+    return Former(
+        target=target_of(meta["target"], count),
+        is_of_this_store=meta["store_id"] == store_id,
+        has_rows=session.any("SELECT 1 FROM (SELECT k1 FROM snapshot UNION ALL SELECT k1 FROM in_doubt)"),
+        meta={name: meta[name] for name in _OF_THE_SYNC if name in meta},
+    )
+
+
+def exchange(path: Path, former: Former, definition: SyncDefinition, store_id: str) -> str:
+    """Move a snapshot that does not fit aside; one of the same target and store takes its place, if there is any.
+
+    Returns a note for the run if one does, else an empty text.
+    """
+    fitting = _fitting(path, definition, store_id)
+    file.move_aside(path, "former" if former.is_removable(definition) else "previous")
+    if fitting is None:
+        return ""
+    with file.locked(fitting, sync=definition.name) as connection:
+        session = Session(connection=connection, sync=definition.name, target=definition.target)
+        with session.transaction():
+            session.execute(
+                f"INSERT INTO in_doubt ({session.k}) SELECT {session.k} FROM snapshot ANTI JOIN in_doubt "
+                f"USING ({session.k})"
+            )
+            values = former.meta | {
+                "former": json.dumps([one.name for one in beside(path, "former") if one != fitting])
+            }
+            session.execute("DELETE FROM meta WHERE name IN (SELECT unnest(?))", [[*values]])
+            for name, value in values.items():
+                session.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
+    fitting.rename(path)
+    return "the definition is as it was before: every row is sent again, and what left meanwhile is removed"
+
+
+def adopt(path: Path, sync: str, *, beside: Path, definition: SyncDefinition, store_id: str) -> Path | None:
+    """Make the snapshot of a sync whose file was renamed a former one of the sync that has its definition now.
+
+    Shapes:
+        path: the snapshot of *sync*, which has no definition any more.
+        beside: the snapshot of the new sync.
+        returns: the former snapshot; None where its definition was another, or its rows are not to be removed.
+    Raises:
+        RunInProgressError, SnapshotError: as `file.locked`.
+    """
+    with file.locked(path, sync=sync) as connection:
+        meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    same = {"target": signature_of(definition.target), "store_id": store_id, "settled_definition": definition.hash}
+    if not _removes(definition) or not definition.hash or any(meta.get(name) != value for name, value in same.items()):
+        return None
+    return file.move_aside(path, "former", beside=beside)
+
+
+@contextmanager
+def opened(path: Path, sync: str) -> Iterator[FileLedger]:
+    """Open and lock a former snapshot; a run that died before is settled first.
+
+    Raises:
+        RunInProgressError, SnapshotError: as `file.locked`.
+    """
+    with file.locked(path, sync=sync) as connection:
+        try:
+            found = of(Session(connection=connection, sync=sync, target=target_of("person|id|||", 1)), "")
+        except duckdb.Error as exc:
+            raise file.failed(path, sync, exc) from None
+        ledger = FileLedger(Session(connection=connection, sync=sync, target=found.target), path)
+        with ledger.explaining():
+            ledger.make_ready_as_it_is()
+        yield ledger
+
+
+def keys_of(session: Session, tables: tuple[str, ...]) -> pa.Table:
+    """The keys in these tables as people see them, in a column `key`."""
+    parts = [f"SELECT {session.key_text} AS key FROM {t} WHERE NOT ({session.lacks_key(t)})" for t in tables]
+    return session.connection.sql(" UNION ".join(parts)).to_arrow_table()
+
+
+def rows_besides(session: Session, keys: pa.Table) -> tuple[int, int]:
+    """How many rows a former snapshot has whose key is none of *keys*, and how many it has."""
+    session.connection.register("kept_keys", keys)
+    own = f"SELECT {session.k} FROM snapshot UNION SELECT {session.k} FROM in_doubt"
+    query = f"SELECT count(*) FILTER ({session.key_text} NOT IN (SELECT key FROM kept_keys)), count(*) FROM ({own})"
+    ((besides, rows),) = session.rows(query)
+    session.connection.unregister("kept_keys")
+    return besides, rows
+
+
+def forget(session: Session, keys: pa.Table) -> None:
+    """Let a former snapshot forget the rows of *keys*, which are another one's by now."""
+    session.connection.register("kept_keys", keys)
+    with session.transaction():
+        for table in ("snapshot", "in_doubt", "kept"):
+            session.execute(f"DELETE FROM {table} WHERE {session.key_text} IN (SELECT key FROM kept_keys)")
+    session.connection.unregister("kept_keys")
+
+
+def _removes(definition: SyncDefinition) -> bool:
+    """Whether rows that left the result are removed from the store."""
+    is_kept = definition.on_removed is OnRemoved.KEEP or definition.incremental
+    return not (definition.target.entity.traits.merges and is_kept)
+
+
+def _fitting(path: Path, definition: SyncDefinition, store_id: str) -> Path | None:
+    """The newest file beside *path* that was made for the definition's target and this store."""
+    found = [*beside(path, "former"), *beside(path, "previous")]
+    for one in sorted(found, key=lambda each: each.name.rpartition("-")[2], reverse=True):
+        try:
+            with file.locked(one, sync=definition.name) as connection:
+                rows = connection.execute("SELECT name, value FROM meta").fetchall()
+        except (SyncerError, duckdb.Error):
+            continue
+        meta = dict(rows)
+        fits = (meta.get("target"), meta.get("store_id")) == (signature_of(definition.target), store_id)
+        if fits and int(meta.get("format", 0)) <= FORMATS.newest:
+            return one
+    return None
+
+
+def beside(path: Path, why: str) -> list[Path]:
+    """The files that were moved aside from a snapshot for this reason, oldest first."""
+    return sorted(path.parent.glob(f"{path.name}.{why}-*[0-9]"))

@@ -1,0 +1,175 @@
+"""What a sync sent under a definition that has changed since: how it is counted, and removed from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from syncer.model.protocols import ReplacesCollections
+from syncer.model.types import Column, SyncDefinition, Target
+from syncer.snapshot import former
+from syncer.snapshot.ledger import Standing
+from syncer.snapshot.session import Session
+from syncer.snapshot.snapshot import Snapshot
+from syncer.state.coordination import SharedCoordination
+from syncer.sync import limits
+from syncer.sync.coordination import Coordination
+from syncer.sync.flow import SyncRun, run_sync
+from syncer.sync.progress import Progress, RunOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The coordination of a run that has claimed its sync already."""
+
+    outer: Coordination
+
+    @property
+    def run_id(self) -> str:
+        return self.outer.run_id
+
+    @property
+    def sync(self) -> str:
+        return self.outer.sync
+
+    @property
+    def log_id(self) -> str:
+        return self.outer.log_id
+
+    def newest_claim(self) -> str:
+        return self.outer.newest_claim()
+
+    def claim(self, *, after: str) -> bool:
+        return True
+
+    def confirm(self) -> bool:
+        return True
+
+    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
+        return self.outer.removed_since(seq)
+
+    def has_forgotten(self, seq: int) -> bool:
+        return self.outer.has_forgotten(seq)
+
+    def writers(self, things: str) -> Mapping[str, tuple[frozenset[str], str]]:
+        return self.outer.writers(things)
+
+    def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
+        return set()
+
+    def announce(self, identifiers: pa.Table) -> None:
+        self.outer.announce(identifiers)
+
+    def close_removals(self) -> None:
+        self.outer.close_removals()
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """A warehouse whose result has the columns of a key, and no row."""
+
+    target: Target
+
+    def query(self, sql: str, *, timeout: timedelta) -> pa.RecordBatchReader:
+        return pa.table({name: pa.array([], pa.string()) for name in self.target.key_columns}).to_reader()
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        return ()
+
+    def close(self) -> None: ...
+
+
+class FormerRows:
+    """See `flow.Leftovers`."""
+
+    def counted(self, run: SyncRun) -> tuple[int, list[str]]:
+        """See `flow.Leftovers.counted`."""
+        definition, reasons, total = run.definition, list[str](), 0
+        for path in run.snapshot.former:
+            with former.opened(path, definition.name) as ledger:
+                session = ledger.session
+                rows, known = former.rows_besides(session, _kept(run, session, ("staged", "quarantined")))
+            if not _is_replaced(run, session.target):
+                total += rows
+                what = f"of what was sent before, as {session.target.words},"
+                reasons += limits.over_removed(definition, rows, known, what)
+        return total, reasons
+
+    def remove(self, run: SyncRun, coordination: Coordination, *, started_at: datetime) -> None:
+        """See `flow.Leftovers.remove`."""
+        for path in run.snapshot.former:
+            with former.opened(path, run.definition.name) as ledger:
+                session = ledger.session
+                former.forget(session, _kept(run, session, ("snapshot", "in_doubt", "rejections")))
+                is_replaced = _is_replaced(run, session.target)
+                if not is_replaced:
+                    _remove(run, Snapshot(ledger), coordination, started_at)
+                is_done = is_replaced or not former.of(session, "").has_rows
+            if is_done:
+                path.unlink(missing_ok=True)
+
+
+def take_over_renamed(
+    definition: SyncDefinition,
+    snapshot: Snapshot,
+    coordination: SharedCoordination,
+    standing: Callable[[str], Standing],
+) -> None:
+    """Let a sync that has sent nothing yet take over from those whose file was renamed, and is its own now.
+
+    Raises:
+        RunInProgressError, SnapshotError: the other snapshot is in use, or cannot be read.
+    """
+    for sync in coordination.writers(definition.target.things):
+        if standing(sync) is Standing.GONE:
+            snapshot.take_over(sync, definition, coordination.store_id)
+
+
+def _remove(run: SyncRun, snapshot: Snapshot, coordination: Coordination, started_at: datetime) -> None:
+    """Let the ordinary flow find that nothing of a former snapshot is in the result any more."""
+    target = snapshot.ledger.session.target
+    definition = replace(run.definition, target=target, attributes=None, exclude=(), incremental=False, create=True)
+    progress = Progress(token=run.progress.token)
+    options, within = RunOptions(allow_limits=True), Within(coordination)
+    inner = SyncRun(
+        definition=definition,
+        sql="",
+        warehouse=_Nothing(target),
+        snapshot=snapshot,
+        store=run.store,
+        options=options,
+        progress=progress,
+    )
+    try:
+        run_sync(inner, coordination=within, started_at=started_at)
+    finally:
+        _add(run.progress, progress)
+
+
+def _kept(run: SyncRun, session: Session, tables: tuple[str, ...]) -> pa.Table:
+    """The keys, in *tables* of the sync's snapshot, of rows that it feeds now too."""
+    own = run.snapshot.ledger.session
+    if own.target.things != session.target.things:
+        return pa.table({"key": pa.array([], pa.string())})
+    return former.keys_of(own, tables)
+
+
+def _is_replaced(run: SyncRun, target: Target) -> bool:
+    """Whether the store has replaced a collection as a whole, so that nothing of it is left."""
+    same = run.definition.target.things == target.things
+    return same and target.collection is not None and isinstance(run.store, ReplacesCollections)
+
+
+def _add(progress: Progress, inner: Progress) -> None:
+    """Add what the store answered to the counts of the run."""
+    counts, more = progress.counts, inner.counts
+    progress.counts = replace(
+        counts,
+        removed=counts.removed + more.removed,
+        accepted=counts.accepted + more.accepted,
+        rejected=counts.rejected + more.rejected,
+    )
+    progress.notes.append(f"rows that were sent under another definition, and are removed: {more.removed:,}")
