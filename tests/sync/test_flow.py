@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -703,6 +704,26 @@ def test_a_damaged_snapshot_is_set_aside_and_never_read_as_no_rows(bench: Workbe
     assert len(list(bench.folder.glob("customers.duckdb.damaged-*"))) == 1
     progress = bench.run(people(10))
     assert progress.counts == Counts(queried=10, added=10, accepted=10)
+    assert len(bench.store.people) == 1000
+
+
+def test_a_damaged_write_ahead_log_of_a_snapshot_is_set_aside_with_it(bench: Workbench) -> None:
+    bench.adjust(on_removed=OnRemoved.DELETE)
+    bench.run(people(1000))
+    path = bench.folder / "customers.duckdb"
+    log = path.with_name("customers.duckdb.wal")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE snapshot SET fingerprint = 1")
+        # As a process that is killed leaves them.
+        left = path.read_bytes(), log.read_bytes()
+    path.write_bytes(left[0])
+    log.write_bytes(bytes([*left[1][:100], *(byte ^ 1 for byte in left[1][100:])]))
+
+    with pytest.raises(SnapshotError, match="damaged and was moved aside"):
+        bench.run(people(10))
+
+    assert len(list(bench.folder.glob("customers.duckdb.damaged-*"))) == 2
+    assert bench.run(people(10)).counts == Counts(queried=10, added=10, accepted=10)
     assert len(bench.store.people) == 1000
 
 
