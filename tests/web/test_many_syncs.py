@@ -39,7 +39,10 @@ def names(text: str) -> list[str]:
     return re.findall(r'<h2><a href="/syncs/(\w+)">', text)
 
 
-@pytest.mark.parametrize("address", ["/", "/?page=50", "/?text=sync_19", "/runs", "/syncs/sync_1999", "/api/v1/syncs"])
+@pytest.mark.parametrize(
+    "address",
+    ["/", "/?page=50", "/?text=sync_19", "/runs", "/syncs/sync_1999", "/find?q=7", "/people?value=7", "/api/v1/syncs"],
+)
 def test_an_answer_is_small(served: Served, address: str) -> None:
     assert len(page(served, address).encode()) < MOST
 
@@ -78,6 +81,13 @@ def test_a_search_finds_any_sync_and_its_pages_keep_it(served: Served) -> None:
 
     assert len(names(text)) == 20
     assert '/?text=part+1&amp;tag=part-1&amp;page=2" rel="next"' in text
+
+
+def test_the_page_of_a_person_says_what_it_leaves_out(served: Served) -> None:
+    text = page(served, "/people?value=7")
+
+    assert "This page lists the first 50 of 2,000." in text
+    assert "This page lists the first 100 of 2,000." in text
 
 
 def test_the_api_lists_a_page_of_syncs_with_their_last_runs(served: Served) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import RedirectResponse, Response
 
 from syncer.definitions.conflicts import written_attributes
-from syncer.model.types import PersonKey
+from syncer.model.types import PersonKey, Rejection
 from syncer.service.status import SyncStatus
 from syncer.sync.lookup import Found, Sought, Stored
 from syncer.web.auth import guard
@@ -22,6 +22,9 @@ _Text = Annotated[str, Query(max_length=500)]
 
 #: The identifiers in what `ProfileStore.show` gives of a person, and their names in definitions.
 _IDENTIFIERS: Mapping[str, str] = {"id": "id", "email": "email", "person_id": "cio_id"}
+
+#: Rejected rows, and syncs, that a page lists.
+_LISTED_REJECTIONS, _LISTED_SYNCS = 50, 100
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(guard.who_may_run)])
 
@@ -43,8 +46,10 @@ class EntityContext(Context, template="entity.html"):
     #: `person`.
     noun: str
     stored: Stored
+    #: The first of the rejected rows.
+    rejected: Sequence[Rejection]
     identifiers: Mapping[str, Any]
-    #: By name.
+    #: By name: the syncs of these rows, and others up to a limit.
     feeding: Mapping[str, SyncStatus]
     #: The attributes that each of them writes; None if only the warehouse knows them.
     attributes: Mapping[str, Sequence[str] | None]
@@ -85,7 +90,9 @@ def show_collection(view: TheView, name: _Text, key: _Text = "", store: str = "d
 
 def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) -> Response:
     found = view.service.lookup.look(sought)
-    statuses = view.service.statuses({sync.name for sync in found.feeding})
+    rejected = found.rejected[:_LISTED_REJECTIONS]
+    names = dict.fromkeys([*(row.sync for row in rejected), *(sync.name for sync in found.feeding)])
+    statuses = view.service.statuses(list(names)[:_LISTED_SYNCS])
     attributes = {sync.name: written_attributes(sync, None) for sync in found.feeding}
     writers: dict[str, list[str]] = defaultdict(list)
     for sync in found.feeding:
@@ -100,6 +107,7 @@ def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) ->
         heading=heading,
         noun=noun,
         stored=found,
+        rejected=rejected,
         identifiers={word: content[name] for name, word in shown.items() if name in content},
         feeding={status.definition.name: status for status in statuses},
         attributes=attributes,
