@@ -89,9 +89,9 @@ class FileTable:
             return
         stat = self.path.stat()
         known = (str(self.path), stat.st_size, stat.st_mtime_ns)
-        if known not in _TYPES:
-            _TYPES[known] = self._found(connection)
-        self.rows, columns = _TYPES[known]
+        if known not in TYPES:
+            TYPES[known] = self._found(connection)
+        self.rows, columns = TYPES[known]
         self.columns = self._given(connection, columns)
         if self.columns:
             selected = ", ".join(f"{c.value} AS {quote_identifier(c.name)}" for c in self.columns)
@@ -150,7 +150,7 @@ def tables(folder: Path) -> list[FileTable]:
 
 
 #: The rows of a file and what their columns are, by its path, size and time.
-_TYPES: dict[tuple[str, int, int], tuple[str, list[FileColumn]]] = {}
+TYPES: dict[tuple[str, int, int], tuple[str, list[FileColumn]]] = {}
 
 #: A number with a fraction or an exponent, as a regular expression; and one so long that a DOUBLE may not hold it.
 _FRACTION, _LONG, _LONG_CHARACTERS = "[0-9]+[.eE][-+.eE0-9]*", "[0-9][0-9.eE]{16}", 17

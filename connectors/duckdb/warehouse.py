@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
-from connectors.duckdb.casts import fault_in_file
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
-from connectors.duckdb.folder import FileTable, tables
+from connectors.duckdb.folder import TYPES, FileTable, tables
+from connectors.duckdb.functions import builds_values
 from connectors.support.warehouse import (
     DESCRIBE_TIMEOUT,
     ColumnReading,
@@ -34,6 +34,9 @@ from connectors.support.warehouse import (
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Column, Probe
+
+if TYPE_CHECKING:
+    from connectors.duckdb.apart import Apart
 
 _BATCH_ROWS = 20_000
 
@@ -79,8 +82,14 @@ class DuckDBWarehouse(StreamingWarehouse):
     and smallest values.
     """
 
-    def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
+    def __init__(self, name: str, url: str, *, is_apart: bool = False, **_of_other_warehouses: object) -> None:
+        """Open the file or folder. *is_apart*: in this process alone, which is one for a query (see `apart`)."""
         super().__init__(name)
+        self._name, self._url, self._is_apart = name, url, is_apart
+        #: The process in which the query runs, if it is not this one.
+        self._apart: Apart | None = None
+        #: The statements of the file's views and of its columns that are computed.
+        self._computed = ""
         #: Table to why its file cannot be read.
         self._unreadable: dict[str, str] = {}
         self._files: dict[str, FileTable] = {}
@@ -105,7 +114,11 @@ class DuckDBWarehouse(StreamingWarehouse):
             return self._describe(statement)
 
         with self._failures(DESCRIBE_TIMEOUT) as deadline:
-            return self._thread.call(described, until=deadline + _GRACE_SECONDS)
+            until = deadline + _GRACE_SECONDS
+            if not self._runs_apart(sql):
+                return self._thread.call(described, until=until)
+            with self._started(sql) as apart:
+                return self._thread.call(apart.columns, until=until)
 
     def probe(self) -> Probe:
         """See `Probing`; it cannot write at all."""
@@ -125,6 +138,9 @@ class DuckDBWarehouse(StreamingWarehouse):
             self._connection.execute(f"ATTACH {quote_literal(str(path))} AS {name} (READ_ONLY, TYPE duckdb)")
             self._connection.execute(f"USE {name}")
             self._lock(allowed=[])
+            made = "SELECT sql FROM duckdb_views() WHERE NOT internal UNION ALL SELECT sql FROM duckdb_tables() "
+            rows = self._connection.execute(f"{made} WHERE sql ILIKE '%GENERATED%' OR sql ILIKE '% AS(%'").fetchall()
+            self._computed = "\n".join(sql for (sql,) in rows if sql)
         else:
             raise WarehouseError(
                 f"{self._label}: there is no file or folder {path if location else 'named in its URL'}",
@@ -160,6 +176,9 @@ class DuckDBWarehouse(StreamingWarehouse):
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
+        if self._runs_apart(sql):
+            yield from self._read_apart(sql, timeout)
+            return
         with self._failures(timeout) as deadline:
             until = deadline + _GRACE_SECONDS
             select, schema = self._thread.call(lambda: self._prepared(sql), until=until)
@@ -169,6 +188,29 @@ class DuckDBWarehouse(StreamingWarehouse):
                 if time.monotonic() >= deadline:
                     raise self._over_timeout(timeout)
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+    def _read_apart(self, sql: str, timeout: timedelta) -> Generator[Any]:
+        """The same by a process of its own."""
+        with self._failures(timeout) as deadline, self._started(sql, timeout) as apart:
+            yield self._thread.call(apart.schema, until=deadline + _GRACE_SECONDS)
+            while (batch := self._thread.call(apart.next, until=deadline + _GRACE_SECONDS)) is not None:
+                yield batch
+
+    def _runs_apart(self, sql: str) -> bool:
+        return not self._is_apart and builds_values(f"{sql}\n;{self._computed}")
+
+    @contextmanager
+    def _started(self, sql: str, timeout: timedelta | None = None) -> Iterator[Apart]:
+        from connectors.duckdb.apart import Apart, Task
+
+        self._learn_types(sql)
+        task = Task(name=self._name, url=self._url, sql=sql, timeout=timeout, types=TYPES)
+        self._apart = Apart(task, folder=self._spill.name)
+        try:
+            yield self._apart
+        finally:
+            self._apart.end()
+            self._thread.start(self._apart.close)
 
     def _prepared(self, sql: str) -> tuple[str, pa.Schema]:
         """What to select, and the schema of that."""
@@ -184,6 +226,8 @@ class DuckDBWarehouse(StreamingWarehouse):
     def _interrupt(self) -> None:
         self._connection.interrupt()
         self._thread.leave()
+        if self._apart is not None:
+            self._apart.end()
 
     def _disconnect(self) -> None:
         # What does not come to its end keeps the thread, which then closes the connection.
@@ -234,6 +278,8 @@ class DuckDBWarehouse(StreamingWarehouse):
         missing = re.match(r'Catalog Error: Table with name "?([^"\n]+?)"? does not exist', text)
         if missing and (said := self._unreadable.get(missing[1].casefold())):
             return WarehouseError(f"{self._label}: {said}", hint=FILE_HINT)
+        from connectors.duckdb.casts import fault_in_file
+
         if fault := fault_in_file(self._connection, self._files.values(), self._sql, text):
             return WarehouseError(f"{self._label}: {fault[0]}", hint=fault[1], query_line=line(text))
         tables = [file.name for name, file in self._files.items() if name not in self._unreadable]
