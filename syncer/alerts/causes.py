@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +22,17 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 def used_by(definition: SyncDefinition) -> tuple[str, ...]:
     """What a sync shares with others, as a Finding names it."""
     return f"warehouse {definition.warehouse}", f"store {definition.store}", THE_CLOCK
+
+
+def depended_on(names: Iterable[str], definitions: Mapping[str, SyncDefinition]) -> set[str]:
+    """The syncs that any of *names* depends on, directly or not."""
+    found: set[str] = set()
+    looked_at = list(names)
+    while looked_at:
+        new = set(definitions[looked_at.pop()].depends_on) & definitions.keys() - found
+        found |= new
+        looked_at += new
+    return found
 
 
 def named(syncs: Sequence[str]) -> str:

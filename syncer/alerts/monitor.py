@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from syncer.alerts import messages
-from syncer.alerts.causes import Shared, seen_in_stores, used_by
+from syncer.alerts.causes import Shared, depended_on, seen_in_stores, used_by
 from syncer.alerts.conditions import AlertKind, Record, blames, conditions
 from syncer.alerts.messages import Change
 from syncer.alerts.recent_runs import RecentRuns
 from syncer.alerts.targets import WAITS, AlertDelivery, AlertTarget, Notice
 from syncer.model.errors import SyncerError
-from syncer.model.types import Run, SyncDefinition
+from syncer.model.types import ENDED_WELL, Run, SyncDefinition
 from syncer.observability.redaction import Redactor
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
@@ -103,11 +103,11 @@ class AlertMonitor:
         for alert in self._open.all():
             alerts.setdefault(alert.about, []).append(alert)
         wanted = known.definitions.keys() if names is None else known.definitions.keys() & set(names)
-        recent = self._runs_of(wanted)
+        recent = self._runs_of(wanted | depended_on(wanted, known.definitions))
         shared = self._shared(known.definitions, recent, alerts)
         changes = [change for each in shared.values() if (change := self._change_of_shared(each, alerts))]
         changes += self._changes_of_stores({name: runs[0] for name, runs in recent.items()}, alerts)
-        changes += self._changes_of_syncs([known.definitions[name] for name in sorted(wanted)], recent, shared, alerts)
+        changes += self._changes_of_syncs(sorted(wanted), known.definitions, recent, shared, alerts)
         if names is None and not known.errors and not known.folder_error:
             in_use = {about for definition in known.definitions.values() for about in used_by(definition)}
             self._forget(alerts.keys() - known.definitions.keys() - in_use)
@@ -189,24 +189,27 @@ class AlertMonitor:
 
     def _changes_of_syncs(
         self,
-        definitions: Sequence[SyncDefinition],
+        names: Sequence[str],
+        definitions: Mapping[str, SyncDefinition],
         recent: Mapping[str, Sequence[Run]],
         shared: Mapping[str, Shared],
         alerts: Mapping[str, Sequence[Alert]],
     ) -> Iterator[Change]:
         run_log, now = self._service.run_log, self._service.now()
-        names = [definition.name for definition in definitions]
         paused, well = run_log.paused(), run_log.last_ended_well(names)
         blameless = {name for name, runs in recent.items() if _is_blameless(name, runs[0], shared)}
         flapping = {name for name in names if AlertKind.FLAPPING in _kinds(alerts.get(name, ()))}
-        for name in (blameless | flapping) & recent.keys():
-            # A notice says already why it did not end well; it is late if it does not even run.
-            well[name] = max(filter(None, (well.get(name), recent[name][0].started_at)))
-        late = self._lateness.late(((each, well.get(each.name), each.name in paused) for each in definitions), now)
-        for definition in definitions:
-            name = definition.name
+        for name in names:
+            # A notice says already why they did not end well, or kept it from running; it is late once nobody tries.
+            tried = [recent[name][0]] if name in (blameless | flapping) & recent.keys() else []
+            needed = depended_on([name], definitions) & recent.keys()
+            tried += [recent[other][0] for other in needed if recent[other][0].status not in ENDED_WELL]
+            if tried:
+                well[name] = max(filter(None, (well.get(name), *(run.started_at for run in tried))))
+        late = self._lateness.late(((definitions[name], well.get(name), name in paused) for name in names), now)
+        for name in names:
             record = Record(
-                definition=definition,
+                definition=definitions[name],
                 recent=recent.get(name, ()),
                 well=self._recent.well(name),
                 late=name in late,

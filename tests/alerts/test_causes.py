@@ -182,6 +182,56 @@ def test_syncs_are_not_late_for_a_warehouse_that_is_away(bench: Bench, receiver:
         assert receiver.titles[2:] == ["Syncer: 40 syncs need attention"]
 
 
+def test_syncs_are_not_late_for_one_that_they_depend_on_and_that_fails(bench: Bench, receiver: Receiver) -> None:
+    header = "entity: person\nperson: {id: id}\nschedule: every 1 hour\n"
+    bench.define("customers", header=header)
+    bench.define("second", header=f"{header}depends_on: [customers]")
+    bench.define("third", header=f"{header}depends_on: [second]")
+    now = datetime.now(UTC)
+    first = bench.ahead = now.replace(minute=5, second=0) + timedelta(hours=1) - now
+    with alerting(bench, url(receiver), started=False) as (service, alerts):
+        service.catalog.open()
+        service.leadership.acquire()
+        for name in ("customers", "second", "third"):
+            ended(service, name)
+        alerts.check()
+        for hour in (1, 2):
+            bench.ahead = first + timedelta(hours=hour)
+            ended(service, "customers", RunStatus.FAILED, error="no")
+            # The others are skipped.
+            bench.ahead += timedelta(minutes=20)
+            alerts.check(["third"])
+            alerts.check()
+            assert not {about for about, _ in kinds(service)} & {"second", "third"}
+        bench.ahead += timedelta(hours=1)
+        alerts.check()
+        assert kinds(service) >= {("second", "late"), ("third", "late")}
+
+
+def test_two_real_state_folders_that_feed_one_store_name_each_other(tmp_path: Path, receiver: Receiver) -> None:
+    benches = {name: Bench(path=tmp_path / name) for name in ("a", "b")}
+    for bench in benches.values():
+        bench.environment["SYNCER_STORES__DEFAULT__URL"] = f"sqlite:///{tmp_path}/people.db"
+        bench.people({"1": "free"})
+        bench.define("customers", header=MANUAL)
+    with alerting(benches["a"], url(receiver)) as (one, alerts), alerting(benches["b"], url(receiver)) as (other, more):
+        run(one, "customers")
+        newest = run(other, "customers")
+        for turn in range(3):
+            benches["a"].people({"1": f"a{turn}"})
+            run(one, "customers")
+            alerts.check()
+            benches["b"].people({"1": f"b{turn}"})
+            newest = newest if turn else run(other, "customers")
+            more.check()
+        assert receiver.titles == ["Syncer: store `default` is fed from two state folders"] * 2
+        first, second = (body["message"] for body in receiver.bodies)
+    for message, mine, theirs in ((first, one, other), (second, other, one)):
+        assert f"This one: {mine.settings.state_dir.resolve()} on " in message
+        assert f", whose run log is {mine.run_log.log_id}." in message
+        assert f"its run log is {theirs.run_log.log_id}, its newest run " in message
+
+
 def test_a_flapping_sync_is_one_notice_and_one_when_it_is_steady(bench: Bench, receiver: Receiver) -> None:
     titles = [
         "Syncer: customers failed",
