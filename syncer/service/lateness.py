@@ -21,6 +21,7 @@ class Lateness:
         self._grace = timedelta(seconds=service.settings.alerts.late)
         #: When each schedule was first seen to be on.
         self._on_since: dict[str, datetime] = {}
+        self._looked_at = service.now()
         #: The syncs whose schedules were seen to be off before, such as paused ones.
         self._were_off: set[str] = set()
 
@@ -30,6 +31,10 @@ class Lateness:
         Shapes:
             syncs: each with when its newest run that ended well began, and whether it is paused.
         """
+        if now < self._looked_at:
+            # The clock was set back.
+            self._on_since = {name: min(at, now) for name, at in self._on_since.items()}
+        self._looked_at = now
         unclear = [sync for sync in syncs if self._may_be_late(*sync, now)]
         never_well = [definition.name for definition, ended_well, _ in unclear if ended_well is None]
         first = self._service.run_log.first_started(never_well) if never_well else {}

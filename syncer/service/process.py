@@ -119,6 +119,7 @@ class Process:
 
     def _wait(self) -> None:
         while not self.asked_to_stop.wait(1):
+            self.service.follow_clock()
             age = self.service.heartbeat_age
             if age > LONGEST_HEARTBEAT_AGE:
                 raise StuckError(

@@ -30,6 +30,9 @@ from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)
 
+#: A clock that goes back by less is only corrected.
+_SET_BACK = timedelta(seconds=10)
+
 
 @dataclass(slots=True, kw_only=True)
 class Service:
@@ -55,6 +58,10 @@ class Service:
     #: When it began to lead; without meaning while another service leads.
     led_at: datetime = field(init=False)
     _pruned_on: date | None = None
+    #: The time by this machine's clock, and by the monotonic one, when they were compared last.
+    _clocks: tuple[datetime, float] = field(init=False)
+    #: Whether the clock was set back since the schedule was made.
+    _was_set_back: bool = False
     _paused: set[str] = field(default_factory=set)
     #: When a sync that had been disabled was enabled.
     _enabled_at: dict[str, datetime] = field(default_factory=dict)
@@ -62,6 +69,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.led_at = self.now()
+        self._clocks = self.led_at, time.monotonic()
         self.timetable = Timetable(
             jitter=timedelta(seconds=self.settings.jitter), tick=self._tick, heartbeat=self._heartbeat
         )
@@ -105,6 +113,16 @@ class Service:
             log.info("this service leads no longer", extra={"term": self.leadership.term})
         self.leadership.release()
         return all_ended
+
+    def follow_clock(self) -> None:
+        """Go on after this machine's clock was set back; otherwise the schedule would wait for the time it had."""
+        (before, since), self._clocks = self._clocks, (self.now(), time.monotonic())
+        now, gone = self._clocks[0], timedelta(seconds=self._clocks[1] - since)
+        if now < before + gone - _SET_BACK:
+            log.warning("this machine's clock was set back; the schedule is made anew")
+            self.led_at = min(self.led_at, now)
+            self._was_set_back = True
+            self.timetable.restart_heartbeat()
 
     def reload(self) -> frozenset[str]:
         """Take in what changed in the folder of definitions."""
@@ -279,6 +297,9 @@ class Service:
             self._take_the_lead()
         else:
             self._follow_pauses()
+            if self._was_set_back:
+                self._schedule(self.catalog.current.definitions)
+                self._was_set_back = False
             if self.now().date() != self._pruned_on:
                 self._pruned_on = self.now().date()
                 retention.prune(self.settings, self.run_log, self.now())
