@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
+import duckdb
 import pyarrow as pa
 
 from connectors.sql_store import people
@@ -33,42 +34,47 @@ class _Listing:
 
 def listed(fetch: Fetch, dialect: SQLDialect, target: Target) -> Iterator[pa.Table]:
     """Every entity, page by page; the caller's transaction keeps them as of one moment."""
-    listing, after = _listing(target), ""
+    listing, after, values = _listing(target), "", _values(target)
     by = list(listing.order.values())
-    values = _values(target)
-    while True:
-        rows = (
-            f"SELECT {_selected(listing)} FROM {listing.table} WHERE {listing.condition}{after} "
-            f"ORDER BY {', '.join(by)} LIMIT {PAGE_ROWS}"
-        )
-        page = _page(fetch, dialect, listing, rows, values)
-        if len(page):
-            yield page
-        if len(page) < PAGE_ROWS:
-            return
-        last = {f"after_{name}": page[name][-1].as_py() for name in listing.order}
-        # A text sorts otherwise than the number that it spells.
-        values |= {n: int(value) if n == "after_cio_id" else value for n, value in last.items()}
-        after = f" AND ({', '.join(by)}) > ({', '.join(f':{name}' for name in last)})"
+    with duckdb.connect() as connection:
+        while True:
+            rows = (
+                f"SELECT {_selected(listing)} FROM {listing.table} WHERE {listing.condition}{after} "
+                f"ORDER BY {', '.join(by)} LIMIT {PAGE_ROWS}"
+            )
+            page = _page(fetch, dialect, listing, rows, values, connection)
+            if len(page):
+                yield page
+            if len(page) < PAGE_ROWS:
+                return
+            last = {f"after_{name}": page[name][-1].as_py() for name in listing.order}
+            # A text sorts otherwise than the number that it spells.
+            values |= {name: int(value) if name == "after_cio_id" else value for name, value in last.items()}
+            after = f" AND ({', '.join(by)}) > ({', '.join(f':{name}' for name in last)})"
 
 
 def sought(fetch: Fetch, dialect: SQLDialect, target: Target) -> pa.Table:
     """The entities of the keys in `batch`, of which there are at most PAGE_ROWS."""
     listing = _listing(target)
     rows = f"SELECT {_selected(listing)} FROM batch AS b {listing.joined} WHERE {listing.condition}"
-    return _page(fetch, dialect, listing, rows, _values(target))
+    with duckdb.connect() as connection:
+        return _page(fetch, dialect, listing, rows, _values(target), connection)
 
 
-def _page(fetch: Fetch, dialect: SQLDialect, listing: _Listing, rows: str, values: dict[str, str | int]) -> pa.Table:
+def _page(
+    fetch: Fetch,
+    dialect: SQLDialect,
+    listing: _Listing,
+    rows: str,
+    values: dict[str, str | int],
+    connection: duckdb.DuckDBPyConnection,
+) -> pa.Table:
     """A page as the texts of its columns; the database puts it into one JSON text, so that no row is Python's."""
-    import duckdb
-
     ((document,),) = fetch(dialect.as_json.format(columns=", ".join(listing.columns), rows=rows), **values)
     named = ", ".join(f"r[{i}] AS {name}" for i, name in enumerate(listing.columns, start=1))
     parsed = """SELECT unnest(from_json($document, '[["VARCHAR"]]')) AS r"""
-    with duckdb.connect() as connection:
-        found = connection.sql(f"SELECT {named} FROM ({parsed})", params={"document": document or "[]"})
-        return found.to_arrow_table()
+    found = connection.sql(f"SELECT {named} FROM ({parsed})", params={"document": document or "[]"})
+    return found.to_arrow_table()
 
 
 def _selected(listing: _Listing) -> str:

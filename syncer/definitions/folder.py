@@ -9,6 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -68,16 +69,41 @@ def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) 
     )
 
 
-def find(folder: Path, name: str) -> DefinitionFile | None:
-    """The file of one sync, with its errors; None if there is none.
+class DefinitionFiles:
+    """The files of a folder, to look for single syncs; each file is read once while it does not change."""
 
-    Raises:
-        SettingsError: the folder cannot be read.
-    """
-    contents = sorted(_contents(folder, []), key=lambda content: content[0].stem != name)
-    # A file is seldom called otherwise than its sync.
-    files = (definition_file.parse(path, data) for path, data in contents)
-    return next((file for file in files if file.name == name), None)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, name: str) -> DefinitionFile | None:
+        """The file of one sync, with its errors; None if there is none.
+
+        Raises:
+            SettingsError: the folder cannot be read.
+        """
+        # A file is seldom called otherwise than its sync.
+        paths = sorted(self._paths, key=lambda path: path.stem != name)
+        return next((file for path in paths if (file := _read(path)) is not None and file.name == name), None)
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        return list(_paths(self._folder, []))
+
+
+def _read(path: Path) -> DefinitionFile | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _parsed(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(path: Path, changed_at: int, size: int) -> DefinitionFile | None:
+    try:
+        return definition_file.parse(path, path.read_bytes()) if 0 < size <= FILE_LIMIT else None
+    except OSError:
+        return None
 
 
 def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefinition]:

@@ -29,8 +29,11 @@ def find(
         returns: the new *known*, and notes for the run.
     """
     session.execute(f"CREATE OR REPLACE TEMP TABLE overwritten AS SELECT {session.k} FROM snapshot LIMIT 0")
+    if not session.any("SELECT 1 FROM snapshot"):
+        # Whatever they wrote, this sync will have written later.
+        return {sync: one.claim for sync, one in writers.items()}, []
     names = {name for (name,) in session.rows("SELECT name FROM columns")}
-    is_whole = not names or not session.target.entity.traits.merges
+    is_whole = not session.target.entity.traits.merges
     claims = {sync: one.claim for sync, one in writers.items() if is_whole or names & one.attributes}
     dealt = {sync: claim for sync, claim in known.items() if claims.get(sync) == claim}
     notes: list[str] = []
@@ -51,7 +54,7 @@ def _add(session: Session, folder: Path, sync: str, notes: list[str]) -> bool:
     """
     k, path = session.k, folder / f"{sync}.duckdb"
     session.execute(f"CREATE OR REPLACE TEMP TABLE agreeing AS SELECT {k} FROM snapshot LIMIT 0")
-    if path.exists() and session.any("SELECT 1 FROM snapshot"):
+    if path.exists():
         try:
             with file.attached(session.connection, path, sync=sync) as other:
                 _find_agreeing(session, other)

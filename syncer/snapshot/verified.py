@@ -141,11 +141,12 @@ class Verification:
         self._session.execute(f"CREATE OR REPLACE TEMP TABLE surplus AS {none}")
 
     def excuse_removed(self, removed: pa.Table) -> None:
-        """Count no row as missing that is in doubt and that other syncs removed (IDENTIFIERS)."""
+        """Count no row that is in doubt and that other syncs removed, or unset attributes of (IDENTIFIERS)."""
         session = self._session
         session.connection.register("removed", removed)
-        in_doubt = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('d', 'missing')})"
-        session.execute(f"DELETE FROM missing WHERE {in_doubt} AND ({session.touched('removed')})")
+        for table, gone in (("missing", "TRUE"), ("cells", "theirs IS NULL")):
+            in_doubt = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('d', table)})"
+            session.execute(f"DELETE FROM {table} WHERE {gone} AND {in_doubt} AND ({session.touched('removed')})")
         session.connection.unregister("removed")
 
     def excuse_written(self, path: Path, sync: str, store_id: str) -> bool:

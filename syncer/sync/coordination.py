@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
 from syncer.model.types import SyncDefinition
 from syncer.snapshot.ledger import Standing
+
+if TYPE_CHECKING:
+    from syncer.definitions.folder import DefinitionFiles
 
 
 class Coordination(Protocol):
@@ -55,19 +59,30 @@ class Coordination(Protocol):
         """Make them visible once more, now that the store has answered them all."""
 
 
-def standing_of(folder: Path, definition: SyncDefinition, sync: str) -> Standing:
-    """What another sync that has fed the same as *definition* does now, as the *folder* of definitions has it.
+class Standings:
+    """What other syncs that have fed the same as one definition do now, as the folder of definitions has it."""
 
-    Raises:
-        SettingsError: the folder cannot be read.
-    """
-    from syncer.definitions.folder import find
+    def __init__(self, folder: Path, definition: SyncDefinition) -> None:
+        self._folder = folder
+        self._definition = definition
 
-    found = find(folder, sync)
-    if found is None:
-        return Standing.GONE
-    if (other := found.definition) is None:
-        return Standing.FEEDS
-    if other.target.things != definition.target.things or other.store != definition.store:
-        return Standing.ELSEWHERE
-    return Standing.FEEDS if other.enabled else Standing.GONE
+    def __call__(self, sync: str) -> Standing:
+        """Of one of them.
+
+        Raises:
+            SettingsError: the folder cannot be read.
+        """
+        found, mine = self._files.find(sync), self._definition
+        if found is None:
+            return Standing.GONE
+        if (other := found.definition) is None:
+            return Standing.FEEDS
+        if other.target.things != mine.target.things or other.store != mine.store:
+            return Standing.ELSEWHERE
+        return Standing.FEEDS if other.enabled else Standing.GONE
+
+    @cached_property
+    def _files(self) -> DefinitionFiles:
+        from syncer.definitions.folder import DefinitionFiles
+
+        return DefinitionFiles(self._folder)

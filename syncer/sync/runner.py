@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
@@ -22,13 +21,12 @@ from syncer.queries.query import Query
 from syncer.settings import registry
 from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings
-from syncer.snapshot.ledger import Standing
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.history import KEPT_REJECTIONS
 from syncer.state.runs import RunLog
 from syncer.sync import limits
-from syncer.sync.coordination import standing_of
+from syncer.sync.coordination import Standings
 from syncer.sync.flow import Leftovers, SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
@@ -112,7 +110,7 @@ class Runner:
                 snapshot,
                 self._coordination(definition, store),
                 store,
-                partial(standing_of, self.settings.definitions_dir, definition),
+                Standings(self.settings.definitions_dir, definition),
             )
             with self._asked(definition, snapshot, store, RunOptions(), progress) as run:
                 if isinstance(run.warehouse, ForecastingQueries):
@@ -148,14 +146,15 @@ class Runner:
     ) -> Run:
         """Go through the flow and record its end."""
         coordination = self._coordination(definition, store, progress.run_id)
+        standing = Standings(self.settings.definitions_dir, definition)
         try:
             coordination.close_removals()
             with snapshot.ledger.explaining(), _waking(store, progress):
                 if not snapshot.has_sent:
                     from syncer.sync import leftovers
 
-                    leftovers.take_over_renamed(definition, snapshot, coordination, self._standing_beside(definition))
-                catch_up(snapshot, coordination, store, self._standing_beside(definition))
+                    leftovers.take_over_renamed(definition, snapshot, coordination, standing)
+                catch_up(snapshot, coordination, store, standing)
                 with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
             rejected = self._publish_rejections(definition, snapshot)
@@ -285,9 +284,6 @@ class Runner:
         return SharedCoordination(
             database=self.run_log.database, sync=definition.name, store_id=store.store_id, run_id=run_id
         )
-
-    def _standing_beside(self, definition: SyncDefinition) -> Callable[[str], Standing]:
-        return partial(standing_of, self.settings.definitions_dir, definition)
 
     def _open_store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
         return self.settings.stores[definition.store].open(definition.store, started_at=started_at)

@@ -139,7 +139,7 @@ def compare_with_store(
     removed = coordination.removed_by_itself() if is_whole and _removes(definition) else None
     verification.read(store.contained(definition.target, None if lists else verification.keys(removed)))
     verification.compare()
-    if verification.found(0).missing:
+    if verification.found(0).in_doubt:
         verification.excuse_removed(coordination.removed_since(0)[0])
     if removed is not None:
         unknown = _why_more_is_unknown(store, coordination, neighbours) if lists and _owns_all(definition) else ""

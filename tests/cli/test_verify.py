@@ -209,6 +209,19 @@ def test_what_another_sync_removed_is_not_missing(shop: Shop) -> None:
     assert shop.verify("first", "--all") == {"checked": 3, "equal": 3}
 
 
+def test_what_another_sync_unset_is_no_difference(shop: Shop) -> None:
+    shop.define("first", Entity.PERSON, "SELECT range AS id, 'a' AS plan FROM range(3)")
+    header = "entity: person\nperson: {id: id}\non_removed: clear" + LIMITS
+    shop.folder.define("second", "SELECT range AS id, 'b' AS plan FROM range(3)", header)
+    shop.run("first", "second")
+    shop.folder.define("second", "SELECT range AS id, 'b' AS plan FROM range(2)", header)
+    shop.run("second")
+
+    assert shop.verify("first", "--all") == {"checked": 3, "equal": 3}
+    shop.run("first")
+    assert shop.verify("first", "--all") == {"checked": 3, "equal": 3}
+
+
 def test_rows_that_a_restored_store_still_has_are_extra_and_removed_after_a_repair(tmp_path: Path) -> None:
     shop = Shop(Folder(path=tmp_path), {"SYNCER_STORES__DEFAULT__URL": f"sqlite:///{tmp_path}/people.db"})
     shop.define_all("SELECT 'n' || range AS id, 'free' AS plan FROM range(8)")
