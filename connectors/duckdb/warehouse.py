@@ -197,7 +197,8 @@ class DuckDBWarehouse(StreamingWarehouse):
                 yield batch
 
     def _runs_apart(self, sql: str) -> bool:
-        return not self._is_apart and builds_values(f"{sql}\n;{self._computed}")
+        computed = f"{sql}\n;{self._computed}"
+        return not self._is_apart and "(" in computed and builds_values(computed)
 
     @contextmanager
     def _started(self, sql: str, timeout: timedelta | None = None) -> Iterator[Apart]:

@@ -22,7 +22,7 @@ from syncer.model.types import FindingKind
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
-from syncer.snapshot.ledger import Asked, Intent, Known, Standing, Writer
+from syncer.snapshot.ledger import Asked, Intent, Known, Writer, WriterState
 from syncer.snapshot.session import Session, signature_of
 from syncer.snapshot.tables import FORMATS, make_tables
 
@@ -224,13 +224,13 @@ class FileLedger:
         self._fences = {"fence": own, "fence_before": own, "other_ledgers": json.dumps(others)}
         return former if former in fences else ""
 
-    def follow_writers(self, writers: Mapping[str, Writer], standing: Callable[[str], Standing]) -> None:
+    def follow_writers(self, writers: Mapping[str, Writer], state_of: Callable[[str], WriterState]) -> None:
         known = json.loads(self._remembered("overwritten_by") or "{}")
         if not (writers or known):
             return
         from syncer.snapshot import overwritten
 
-        dealt, notes = overwritten.find(self.session, self._path.parent, writers, known, standing)
+        dealt, notes = overwritten.find(self.session, self._path.parent, writers, known, state_of)
         if dealt != known:
             same = self.session.same_keys("o", "s")
             with self.session.transaction():

@@ -90,7 +90,7 @@ class Intent:
     claimed_by: str
 
 
-class Standing(enum.StrEnum):
+class WriterState(enum.StrEnum):
     """What another sync that has fed the same entities does now."""
 
     FEEDS = "feeds"
@@ -166,7 +166,7 @@ class Ledger(Protocol):
             returns: the ledger's former `log_id`, if its record in the store is of no more use; else empty.
         """
 
-    def follow_writers(self, writers: Mapping[str, Writer], standing: Callable[[str], Standing]) -> None:
+    def follow_writers(self, writers: Mapping[str, Writer], state_of: Callable[[str], WriterState]) -> None:
         """Put in doubt what *writers* wrote over, by sync, that feed the same entities no more.
 
         Syncs that feed them side by side are not followed: of those that write one attribute, the last one wins.

@@ -9,7 +9,7 @@ import duckdb
 
 from syncer.model.errors import RunInProgressError
 from syncer.snapshot import file
-from syncer.snapshot.ledger import Standing, Writer
+from syncer.snapshot.ledger import Writer, WriterState
 from syncer.snapshot.session import Session, signature_of
 from syncer.snapshot.values import ColumnType, as_json
 
@@ -19,7 +19,7 @@ def find(
     folder: Path,
     writers: Mapping[str, Writer],
     known: Mapping[str, str],
-    standing: Callable[[str], Standing],
+    state_of: Callable[[str], WriterState],
 ) -> tuple[dict[str, str], list[str]]:
     """Fill `overwritten` (k…) with rows that syncs may have written over which feed the same entities no more.
 
@@ -38,9 +38,9 @@ def find(
     dealt = {sync: claim for sync, claim in known.items() if claims.get(sync) == claim}
     notes: list[str] = []
     for sync in sorted(claims.keys() - dealt.keys()):
-        found = standing(sync)
-        mark = claims[sync] if found is Standing.GONE else str(found)
-        if found is Standing.FEEDS or not (mark == known.get(sync) or _add(session, folder, sync, notes)):
+        found = state_of(sync)
+        mark = claims[sync] if found is WriterState.GONE else str(found)
+        if found is WriterState.FEEDS or not (mark == known.get(sync) or _add(session, folder, sync, notes)):
             continue
         dealt[sync] = mark
     return dealt, notes

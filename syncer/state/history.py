@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
@@ -85,30 +85,6 @@ class RunHistory:
         with self.database.reading() as connection:
             found = self._newest(connection, list(runs.c), syncs, number, statuses)
             return {sync: [run_of(row) for row in rows] for sync, rows in groupby(found, key=attrgetter("sync"))}
-
-    def last_moment(self) -> datetime | None:
-        """When the newest run that may have sent something, of any sync, began, or ended if that was later."""
-        ended = (RunStatus.SUCCESS, RunStatus.WARNING, RunStatus.FAILED)
-        query = sa.select(runs.c.started_at, runs.c.finished_at).where(runs.c.status.in_(ended))
-        with self.database.reading() as connection:
-            found = connection.execute(query.order_by(_NEWEST).limit(1)).one_or_none()
-        return None if found is None else max(filter(None, found))
-
-    def sent_ahead_of(self, sync: str, now: datetime) -> datetime | None:
-        """From when on what a sync sends counts if a clock that was ahead of *now* dated what it sent before.
-
-        None if none was. Each run counts from a second after the one before it.
-        """
-        may_have_sent = runs.c.status.not_in([RunStatus.SKIPPED, RunStatus.HELD])
-        ahead = sa.select(runs.c.seq, runs.c.started_at).where(runs.c.sync == sync, may_have_sent)
-        ahead = ahead.where(runs.c.started_at > now).order_by(runs.c.started_at.desc()).limit(1)
-        with self.database.reading() as connection:
-            found = connection.execute(ahead).one_or_none()
-            if found is None:
-                return None
-            later = sa.select(sa.func.count()).where(runs.c.sync == sync, runs.c.seq > found.seq)
-            last: datetime = found.started_at
-            return last + timedelta(seconds=1 + connection.execute(later).scalar_one())
 
     def with_findings(self, after: datetime) -> list[Run]:
         """The runs that began after a moment and have findings."""

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -187,6 +187,30 @@ class RunLog(RunHistory):
         query = sa.select(latest.c.last_started_at).where(latest.c.sync == sync)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
+
+    def last_moment(self) -> datetime | None:
+        """When the newest run that may have sent something, of any sync, began, or ended if that was later."""
+        ended = (RunStatus.SUCCESS, RunStatus.WARNING, RunStatus.FAILED)
+        query = sa.select(runs.c.started_at, runs.c.finished_at).where(runs.c.status.in_(ended))
+        with self.database.reading() as connection:
+            found = connection.execute(query.order_by(runs.c.seq.desc()).limit(1)).one_or_none()
+        return None if found is None else max(filter(None, found))
+
+    def sent_ahead_of(self, sync: str, now: datetime) -> datetime | None:
+        """From when on what a sync sends counts if a clock that was ahead of *now* dated what it sent before.
+
+        None if none was. Each run counts from a second after the one before it.
+        """
+        may_have_sent = runs.c.status.not_in([RunStatus.SKIPPED, RunStatus.HELD])
+        ahead = sa.select(runs.c.seq, runs.c.started_at).where(runs.c.sync == sync, may_have_sent)
+        ahead = ahead.where(runs.c.started_at > now).order_by(runs.c.started_at.desc()).limit(1)
+        with self.database.reading() as connection:
+            found = connection.execute(ahead).one_or_none()
+            if found is None:
+                return None
+            later = sa.select(sa.func.count()).where(runs.c.sync == sync, runs.c.seq > found.seq)
+            last: datetime = found.started_at
+            return last + timedelta(seconds=1 + connection.execute(later).scalar_one())
 
     def _add(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 
 from syncer.model.types import SyncDefinition
-from syncer.snapshot.ledger import Standing
+from syncer.snapshot.ledger import WriterState
 
 if TYPE_CHECKING:
     from syncer.definitions.folder import DefinitionFiles
@@ -59,30 +60,30 @@ class Coordination(Protocol):
         """Make them visible once more, now that the store has answered them all."""
 
 
-class Standings:
+@dataclass(frozen=True)
+class WriterStates:
     """What other syncs that have fed the same as one definition do now, as the folder of definitions has it."""
 
-    def __init__(self, folder: Path, definition: SyncDefinition) -> None:
-        self._folder = folder
-        self._definition = definition
+    folder: Path
+    definition: SyncDefinition
 
-    def __call__(self, sync: str) -> Standing:
+    def __call__(self, sync: str) -> WriterState:
         """Of one of them.
 
         Raises:
             SettingsError: the folder cannot be read.
         """
-        found, mine = self._files.find(sync), self._definition
+        found, mine = self._files.find(sync), self.definition
         if found is None:
-            return Standing.GONE
+            return WriterState.GONE
         if (other := found.definition) is None:
-            return Standing.FEEDS
+            return WriterState.FEEDS
         if other.target.things != mine.target.things or other.store != mine.store:
-            return Standing.ELSEWHERE
-        return Standing.FEEDS if other.enabled else Standing.GONE
+            return WriterState.ELSEWHERE
+        return WriterState.FEEDS if other.enabled else WriterState.GONE
 
     @cached_property
     def _files(self) -> DefinitionFiles:
         from syncer.definitions.folder import DefinitionFiles
 
-        return DefinitionFiles(self._folder)
+        return DefinitionFiles(self.folder)

@@ -16,7 +16,7 @@ from syncer.model.protocols import IDENTIFIERS, Fenced, NumbersPeople, ProfileSt
 from syncer.model.types import Counts, Finding, Hold, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.ledger import Asked, Standing, Writer
+from syncer.snapshot.ledger import Asked, Writer, WriterState
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
@@ -149,11 +149,11 @@ def catch_up(
     snapshot: Snapshot,
     coordination: Coordination,
     store: ProfileStore,
-    standing: Callable[[str], Standing] = lambda sync: Standing.FEEDS,
+    state_of: Callable[[str], WriterState] = lambda sync: WriterState.FEEDS,
 ) -> None:
     """Put in doubt what other machines, other syncs, or a restore of the store may have touched.
 
-    *standing*: of another sync that feeds, or has fed, the same entities.
+    *state_of*: of another sync that feeds, or has fed, the same entities.
     """
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
@@ -161,7 +161,7 @@ def catch_up(
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
     writers = coordination.writers(ledger.session.target.things).items()
-    ledger.follow_writers({sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}, standing)
+    ledger.follow_writers({sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}, state_of)
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from syncer.model.protocols import ReplacesCollections
 from syncer.model.types import Column, SyncDefinition, Target
 from syncer.snapshot import former
-from syncer.snapshot.ledger import Standing
+from syncer.snapshot.ledger import WriterState
 from syncer.snapshot.session import Session
 from syncer.snapshot.snapshot import Snapshot
 from syncer.state.coordination import SharedCoordination
@@ -116,7 +116,7 @@ def take_over_renamed(
     definition: SyncDefinition,
     snapshot: Snapshot,
     coordination: SharedCoordination,
-    standing: Callable[[str], Standing],
+    state_of: Callable[[str], WriterState],
 ) -> None:
     """Let a sync that has sent nothing yet take over from those whose file was renamed, and is its own now.
 
@@ -124,7 +124,7 @@ def take_over_renamed(
         RunInProgressError, SnapshotError: the other snapshot is in use, or cannot be read.
     """
     for sync in coordination.writers(definition.target.things):
-        if standing(sync) is Standing.GONE:
+        if state_of(sync) is WriterState.GONE:
             snapshot.take_over(sync, definition, coordination.store_id)
 
 

@@ -26,7 +26,7 @@ from syncer.state.coordination import SharedCoordination
 from syncer.state.history import KEPT_REJECTIONS
 from syncer.state.runs import RunLog
 from syncer.sync import limits
-from syncer.sync.coordination import Standings
+from syncer.sync.coordination import WriterStates
 from syncer.sync.flow import Leftovers, SyncRun, catch_up, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
@@ -110,7 +110,7 @@ class Runner:
                 snapshot,
                 self._coordination(definition, store),
                 store,
-                Standings(self.settings.definitions_dir, definition),
+                WriterStates(self.settings.definitions_dir, definition),
             )
             with self._asked(definition, snapshot, store, RunOptions(), progress) as run:
                 if isinstance(run.warehouse, ForecastingQueries):
@@ -146,15 +146,15 @@ class Runner:
     ) -> Run:
         """Go through the flow and record its end."""
         coordination = self._coordination(definition, store, progress.run_id)
-        standing = Standings(self.settings.definitions_dir, definition)
+        state_of = WriterStates(self.settings.definitions_dir, definition)
         try:
             coordination.close_removals()
             with snapshot.ledger.explaining(), _waking(store, progress):
                 if not snapshot.has_sent:
                     from syncer.sync import leftovers
 
-                    leftovers.take_over_renamed(definition, snapshot, coordination, standing)
-                catch_up(snapshot, coordination, store, standing)
+                    leftovers.take_over_renamed(definition, snapshot, coordination, state_of)
+                catch_up(snapshot, coordination, store, state_of)
                 with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
             rejected = self._publish_rejections(definition, snapshot)

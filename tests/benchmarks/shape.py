@@ -22,6 +22,8 @@ MOST_ENTRIES = {"syncer": 18, "connectors": 14}
 MOST_LINES = 23_678
 LINES_OF_FEATURES = 9_000
 MOST_FILES = 40
+#: The one that looks whether a state folder of another user can be used.
+FILES_OF_FEATURES = 1
 
 DEFINITION = """/* sync
 entity: person
@@ -47,7 +49,7 @@ def main() -> int:
             sum(len((ROOT / path).read_bytes().splitlines()) for path in modules),
             MOST_LINES + LINES_OF_FEATURES,
         ),
-        (f"files of {len(modules)} that one changed row executes", len(executed), MOST_FILES),
+        (f"files of {len(modules)} that one changed row executes", len(executed), MOST_FILES + FILES_OF_FEATURES),
     ]
     for figure, found, most in figures:
         print(f"{figure:<60}{found:>8,}   at most {most:,}{'' if found <= most else ', too many'}")
