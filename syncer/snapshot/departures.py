@@ -12,24 +12,26 @@ from syncer.snapshot.session import Session
 Whereabouts = Callable[[pa.Table], pa.Table]
 
 
-def address_removals(session: Session, whereabouts: Whereabouts | None) -> int:
-    """Let each removal reach the person who got the row, and nobody else; returns how many find nobody for sure.
+def address_removals(session: Session, whereabouts: Whereabouts | None) -> tuple[int, int]:
+    """Let each removal reach the person who got the row, and nobody else.
 
     Changes `changes`: removals get their `person`; people whom rows have left without a removal are added as removals;
     what needs none moves to `departed`. A person whom another row of the result names now has not left.
 
     Shapes:
+        returns: how many people rows have left without a removal; how many removals find nobody for sure.
         departed: k…, person: rows that the snapshot is to forget (NULL), and people that `left_behind` is.
     """
     k = session.k
     session.execute(f"CREATE OR REPLACE TEMP TABLE departed AS SELECT {k}, person FROM left_behind LIMIT 0")
+    left = 0
     if whereabouts is not None and _find_people(session):
         _look_up(session, whereabouts)
         session.execute(
             "UPDATE changes SET person = w.person FROM whereabouts w WHERE changes.change = 'removed' "
             f"AND w.origin = 'removed' AND NOT w.is_covered AND {session.same_keys('changes', 'w')}"
         )
-        session.execute(
+        left = session.count(
             f"INSERT INTO changes SELECT DISTINCT {k}, 'removed', NULL::BIGINT, person FROM whereabouts "
             "WHERE origin <> 'removed' AND person_exists AND NOT is_covered"
         )
@@ -41,7 +43,7 @@ def address_removals(session: Session, whereabouts: Whereabouts | None) -> int:
             f"DELETE FROM changes USING departed d WHERE change = 'removed' AND changes.person IS NULL "
             f"AND d.person IS NULL AND {session.same_keys('changes', 'd')}"
         )
-    return _spare_strangers(session)
+    return left, _spare_strangers(session)
 
 
 def _find_people(session: Session) -> bool:

@@ -37,6 +37,8 @@ class Difference:
     sent_again: int
     #: Rows that the store may hold of this sync: acknowledged or in doubt. What limits are shares of.
     known: int
+    #: Of the removed rows, those of which the result has the key: their identifier names somebody else now.
+    left: int
     #: Rows that left the result after their identifier moved: nobody knows who got them, and nothing is removed.
     unaddressed: int
     _intent: Intent = field(repr=False, compare=False)
@@ -123,13 +125,13 @@ def compare(
     if schema.keeps_nulls or any(c.type in _SPELLED for c in layout.compared):
         _drop_equal_rows(session, layout)
     _find_restated(session, keeps_nulls=schema.keeps_nulls)
-    unaddressed = 0
+    left, unaddressed = 0, 0
     if incremental or (outdated and schema.definition.target.entity.traits.merges):
         session.execute("DELETE FROM changes WHERE change = 'removed'")
     else:
         _find_removals_in_doubt(session)
         if only is None and schema.sends_removals and schema.definition.target.key_may_move:
-            unaddressed = _address_removals(session, whereabouts)
+            left, unaddressed = _address_removals(session, whereabouts)
     if only is not None:
         session.execute(f"DELETE FROM changes WHERE NOT ({session.is_key(only)})")
     _find_resent(session, full=full, only=only)
@@ -146,6 +148,7 @@ def compare(
         unchanged=same + staged - added - changed,
         sent_again=resent,
         known=snapshot + doubt,
+        left=left,
         unaddressed=unaddressed,
         _intent=Intent(only_one=only is not None, is_partial=incremental and not full, claimed_by=""),
         _work=work,
@@ -270,12 +273,12 @@ def _find_removals_in_doubt(session: Session) -> None:
     )
 
 
-def _address_removals(session: Session, whereabouts: Callable[[pa.Table], pa.Table] | None) -> int:
+def _address_removals(session: Session, whereabouts: Callable[[pa.Table], pa.Table] | None) -> tuple[int, int]:
     """See `departures.address_removals`, if there may be anything to it."""
     session.execute("DROP TABLE IF EXISTS temp.departed")
     sources = ("changes WHERE change = 'removed'", "in_doubt", "left_behind")
     if not any(session.any(f"SELECT 1 FROM {source}") for source in sources):
-        return 0
+        return 0, 0
     from syncer.snapshot import departures
 
     return departures.address_removals(session, whereabouts)

@@ -283,6 +283,10 @@ def _notes(staged: Staged, difference: Difference) -> list[str]:
         notes.append(f"values that were NaN, infinite or out of range, and count as NULL: {staged.taken_for_null:,}")
     if difference.sent_again:
         notes.append(f"rows that are sent again though they did not change: {difference.sent_again:,}")
+    if difference.left:
+        notes.append(
+            f"people who lost the identifier of a row, and count as removed with what it gave them: {difference.left:,}"
+        )
     if difference.unaddressed:
         notes.append(
             "rows that left the result after their identifier moved to another person, so that nothing is removed: "

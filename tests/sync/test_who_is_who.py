@@ -57,6 +57,7 @@ def test_who_had_the_identifier_when_the_row_went_out_loses_what_it_gave(house: 
     house.run("people")
     plan = house.plan("tiers")
     assert (plan.counts.removed, [row[0] for row in plan.sample]) == (1, ["removed"])
+    assert "people who lost the identifier of a row, and count as removed with what it gave them: 1" in plan.notes
     house.run("tiers")
 
     assert house.attributes("1") == {}
