@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 
 from syncer.starter import write_starter
 from tests.cli import forked
-from tests.cli.forked import Result
+from tests.cli.forked import Result, Running
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -32,21 +30,9 @@ class Folder:
         """Run a command to its end."""
         return forked.run(*arguments, folder=self.path, environment=environment(env))
 
-    @contextmanager
-    def started(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *arguments: str, **variables: str) -> Running:
         """A command that runs on; it is killed at the end if it is still there."""
-        with subprocess.Popen(
-            self.command(*arguments),
-            cwd=self.path,
-            env=environment(variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+        return forked.running(*arguments, folder=self.path, environment=environment(variables))
 
     def command(self, *arguments: str) -> list[str]:
         """The words that start `syncer`."""

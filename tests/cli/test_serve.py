@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ import httpx2
 import pytest
 
 from tests.cli.conftest import Folder
+from tests.cli.forked import Running
 from tests.cli.watching import (
     ENDLESS,
     SECONDS,
@@ -31,7 +31,7 @@ MANUAL = f"{PERSON}\nschedule: manual"
 
 
 @contextmanager
-def served(folder: Folder, *options: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served(folder: Folder, *options: str, **variables: str) -> Iterator[tuple[Running, str]]:
     """A service whose page answers, and its address."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -68,10 +68,10 @@ def phase(address: str, sync: str) -> str | None:
     return found[0]["progress"]["phase"] if found and found[0]["progress"] else None
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ended(process: Running) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=SECONDS)
     assert "Traceback" not in err, err
-    return process.returncode, out, err
+    return process.wait(), out, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -106,7 +106,6 @@ def test_a_run_that_sends_finishes_its_batch_at_a_signal_and_goes_on_at_the_next
         with store_locked(sending):
             wait_until(lambda: phase(address, "many") == "send")
             process.send_signal(signal.SIGTERM)
-            assert process.stderr is not None
             while "stopping" not in process.stderr.readline():
                 pass
         code, _, _ = ended(process)
@@ -127,7 +126,6 @@ def test_the_second_signal_ends_a_service_at_once(sending: Folder) -> None:
     with served(sending) as (process, address), store_locked(sending):
         wait_until(lambda: phase(address, "many") == "send")
         process.send_signal(signal.SIGTERM)
-        assert process.stderr is not None
         while "stopping" not in process.stderr.readline():
             pass
         process.send_signal(signal.SIGTERM)

@@ -56,7 +56,6 @@ def test_a_plan_ends_at_once(folder: Folder, number: signal.Signals) -> None:
 def test_a_run_that_sends_ends_after_the_batch_in_hand(sending: Folder, number: signal.Signals) -> None:
     before = bytes_of(sending.path / ".syncer/snapshots")
     with sending.started("run", "many", "customers", "--json") as process:
-        assert process.stderr is not None
         with store_locked(sending):
             wait_for_batch(sending, before=before)
             process.send_signal(number)
@@ -78,7 +77,6 @@ def test_a_run_that_sends_ends_after_the_batch_in_hand(sending: Folder, number: 
 def test_a_second_signal_ends_a_run_that_sends(sending: Folder) -> None:
     before = bytes_of(sending.path / ".syncer/snapshots")
     with store_locked(sending), sending.started("run", "many") as process:
-        assert process.stderr is not None
         wait_for_batch(sending, before=before)
         process.send_signal(signal.SIGTERM)
         process.stderr.readline()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.cli.conftest import MANY_ROWS, Folder
+from tests.cli.forked import Running
 
 #: Ends long after every test.
 ENDLESS = "SELECT a.range AS id FROM range(1000000000000) a WHERE hash(a.range) % 1000000000000 = 3"
@@ -38,9 +38,9 @@ def is_running(folder: Folder, sync: str) -> bool:
         return bool(log.execute("SELECT 1 FROM syncer_runs WHERE sync = ? AND status = 'running'", [sync]).fetchall())
 
 
-def is_busy(process: subprocess.Popen[str]) -> bool:
+def is_busy(process: Running) -> bool:
     """Whether it has computed for longer than any start takes: then it is inside the query."""
-    return bool(psutil.Process(process.pid).cpu_times().user > 3.0)
+    return bool(psutil.Process(process.pid).cpu_times().user > 1.0)
 
 
 @contextmanager

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncer.state.runs import RunLog
+from tests.cli import forked
 from tests.cli.conftest import environment
+from tests.cli.forked import Running
 
 SECONDS = 120.0
 
@@ -80,27 +80,18 @@ class Machines:
             "SYNCER_JITTER": "0",
             "SYNCER_WEB__PORT": "0",
         }
-        with (
-            (self.folder / f"{name}.log").open("a") as log,
-            subprocess.Popen(
-                [sys.executable, "-m", module, *words],
-                cwd=self.folder,
-                env=environment(settings),
-                stdout=log,
-                stderr=log,
-            ) as process,
-        ):
-            try:
-                yield Service(process=process, lock=self.folder / name / "service.lock", run_log=self.run_log)
-            finally:
-                process.kill()
+        log = self.folder / f"{name}.log"
+        with forked.running(
+            *words, folder=self.folder, environment=environment(settings), module=module, log=log
+        ) as process:
+            yield Service(process=process, lock=self.folder / name / "service.lock", run_log=self.run_log)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """One that was started."""
 
-    process: subprocess.Popen[bytes]
+    process: Running
     lock: Path
     run_log: RunLog
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -16,8 +16,12 @@ from syncer.model.types import Order, RunStatus, Trigger
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
+from tests.cli import forked
+from tests.cli.forked import Running
 
 ROOT = Path(__file__).parents[2]
+#: Its name where it is the main module as well.
+_MODULE = "tests.state.processes"
 
 
 def record_runs(database: StateDatabase, sync: str, times: int) -> None:
@@ -57,16 +61,15 @@ def tell_id(database: StateDatabase, sync: str, times: int) -> None:
 Writing = Callable[[StateDatabase, str, int], None]
 
 
-def started(writing: Writing, url: str, sync: str = "", times: int = 1) -> subprocess.Popen[str]:
+def started(writing: Writing, url: str, sync: str = "", times: int = 1) -> Running:
     """A process that does this *times* times to the database at *url*."""
-    command = [sys.executable, "-m", __name__, writing.__name__, url, sync, str(times)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    words = (writing.__name__, url, sync, str(times))
+    return forked.running(*words, folder=ROOT, environment=dict(os.environ), module=_MODULE)
 
 
-def killed(process: subprocess.Popen[str], *, after: int) -> set[str]:
+def killed(process: Running, *, after: int) -> set[str]:
     """Kill a process after so many lines; returns all whole lines that it printed."""
     with process:
-        assert process.stdout is not None
         printed = {process.stdout.readline().strip() for _ in range(after)}
         process.kill()
         return printed | {line.strip() for line in process.stdout if line.endswith("\n")}

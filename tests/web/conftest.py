@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +29,8 @@ from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
 from syncer.web.app import create_app
+from tests.cli import forked
+from tests.cli.forked import Running
 
 PASSWORD = "canary-password-1"
 READ_TOKEN = "canary-token-that-reads"
@@ -47,7 +47,6 @@ GUARDED = {
     "SYNCER_WEB__TOKENS__CI__SCOPE": "run",
 }
 
-REPOSITORY = Path(__file__).parents[2]
 
 SECONDS = 30.0
 
@@ -161,28 +160,22 @@ class Site:
             yield
 
     @contextmanager
-    def elsewhere(self, sync: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    def elsewhere(self, sync: str) -> Iterator[tuple[Running, str]]:
         """`syncer run` of an endless sync that the service knows of, in a process of its own, and the run's id."""
         running = "SELECT id FROM syncer_runs WHERE sync = ? AND status = 'running'"
         with self._syncer("run", sync) as process:
             yield process, wait_until(lambda: self.log(running, sync))[0][0]
 
     @contextmanager
-    def process(self) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    def process(self) -> Iterator[tuple[Running, str]]:
         """`syncer serve` in a process of its own, and its address."""
         with self._syncer("serve", "--port", "0") as process:
             port = wait_until(lambda: _port(process.pid))
             yield process, f"http://127.0.0.1:{port}"
 
-    @contextmanager
-    def _syncer(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
-        command = [sys.executable, "-m", "syncer", *arguments]
-        with subprocess.Popen(command, cwd=self.path, env=environment, stderr=subprocess.DEVNULL) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+    def _syncer(self, *arguments: str) -> Running:
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        return forked.running(*arguments, folder=self.path, environment=environment, log=Path(os.devnull))
 
     def log(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of the run log."""

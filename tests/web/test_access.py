@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import argon2
@@ -14,9 +11,8 @@ import pytest
 from syncer.model.errors import SettingsError
 from syncer.settings.service import WebSettings
 from syncer.web.auth import access
+from tests.cli import forked
 from tests.web.conftest import GUARDED, PASSWORD, Site
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 def web(**fields: Any) -> WebSettings:
@@ -79,21 +75,12 @@ def test_a_hash_may_stand_in_for_the_password(site: Site) -> None:
 
 
 def test_nothing_is_opened_before_the_settings_are_right(site: Site) -> None:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
-    ended = subprocess.run(
-        [sys.executable, "-m", "syncer", "serve", "--host", "0.0.0.0", "--port", "0"],
-        cwd=site.path,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    ended = forked.run("serve", "--host", "0.0.0.0", "--port", "0", folder=site.path, environment=environment)
 
-    assert ended.returncode == 2
-    assert "SYNCER_WEB__HOST" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.code == 2
+    assert "SYNCER_WEB__HOST" in ended.err
     assert not (site.path / ".syncer").exists()
 
 
