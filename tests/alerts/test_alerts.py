@@ -482,7 +482,7 @@ def test_a_served_folder_tells_and_pings(tmp_path: Path, receiver: Receiver) -> 
             wait_until(lambda: pinged.paths)
             shown = folder.syncer("alerts", "--json").objects
             process.terminate()
-            assert process.wait(30) == 143
+            assert process.wait(60) == 143
     assert [(alert["sync"], alert["kind"]) for alert in shown] == [("customers", "failed")]
 
 

@@ -61,8 +61,8 @@ def refusal(warehouse: Warehouse, sql: str, timeout: timedelta = TIMEOUT) -> War
 
 
 def eventually(claim: Callable[[], bool]) -> bool:
-    """Whether *claim* comes true within ten seconds."""
-    deadline = time.monotonic() + 10
+    """Whether *claim* comes true, at once but on a busy machine."""
+    deadline = time.monotonic() + 60
     while not claim() and time.monotonic() < deadline:
         time.sleep(0.02)
     return claim()
@@ -272,7 +272,7 @@ from tests.benchmarks.peak_memory import peak_megabytes
 module, _, name = sys.argv[2].partition(":")
 opened = getattr(import_module(module), name)
 warehouse = opened("crm", sys.argv[1])
-sizes = [batch.num_rows for batch in warehouse.query("SELECT * FROM many", timeout=timedelta(minutes=1))]
+sizes = [batch.num_rows for batch in warehouse.query("SELECT * FROM many", timeout=timedelta(minutes=10))]
 warehouse.close()
 print(sum(sizes), max(sizes), peak_megabytes())
 """

@@ -236,7 +236,7 @@ def test_a_served_folder_writes_json_where_nobody_looks(tmp_path: Path) -> None:
         with urlopen(f"{address}/metrics") as answer:
             assert b"syncer_leads 1.0" in answer.read()
         process.terminate()
-        assert process.wait(30) == 143
+        assert process.wait(60) == 143
         reader.join(10)
     events = [json.loads(line)["event"] for line in lines]
 
@@ -259,7 +259,7 @@ def test_a_served_folder_writes_for_people_on_a_terminal(tmp_path: Path) -> None
         while "the run ended" not in shown:
             shown += os.read(ours, 4096).decode()
         process.terminate()
-        assert process.wait(30) == 143
+        assert process.wait(60) == 143
     finally:
         process.kill()
         process.wait()

@@ -26,7 +26,7 @@ from syncer.sync.runner import Runner
 PERSON = "entity: person\nperson: {id: id}\n"
 
 
-def wait_until(told: Callable[[], Any], seconds: float = 30) -> Any:
+def wait_until(told: Callable[[], Any], seconds: float = 60) -> Any:
     """What *told* gives as soon as it gives something."""
     deadline = time.monotonic() + seconds
     while not (found := told()):

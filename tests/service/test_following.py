@@ -44,7 +44,7 @@ def followed(folder: Path) -> Iterator[Callable[[], list[str]]]:
 
 
 def wait_until(seen: Callable[[], list[str]], *names: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while seen() != list(names):
         assert time.monotonic() < deadline, seen()
         time.sleep(0.02)

@@ -68,7 +68,7 @@ def test_a_run_asked_for_has_its_id_at_once(bench: Bench) -> None:
     with bench.service() as service:
         active = service.run_now("people", actor="ann")
         promised = service.run_log.get(active.run_id)
-        assert active.ended.wait(30)
+        assert active.ended.wait(60)
 
         assert promised is not None
         assert active.run is not None
@@ -95,7 +95,7 @@ def test_a_run_is_cancelled_by_whoever_asks(bench: Bench) -> None:
         wait_until(lambda: active.progress.phase == "query")
 
         assert service.cancel(active.run_id, actor="bob") is active
-        assert active.ended.wait(30)
+        assert active.ended.wait(60)
 
         assert active.run is not None
         assert (active.run.status, active.run.error) == (RunStatus.INTERRUPTED, "stopped by bob")
@@ -160,7 +160,7 @@ def test_what_depends_on_a_sync_that_failed_is_skipped(bench: Bench) -> None:
         wait_until(lambda: not service.pool.active_runs())
         # By hand it runs all the same.
         active = service.run_now("later", actor="ann")
-        assert active.ended.wait(30)
+        assert active.ended.wait(60)
         assert active.run is not None
         assert active.run.status is RunStatus.SUCCESS
 
@@ -397,7 +397,7 @@ def test_a_removed_file_leaves_the_store_and_the_snapshot(bench: Bench) -> None:
         service.reload()
 
         active = service.run_now("people", actor="ann")
-        assert active.ended.wait(30)
+        assert active.ended.wait(60)
 
         assert active.run is not None
         assert active.run.counts.unchanged == 3
@@ -411,9 +411,9 @@ def test_a_run_ends_with_the_definition_that_it_began_with(bench: Bench) -> None
         bench.define("slow", header=MANUAL)
         service.reload()
         service.cancel(active.run_id, actor="ann")
-        assert active.ended.wait(30)
+        assert active.ended.wait(60)
         again = service.run_now("slow", actor="ann")
-        assert again.ended.wait(30)
+        assert again.ended.wait(60)
 
         assert active.run is not None
         assert again.run is not None

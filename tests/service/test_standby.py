@@ -111,7 +111,7 @@ def test_a_run_of_an_older_term_ends(two: tuple[Service, Service], postgres_url:
     with psycopg.connect(postgres_url, autocommit=True) as server:
         server.execute("UPDATE syncer_terms SET term = term + 1")
 
-    wait_until(lambda: active.is_stopped, seconds=10)
+    wait_until(lambda: active.is_stopped, seconds=30)
     assert active.progress.token.reason == FENCED
     with pytest.raises(StoppedError):
         active.progress.reached(0)
