@@ -160,10 +160,13 @@ class RunLog(RunHistory):
         Shapes:
             holder: the service, for people.
         """
+        from syncer.state.upgrades import take_in_earlier
+
         with self.database.writing() as connection:
             term = (connection.execute(sa.select(sa.func.max(terms.c.term))).scalar_one() or 0) + 1
             connection.execute(terms.delete())
             connection.execute(terms.insert().values(term=term, holder=holder, began_at=at))
+            take_in_earlier(connection)
         return term
 
     def pause(self, sync: str, at: datetime) -> None:
@@ -235,7 +238,9 @@ class RunLog(RunHistory):
         row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
         insert = self.database.insert(runs).values(**row, **order_values, **values)
         if not self.database.is_shared:
-            insert = insert.values(seq=sa.select(sa.func.coalesce(sa.func.max(runs.c.seq), 0) + 1).scalar_subquery())
+            rowid = sa.literal_column("rowid", sa.BigInteger)
+            newest = sa.select(sa.func.coalesce(sa.func.max(rowid), 0)).select_from(runs)
+            insert = insert.values(seq=newest.scalar_subquery() + 1)
         known = self.database.insert(latest).values(sync=sync, first_started_at=at).on_conflict_do_nothing()
         with self.database.writing() as connection:
             _fence(connection, order)

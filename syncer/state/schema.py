@@ -74,7 +74,7 @@ runs = sa.Table(
     "syncer_runs",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    #: The order of the log, which no clock changes. PostgreSQL numbers new rows itself.
+    #: The order of the log, whatever the clock. SQLite's `rowid`, or 0 of a run that an earlier version recorded since.
     sa.Column("seq", sa.BigInteger, sa.Identity(), nullable=False),
     sa.Column("sync", sa.Text, nullable=False),
     sa.Column("trigger", _word(Trigger), nullable=False),
@@ -94,7 +94,7 @@ runs = sa.Table(
     sa.Column("findings", sa.JSON, nullable=False, server_default="[]"),
     # A tick gets one run, however many services see it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
-    sa.Index("syncer_runs_by_seq", "seq", unique=True),
+    sa.Index("syncer_runs_by_seq", "seq"),
     sa.Index("syncer_runs_by_sync", "sync", "seq"),
     sa.Index("syncer_runs_by_kind", "sync", "status", "seq"),
     sa.Index("syncer_runs_by_status", "status", "seq"),

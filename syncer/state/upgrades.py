@@ -78,12 +78,22 @@ def _number_runs(connection: sa.Connection) -> None:
 
 
 def fill_latest(connection: sa.Connection) -> None:
-    """Make the rows of `latest`, of which there is none, from the runs."""
+    """Bring every row of `latest` up to date, and make those that are missing, from the runs."""
     first = sa.select(runs.c.sync, sa.func.min(runs.c.started_at)).group_by(runs.c.sync)
-    connection.execute(latest.insert().from_select(["sync", "first_started_at"], first))
+    missing = first.where(runs.c.sync.not_in(sa.select(latest.c.sync)))
+    connection.execute(latest.insert().from_select(["sync", "first_started_at"], missing))
+    # Who writes a run meanwhile must not be overwritten with what was before.
+    connection.execute(sa.select(latest.c.sync).with_for_update())
     newest = newest_runs(latest.alias("each"), is_shared=connection.dialect.name == "postgresql")
     values = {column.name: column for column in newest.c if column.name != "sync"}
     connection.execute(latest.update().where(latest.c.sync == newest.c.sync).values(values))
+
+
+def take_in_earlier(connection: sa.Connection) -> None:
+    """Take in what a service of an earlier version, which was running during the upgrade, has recorded since."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("UPDATE syncer_runs SET seq = rowid WHERE seq = 0")
+    fill_latest(connection)
 
 
 def _zoned(connection: sa.Connection) -> str:

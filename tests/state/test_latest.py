@@ -217,6 +217,31 @@ def test_writing_costs_no_more_with_more_runs(tmp_path: Path) -> None:
     assert costs[1000] <= costs[60] * 1.2
 
 
+def test_what_an_older_service_records_after_the_upgrade_is_taken_in_by_the_next_one_that_leads(log: RunLog) -> None:
+    ended = log.start("people", BY_HAND, "abc", NOON)
+    log.finish(ended, RunStatus.SUCCESS, NOON)
+    # An upgraded table in SQLite has this default.
+    place = {} if log.database.is_shared else {"seq": 0}
+    with log.database.writing() as connection:
+        for number, sync in enumerate(("people", "accounts", "people")):
+            values = {
+                "trigger": "manual",
+                "status": "failed",
+                "definition_hash": "",
+                "phases": {},
+                "hint": "",
+                "notes": [],
+            }
+            row = {"id": f"older-{number}", "sync": sync, "started_at": NOON + HOUR, **values, **place}
+            connection.execute(runs.insert().values(row))
+
+    log.begin_term("one", NOON)
+
+    assert log.last_status() == {"people": RunStatus.FAILED, "accounts": RunStatus.FAILED}
+    newer = log.start("people", BY_HAND, "abc", NOON)
+    assert [run.id for run in log.recent()] == [newer, "older-2", "older-1", "older-0", ended]
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_an_upgrade_that_is_killed_loses_nothing(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The process dies in the middle of its transaction; the next one upgrades."""
