@@ -36,6 +36,7 @@ _NAMES = """
     variance week weekday weekofyear xor year yearweek
 """
 _BOUNDED = frozenset(_NAMES.split())
+_TABLES = ("range", "generate_series")
 
 
 def builds_values(sql: str) -> bool:
@@ -53,9 +54,10 @@ def builds_values(sql: str) -> bool:
     before = ""
     for (word, kind), (following, _) in pairwise(words):
         if following.startswith("(") and kind in (duckdb.token_type.identifier, duckdb.token_type.keyword):
-            is_known = kind == duckdb.token_type.keyword and word not in ("range", "repeat")
-            # After AS or WITH it is the name of a table, and its columns follow.
-            if not is_known and before not in ("as", "with") and word.strip('"') not in _BOUNDED:
+            is_known = word.strip('"') in _BOUNDED or (kind == duckdb.token_type.keyword and word != "range")
+            # After AS or WITH it is the name of a table, and its columns follow. As tables these come row by row.
+            is_table = before in ("as", "with") or (before in ("from", "join") and word in _TABLES)
+            if not is_known and not is_table:
                 return True
         before = word
     return False
