@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any, TypeVar, assert_never
 from urllib.parse import quote
 
@@ -85,11 +86,14 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
         case Entity.PERSON:
             ids = keys["k1"].to_pylist()
             for first in range(0, len(ids), _PEOPLE):
-                yield _texts([_read_person(one) for one in _people(api, target.person, ids[first : first + _PEOPLE])])
+                part = ids[first : first + _PEOPLE]
+                people = _people(api, target.person, part, _sure(api, "customers"))
+                yield _texts([_read_person(one) for one in people])
         case Entity.OBJECT:
             for object_id in keys["k1"].to_pylist():
                 path = f"/v1/objects/{type_number}/{quote(object_id, safe='')}"
-                found = _member(api, _get(api, f"{path}/attributes"), "object", dict)
+                content = _sure(api, "object")(api.call("GET", f"{path}/attributes"))
+                found = _member(api, content, "object", dict)
                 if found is not None:
                     attributes = json_text(_member(api, found, "attributes", dict) or {})
                     yield _texts([{"object_id": object_id, "attributes": attributes}])
@@ -97,13 +101,43 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
             for person_id in dict.fromkeys(keys["k1"].to_pylist()):
                 yield _texts(_read_relationships(api, target.person, type_number, person_id))
         case Entity.COLLECTION:
-            number = collections.find(api, str(target.collection))
-            answer = None if number is None else api.call("GET", f"{collections.PATH}/{number}/content")
-            # Every digit of a number counts.
-            rows = json.loads(answer.body, parse_float=Decimal) if answer and answer.ok else []
-            yield _texts([{"attributes": json_text(row)} for row in rows])
+            yield _texts([{"attributes": json_text(row)} for row in _rows_of_collection(api, str(target.collection))])
         case _:
             assert_never(target.entity)
+
+
+def _rows_of_collection(api: Api, name: str) -> list[dict[str, Any]]:
+    number = collections.find(api, name)
+    if number is None:
+        return []
+    answer = api.call("GET", f"{collections.PATH}/{number}/content")
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return []
+    rows = answer.json()
+    if not answer.ok or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise _unexpected(api)
+    # Every digit of a number counts.
+    found: list[dict[str, Any]] = json.loads(answer.body, parse_float=Decimal)
+    return found
+
+
+def _sure(api: Api, member: str) -> Callable[[Answer], Any]:
+    """Reads an answer that has *member*; one without it, or a refusal, does not mean that something does not exist."""
+
+    def read(answer: Answer) -> Any:
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        if not answer.ok:
+            raise StoreError(
+                f"{api.label}: Customer.io refuses to be read back, with status {answer.status}",
+                hint="Check what the App API key may read.",
+            )
+        content = answer.json()
+        if not isinstance(content, dict) or member not in content:
+            raise _unexpected(api)
+        return content
+
+    return read
 
 
 #: What `contained` gives.
@@ -122,7 +156,8 @@ def _read_person(found: dict[str, Any]) -> dict[str, Any]:
 def _read_relationships(api: Api, key: PersonKey, type_number: str, value: str) -> list[dict[str, Any]]:
     path, start, found = f"/v1/customers/{quote(value, safe='')}/relationships", "", []
     while True:
-        content = _get(api, path, {"id_type": str(key)} | ({"start": start} if start else {}))
+        query = {"id_type": str(key)} | ({"start": start} if start else {})
+        content = _sure(api, "cio_relationships")(api.call("GET", path, query=query))
         related = _member(api, content, "cio_relationships", list) or []
         if not all(isinstance(one, dict) for one in related):
             raise _unexpected(api)
@@ -149,9 +184,11 @@ def identifiers_of_people(api: Api, key: PersonKey, keys: list[str]) -> pa.Table
     return pa.Table.from_pylist(rows, schema=IDENTIFIERS)
 
 
-def _people(api: Api, key: PersonKey, keys: list[str]) -> Iterator[dict[str, Any]]:
+def _people(
+    api: Api, key: PersonKey, keys: list[str], read: Callable[[Answer], Any] | None = None
+) -> Iterator[dict[str, Any]]:
     body = json.dumps({"ids": keys}).encode()
-    content = _json(api.call("POST", "/v1/customers/attributes", content=body, query={"id_type": str(key)}))
+    content = (read or _json)(api.call("POST", "/v1/customers/attributes", content=body, query={"id_type": str(key)}))
     for one in _member(api, content, "customers", list) or []:
         found = _member(api, one, "customer", dict)
         for part in ("attributes", "identifiers"):

@@ -16,6 +16,7 @@ from syncer.model.types import Entity
 from tests.cli.conftest import Folder
 from tests.cli.forked import Result
 from tests.servers.customerio import CustomerIOServer, customerio_server
+from tests.servers.customerio.faults import Fault
 
 HEADERS = {
     Entity.PERSON: "entity: person\nperson: {id: id}\non_removed: delete",
@@ -367,3 +368,18 @@ def test_customerio_says_what_differs(server: CustomerIOServer, tmp_path: Path) 
     shop.run("collection")
     assert shop.verify("collection", "--all") == {"checked": 4, "equal": 4}
     assert held.collections["plans"]["data"][0] == {"id": "n0", "plan": "free", "n": 1.5}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"customers": 1}'])
+def test_an_answer_of_customerio_that_is_no_content_is_no_missing_row(
+    server: CustomerIOServer, tmp_path: Path, body: bytes
+) -> None:
+    shop = Shop(Folder(path=tmp_path), server.environment())
+    shop.define_all("SELECT 'n' || range AS id, 'free' AS plan FROM range(2)")
+    shop.run(*Entity)
+    for status in (200, 403, 400):
+        server.workspace.faults.reading = Fault(status=status, body=body)
+        for name in Entity if status == 200 else [Entity.PERSON]:
+            verified = shop.syncer("verify", name, "--json")
+            assert (verified.code, verified.out) == (1, "")
+            assert "defect" not in verified.err
