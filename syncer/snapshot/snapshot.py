@@ -244,7 +244,7 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
             from syncer.snapshot import former
 
             found = former.of(ledger.session, store_id)
-        notes = [found.note(definition)]
+        notes = [found.note(definition)] if found.has_rows else []
         if not record:
             left = [path] if found.is_removable(definition) else []
         elif restored := former.exchange(path, found, definition, store_id):

@@ -112,6 +112,14 @@ def test_the_limit_holds_the_run_before_anything_is_sent(shop: Shop, change: str
     assert shop.snapshots() == 0
 
 
+def test_a_snapshot_of_which_nothing_was_sent_leaves_nothing_to_say(shop: Shop) -> None:
+    shop.define("collection: prices\nkey: code\nlimits: {added: 1}")
+    shop.run(code=3)
+    shop.define("collection: prices\nkey: sku")
+
+    assert "note" not in shop.run()
+
+
 def test_rows_that_keep_their_key_stay(shop: Shop) -> None:
     header = "entity: collection\ncollection: prices\nkey: {}"
     shop.folder.define("prices", "SELECT 'c' || range AS code, range AS price FROM range(30)", header.format("code"))
