@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from syncer.docs.topics import FOLDER
 from syncer.starter import write_starter
 from tests.web.browser import chromium, window
-from tests.web.conftest import Site, wait_until
-from tests.web.shop import write_history
+from tests.web.conftest import Site
+from tests.web.shop import wait_for_all, write_history
 
 
 def take(path: Path) -> None:
@@ -19,11 +19,11 @@ def take(path: Path) -> None:
         write_starter(Path(folder))
         _refuse_some(Path(folder))
         site = Site(path=Path(folder))
+        write_history(Path(folder), site.now() - timedelta(minutes=1))
         with site.served() as served, chromium() as browser:
-            wait_until(lambda: len(served.service.run_log.last_status()) >= 3 and not served.service.pool.active_runs())
+            wait_for_all(served)
             served.service.run_now("coupons", actor="ann")
-            wait_until(lambda: not served.service.pool.active_runs())
-            write_history(served.service.run_log, served.service.now() - timedelta(minutes=1))
+            wait_for_all(served)
             with window(browser, served.address, device_scale_factor=1.5) as opened:
                 opened.page.set_viewport_size({"width": 1180, "height": 800})
                 opened.open("/")

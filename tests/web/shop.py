@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from syncer.model.types import Counts, Order, RunStatus, Trigger
 from syncer.starter import write_starter
+from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from tests.web.conftest import Served, Site, wait_until
 
@@ -68,9 +69,9 @@ def _commit(folder: Path) -> None:
 def open_shop(folder: Path) -> Iterator[tuple[Site, Served]]:
     """The service over it, once what was due has run, one sync is held, one is paused and one file was broken."""
     site = make_shop(folder)
+    write_history(folder, site.now())
     with site.served() as served:
-        _wait_for_all(served)
-        write_history(served.service.run_log, served.service.now())
+        wait_for_all(served)
         for name in ("trials", "revenue", "hostile", LONG_NAME):
             run_now(served, name)
         hold(site, served)
@@ -82,7 +83,7 @@ def open_shop(folder: Path) -> Iterator[tuple[Site, Served]]:
 def run_now(served: Served, name: str) -> None:
     """Run a sync to its end."""
     served.service.run_now(name, actor="ann")
-    _wait_for_all(served)
+    wait_for_all(served)
 
 
 def hold(site: Site, served: Served) -> None:
@@ -93,14 +94,16 @@ def hold(site: Site, served: Served) -> None:
     run_now(served, "scores")
 
 
-def _wait_for_all(served: Served) -> None:
+def wait_for_all(served: Served) -> None:
+    """Wait until what was due has run, and what was ordered."""
     wait_until(lambda: not served.service.pool.active_runs() and not _first_is_missing(served))
 
 
 def _first_is_missing(served: Served) -> bool:
-    """Whether a sync of the schedule has not had its first run yet, which is due at once."""
-    ran = served.service.run_log.last_status()
-    return not {"customers", "accounts", "memberships"} <= ran.keys()
+    """Whether a sync of the schedule has not run yet in this service, which is due at once."""
+    names = ["customers", "accounts", "memberships"]
+    ran = served.service.run_log.last_ended_well(names)
+    return any(name not in ran or ran[name] < served.service.led_at for name in names)
 
 
 def _make_trials(site: Site) -> None:
@@ -136,12 +139,14 @@ def _break_file(site: Site, served: Served) -> None:
     wait_until(lambda: "accounts" in served.service.catalog.current.outdated)
 
 
-def write_history(run_log: RunLog, now: datetime) -> None:
-    """Runs of the last days, as they could have been."""
-    for place in range(_HISTORY, 0, -1):
-        at = now - timedelta(hours=place, minutes=7)
-        for sync, size in (("customers", 40), ("memberships", 12), ("accounts", 3)):
-            _write_run(run_log, sync, at, place, size)
+def write_history(folder: Path, now: datetime) -> None:
+    """Runs of the last days, as they could have been; before the first service runs, as the log keeps their order."""
+    (folder / ".syncer").mkdir(mode=0o700, exist_ok=True)
+    with closing(StateDatabase(f"sqlite:///{folder}/.syncer/runs.db")) as database:
+        for place in range(_HISTORY, 0, -1):
+            at = now - timedelta(hours=place, minutes=7)
+            for sync, size in (("customers", 40), ("memberships", 12), ("accounts", 3)):
+                _write_run(RunLog(database), sync, at, place, size)
 
 
 def _write_run(run_log: RunLog, sync: str, at: datetime, place: int, size: int) -> None:
