@@ -29,6 +29,14 @@ def bench(tmp_path: Path) -> Bench:
     return made
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, bench: Bench) -> Bench:
+    """The folder, with its run log in either database."""
+    if request.param == "postgresql":
+        bench.environment["SYNCER_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    return bench
+
+
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with http_receiver() as server:
@@ -59,7 +67,8 @@ def away(service: Service, name: str) -> None:
     ended(service, name, RunStatus.FAILED, AWAY, error)
 
 
-def test_a_warehouse_that_goes_away_is_one_notice_and_one_recovery(bench: Bench, receiver: Receiver) -> None:
+def test_a_warehouse_that_goes_away_is_one_notice_and_one_recovery(either: Bench, receiver: Receiver) -> None:
+    bench = either
     many(bench)
     with alerting(bench, url(receiver)) as (service, alerts):
         for name in NAMES:
@@ -232,7 +241,8 @@ def test_two_real_state_folders_that_feed_one_store_name_each_other(tmp_path: Pa
         assert f"its run log is {theirs.run_log.log_id}, its newest run " in message
 
 
-def test_a_flapping_sync_is_one_notice_and_one_when_it_is_steady(bench: Bench, receiver: Receiver) -> None:
+def test_a_flapping_sync_is_one_notice_and_one_when_it_is_steady(either: Bench, receiver: Receiver) -> None:
+    bench = either
     titles = [
         "Syncer: customers failed",
         "Syncer: customers has recovered",
@@ -314,7 +324,8 @@ def test_three_changes_in_six_runs_are_flapping_until_four_are_alike(runs: str, 
     assert alternates(are_bad, already=True) is still_flaps
 
 
-def test_two_state_folders_are_one_notice_until_no_run_has_seen_it_for_long(bench: Bench, receiver: Receiver) -> None:
+def test_two_state_folders_are_one_notice_until_no_run_has_seen_it_for_long(either: Bench, receiver: Receiver) -> None:
+    bench = either
     shared = [Finding(kind=FindingKind.SHARED, about="store default", detail="other-log run-7")]
     many(bench)
     with alerting(bench, url(receiver)) as (service, alerts):
