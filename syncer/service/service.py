@@ -18,6 +18,7 @@ from syncer.service.catalog import Catalog
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError, Pool
+from syncer.service.scheduled import ScheduledSyncs
 from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Tick, Timetable
 from syncer.settings.settings import Settings
@@ -62,16 +63,16 @@ class Service:
     _clocks: tuple[datetime, float] = field(init=False)
     #: Whether the clock was set back since the schedule was made.
     _was_set_back: bool = False
-    _paused: set[str] = field(default_factory=set)
-    #: When a sync that had been disabled was enabled.
-    _enabled_at: dict[str, datetime] = field(default_factory=dict)
-    _schedule_lock: threading.RLock = field(default_factory=threading.RLock)
+    _scheduled: ScheduledSyncs = field(init=False)
 
     def __post_init__(self) -> None:
         self.led_at = self.now()
         self._clocks = self.led_at, time.monotonic()
         self.timetable = Timetable(
             jitter=timedelta(seconds=self.settings.jitter), tick=self._tick, heartbeat=self._heartbeat
+        )
+        self._scheduled = ScheduledSyncs(
+            timetable=self.timetable, catalog=self.catalog, run_log=self.run_log, now=self.now
         )
         self.pool = Pool(
             runner=self.runner,
@@ -131,12 +132,12 @@ class Service:
         now = self.catalog.current.definitions
         for name in names & before.keys() & now.keys():
             if now[name].enabled and not before[name].enabled:
-                self._enabled_at[name] = self.now()
+                self._scheduled.enabled_at[name] = self.now()
         if names:
             log.info("the definitions changed", extra={"syncs": sorted(names)})
             self.pool.precedence = Precedence(self.catalog.current.definitions.values())
             if self.leads:
-                self._schedule(names)
+                self._scheduled.take_in(names)
         return names
 
     def run_now(
@@ -230,13 +231,13 @@ class Service:
         """Let no ticks of a sync come, over restarts too; a run that goes on is left alone."""
         self.run_log.pause(self.definition(name).name, self.now())
         log.info("paused", extra={"sync": name})
-        self._follow_pauses()
+        self._scheduled.follow_pauses(leads=self.leads)
 
     def resume(self, name: str) -> None:
         """Let the ticks of a sync come again, from the next one on."""
         self.run_log.resume(self.definition(name).name)
         log.info("resumed", extra={"sync": name})
-        self._follow_pauses()
+        self._scheduled.follow_pauses(leads=self.leads)
 
     def definition(self, name: str) -> SyncDefinition:
         """See `Catalog.find`."""
@@ -296,9 +297,9 @@ class Service:
         if not self.leadership.holds():
             self._take_the_lead()
         else:
-            self._follow_pauses()
+            self._scheduled.follow_pauses(leads=self.leads)
             if self._was_set_back:
-                self._schedule(self.catalog.current.definitions)
+                self._scheduled.take_in(self.catalog.current.definitions)
                 self._was_set_back = False
             if self.now().date() != self._pruned_on:
                 self._pruned_on = self.now().date()
@@ -321,50 +322,16 @@ class Service:
         log.info("this service leads", extra={"term": term})
         self.led_at = self.now()
         self._left_open.interrupt(before=term)
-        self._paused = self.run_log.paused()
-        self._schedule(self.catalog.current.definitions)
+        self._scheduled.begin()
         self._run_interrupted_again(term)
 
     def _run_interrupted_again(self, term: int) -> None:
         """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
         for name in sorted(self.run_log.cut_off(self.catalog.current.definitions)):
-            definition = self._scheduled(name)
+            definition = self._scheduled.definition(name)
             if definition is not None and definition.catch_up is CatchUp.ONCE:
                 order = Order(trigger=Trigger.SCHEDULE, term=term)
                 active = self._new_run(definition, order, RunOptions(), self.now())
                 active.progress.notes.append("this run makes up for the one before, which was interrupted")
                 with suppress(AlreadyActiveError, ClosedError):
                     self.pool.submit(active)
-
-    def _follow_pauses(self) -> None:
-        """Take in what the command line, or another thread, paused and resumed."""
-        with self._schedule_lock:
-            paused = self.run_log.paused()
-            resumed, self._paused = self._paused - paused, paused
-            for name in paused:
-                self.timetable.remove(name)
-            for name in resumed:
-                definition = self._scheduled(name)
-                if definition is not None and self.leads:
-                    # What passed while it was paused was not meant to run.
-                    self.timetable.set(definition, answered=self.now(), now=self.now())
-
-    def _schedule(self, names: Collection[str]) -> None:
-        with self._schedule_lock:
-            answered = self.run_log.last_due(names)
-            for name in names:
-                definition = self._scheduled(name)
-                if definition is None:
-                    self.timetable.remove(name)
-                else:
-                    self.timetable.set(definition, answered=self._answered(name, answered.get(name)), now=self.now())
-
-    def _answered(self, name: str, last: datetime | None) -> datetime | None:
-        """The moment up to which no tick is made up for: none that passed while the sync was disabled."""
-        enabled_at = self._enabled_at.get(name)
-        return max(last, enabled_at) if last and enabled_at else last
-
-    def _scheduled(self, name: str) -> SyncDefinition | None:
-        """The definition of a sync that is enabled and not paused."""
-        definition = self.catalog.get(name)
-        return definition if definition is not None and definition.enabled and name not in self._paused else None
