@@ -31,8 +31,8 @@ from syncer.sync.runner import Runner
 
 log = logging.getLogger(__name__)
 
-#: A clock that goes back by less is only corrected.
-_SET_BACK = timedelta(seconds=10)
+#: A clock that goes back, or ahead, by less is only corrected.
+_SET_BACK, _SET_AHEAD = timedelta(seconds=10), timedelta(minutes=10)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,14 +116,21 @@ class Service:
         return all_ended
 
     def follow_clock(self) -> None:
-        """Go on after this machine's clock was set back; otherwise the schedule would wait for the time it had."""
-        (before, since), self._clocks = self._clocks, (self.now(), time.monotonic())
-        now, gone = self._clocks[0], timedelta(seconds=self._clocks[1] - since)
-        if now < before + gone - _SET_BACK:
-            log.warning("this machine's clock was set back; the schedule is made anew")
-            self.led_at = min(self.led_at, now)
-            self._was_set_back = True
-            self.timetable.restart_heartbeat()
+        """Go on after this machine's clock was set.
+
+        After it was set back, the schedule would wait for the time it had; after it was set ahead, nothing is deleted
+        for its age on that day: if the clock is wrong, runs are held until the next one.
+        """
+        with self._schedule_lock:
+            (before, since), self._clocks = self._clocks, (self.now(), time.monotonic())
+            now, gone = self._clocks[0], timedelta(seconds=self._clocks[1] - since)
+            if now > before + gone + _SET_AHEAD:
+                self._pruned_on = now.date()
+            if now < before + gone - _SET_BACK:
+                log.warning("this machine's clock was set back; the schedule is made anew")
+                self.led_at = min(self.led_at, now)
+                self._was_set_back = True
+                self.timetable.restart_heartbeat()
 
     def reload(self) -> frozenset[str]:
         """Take in what changed in the folder of definitions."""
@@ -294,6 +301,7 @@ class Service:
 
     def _heartbeat(self) -> None:
         self.last_heartbeat = time.monotonic()
+        self.follow_clock()
         if not self.leadership.holds():
             self._take_the_lead()
         else:
