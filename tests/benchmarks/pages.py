@@ -35,7 +35,7 @@ def main() -> None:
         site = make_many(
             Path(folder) / "site", syncs=given.syncs, runs_of_each=given.runs // given.syncs, database_url=url
         )
-        with site.served({"SYNCER_DATABASE_URL": url} if url else None) as served:
+        with site.served({"SYNCER_DATABASE_URL": url} if url else None, seconds=600) as served:
             _report_all(served, given.times)
 
 

@@ -183,8 +183,8 @@ class Site:
             return log.execute(query, parameters).fetchall()
 
     @contextmanager
-    def served(self, environment: Mapping[str, str] | None = None) -> Iterator[Served]:
-        """The service in a thread of this process, until the block ends."""
+    def served(self, environment: Mapping[str, str] | None = None, *, seconds: float = SECONDS) -> Iterator[Served]:
+        """The service in a thread of this process, until the block ends; *seconds*: how long it may take to start."""
         found = settings.load(
             self.path, {"SYNCER_WEB__PORT": "0", "SYNCER_JITTER": "0", "SYNCER_GRACE": "5"} | dict(environment or {})
         )
@@ -201,7 +201,7 @@ class Site:
                 leadership=SingleNode(log, holder="this test", now=self.now),
                 now=self.now,
             )
-            yield from _answering(Process(service=service, app=create_app(service), now=self.now))
+            yield from _answering(Process(service=service, app=create_app(service), now=self.now), seconds)
 
 
 def _port(pid: int) -> int | None:
@@ -220,12 +220,12 @@ def _is_away(log: RunLog) -> bool:
     return False
 
 
-def _answering(process: Process) -> Iterator[Served]:
+def _answering(process: Process, seconds: float) -> Iterator[Served]:
     thread = threading.Thread(target=process.run, args=[lambda: "the test is over"], name="process")
     thread.start()
     served = Served(process=process)
     try:
-        assert process.answering.wait(SECONDS)
+        assert process.answering.wait(seconds)
         assert served.client().get("/livez").status_code == 200
         yield served
     finally:

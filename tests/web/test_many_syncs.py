@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture(scope="module")
 def served(site: Site) -> Iterator[Served]:
-    with site.served() as answering:
+    with site.served(seconds=200) as answering:
         yield answering
 
 
