@@ -61,6 +61,7 @@ class Service:
     _pruned_on: date | None = None
     #: The time by this machine's clock, and by the monotonic one, when they were compared last.
     _clocks: tuple[datetime, float] = field(init=False)
+    _clock_lock: threading.Lock = field(default_factory=threading.Lock)
     #: Whether the clock was set back since the schedule was made.
     _was_set_back: bool = False
     _scheduled: ScheduledSyncs = field(init=False)
@@ -121,7 +122,7 @@ class Service:
         After it was set back, the schedule would wait for the time it had; after it was set ahead, nothing is deleted
         for its age on that day: if the clock is wrong, runs are held until the next one.
         """
-        with self._schedule_lock:
+        with self._clock_lock:
             (before, since), self._clocks = self._clocks, (self.now(), time.monotonic())
             now, gone = self._clocks[0], timedelta(seconds=self._clocks[1] - since)
             if now > before + gone + _SET_AHEAD:
