@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -39,8 +39,11 @@ def is_running(folder: Folder, sync: str) -> bool:
 
 
 def is_busy(process: Running) -> bool:
-    """Whether it has computed for longer than any start takes: then it is inside the query."""
-    return bool(psutil.Process(process.pid).cpu_times().user > 1.0)
+    """Whether it, or the process of its query, has computed for longer than any start takes: then the query goes on."""
+    started = psutil.Process(process.pid)
+    with suppress(psutil.NoSuchProcess):
+        return any(each.cpu_times().user > 2.0 for each in (started, *started.children(recursive=True)))
+    return False
 
 
 @contextmanager
