@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import signal
@@ -55,13 +54,6 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Snowflake's driver would ask the network where this machine stands.
     os.environ["SNOWFLAKE_DISABLE_PLATFORM_DETECTION"] = "true"
-
-
-def pytest_collection_finish() -> None:
-    """Let the collector of garbage look rarely, and never at what stays: modules and thousands of tests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
