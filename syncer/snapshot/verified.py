@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.spelling import numbers_as_text
-from syncer.model.types import Entity, Target, ValueForm
+from syncer.model.types import Target, ValueForm
 from syncer.snapshot import file
 from syncer.snapshot.cells import Cells, Rules, columns_of, pointer
 from syncer.snapshot.session import Session, target_of
@@ -123,7 +123,7 @@ class Verification:
             entity, kind, value = session.entity
             named = f"SELECT value FROM removed WHERE entity = {entity} AND kind"
             which.append(f"{value} IN ({named} = {kind})")
-            if session.target.entity is Entity.PERSON:
+            if session.target.entity.traits.has_other_identifiers:
                 # Somebody else may have the identifier by now.
                 which.append(f"(s.cio_id IN ({named} = 'cio_id') OR NOT EXISTS ({named} = 'cio_id'))")
         own = " ".join(f"ANTI JOIN {table} USING ({k})" for table in _OWN)

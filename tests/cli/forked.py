@@ -17,6 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -137,7 +138,9 @@ class Running:
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it is still there."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            # Its end may not be known here yet.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Send it SIGTERM."""

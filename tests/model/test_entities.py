@@ -17,10 +17,11 @@ ROOT = Path(__file__).parents[2]
 #: The modules that have to decide what an entity means to them.
 DECIDING = {
     "connectors/customerio/items.py",
+    "connectors/customerio/reading.py",
     "connectors/customerio/store.py",
+    "connectors/sql_store/reading.py",
     "connectors/sql_store/staging.py",
     "connectors/sql_store/store.py",
-    "syncer/definitions/conflicts.py",
     "syncer/model/entities.py",
     "syncer/snapshot/session.py",
     "syncer/sync/lookup.py",
