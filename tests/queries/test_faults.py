@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from connectors.duckdb.warehouse import DuckDBWarehouse
 from syncer.definitions import file
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import Warehouse
@@ -188,7 +189,13 @@ def warehouse(product: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
     if product == "postgresql":
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE people AS SELECT 1 AS id, 'free' AS plan")
-    with closing(registry.open_warehouse("default", url)) as warehouse:
+    # A process for each of hundreds of queries would say the same, in minutes.
+    opened: Warehouse = (
+        DuckDBWarehouse("default", url, is_apart=True)
+        if product == "duckdb"
+        else registry.open_warehouse("default", url)
+    )
+    with closing(opened) as warehouse:
         yield warehouse
 
 
