@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,6 +45,8 @@ _MEMORY_LIMIT = "2GB"
 
 #: After the timeout, for DuckDB to notice that it was interrupted. It does not look inside a function.
 _GRACE_SECONDS = 2.0
+#: Between two interruptions of a query that is to end.
+_AGAIN_SECONDS = 0.02
 _SELECT_HINT = "A sync's query is one SELECT, and only reads; PIVOT needs `IN (…)`."
 
 
@@ -232,7 +234,12 @@ class DuckDBWarehouse(StreamingWarehouse):
 
     def _disconnect(self) -> None:
         # What does not come to its end keeps the thread, which then closes the connection.
-        self._thread.end(self._connection.close, self._spill.cleanup, wait=_GRACE_SECONDS)
+        self._thread.end(self._connection.close, self._spill.cleanup)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while not self._thread.has_ended(wait=_AGAIN_SECONDS) and time.monotonic() < deadline:
+            # An interruption that comes before the query begins is lost, and the query would go on for ever.
+            with suppress(duckdb.Error):
+                self._connection.interrupt()
 
     def _statement(self, sql: str) -> str:
         """*sql*, if it is one SELECT, so that it fits into brackets."""

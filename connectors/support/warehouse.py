@@ -265,6 +265,11 @@ class DriverThread:
         if wait:
             self._thread.join(wait)
 
+    def has_ended(self, *, wait: float) -> bool:
+        """Whether the thread ends within so many seconds."""
+        self._thread.join(wait)
+        return not self._thread.is_alive()
+
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             # Only one of the last calls fails here: the connection is closing, and nobody can use the error.
