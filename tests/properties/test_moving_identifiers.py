@@ -165,7 +165,7 @@ class MovingIdentifiers(RuleBasedStateMachine):
 
     @rule()
     def run_all_cleanly(self) -> None:
-        for _ in range(4):
+        for _ in range(3):
             for name in NAMES:
                 self._run(self.house, name)
         self._check()
@@ -210,7 +210,7 @@ class MovingIdentifiers(RuleBasedStateMachine):
 
 
 TestMovingIdentifiers = MovingIdentifiers.TestCase
-TestMovingIdentifiers.settings = proven_in(10)
+TestMovingIdentifiers.settings = proven_in(4)
 
 
 class Unmoved(MortalStore):
