@@ -1,7 +1,7 @@
 """After any history in which emails move between people, clean runs make the store equal to the queries of all syncs.
 
-Some of the syncs know people by id, others by email. Processes die at any step, the store is put back from a copy, and
-another state folder feeds it for a while.
+Some of the syncs know people by id, others by email. Processes die at any step, the store is put back from a copy,
+another state folder feeds it for a while, files are renamed, and definitions are edited.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.timeout(3600)
 IDS = ["1", "2", "3"]
 EMAILS = ["a@x.com", "b@x.com", "c@x.com", "d@x.com"]
 TEAM_NAMES = ["red", "blue"]
+TYPES = ["team", "squad"]
 NAMES = ["people", "tiers", "plans", "shared", "teams", "members"]
 VALUES = st.sampled_from(["x", "y"])
 
@@ -88,6 +89,12 @@ class MovingIdentifiers(RuleBasedStateMachine):
         self.rows: dict[str, dict[tuple[str, ...], str | None]] = {name: {} for name in NAMES}
         #: The store may have what no snapshot knows.
         self.was_restored = False
+        #: The syncs by the names of their files.
+        self.files = {name: name for name in NAMES}
+        #: The syncs of which something may stay that left their results.
+        self.keeping: set[str] = set()
+        #: The syncs whose definition no run has settled yet.
+        self.unsettled = set(NAMES)
 
     def _house(self, name: str) -> MortalHouse:
         house = self.house_type(folder=self.folder / name, store_url=self.url, may_reject=True)
@@ -126,6 +133,32 @@ class MovingIdentifiers(RuleBasedStateMachine):
     def leave(self, name: str, which: int) -> None:
         for key in list(self.rows[name])[which : which + 1]:
             del self.rows[name][key]
+
+    @rule(name=st.sampled_from(NAMES))
+    def rename(self, name: str) -> None:
+        old = self.files[name]
+        self.files[name] = name if old != name else f"{name}2"
+        self.house.rename(old, self.files[name])
+        if name in self.unsettled:
+            # A file that was edited and renamed is another sync.
+            self.keeping.add(name)
+
+    @rule(name=st.sampled_from(["tiers", "plans", "shared"]), is_kept=st.booleans())
+    def edit_on_removed(self, name: str, is_kept: bool) -> None:
+        self._edit(name, on_removed=OnRemoved.KEEP if is_kept else OnRemoved.CLEAR)
+        if is_kept:
+            self.keeping.add(name)
+
+    @rule(object_type=st.sampled_from(TYPES))
+    def edit_the_type(self, object_type: str) -> None:
+        for name in ("teams", "members"):
+            self._edit(name, target=replace(self.house.syncs[self.files[name]].target, object_type=object_type))
+
+    def _edit(self, name: str, **fields: Any) -> None:
+        before = self.house.syncs[self.files[name]]
+        self.house.edit(self.files[name], **fields)
+        if self.house.syncs[self.files[name]] != before:
+            self.unsettled.add(name)
 
     # --- how runs end -------------------------------------------------------------------------------------
 
@@ -176,14 +209,16 @@ class MovingIdentifiers(RuleBasedStateMachine):
 
     def _run(self, house: MortalHouse, name: str) -> int:
         """How many rows the store took."""
-        rows = self.rows[name]
+        rows, file = self.rows[name], self.files[name] if house is self.house else name
         if name == "people":
-            house.rows[name] = [{"id": id_, "email": email} for id_, email in self.emails.items()]
+            house.rows[file] = [{"id": id_, "email": email} for id_, email in self.emails.items()]
         elif name != "teams":
-            columns = house.columns[name]
-            house.rows[name] = [dict(zip(columns, (*key, value), strict=True)) for key, value in rows.items()]
+            columns = house.columns[file]
+            house.rows[file] = [dict(zip(columns, (*key, value), strict=True)) for key, value in rows.items()]
         with suppress(SyncerError, HeldError):
-            return house.run(name).counts.accepted
+            accepted = house.run(file).counts.accepted
+            self.unsettled -= {name} if house is self.house else set()
+            return accepted
         return 0
 
     def _check(self) -> None:
@@ -194,19 +229,26 @@ class MovingIdentifiers(RuleBasedStateMachine):
         assert people.keys() >= self.emails.keys()
         assert {id_: people[id_]["email"] for id_ in self.emails} == self.emails
         for id_, email in self.emails.items():
-            held = people[id_]["attributes"]
-            self._check_value(held.get("tier"), self.rows["tiers"].get((email or "",)))
-            # Of two syncs that write it, either may have been last.
-            plans = {self.rows["plans"].get((id_,)), self.rows["shared"].get((email or "",))} - {None}
-            assert held.get("plan") in plans if plans else self.was_restored or held.get("plan") is None
-            wanted = {team: role for (mail, team), role in self.rows["members"].items() if mail == email}
-            teams = {r["object_id"]: r["attributes"].get("role") for r in people[id_]["relationships"]}
-            assert {team: teams.get(team) for team in wanted} == wanted
-            assert self.was_restored or teams.keys() == wanted.keys()
-        assert self.was_restored or people.keys() == self.emails.keys()
+            self._check_person(id_, email, people[id_])
+        assert people.keys() == self.emails.keys() or self._may_keep("people")
 
-    def _check_value(self, held: str | None, wanted: str | None) -> None:
-        assert held == wanted or (wanted is None and self.was_restored)
+    def _check_person(self, id_: str, email: str | None, person: dict[str, Any]) -> None:
+        held = person["attributes"]
+        tier = self.rows["tiers"].get((email or "",))
+        assert held.get("tier") == tier or (tier is None and self._may_keep("tiers"))
+        # Of two syncs that write it, either may have been last.
+        plans = {self.rows["plans"].get((id_,)), self.rows["shared"].get((email or "",))} - {None}
+        is_last = held.get("plan") in (plans or {None})
+        assert is_last or not self.keeping.isdisjoint(["plans", "shared"]) or (self.was_restored and not plans)
+        object_type = self.house.syncs[self.files["members"]].target.object_type
+        teams = {(object_type, team): r for (mail, team), r in self.rows["members"].items() if mail == email}
+        found = {(r["object_type"], r["object_id"]): r["attributes"].get("role") for r in person["relationships"]}
+        assert {team: found.get(team) for team in teams} == teams
+        assert found.keys() == teams.keys() or self._may_keep("members")
+
+    def _may_keep(self, *names: str) -> bool:
+        """Whether the store may have what left the result of one of these syncs."""
+        return self.was_restored or not self.keeping.isdisjoint(names)
 
 
 TestMovingIdentifiers = MovingIdentifiers.TestCase

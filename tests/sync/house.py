@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from syncer.settings.registry import open_store
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
+from syncer.sync.coordination import WriterStates
 from syncer.sync.flow import SyncRun, catch_up, run_sync
+from syncer.sync.leftovers import FormerRows, take_over_renamed
 from syncer.sync.plans import planned
 from syncer.sync.progress import Progress, RunOptions
 from tests.servers.table_warehouse import Table
@@ -70,8 +72,27 @@ class House:
         return open_store("default", self.store_url, identity=self.identity, options=self.options, started_at=at)
 
     def sync(self, name: str, target: Target, columns: str, on_removed: OnRemoved = OnRemoved.KEEP, **of: Any) -> None:
-        self.syncs[name] = definition(name=name, target=target, on_removed=on_removed, limits=ANY, **of)
+        self._write(definition(name=name, target=target, on_removed=on_removed, limits=ANY, **of))
         self.columns[name], self.rows[name] = columns.split(), []
+
+    def edit(self, name: str, **fields: Any) -> None:
+        """Change fields of a definition."""
+        self._write(replace(self.syncs[name], **fields))
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename the file of a sync."""
+        definition = self.syncs.pop(old)
+        definition.path.unlink()
+        self._write(replace(definition, name=new))
+        self.columns[new], self.rows[new] = self.columns.pop(old), self.rows.pop(old)
+
+    def _write(self, made: SyncDefinition) -> None:
+        """The file has what other syncs read of it."""
+        files = self.folder / "sync_definitions"
+        files.mkdir(parents=True, exist_ok=True)
+        text = _header(made.target)
+        (files / f"{made.name}.sql").write_text(f"/* sync\n{text}\n*/\nSELECT 1")
+        self.syncs[made.name] = replace(made, path=files / f"{made.name}.sql", hash=f"{text} {made.on_removed}")
 
     def put(self, name: str, *rows: str) -> None:
         """The whole result: rows of texts, where `-` is NULL."""
@@ -98,7 +119,12 @@ class House:
             coordination = self.wrapped(
                 SharedCoordination(database=database, sync=name, store_id=store.store_id, run_id=run_id)
             )
-            catch_up(snapshot, coordination, store)
+            state_of = WriterStates(self.folder / "sync_definitions", made)
+            if not plans:
+                coordination.close_removals()
+                if not snapshot.has_sent:
+                    take_over_renamed(made, snapshot, coordination, state_of)
+            catch_up(snapshot, coordination, store, state_of)
             run = SyncRun(
                 definition=made,
                 sql="SELECT",
@@ -107,6 +133,7 @@ class House:
                 store=store,
                 options=RunOptions(),
                 progress=progress,
+                leftovers=FormerRows() if snapshot.former else None,
             )
             self.at_query = lambda: None
             if plans:
@@ -142,3 +169,13 @@ class House:
     def teams(self, key: str) -> list[str]:
         found = self.person(key)
         return [related["object_id"] for related in found["relationships"]] if found else []
+
+
+def _header(target: Target) -> str:
+    """The header of a definition file."""
+    lines = [f"entity: {target.entity}"]
+    if target.person_key is not None:
+        lines.append(f"person: {{{target.person_key}: {target.key_columns[0]}}}")
+    if target.object_type:
+        lines.append(f"object: {{type: {target.object_type}, id: {target.key_columns[-1]}}}")
+    return "\n".join(lines)
