@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import threading
@@ -111,6 +112,18 @@ def is_in_use(path: Path, sync: str) -> bool:
         return False
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process has locked a file, which this one has not open."""
+    try:
+        with path.open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def delete(path: Path, sync: str) -> None:
     """Delete a sync's file, what DuckDB keeps beside it, and what is remembered to be removed from the store.
 
@@ -175,9 +188,10 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(str(path), config=_config() | {"temp_directory": str(spill)})
         _begin_session(connection)
     except duckdb.IOException as exc:
-        if "lock" in str(exc).lower():
+        if is_locked(path):
             raise _in_progress(sync, holder=re.search(r"PID (\d+)", str(exc))) from None
-        if "newer version" in str(exc) or "version number" in str(exc):
+        text = _text_of(exc, path)
+        if "newer version" in text or "version number" in text:
             raise SnapshotError(
                 f"the snapshot of `{sync}` was written by a newer DuckDB: {path}",
                 hint="Install the newer Syncer again, or `syncer reset` this sync.",
@@ -205,7 +219,7 @@ def _in_progress(sync: str, holder: re.Match[str] | None = None) -> RunInProgres
 
 def failed(path: Path, sync: str, cause: duckdb.Error) -> SnapshotError:
     """What DuckDB's error means for the person who reads it; its own text may hold values."""
-    text = str(cause).lower()
+    text = _text_of(cause, path)
     if any(sign in text for sign in _SIGNS_OF_FULL_DISK) or isinstance(cause, duckdb.OutOfMemoryException):
         return SnapshotError(
             f"the snapshot of `{sync}` does not fit: the disk or the memory is full: {path.parent}",
@@ -222,6 +236,14 @@ def failed(path: Path, sync: str, cause: duckdb.Error) -> SnapshotError:
         f"the snapshot of `{sync}` failed: {type(cause).__name__}",
         hint=f"Run it again; if it fails once more, `syncer reset {sync}` starts from scratch.",
     )
+
+
+def _text_of(cause: duckdb.Error, path: Path) -> str:
+    """What DuckDB says, in lower case, without the names of files and folders that it quotes."""
+    text = str(cause)
+    for part in (path, path.parent, path.name):
+        text = text.replace(str(part), "")
+    return text.lower()
 
 
 def _damaged(path: Path, sync: str) -> SnapshotError:

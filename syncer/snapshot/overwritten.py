@@ -60,8 +60,8 @@ def _add(session: Session, folder: Path, sync: str, notes: list[str]) -> bool:
                 _find_agreeing(session, other)
         except RunInProgressError:
             return False
-        except duckdb.Error as exc:
-            if "lock" in str(exc).lower():
+        except duckdb.Error:
+            if file.is_locked(path):
                 return False
     rows = session.count(f"INSERT INTO overwritten SELECT {k} FROM snapshot ANTI JOIN agreeing USING ({k})")
     if rows:

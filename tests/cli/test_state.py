@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.conftest import Folder
 
 
@@ -93,13 +95,16 @@ def test_a_reset_without_a_terminal_needs_yes(folder: Folder) -> None:
     assert (folder.path / ".syncer/snapshots/customers.duckdb").exists()
 
 
-def test_a_damaged_snapshot_can_be_reset(folder: Folder) -> None:
-    folder.syncer("run", "customers")
-    snapshot = folder.path / ".syncer/snapshots/customers.duckdb"
+@pytest.mark.parametrize("name", ["customers", "blocked_users"])
+def test_a_damaged_snapshot_can_be_reset(folder: Folder, name: str) -> None:
+    definition = folder.path / "sync_definitions/customers.sql"
+    definition.rename(definition.with_name(f"{name}.sql"))
+    folder.syncer("run", name)
+    snapshot = folder.path / f".syncer/snapshots/{name}.duckdb"
     snapshot.write_bytes(b"\0" * 5000)
 
-    reset = folder.syncer("reset", "customers", "--yes")
-    ran = folder.syncer("run", "customers", "--json")
+    reset = folder.syncer("reset", name, "--yes")
+    ran = folder.syncer("run", name, "--json")
 
     assert reset.code == 0
     assert ran.objects[0]["added"] == 3
