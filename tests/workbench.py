@@ -16,6 +16,7 @@ from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.sync.flow import SyncRun, compare, run_sync
 from syncer.sync.progress import CancelToken, Progress, RunOptions
+from syncer.sync.window import window
 from tests.servers.fake_store import FakeStore
 from tests.servers.table_warehouse import Table
 
@@ -105,6 +106,9 @@ class Workbench:
         self.progress = Progress(token=CancelToken(lambda: "stopped" if self.stopping() else ""))
         wake = self.store.interrupt if isinstance(self.store, Interruptible) else lambda: None
         with self.opened() as snapshot, self.progress.token.waking(wake):
+            ran = RunOptions(**options)
+            incremental = self.definition.incremental
+            asked = window(self.definition, snapshot.known, ran, at=self.clock, query="").asked if incremental else None
             run_sync(
                 SyncRun(
                     definition=self.definition,
@@ -112,8 +116,9 @@ class Workbench:
                     warehouse=Table(result),
                     snapshot=snapshot,
                     store=self.store,
-                    options=RunOptions(**options),
+                    options=ran,
                     progress=self.progress,
+                    asked=asked,
                 ),
                 coordination=self.alone,
                 started_at=self.clock,

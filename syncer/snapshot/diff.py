@@ -12,7 +12,7 @@ from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.outbox import Outbox, open_outbox
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import json_said, number_said
-from syncer.snapshot.values import ColumnType
+from syncer.snapshot.values import ColumnType, sum_of
 
 #: Kinds whose equal values may have several texts.
 _SPELLED = {ColumnType.JSON: json_said, ColumnType.NUMBER: number_said}
@@ -33,7 +33,7 @@ class Difference:
     changed: int
     removed: int
     unchanged: int
-    #: Rows that are sent though nothing differs: in doubt, or by `full` or `only`.
+    #: Rows that are sent though nothing differs: in doubt, remembered from earlier results, or by `full` or `only`.
     sent_again: int
     #: Rows that the store may hold of this sync: acknowledged or in doubt. What limits are shares of.
     known: int
@@ -107,6 +107,7 @@ def compare(
     work: Workspace,
     *,
     same: int,
+    is_whole: bool,
     full: bool,
     only: tuple[str, ...] | None,
     whereabouts: Callable[[pa.Table], pa.Table] | None = None,
@@ -114,17 +115,22 @@ def compare(
     """Compare the rows in `staged`; *whereabouts* as `NumbersPeople` has it, for the target.
 
     A row in quarantine is not a removed row. *full* sends every row, *only* looks at one key. *same* rows were not
-    staged, since nothing of them changed. Where the ledger is outdated, what is gone from the result may be somebody
-    else's by now, and is left to the next run; not so the rows of a collection, which come from one sync.
+    staged, since nothing of them changed. Where the result is not whole, remembered rows are sent with it: those in
+    doubt, absent or rejected. Where the ledger is outdated, what is gone from the result may be somebody else's by now,
+    and is left to the next run; not so the rows of a collection, which come from one sync.
     """
     session, layout, outdated = work.session, work.layout, work.known.is_outdated
     schema, incremental = layout.schema, layout.schema.definition.incremental
-    if incremental and not outdated:
-        _stage_rows_in_doubt(session, layout)
+    if not is_whole:
+        _stage_remembered_rows(session, layout)
     _find_changes(session, layout.compared)
     if schema.keeps_nulls or any(c.type in _SPELLED for c in layout.compared):
         _drop_equal_rows(session, layout)
     _find_restated(session, keeps_nulls=schema.keeps_nulls)
+    remembered = 0
+    if not is_whole:
+        remembered = session.count("SELECT count(*) FROM staged WHERE nulled IS NULL")
+        session.execute("DELETE FROM changes USING staged s WHERE changes.row_id = s.rowid AND s.nulled IS NULL")
     left, unaddressed = 0, 0
     if incremental or (outdated and schema.definition.target.entity.traits.merges):
         session.execute("DELETE FROM changes WHERE change = 'removed'")
@@ -134,7 +140,7 @@ def compare(
             left, unaddressed = _address_removals(session, whereabouts)
     if only is not None:
         session.execute(f"DELETE FROM changes WHERE NOT ({session.is_key(only)})")
-    _find_resent(session, full=full, only=only)
+    _find_resent(session, layout, full=full, only=only)
     counts = dict(session.rows("SELECT change, count(*) FROM changes GROUP BY change"))
     staged, resent, snapshot, doubt = session.rows(
         "SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM resent), (SELECT count(*) FROM snapshot), "
@@ -145,12 +151,12 @@ def compare(
         added=added,
         changed=changed,
         removed=counts.get("removed", 0),
-        unchanged=same + staged - added - changed,
+        unchanged=same + staged - remembered - added - changed,
         sent_again=resent,
         known=snapshot + doubt,
         left=left,
         unaddressed=unaddressed,
-        _intent=Intent(only_one=only is not None, is_partial=incremental and not full, claimed_by=""),
+        _intent=Intent(only_one=only is not None, is_partial=not is_whole, claimed_by=""),
         _work=work,
     )
 
@@ -202,7 +208,7 @@ def _drop_equal_rows(session: Session, layout: ColumnMap) -> None:
     differs = {i: f"s{i} IS DISTINCT FROM o{i}" for i in range(len(compared))}
     if keeps_nulls:
         differs |= {i: f"(s{i} IS NOT NULL AND {d})" for i, d in differs.items() if compared[i].fed is not None}
-    number = " + ".join(f"CAST({d} AS INTEGER)" for d in differs.values()) or "0"
+    number = sum_of([f"CAST({d} AS INTEGER)" for d in differs.values()])
     is_spelled = any(c.type in _SPELLED for c in compared)
     respelled = _respelled(compared, k) if is_spelled else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
     session.execute(
@@ -249,8 +255,8 @@ def _double(column: StoredColumn, number: int) -> str:
     return f"CASE WHEN abs({double}) >= 9007199254740992 THEN {double} END"
 
 
-def _stage_rows_in_doubt(session: Session, layout: ColumnMap) -> None:
-    """Stage what an incremental query will not return again: rows in doubt or rejected, with their newest value."""
+def _stage_remembered_rows(session: Session, layout: ColumnMap) -> None:
+    """Stage what an incremental query will not return again, with its newest value; `nulled` is NULL there."""
     k = session.k
     values = "".join(f", {c.acknowledged()}" for c in layout.fed)
     names = "".join(f", {c.physical}" for c in layout.fed)
@@ -284,12 +290,25 @@ def _address_removals(session: Session, whereabouts: Callable[[pa.Table], pa.Tab
     return departures.address_removals(session, whereabouts)
 
 
-def _find_resent(session: Session, *, full: bool, only: tuple[str, ...] | None) -> None:
-    k = session.k
-    wanted = "" if full or only is not None else f" SEMI JOIN in_doubt USING ({k})"
+def _find_resent(session: Session, layout: ColumnMap, *, full: bool, only: tuple[str, ...] | None) -> None:
+    k, wanted = session.k, ""
+    if not (full or only is not None):
+        parts = [f"SELECT {k} FROM in_doubt"]
+        if layout.schema.definition.incremental:
+            parts.append(f"SELECT {k} FROM staged WHERE nulled IS NULL")
+        if session.any("SELECT 1 FROM unknown"):
+            parts.append(_unset_unknown(session, layout))
+        wanted = f" SEMI JOIN ({' UNION ALL '.join(parts)}) USING ({k})"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE resent AS SELECT {k}, staged.rowid AS row_id FROM staged{wanted} "
         f"ANTI JOIN (SELECT {k} FROM changes WHERE change <> 'removed') USING ({k})"
     )
     if only is not None:
         session.execute(f"DELETE FROM resent WHERE NOT ({session.is_key(only)})")
+
+
+def _unset_unknown(session: Session, layout: ColumnMap) -> str:
+    """SQL for the keys (k…) of rows that unset what the store may have of an attribute; a value is a change anyway."""
+    unset = [c for c in layout.compared if c.fed is None or not layout.schema.keeps_nulls]
+    names = ", ".join(f"CASE WHEN {c.staged()} IS NULL THEN '{c.physical}' END" for c in unset)
+    return f"SELECT {session.k} FROM staged JOIN unknown USING ({session.k}) WHERE list_has_any(attributes, [{names}])"

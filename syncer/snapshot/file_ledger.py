@@ -242,8 +242,10 @@ class FileLedger:
         k = self.session.k
         unknown = f"SELECT 1 FROM in_doubt ANTI JOIN kept USING ({k}) ANTI JOIN snapshot USING ({k})"
         needs_all = self._is_outdated or self.session.any(unknown)
+        quarantined = f"SELECT 1 FROM rejections ANTI JOIN kept USING ({k})"
         return Known(
             last_sync_time=0 if needs_all else int(self._remembered("last_sync_time") or 0),
+            has_quarantined=self.session.any(quarantined),
             settled_definition=self._remembered("settled_definition"),
             settled_query=self._remembered("settled_query"),
             column_case=self._remembered("column_case"),
@@ -273,7 +275,7 @@ class FileLedger:
 
     def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
         with self.session.transaction():
-            rows = journal.write_intent(self.session, layout, intent, is_outdated=known.is_outdated)
+            rows = journal.write_intent(self.session, layout, intent)
             self._remember(**self._fences)
             if intent.claimed_by:
                 self._remember(claimed_by=intent.claimed_by, claimed_after=known.newest_claim)

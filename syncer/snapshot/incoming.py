@@ -27,6 +27,7 @@ from syncer.snapshot.values import (
     json_holds_nul,
     literal,
     scanned_type,
+    sum_of,
 )
 
 #: How far reading may be before staging.
@@ -229,7 +230,7 @@ def _fingerprint(layout: ColumnMap) -> str:
 def _nulled_sql(fed: list[tuple[StoredColumn, Attribute]]) -> str:
     """SQL for how many values of a row are taken for NULL."""
     nulled = [f"CAST({_present(a)} AND {_scanned(a)} IS NULL AS INTEGER)" for _, a in fed if a.kind.may_be_infinite]
-    return " + ".join(nulled) or "0"
+    return sum_of(nulled)
 
 
 def _scanned(attribute: Attribute) -> str:

@@ -13,14 +13,14 @@ from syncer.snapshot.ledger import Intent
 from syncer.snapshot.session import Session
 
 
-def write_intent(session: Session, layout: ColumnMap, intent: Intent, *, is_outdated: bool) -> int:
+def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
     """Put everything about to be sent into `outbox`, in the shape of this run; returns how many rows it has.
 
     Part of the caller's transaction, as everything here.
     """
     schema = layout.schema
-    if is_outdated and schema.definition.incremental:
-        _forget_unknown(session)
+    if schema.definition.incremental and not (intent.is_partial or intent.only_one):
+        _forget_what_left(session)
     if not intent.only_one and not schema.sends_removals:
         _forget_departed(session)
     if session.has_table("departed"):
@@ -53,17 +53,20 @@ def _reshape(session: Session, layout: ColumnMap) -> None:
                 change = f"ALTER {c.physical} TYPE {c.type.storage} USING {c.acknowledged()}"
             if change:
                 session.execute(f"ALTER TABLE {table} {change}")
+    kept = [(c.name, c.physical, c.type.value) for c in layout.columns if c not in forgotten]
     session.execute("DELETE FROM columns")
-    for c in layout.columns:
-        if c not in forgotten:
-            session.execute("INSERT INTO columns VALUES (?, ?, ?)", [c.name, c.physical, c.type.value])
+    columns = [[column[i] for column in kept] for i in range(3)]
+    session.execute("INSERT INTO columns SELECT unnest($1), unnest($2), unnest($3)", columns)
 
 
 def _is_forgotten(session: Session, column: StoredColumn) -> bool:
     """Whether no row has a value of a column that left the query, so that none can be unset."""
     if column.fed is not None:
         return False
-    query = f"SELECT (SELECT count({column.physical}) FROM snapshot) + (SELECT count(*) FROM in_doubt)"
+    query = (
+        f"SELECT (SELECT count({column.physical}) FROM snapshot) + (SELECT count(*) FROM in_doubt) + "
+        f"(SELECT count(*) FROM unknown WHERE list_contains(attributes, '{column.physical}'))"
+    )
     return session.count(query) == 0
 
 
@@ -72,7 +75,8 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
     schema, k = layout.schema, session.k
     keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
     session.execute(
-        f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN, person BIGINT)"
+        f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN, person BIGINT, "
+        "doubted BOOLEAN)"
     )
     session.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
     rows = 0
@@ -80,7 +84,7 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
         deletes = schema.definition.on_removed is OnRemoved.DELETE or not session.target.entity.traits.merges
         rows = session.count(
             f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
-            f"{k}, NULL, TRUE, person FROM changes WHERE change = 'removed'"
+            f"{k}, NULL, TRUE, person, FALSE FROM changes WHERE change = 'removed'"
         )
     parts = [""]
     if schema.unique is None:
@@ -89,14 +93,20 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
         handover.find_waiting(session, layout)
         # Those that wait come last.
         parts = [f" {join} JOIN waiting USING (row_id)" for join in ("ANTI", "SEMI")]
+    # Most runs begin without doubt.
+    is_doubted = "FALSE"
+    if session.any("SELECT 1 FROM in_doubt"):
+        is_doubted = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('o', 'd')})"
     for part in parts:
         rows += session.count(
-            f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL "
+            f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL, "
+            f"{is_doubted} "
             f"FROM (SELECT {k}, row_id, change <> 'added' AS known FROM changes WHERE change <> 'removed' "
-            f"UNION ALL SELECT {k}, row_id, TRUE FROM resent){part}"
+            f"UNION ALL SELECT {k}, row_id, TRUE FROM resent) o{part}"
         )
-    # Where the store rejects them, only this makes the next run send them again.
-    session.execute(f"INSERT INTO in_doubt ({k}) SELECT {k} FROM resent ANTI JOIN in_doubt USING ({k})")
+    if not schema.definition.incremental:
+        # Where the store rejects them, only this makes the next run send them again.
+        session.execute(f"INSERT INTO in_doubt ({k}) SELECT {k} FROM resent ANTI JOIN in_doubt USING ({k})")
     return rows
 
 
@@ -125,11 +135,16 @@ def _forget_departed(session: Session) -> None:
         session.execute(f"DELETE FROM {table} USING changes d WHERE d.change = 'removed' AND {same}")
 
 
-def _forget_unknown(session: Session) -> None:
-    """Drop rows that the whole result does not have: only an old value of them could be sent."""
-    for table in ("snapshot", "in_doubt", "kept"):
-        same = session.same_keys(table, "s")
-        session.execute(f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM staged s WHERE {same})")
+def _forget_what_left(session: Session) -> None:
+    """Drop what is in doubt, or to be sent again, and left an incremental query's whole result: its value is old."""
+    k, lacks = session.k, "NOT EXISTS (SELECT 1 FROM returned r WHERE {})"
+    session.execute(
+        f"CREATE OR REPLACE TEMP TABLE returned AS SELECT {k} FROM staged UNION ALL SELECT {k} FROM quarantined"
+    )
+    doubted = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('snapshot', 'd')})"
+    session.execute(f"DELETE FROM snapshot WHERE {doubted} AND {lacks.format(session.same_keys('snapshot', 'r'))}")
+    for table in ("in_doubt", "kept"):
+        session.execute(f"DELETE FROM {table} WHERE {lacks.format(session.same_keys(table, 'r'))}")
 
 
 def write_verdicts(session: Session, layout: ColumnMap, verdicts: pa.Table) -> None:
@@ -140,15 +155,16 @@ def write_verdicts(session: Session, layout: ColumnMap, verdicts: pa.Table) -> N
     session.execute("INSERT INTO verdicts SELECT seq, verdict, reason FROM answered")
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE acknowledged AS "
-        f"SELECT {session.keys_of('o')}, o.action, o.row_id, o.known, o.person AS reached, a.verdict, a.person "
-        "FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
+        f"SELECT {session.keys_of('o')}, o.action, o.row_id, o.known, o.doubted, o.person AS reached, a.verdict, "
+        "a.person FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
     )
     _take_over(session, layout)
 
 
 def _take_over(session: Session, layout: ColumnMap) -> None:
     """Give the snapshot the values of the rows in `acknowledged`."""
-    values = _new_values(session, layout)
+    is_doubted = session.any("SELECT 1 FROM acknowledged WHERE doubted")
+    values = _new_values(session, layout, is_doubted=is_doubted)
     source = "acknowledged o JOIN staged s ON s.rowid = o.row_id"
     reads_old = any("b." in value for value in values.values())
     if reads_old:
@@ -164,6 +180,8 @@ def _take_over(session: Session, layout: ColumnMap) -> None:
         same = session.same_keys("snapshot", "t") + " AND coalesce(t.reached = snapshot.person, TRUE)"
         session.execute(f"DELETE FROM snapshot USING acknowledged t WHERE t.known AND {same}")
     session.execute(f"INSERT INTO snapshot ({', '.join([*session.keys, *values])}) {accepted}")
+    if is_doubted or session.any("SELECT 1 FROM unknown"):
+        _remember_unknown(session, layout)
 
 
 def _remember_people(session: Session, layout: ColumnMap) -> None:
@@ -179,15 +197,40 @@ def _remember_people(session: Session, layout: ColumnMap) -> None:
     session.execute(f"DELETE FROM left_behind USING acknowledged o WHERE o.reached = left_behind.person AND {same}")
 
 
-def _new_values(session: Session, layout: ColumnMap) -> dict[str, str]:
-    """The snapshot's columns, beside the key, to the SQL of their values; s. is staged, b. is what was before."""
+def _remember_unknown(session: Session, layout: ColumnMap) -> None:
+    """Keep in `unknown` which attributes the rows in `acknowledged` did not send though they were in doubt."""
+    unsent = [f"'{c.physical}'" for c in in_file(session, layout.carried)]
+    if layout.schema.keeps_nulls:
+        unsent += [f"CASE WHEN s.{c.physical} IS NULL THEN '{c.physical}' END" for c in layout.fed]
+    if unsent:
+        session.execute(
+            f"CREATE OR REPLACE TEMP TABLE unsent AS SELECT *, "
+            f"CASE WHEN doubted THEN attributes ELSE list_intersect(attributes, before) END AS remaining "
+            f"FROM (SELECT {session.keys_of('o')}, o.doubted, "
+            f"list_filter([{', '.join(unsent)}], lambda name: name IS NOT NULL) AS attributes "
+            "FROM acknowledged o JOIN staged s ON s.rowid = o.row_id "
+            "WHERE o.action = 'put' AND o.verdict = 'accepted') "
+            f"LEFT JOIN (SELECT {session.k}, attributes AS before FROM unknown) USING ({session.k})"
+        )
+    session.execute(f"DELETE FROM unknown USING acknowledged o WHERE {session.same_keys('unknown', 'o')}")
+    if unsent:
+        session.execute(f"INSERT INTO unknown SELECT {session.k}, remaining FROM unsent WHERE len(remaining) > 0")
+
+
+def _new_values(session: Session, layout: ColumnMap, *, is_doubted: bool) -> dict[str, str]:
+    """The snapshot's columns, beside the key, to the SQL of their values; s. is staged, b. is what was before.
+
+    *is_doubted*: whether rows were in doubt; what such a row did not send is NULL, as nobody knows it.
+    """
     fed = [c.physical for c in layout.fed]
+    certain = " AND NOT o.doubted" if is_doubted else ""
     values = {"fingerprint": "s.fingerprint", "person": "o.person"} | {name: f"s.{name}" for name in fed}
     if layout.schema.keeps_nulls:
         kept = " OR ".join(f"(s.{name} IS NULL AND b.{name} IS NOT NULL)" for name in fed) or "FALSE"
-        values = {"fingerprint": f"CASE WHEN {kept} THEN NULL ELSE s.fingerprint END", "person": "o.person"}
-        values |= {name: f"coalesce(s.{name}, b.{name})" for name in fed}
-    return values | {c.physical: f"b.{c.physical}" for c in in_file(session, layout.carried)}
+        values = {"fingerprint": f"CASE WHEN ({kept}){certain} THEN NULL ELSE s.fingerprint END", "person": "o.person"}
+        values |= {name: f"CASE WHEN s.{name} IS NULL{certain} THEN b.{name} ELSE s.{name} END" for name in fed}
+    carried = [c.physical for c in in_file(session, layout.carried)]
+    return values | {name: f"CASE WHEN TRUE{certain} THEN b.{name} END" for name in carried}
 
 
 def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
@@ -207,8 +250,9 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
     if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL"):
         _drop_departures(session)
     # A rejection leaves open whether an earlier send of the same row arrived.
-    for table in ("in_doubt", "kept"):
-        _delete_answered(session, table, "a.verdict IN ('accepted', 'absent')")
+    _delete_answered(session, "in_doubt", "a.verdict IN ('accepted', 'absent')")
+    # An incremental query does not return again who is absent, and may exist at the next run.
+    _delete_answered(session, "kept", "a.verdict = 'accepted'")
     session.execute(
         f"INSERT INTO in_doubt ({k}) SELECT {k} FROM (SELECT {k} FROM answered WHERE verdict IS NULL) "
         f"ANTI JOIN in_doubt USING ({k})"
@@ -221,6 +265,10 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
         _delete_answered(session, "rejections", "a.verdict IS NOT NULL")
     session.execute(f"DELETE FROM rejections USING rejected r WHERE {session.same_keys('rejections', 'r')}")
     session.execute("INSERT INTO rejections SELECT * FROM rejected")
+    if session.any("SELECT 1 FROM unknown"):
+        session.execute(
+            f"DELETE FROM unknown WHERE NOT EXISTS (SELECT 1 FROM snapshot s WHERE {session.same_keys('unknown', 's')})"
+        )
     for table in ("outbox", "verdicts", "answered", "rejected"):
         session.execute(f"DROP TABLE {table}")
 

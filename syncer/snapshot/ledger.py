@@ -10,10 +10,12 @@ change them. The stages keep what they find in temporary tables beside these:
     in_doubt    k…, moved: rows that were sent and had no answer, or that another sync's removal may have
                 touched; `moved` where the identifier is not known to name whoever got the row
     left_behind k…, person: people who got a row of this key before it went to somebody else
-    kept        k…, c…: newest values of rows in doubt or rejected, where the query will not return them again
+    unknown     k…, attributes (of `columns`, by column): what the store may have that is not in the snapshot; a row in
+                doubt was sent without these attributes
+    kept        k…, c…: newest values of rows in doubt, absent or rejected, where the query will not return them again
     rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
-    outbox      seq, action, k…, row_id, known, person: only while a run sends: every row that it may have sent;
-                `person` is whom a removal reaches, NULL where the key says it
+    outbox      seq, action, k…, row_id, known, person, doubted: only while a run sends: every row that it may have
+                sent; `person` is whom a removal reaches, NULL where the key says it; `doubted` where it was in doubt
     verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
 """
 
@@ -42,6 +44,8 @@ class Known:
 
     #: When the last run that ended well asked (see Asked), unix seconds; 0 where rows in doubt need the whole result.
     last_sync_time: int = 0
+    #: Whether rows were rejected before any store saw them: an incremental query would not return them again.
+    has_quarantined: bool = False
     #: The hash of the definition whose run ended well last; empty where none did.
     settled_definition: str = ""
     #: Of the last run that ended well, as Asked has it; empty where none did.

@@ -60,16 +60,18 @@ class Staged:
     def diff(
         self,
         *,
+        is_whole: bool = True,
         full: bool = False,
         only: tuple[str, ...] | None = None,
         whereabouts: Callable[[pa.Table], pa.Table] | None = None,
     ) -> Difference:
         """Compare with what was acknowledged, is in doubt, or was rejected.
 
+        *is_whole*: the query was asked for its whole result, so that what it lacks has left it; as most are.
         *full* sends every row again; *only* looks at the row of one key. Both need every row staged.
         *whereabouts* as `NumbersPeople` has it, for the target: by it removals find the people who got the rows.
         """
-        return compare(self._work, same=self.same, full=full, only=only, whereabouts=whereabouts)
+        return compare(self._work, same=self.same, is_whole=is_whole, full=full, only=only, whereabouts=whereabouts)
 
     def has(self, key: tuple[str, ...]) -> bool:
         """Whether the result has a row of this key that can be sent."""

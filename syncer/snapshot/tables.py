@@ -13,6 +13,7 @@ def make_tables(session: Session) -> None:
         ("snapshot", f"{k}, fingerprint UBIGINT, person BIGINT"),
         ("in_doubt", f"{k}, moved BOOLEAN"),
         ("left_behind", f"{k}, person BIGINT"),
+        ("unknown", f"{k}, attributes VARCHAR[]"),
         ("kept", k),
         ("rejections", f"{k}, reason VARCHAR, rows BIGINT, attempts INTEGER, {seen}"),
         ("columns", "name VARCHAR, physical VARCHAR, kind VARCHAR"),
@@ -34,4 +35,11 @@ def _add_people(session: Session) -> None:
         session.execute("ALTER TABLE outbox ADD COLUMN person BIGINT")
 
 
-FORMATS = Formats((_add_fingerprints, _add_people))
+def _add_unknown(session: Session) -> None:
+    keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
+    session.execute(f"CREATE TABLE unknown ({keys}, attributes VARCHAR[])")
+    if session.has_table("outbox"):
+        session.execute("ALTER TABLE outbox ADD COLUMN doubted BOOLEAN")
+
+
+FORMATS = Formats((_add_fingerprints, _add_people, _add_unknown))

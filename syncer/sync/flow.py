@@ -127,7 +127,8 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
         staged = run.snapshot.stage(reader, schema, progress.reached, every_row=every_row)
     with progress.during(Phase.COMPARE):
         whereabouts = partial(store.whereabouts, definition.target) if isinstance(store, NumbersPeople) else None
-        difference = staged.diff(full=options.full, only=options.only, whereabouts=whereabouts)
+        is_whole = run.asked is None or run.asked.is_whole
+        difference = staged.diff(is_whole=is_whole, full=options.full, only=options.only, whereabouts=whereabouts)
     progress.counts = Counts(
         queried=staged.queried,
         added=difference.added,

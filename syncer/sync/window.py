@@ -62,6 +62,8 @@ def _why_whole(definition: SyncDefinition, known: Known, *, at: datetime, query:
         found = "a variable of the query, or the warehouse's URL, changed"
     elif now < known.last_sync_time:
         found = "the warehouse's clock is behind that of the last run"
+    elif known.has_quarantined:
+        found = "rows cannot be sent until the query returns them otherwise"
     elif definition.full_every is not None:
         age = now - known.whole_result_at
         found = "" if 0 <= age < definition.full_every.total_seconds() else "`full_every` is over"

@@ -130,6 +130,13 @@ def test_odd_column_names_stay(adapter: Adapter, warehouse: Warehouse) -> None:
     assert warehouse.query(sql, timeout=TIMEOUT).schema.names == names
 
 
+def test_a_result_may_have_as_many_columns_as_a_table(warehouse: Warehouse) -> None:
+    result = warehouse.query("SELECT " + ", ".join(f"{i} AS c{i}" for i in range(1600)), timeout=TIMEOUT).read_all()
+
+    assert [name.lower() for name in result.schema.names] == [f"c{i}" for i in range(1600)]
+    assert [int(column[0].as_py()) for column in result] == list(range(1600))
+
+
 def test_columns_are_told_without_running_the_query(adapter: Adapter, warehouse: Warehouse) -> None:
     (column,) = warehouse.columns(adapter.silent)
 

@@ -15,6 +15,7 @@ import pytest
 from syncer.model.errors import QueryResultError, SelectionError, SnapshotError, StoreError
 from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Counts, Entity, Limit, Limits, OnNull, OnRemoved, Target
+from syncer.snapshot import file
 from syncer.sync.progress import HeldError, StoppedError
 from tests.workbench import COUPON, Workbench, definition, table
 
@@ -585,7 +586,8 @@ def test_what_an_incremental_query_does_not_return_again_stays_rejected(bench: W
     bench.store.refuses = lambda key: False
     bench.run(table({"id": [1, 1], "plan": ["x", "y"]}))
 
-    bench.run(table({"id": [2], "plan": ["new"]}))
+    # The whole result is asked for while a row is in quarantine.
+    bench.run(table({"id": [0, 1, 1, 2], "plan": ["free", "x", "y", "new"]}))
 
     assert bench.rejections() == {"1": "rows that differ share this key (2 rows)"}
     assert bench.store.people == {"0": {"plan": "free"}, "1": {"plan": "free"}, "2": {"plan": "new"}}
@@ -705,6 +707,21 @@ def test_a_damaged_snapshot_is_set_aside_and_never_read_as_no_rows(bench: Workbe
     progress = bench.run(people(10))
     assert progress.counts == Counts(queried=10, added=10, accepted=10)
     assert len(bench.store.people) == 1000
+
+
+@pytest.mark.parametrize("folder", ["blocklist", "no space left", "a newer version", "permission denied"])
+def test_what_a_path_is_called_says_nothing_of_a_snapshot(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+    bench = Workbench(folder=tmp_path / folder)
+    bench.adjust(name="blocked_users")
+    path = bench.folder / "blocked_users.duckdb"
+    path.write_bytes(bytes(5000))
+
+    with pytest.raises(SnapshotError, match="damaged and was moved aside"):
+        bench.run(people(3))
+
+    assert bench.run(people(3)).counts.added == 3
+    assert not file.is_in_use(path, "blocked_users")
 
 
 def test_a_damaged_write_ahead_log_of_a_snapshot_is_set_aside_with_it(bench: Workbench) -> None:

@@ -1,0 +1,120 @@
+"""Doubt is kept for each attribute: what a row in doubt did not send, the store may have as it was, as sent, or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncer.model.errors import StoreError
+from syncer.model.types import Counts, OnNull, OnRemoved
+from tests.sync.house import BY_ID, House
+from tests.workbench import Workbench, table
+
+Result = dict[str, list[Any]]
+GOLD: Result = {"id": [1], "tier": ["gold"], "x": ["x"]}
+SILVER: Result = {"id": [1], "tier": ["silver"], "x": ["x"]}
+DROPPED: Result = {"id": [1], "x": ["x"]}
+NULL: Result = {"id": [1], "tier": [None], "x": ["x"]}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench(folder=tmp_path)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(folder=tmp_path, store_url=f"sqlite:///{tmp_path}/people.db")
+
+
+def lose_the_answer(bench: Workbench, result: Result) -> None:
+    bench.store.strikes_at, bench.store.fault = 0, "after"
+    with pytest.raises(StoreError):
+        bench.run(table(result))
+    bench.store.strikes_at = None
+
+
+def test_an_attribute_comes_back_though_its_person_was_deleted_while_it_was_not_sent(house: House) -> None:
+    house.sync("people", BY_ID, "id", OnRemoved.DELETE)
+    house.sync("extra", BY_ID, "id tier")
+    house.sync("keepn", BY_ID, "id tier2", on_null=OnNull.KEEP)
+    for name, rows in (("people", ["1", "2"]), ("extra", ["1 gold", "2 gold"]), ("keepn", ["1 gold", "2 gold"])):
+        house.put(name, *rows)
+    house.run()
+    house.columns["extra"] = ["id"]
+    house.put("extra", "1", "2")
+    house.put("keepn", "1 -", "2 -")
+    house.run()
+    house.put("people", "2")
+    house.run()
+    house.put("people", "1", "2")
+    house.run()
+    house.columns["extra"] = ["id", "tier"]
+    house.put("extra", "1 gold", "2 gold")
+    house.put("keepn", "1 gold", "2 gold")
+
+    # Of the second person nothing was in doubt.
+    assert [house.run(name).counts.accepted for name in ("extra", "keepn")] == [1, 1]
+    assert house.attributes("1") == {"tier": "gold", "tier2": "gold"} == house.attributes("2")
+    assert [house.run(name).counts.accepted for name in ("extra", "keepn")] == [0, 0]
+
+
+@pytest.mark.parametrize("on_removed", [OnRemoved.KEEP, OnRemoved.DELETE])
+@pytest.mark.parametrize("unsent", [DROPPED, NULL])
+def test_a_value_that_went_back_is_sent_where_another_one_may_have_arrived(
+    bench: Workbench, unsent: Result, on_removed: OnRemoved
+) -> None:
+    bench.adjust(on_null=OnNull.KEEP, on_removed=on_removed)
+    bench.run(table(GOLD))
+    lose_the_answer(bench, SILVER)
+    bench.run(table(unsent))
+    assert bench.store.people["1"]["tier"] == "silver"
+    assert bench.run(table(unsent)).counts.accepted == 0
+
+    assert bench.run(table(GOLD)).counts == Counts(queried=1, changed=1, accepted=1)
+    assert bench.store.people["1"]["tier"] == "gold"
+    assert bench.run(table(GOLD)).counts.accepted == 0
+
+
+def test_what_may_have_arrived_is_unset_once_null_means_that(bench: Workbench) -> None:
+    bench.adjust(on_null=OnNull.KEEP)
+    bench.run(table(NULL))
+    lose_the_answer(bench, SILVER)
+    bench.run(table(NULL))
+    bench.adjust(on_null=OnNull.CLEAR)
+
+    bench.run(table(NULL))
+
+    assert bench.store.people == {"1": {"x": "x"}}
+    assert bench.run(table(NULL)).counts.accepted == 0
+
+
+def test_what_may_have_arrived_is_unset_once_a_dropped_column_means_that(bench: Workbench) -> None:
+    bench.run(table(DROPPED))
+    lose_the_answer(bench, GOLD)
+    bench.run(table(DROPPED))
+    assert bench.store.people == {"1": {"tier": "gold", "x": "x"}}
+    bench.adjust(on_removed=OnRemoved.CLEAR)
+
+    bench.run(table(DROPPED))
+
+    assert bench.store.people == {"1": {"x": "x"}}
+    assert bench.run(table(DROPPED)).counts.accepted == 0
+
+
+def test_an_attribute_stays_unknown_until_it_is_sent(bench: Workbench) -> None:
+    bench.adjust(on_null=OnNull.KEEP)
+    bench.run(table(GOLD))
+    lose_the_answer(bench, SILVER)
+    for x in ("y", "z"):
+        bench.run(table(NULL | {"x": [x]}))
+    bench.store.refuses = lambda key: True
+    bench.run(table(GOLD))
+    assert bench.store.people["1"]["tier"] == "silver"
+    bench.store.refuses = lambda key: False
+
+    bench.run(table(GOLD))
+
+    assert bench.store.people == {"1": {"tier": "gold", "x": "x"}}
