@@ -66,7 +66,7 @@ MEANINGS: Mapping[str, str] = {
     "can_write": "with `--test`, whether a warehouse's role could write",
     "note": "with `--test`, remarks",
     "since": "when the alert began",
-    "about": "the sync, or what many syncs use: `warehouse NAME`, `store NAME`",
+    "about": "the sync, or what many syncs use: `warehouse NAME`, `store NAME`, `the clock`",
     "target": "with `--test`, the target of alerts",
     "taken": "with `--test`, whether the target accepted the notice",
 }
