@@ -22,7 +22,7 @@ from syncer.sync.progress import Progress, RunOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class ClaimedCoordination:
     """The coordination of a run that has claimed its sync already."""
 
     outer: Coordination
@@ -68,7 +68,7 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
-class _Nothing:
+class _EmptyWarehouse:
     """A warehouse whose result has the columns of a key, and no row."""
 
     target: Target
@@ -133,18 +133,18 @@ def _remove(run: SyncRun, snapshot: Snapshot, coordination: Coordination, starte
     target = snapshot.ledger.session.target
     definition = replace(run.definition, target=target, attributes=None, exclude=(), incremental=False, create=True)
     progress = Progress(token=run.progress.token)
-    options, within = RunOptions(allow_limits=True), Within(coordination)
+    options, claimed = RunOptions(allow_limits=True), ClaimedCoordination(coordination)
     inner = SyncRun(
         definition=definition,
         sql="",
-        warehouse=_Nothing(target),
+        warehouse=_EmptyWarehouse(target),
         snapshot=snapshot,
         store=run.store,
         options=options,
         progress=progress,
     )
     try:
-        run_sync(inner, coordination=within, started_at=started_at)
+        run_sync(inner, coordination=claimed, started_at=started_at)
     finally:
         _add(run.progress, progress)
 
