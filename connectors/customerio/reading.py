@@ -87,12 +87,12 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
             ids = keys["k1"].to_pylist()
             for first in range(0, len(ids), _PEOPLE):
                 part = ids[first : first + _PEOPLE]
-                people = _people(api, target.person, part, _sure(api, "customers"))
+                people = _people(api, target.person, part, _with_member(api, "customers"))
                 yield _texts([_read_person(one) for one in people])
         case Entity.OBJECT:
             for object_id in keys["k1"].to_pylist():
                 path = f"/v1/objects/{type_number}/{quote(object_id, safe='')}"
-                content = _sure(api, "object")(api.call("GET", f"{path}/attributes"))
+                content = _with_member(api, "object")(api.call("GET", f"{path}/attributes"))
                 found = _member(api, content, "object", dict)
                 if found is not None:
                     attributes = json_text(_member(api, found, "attributes", dict) or {})
@@ -121,8 +121,8 @@ def _rows_of_collection(api: Api, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _sure(api: Api, member: str) -> Callable[[Answer], Any]:
-    """Reads an answer that has *member*; one without it, or a refusal, does not mean that something does not exist."""
+def _with_member(api: Api, member: str) -> Callable[[Answer], Any]:
+    """A reader of answers: the content, which has *member*, or None for status 404; any other answer is an error."""
 
     def read(answer: Answer) -> Any:
         if answer.status == HTTPStatus.NOT_FOUND:
@@ -157,7 +157,7 @@ def _read_relationships(api: Api, key: PersonKey, type_number: str, value: str) 
     path, start, found = f"/v1/customers/{quote(value, safe='')}/relationships", "", []
     while True:
         query = {"id_type": str(key)} | ({"start": start} if start else {})
-        content = _sure(api, "cio_relationships")(api.call("GET", path, query=query))
+        content = _with_member(api, "cio_relationships")(api.call("GET", path, query=query))
         related = _member(api, content, "cio_relationships", list) or []
         if not all(isinstance(one, dict) for one in related):
             raise _unexpected(api)

@@ -1,4 +1,4 @@
-"""Many entities of an SQL store at once: pages that the database makes JSON of, and DuckDB Arrow."""
+"""Many entities of an SQL store at once: the database makes one JSON text of a page, and DuckDB makes Arrow of that."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _page(
     values: dict[str, str | int],
     connection: duckdb.DuckDBPyConnection,
 ) -> pa.Table:
-    """A page as the texts of its columns; the database puts it into one JSON text, so that no row is Python's."""
+    """A page as the texts of its columns; no row of it passes through Python."""
     ((document,),) = fetch(dialect.as_json.format(columns=", ".join(listing.columns), rows=rows), **values)
     named = ", ".join(f"r[{i}] AS {name}" for i, name in enumerate(listing.columns, start=1))
     parsed = """SELECT unnest(from_json($document, '[["VARCHAR"]]')) AS r"""
