@@ -67,12 +67,8 @@ class Former:
 def of(session: Session, store_id: str) -> Former:
     """The snapshot that a session has open."""
     meta = dict(session.rows("SELECT name, value FROM meta"))
-    count = session.count(
-        "SELECT count(*) FROM duckdb_columns() WHERE database_name = current_database() "
-        "AND table_name = 'snapshot' AND regexp_full_match(column_name, 'k[0-9]+')"
-    )
     return Former(
-        target=target_of(meta["target"], count),
+        target=target_of(meta["target"], session.keys_in()),
         is_of_this_store=meta["store_id"] == store_id,
         has_rows=session.any("SELECT 1 FROM (SELECT k1 FROM snapshot UNION ALL SELECT k1 FROM in_doubt)"),
         meta={name: meta[name] for name in _OF_THE_SYNC if name in meta},

@@ -115,6 +115,15 @@ class Session:
         """Whether the file has a table of this name."""
         return bool(self.count("SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [name]))
 
+    def keys_in(self, database: str = "") -> int:
+        """How many columns the key has in a snapshot that is open, or attached as *database*."""
+        return self.count(
+            "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'snapshot' "
+            "AND database_name = coalesce(nullif(?, ''), current_database()) "
+            "AND regexp_full_match(column_name, 'k[0-9]+')",
+            [database],
+        )
+
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Make what the block does durable when it ends; undo it when it raises."""

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.spelling import numbers_as_text
-from syncer.model.types import Target, ValueForm
+from syncer.model.types import ValueForm
 from syncer.snapshot import file
 from syncer.snapshot.cells import Cells, Rules, columns_of, pointer
 from syncer.snapshot.session import Session, target_of
@@ -47,8 +47,8 @@ class Found:
     in_doubt: int
 
 
-class Verification:
-    """One comparison, within the lock of the snapshot."""
+class StoreComparison:
+    """One look at what a store contains, within the lock of the snapshot."""
 
     def __init__(self, session: Session, rules: Rules) -> None:
         self._session = session
@@ -155,8 +155,8 @@ class Verification:
         try:
             with file.attached(session.connection, path, sync=sync) as other:
                 meta = dict(session.rows(f"SELECT name, value FROM {other}.meta"))
-                target = target_of(meta["target"], _key_count(session, other))
-                if meta["store_id"] == store_id and _is_same_thing(target, session.target):
+                target = target_of(meta["target"], session.keys_in(other))
+                if meta["store_id"] == store_id and target.things == session.target.things:
                     self._excuse(Session(connection=session.connection, sync=sync, target=target), other)
         except (RunInProgressError, SnapshotError, duckdb.Error, KeyError):
             return False
@@ -262,15 +262,3 @@ class Verification:
         if target.object_type is not None:
             same.append(f"o.{other.keys[-1]} = s.object_id")
         return " AND ".join(same)
-
-
-def _key_count(session: Session, database: str) -> int:
-    return session.count(
-        "SELECT count(*) FROM duckdb_columns() WHERE database_name = ? AND table_name = 'snapshot' "
-        "AND regexp_full_match(column_name, 'k[0-9]+')",
-        [database],
-    )
-
-
-def _is_same_thing(one: Target, other: Target) -> bool:
-    return (one.entity, one.object_type, one.collection) == (other.entity, other.object_type, other.collection)

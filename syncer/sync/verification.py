@@ -11,10 +11,10 @@ from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SnapshotError, StoreError
 from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
 from syncer.model.spelling import listed
-from syncer.model.types import Entity, OnNull, OnRemoved, SyncDefinition, Target
+from syncer.model.types import Entity, OnNull, OnRemoved, SyncDefinition
 from syncer.snapshot.cells import Rules
 from syncer.snapshot.snapshot import Snapshot, opened
-from syncer.snapshot.verified import Verification
+from syncer.snapshot.store_comparison import StoreComparison
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
@@ -94,17 +94,13 @@ def neighbours(
         definitions: of all syncs.
     """
     others = {one.name: one for one in definitions if one.name != definition.name}
-    feeding = {name for name, one in others.items() if _feeds_the_same(one.target, definition.target)}
+    feeding = {name for name, one in others.items() if one.target.things == definition.target.things}
     found = {file.stem: file for file in sorted(path.parent.glob("*.duckdb")) if file.stem != definition.name}
     missing = [name for name in sorted(feeding - found.keys()) if others[name].store == definition.store]
     return Neighbours(
         files={name: file for name, file in found.items() if name in feeding or name not in others},
         absent=[name for name in missing if run_log.recent(name, 1)],
     )
-
-
-def _feeds_the_same(one: Target, other: Target) -> bool:
-    return (one.entity, one.object_type, one.collection) == (other.entity, other.object_type, other.collection)
 
 
 def compare_with_store(
@@ -133,21 +129,21 @@ def compare_with_store(
     store.check(definition.target, create=definition.create)
     _catch_up(definition, snapshot, coordination, store)
     notes = [*snapshot.ledger.notes]
-    verification = Verification(snapshot.ledger.session, _rules(definition, store))
-    checked = verification.want(rows)
+    comparison = StoreComparison(snapshot.ledger.session, _rules(definition, store))
+    checked = comparison.want(rows)
     is_whole, lists = rows is None, rows is None and store.can_list(definition.target)
     removed = coordination.removed_by_itself() if is_whole and _removes(definition) else None
-    verification.read(store.contained(definition.target, None if lists else verification.keys(removed)))
-    verification.compare()
-    if verification.found(0).in_doubt:
-        verification.excuse_removed(coordination.removed_since(0)[0])
+    comparison.read(store.contained(definition.target, None if lists else comparison.keys(removed)))
+    comparison.compare()
+    if comparison.found(0).in_doubt:
+        comparison.excuse_removed(coordination.removed_since(0)[0])
     if removed is not None:
         unknown = _why_more_is_unknown(store, coordination, neighbours) if lists and _owns_all(definition) else ""
         only = None if lists and _owns_all(definition) and not unknown else removed
         notes += [f"only what this sync removed counts as extra: {unknown}"] if unknown else []
-        verification.find_extra(removed=only, still_has_attributes=_clears(definition))
-    _excuse(verification, neighbours, store.store_id, notes)
-    found = verification.found(_SHOWN_KEYS)
+        comparison.find_extra(removed=only, still_has_attributes=_clears(definition))
+    _excuse(comparison, neighbours, store.store_id, notes)
+    found = comparison.found(_SHOWN_KEYS)
     if found.in_doubt:
         notes.append(f"of these rows, {found.in_doubt:,} are in doubt anyway: the next run sends them again")
     return Verified(
@@ -156,7 +152,7 @@ def compare_with_store(
         different=found.different,
         missing=found.missing,
         extra=found.extra,
-        repaired=verification.put_in_doubt() if repair else 0,
+        repaired=comparison.put_in_doubt() if repair else 0,
         different_keys=found.different_keys,
         missing_keys=found.missing_keys,
         extra_keys=found.extra_keys,
@@ -221,12 +217,12 @@ def _why_more_is_unknown(store: ReadsBack, coordination: SharedCoordination, nei
     return ""
 
 
-def _excuse(verification: Verification, neighbours: Neighbours, store_id: str, notes: list[str]) -> None:
+def _excuse(comparison: StoreComparison, neighbours: Neighbours, store_id: str, notes: list[str]) -> None:
     """Count nothing that other syncs wrote."""
-    found = verification.found(0)
+    found = comparison.found(0)
     if not (found.different or found.extra):
         return
-    unread = [s for s, path in neighbours.files.items() if not verification.excuse_written(path, s, store_id)]
+    unread = [s for s, path in neighbours.files.items() if not comparison.excuse_written(path, s, store_id)]
     if unread:
         notes.append(f"what {listed(unread, last='and')} wrote counts too: its snapshot is in use, or cannot be read")
-        verification.find_nothing_extra()
+        comparison.find_nothing_extra()
