@@ -2,11 +2,14 @@
 
 DuckDB bounds what it can write to files, and notices between two functions that it was interrupted. Inside one, such as
 `list_sum(range(1000000000))`, it does neither. So a query whose functions are not all known to return about as much as
-they get, or less, is read by a process of its own (see `apart`). That takes a quarter of a second more.
+they get, or less, is read by a process of its own (see `apart`). That takes a quarter of a second more. So is one that
+could make a value very long by putting values together, such as `s || s`, since one part may use what another made.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from itertools import pairwise
 
 import duckdb
@@ -38,6 +41,15 @@ _NAMES = """
 _BOUNDED = frozenset(_NAMES.split())
 _TABLES = ("range", "generate_series")
 
+#: Functions whose result is as long as their arguments together; `[` makes a list.
+_JOINING = frozenset({"[", "concat", "concat_ws", "json_object", "row", "struct_pack"})
+#: Functions whose result is so many times as long as their argument.
+_LONGER = {"hex": 2, "url_encode": 3, "to_base64": 1.5, "base64": 1.5, "to_json": 2}
+#: Functions that put their third argument in the place of parts of the first.
+_REPLACING = frozenset({"replace", "regexp_replace"})
+#: How many times as long as what it begins with the longest value may become.
+_MOST_TIMES = 4096.0
+
 
 def builds_values(sql: str) -> bool:
     """Whether *sql*, or the statement of a view, may have a function whose result is much larger than its arguments."""
@@ -49,7 +61,7 @@ def builds_values(sql: str) -> bool:
         for (start, kind), end in zip(tokens, ends, strict=True)
         if kind != duckdb.token_type.comment
     ]
-    if any(word == "recursive" for word, _ in words):
+    if any(word == "recursive" for word, _ in words) or _times_longer(words) > _MOST_TIMES:
         return True
     before = ""
     for (word, kind), (following, _) in pairwise(words):
@@ -61,3 +73,28 @@ def builds_values(sql: str) -> bool:
                 return True
         before = word
     return False
+
+
+def _times_longer(words: Iterable[tuple[str, duckdb.token_type]]) -> float:
+    """How many times as long a value may become, if each part of the query uses what another one made."""
+    times, before, last_but_one = 1.0, "", ""
+    #: What each open bracket belongs to, and which of its arguments comes.
+    brackets: list[tuple[str, int]] = []
+    for word, kind in words:
+        inner, argument = brackets[-1] if brackets else ("", 0)
+        if word in ("(", "["):
+            name = before.strip('"') if word == "(" else word
+            # After a dot, the first argument stands before it.
+            brackets.append((name, 2 if last_but_one == "." else 1))
+            times *= _LONGER.get(name, 1)
+        elif word in (")", "]") and brackets:
+            times *= argument if inner in _JOINING else 1
+            brackets.pop()
+        elif word == "," and brackets:
+            brackets[-1] = (inner, argument + 1)
+        elif inner in _REPLACING and argument == 3:
+            times *= len(word) - 1 if kind == duckdb.token_type.string_const else math.inf
+        if kind == duckdb.token_type.operator:
+            times *= 2 ** word.count("||")
+        before, last_but_one = word, before
+    return times

@@ -50,6 +50,9 @@ def folder(tmp_path: Path) -> Path:
         "SELECT 'repeat(', \"range\", upper(a), list(b), a::VARCHAR(10) FROM t -- range(5)",
         "SELECT * FROM read_csv('t.csv') /* repeat('x', 5) */",
         "SELECT * FROM range(5) JOIN generate_series(1, 9) ON true",
+        "SELECT a || ', ' || b || ' ' || a AS x, concat(a, ' ', b) AS y, [a, b] AS z, hex(a) FROM t",
+        "SELECT replace(replace(a, '-', ''), ' ', ''), regexp_replace(b, '[^0-9]+', '', 'g'), a[1] FROM t",
+        "SELECT 'a || b ||||||||||||||||||||||||||' AS x FROM t",
     ],
 )
 def test_usual_queries_run_in_this_process(sql: str) -> None:
@@ -71,6 +74,28 @@ def test_usual_queries_run_in_this_process(sql: str) -> None:
 )
 def test_queries_that_may_build_values_do_not(sql: str) -> None:
     assert builds_values(sql)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "s||s",
+        "concat(s, s)",
+        "s.concat(s)",
+        "concat_ws(s, s, s)",
+        "replace(s, 'x', s)",
+        "replace(s, 'x', 'xx')",
+        "regexp_replace(s, '.', 'xxx', 'g')",
+        "s.replace('x', s)",
+        "[s, s]",
+        "row(s, s)",
+        "hex(s)",
+    ],
+)
+def test_a_value_that_becomes_longer_and_longer_is_built_apart(step: str) -> None:
+    steps = "".join(f", t{i} AS (SELECT {step} AS s FROM t{i - 1})" for i in range(1, 31))
+
+    assert builds_values(f"WITH t0 AS (SELECT 'x' AS s){steps} SELECT s FROM t30")
 
 
 def test_a_query_apart_gives_what_it_would_give_here(folder: Path) -> None:
