@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -25,6 +26,8 @@ _CASTING = re.compile(r"^(.*) when casting from source column (.+?)$", re.DOTALL
 _IN_READER = re.compile(
     r"""Error when converting column "([^"]+)"\. Could not convert string .* to '([^']+)'""", re.DOTALL
 )
+#: A line of the query, and below it what the error is about.
+_MARKED = re.compile(r"^(LINE \d+: .*)\n( *)(\^+)", re.MULTILINE)
 _NAMES = {"INT8": "TINYINT", "INT16": "SMALLINT", "INT32": "INTEGER", "INT64": "BIGINT", "BOOL": "BOOLEAN"}
 
 
@@ -37,7 +40,7 @@ def fault_in_file(
         if text.startswith("Conversion Error"):
             return _failed_cast(connection, mentioned, text)
         if text.startswith("Binder Error") and re.search("VARCHAR|JSON|VARIANT", text):
-            return _text_in_place_of(connection, mentioned, sql)
+            return _text_in_place_of(connection, mentioned, sql, text)
     return None
 
 
@@ -66,21 +69,29 @@ def _failed_cast(
 
 
 def _text_in_place_of(
-    connection: duckdb.DuckDBPyConnection, files: Iterable[FileTable], sql: str
+    connection: duckdb.DuckDBPyConnection, files: Iterable[FileTable], sql: str, text: str
 ) -> tuple[str, str] | None:
     words = {word.casefold() for word in re.findall(r"\w+", sql)}
-    for file in files:
-        for column in file.columns:
-            if not column.suggested or column.name.casefold() not in words:
-                continue
-            if row := _first_row(connection, file, column, f"NOT coalesce({column.is_suggested}, false)"):
-                cast = f"CAST({column.name} AS {column.suggested})"
-                return (
-                    f"{file.path}: column `{column.name}` is {column.type}, since row {row:,} is not spelled as a "
-                    f"{column.suggested} is",
-                    f"Write {cast} in the query, or a type for the column in {file.types_path.name}.",
-                )
+    mentioned = [(f, c) for f in files for c in f.columns if c.suggested and c.name.casefold() in words]
+    for file, column in sorted(mentioned, key=lambda each: _distance(each[1].name, text)):
+        if row := _first_row(connection, file, column, f"NOT coalesce({column.is_suggested}, false)"):
+            cast = f"CAST({column.name} AS {column.suggested})"
+            return (
+                f"{file.path}: column `{column.name}` is {column.type}, since row {row:,} is not spelled as a "
+                f"{column.suggested} is",
+                f"Write {cast} in the query, or a type for the column in {file.types_path.name}.",
+            )
     return None
+
+
+def _distance(name: str, text: str) -> float:
+    """How many characters away a column is named from what DuckDB's *text* marks; without end if it is not there."""
+    marked = _MARKED.search(text)
+    if marked is None:
+        return 0
+    line, (begin, end) = marked[1], (len(marked[2]), len(marked[2]) + len(marked[3]))
+    named = re.finditer(rf"\b{re.escape(name)}\b", line, re.IGNORECASE)
+    return min((max(place.start() - end, begin - place.end(), 0) for place in named), default=math.inf)
 
 
 def _first_row(connection: duckdb.DuckDBPyConnection, file: FileTable, column: FileColumn, is_wrong: str) -> int | None:

@@ -283,6 +283,25 @@ def test_a_file_of_types_that_cannot_be_used_is_named(tmp_path: Path, content: s
     assert said in error.message
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT zip, day, sum(price) FROM t GROUP BY ALL",
+        "SELECT zip, price + 1 FROM t",
+        "SELECT zip,\n1 + price FROM t",
+        "SELECT zip FROM t WHERE price > 5",
+        "SELECT zip, p.total FROM (SELECT zip, sum(price) AS total FROM t GROUP BY zip) p",
+    ],
+)
+def test_of_several_columns_of_text_the_one_that_the_query_fails_on_is_named(tmp_path: Path, sql: str) -> None:
+    (tmp_path / "t.csv").write_text("zip,day,price\n007,10-11-12,1.10\n12,10-11-13,2.5\n")
+
+    error = refusal(tmp_path, sql)
+
+    assert "column `price` is VARCHAR" in error.message
+    assert "CAST(price AS " in error.hint
+
+
 def test_a_value_that_the_given_type_excludes_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("zip,b\n1,x\nconfidential,y\n")
     (tmp_path / "t.schema.json").write_text('{"zip": "BIGINT"}')
