@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from syncer.model.errors import SyncerError
+from syncer.model.errors import RunInProgressError, SyncerError
 from syncer.model.types import Entity, OnRemoved, SyncDefinition, Target
 from syncer.snapshot import file
 from syncer.snapshot.file_ledger import FileLedger
@@ -25,6 +25,9 @@ from syncer.snapshot.tables import FORMATS
 
 #: Entries of `meta` that belong to the sync, whichever snapshot it has.
 _OF_THE_SYNC = ("claimed_by", "claimed_after", "fence", "fence_before", "other_ledgers")
+
+#: The note for a run of a definition that changed back.
+TAKEN_BACK = "the definition is as it was before: every row is sent again, and what left meanwhile is removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +82,40 @@ def exchange(path: Path, former: Former, definition: SyncDefinition, store_id: s
     """Move a snapshot that does not fit aside; one of the same target and store takes its place, if there is any.
 
     Returns a note for the run if one does, else an empty text.
+
+    Raises:
+        RunInProgressError: a plan uses that one; nothing is moved.
+    """
+    why = "former" if former.is_removable(definition) else "previous"
+    fitting = _fitting(path, definition, store_id)
+    if fitting is None:
+        file.move_aside(path, why)
+        return ""
+    _make_ready(fitting, path, former, definition, aside=why)
+    fitting.rename(path)
+    return TAKEN_BACK
+
+
+def found_again(path: Path, former: Former, definition: SyncDefinition, store_id: str) -> Path | None:
+    """The file that `exchange` would let take the place of *path*, ready to be planned with; nothing is moved.
+
+    Raises:
+        RunInProgressError: as `exchange`.
     """
     fitting = _fitting(path, definition, store_id)
-    file.move_aside(path, "former" if former.is_removable(definition) else "previous")
-    if fitting is None:
-        return ""
+    if fitting is not None:
+        _make_ready(fitting, path, former, definition, aside="")
+    return fitting
+
+
+def _make_ready(fitting: Path, path: Path, former: Former, definition: SyncDefinition, *, aside: str) -> None:
+    """Put every row of a former snapshot in doubt, and let it know what the one at *path* knows of the sync.
+
+    *aside*: why that one is moved aside meanwhile; empty if it stays.
+    """
     with file.locked(fitting, sync=definition.name) as connection:
+        if aside:
+            file.move_aside(path, aside)
         session = Session(connection=connection, sync=definition.name, target=definition.target)
         with session.transaction():
             session.execute(
@@ -97,8 +128,6 @@ def exchange(path: Path, former: Former, definition: SyncDefinition, store_id: s
             session.execute("DELETE FROM meta WHERE name IN (SELECT unnest(?))", [[*values]])
             for name, value in values.items():
                 session.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
-    fitting.rename(path)
-    return "the definition is as it was before: every row is sent again, and what left meanwhile is removed"
 
 
 def adopt(path: Path, sync: str, *, beside: Path, definition: SyncDefinition, store_id: str) -> Path | None:
@@ -175,6 +204,8 @@ def _fitting(path: Path, definition: SyncDefinition, store_id: str) -> Path | No
         try:
             with file.locked(one, sync=definition.name) as connection:
                 rows = connection.execute("SELECT name, value FROM meta").fetchall()
+        except RunInProgressError:
+            raise
         except (SyncerError, duckdb.Error):
             continue
         meta = dict(rows)

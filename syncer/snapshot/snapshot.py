@@ -229,13 +229,14 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
     """Open and lock the snapshot of one sync; a run that died before is settled first.
 
     A snapshot of another target or store is moved aside, and a new one begins, or one that was moved aside before:
-    every row is sent then. Without *record*, no file is made or moved.
+    every row is sent then. Without *record*, no file is made or moved; one that would be taken back is opened.
 
     Raises:
         RunInProgressError: it is locked already.
         SnapshotError: it is damaged, or from a newer program, or the disk is full.
     """
-    notes, left, sync, target = [], [], definition.name, definition.target
+    notes, left, sync, target = list[str](), list[Path](), definition.name, definition.target
+    fitting: Path | None = None
     if record or path.exists():
         with _in_file(path, sync, target) as ledger:
             with ledger.explaining():
@@ -247,11 +248,14 @@ def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: boo
 
             found = former.of(ledger.session, store_id)
         notes = [found.note(definition)] if found.has_rows else []
-        if not record:
+        if record:
+            notes += filter(None, [former.exchange(path, found, definition, store_id)])
+        else:
             left = [path] if found.is_removable(definition) else []
-        elif restored := former.exchange(path, found, definition, store_id):
-            notes.append(restored)
-    with _in_file(path, sync, target) if record else _in_memory(path, sync, target) as ledger:
+            fitting = former.found_again(path, found, definition, store_id)
+            notes += [former.TAKEN_BACK] if fitting else []
+    own = path if record else fitting
+    with _in_file(own, sync, target) if own else _in_memory(path, sync, target) as ledger:
         ledger.make_ready(store_id)
         ledger.notes += notes
         yield Snapshot(ledger, path=path if record else None, left=left)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from syncer.snapshot import file
 from tests.cli.conftest import Folder
 from tests.servers.customerio import CustomerIOServer, customerio_server
 
@@ -187,6 +188,41 @@ def test_what_left_while_something_else_was_fed_is_removed_once_the_definition_c
     shop.run()
 
     assert len(shop.stored("SELECT object_id FROM objects")) == 29
+
+
+def test_a_plan_of_a_definition_that_changed_back_is_what_the_run_does(shop: Shop) -> None:
+    before, after, query = CHANGES["key"]
+    shop.define(before, rows=30)
+    shop.run()
+    shop.define(after, rows=30)
+    shop.run(code=3)
+    shop.define(before, rows=29)
+
+    for _ in range(2):
+        (plan,) = shop.folder.syncer("plan", "prices", "--json").objects
+        assert "the definition is as it was before" in " ".join(plan["notes"])
+        assert (plan["added"], plan["removed"], plan["unchanged"]) == (0, 1, 29)
+    said = shop.run()
+
+    assert "the definition is as it was before" in said
+    assert shop.stored(query) == sorted(f"c{i}" for i in range(29))
+    assert "note" not in shop.run()
+
+
+def test_a_run_leaves_a_former_snapshot_alone_that_a_plan_uses(shop: Shop) -> None:
+    before, after, query = CHANGES["key"]
+    shop.define(before, rows=30)
+    shop.run()
+    shop.define(after, rows=30)
+    shop.run(code=3)
+    shop.define(before, rows=29)
+    (former,) = (shop.folder.path / ".syncer/snapshots").glob("*.former-*")
+
+    with file.locked(former, sync="prices"):
+        shop.run(code=4)
+
+    assert "the definition is as it was before" in shop.run()
+    assert shop.stored(query) == sorted(f"c{i}" for i in range(29))
 
 
 @pytest.mark.parametrize(
