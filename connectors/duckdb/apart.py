@@ -106,7 +106,7 @@ class Apart:
 
     def _answer(self) -> dict[str, Any]:
         line = self._pipe(self._process.stdout).readline()
-        if not line:
+        if not line.endswith(b"\n"):
             raise self._died()
         answer: dict[str, Any] = json.loads(line)
         if "message" in answer:
@@ -117,7 +117,7 @@ class Apart:
         return WarehouseError(
             f"{self._label}: the process of the query ended, since it needed more than {MOST_MEGABYTES:,} MB of memory "
             "or was killed",
-            hint="Make the query cheaper.",
+            hint="Let the query build smaller values: see `syncer docs duckdb`.",
         )
 
     @staticmethod

@@ -123,7 +123,8 @@ class FileTable:
                 given.append(self._cast(connection, column, type_) if type_ else column)
             except duckdb.Error:
                 raise WarehouseError(
-                    f"{self.types_path}: `{name}` has the type {type_}, which DuckDB does not have"
+                    f"{self.types_path}: `{name}` has the type {type_}, which DuckDB does not have",
+                    hint="Write a type of DuckDB, such as VARCHAR, BIGINT, DECIMAL(18,2) or TIMESTAMP.",
                 ) from None
         return given
 
