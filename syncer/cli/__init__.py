@@ -6,17 +6,37 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from syncer import __version__
 from syncer.cli import connections, docs, files, output, plans, runs, serve, show, signals, state, validation, verify
 from syncer.cli.arguments import Command
 from syncer.cli.exit_codes import CODES, outcome_of
 
+
+class _Commands(TyperGroup):
+    """Every command; what is wrong with an option or an argument is said in our words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as exc:
+            from pydantic import ValidationError
+
+            from syncer.model.spelling import visible
+            from syncer.model.wrong_values import in_words
+
+            if isinstance(exc.__cause__, ValidationError):
+                exc.message = visible(in_words(exc.__cause__.errors()[0]))
+            raise
+
+
 app = typer.Typer(
     name="syncer",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

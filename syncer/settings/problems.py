@@ -76,9 +76,7 @@ def _text(detail: ErrorDetails, path: tuple[str, ...], fields: Collection[str]) 
             return f"is not a setting{f'; did you mean `{meant}`?' if meant else ''}"
         case "model_type" | "dict_type":
             return "is a group of settings, such as its `url`, and has no value itself"
-        case "too_short":
-            return f"should have at least {detail['ctx']['min_length']} characters"
-        case "value_error":
-            return str(detail["ctx"]["error"])
         case _:
-            return detail["msg"].replace("Input should", "should").replace("String should", "should")
+            from syncer.model.wrong_values import in_words
+
+            return in_words(detail)

@@ -19,6 +19,7 @@ from syncer.model.errors import (
     StateDatabaseError,
     SyncerError,
 )
+from syncer.model.wrong_values import in_words
 from syncer.web import rendering
 from syncer.web.rendering import Context
 
@@ -104,7 +105,7 @@ def _faults(error: RequestValidationError) -> str:
     found = error.errors()
     kinds = {fault["type"] for fault in found}
     faults = [
-        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+        f"{'.'.join(str(part) for part in fault['loc'])}: {in_words(fault)}"
         for fault in found
         if fault["type"] not in ("json_invalid", "extra_forbidden")
     ]

@@ -94,6 +94,9 @@ def test_one_row_is_sent_by_its_key(folder: Folder, key_column: str, header: str
         (["run", "--everything"], "No such option"),
         (["rejected", "custmers"], "Did you mean `customers`?"),
         (["pause", "x"], "there is no sync `x`"),
+        (["run", "--all", "--allow", "clok"], "'--allow': 'clok' is not one of 'limits', 'clock'."),
+        (["plan", "--rows", "x"], "'--rows': should be a whole number"),
+        (["serve", "--port", "99999"], "'--port': should be less than or equal to 65535"),
         (["show", "person", "1", "--store", "defualt"], "Did you mean `default`?"),
     ],
 )

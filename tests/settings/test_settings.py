@@ -502,6 +502,7 @@ def test_what_the_service_cannot_use_is_reported_together(tmp_path: Path) -> Non
             "SYNCER_ALERTS__ROWS": "150%",
             "SYNCER_ALERTS": "hush",
             "SYNCER_POOL_SIZE": "0",
+            "SYNCER_KEEP_RUNS": "hush",
             "SYNCER_WEB__PROXY_ADDRESSES": "10.0.0.1, hush",
         },
     )
@@ -510,6 +511,7 @@ def test_what_the_service_cannot_use_is_reported_together(tmp_path: Path) -> Non
         "SYNCER_ALERTS: is a group of settings, and has no value itself",
         "SYNCER_ALERTS__REJECTED: should be a share such as `5%` or `0.05`",
         "SYNCER_ALERTS__ROWS: should be a share such as `5%` or `0.05`",
+        "SYNCER_KEEP_RUNS: should be a whole number",
         "SYNCER_POOL_SIZE: should be greater than or equal to 1",
         "SYNCER_WEB__PORTT: is not a setting; did you mean `port`?",
         "SYNCER_WEB__PROXY_ADDRESSES: should be addresses or networks such as `10.0.0.1` or `10.0.0.0/8`",

@@ -130,7 +130,8 @@ def test_waiting_has_an_end(site: Site, served: Served) -> None:
 
     assert answer.status_code == 202
     assert (answer.json()["status"], answer.json()["finished_at"]) == ("running", None)
-    assert client.post(f"{RUNS}?wait=301").status_code == 422
+    late = client.post(f"{RUNS}?wait=301")
+    assert (late.status_code, late.json()["detail"]) == (422, "query.wait: should be less than or equal to 300")
 
 
 def test_a_run_in_progress_is_told_and_can_be_cancelled(site: Site, served: Served) -> None:
@@ -350,13 +351,22 @@ def test_a_run_that_a_wrong_clock_holds_is_let_through_once(site: Site, served: 
 
 
 @pytest.mark.parametrize(
-    "body", ["{", "[]", '"x"', '{"full": 1}', '{"full": "secret-row"}', '{"secret-row": 1}', "1e999"]
+    ("body", "detail"),
+    [
+        ("{", "the body is not JSON"),
+        ("[]", "body: should be an object"),
+        ('"x"', "body: should be an object"),
+        ('{"full": 1}', "body.full: should be true or false"),
+        ('{"full": "secret-row"}', "body.full: should be true or false"),
+        ('{"secret-row": 1}', "the body has an unknown member"),
+        ("1e999", "body: should be an object"),
+    ],
 )
-def test_what_cannot_be_read_is_refused_without_repeating_it(served: Served, body: str) -> None:
+def test_what_cannot_be_read_is_refused_without_repeating_it(served: Served, body: str, detail: str) -> None:
     answer = served.client().post(RUNS, content=body, headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 422
-    assert answer.json()["detail"]
+    assert answer.json()["detail"] == detail
     assert "secret-row" not in answer.text
 
 
