@@ -10,6 +10,7 @@ import csv
 import gzip
 import json
 import re
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,13 +20,15 @@ from connectors.duckdb.column_types import FileColumn, csv_columns, json_columns
 from connectors.duckdb.errors import reason
 from connectors.support.warehouse import quote_identifier, quote_literal
 from syncer.model.errors import WarehouseError
-from syncer.model.spelling import JSON_STRING, did_you_mean, numbers_as_text, text_as_numbers
+from syncer.model.spelling import JSON_STRING, did_you_mean, numbers_as_text, text_as_numbers, visible
 
 # Without these DuckDB guesses, and a wrong guess drops rows: those that start with `#`, or those above the header.
 _CSV = """header = true, delim = '{}', quote = '"', escape = '"', comment = '', skip = 0"""
 _DIALECTS = {"csv": _CSV.format(","), "tsv": _CSV.format("\t")}
 #: Every value as text; an empty one in quotes is no missing one.
 _TEXTS = "all_varchar = true, allow_quoted_nulls = false"
+#: Without this a folder `region=eu` above the file would be a column.
+_OWN_COLUMNS = "hive_partitioning = false"
 #: Every value of a record as JSON, whichever record has it first.
 _VALUES = "maximum_depth = 1, sample_size = -1"
 _TYPE = re.compile(r'[\w (),"\[\]]+')
@@ -46,17 +49,21 @@ class FileTable:
     @property
     def source(self) -> str:
         """SQL for its rows: of CSV as text, of JSON as JSON."""
-        path = quote_literal(str(self.path))
         if self.kind in _DIALECTS:
-            return f"read_csv({path}, {_DIALECTS[self.kind]}, {_TEXTS})"
+            return f"read_csv({self._place}, {_DIALECTS[self.kind]}, {_TEXTS})"
         if self.kind == "parquet":
-            return f"read_parquet({path})"
-        return f"read_json({path}, {_VALUES}{self._lines})"
+            return f"read_parquet({self._place})"
+        return f"read_json({self._place}, {_VALUES}{self._lines})"
 
     @property
     def _records(self) -> str:
         """SQL for the records of a JSON file as they are written."""
-        return f"read_json_objects({quote_literal(str(self.path))}{self._lines})"
+        return f"read_json_objects({self._place}{self._lines})"
+
+    @property
+    def _place(self) -> str:
+        """The first arguments of every reader."""
+        return f"{quote_literal(one_file(self.path))}, {_OWN_COLUMNS}"
 
     @property
     def _lines(self) -> str:
@@ -73,10 +80,33 @@ class FileTable:
             connection.execute(f"CREATE VIEW {quote_identifier(self.name)} AS FROM {self.source}")
         except duckdb.Error as exc:
             if "sniffing" in str(exc):
-                return _broken_row(connection, self.kind, self.path)
-            said = reason(str(exc))
-            return said if str(self.path) in said else f"{self.path}: {said}"
+                return self._broken_row(connection)
+            return self._unreadable(reason(str(exc)))
+        # A name that is no UTF-8, for one.
+        except Exception as exc:
+            return self._unreadable(f"it cannot be read ({type(exc).__name__})")
         return None
+
+    def _unreadable(self, said: str) -> str:
+        # DuckDB may name the file as it was handed over.
+        said = said.replace(one_file(self.path), str(self.path))
+        return visible(said if str(self.path) in said else f"{self.path}: {said}")
+
+    def _broken_row(self, connection: duckdb.DuckDBPyConnection) -> str:
+        """Where a CSV file breaks of which DuckDB's text gives no line."""
+        try:
+            opened = gzip.open if self.path.suffix.lower() == ".gz" else open
+            with opened(self.path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
+                header = next(csv.reader(file, delimiter="\t" if self.kind == "tsv" else ","), [])
+            columns = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(header)))
+            given = f"{self._place}, {_DIALECTS[self.kind]}, auto_detect = false, columns = {{{columns}}}"
+            connection.execute(f"SELECT count(*) FROM read_csv({given})").fetchall()
+        except duckdb.Error as exc:
+            return self._unreadable(reason(str(exc)))
+        # A header with a value that is too long, or a file that was cut.
+        except (csv.Error, OSError, EOFError, zlib.error):
+            pass
+        return self._unreadable("it cannot be read as CSV")
 
     def learn_types(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Look at every row for the types of its columns, unless this process has, and let the view have them.
@@ -142,12 +172,26 @@ class FileTable:
         return replace(column, type=type_, value=cast, suggested="", is_suggested="")
 
 
+def one_file(path: Path) -> str:
+    """*path* as DuckDB's readers take it: for them `*`, `?` and `[` begin a pattern."""
+    # A backslash before one takes its meaning, and then the name as it is stands for itself.
+    return str(path) if "\\" in str(path) else re.sub(r"[*?\[]", r"[\g<0>]", str(path))
+
+
 def tables(folder: Path) -> list[FileTable]:
     """The tables of *folder*; names may repeat."""
-    found = ((_NAME.fullmatch(path.name), path) for path in sorted(folder.iterdir()) if path.is_file())
+    found = ((_NAME.fullmatch(path.name), path) for path in sorted(folder.iterdir()) if _may_be_file(path))
     files = [FileTable(name=m[1], kind=(m[2] or m[3]).lower(), path=path) for m, path in found if m]
     types = {file.types_path for file in files}
     return [file for file in files if file.path not in types]
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # A link to where this user may not look.
+        return True
 
 
 #: The rows of a file and what their columns are, by its path, size and time.
@@ -194,24 +238,10 @@ def _read_types(path: Path) -> dict[str, str]:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(t, str) and _TYPE.fullmatch(t) for t in found.values()):
         raise WarehouseError(
             f"{path}: it is no JSON object of columns and types", hint='Write it as {"zip": "VARCHAR"}.'
         )
     return found
-
-
-def _broken_row(connection: duckdb.DuckDBPyConnection, kind: str, path: Path) -> str:
-    """Where a file breaks of which DuckDB's text gives no line."""
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file, delimiter="\t" if kind == "tsv" else ","), [])
-    columns = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(header)))
-    given = f"{quote_literal(str(path))}, {_DIALECTS[kind]}, auto_detect = false, columns = {{{columns}}}"
-    try:
-        connection.execute(f"SELECT count(*) FROM read_csv({given})").fetchall()
-    except duckdb.Error as exc:
-        return reason(str(exc))
-    return f"{path}: it cannot be read as CSV"

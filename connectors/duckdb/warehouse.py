@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from connectors.duckdb.errors import FILE_HINT, hint, line, reason
-from connectors.duckdb.folder import TYPES, FileTable, tables
+from connectors.duckdb.folder import TYPES, FileTable, one_file, tables
 from connectors.duckdb.functions import builds_values
 from connectors.support.warehouse import (
     DESCRIBE_TIMEOUT,
@@ -31,6 +31,7 @@ from connectors.support.warehouse import (
     schema_of,
     select_columns,
 )
+from syncer.model.connectors import file_of
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Column, Probe
@@ -42,6 +43,9 @@ _BATCH_ROWS = 20_000
 
 #: What DuckDB may take of the memory; what needs more goes to files.
 _MEMORY_LIMIT = "2GB"
+
+#: Names of databases and schemas that are always there.
+_TAKEN = {"main", "memory", "temp", "system", "information_schema", "pg_catalog"}
 
 #: After the timeout, for DuckDB to notice that it was interrupted. It does not look inside a function.
 _GRACE_SECONDS = 2.0
@@ -92,8 +96,8 @@ class DuckDBWarehouse(StreamingWarehouse):
         self._apart: Apart | None = None
         #: The statements of the file's views and of its columns that are computed.
         self._computed = ""
-        #: Table to why its file cannot be read.
-        self._unreadable: dict[str, str] = {}
+        #: Table to why its file cannot be read, and the next step.
+        self._unreadable: dict[str, tuple[str, str]] = {}
         self._files: dict[str, FileTable] = {}
         #: The query that runs.
         self._sql = ""
@@ -102,7 +106,7 @@ class DuckDBWarehouse(StreamingWarehouse):
         self._connection = duckdb.connect(config={"temp_directory": self._spill.name, "memory_limit": _MEMORY_LIMIT})
         try:
             with self._failures(DESCRIBE_TIMEOUT):
-                self._open(re.sub(r"^[^:]+:/{0,3}", "", url))
+                self._open(file_of(url))
         except WarehouseError:
             self.close()
             raise
@@ -130,13 +134,14 @@ class DuckDBWarehouse(StreamingWarehouse):
         """See `TellsTime`; it has the clock of this machine."""
         return datetime.now(UTC)
 
-    def _open(self, location: str) -> None:
-        path = Path(location).resolve()
+    def _open(self, location: Path | None) -> None:
+        path = (location or Path()).resolve()
         if location and path.is_dir():
-            self._lock(allowed=[str(path)])
+            # DuckDB compares these with a path as it is handed over.
+            self._lock(allowed=[str(path), one_file(path)])
             self._create_views(path)
         elif path.is_file():
-            name = quote_identifier(path.stem)
+            name = quote_identifier(_database_name(path))
             self._connection.execute(f"ATTACH {quote_literal(str(path))} AS {name} (READ_ONLY, TYPE duckdb)")
             self._connection.execute(f"USE {name}")
             self._lock(allowed=[])
@@ -146,7 +151,8 @@ class DuckDBWarehouse(StreamingWarehouse):
         else:
             raise WarehouseError(
                 f"{self._label}: there is no file or folder {path if location else 'named in its URL'}",
-                hint="Write duckdb:///name for a path from the working folder, duckdb:////name for one from the root.",
+                hint="Write duckdb:///name for a path from the working folder, duckdb:////name for one from the root; "
+                "in it a blank is `%20`.",
             )
 
     def _lock(self, *, allowed: list[str]) -> None:
@@ -157,20 +163,22 @@ class DuckDBWarehouse(StreamingWarehouse):
         """)
 
     def _create_views(self, folder: Path) -> None:
+        """Make tables of the files; what is wrong with one is said when a query uses it."""
         for file in tables(folder):
-            if other := self._files.get(file.name.casefold()):
-                both = f"{other.path.name} and {file.path.name}"
-                raise WarehouseError(
-                    f"{self._label}: {both} in {folder} would both be the table `{file.name}`",
-                    hint="Rename or remove one of them.",
-                )
-            self._files[file.name.casefold()] = file
+            name = file.name.casefold()
+            if other := self._files.get(name):
+                both = f"{other.path.name} and {file.path.name} in {folder} would both be the table `{file.name}`"
+                self._unreadable[name] = both, "Rename or remove one of them."
+                self._connection.execute(f"DROP VIEW IF EXISTS {quote_identifier(other.name)}")
+                continue
+            self._files[name] = file
             if said := file.create_view(self._connection):
-                self._unreadable[file.name.casefold()] = said
+                self._unreadable[name] = said, FILE_HINT
 
     def _learn_types(self, sql: str) -> None:
         """Give the tables that *sql* may read the types of their columns."""
-        self._sql, text = sql, sql.casefold()
+        # In an identifier a quote is written twice.
+        self._sql, text = sql, sql.casefold().replace('""', '"')
         for name, file in self._files.items():
             # These functions read tables by texts that need not be their names.
             if name not in self._unreadable and (name in text or "query" in text):
@@ -249,7 +257,7 @@ class DuckDBWarehouse(StreamingWarehouse):
             raise WarehouseError(f"{self._label}: the query holds {len(statements)} statements", hint=_SELECT_HINT)
         if statements[0].type != duckdb.StatementType.SELECT:
             raise WarehouseError(f"{self._label}: the query is not a SELECT", hint=_SELECT_HINT)
-        return _without_semicolon(sql)
+        return _without_semicolons(sql)
 
     def _describe(self, statement: str) -> tuple[Column, ...]:
         # In brackets DuckDB refuses a WITH that writes, which extract_statements calls a SELECT.
@@ -284,8 +292,8 @@ class DuckDBWarehouse(StreamingWarehouse):
 
     def _failure(self, text: str) -> WarehouseError:
         missing = re.match(r'Catalog Error: Table with name "?([^"\n]+?)"? does not exist', text)
-        if missing and (said := self._unreadable.get(missing[1].casefold())):
-            return WarehouseError(f"{self._label}: {said}", hint=FILE_HINT)
+        if missing and (fault := self._unreadable.get(missing[1].casefold())):
+            return WarehouseError(f"{self._label}: {fault[0]}", hint=fault[1])
         from connectors.duckdb.casts import fault_in_file
 
         if fault := fault_in_file(self._connection, self._files.values(), self._sql, text):
@@ -310,12 +318,18 @@ def _with_floats_as(wider: str, kind: str) -> str:
     return re.sub(r"""("(?:[^"]|"")*"|'(?:[^']|'')*')|\bFLOAT\b""", lambda found: found[1] or wider, kind)
 
 
-def _without_semicolon(sql: str) -> str:
+def _database_name(path: Path) -> str:
+    """The name by which a query may call the file: its stem, but for names that DuckDB has itself."""
+    return f"{path.stem}_db" if path.stem.casefold() in _TAKEN else path.stem
+
+
+def _without_semicolons(sql: str) -> str:
+    """*sql* with blanks in the place of the semicolons around its statement."""
     text = sql.encode()
-    for start, kind in reversed(duckdb.tokenize(sql)):
-        if kind == duckdb.token_type.comment:
-            continue
-        if text[start : start + 1] != b";":
-            break
-        text = text[:start] + b" " + text[start + 1 :]
+    tokens = [start for start, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
+    for order in (tokens, reversed(tokens)):
+        for start in order:
+            if text[start : start + 1] != b";":
+                break
+            text = text[:start] + b" " + text[start + 1 :]
     return text.decode()

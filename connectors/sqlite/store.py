@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from connectors.sql_store.dialect import SQLDialect
 from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
+from syncer.model.connectors import file_of
 from syncer.model.errors import StoreError
 
 _SCHEME = "sqlite:///"
@@ -87,10 +87,10 @@ class SQLiteStore(SQLStore):
             self._duckdb.close()
 
     def _open_connection(self, url: str) -> None:
-        path = url.removeprefix(_SCHEME)
-        if path in ("", url, ":memory:"):
+        path = file_of(url) if url.startswith(_SCHEME) else None
+        if path is None or str(path) == ":memory:":
             raise self._named.unusable("URL names no file", "Write {setting}__URL as sqlite:///folder/file.db.")
-        self._path = Path(path)
+        self._path = path
         with self._explained():
             self._connection = self._connect()
             # Not for upgrades: dropping a table to create it again would delete the rows that refer to it.

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
@@ -76,6 +78,18 @@ class StoreConnector(Connector):
 
     #: Whether its owner pays for each person, so that a query that creates too many costs money.
     bills_people: bool = False
+
+
+def file_of(url: str) -> Path | None:
+    """The path in the URL of a file or folder, decoded: `%20` is a blank. None if it names none.
+
+    A file whose own name is spelled so is meant if only that one exists.
+    """
+    written = re.sub(r"^[^:]+:/{0,3}", "", url)
+    if not written:
+        return None
+    path, as_written = Path(unquote(written)), Path(written)
+    return as_written if as_written.exists() and not path.exists() else path
 
 
 def matching(pattern: str, rule: str) -> AfterValidator:

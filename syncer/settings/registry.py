@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -162,12 +162,25 @@ def checked(url: str) -> str:
         raise ValueError("is not a URL such as `postgresql://USER:PASSWORD@HOST/DATABASE`")
     if not url.isprintable() or " " in url:
         raise ValueError("contains a blank or a control character; encode it, a blank as `%20`")
-    try:
-        urlsplit(url).port  # noqa: B018 - looking at it is the check
-    except ValueError:
-        # Its text holds what would be the port, which may be the start of the password.
-        raise ValueError("cannot be read; encode `/`, `?`, `#`, `@` and `:` in a password, a `/` as `%2F`") from None
+    if not _has_ports(url):
+        # What would be the port may be the start of the password.
+        raise ValueError("cannot be read; encode `/`, `?`, `#`, `@` and `:` in a password, a `/` as `%2F`")
     return scheme[0].lower() + url[scheme.end() :]
+
+
+def _has_ports(url: str) -> bool:
+    """Whether what would be ports are numbers; of PostgreSQL, a URL may have several hosts."""
+    try:
+        hosts = urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return False
+    ports = (re.fullmatch(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?", host) for host in hosts.split(","))
+    return all(found and int(found[1] or 0) < 2**16 for found in ports)
+
+
+def in_url(path: Path | str) -> str:
+    """*path* as the path of a URL, which `file_of` decodes."""
+    return re.sub(r"[%?#\x00-\x20\x7f]", lambda found: quote(found[0]), str(path))
 
 
 def beside(url: str, folder: Path) -> str:
@@ -177,7 +190,7 @@ def beside(url: str, folder: Path) -> str:
     if not names_file(url) or not path.startswith("/") or path in {"/", "/:memory:"}:
         return url
     # The first slash ends the empty host: `///file` is relative, `////file` is not.
-    return f"{scheme}:///{folder / path[1:]}{mark}{query}"
+    return f"{scheme}:///{Path(in_url(folder)) / path[1:]}{mark}{query}"
 
 
 def shown(url: str) -> str:

@@ -26,7 +26,7 @@ from syncer.model.errors import SettingsError
 from syncer.model.query_variables import PATTERN, forbidden
 from syncer.settings.containers import is_set_by_cluster
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
-from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, Words, beside
+from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, Words, beside, in_url
 from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings
 
 _DOTENV = ".env"
@@ -149,7 +149,7 @@ class _Defaults(InitSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Their URLs."""
-        state_dir = self.current_state.get("state_dir", Settings.model_fields["state_dir"].default)
+        state_dir = in_url(self.current_state.get("state_dir", Settings.model_fields["state_dir"].default))
         return {
             "database_url": f"sqlite:///{state_dir}/runs.db",
             "warehouses": {"default": {"url": "duckdb:///sync_definitions/sample_data"}},

@@ -46,9 +46,16 @@ def locked(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
     Raises:
         RunInProgressError: this or another process has locked it.
-        SnapshotError: it is damaged, and was moved aside; or a newer program wrote it; or the disk refuses.
+        SnapshotError: it is damaged, and was moved aside; or a newer program wrote it; or the disk refuses; or its path
+            holds a `?`.
     """
     path = path.resolve()
+    if "?" in str(path):
+        # DuckDB takes what follows for options, and would put its write-ahead log elsewhere.
+        raise SnapshotError(
+            f"the snapshot of `{sync}` cannot be in a folder whose path holds a `?`: {path.parent}",
+            hint="Set SYNCER_STATE_DIR to another folder.",
+        )
     with _open_paths_lock:
         if path in _open_paths:
             raise _in_progress(sync)

@@ -43,6 +43,22 @@ def test_a_relative_path_is_below_the_working_folder(tmp_path: Path, monkeypatch
     assert (tmp_path / "state" / "100%.db").exists()
 
 
+def test_the_path_in_a_stores_url_is_decoded(tmp_path: Path) -> None:
+    SQLiteStore("default", f"sqlite:///{tmp_path}/my%20data%3F/100%25.db", identity=Identity.ID).close()
+
+    assert (tmp_path / "my data?" / "100%.db").exists()
+
+
+def test_a_store_whose_file_has_the_spelling_of_its_url_stays_where_it_is(tmp_path: Path) -> None:
+    written = tmp_path / "a%20b.db"
+    opened(tmp_path / "other.db").close()
+    (tmp_path / "other.db").rename(written)
+
+    SQLiteStore("default", f"sqlite:///{written}", identity=Identity.ID).close()
+
+    assert not (tmp_path / "a b.db").exists()
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:people.db"])
 def test_a_url_that_names_no_file_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="store `default`: its URL names no file"):

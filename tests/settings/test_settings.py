@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from connectors.customerio.options import CustomerIOOptions, Via
 from connectors.snowflake.options import SnowflakeOptions
-from syncer.model.connectors import revealed
+from syncer.model.connectors import file_of, revealed
 from syncer.model.errors import SettingsError
 from syncer.model.types import Identity
 from syncer.settings import registry
@@ -310,6 +311,48 @@ def test_what_is_no_url_is_a_problem_of_its_setting(tmp_path: Path, url: str) ->
 )
 def test_the_path_of_a_file_starts_at_the_working_folder(url: str, whole: str) -> None:
     assert registry.beside(url, Path("/project")) == whole
+
+
+@pytest.mark.parametrize("folder", ["/what?x", "/100%", "/a%20b", "/my data", "/a#b", "/ä[1]"])
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [("data/shop.db", "data/shop.db"), ("my%20data", "my data"), ("a%3Fb", "a?b"), ("x%2520", "x%20")],
+)
+def test_the_path_of_a_file_in_any_working_folder_is_decoded_once(folder: str, written: str, path: str) -> None:
+    for scheme in ("duckdb", "sqlite"):
+        whole = registry.beside(f"{scheme}:///{written}", Path(folder))
+
+        assert registry.checked(whole) == whole
+        assert file_of(whole) == Path(folder, path)
+    # As the run log and warehouses of SQLAlchemy read it.
+    assert make_url(whole).database == f"{folder}/{path}"
+
+
+@pytest.mark.parametrize("state_dir", ["state?", "my state", "50%41", "a/b#c"])
+def test_what_lies_in_the_state_folder_is_found_whatever_its_name(tmp_path: Path, state_dir: str) -> None:
+    settings = load(tmp_path, {"SYNCER_STATE_DIR": state_dir})
+
+    assert make_url(settings.database_url.get_secret_value()).database == str(tmp_path / state_dir / "runs.db")
+    assert file_of(settings.stores["default"].url.get_secret_value()) == tmp_path / state_dir / "profiles.db"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u@a:1,b:2/db?target_session_attrs=any",
+        "postgresql://u:p@a,b/db",
+        "postgres://u:p@[::1]:5432,[::2]:5433/db",
+        "postgresql://a:5432,b:,c/db",
+        "redshift://u:p@a:5439,b:5439/db",
+        "postgresql:///db?host=/tmp,/var&port=1,2",
+        "postgresql://%2Fvar%2Frun/db",
+    ],
+)
+def test_a_url_of_postgresql_may_name_several_hosts(tmp_path: Path, url: str) -> None:
+    settings = load(tmp_path, {"SYNCER_WAREHOUSES__DEFAULT__URL": url})
+
+    assert settings.warehouses["default"].url.get_secret_value() == url
+    assert ":p@" not in settings.warehouses["default"].shown_url
 
 
 @pytest.mark.parametrize(

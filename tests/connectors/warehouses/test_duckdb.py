@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import pytest
 
+from connectors.support.warehouse import quote_literal
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import Warehouse
 from syncer.settings.registry import open_warehouse
@@ -144,14 +147,137 @@ def test_a_table_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Pa
     assert "people" in refusal(tmp_path, "SELECT * FROM nothing").hint
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_files_of_one_name_are_no_table_and_no_fault_of_the_others(tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("id\n1\n")
     (tmp_path / "People.json").write_text('{"id": 1}')
+    (tmp_path / "orders.csv").write_text("id\n2\n")
 
-    with pytest.raises(WarehouseError, match=r"People\.json and people\.csv") as caught:
-        open_warehouse("files", f"duckdb:///{tmp_path}")
+    error = refusal(tmp_path, "SELECT * FROM people")
 
-    assert caught.value.hint
+    assert "People.json and people.csv" in error.message
+    assert "Rename" in error.hint
+    assert rows(tmp_path, "SELECT id FROM orders") == [{"id": 2}]
+
+
+#: Contents of one table, of each kind of file: the columns `id` and `region`.
+_KINDS = {
+    "csv": b"id,region\n1,own\n",
+    "tsv": b"id\tregion\n1\town\n",
+    "csv.gz": gzip.compress(b"id,region\n1,own\n", mtime=0),
+    "json": b'{"id": 1, "region": "own"}',
+    "ndjson": b'{"id": 1, "region": "own"}\n',
+    # Read as text, since no double holds the number.
+    "jsonl": b'{"id": 1.00000000000000000001, "region": "own"}\n',
+}
+
+
+def _make(path: Path, kind: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    file = path / f"t.{kind}"
+    if kind == "parquet":
+        with duckdb.connect() as connection:
+            connection.execute(f"COPY (SELECT 1 AS id, 'own' AS region) TO '{file}'")
+    else:
+        file.write_bytes(_KINDS[kind])
+    return file
+
+
+@pytest.mark.parametrize("kind", [*_KINDS, "parquet"])
+def test_a_folder_above_a_file_adds_no_column_and_changes_none(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "year=2024" / "region=eu" / "files"
+    _make(folder, kind)
+
+    (row,) = rows(folder, "SELECT * FROM t")
+
+    assert [*row] == ["id", "region"]
+    assert row["region"] == "own"
+
+
+#: Names that are patterns for DuckDB's readers, each beside one that it fits.
+_PATTERNS = ["sales[2024]", "a*b", "**", "q?x", "[!a]b", "[a-c]", "[", "it's [2]", "%41 #;{a,b}"]
+_FITTING = ["sales2", "aXb", "qZx", "cb", "b", "it's 2", "A #;a"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path: Path, kind: str) -> None:
+    for name in [*_PATTERNS, *_FITTING]:
+        file = _make(tmp_path / "made", kind)
+        with duckdb.connect() as connection:
+            connection.execute("CREATE TABLE t AS SELECT 1 AS id, $1 AS region", [name])
+            connection.execute("COPY t TO '" + str(file) + "' " + ("(ARRAY false)" if kind == "json" else ""))
+        file.rename(tmp_path / f"{name}.{kind}")
+
+    found = {name: rows(tmp_path, f'SELECT region FROM "{name}"') for name in _PATTERNS}
+
+    assert found == {name: [{"region": name}] for name in _PATTERNS}
+
+
+@pytest.mark.parametrize("name", _PATTERNS)
+def test_a_folder_whose_name_is_a_pattern_is_that_folder(tmp_path: Path, name: str) -> None:
+    for other in (*_FITTING, name):
+        (tmp_path / other).mkdir(exist_ok=True)
+        (tmp_path / other / "t[1].csv").write_text(f'id,folder\n1,"{other}"\n')
+
+    with closing(open_warehouse("files", f"duckdb:///{quote(str(tmp_path / name))}")) as warehouse:
+        found = warehouse.query('SELECT folder FROM "t[1]"', timeout=TIMEOUT).read_all().to_pylist()
+        outside = quote_literal(f"{tmp_path / 'A #;a'}/t[[]1].csv")
+        with pytest.raises(WarehouseError):
+            warehouse.query(f"SELECT * FROM read_csv({outside})", timeout=TIMEOUT).read_all()
+
+    assert found == [{"folder": name}]
+
+
+_LONG = b"x" * 140_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bad.csv", b'a,b\n1,"' + _LONG + b'"\n2,"x\n'),
+        ("bad.csv", b'"' + _LONG + b"\n"),
+        ("bad.csv", b'a,b\n"' + _LONG * 20),
+        ("bad.tsv", b'a\tb\n1\t"' + _LONG + b"\n"),
+        ("bad.csv.gz", gzip.compress(b'a,b\n1,"' + _LONG, mtime=0)),
+        ("bad.csv.gz", gzip.compress(b'a,b\n1,"' + _LONG, mtime=0)[:-12]),
+        ("bad.csv.gz", b"confidential"),
+        ("bad.csv", b"\xff\xfe\x00\x01"),
+        ("bad.json", b"[" * 100_000),
+        ("bad.json", b'{"a": ' + b'"confidential'),
+        ("bad.json.gz", b"confidential"),
+        ("bad.parquet", b"confidential"),
+        (os.fsdecode(b"bad\xff.csv"), b"a\n1\n"),
+        ("bad.schema.json", b"[" * 100_000),
+    ],
+)
+def test_whatever_is_wrong_with_one_file_is_its_tables_fault(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "good.csv").write_text("id\n1\n")
+    (tmp_path / name).write_bytes(content)
+    if name == "bad.schema.json":
+        (tmp_path / "bad.csv").write_bytes(b"a\n1\n")
+
+    assert rows(tmp_path, "SELECT id FROM good") == [{"id": 1}]
+    error = refusal(tmp_path, "SELECT * FROM bad")
+
+    assert "bad" in error.message
+    assert "confidential" not in "".join(traceback.format_exception(error))
+
+
+def test_a_link_to_where_nobody_may_look_is_its_tables_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "good.csv").write_text("id\n1\n")
+    (folder / "bad.csv").symlink_to(tmp_path / "closed" / "t.csv")
+    is_file = Path.is_file
+
+    def refused(path: Path, **options: Any) -> bool:
+        if path.name == "bad.csv":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path, **options)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+
+    assert rows(folder, "SELECT id FROM good") == [{"id": 1}]
+    assert "bad.csv" in refusal(folder, "SELECT * FROM bad").message
 
 
 @pytest.mark.parametrize(
@@ -195,6 +321,48 @@ def test_the_files_of_the_folder_can_be_read_with_other_options(tmp_path: Path) 
 
     sql = f"SELECT * FROM read_csv('{tmp_path}/people.csv', delim = ';', all_varchar = true)"
     assert rows(tmp_path, sql) == [{"id": "007", "name": "Ann"}]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["main", "memory", "temp", "system", "information_schema", "pg_catalog", "Main", "people", "my data", "a[1]", 'a"b',
+     "100%", "100%41", "default", "select"],
+)  # fmt: skip
+def test_a_database_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE people AS SELECT 1 AS id")
+        connection.execute("CREATE SCHEMA crm; CREATE TABLE crm.deals AS SELECT 2 AS id")
+
+    with closing(open_warehouse("files", f"duckdb:///{quote(str(path))}")) as warehouse:
+        assert warehouse.query("SELECT id FROM people", timeout=TIMEOUT).read_all().to_pylist() == [{"id": 1}]
+        assert warehouse.query("SELECT id FROM crm.deals", timeout=TIMEOUT).read_all().to_pylist() == [{"id": 2}]
+
+
+def test_a_query_may_name_the_file_as_the_database(tmp_path: Path) -> None:
+    for name in ("shop", "main"):
+        with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as connection:
+            connection.execute("CREATE TABLE people AS SELECT 1 AS id")
+
+    assert rows(tmp_path / "shop.duckdb", "SELECT id FROM shop.main.people") == [{"id": 1}]
+    assert rows(tmp_path / "main.duckdb", "SELECT id FROM main_db.main.people") == [{"id": 1}]
+
+
+@pytest.mark.parametrize("name", ["my data", "100%", "what?x", "a#b", "ä", "a%20b"])
+def test_a_path_in_a_url_is_decoded(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "people.csv").write_text("id\n1\n")
+
+    with closing(open_warehouse("files", f"duckdb:///{quote(str(tmp_path / name))}")) as warehouse:
+        assert warehouse.query("SELECT id FROM people", timeout=TIMEOUT).read_all().to_pylist() == [{"id": 1}]
+
+
+@pytest.mark.parametrize("name", ["a%20b", "100%41", "what?x"])
+def test_a_path_that_was_never_encoded_is_found_where_it_is_the_only_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "people.csv").write_text("id\n1\n")
+
+    assert rows(tmp_path / name, "SELECT id FROM people") == [{"id": 1}]
 
 
 @pytest.fixture
