@@ -40,7 +40,7 @@ class NotASelectError(Exception):
 class SelectStatement:
     """A query that is one SELECT, as far as its text shows."""
 
-    #: Without a byte order mark, and without semicolons and comments at the end; lines keep their numbers.
+    #: Without a byte order mark, semicolons around it and comments at the end; lines keep their numbers.
     text: str
     tokens: tuple[Token, ...]
     #: None if sqlglot cannot parse the text.
@@ -74,13 +74,17 @@ def one_select(sql: str, dialect: str | Dialect | None) -> SelectStatement:
         raise NotASelectError("the query holds a quote or a comment that is not closed", hint="Close it.") from None
     while tokens and tokens[-1].token_type.name == "SEMICOLON":
         tokens.pop()
+    # Written before a WITH, so that it ends whatever statement stands there.
+    while tokens and tokens[0].token_type.name == "SEMICOLON":
+        start = tokens.pop(0).start
+        sql = f"{sql[:start]} {sql[start + 1 :]}"
     _check_tokens(sql, tokens)
     statement = SelectStatement(text=sql[: tokens[-1].end + 1], tokens=tuple(tokens), tree=None)
     try:
         tree = reader.parser().parse(tokens, sql)[0]
     except (ParseError, RecursionError):
         # SQL that sqlglot does not know, or no SQL; the warehouse's error will tell.
-        fault = _word_fault(statement.words())
+        fault = _word_fault(statement)
     else:
         fault = _tree_fault(tree)
         statement = SelectStatement(text=statement.text, tokens=statement.tokens, tree=tree)
@@ -122,10 +126,17 @@ def _tree_fault(tree: Expr | None) -> str:
     return ""
 
 
-def _word_fault(words: list[tuple[str, int]]) -> str:
-    for (word, _), (following, _) in pairwise(words):
-        if word in ("(", ")") and following in _WRITING:
-            return f"writes: it holds {following}"
-        if word == "INTO" and following in ("OUTFILE", "DUMPFILE"):
-            return f"writes: it holds INTO {following}"
+def _word_fault(statement: SelectStatement) -> str:
+    """What of a text that sqlglot cannot parse looks like a statement that writes: bare words alone count."""
+    bare = [
+        "" if token.token_type.name.endswith(("STRING", "IDENTIFIER")) else word
+        for token, (word, _) in zip(statement.tokens, statement.words(), strict=True)
+    ]
+    bare += [".", "."]
+    for before, word, after, following in zip(bare, bare[1:], bare[2:], bare[3:], strict=False):
+        # Oracle's MODEL assigns cells, as in `(UPDATE sales[2024] = 1)`, and a column may be called so.
+        if before in ("(", ")") and word in _WRITING and following != "[" and after not in (".", ",", ")"):
+            return f"writes: it holds {word}"
+        if before == "INTO" and word in ("OUTFILE", "DUMPFILE"):
+            return f"writes: it holds INTO {word}"
     return ""

@@ -1,9 +1,11 @@
-"""Whether a template's value matters to its SQL, or stands only in comments of it."""
+"""Where a template's marks and values stand in its SQL: in comments, in texts, or elsewhere."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 
 from jinja2 import nodes
 
@@ -123,3 +125,97 @@ class _Reader:
             else:
                 break
         return matters
+
+
+def opened_in_text(tokens: Iterable[tuple[int, str, str]]) -> tuple[int, str] | None:
+    """The template's line and the kind of the first mark that opens inside a text of the SQL by mistake.
+
+    That is a comment of Jinja, or braces without a name in them: Jinja would take what follows, up to a mark in a later
+    text, for its own. A variable in a text is none.
+
+    Shapes:
+        tokens: as Jinja's lexer gives them: line, kind and text.
+    """
+    readings = [_Reading(*options) for options in product((False, True), repeat=4)]
+    #: The readings' states where a branch begins, and where its earlier branches ended.
+    branches: list[tuple[list[str], list[list[str]]]] = []
+    opened: tuple[int, str] | None = None
+    before = ""
+    for line, kind, text in tokens:
+        if kind == "data":
+            for reading in readings:
+                reading.read(text)
+        elif kind == "comment_begin" and all(reading.is_in_text for reading in readings):
+            return line, kind
+        elif kind == "variable_begin":
+            opened = (line, kind) if all(reading.is_in_text for reading in readings) else None
+        elif kind == "name":
+            opened = None
+            if before == "block_begin":
+                _branch(text, readings, branches)
+        elif kind == "variable_end" and opened:
+            return opened
+        before = before if kind == "whitespace" else kind
+    return None
+
+
+_UNKNOWN = "?"
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One way to read SQL, since it depends on the dialect where a text ends."""
+
+    backslash_escapes: bool
+    has_triple_quotes: bool
+    has_brackets: bool
+    has_hash_comments: bool
+    #: What ends the text or the comment that is open; empty outside of both.
+    end: str = field(default="", init=False)
+
+    @property
+    def is_in_text(self) -> bool:
+        return self.end not in ("", _LINE_END, _BLOCK_END, "]", _UNKNOWN)
+
+    def read(self, text: str) -> None:
+        position = 0
+        while position < len(text) and self.end != _UNKNOWN:
+            if self.end:
+                escapes = r"\\.|" if self.backslash_escapes and self.end in ("'", '"', "'''", '"""') else ""
+                found = re.compile(f"{escapes}({re.escape(self.end)})", re.DOTALL).search(text, position)
+                position = found.end() if found else len(text)
+                self.end = "" if found and found[1] else self.end
+            elif found := _OPENING.search(text, position):
+                position, self.end = self._opened(found)
+            else:
+                break
+
+    def _opened(self, found: re.Match[str]) -> tuple[int, str]:
+        """Where to read on, and what ends what *found* opens."""
+        mark = found[0]
+        if mark in ("'''", '"""') and not self.has_triple_quotes:
+            return found.start() + 1, mark[0]
+        if mark == "#":
+            return found.end(), _LINE_END if self.has_hash_comments else ""
+        if mark == "[":
+            return found.end(), "]" if self.has_brackets else ""
+        return found.end(), _ENDS.get(mark, mark)
+
+
+_OPENING = re.compile(r"""--|/\*|'''|\"\"\"|['"`\[]|(?<![\w$])\$\w*\$|#(?=[\s\w])""")
+
+
+def _branch(tag: str, readings: list[_Reading], branches: list[tuple[list[str], list[list[str]]]]) -> None:
+    """Go on in the next branch as the one before began; after them nothing is known where they end differently."""
+    ends = [reading.end for reading in readings]
+    if tag in ("if", "for"):
+        branches.append((ends, []))
+    elif tag in ("elif", "else") and branches:
+        branches[-1][1].append(ends)
+        ends = branches[-1][0]
+    elif tag in ("endif", "endfor") and branches:
+        begun, ended = branches.pop()
+        ways = [*ended, ends] if ended else [begun, ends]
+        ends = [way[0] if len(set(way)) == 1 else _UNKNOWN for way in zip(*ways, strict=True)]
+    for reading, end in zip(readings, ends, strict=True):
+        reading.end = end

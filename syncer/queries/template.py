@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -14,7 +15,7 @@ from jinja2.visitor import NodeTransformer
 
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import did_you_mean, listed, quoted
-from syncer.queries.comments import use_outside_comments
+from syncer.queries.comments import opened_in_text, use_outside_comments
 from syncer.queries.sandbox import FILTERS, SIZED, TIMED, TURNS, RefusedError, Sandbox
 
 #: Parts of a template's statements and expressions.
@@ -32,6 +33,19 @@ _KNOWN = (
 )
 
 _TOO_LONG, _IN_SQL = "the template is too long", "Let the warehouse do the work, in SQL."
+
+_RAW = "If it belongs to the SQL, write `{% raw %}%s{% endraw %}`"
+#: What opens inside a text of the SQL by mistake, to the message and its hint.
+_IN_TEXT = {
+    "comment_begin": (
+        "`{#` in a text of the SQL opens a comment of Jinja",
+        f"{_RAW.replace('%s', '{#')}; if it is a comment, move it out of the quotes.",
+    ),
+    "variable_begin": (
+        "`{{` in a text of the SQL opens an expression of Jinja that has no variable",
+        f"{_RAW.replace('%s', '{{')}.",
+    ),
+}
 
 _NODES = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.Name, nodes.Const,
@@ -88,8 +102,13 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
         return DefinitionError(message, path=path, line=first_line - 1 + line, hint=hint)
 
     try:
-        if any(count > _TOKENS_LIMIT for count, _ in enumerate(Sandbox().lex(sql))):
+        tokens = list(islice(Sandbox().lex(sql), _TOKENS_LIMIT + 1))
+        if len(tokens) > _TOKENS_LIMIT:
             raise error(_TOO_LONG, 1, _IN_SQL)
+        if misplaced := opened_in_text(tokens):
+            line, mark = misplaced
+            message, hint = _IN_TEXT[mark]
+            raise error(message, line, _braces_of_sql(sql.splitlines()[line - 1 : line]) or hint)
         tree = Sandbox().parse(sql)
         for message, number, hint in _faults(tree):
             raise error(message, number, _braces_of_sql(sql.splitlines()[number - 1 : number]) or hint)

@@ -150,10 +150,17 @@ def test_the_schema_is_told_before_the_first_row(adapter: Adapter, warehouse: Wa
     assert len(warehouse.query(sql, timeout=TIMEOUT).schema) == 1
 
 
-@pytest.mark.parametrize("before", ["", "\ufeff", "-- a comment\n", "/* ; */ "])
+@pytest.mark.parametrize("before", ["", "\ufeff", "-- a comment\n", "/* ; */ ", ";", "\n ; -- the ; begin\n;"])
 @pytest.mark.parametrize("after", ["", ";", " ; -- the ; end", "\n;\n;\n/* ' */", " -- no newline after"])
 def test_what_surrounds_a_statement_does_no_harm(warehouse: Warehouse, before: str, after: str) -> None:
     assert rows(warehouse, f"{before}SELECT ';' AS a{after}") == [{"a": ";"}]
+
+
+def test_a_semicolon_before_with_does_no_harm(warehouse: Warehouse) -> None:
+    sql = ";WITH x AS (SELECT ';' AS a)\nSELECT a FROM x;"
+
+    assert len(warehouse.columns(sql)) == 1
+    assert rows(warehouse, sql) == [{"a": ";"}]
 
 
 @pytest.mark.parametrize(

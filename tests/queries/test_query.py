@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_jinja_does_its_usual_work(sql: str, expected: str) -> None:
         ("SELECT {{ var('x', last_sync_time) }}", True),
         ("SELECT last_sync_time FROM t", False),
         ("SELECT 1 {# last_sync_time #}", False),
-        ("SELECT '{{ 'last_sync_time' }}'", False),
+        ("SELECT {{ 'last_sync_time' }}", False),
         ("SELECT {% raw %}{{ last_sync_time }}{% endraw %}", False),
         ("SELECT {% set last_sync_time = 3 %}{{ last_sync_time }}", False),
     ],
@@ -145,6 +146,95 @@ def test_a_mistake_in_the_template_is_reported_with_the_file_s_line(sql: str, li
 
     assert error.line == line
     assert message in f"{error.message}. {error.hint}"
+
+
+#: Queries that read only, with words in them that a statement would write by.
+READING = [
+    ("postgres", "SELECT * FROM JSON_TABLE(j, '$[*]' COLUMNS (op text PATH '$')) WHERE op IN ('delete','update')"),
+    ("mysql", "SELECT * FROM JSON_TABLE(j, '$[*]' COLUMNS (op TEXT PATH '$')) t WHERE op IN ('delete','update')"),
+    ("oracle", "SELECT * FROM JSON_TABLE(j, '$' COLUMNS (op CLOB PATH '$' ERROR ON ERROR)) WHERE op IN (N'delete')"),
+    ("postgres", "SELECT * FROM t WHERE name IS NFC NORMALIZED AND op IN ('delete')"),
+    ("postgres", "SELECT name IS NFC NORMALIZED FROM t WHERE op IN (E'update', $$delete$$) AND (\"delete\")"),
+    ("postgres", "SELECT JSON_QUERY(j, '$.a' WITH WRAPPER) FROM t WHERE op IN ('insert')"),
+    ("postgres", "SELECT JSON_QUERY(j, '$.a' WITH UNCONDITIONAL ARRAY WRAPPER) FROM t WHERE op IN ('merge')"),
+    ("bigquery", "SELECT WITH(a AS 1, b AS a + 1, a + b) FROM t WHERE op IN ('delete', r'update')"),
+    ("bigquery", "SELECT * FROM GRAPH_TABLE(g MATCH (a)-[e]->(b) WHERE e.op IN ('delete') RETURN a.id)"),
+    ("oracle", "SELECT * FROM GRAPH_TABLE(g MATCH (a)-[e IS update]->(b) COLUMNS (a.id)) WHERE op IN ('delete')"),
+    ("oracle", "SELECT y, s FROM t MODEL DIMENSION BY (y) MEASURES (s) RULES UPDATE (s[2025] = s[2024])"),
+    ("oracle", "SELECT y, s FROM t MODEL DIMENSION BY (y) MEASURES (s) (UPDATE s[2025] = s[2024])"),
+    ("oracle", "SELECT y, s FROM t MODEL DIMENSION BY (y) MEASURES (s) (UPSERT ALL s[2] = 1, UPDATE s[1] = 2)"),
+    ("postgres", "SELECT name IS NFC NORMALIZED, count(*) update, f(delete) FROM t"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dialect", "sql"), READING)
+def test_texts_and_names_are_no_statement_that_writes(dialect: str, sql: str) -> None:
+    # Another dialect may read it too, where Syncer does not know the warehouse's own.
+    for one in (dialect, None):
+        assert checked(sql, one) == sql
+
+
+@pytest.mark.parametrize(
+    "words", ["DELETE FROM t", "delete t", "INSERT INTO t SELECT 1", "UPDATE t SET a = 1", "MERGE INTO t"]
+)
+def test_a_statement_that_writes_is_found_where_the_query_cannot_be_parsed(words: str) -> None:
+    for sql in (f"WITH x AS ({words} RETURNING id) SELECT a IS NFC NORMALIZED FROM x",
+                f"WITH x AS (SELECT a IS NFC NORMALIZED) {words}"):  # fmt: skip
+        with pytest.raises(DefinitionError, match="writes: it holds"):
+            checked(sql, "postgres")
+
+
+#: A text of SQL that begins and ends so, in each way to write one, and what may stand before it.
+TEXTS = ["'{}'", '"{}"', "`{}`", "$${}$$", "$x${}$x$", "'it''s {}'", "E'{}'", "'''{}'''"]
+BEFORE = ["", "-- it's\n", "/* it's */ ", "'a''b', ", "'{{ var('region') }}', ", "{# it's #}", '{{ "it\'s" }}, ']
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_comment_of_jinja_that_opens_in_a_text_is_an_error(text: str) -> None:
+    """Else the conditions between it and its end in a later text would vanish."""
+    for before, marks in product(BEFORE, (("{#", "#}"), ("{#-", "-#}"))):
+        a, b = map(text.format, marks)
+
+        error = error_of(f"SELECT {before}1 FROM t\nWHERE a = {a} AND paid\nAND b = {b}", variables={"region": "eu"})
+
+        assert error.line == 6 + before.count("\n")
+        assert "`{#` in a text" in error.message
+        assert "{% raw %}" in error.hint
+
+
+@pytest.mark.parametrize("sql", ["'{{' || x || '}}'", "'{{'||x AND paid AND b = '}}'", "'{{1}}'", '"{{" || x || "}}"'])
+def test_braces_in_texts_that_hold_no_variable_are_an_error(sql: str) -> None:
+    error = error_of(f"SELECT 1\nWHERE a = {sql}")
+
+    assert error.line == 6
+    assert "{% raw %}" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT 1 {# it's #} AS a -- 'x'", "SELECT 1  AS a -- 'x'"),
+        ("SELECT 'a' {# x #}, \"b\" {# it's #}", "SELECT 'a' , \"b\" "),
+        (r"SELECT '\\', 1 {# x #}", r"SELECT '\\', 1 "),
+        (r"SELECT '\'', 1 {# x #}, '\''", r"SELECT '\'', 1 , '\''"),
+        (r"SELECT 'c:\', 1 {# x #}, 'd:\'", r"SELECT 'c:\', 1 , 'd:\'"),
+        ("SELECT [it's] {# x #} FROM [who's]", "SELECT [it's]  FROM [who's]"),
+        ("SELECT a['x'] {# x #}", "SELECT a['x'] "),
+        ("SELECT 1 # it's\n{# x #}, '#'", "SELECT 1 # it's\n, '#'"),
+        ("SELECT j #>> '{a}' {# x #}", "SELECT j #>> '{a}' "),
+        ("SELECT '''it's''' {# x #}, '''it's'''", "SELECT '''it's''' , '''it's'''"),
+        ("SELECT $$it's$$ {# x #}, '$$'", "SELECT $$it's$$ , '$$'"),
+        ("-- it's {# x #}\nSELECT 1", "-- it's \nSELECT 1"),
+        ("/* it's {# x #} */ SELECT 1", "/* it's  */ SELECT 1"),
+        ("SELECT {% if true %}'a{% else %}'b{% endif %}c' {# x #}", "SELECT 'ac' "),
+        ("SELECT '{{ 'a' if last_sync_time else 'b' }}'", "SELECT 'b'"),
+        ("SELECT '{% if last_sync_time %}a{% else %}b{% endif %}'", "SELECT 'b'"),
+        ("SELECT '{% raw %}{#{% endraw %}', '{% raw %}#}{% endraw %}'", "SELECT '{#', '#}'"),
+        ("SELECT '{{ var('region') }}' {# x #}", "SELECT 'eu' "),
+    ],
+)
+def test_jinja_elsewhere_is_no_error(sql: str, expected: str) -> None:
+    assert rendered(sql, variables={"region": "eu"}) == expected
 
 
 def test_braces_of_sql_are_written_as_the_message_says() -> None:
