@@ -23,8 +23,6 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 #: For one answer of a server that is reachable.
 _ANSWER_SECONDS = 30.0
 _CANCEL_SECONDS = 5.0
-#: For an interrupted stream to continue.
-_RESUME_SECONDS = 10.0
 
 
 class Job:
@@ -129,20 +127,19 @@ class Job:
                 yield [batch.column(name) for name in names]
 
     def _resumed(self, stream: str) -> Iterator[Any]:
-        """The messages of a stream; after an interruption it continues at the next row."""
-        from google.api_core.exceptions import ServiceUnavailable
-
-        offset, heard = 0, time.monotonic()
+        """The messages of a stream; after an interruption it continues at the next row, until the deadline."""
+        offset = 0
         while True:
             try:
                 for message in self._clients.storage.read_rows(
                     read_stream=stream, offset=offset, retry=None, timeout=self._seconds_left()
                 ):
                     yield message
-                    offset, heard = offset + message.row_count, time.monotonic()
+                    offset += message.row_count
                 return
-            except ServiceUnavailable:
-                if time.monotonic() - heard > _RESUME_SECONDS or self._stop.wait(_LONGEST_PAUSE_SECONDS):
+            except failures() as exc:
+                pause = _pause_before_resuming(exc)
+                if pause is None or pause >= self._seconds_left() or self._stop.wait(pause):
                     raise
 
     def _pages(self, found: Any, shapes: list[Shape]) -> Iterator[list[pa.Array]]:
@@ -170,3 +167,22 @@ class Job:
         left = self._seconds_left()
         retry = self._clients.bigquery.DEFAULT_RETRY.with_timeout(min(left, _ANSWER_SECONDS))
         return {"retry": retry, "timeout": min(left, _ANSWER_SECONDS)}
+
+
+def _pause_before_resuming(error: Exception) -> float | None:
+    """Seconds to wait until a stream that ended with *error* continues; None if it is to fail.
+
+    These are the errors at which Google's own reader continues: `ReadRowsStream` of google-cloud-bigquery-storage.
+    """
+    from google.api_core import exceptions
+    from google.rpc.error_details_pb2 import RetryInfo
+
+    # Unknown: no status came, as in "Stream removed".
+    if isinstance(error, exceptions.ServiceUnavailable | exceptions.Unknown):
+        return _LONGEST_PAUSE_SECONDS
+    if isinstance(error, exceptions.InternalServerError) and "RST_STREAM" in error.message:
+        return _LONGEST_PAUSE_SECONDS
+    if isinstance(error, exceptions.ResourceExhausted):
+        delays = (one.retry_delay for one in error.details if isinstance(one, RetryInfo))
+        return next((max(_FIRST_PAUSE_SECONDS, one.seconds + one.nanos / 1e9) for one in delays), None)
+    return None

@@ -43,6 +43,9 @@ _SESSION = {
     "GEOGRAPHY_OUTPUT_FORMAT": "GeoJSON",
     "GEOMETRY_OUTPUT_FORMAT": "GeoJSON",
     "JSON_INDENT": 0,
+    # Set for the account or the user, these would cut results silently, and fold names in quotes.
+    "ROWS_PER_RESULTSET": 0,
+    "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
 }
 _DEFAULTS: dict[str, Any] = {
     "application": "syncer",

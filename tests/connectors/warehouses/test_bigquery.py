@@ -22,11 +22,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 
+from connectors.bigquery import jobs
 from connectors.bigquery.options import BigQueryOptions
 from syncer.model.errors import SettingsError, WarehouseError
 from syncer.model.protocols import ForecastingQueries, Warehouse
@@ -276,11 +278,40 @@ def test_a_stream_that_breaks_off_is_an_error(people: BigQueryProject) -> None:
     assert "canary" not in "".join(traceback.format_exception(error))
 
 
+@pytest.mark.parametrize("how", ["unavailable", "reset", "removed", "exhausted"])
+def test_a_stream_that_is_interrupted_goes_on_at_the_next_row(
+    people: BigQueryProject, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(jobs, "_LONGEST_PAUSE_SECONDS", 0.01)
+    people.control(interrupted=[how, how, how])
+
+    with opened(people.url()) as warehouse:
+        found = warehouse.query(MANY, timeout=TIMEOUT).read_all()
+
+    assert found.num_rows == 200_000
+    assert pc.count_distinct(found.column(0)).as_py() == 200_000
+
+
+@pytest.mark.parametrize("how", ["quota", "internal"])
+def test_a_stream_that_fails_for_good_is_an_error(people: BigQueryProject, how: str) -> None:
+    people.control(interrupted=[how])
+
+    assert "canary" not in "".join(traceback.format_exception(refusal(people.url(), MANY)))
+
+
+def test_a_stream_is_resumed_until_the_deadline(people: BigQueryProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_LONGEST_PAUSE_SECONDS", 0.2)
+    people.control(interrupted=["removed"] * 100)
+
+    with opened(people.url()) as warehouse, pytest.raises(WarehouseError, match=r"was lost|over the timeout"):
+        warehouse.query(MANY, timeout=timedelta(seconds=1.5)).read_all()
+
+
 def test_a_server_that_goes_away_half_way_is_an_error() -> None:
     with bigquery_server() as server:
         url = f"bigquery://p/shop?endpoint={server.endpoint}&storage_endpoint=127.0.0.1:{server.storage_port}"
         with opened(url) as warehouse:
-            result = warehouse.query(MANY.replace("200000", "5000000"), timeout=TIMEOUT)
+            result = warehouse.query(MANY.replace("200000", "5000000"), timeout=timedelta(seconds=8))
             result.read_next_batch()
             server.process.kill()
 

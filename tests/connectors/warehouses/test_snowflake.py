@@ -541,6 +541,14 @@ def test_a_session_is_ours_alone_and_says_whose_it_is(snowflake: SnowflakeServer
     assert session["login"]["SECONDARY_ROLES"] == "NONE"
 
 
+def test_settings_of_the_account_neither_cut_a_result_nor_fold_its_names(snowflake: SnowflakeServer, url: str) -> None:
+    with opened(url):
+        parameters = snowflake.sessions()[-1]["parameters"]
+
+    assert int(parameters["ROWS_PER_RESULTSET"]) == 0
+    assert str(parameters["QUOTED_IDENTIFIERS_IGNORE_CASE"]).lower() == "false"
+
+
 @pytest.mark.parametrize(
     ("grants", "said"),
     [

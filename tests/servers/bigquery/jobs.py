@@ -34,6 +34,8 @@ class Faults:
     cut: bool = False
     #: Whether each answer with rows breaks off.
     broken: bool = False
+    #: How the next answers with rows by the Storage Read API are interrupted: see `_INTERRUPTIONS` there.
+    interrupted: list[str] = field(default_factory=list)
     #: An error that jobs end with: a reason and a message.
     failing: tuple[str, str] | None = None
 

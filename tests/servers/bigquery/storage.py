@@ -13,11 +13,25 @@ from typing import Any
 import grpc
 import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import types
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import status_pb2
+from google.rpc.error_details_pb2 import RetryInfo
+from grpc_status import rpc_status
 
 from tests.servers.bigquery.jobs import Jobs
 
 _SERVICE = "google.cloud.bigquery.storage.v1.BigQueryRead"
 _BATCH_ROWS = 8_000
+
+#: Status and text of what ends a stream, and whether it says when to try again.
+_INTERRUPTIONS = {
+    "unavailable": (grpc.StatusCode.UNAVAILABLE, "canary: Socket closed", False),
+    "reset": (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2", False),
+    "removed": (grpc.StatusCode.UNKNOWN, "Stream removed", False),
+    "exhausted": (grpc.StatusCode.RESOURCE_EXHAUSTED, "canary: too much is read", True),
+    "quota": (grpc.StatusCode.RESOURCE_EXHAUSTED, "canary: the quota is used up", False),
+    "internal": (grpc.StatusCode.INTERNAL, "canary: an error of its own", False),
+}
 
 
 def storage_server(jobs: Jobs) -> tuple[grpc.Server, int]:
@@ -70,6 +84,8 @@ class _Service:
         project, table = self._streams[request.read_stream]
         for number, batch in enumerate(table.slice(request.offset).to_batches(max_chunksize=_BATCH_ROWS)):
             faults = self._jobs.faults_of(project)
+            if number and faults.interrupted:
+                _interrupt(context, faults.interrupted.pop(0))
             if number and faults.broken:
                 context.abort(grpc.StatusCode.DATA_LOSS, "the connection was cut")
             if number and faults.cut:
@@ -81,6 +97,15 @@ class _Service:
                 row_count=batch.num_rows,
                 arrow_schema=_schema(table.schema),
             )
+
+
+def _interrupt(context: Any, how: str) -> None:
+    code, said, says_when = _INTERRUPTIONS[how]
+    if not says_when:
+        context.abort(code, said)
+    status = status_pb2.Status(code=code.value[0], message=said)
+    status.details.add().Pack(RetryInfo(retry_delay=Duration(nanos=10_000_000)))
+    context.abort_with_status(rpc_status.to_status(status))
 
 
 def _schema(schema: pa.Schema) -> Any:
