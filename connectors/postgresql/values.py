@@ -47,12 +47,24 @@ _TIMES = {"date": pa.date32(), "timestamp": pa.timestamp("us"), "timestamptz": p
 
 _TEXT = PostgreSQLReading()
 _AS_JSON = PostgreSQLReading(expression="pg_catalog.to_jsonb({0})::pg_catalog.text", metadata=JSON)
-# What jsonb cannot store (NUL, half a surrogate pair) stays as it is, so that the store rejects that row alone.
-_JSON_TEXT = PostgreSQLReading(
-    expression=r"CASE WHEN {0}::pg_catalog.text ~ '\\u(0000|[dD][89a-fA-F])' THEN {0}::pg_catalog.text"
-    r" ELSE {0}::pg_catalog.jsonb::pg_catalog.text END",
-    metadata=JSON,
-)
+
+
+def _json_as(text: str, normal: str) -> PostgreSQLReading:
+    """JSON that *normal* spells as jsonb does, unless *text* has what jsonb cannot store.
+
+    That is NUL, half a surrogate pair, or a number beyond `numeric`: it stays as it is, so that at most its row is
+    rejected.
+    """
+    refused = r"\\u(0000|[dD][89a-fA-F])|[0-9][eE][-+]?0*[1-9][0-9]{4}"
+    return PostgreSQLReading(
+        expression=f"CASE WHEN {text} ~ '{refused.replace('{4}', '{{4}}')}' THEN {text} ELSE {normal} END",
+        metadata=JSON,
+    )
+
+
+_JSON_TEXT = _json_as("{0}::pg_catalog.text", "{0}::pg_catalog.jsonb::pg_catalog.text")
+#: Arrays and composites with `json` somewhere in them, which is kept as text of any content.
+_HOLDS_JSON = _json_as("pg_catalog.to_json({0})::pg_catalog.text", _AS_JSON.expression)
 _BY_NAME = {
     **{name: PostgreSQLReading(text=arrow, type=arrow) for name, arrow in _PLAIN.items()},
     **{name: PostgreSQLReading(type=arrow) for name, arrow in _TIMES.items()},
@@ -65,17 +77,21 @@ _BY_NAME = {
     "record": _AS_JSON,
 }
 _BY_OID = {psycopg.adapters.types[name].oid: reading for name, reading in _BY_NAME.items()}
-_BY_CATEGORY = {"A": _AS_JSON, "C": _AS_JSON}
 
 
-def reading(oid: int, category: str) -> PostgreSQLReading:
+def reading(oid: int, category: str, *, may_hold_json: bool) -> PostgreSQLReading:
     """How to read a type.
 
     Shapes:
         oid: as in the description of a statement, where a domain is its base type.
         category: `typcategory` of pg_type.
+        may_hold_json: whether something in an array or composite may be `json`.
     """
-    return _BY_OID.get(oid) or _BY_CATEGORY.get(category, _TEXT)
+    if oid in _BY_OID and _BY_OID[oid] is not _AS_JSON:
+        return _BY_OID[oid]
+    if category in "AC" or oid in _BY_OID:
+        return _HOLDS_JSON if may_hold_json else _AS_JSON
+    return _TEXT
 
 
 class CsvParser:

@@ -20,9 +20,10 @@ from syncer.model.types import Probe
 _BLOCK_BYTES = 1 << 22
 
 _TYPES = """
-SELECT pg_catalog.format_type(t.oid, d.modifier), t.typcategory
+SELECT pg_catalog.format_type(t.oid, d.modifier), t.typcategory,
+    coalesce(e.oid = 'pg_catalog.json'::pg_catalog.regtype OR e.typtype NOT IN ('b', 'e', 'r', 'm'), true)
 FROM ROWS FROM (unnest(%s::oid[]), unnest(%s::int4[])) WITH ORDINALITY AS d (oid, modifier, number)
-JOIN pg_catalog.pg_type t USING (oid) ORDER BY d.number
+JOIN pg_catalog.pg_type t USING (oid) LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem ORDER BY d.number
 """
 _POWERS = """
 WITH own_table AS (
@@ -106,8 +107,10 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
         return _Described(
             subquery=self._subquery(server, sql),
             names=[(answer.fname(i) or b"").decode() for i in columns],
-            types=[name for name, _ in types],
-            readings=[reading(oid, category) for oid, (_, category) in zip(oids, types, strict=True)],
+            types=[name for name, *_ in types],
+            readings=[
+                reading(oid, category, may_hold_json=may) for oid, (_, category, may) in zip(oids, types, strict=True)
+            ],
         )
 
     def _subquery(self, server: Server, sql: str) -> str:

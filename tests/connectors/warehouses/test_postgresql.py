@@ -13,7 +13,7 @@ import pytest
 from syncer.model.errors import SettingsError, SyncerError, WarehouseError
 from syncer.settings import registry
 from syncer.settings.registry import open_warehouse
-from tests.connectors.warehouses.reading import opened
+from tests.connectors.warehouses.reading import opened, rows
 from tests.contracts.probing import probed
 from tests.servers.postgresql import PostgresServer
 
@@ -231,3 +231,11 @@ def test_a_unix_socket_such_as_cloud_sqls_is_understood(postgres: PostgresServer
 def _tells(error: SyncerError, *secrets: str) -> bool:
     told = "".join(traceback.format_exception(error)) + error.message + error.hint
     return any(secret in told for secret in secrets)
+
+
+def test_of_several_hosts_the_one_that_answers_is_read(postgres: PostgresServer, postgres_url: str) -> None:
+    several = postgres_url.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:") + "?target_session_attrs=any"
+    assert several.count("127.0.0.1") == 2
+
+    with opened(several) as warehouse:
+        assert rows(warehouse, "SELECT 1 AS a") == [{"a": 1}]

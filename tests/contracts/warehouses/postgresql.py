@@ -42,6 +42,7 @@ def postgresql(request: pytest.FixtureRequest) -> Adapter:
         execute(f"CREATE TABLE {name} AS {select}")
 
     execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (x int, y text)")
+    execute("CREATE TYPE noted AS (id int, note json)")
     execute("CREATE DOMAIN positive AS int CHECK (value > 0)")
     return with_people(
         Adapter(
@@ -129,6 +130,16 @@ _POSTGRESQL_TYPES: list[TypeCase] = [
     ("""'{a,NULL,"","NULL"}'::text[]""", TEXT, JSON, '["a", null, "", "NULL"]'),
     ("'{1.10,NaN}'::numeric[]", TEXT, JSON, '[1.10, "NaN"]'),
     ("""ARRAY['{"a": 1}'::jsonb]""", TEXT, JSON, '[{"a": 1}]'),
+    (r"""ARRAY['{"b":"\u0000",  "a":1}'::json]""", TEXT, JSON, r'[{"b":"\u0000",  "a":1}]'),
+    (r"""ARRAY['{"b":"\ud800"}'::json, '1']""", TEXT, JSON, r'[{"b":"\ud800"},1]'),
+    ("""ARRAY['{"b": 1, "a": [2.50]}'::json, NULL]""", TEXT, JSON, '[{"a": [2.50], "b": 1}, null]'),
+    ("""ARRAY[ARRAY['{"b": 1}'::json]]""", TEXT, JSON, '[[{"b": 1}]]'),
+    ("NULL::json[]", TEXT, JSON, None),
+    (r"""ROW(1, '{"b":"\u0000"}'::json)""", TEXT, JSON, r'{"f1":1,"f2":{"b":"\u0000"}}'),
+    (r"""ARRAY[ROW(1, '{"b":"\u0000"}')::noted]""", TEXT, JSON, r'[{"id":1,"note":{"b":"\u0000"}}]'),
+    (r"""ROW(ROW(1, ARRAY['"\u0000"'::json]))""", TEXT, JSON, r'{"f1":{"f1":1,"f2":["\u0000"]}}'),
+    ("""'{"a":1e200000}'::json""", TEXT, JSON, '{"a":1e200000}'),
+    ("""ARRAY['1e200000'::json]""", TEXT, JSON, "[1e200000]"),
     ("'{sad}'::mood[]", TEXT, JSON, '["sad"]'),
     ("ROW(1, NULL)::pair", TEXT, JSON, '{"x": 1, "y": null}'),
     ("ROW(1, 'a')", TEXT, JSON, '{"f1": 1, "f2": "a"}'),
