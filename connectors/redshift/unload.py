@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import fs, parquet
 
 from connectors.redshift.options import RedshiftOptions
+from connectors.redshift.values import from_parquet
 from connectors.support.warehouse import quote_literal
 from syncer.model.errors import WarehouseError
 
@@ -22,16 +22,18 @@ _HINT = "Check the bucket, its region and this machine's AWS credentials; they m
 class Unload:
     """The files of one result, in a folder of their own."""
 
-    def __init__(self, label: str, options: RedshiftOptions, schema: pa.Schema) -> None:
+    def __init__(self, label: str, options: RedshiftOptions, schema: pa.Schema, *, oids: Sequence[int]) -> None:
         """Nothing is written yet.
 
         Shapes:
             options: `unload_to` and `unload_role` are set.
             schema: of the batches.
+            oids: the numbers of its columns' types.
         """
         self._label = label
         self._role = options.unload_role or ""
         self._schema = schema
+        self._oids = oids
         folder = (options.unload_to or "").removeprefix("s3://").rstrip("/")
         #: Bucket and folder, which no other result has.
         self.folder = f"{folder}/syncer-{secrets.token_hex(16)}"
@@ -46,17 +48,25 @@ class Unload:
         to, role = map(quote_literal, (f"s3://{self.folder}/", self._role))
         return f"UNLOAD ('{wrapped}') TO {to} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST VERBOSE"
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self, *, count: Callable[[], int]) -> Iterator[pa.RecordBatch]:
         """The rows of the files.
 
+        Shapes:
+            count: asks Redshift how many rows it unloaded.
         Raises:
             WarehouseError: S3 refused, or has another number of rows than Redshift reports.
         """
         rows = 0
         try:
             store = self._store()
-            with store.open_input_stream(f"{self.folder}/manifest") as file:
-                manifest = json.loads(file.read())
+            try:
+                with store.open_input_stream(f"{self.folder}/manifest") as file:
+                    manifest = json.loads(file.read())
+            except FileNotFoundError:
+                # Of no rows, Redshift may write no file at all.
+                if count() == 0:
+                    return
+                raise
             for entry in manifest["entries"]:
                 with store.open_input_file(entry["url"].removeprefix("s3://")) as file:
                     for batch in parquet.ParquetFile(file).iter_batches(_BATCH_ROWS):
@@ -64,9 +74,9 @@ class Unload:
                         yield self._typed(batch)
         except OSError as exc:
             raise self._failure("cannot read", exc) from None
-        count = _row_count(manifest)
-        if count is not None and count != rows:
-            raise WarehouseError(f"{self._label}: Redshift unloaded {count} rows, and Syncer read {rows} in S3")
+        unloaded = _row_count(manifest)
+        if unloaded is not None and unloaded != rows:
+            raise WarehouseError(f"{self._label}: Redshift unloaded {unloaded} rows, and Syncer read {rows} in S3")
 
     def delete(self) -> None:
         """Delete the files, if there are any.
@@ -92,15 +102,11 @@ class Unload:
     def _typed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if batch.schema.names not in ([name.lower() for name in self._schema.names], self._schema.names):
             raise WarehouseError(f"{self._label}: the unloaded files have other columns than the query")
-        arrays = [_cast(column, field.type) for column, field in zip(batch.columns, self._schema, strict=True)]
+        arrays = [
+            from_parquet(column, oid, field.type)
+            for column, oid, field in zip(batch.columns, self._oids, self._schema, strict=True)
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-
-
-def _cast(column: pa.Array, arrow: pa.DataType) -> pa.Array:
-    if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(arrow) and column.type.tz is None:
-        # Parquet's times are UTC, with or without saying so.
-        return pc.cast(pc.cast(column, pa.timestamp("us")), arrow)
-    return column if column.type == arrow else pc.cast(column, arrow)
 
 
 def _row_count(manifest: dict[str, Any]) -> int | None:

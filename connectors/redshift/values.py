@@ -5,7 +5,7 @@ The numbers of the types are those of Redshift's own driver, `redshift_connector
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -16,10 +16,11 @@ from psycopg.adapt import Transformer
 from psycopg.pq.abc import PGresult
 
 from connectors.postgresql.values import typed
-from connectors.support.warehouse import ColumnReading, schema_of, uncollected
+from connectors.support.arrow import digits, shortest, within_calendar
+from connectors.support.warehouse import ColumnReading, schema_of, select_columns, uncollected
 from syncer.model.protocols import JSON, NUMBER
 
-_TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, _BYTEA_OID = 25, 1042, 1700, 1043, 17
+_TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, _BYTEA_OID, _REAL_OID = 25, 1042, 1700, 1043, 17, 700
 #: Types that psycopg reads into Python's own values in C; all others are read as text.
 _PLAIN = {
     16: pa.bool_(),
@@ -27,7 +28,7 @@ _PLAIN = {
     21: pa.int16(),
     23: pa.int32(),
     26: pa.int64(),
-    700: pa.float64(),
+    _REAL_OID: pa.float64(),
     701: pa.float64(),
 }
 _TEXT = ColumnReading()
@@ -48,7 +49,7 @@ _BY_OID: Mapping[int, ColumnReading] = {
 UNLOADABLE = frozenset({*_PLAIN, _TEXT_OID, _CHAR_OID, _NUMERIC_OID, _VARCHAR_OID, 1082, 1114, 1184, 4000}) - {26}
 
 _NAMES = {
-    16: "boolean", 20: "bigint", 21: "smallint", 23: "integer", 700: "real", 701: "double precision",
+    16: "boolean", 20: "bigint", 21: "smallint", 23: "integer", _REAL_OID: "real", 701: "double precision",
     _CHAR_OID: "char", _VARCHAR_OID: "varchar", _NUMERIC_OID: "numeric", 1186: "interval",
     1188: "interval year to month", 1190: "interval day to second", 2935: "hllsketch", 3000: "geometry",
     3001: "geography", 3999: "geometry", 4000: "super", 6551: "varbyte",
@@ -95,11 +96,36 @@ class RowParser:
 def array_of(values: tuple[Any, ...], oid: int, arrow: pa.DataType) -> pa.Array:
     """One column of a type, as psycopg loads it: Python's own values of the plain types, else the server's text."""
     if oid in _PLAIN:
-        return pa.array(values, arrow)
+        return _one_spelling(pa.array(values, arrow), oid)
     text = pa.array(values, pa.string())
-    if oid == _CHAR_OID:
-        return pc.utf8_rtrim(text, " ")
     if oid == _BYTEA_OID:
         text = pc.utf8_slice_codeunits(text, 2)
     column = typed(pa.chunked_array([text]), arrow)
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return _one_spelling(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column, oid)
+
+
+def from_parquet(column: pa.Array, oid: int, arrow: pa.DataType) -> pa.Array:
+    """The same column as UNLOAD writes it."""
+    if pa.types.is_decimal(column.type):
+        column = digits(column)
+    if pa.types.is_timestamp(column.type) and column.type.tz is None:
+        # Parquet's times are UTC, with or without saying so.
+        column = column.cast(pa.timestamp("us"))
+    if oid != _REAL_OID and column.type != arrow:
+        column = column.cast(arrow)
+    return _one_spelling(column, oid)
+
+
+def _one_spelling(column: pa.Array, oid: int) -> pa.Array:
+    if oid == _REAL_OID:
+        return shortest(column)
+    if oid == _CHAR_OID:
+        return pc.utf8_rtrim(column, " ")
+    return within_calendar(column) if pa.types.is_temporal(column.type) else column
+
+
+def exactly_selected(statement: str, oids: Sequence[int]) -> str:
+    """*statement* so that the server writes every digit of its columns: of REAL, Redshift writes one too few."""
+    if _REAL_OID not in oids:
+        return statement
+    return select_columns(statement, ["{0}::float8" if oid == _REAL_OID else "{0}" for oid in oids])

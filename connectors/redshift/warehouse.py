@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/redshift/latest/dg/:
     query_group                                                 cm_chap_ConfigurationRef
     GETDATE                                                     r_GETDATE
     UNLOAD                                                      r_UNLOAD
+    pg_last_unload_count                                        PG_LAST_UNLOAD_COUNT
     version()                                                   r_VERSION
     has_table_privilege, has_schema_privilege                   r_HAS_TABLE_PRIVILEGE, r_HAS_SCHEMA_PRIVILEGE
     pg_user, pg_class, pg_namespace                             c_intro_catalog_views
@@ -25,12 +26,11 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-import pyarrow as pa
 
 from connectors.postgresql.protocol import ProtocolWarehouse, Server
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
-from connectors.redshift.values import UNLOADABLE, RowParser
+from connectors.redshift.values import UNLOADABLE, RowParser, exactly_selected
 from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, quote_literal
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Probe
@@ -92,20 +92,20 @@ class RedshiftWarehouse(ProtocolWarehouse):
             parser = RowParser(self._described(server, statement), self._connection)
             yield parser.schema
             if not self._goes_by_unload(parser):
-                for part in server.rows(statement.encode(), size=_PART_ROWS):
+                for part in server.rows(exactly_selected(statement, parser.oids).encode(), size=_PART_ROWS):
                     yield parser.parse(part)
                 return
-        yield from self._unloaded(statement, parser.schema, timeout)
+        yield from self._unloaded(statement, parser, timeout)
 
-    def _unloaded(self, statement: str, schema: pa.Schema, timeout: timedelta) -> Generator[Any]:
+    def _unloaded(self, statement: str, parser: RowParser, timeout: timedelta) -> Generator[Any]:
         """Batches by way of S3; deletes every file there."""
-        unload = Unload(self._label, self._options, schema)
+        unload = Unload(self._label, self._options, parser.schema, oids=parser.oids)
         # Only the text in UNLOAD's quotes is from outside, and the cluster refuses it unless it is a SELECT.
         self._connection.read_only = False
         try:
             with self._transaction(timeout) as server:
                 server.ask(self._connection.pgconn.send_query_params, unload.statement(statement).encode(), None)
-                yield from unload.batches()
+                yield from unload.batches(count=self._unload_count)
         except BaseException:
             with suppress(WarehouseError):  # The first error is the one to report.
                 unload.delete()
@@ -114,6 +114,11 @@ class RedshiftWarehouse(ProtocolWarehouse):
             if not self._connection.closed:
                 self._connection.read_only = True
         unload.delete()
+
+    def _unload_count(self) -> int:
+        """The rows of this session's last UNLOAD."""
+        ((count,),) = self._connection.execute("SELECT pg_last_unload_count()").fetchall()
+        return int(count)
 
     def _describe(self, server: Server, sql: str) -> RowParser:
         return RowParser(self._described(server, self._select_statement(sql).text), self._connection)

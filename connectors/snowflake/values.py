@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.support.arrow import within_calendar
 from connectors.support.warehouse import ColumnReading
 from syncer.model.protocols import JSON
 
@@ -26,9 +27,6 @@ _NAMES = ("FIXED", "REAL", "TEXT", "DATE", "TIMESTAMP_NTZ", "VARIANT", "TIMESTAM
 _MISREAD_SCALES = (7, 8)
 
 _MOST_DIGITS_OF_INT64 = 18
-#: The first and the last microsecond and day of the years 1 to 9999.
-_MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
-_DAYS = (-719_162, 2_932_896)
 
 _MAYBE_NO_JSON = r"undefined|NaN|nan|Infinity|inf"
 _NO_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|undefined|(-?)(?:(NaN|nan)|Infinity|inf)')
@@ -69,7 +67,7 @@ def _timestamp(name: str, scale: int) -> SnowflakeReading:
 
     def convert(values: pa.Array) -> pa.Array:
         # A zone only says how to show an instant.
-        return _bounded(values.cast(kind, safe=False), pa.int64(), _MICROSECONDS, 2**63 - 1)
+        return within_calendar(values.cast(kind, safe=False))
 
     cast = f"{{}}::{name}(6)" if scale in _MISREAD_SCALES else ""
     return SnowflakeReading(name=f"{name}({scale})", type=kind, cast=cast, convert=convert)
@@ -80,18 +78,7 @@ def _plain(name: str, kind: pa.DataType, cast: str = "") -> SnowflakeReading:
 
 
 def _dates(values: pa.Array) -> pa.Array:
-    return _bounded(values.cast(pa.date32()), pa.int32(), _DAYS, 2**31 - 1)
-
-
-def _bounded(values: pa.Array, bits: pa.DataType, bounds: tuple[int, int], infinity: int) -> pa.Array:
-    """*values*, with Arrow's largest or smallest for those outside of Python's calendar."""
-    counted = values.view(bits)
-    least, most = pc.min_max(counted).as_py().values()
-    if least is None or (bounds[0] <= least and most <= bounds[1]):
-        return values
-    counted = pc.if_else(pc.greater(counted, bounds[1]), pa.scalar(infinity, bits), counted)
-    counted = pc.if_else(pc.less(counted, bounds[0]), pa.scalar(-infinity, bits), counted)
-    return counted.view(values.type)
+    return within_calendar(values.cast(pa.date32()))
 
 
 def _times(values: pa.Array) -> pa.Array:

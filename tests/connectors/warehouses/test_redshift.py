@@ -19,7 +19,7 @@ from pyarrow import fs, parquet
 
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
-from connectors.redshift.values import array_of, type_name
+from connectors.redshift.values import UNLOADABLE, array_of, type_name
 from connectors.redshift.warehouse import query_group
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import JSON, NUMBER, Warehouse
@@ -63,6 +63,7 @@ SCHEMA = pa.schema(
         pa.field("tags", pa.string(), metadata=JSON),
     ]
 )
+OIDS = [20, 1700, 1184, 4000]
 
 
 def unloaded(store: fs.FileSystem, unload: Unload, *, told: int = 1) -> None:
@@ -90,11 +91,11 @@ def unloaded(store: fs.FileSystem, unload: Unload, *, told: int = 1) -> None:
 
 def test_what_was_unloaded_is_read_and_then_deleted(bucket: fs.FileSystem) -> None:
     """PostgreSQL has no UNLOAD, so its parts are proven: here the files, below its statement."""
-    unload, other = (Unload("warehouse `crm`", OPTIONS, SCHEMA) for _ in range(2))
+    unload, other = (Unload("warehouse `crm`", OPTIONS, SCHEMA, oids=OIDS) for _ in range(2))
     unloaded(bucket, unload)
     unloaded(bucket, other)
 
-    rows = pa.Table.from_batches(unload.batches(), SCHEMA).to_pylist()
+    rows = pa.Table.from_batches(unload.batches(count=lambda: 2), SCHEMA).to_pylist()
     unload.delete()
     unload.delete()
 
@@ -107,25 +108,114 @@ def test_what_was_unloaded_is_read_and_then_deleted(bucket: fs.FileSystem) -> No
 
 
 def test_unloaded_rows_that_are_missing_are_an_error(bucket: fs.FileSystem) -> None:
-    unload = Unload("warehouse `crm`", OPTIONS, SCHEMA)
+    unload = Unload("warehouse `crm`", OPTIONS, SCHEMA, oids=OIDS)
     unloaded(bucket, unload, told=2)
 
     with pytest.raises(WarehouseError, match="unloaded 4 rows, and Syncer read 2"):
-        list(unload.batches())
+        list(unload.batches(count=lambda: 2))
+
+
+def test_an_unload_of_no_rows_that_wrote_no_file_is_an_empty_result(bucket: fs.FileSystem) -> None:
+    unload = Unload("warehouse `crm`", OPTIONS, SCHEMA, oids=OIDS)
+
+    assert list(unload.batches(count=lambda: 0)) == []
+    with pytest.raises(WarehouseError, match="cannot read"):
+        list(unload.batches(count=lambda: 1))
+
+
+DAY, MICROSECONDS = pa.date32(), pa.timestamp("us")
+#: A value as PostgreSQL's SQL, and what UNLOAD writes for it in Parquet.
+BOTH_WAYS: list[tuple[str, pa.Array]] = [
+    *(
+        (f"({value})::real", pa.array([value], pa.float32()))
+        for value in (0.1, 0.3, 1 / 3, 1e-30, 16777217.0, 9.8765432)
+    ),
+    ("'NaN'::real", pa.array([float("nan")], pa.float32())),
+    ("'-Infinity'::real", pa.array([float("-inf")], pa.float32())),
+    ("NULL::real", pa.array([None], pa.float32())),
+    ("0.1::float8", pa.array([0.1], pa.float64())),
+    ("0.000000001::numeric(18,9)", pa.array([Decimal("0.000000001")], pa.decimal128(18, 9))),
+    ("0::numeric(18,9)", pa.array([Decimal(0)], pa.decimal128(18, 9))),
+    ("0::numeric(38,37)", pa.array([Decimal(0)], pa.decimal128(38, 37))),
+    ("(-1.50)::numeric(5,2)", pa.array([Decimal("-1.50")], pa.decimal128(5, 2))),
+    ("12345678901234567890::numeric(38,0)", pa.array([Decimal("12345678901234567890")], pa.decimal128(38, 0))),
+    ("NULL::numeric(18,9)", pa.array([None], pa.decimal128(18, 9))),
+    ("'ab'::char(5)", pa.array(["ab   "])),
+    ("' a'::char(5)", pa.array([" a   "])),
+    ("''::char(5)", pa.array(["     "])),
+    ("'ab  '::varchar(5)", pa.array(["ab  "])),
+    ("(-7)::smallint", pa.array([-7], pa.int32())),
+    ("7::int", pa.array([7], pa.int32())),
+    ("7::bigint", pa.array([7], pa.int64())),
+    ("true", pa.array([True])),
+    ("date '2024-02-29'", pa.array([19782], DAY)),
+    ("date '0044-03-15 BC'", pa.array([-735160], DAY)),
+    ("date '12000-01-01'", pa.array([3663448], DAY)),
+    ("timestamp '2024-02-29 12:00:00.5'", pa.array([1709208000500000], pa.int64()).cast(MICROSECONDS)),
+    ("timestamp '10000-01-01'", pa.array([253402300800000000], pa.int64()).cast(MICROSECONDS)),
+    ("timestamptz '2024-02-29 12:00:00+00'", pa.array([1709208000000000], pa.int64()).cast(MICROSECONDS)),
+    ("timestamptz '2024-02-29 12:00:00+00'", pa.array([1709208000000000], pa.int64()).cast(pa.timestamp("us", "UTC"))),
+]
+
+
+def test_a_value_is_the_same_whichever_way_it_comes(postgres_url: str, bucket: fs.FileSystem) -> None:
+    """By the connection, from PostgreSQL in its place; and as Parquet from S3, in the types that Redshift writes."""
+    selected = ", ".join(f"{sql} AS c{number}" for number, (sql, _) in enumerate(BOTH_WAYS))
+    with opened(postgres_url) as warehouse:
+        read = warehouse.query(f"SELECT {selected}", timeout=TIMEOUT).read_all()
+    with psycopg.connect(postgres_url) as connection:
+        oids = [column.type_code for column in connection.execute(f"SELECT {selected}").description or ()]
+    unload = Unload("warehouse `crm`", OPTIONS, read.schema, oids=oids)
+    written = pa.table([value for _, value in BOTH_WAYS], names=read.schema.names)
+    put(bucket, unload, written)
+
+    (batch,) = unload.batches(count=lambda: 1)
+
+    # As text, since Python has no such times.
+    by_connection, by_unload = (
+        [(sql, str(column[0].cast(pa.string()))) for (sql, _), column in zip(BOTH_WAYS, table.columns, strict=True)]
+        for table in (read, batch)
+    )
+    assert by_connection == by_unload
+    assert UNLOADABLE.issuperset(oids)
+
+
+def test_a_real_has_its_shortest_digits_and_a_number_no_exponent(postgres_url: str) -> None:
+    sql = "SELECT 0.1::real AS a, 0.3::real AS b, 0.000000001::numeric(18,9) AS c, 'x'::char(3) AS d, 0.1::real AS a"
+    with opened(postgres_url) as warehouse:
+        found = warehouse.query(sql, timeout=TIMEOUT).read_all()
+
+    assert found.schema.names == ["a", "b", "c", "d", "a"]
+    assert [column[0].as_py() for column in found.columns] == [0.1, 0.3, "0.000000001", "x", 0.1]
+
+
+def put(store: fs.FileSystem, unload: Unload, *tables: pa.Table) -> None:
+    """Write *tables* where the unloaded files of a result are, with the manifest."""
+    entries = []
+    for number, table in enumerate(tables):
+        path = f"{unload.folder}/000{number}_part_00.parquet"
+        content = io.BytesIO()
+        parquet.write_table(table, content)
+        with store.open_output_stream(path) as file:
+            file.write(content.getvalue())
+        meta = {"content_length": len(content.getvalue()), "record_count": table.num_rows}
+        entries.append({"url": f"s3://{path}", "meta": meta})
+    with store.open_output_stream(f"{unload.folder}/manifest") as file:
+        file.write(json.dumps({"entries": entries}).encode())
 
 
 def test_a_bucket_that_is_not_there_is_told_without_a_secret(bucket: fs.FileSystem) -> None:
-    unload = Unload("warehouse `crm`", OPTIONS.model_copy(update={"unload_to": "s3://nowhere"}), SCHEMA)
+    unload = Unload("warehouse `crm`", OPTIONS.model_copy(update={"unload_to": "s3://nowhere"}), SCHEMA, oids=OIDS)
 
     with pytest.raises(WarehouseError, match="s3://nowhere/") as caught:
-        list(unload.batches())
+        list(unload.batches(count=lambda: 2))
 
     assert "credentials" in caught.value.hint
     assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_the_statement_of_an_unload_escapes_the_query() -> None:
-    unload = Unload("warehouse `crm`", OPTIONS, SCHEMA)
+    unload = Unload("warehouse `crm`", OPTIONS, SCHEMA, oids=OIDS)
 
     assert unload.statement(r"SELECT 'it''s \\ ' AS a -- end") == (
         r"UNLOAD ('SELECT * FROM (SELECT \'it\'\'s \\\\ \' AS a -- end" + "\n"
