@@ -14,7 +14,7 @@ from syncer.model.errors import QueryResultError
 from syncer.model.protocols import COLUMN_CASE, WRITTEN_NAMES
 from syncer.model.types import Identity, OnNull, OnRemoved, PersonKey, SyncDefinition, ValueForm
 from syncer.snapshot.session import Session
-from syncer.snapshot.values import ColumnType, as_json, as_sent, as_sent_from_json, column_type, literal
+from syncer.snapshot.values import ColumnType, as_json, as_sent, column_type, literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,8 @@ class ResultSchema:
     unique: Attribute | None
     #: COLUMN_CASE of the result; empty where the warehouse folds no names, or they are kept as they were.
     column_case: str = ""
+    #: How the store takes values.
+    form: ValueForm = ValueForm.EXACT
 
     @property
     def fold_key(self) -> bool:
@@ -53,6 +55,11 @@ class ResultSchema:
     def limit_key_bytes(self) -> bool:
         """Whether identifiers have the length limit of people and objects."""
         return self.definition.target.entity.traits.merges
+
+    def form_of(self, attribute: str) -> ValueForm:
+        """How the store takes the values of an attribute; other identifiers are text, spelled as keys are."""
+        is_identifier = self.definition.target.entity.traits.has_other_identifiers and attribute in ("id", "email")
+        return ValueForm.EXACT if is_identifier else self.form
 
     @property
     def keeps_nulls(self) -> bool:
@@ -72,9 +79,13 @@ class ResultSchema:
         return self.definition.on_removed is not OnRemoved.KEEP or not self.definition.target.entity.traits.merges
 
 
-def result_schema(definition: SyncDefinition, schema: pa.Schema, identity: Identity) -> ResultSchema:
+def result_schema(
+    definition: SyncDefinition, schema: pa.Schema, identity: Identity, form: ValueForm = ValueForm.EXACT
+) -> ResultSchema:
     """Sort the columns of a result.
 
+    Shapes:
+        identity, form: of the store; see `ProfileStore`.
     Raises:
         DefinitionError: the header names a column that the result lacks, or two columns have one name.
         QueryResultError: a column's type cannot be used.
@@ -101,6 +112,7 @@ def result_schema(definition: SyncDefinition, schema: pa.Schema, identity: Ident
         width=len(names),
         unique=_unique_identifier(definition, attributes, identity),
         column_case=column_case(schema),
+        form=form,
     )
 
 
@@ -131,22 +143,22 @@ class StoredColumn:
 
     name: str
     physical: str
-    #: Its type once this run has reshaped the file. Different types meet as JSON.
+    #: Its type once this run has reshaped the file. Different types meet as JSON, each value as the store is sent it.
     type: ColumnType
     #: Its type in the file before this run; None where it is not there yet.
     was: ColumnType | None
     #: Where this run's result has it.
     fed: Attribute | None
+    #: How the store takes its values.
+    form: ValueForm
 
     def staged(self) -> str:
         """SQL for its value in the staged row."""
         return self.physical if self.fed else "NULL"
 
-    def sent(self, value: str, form: ValueForm) -> str:
-        """SQL for the JSON text, as a store takes it, of a *value* in the new type; NULL stays NULL."""
-        if self.fed is None or self.fed.kind is self.type:
-            return as_sent(self.type, value, form)
-        return as_sent_from_json(self.fed.kind, value, form)
+    def sent(self, value: str) -> str:
+        """SQL for the JSON text, as the store takes it, of a *value* in the new type; NULL stays NULL."""
+        return as_sent(self.type, value, self.form)
 
     def acknowledged(self) -> str:
         """SQL for its value in the snapshot's row, in the new type."""
@@ -154,7 +166,7 @@ class StoredColumn:
             return "NULL"
         if self.was is self.type:
             return self.physical
-        return f"CASE WHEN {self.physical} IS NOT NULL THEN {as_json(self.was, self.physical)} END"
+        return f"CASE WHEN {self.physical} IS NOT NULL THEN {as_sent(self.was, self.physical, self.form)} END"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +213,10 @@ def layout_of(session: Session, schema: ResultSchema) -> ColumnMap:
     """Match the result's attributes with the file's columns; new ones come last."""
     rows = session.rows("SELECT name, physical, kind FROM columns")
     fed = {a.name: a for a in schema.attributes}
-    known = [_known_column(name, physical, ColumnType(type_), fed.get(name)) for name, physical, type_ in rows]
+    known = [
+        _known_column(name, physical, ColumnType(type_), fed.get(name), schema.form_of(name))
+        for name, physical, type_ in rows
+    ]
     taken = {c.name for c in known}
     number = max((int(c.physical[1:]) for c in known), default=0)
     new = [a for a in schema.attributes if a.name not in taken]
@@ -210,16 +225,18 @@ def layout_of(session: Session, schema: ResultSchema) -> ColumnMap:
         columns=(
             *known,
             *(
-                StoredColumn(name=a.name, physical=f"c{number + i}", type=a.kind, was=None, fed=a)
+                StoredColumn(
+                    name=a.name, physical=f"c{number + i}", type=a.kind, was=None, fed=a, form=schema.form_of(a.name)
+                )
                 for i, a in enumerate(new, start=1)
             ),
         ),
     )
 
 
-def _known_column(name: str, physical: str, was: ColumnType, fed: Attribute | None) -> StoredColumn:
+def _known_column(name: str, physical: str, was: ColumnType, fed: Attribute | None, form: ValueForm) -> StoredColumn:
     type_ = was if fed is None or fed.kind is was else ColumnType.JSON
-    return StoredColumn(name=name, physical=physical, type=type_, was=was, fed=fed)
+    return StoredColumn(name=name, physical=physical, type=type_, was=was, fed=fed, form=form)
 
 
 def in_file(session: Session, columns: Sequence[StoredColumn]) -> tuple[StoredColumn, ...]:
@@ -243,9 +260,9 @@ def json_array(items: Sequence[str]) -> str:
     return f"'[' || concat_ws(',', {', '.join(items)}) || ']'" if items else "'[]'"
 
 
-def whole_row(layout: ColumnMap, form: ValueForm, side: str = "staged") -> str:
+def whole_row(layout: ColumnMap, side: str = "staged") -> str:
     """SQL for all of a row's columns as a JSON object, NULL ones as null; *side* as the methods of StoredColumn."""
-    values = [(c.name, c.sent(f"({getattr(c, side)()})", form)) for c in layout.fed]
+    values = [(c.name, c.sent(f"({getattr(c, side)()})")) for c in layout.fed]
     return json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
 
 

@@ -229,13 +229,13 @@ def _respelled(compared: Sequence[StoredColumn], k: str) -> str:
     """SQL for in how many of the columns each row of `pairs` differs by the spelling alone: k…, n."""
     # One row a column, so that the look into the text is planned once a kind, however many columns there are.
     sides = [
-        f"{{'kind': '{c.type}', 'double': {_double(c, i)}, 'new': s{i}, 'old': o{i}}}"
+        f"{{'kind': '{c.type}', 'new': s{i}, 'old': o{i}, {_double(c, i)}}}"
         for i, c in enumerate(compared)
         if c.type in _SPELLED
     ]
     texts = f"SELECT {k}, unnest([{', '.join(sides)}], recursive := true) FROM pairs"
     # A cast in the warehouse makes a decimal of each bit of a double, of which the shortest digits are sent.
-    exact = "CAST(TRY_CAST(double AS DECIMAL(38, 0)) AS VARCHAR) IN (new, old)"
+    exact = "CAST(TRY_CAST(double AS DECIMAL(38, 0)) AS VARCHAR) = other"
     same = [
         f"SELECT {k} FROM respelled WHERE kind = '{kind}' AND ({said('new')} = {said('old')} OR {exact})"
         for kind, said in _SPELLED.items()
@@ -247,12 +247,16 @@ def _respelled(compared: Sequence[StoredColumn], k: str) -> str:
 
 
 def _double(column: StoredColumn, number: int) -> str:
-    """SQL for the whole number beyond 2^53 that a column has on the side where it is a double; else NULL."""
+    """SQL for the members `double`, a whole number beyond 2^53 on the side that is a double, and `other`, of the other.
+
+    NULL where neither side is one.
+    """
     is_new = column.fed is not None and column.fed.kind is ColumnType.FLOAT
     if not is_new and column.was is not ColumnType.FLOAT:
-        return "NULL::DOUBLE"
-    double = f"TRY_CAST({'s' if is_new else 'o'}{number} AS DOUBLE)"
-    return f"CASE WHEN abs({double}) >= 9007199254740992 THEN {double} END"
+        return "'double': NULL::DOUBLE, 'other': NULL::VARCHAR"
+    side, other = ("s", "o") if is_new else ("o", "s")
+    double = f"TRY_CAST({side}{number} AS DOUBLE)"
+    return f"'double': CASE WHEN abs({double}) >= 9007199254740992 THEN {double} END, 'other': {other}{number}"
 
 
 def _stage_remembered_rows(session: Session, layout: ColumnMap) -> None:

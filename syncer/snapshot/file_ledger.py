@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from syncer.model.errors import SnapshotError
 from syncer.model.protocols import MOVED, WHEREABOUTS, NumbersPeople
-from syncer.model.types import FindingKind
+from syncer.model.types import FindingKind, ValueForm
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
@@ -224,13 +224,15 @@ class FileLedger:
         self._fences = {"fence": own, "fence_before": own, "other_ledgers": json.dumps(others)}
         return former if former in fences else ""
 
-    def follow_writers(self, writers: Mapping[str, Writer], state_of: Callable[[str], WriterState]) -> None:
+    def follow_writers(
+        self, writers: Mapping[str, Writer], state_of: Callable[[str], WriterState], *, form: ValueForm
+    ) -> None:
         known = json.loads(self._remembered("overwritten_by") or "{}")
         if not (writers or known):
             return
         from syncer.snapshot import overwritten
 
-        dealt, notes = overwritten.find(self.session, self._path.parent, writers, known, state_of)
+        dealt, notes = overwritten.find(self.session, self._path.parent, writers, known, state_of, form)
         if dealt != known:
             same = self.session.same_keys("o", "s")
             with self.session.transaction():

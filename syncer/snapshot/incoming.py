@@ -12,14 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
+from syncer.model.types import ValueForm
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, StoredColumn
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import DEEPEST_JSON, is_too_deep, last_of_each_name
 from syncer.snapshot.values import (
     ColumnType,
-    as_json,
     as_key,
     as_scanned,
+    as_sent,
     canonical,
     hashed,
     holds_members,
@@ -220,7 +221,9 @@ def _fingerprint(layout: ColumnMap) -> str:
     schema = layout.schema
     read = [(a.name, a.position, a.kind, str(a.type)) for a in (*schema.keys, *schema.attributes)]
     stored = [(c.name, c.type, c.fed is not None) for c in layout.compared]
-    rules = repr((_RULES, read, stored, schema.keeps_nulls)).encode()
+    # Where a store takes values in a form of its own, types that meet as JSON are stored in it.
+    forms = [(c.name, c.form) for c in layout.fed if _is_mixed(c) and c.form is not ValueForm.EXACT]
+    rules = repr((_RULES, read, stored, schema.keeps_nulls, *forms)).encode()
     seed = int.from_bytes(hashlib.sha256(rules).digest()[:8])
     used = {a.position: a.type for a in (*schema.keys, *schema.attributes)}
     values = [hashed(type_, f"r{position}") for position, type_ in sorted(used.items(), key=lambda item: item[0])]
@@ -246,9 +249,14 @@ def _stored(column: StoredColumn, attribute: Attribute) -> str:
     value = _scanned(attribute)
     if attribute.kind is ColumnType.JSON:
         value = last_of_each_name(value)
-    if column.type is attribute.kind:
+    if not _is_mixed(column):
         return value
-    return f"CASE WHEN {value} IS NOT NULL THEN {as_json(attribute.kind, value)} END"
+    return f"CASE WHEN {value} IS NOT NULL THEN {as_sent(attribute.kind, value, column.form)} END"
+
+
+def _is_mixed(column: StoredColumn) -> bool:
+    """Whether the result's type is another than the snapshot's, which is JSON then."""
+    return column.fed is not None and column.fed.kind is not column.type
 
 
 def _fault_sql(session: Session, schema: ResultSchema, fed: list[tuple[StoredColumn, Attribute]]) -> str:

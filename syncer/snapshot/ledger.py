@@ -32,7 +32,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from syncer.model.protocols import NumbersPeople
-from syncer.model.types import FindingKind
+from syncer.model.types import FindingKind, ValueForm
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream
 from syncer.snapshot.session import Session
@@ -170,8 +170,12 @@ class Ledger(Protocol):
             returns: the ledger's former `log_id`, if its record in the store is of no more use; else empty.
         """
 
-    def follow_writers(self, writers: Mapping[str, Writer], state_of: Callable[[str], WriterState]) -> None:
+    def follow_writers(
+        self, writers: Mapping[str, Writer], state_of: Callable[[str], WriterState], *, form: ValueForm
+    ) -> None:
         """Put in doubt what *writers* wrote over, by sync, that feed the same entities no more.
+
+        *form*: how the store takes values.
 
         Syncs that feed them side by side are not followed: of those that write one attribute, the last one wins.
         """

@@ -13,7 +13,7 @@ from itertools import islice
 import pyarrow as pa
 
 from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, UNSET
-from syncer.model.types import Action, ValueForm, Verdict
+from syncer.model.types import Action, Verdict
 from syncer.snapshot import handover
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
 from syncer.snapshot.ledger import Asked, Intent, Workspace
@@ -153,19 +153,17 @@ class Outbox:
         query = f"SELECT {names}, {session.k}, person FROM ({rows}){'' if columns else ' LIMIT 0'}"
         return session.connection.sql(query).to_arrow_table()
 
-    def parts(self, rows: int, *, form: ValueForm = ValueForm.EXACT, whole: bool = False) -> list[Part]:
+    def parts(self, rows: int, *, whole: bool = False) -> list[Part]:
         """All that is to be sent, in batches of at most so many *rows*, removals first.
 
-        *form*: how the store takes values. *whole*: all rows of a collection at once.
+        *whole*: all rows of a collection at once.
         """
         session, layout, batches = self._work.session, self._work.layout, self._pipeline.batches
         if whole:
-            return [Part(batches=batches(whole_collection_queries(session, layout, form=form)))]
+            return [Part(batches=batches(whole_collection_queries(session, layout)))]
         last = self.rows - session.count("SELECT count(*) FROM waiting")
         bounds = [(0, last), (last, self.rows)] if last < self.rows else [(0, last)]
-        parts = [
-            Part(batches=batches(batch_queries(session, layout, *bound, rows=rows, form=form))) for bound in bounds
-        ]
+        parts = [Part(batches=batches(batch_queries(session, layout, *bound, rows=rows))) for bound in bounds]
         if last < self.rows and (releases := handover.release_queries(session, layout, rows=rows)):
             parts.insert(0, Part(batches=batches(releases), is_preparation=True))
         return parts
@@ -214,12 +212,10 @@ def open_outbox(work: Workspace, intent: Intent) -> Outbox:
     return Outbox(rows=rows, _work=replace(work, layout=layout), _intent=intent, _pipeline=pipeline)
 
 
-def batch_queries(
-    session: Session, layout: ColumnMap, after: int, until: int, *, rows: int, form: ValueForm
-) -> list[str]:
+def batch_queries(session: Session, layout: ColumnMap, after: int, until: int, *, rows: int) -> list[str]:
     """A query for each batch of at most so many *rows*, in the order to send, of those between two places."""
     removals = session.count(f"SELECT count(*) FROM outbox WHERE action <> '{Action.PUT}'")
-    remove, put = _removal_sql(session, layout), _put_sql(session, layout, form)
+    remove, put = _removal_sql(session, layout), _put_sql(session, layout)
     return [
         f"{query} WHERE seq BETWEEN {first} AND {min(first + rows - 1, last)} ORDER BY seq"
         for query, begin, last in ((remove, after + 1, min(removals, until)), (put, max(removals, after) + 1, until))
@@ -227,7 +223,7 @@ def batch_queries(
     ]
 
 
-def whole_collection_queries(session: Session, layout: ColumnMap, *, form: ValueForm) -> list[str]:
+def whole_collection_queries(session: Session, layout: ColumnMap) -> list[str]:
     """One query for all rows of a collection, in the order of their keys; none where nothing is in the outbox.
 
     What is not in the outbox is taken as it was acknowledged: nothing is sent that is not in doubt before.
@@ -235,12 +231,12 @@ def whole_collection_queries(session: Session, layout: ColumnMap, *, form: Value
     if not session.any("SELECT 1 FROM outbox"):
         return []
     k = session.k
-    acknowledged = whole_row(layout, form, "acknowledged")
+    acknowledged = whole_row(layout, "acknowledged")
     return [
         f"SELECT o.seq, o.action, {session.keys_of('o')}, "
         f"CASE WHEN o.action = '{Action.PUT}' THEN s.whole ELSE '{{}}' END AS attributes, '[]' AS cleared, "
         "b.acknowledged "
-        f"FROM outbox o LEFT JOIN (SELECT rowid AS row_id, {whole_row(layout, form)} AS whole FROM staged) s "
+        f"FROM outbox o LEFT JOIN (SELECT rowid AS row_id, {whole_row(layout)} AS whole FROM staged) s "
         f"USING (row_id) LEFT JOIN (SELECT {k}, {acknowledged} AS acknowledged FROM snapshot) b "
         f"ON {session.same_keys('o', 'b')} "
         f"UNION ALL SELECT NULL, '{Action.PUT}', {k}, acknowledged, '[]', acknowledged "
@@ -258,13 +254,13 @@ def _removal_sql(session: Session, layout: ColumnMap) -> str:
     )
 
 
-def _put_sql(session: Session, layout: ColumnMap, form: ValueForm) -> str:
+def _put_sql(session: Session, layout: ColumnMap) -> str:
     own = layout.other_identifiers
     if not session.target.entity.traits.merges:
-        attributes, cleared = whole_row(layout, form), "'[]'"
+        attributes, cleared = whole_row(layout), "'[]'"
     else:
         # NULL stays NULL: such members are left out.
-        members = [f"{json_name(c.name)} || {c.sent(c.physical, form)}" for c in layout.fed if c not in own]
+        members = [f"{json_name(c.name)} || {c.sent(c.physical)}" for c in layout.fed if c not in own]
         attributes = json_object(members)
         cleared = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
     return (

@@ -8,10 +8,11 @@ from pathlib import Path
 import duckdb
 
 from syncer.model.errors import RunInProgressError
+from syncer.model.types import ValueForm
 from syncer.snapshot import file
 from syncer.snapshot.ledger import Writer, WriterState
 from syncer.snapshot.session import Session, signature_of
-from syncer.snapshot.values import ColumnType, as_json
+from syncer.snapshot.values import ColumnType, as_sent
 
 
 def find(
@@ -20,6 +21,7 @@ def find(
     writers: Mapping[str, Writer],
     known: Mapping[str, str],
     state_of: Callable[[str], WriterState],
+    form: ValueForm,
 ) -> tuple[dict[str, str], list[str]]:
     """Fill `overwritten` (k…) with rows that syncs may have written over which feed the same entities no more.
 
@@ -40,13 +42,13 @@ def find(
     for sync in sorted(claims.keys() - dealt.keys()):
         found = state_of(sync)
         mark = claims[sync] if found is WriterState.GONE else str(found)
-        if found is WriterState.FEEDS or not (mark == known.get(sync) or _add(session, folder, sync, notes)):
+        if found is WriterState.FEEDS or not (mark == known.get(sync) or _add(session, folder, sync, notes, form)):
             continue
         dealt[sync] = mark
     return dealt, notes
 
 
-def _add(session: Session, folder: Path, sync: str, notes: list[str]) -> bool:
+def _add(session: Session, folder: Path, sync: str, notes: list[str], form: ValueForm) -> bool:
     """Add the rows that one sync may have changed; False if that cannot be known now.
 
     The sync's own snapshot knows what it wrote: where that has the same values of what both write, the row is as it
@@ -57,7 +59,7 @@ def _add(session: Session, folder: Path, sync: str, notes: list[str]) -> bool:
     if path.exists():
         try:
             with file.attached(session.connection, path, sync=sync) as other:
-                _find_agreeing(session, other)
+                _find_agreeing(session, other, form)
         except RunInProgressError:
             return False
         except duckdb.Error:
@@ -72,11 +74,11 @@ def _add(session: Session, folder: Path, sync: str, notes: list[str]) -> bool:
     return True
 
 
-def _find_agreeing(session: Session, other: str) -> None:
+def _find_agreeing(session: Session, other: str, form: ValueForm) -> None:
     found = session.rows(f"SELECT value FROM {other}.meta WHERE name = 'target'")
     if found != [(signature_of(session.target),)]:
         return
-    mine, theirs = (_columns(session, schema, side) for schema, side in (("", "s"), (f"{other}.", "o")))
+    mine, theirs = (_columns(session, schema, side, form) for schema, side in (("", "s"), (f"{other}.", "o")))
     names = mine.keys() & theirs.keys() if session.target.entity.traits.merges else mine.keys() | theirs.keys()
     equal = [f"{mine.get(n, 'NULL')} IS NOT DISTINCT FROM {theirs.get(n, 'NULL')}" for n in sorted(names)]
     session.execute(
@@ -86,7 +88,7 @@ def _find_agreeing(session: Session, other: str) -> None:
     )
 
 
-def _columns(session: Session, schema: str, side: str) -> dict[str, str]:
-    """Attribute to the SQL of its value as JSON."""
+def _columns(session: Session, schema: str, side: str, form: ValueForm) -> dict[str, str]:
+    """Attribute to the SQL of its value as the store is sent it."""
     rows = session.rows(f"SELECT name, physical, kind FROM {schema}columns")
-    return {name: as_json(ColumnType(kind), f"{side}.{physical}") for name, physical, kind in rows}
+    return {name: as_sent(ColumnType(kind), f"{side}.{physical}", form) for name, physical, kind in rows}

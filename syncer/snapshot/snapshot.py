@@ -19,7 +19,7 @@ import pyarrow as pa
 from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
 from syncer.model.protocols import DEFAULT_CASE
-from syncer.model.types import Rejection, SyncDefinition, Target, ValueForm
+from syncer.model.types import Rejection, SyncDefinition, Target
 from syncer.snapshot import file, quarantine
 from syncer.snapshot.columns import ResultSchema, column_case, layout_of, whole_row, written_names
 from syncer.snapshot.diff import Difference, compare
@@ -84,18 +84,19 @@ class Staged:
         rows = session.rows(f"SELECT reason FROM quarantined WHERE {session.is_key(key)}")
         return rows[0][0] if rows else None
 
-    def json_bytes(self, form: ValueForm = ValueForm.EXACT) -> int:
+    def json_bytes(self) -> int:
         """Bytes of JSON that all staged rows make together."""
-        return self._measured(form)[0]
+        return self._measured[0]
 
-    def row_bytes(self, form: ValueForm = ValueForm.EXACT) -> int:
+    def row_bytes(self) -> int:
         """Bytes of JSON of a staged row, on average; 0 without rows."""
-        size, rows = self._measured(form)
+        size, rows = self._measured
         return size // rows if rows else 0
 
-    def _measured(self, form: ValueForm) -> tuple[int, int]:
+    @property
+    def _measured(self) -> tuple[int, int]:
         """Bytes of UTF-8 JSON of all staged rows as one array, and how many rows they are."""
-        row = whole_row(self._work.layout, form)
+        row = whole_row(self._work.layout)
         query = f"SELECT coalesce(sum(strlen({row}) + 1), 1) + 1, count(*) FROM staged"
         size, rows = self._work.session.rows(query)[0]
         return int(size), int(rows)

@@ -229,21 +229,11 @@ def as_sent(kind: ColumnType, value: str, form: ValueForm) -> str:
                 fits = f"{value} BETWEEN -9007199254740992 AND 9007199254740992"
                 return f"CASE WHEN {fits} THEN {text} ELSE '\"' || {text} || '\"' END"
             case ColumnType.NUMBER:
-                return as_sent_from_json(kind, value, form)
+                # The double of some numbers beyond it is 2^53 itself.
+                number, digits = f"abs(TRY_CAST({value} AS DOUBLE))", f"ltrim({value}, '-')"
+                beyond = f"{number} >= 9007199254740992 AND {digits} <> '9007199254740992'"
+                return f"CASE WHEN {beyond} THEN '\"' || {value} || '\"' ELSE {value} END"
     return as_json(kind, value)
-
-
-def as_sent_from_json(kind: ColumnType, text: str, form: ValueForm) -> str:
-    """The same of a value of *kind* whose JSON *text* is what is stored."""
-    if form is ValueForm.UNIX_SECONDS:
-        match kind:
-            case ColumnType.TIMESTAMP | ColumnType.DATE:
-                moment = f"TRY_CAST(trim({text}, '\"') AS TIMESTAMP)"
-                return f"coalesce({as_sent(ColumnType.TIMESTAMP, moment, form)}, {text})"
-            case ColumnType.INTEGER | ColumnType.NUMBER:
-                number = f"TRY_CAST({text} AS DOUBLE)"
-                return f"CASE WHEN abs({number}) >= 9007199254740992 THEN '\"' || {text} || '\"' ELSE {text} END"
-    return text
 
 
 def as_key(kind: ColumnType, value: str, *, fold: bool) -> str:

@@ -122,7 +122,7 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
         named = run.snapshot.with_kept_names(definition, reader.schema)
         if named.names != reader.schema.names:
             progress.notes.append(_NAMES_KEPT)
-        schema = result_schema(definition, named, store.identity)
+        schema = result_schema(definition, named, store.identity, store.value_form)
         every_row = options.full or options.only is not None
         staged = run.snapshot.stage(reader, schema, progress.reached, every_row=every_row)
     with progress.during(Phase.COMPARE):
@@ -162,7 +162,8 @@ def catch_up(
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
     writers = coordination.writers(ledger.session.target.things).items()
-    ledger.follow_writers({sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}, state_of)
+    found = {sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}
+    ledger.follow_writers(found, state_of, form=store.value_form)
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:
@@ -178,7 +179,7 @@ def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progr
     sent, stopping = 0, False
     answers: Outbox | None = outbox
     try:
-        for part in outbox.parts(store.batch_rows, form=store.value_form, whole=whole):
+        for part in outbox.parts(store.batch_rows, whole=whole):
             answers = None if part.is_preparation else outbox
             for batch in part.batches:
                 sent += batch.num_rows - batch["seq"].null_count if answers else 0
@@ -257,7 +258,7 @@ def _check_limits(run: SyncRun, staged: Staged, difference: Difference) -> None:
 def _check_collection_size(definition: SyncDefinition, staged: Staged, store: ProfileStore) -> None:
     if definition.target.entity.traits.merges:
         return
-    size = staged.json_bytes(store.value_form)
+    size = staged.json_bytes()
     if size > store.collection_bytes:
         raise QueryResultError(
             f"collection `{definition.target.collection}` would be {size:,} bytes of JSON, "

@@ -61,5 +61,5 @@ def _forecast(run: SyncRun, staged: Staged, difference: Difference) -> list[str]
         return []
     rows = difference.added + difference.changed + difference.sent_again
     rows += difference.removed if staged.schema.sends_removals else 0
-    found = store.forecast(run.definition.target, rows=rows, row_bytes=staged.row_bytes(store.value_form))
+    found = store.forecast(run.definition.target, rows=rows, row_bytes=staged.row_bytes())
     return [found] if found else []

@@ -184,6 +184,20 @@ def test_a_column_that_becomes_a_time_is_sent_as_one(bench: Bench, server: Custo
     assert unchanged == 2
 
 
+def test_a_time_that_an_earlier_version_never_sent_is_sent_once(bench: Bench, server: CustomerIOServer) -> None:
+    """It had compared the texts of a date, and kept that text, whether the store was sent it or seconds."""
+    days = [pa.array([day]) for day in ("2026-11-23", date(2026, 11, 23))]
+    bench.feed(table({"id": ["ann"], "on": days[0]}))
+    with bench.opened() as snapshot:
+        snapshot.ledger.session.execute("ALTER TABLE snapshot ALTER c1 TYPE VARCHAR USING to_json(c1)")
+        snapshot.ledger.session.execute("UPDATE columns SET kind = 'json'")
+
+    assert bench.feed(table({"id": ["ann"], "on": days[1]})).counts.accepted == 1
+
+    assert server.workspace.attributes("ann") == {"on": 1795392000}
+    assert bench.feed(table({"id": ["ann"], "on": days[1]})).counts.unchanged == 1
+
+
 # Emails
 
 
