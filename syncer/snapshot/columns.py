@@ -185,7 +185,13 @@ class ColumnMap:
     @cached_property
     def compared(self) -> tuple[StoredColumn, ...]:
         """The columns in which a row may differ: the result's, and dropped ones if they are to be unset."""
-        return tuple(c for c in self.columns if c.fed is not None or (self.schema.clears_dropped and c.was is not None))
+        unsets = self.schema.clears_dropped or not self._merges
+        return tuple(c for c in self.columns if c.fed is not None or (unsets and c.was is not None))
+
+    @cached_property
+    def reshaping(self) -> tuple[StoredColumn, ...]:
+        """The columns that every row of a collection gets or loses: NULL ones are part of its data too."""
+        return () if self._merges else tuple(c for c in self.columns if (c.fed is None) != (c.was is None))
 
     @cached_property
     def carried(self) -> tuple[StoredColumn, ...]:
@@ -193,7 +199,7 @@ class ColumnMap:
 
         A collection's row is replaced whole, and does not have them any more.
         """
-        if self.schema.clears_dropped or not self.schema.definition.target.entity.traits.merges:
+        if self.schema.clears_dropped or not self._merges:
             return ()
         return tuple(c for c in self.columns if c.fed is None)
 
@@ -203,6 +209,10 @@ class ColumnMap:
         if not self.schema.definition.target.entity.traits.has_other_identifiers:
             return ()
         return tuple(c for c in self.fed if c.name in ("id", "email"))
+
+    @property
+    def _merges(self) -> bool:
+        return self.schema.definition.target.entity.traits.merges
 
     def reshaped(self) -> ColumnMap:
         """The same once the file has been reshaped."""

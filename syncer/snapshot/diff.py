@@ -50,11 +50,14 @@ class Difference:
         kept = " AND s{i} IS NOT NULL" if self._work.layout.schema.keeps_nulls else ""
         counts = self._changed_rows(compared, "s{i} IS DISTINCT FROM o{i}" + kept)
         found = {c.name: n for c, n in zip(compared, counts, strict=True) if n}
+        if self.changed:
+            found |= {c.name: self.changed for c in self._work.layout.reshaping}
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     def cleared_attributes(self) -> dict[str, tuple[int, int]]:
         """Attributes that become NULL: in how many rows, and how many rows of the snapshot have a value."""
-        columns = [c for c in self._work.layout.compared if c.was is not None]
+        layout = self._work.layout
+        columns = [c for c in layout.compared if c.was is not None and c not in layout.reshaping]
         counts = self._changed_rows(columns, "s{i} IS NULL AND o{i} IS NOT NULL")
         found = {c: n for c, n in zip(columns, counts, strict=True) if n}
         if not found:
@@ -123,8 +126,8 @@ def compare(
     schema, incremental = layout.schema, layout.schema.definition.incremental
     if not is_whole:
         _stage_remembered_rows(session, layout)
-    _find_changes(session, layout.compared)
-    if schema.keeps_nulls or any(c.type in _SPELLED for c in layout.compared):
+    _find_changes(session, layout)
+    if not layout.reshaping and (schema.keeps_nulls or any(c.type in _SPELLED for c in layout.compared)):
         _drop_equal_rows(session, layout)
     _find_restated(session, keeps_nulls=schema.keeps_nulls)
     remembered = 0
@@ -165,13 +168,15 @@ def _row_hash(values: Sequence[str]) -> str:
     return f"hash({', '.join(values)})" if values else "hash(1)"
 
 
-def _find_changes(session: Session, compared: tuple[StoredColumn, ...]) -> None:
-    """Fill `changes`, and `differing` with the rows whose values or fingerprints differ."""
-    k = session.k
+def _find_changes(session: Session, layout: ColumnMap) -> None:
+    """Fill `changes`, and `differing` with the rows whose values, columns or fingerprints differ."""
+    k, compared = session.k, layout.compared
     if not session.any("SELECT 1 FROM snapshot"):
         compared = ()
     new = _row_hash([c.staged() for c in compared])
     old = _row_hash([c.acknowledged() for c in compared])
+    if layout.reshaping:
+        old = f"~({old})"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE differing AS SELECT {session.keys_of('s')}, s.row_id, s.fingerprint, "
         "CASE WHEN o.k1 IS NULL THEN 'added' WHEN s.h <> o.h THEN 'changed' END AS change "

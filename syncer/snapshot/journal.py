@@ -32,6 +32,10 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
         f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {session.same_keys('snapshot', 'r')}"
     )
     rows = _fill_outbox(session, layout)
+    if layout.reshaping and not intent.is_partial:
+        # A row that the store does not take now stays there with the columns that it had.
+        k = session.k
+        session.execute(f"INSERT INTO in_doubt ({k}) SELECT {k} FROM snapshot ANTI JOIN in_doubt USING ({k})")
     if not intent.only_one:
         _forget_kept(session, incremental=schema.definition.incremental)
     if schema.definition.incremental:
@@ -41,7 +45,8 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
 
 def _reshape(session: Session, layout: ColumnMap) -> None:
     """Give the file's tables the columns and types of this run."""
-    forgotten = [c for c in layout.columns if _is_forgotten(session, c)]
+    dropped = [c for c in layout.columns if c.fed is None]
+    forgotten = [c for c in dropped if c in layout.reshaping or _is_forgotten(session, c)]
     for table in ("snapshot", "kept"):
         for c in layout.columns:
             change = ""
@@ -61,8 +66,6 @@ def _reshape(session: Session, layout: ColumnMap) -> None:
 
 def _is_forgotten(session: Session, column: StoredColumn) -> bool:
     """Whether no row has a value of a column that left the query, so that none can be unset."""
-    if column.fed is not None:
-        return False
     query = (
         f"SELECT (SELECT count({column.physical}) FROM snapshot) + (SELECT count(*) FROM in_doubt) + "
         f"(SELECT count(*) FROM unknown WHERE list_contains(attributes, '{column.physical}'))"
