@@ -86,6 +86,10 @@ def _syncer(
     """
 
 
+#: What parses the arguments.
+PARSER = typer.main.get_command(app)
+
+
 def main() -> NoReturn:
     """Run one command of this process's arguments, and exit."""
     # Reading a result creates millions of small objects without cycles, so collect rarely.
@@ -93,7 +97,7 @@ def main() -> NoReturn:
     output.prepare()
     signals.install()
     try:
-        app(prog_name="syncer")
+        PARSER(prog_name="syncer")
     except Exception as exc:
         output.print_exception(exc)
         sys.exit(CODES[outcome_of(exc)])

@@ -49,6 +49,7 @@ _processes.set_forkserver_preload(
         "connectors.snowflake.options",
         "connectors.sqlalchemy.options",
         "connectors.sqlite.store",
+        "tests.cli.warm",
         # What a service needs.
         "syncer.alerts.ping",
         "syncer.definitions.folder",

@@ -15,12 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperOption
 
-from syncer.cli import app
+from syncer.cli import PARSER
 from syncer.cli.exit_codes import MEANINGS as CODES
 from syncer.definitions.fields import FIELDS
 from syncer.definitions.values import Field
@@ -120,7 +119,7 @@ def _default_of(field: Field) -> str:
 
 
 def commands() -> str:
-    group: Any = typer.main.get_command(app)
+    group: Any = PARSER
     found = [
         (f"{name} {inner}".strip(), command)
         for name, outer in group.commands.items()
