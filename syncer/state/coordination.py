@@ -8,13 +8,14 @@ claims the sync here. A snapshot that does not know the newest claim is out of d
 **Removals.** Every entry of a store has a number, its `seq`; new numbers are greater than all before, and a reader who
 has read up to a number has seen every entry below it. An entry is open from before its deletion is sent until after the
 store has answered. Closing an entry gives it a new number, so that a sync that looked meanwhile, and may have delivered
-before the deletion took effect, looks again. Entries name people, so they are forgotten when they are old; a sync that
-did not look before they went has to take every row for touched.
+before the deletion took effect, looks again. What a run left open as it died is closed by another one that finds it.
+Entries name people, so they are forgotten when they are old; a sync that did not look before they went has to take every
+row for touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -99,6 +100,20 @@ class SharedCoordination:
         with self.database.writing() as connection:
             newest = _lock(connection, self.store_id)
             _close(connection, self.store_id, removals.c.sync == self.sync, newest)
+
+    def close_abandoned(self, has_died: Callable[[str], bool], *, before: datetime) -> None:
+        """Close what runs of other syncs announced before *before* and left open as they died: nothing more is sent.
+
+        *has_died*: whether no process runs a sync.
+        """
+        others = (removals.c.store_id == self.store_id) & (removals.c.sync != self.sync) & (removals.c.at < before)
+        query = sa.select(removals.c.sync).where(others, removals.c.open).distinct()
+        with self.database.reading() as connection:
+            found = connection.execute(query).scalars().all()
+        if dead := [sync for sync in found if has_died(sync)]:
+            with self.database.writing() as connection:
+                newest = _lock(connection, self.store_id)
+                _close(connection, self.store_id, others & removals.c.sync.in_(dead), newest)
 
     def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
         """Record which attributes of *things* (see `Target.things`) this sync writes; returns what others write too."""

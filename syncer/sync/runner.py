@@ -21,6 +21,7 @@ from syncer.queries.query import Query
 from syncer.settings import registry
 from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings
+from syncer.snapshot.file import is_in_use
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.history import KEPT_REJECTIONS
@@ -40,6 +41,9 @@ _HELD_HINTS = {
     Hold.CLOCK: "Set the clocks right. If this machine's is right now, `syncer run {name} --allow clock` lets a run "
     "through once, and the others follow it. See `syncer docs production`.",
 }
+
+#: How long after a process died the store may still be at what it sent.
+_LONGEST_REQUEST = timedelta(minutes=10)
 
 #: Seconds between two looks whether another process has let go of a snapshot.
 _LOOK_AGAIN = 0.2
@@ -149,6 +153,7 @@ class Runner:
         state_of = WriterStates(self.settings.definitions_dir, definition)
         try:
             coordination.close_removals()
+            coordination.close_abandoned(self._has_died, before=started_at - _LONGEST_REQUEST)
             with snapshot.ledger.explaining(), _waking(store, progress):
                 if not snapshot.has_sent:
                     from syncer.sync import leftovers
@@ -165,7 +170,10 @@ class Runner:
             return self._finish(progress, RunStatus.HELD, held)
         except (Exception, KeyboardInterrupt) as exc:
             if isinstance(exc, (StoppedError, StoreError, KeyboardInterrupt)):
-                self._publish_rejections(definition, snapshot)
+                try:
+                    self._publish_rejections(definition, snapshot)
+                except SyncerError:
+                    progress.notes.append("what was rejected could not be recorded; the next run records it")
             return self._ended_early(definition, progress, exc)
         return self._finish(progress, RunStatus.WARNING if rejected else RunStatus.SUCCESS, None)
 
@@ -256,6 +264,14 @@ class Runner:
         if isinstance(store, DatesAnswers):
             found += limits.differs(self.now(), store.clock(), f"store `{definition.store}`")
         return found
+
+    def _has_died(self, sync: str) -> bool:
+        """Whether no process runs a sync, also where its file is gone; a service's run is ended by the next service."""
+        database, path = self.run_log.database, self.snapshot_path(sync)
+        if not database.is_shared:
+            return not path.exists() or not is_in_use(path, sync)
+        is_open = any(run.sync == sync and run.term is not None for run in self.run_log.open_runs())
+        return not is_open and not database.is_held(sync)
 
     def _window(self, definition: SyncDefinition, snapshot: Snapshot, options: RunOptions, at: datetime) -> Window:
         whole = self._rendered(definition, 0)

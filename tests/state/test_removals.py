@@ -68,6 +68,21 @@ def test_a_closed_removal_is_seen_once(of: Of) -> None:
     assert of("b").removed_since(newest)[0].num_rows == 0
 
 
+def test_what_a_dead_run_left_open_is_closed_and_seen_once_more(of: Of) -> None:
+    of("a").announce(people("1"))
+    of("b").announce(people("2"))
+    _, during = of("c").removed_since(0)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+
+    of("c").close_abandoned(lambda sync: sync == "a", before=later)
+
+    seen, after = of("c").removed_since(during)
+    assert values(seen) == ["1", "2"]
+    assert values(of("c").removed_since(after)[0]) == ["2"]
+    of("c").close_abandoned(lambda sync: True, before=later - timedelta(minutes=2))
+    assert values(of("c").removed_since(after)[0]) == ["2"]
+
+
 def test_an_open_removal_is_seen_again_and_once_more_when_it_is_closed(of: Of) -> None:
     of("a").announce(people("1"))
     _, during = of("b").removed_since(0)

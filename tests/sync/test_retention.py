@@ -63,6 +63,25 @@ def test_a_run_deletes_what_is_old_but_only_once_a_day(project: Project) -> None
     assert (snapshots / "people.duckdb").exists()
 
 
+@pytest.mark.parametrize("is_renamed", [True, False])
+def test_what_a_killed_run_was_removing_is_sent_again_once(project: Project, is_renamed: bool) -> None:
+    project.define("plans", PERSON, "SELECT id, plan AS plan2 FROM people")
+    assert project.syncer("run", "--all").code == 0
+    project.table("people", "id,plan", "1,free")
+    assert project.syncer("run", "people").code == 0
+    with closing(sqlite3.connect(project.path / ".syncer/runs.db")) as log:
+        # As a process that is killed leaves them.
+        log.execute("UPDATE syncer_removals SET open = 1, at = datetime(at, '-1 hour')")
+        log.commit()
+    if is_renamed:
+        (project.path / "sync_definitions/people.sql").unlink()
+    project.table("people", "id,plan", "1,free", "2,pro")
+
+    sent = [project.syncer("run", "plans", "--json").objects[0]["accepted"] for _ in range(2)]
+
+    assert sent == [1, 0]
+
+
 def test_a_clock_that_was_ahead_does_not_keep_old_things(project: Project) -> None:
     assert project.syncer("run", "people").code == 0
     project.table("people", "id,plan", "1,free")
