@@ -129,6 +129,11 @@ class Limit:
     share: float | None = None
     count: int | None = None
 
+    @property
+    def words(self) -> str:
+        """`15%` or `200 rows`."""
+        return f"{self.count:,} rows" if self.count is not None else f"{(self.share or 0.0) * 100:.6g}%"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

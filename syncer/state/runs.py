@@ -119,7 +119,9 @@ class RunLog(RunHistory):
             connection.execute(runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at))
 
     def purge(self, before: datetime) -> int:
-        """Forget the runs that began before *before*, but for the newest of each sync and status; returns how many.
+        """Forget the runs that began before *before*; returns how many.
+
+        The newest of each sync and status stay, and the one that answered its newest tick.
 
         What is refused now stays as well; old requests, sessions and lines of the audit go.
         """
@@ -132,7 +134,13 @@ class RunLog(RunHistory):
                 connection.execute(table.delete().where(at < before))
         newer = runs.alias("newer")
         kept = sa.select(sa.func.max(newer.c.seq)).where(newer.c.sync == runs.c.sync, newer.c.status == runs.c.status)
-        old = (runs.c.started_at < before) & (runs.c.status != RunStatus.RUNNING)
+        later = runs.alias("later")
+        due = sa.select(sa.func.max(later.c.due_at)).where(later.c.sync == runs.c.sync).scalar_subquery()
+        old = (
+            (runs.c.due_at.is_(None) | (runs.c.due_at < due))
+            & (runs.c.started_at < before)
+            & (runs.c.status != RunStatus.RUNNING)
+        )
         some = sa.select(runs.c.seq).where(old, runs.c.seq < kept.scalar_subquery()).limit(PURGED_AT_ONCE)
         purged = 0
         while True:

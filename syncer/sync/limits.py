@@ -49,15 +49,15 @@ def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference)
     if _over(limits.changed, difference.changed, known):
         rows = _share(difference.changed, known)
         most = [f"; `{name}` changed in {n:,} of them" for name, n in difference.changed_attributes().items()]
-        reasons.append(f"{rows} would be changed, over the limit of {_words(limits.changed)}{''.join(most[:1])}")
+        reasons.append(f"{rows} would be changed, over the limit of {limits.changed.words}{''.join(most[:1])}")
     if limits.added is not None and _over(limits.added, difference.added, known):
         share = f" to {known:,} ({difference.added / known:.1%})" if known else ""
-        reasons.append(f"{difference.added:,} rows would be added{share}, over the limit of {_words(limits.added)}")
+        reasons.append(f"{difference.added:,} rows would be added{share}, over the limit of {limits.added.words}")
     if definition.on_null is OnNull.CLEAR:
         for name, (cleared, valued) in difference.cleared_attributes().items():
             if _over(limits.cleared, cleared, valued):
                 rows = _share(cleared, valued)
-                reasons.append(f"`{name}` would become NULL in {rows}, over the limit of {_words(limits.cleared)}")
+                reasons.append(f"`{name}` would become NULL in {rows}, over the limit of {limits.cleared.words}")
     return reasons
 
 
@@ -66,7 +66,7 @@ def over_removed(definition: SyncDefinition, rows: int, known: int, what: str = 
     limit = definition.limits.removed
     if not _over(limit, rows, known, REMOVALS_COUNT_FROM):
         return []
-    return [f"{_share(rows, known)} {what and what + ' '}would be removed, over the limit of {_words(limit)}"]
+    return [f"{_share(rows, known)} {what and what + ' '}would be removed, over the limit of {limit.words}"]
 
 
 def _over(limit: Limit, rows: int, known: int, counts_from: int = SHARES_COUNT_FROM) -> bool:
@@ -77,8 +77,7 @@ def _over(limit: Limit, rows: int, known: int, counts_from: int = SHARES_COUNT_F
 
 
 def _share(rows: int, known: int) -> str:
-    return f"{rows:,} of {known:,} rows ({rows / known:.1%})" if known else f"{rows:,} rows"
-
-
-def _words(limit: Limit) -> str:
-    return f"{limit.count:,} rows" if limit.count is not None else f"{limit.share:.0%}"
+    if not known:
+        return f"{rows:,} rows"
+    share = 100 * rows / known
+    return f"{rows:,} of {known:,} rows ({share:.1f}%)" if share >= 1 else f"{rows:,} of {known:,} rows ({share:.2g}%)"

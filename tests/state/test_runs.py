@@ -277,6 +277,18 @@ def test_old_runs_are_forgotten_but_for_the_newest_of_each_kind(log: RunLog) -> 
     assert len(log.recent()) == 4
 
 
+def test_the_run_that_answered_the_newest_tick_is_kept(log: RunLog) -> None:
+    for number in range(3):
+        due = NOON + number * MINUTE
+        log.finish(log.start("people", Order(trigger=Trigger.SCHEDULE, due_at=due), "abc", due), RunStatus.SUCCESS, due)
+    ended(log, "people", RunStatus.SUCCESS, NOON + 5 * MINUTE)
+
+    assert log.purge(NOON + 10 * MINUTE) == 2
+    ended(log, "people", RunStatus.SUCCESS, NOON + 6 * MINUTE)
+
+    assert log.last_due(["people"]) == {"people": NOON + 2 * MINUTE}
+
+
 def test_runs_left_open_are_interrupted_those_of_other_syncs_are_not(log: RunLog) -> None:
     left_open = log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON)
     done = ended(log, "people", RunStatus.SUCCESS, NOON)

@@ -396,6 +396,11 @@ def test_an_unknown_person_is_absent_and_looked_at_again(bench: Workbench) -> No
     ("limits", "result", "reason"),
     [
         (Limits(), people(80), "20 of 100 rows (20.0%) would be removed, over the limit of 15%"),
+        (
+            Limits(removed=Limit(share=0.005)),
+            people(98),
+            "2 of 100 rows (2.0%) would be removed, over the limit of 0.5%",
+        ),
         (Limits(removed=Limit(count=3)), people(96), "4 of 100 rows (4.0%) would be removed, over the limit of 3 rows"),
         (
             Limits(changed=Limit(share=0.5)),

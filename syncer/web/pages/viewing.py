@@ -74,7 +74,7 @@ def back_to(path: str, message: str) -> Response:
     return RedirectResponse(f"{path}?{urlencode({'said': message})}", 303)
 
 
-_FILTERS = "limit moment number plain prose read_time removal seconds_of span started_by when when_exactly"
+_FILTERS = "moment number plain prose read_time removal seconds_of span started_by when when_exactly"
 
 rendering.environment.filters |= {name: getattr(wording, name) for name in _FILTERS.split()}
 rendering.environment.filters["schedule"] = lru_cache(maxsize=1000)(schedules.words)

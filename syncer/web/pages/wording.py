@@ -116,11 +116,6 @@ def removal(definition: SyncDefinition) -> str:
     return _REMOVED[definition.on_removed]
 
 
-def limit(value: Limit) -> str:
-    """`15%` or `200 rows`."""
-    return f"{value.count:,} rows" if value.count is not None else f"{value.share or 0.0:.0%}"
-
-
 def plain(value: object) -> str:
     """A value of a store: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json_text(value)
