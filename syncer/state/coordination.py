@@ -9,8 +9,8 @@ claims the sync here. A snapshot that does not know the newest claim is out of d
 has read up to a number has seen every entry below it. An entry is open from before its deletion is sent until after the
 store has answered. Closing an entry gives it a new number, so that a sync that looked meanwhile, and may have delivered
 before the deletion took effect, looks again. What a run left open as it died is closed by another one that finds it.
-Entries name people, so they are forgotten when they are old; a sync that did not look before they went has to take every
-row for touched.
+Entries name people, so they are forgotten when they are old; a sync that did not look before they went has to take
+every row for touched.
 """
 
 from __future__ import annotations

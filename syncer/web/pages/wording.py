@@ -14,7 +14,7 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from syncer.model.json_text import json_text
-from syncer.model.types import Entity, Limit, OnRemoved, Rejection, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.types import Entity, OnRemoved, Rejection, Run, RunStatus, SyncDefinition, Trigger
 from syncer.state.history import RunOutcome
 from syncer.sync.lookup import key_parts
 
