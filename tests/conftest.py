@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         parser.addini("timeout", help="of pytest-timeout, which is not loaded")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Take away what the caller's environment would change in the tests and in the processes they start."""
+    config.addinivalue_line("markers", "early: it takes long, so that a worker begins with it.")
     # Most of the time of a test on a disk is waiting for `fsync`.
     if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
@@ -54,6 +56,27 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Snowflake's driver would ask the network where this machine stands.
     os.environ["SNOWFLAKE_DISABLE_PLATFORM_DETECTION"] = "true"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker of pytest-xdist begin with some of the tests that take long: the last ones end side by side."""
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers == 1:
+        return
+    rest = [item for item in items if item.get_closest_marker("early") is None]
+    early = [item for item in items if item.get_closest_marker("early") is not None]
+    # Those of one file may share what takes long to make.
+    files = [list(file) for _, file in groupby(early, lambda item: item.path)]
+    begun = [list(chain.from_iterable(files[worker::workers])) for worker in range(workers)]
+    items.clear()
+    for worker, first in enumerate(begun):
+        # Of those that are left, the scheduler gives each worker its part.
+        left = len(rest) + sum(map(len, begun[worker:]))
+        more = max(0, left // (workers - worker) - len(first))
+        items += first + rest[:more]
+        del rest[:more]
+    assert not rest
 
 
 @pytest.fixture(scope="session")

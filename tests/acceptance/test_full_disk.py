@@ -121,6 +121,7 @@ def test_a_full_disk_of_the_state_folder_loses_nothing(disk: Disk, log_elsewhere
     assert_told_and_made_good(disk, before, after)
 
 
+@pytest.mark.early
 def test_a_full_disk_below_the_store_too_loses_nothing(disk: Disk) -> None:
     project = disk.project
     project.environment["SYNCER_STORES__DEFAULT__URL"] = f"sqlite:///{disk.folder}/profiles.db"

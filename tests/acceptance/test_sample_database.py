@@ -26,6 +26,8 @@ from tests.acceptance.contents import Attributes, Contents, Rows, held, number, 
 from tests.acceptance.sample_shop import Shop
 from tests.servers.postgresql import PostgresServer
 
+pytestmark = pytest.mark.early
+
 ROUNDS = 4
 
 SPENT = """

@@ -39,6 +39,7 @@ def project(tmp_path: Path, product: str, request: pytest.FixtureRequest) -> Pro
     return project
 
 
+@pytest.mark.early
 def test_no_command_tells_of_a_value_that_stands_in_a_query(project: Project) -> None:
     checked = project.syncer("validate", "--connect", "--json")
     ran = project.syncer("run", "--all", "--json")

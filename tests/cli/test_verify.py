@@ -104,6 +104,7 @@ def any_shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
     return Shop(Folder(path=tmp_path), {"SYNCER_STORES__DEFAULT__URL": url})
 
 
+@pytest.mark.early
 def test_what_was_sent_is_equal_whatever_its_type(any_shop: Shop) -> None:
     any_shop.define_all(f"SELECT 'n' || range AS id, {VALUES} FROM range(3)")
     any_shop.define(
@@ -223,6 +224,7 @@ def test_what_another_sync_unset_is_no_difference(shop: Shop) -> None:
     assert shop.verify("first", "--all") == {"checked": 3, "equal": 3}
 
 
+@pytest.mark.early
 def test_rows_that_a_restored_store_still_has_are_extra_and_removed_after_a_repair(tmp_path: Path) -> None:
     shop = Shop(Folder(path=tmp_path), {"SYNCER_STORES__DEFAULT__URL": f"sqlite:///{tmp_path}/people.db"})
     shop.define_all("SELECT 'n' || range AS id, 'free' AS plan FROM range(8)")
@@ -339,6 +341,7 @@ def test_a_whole_look_and_a_sample_exclude_each_other(shop: Shop) -> None:
     assert shop.syncer("verify", "nobody").code == 2
 
 
+@pytest.mark.early
 def test_customerio_says_what_differs(server: CustomerIOServer, tmp_path: Path) -> None:
     shop = Shop(Folder(path=tmp_path), server.environment())
     shop.define_all("SELECT 'n' || range AS id, 'free' AS plan, 1.5 AS n FROM range(4)")

@@ -126,6 +126,7 @@ def test_the_pages_with_console_examples_are_run_below() -> None:
     assert {name for name, text in TEXTS.items() if "```console" in text} == {"README.md", "first-steps.md"}
 
 
+@pytest.mark.early
 @pytest.mark.parametrize("page", ["README.md", "first-steps.md"])
 def test_a_tour_prints_what_it_shows(tmp_path: Path, page: str) -> None:
     shutil.copytree(REPOSITORY / "sync_definitions", tmp_path / "sync_definitions")

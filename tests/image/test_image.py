@@ -147,6 +147,7 @@ def test_what_is_copied_is_not_ignored() -> None:
     assert copied == {line[1:] for line in lines if line.startswith("!")}
 
 
+@pytest.mark.early
 def test_it_installs_and_serves(image: Image, tmp_path: Path) -> None:
     version = subprocess.run(
         ["syncer", "--version"], env=image.environment(), capture_output=True, encoding="utf-8", check=True

@@ -38,6 +38,7 @@ def type_errors(folder: Path) -> set[str]:
     return {line for line in ran.stdout.splitlines() if ": error:" in line}
 
 
+@pytest.mark.early
 def test_a_new_entity_fails_the_type_check_where_somebody_has_to_decide(tmp_path: Path) -> None:
     for package in ("syncer", "connectors"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -26,7 +26,7 @@ from tests.properties.convergence import (
 )
 from tests.servers.fake_store import FakeStore
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.early]
 
 
 @dataclass

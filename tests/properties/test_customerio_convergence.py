@@ -40,7 +40,7 @@ from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.servers.customerio.workspace import Workspace
 from tests.servers.fake_store import Key
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.early]
 
 #: Seconds until the client gives up, and until the server answers.
 PATIENCE, HANGING = 0.2, 0.5

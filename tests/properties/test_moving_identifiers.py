@@ -28,7 +28,7 @@ from syncer.sync.progress import HeldError
 from tests.properties.convergence import FOLDER, DeathError, Life, Mortal, proven_in
 from tests.sync.house import BY_EMAIL, BY_ID, MEMBERS_BY_EMAIL, TEAMS, House
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.early]
 
 IDS = ["1", "2", "3"]
 EMAILS = ["a@x.com", "b@x.com", "c@x.com", "d@x.com"]

@@ -17,7 +17,7 @@ from syncer.snapshot.columns import ResultSchema, result_schema
 from syncer.snapshot.snapshot import Snapshot
 from tests.workbench import Workbench, definition
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.early]
 
 FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
 

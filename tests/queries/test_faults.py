@@ -216,6 +216,7 @@ def said(error: BaseException | None) -> str:
     return f"{error!r} {error} {getattr(error, 'hint', '')}" + said(error.__cause__) + said(error.__context__)
 
 
+@pytest.mark.early
 def test_no_warehouse_tells_a_value_wherever_it_stands(product: str, warehouse: Warehouse) -> None:
     def read(sql: str) -> object:
         return warehouse.query(sql, timeout=timedelta(minutes=1)).read_all()

@@ -110,6 +110,7 @@ def test_an_older_term_records_no_run(candidates: list[LeaderElection], run_log:
     )
 
 
+@pytest.mark.early
 def test_a_leader_that_stands_still_while_it_writes_the_run_log_keeps_nobody_from_leading(
     candidates: list[LeaderElection], postgres_url: str
 ) -> None:
@@ -197,6 +198,7 @@ def answers_every_tick(machines: Machines) -> bool:
     ]
 
 
+@pytest.mark.early
 def test_a_leader_that_stood_still_is_fenced_and_what_it_sent_late_is_made_good(machines: Machines) -> None:
     machines.define("many", f"SELECT 'p' || range AS id, plan FROM range({MANY}), people WHERE people.id = '1'")
     with machines.started("a") as first:

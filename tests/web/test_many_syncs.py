@@ -12,6 +12,8 @@ from syncer.model.types import Order, RunStatus, Trigger
 from tests.web.conftest import Served, Site
 from tests.web.many import make_many
 
+pytestmark = pytest.mark.early
+
 NOW = datetime.now(UTC)
 
 #: Bytes of a page or an answer.

@@ -14,6 +14,8 @@ from schemathesis.core.result import Ok
 from syncer.web.api.documents import PATH
 from tests.web.conftest import GUARDED, RUN_TOKEN, Served, small_site
 
+pytestmark = pytest.mark.early
+
 _TOKEN = {"Authorization": f"Bearer {RUN_TOKEN}"}
 
 

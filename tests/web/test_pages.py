@@ -45,6 +45,7 @@ def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield Shop(site=site, served=served, browser=browser)
 
 
+@pytest.mark.early
 def test_every_page_is_sound_light_and_dark_wide_and_narrow(shop: Shop) -> None:
     hostile = quote(SCRIPT)
     pages = {

@@ -307,6 +307,7 @@ def test_a_stream_is_resumed_until_the_deadline(people: BigQueryProject, monkeyp
         warehouse.query(MANY, timeout=timedelta(seconds=1.5)).read_all()
 
 
+@pytest.mark.early
 def test_a_server_that_goes_away_half_way_is_an_error() -> None:
     with bigquery_server() as server:
         url = f"bigquery://p/shop?endpoint={server.endpoint}&storage_endpoint=127.0.0.1:{server.storage_port}"

@@ -391,6 +391,7 @@ def test_a_session_without_a_warehouse_is_told_how_to_get_one(snowflake: Snowfla
     assert "SYNCER_WAREHOUSES__CRM__URL" in caught.value.hint
 
 
+@pytest.mark.early
 @pytest.mark.parametrize(
     ("wrong", "said", "next_step"),
     [
