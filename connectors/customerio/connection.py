@@ -145,6 +145,31 @@ def _certificates(http: Any) -> Any:
     return http.create_ssl_context()
 
 
+def _client(http: Any, label: str, **given: Any) -> Any:
+    """A client for HTTP, which takes proxies and certificates from the environment.
+
+    Raises:
+        StoreError: what the environment names cannot be used.
+    """
+    try:
+        return http.Client(verify=_certificates(http), **given)
+    except OSError:
+        raise StoreError(
+            f"{label}: the certificates to trust cannot be read",
+            hint="Look at SSL_CERT_FILE: it should name a file of certificates.",
+        ) from None
+    except ImportError:
+        raise StoreError(
+            f"{label}: the environment names a SOCKS proxy, which needs the package `socksio`",
+            hint="Install it with `pip install socksio`, or let ALL_PROXY and HTTPS_PROXY name an HTTP proxy.",
+        ) from None
+    except (ValueError, http.InvalidURL):
+        raise StoreError(
+            f"{label}: the proxy that the environment names is no URL such as `http://HOST:3128`",
+            hint="Look at ALL_PROXY, HTTPS_PROXY and HTTP_PROXY.",
+        ) from None
+
+
 class Api:
     """One API with its login; several threads may use it at once."""
 
@@ -177,11 +202,12 @@ class Api:
             own["Authorization"] = f"Bearer {login}"
         user = login if isinstance(login, str) else login[0]
         self._limiter = _limiters.setdefault((address, user), RateLimiter(per_second))
-        self._client = self._http.Client(
+        self._client = _client(
+            self._http,
+            self.label,
             base_url=address,
             auth=login if isinstance(login, tuple) else None,
             headers=own,
-            verify=_certificates(self._http),
             timeout=self._http.Timeout(TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
             follow_redirects=False,
         )

@@ -68,21 +68,29 @@ def tested(connection: Connection) -> Tested:
             return Tested(connection=connection, probe=found)
     except SyncerError as exc:
         return Tested(connection=connection, error=exc)
+    except Exception as exc:
+        # Its text may hold values.
+        error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
+        return Tested(connection=connection, error=error)
 
 
 def tested_side_by_side(wanted: Sequence[Connection], *, seconds: float) -> list[Tested]:
     """Whether each connection answers, in the order given; after *seconds* no answer is awaited any more."""
     answers: queue.SimpleQueue[tuple[int, Tested]] = queue.SimpleQueue()
     for place, connection in enumerate(wanted):
-        threading.Thread(target=_answer, args=(answers, place, connection), name="connection", daemon=True).start()
+
+        def answer(place: int = place, connection: Connection = connection) -> None:
+            answers.put((place, tested(connection)))
+
+        threading.Thread(target=answer, name="connection", daemon=True).start()
     found: dict[int, Tested] = {}
     deadline = time.monotonic() + seconds
     while len(found) < len(wanted):
         try:
-            place, answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            place, found_out = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
-        found[place] = answer
+        found[place] = found_out
     return [found.get(place) or _silent(connection, seconds) for place, connection in enumerate(wanted)]
 
 
@@ -103,16 +111,6 @@ def _suspects(exc: BaseException) -> tuple[str, ...]:
     if isinstance(exc, StoreError):
         return () if isinstance(exc, StoreRefusesError) else ("store",)
     return ("warehouse", "store") if isinstance(exc, SettingsError) or not isinstance(exc, SyncerError) else ()
-
-
-def _answer(answers: queue.SimpleQueue[tuple[int, Tested]], place: int, connection: Connection) -> None:
-    try:
-        answer = tested(connection)
-    except Exception as exc:
-        # Its text may hold values.
-        error = SyncerError(f"unexpected {type(exc).__name__}; this is a defect of Syncer")
-        answer = Tested(connection=connection, error=error)
-    answers.put((place, answer))
 
 
 def _silent(connection: Connection, seconds: float) -> Tested:

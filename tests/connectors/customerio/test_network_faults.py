@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -118,6 +119,31 @@ def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://canary:canary@127.0.0.1:{port}")
         assert error_at("https://host.example").endswith("the proxy refuses the connection: 407")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ALL_PROXY", "socks5://canary:canary@host:1", "a SOCKS proxy, which needs the package `socksio`"),
+        ("ALL_PROXY", "nonsense://canary", "is no URL such as `http://HOST:3128`"),
+        ("HTTPS_PROXY", "canary:80x", "is no URL such as `http://HOST:3128`"),
+        ("SSL_CERT_FILE", "/canary", "the certificates to trust cannot be read"),
+    ],
+)
+def test_what_the_environment_names_and_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    connection._certificates.cache_clear()
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv(name, value)
+    options = CustomerIOOptions(site_id="site", api_key="key")  # type: ignore[arg-type]
+
+    with pytest.raises(StoreError) as raised:
+        open_store("crm", "customerio://us", identity=Identity.ID, options=options)
+
+    assert said in raised.value.message
+    assert "_" in raised.value.hint
+    assert "canary" not in f"{raised.value}{raised.value.hint}"
 
 
 def test_nothing_that_listens() -> None:
