@@ -49,11 +49,7 @@ class Change:
     @property
     def page(self) -> str:
         """Where the web page shows it."""
-        if self.about.partition(" ")[0] in ("warehouse", "store"):
-            return "connections"
-        if " " in self.about:
-            return "runs?status=held"
-        return f"runs/{self.run_id}" if self.run_id else f"syncs/{self.about}"
+        return page_of(self.about) or (f"runs/{self.run_id}" if self.run_id else f"syncs/{self.about}")
 
 
 def render(change: Change, *, web_url: str | None, clean: Callable[[str], str]) -> Notice:
@@ -84,6 +80,13 @@ def headline_of(about: str, kind: str) -> str:
     """An open alert in words; its kind may be a word of another version."""
     titles = {str(known): title for known, title in _TITLES.items()}
     return f"{subject(about)} {titles.get(kind, kind)}"
+
+
+def page_of(about: str) -> str:
+    """Where the web page shows what many syncs use; empty for a sync."""
+    if about.partition(" ")[0] in ("warehouse", "store"):
+        return "connections"
+    return "runs?status=held" if " " in about else ""
 
 
 def subject(about: str) -> str:

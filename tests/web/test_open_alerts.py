@@ -11,7 +11,12 @@ def test_the_overview_shows_what_alerts_say_of_connections_and_flapping_syncs(se
     assert "cannot be used" not in before
     assert "Flapping" not in before
     name = next(iter(served.service.catalog.current.definitions))
-    opened = [("warehouse default", "unreachable"), ("store default", "of another version"), (name, "flapping")]
+    opened = [
+        ("warehouse default", "unreachable"),
+        ("store default", "of another version"),
+        ("the clock", "clock"),
+        (name, "flapping"),
+    ]
 
     OpenAlerts(served.service.run_log.database).update(opened, [], served.service.now())
 
@@ -19,3 +24,5 @@ def test_the_overview_shows_what_alerts_say_of_connections_and_flapping_syncs(se
     assert "warehouse <code>default</code> cannot be used" in page
     assert "store <code>default</code> of another version" in page
     assert page.count("Flapping") == 1
+    assert "the clock is wrong" in page
+    assert '<a href="/runs?status=held">Held runs</a>' in page

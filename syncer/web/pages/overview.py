@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from syncer.alerts.conditions import AlertKind
-from syncer.alerts.messages import headline_of
+from syncer.alerts.messages import headline_of, page_of
 from syncer.model.errors import DefinitionError
 from syncer.model.types import Entity, RunStatus
 from syncer.service.catalog import DefinitionSet
@@ -102,8 +102,8 @@ class OverviewContext(Context, template="syncs.html"):
     filter: SyncFilter
     is_filtered: bool
     listed: ListPart
-    #: The open alerts about what many syncs use, in words, each with its beginning.
-    shared_alerts: Sequence[tuple[str, datetime]]
+    #: The open alerts about what many syncs use, in words, each with its beginning and the page that tells more.
+    shared_alerts: Sequence[tuple[str, datetime, str]]
     #: The syncs with an open alert that they are flapping.
     flapping: Collection[str]
     #: By name; none without a run.
@@ -138,7 +138,9 @@ def show_overview(
             filter=wanted,
             is_filtered=wanted != SyncFilter(),
             listed=listed,
-            shared_alerts=[(headline_of(a.about, a.kind), a.since) for a in alerts if a.sync is None],
+            shared_alerts=[
+                (headline_of(a.about, a.kind), a.since, f"/{page_of(a.about)}") for a in alerts if a.sync is None
+            ],
             flapping={alert.sync for alert in alerts if alert.sync and alert.kind == AlertKind.FLAPPING},
             charts={name: status_chart(runs) for name, runs in outcomes.items()},
             total=len(syncs),
