@@ -38,12 +38,13 @@ def list_syncs(as_json: Json = False) -> None:
     last_status, paused = project.run_log.last_status(), project.run_log.paused()
     names = [definition.name for definition in project.loaded.definitions]
     answered, latest = project.run_log.last_due(names), project.run_log.latest(names)
+    promised = {name: each.since for name, each in project.run_log.promises(names).items() if not each.at_once}
     rows = []
     for definition in project.loaded.definitions:
         name = definition.name
         run = latest[name].last if name in latest else None
         started = run.started_at if run else None
-        last = max(filter(None, [started, answered.get(name)]), default=None)
+        last = max(filter(None, [started, answered.get(name), promised.get(name)]), default=None)
         found = {
             **_described(definition),
             "paused": name in paused,

@@ -17,7 +17,18 @@ from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.spelling import identifier
-from syncer.model.types import ENDED_WELL, Counts, Hold, Order, PersonKey, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.types import (
+    ENDED_WELL,
+    Counts,
+    EndedBy,
+    Hold,
+    Order,
+    PersonKey,
+    Run,
+    RunStatus,
+    SyncDefinition,
+    Trigger,
+)
 
 if TYPE_CHECKING:
     from syncer.sync.progress import RunOptions
@@ -103,7 +114,7 @@ def _run_in_order(
     for place, definition in enumerate(ordered, start=1):
         missing = [name for name in definition.depends_on if name in not_run]
         if missing:
-            ended, outcome = _left_out(project, definition, missing), Outcome.WELL
+            ended, outcome = _left_out(project, definition, options, missing), Outcome.WELL
         else:
             title = f"[{place}/{len(ordered)}] {definition.name}" if len(ordered) > 1 else definition.name
             ended, outcome = _run_one(project, definition, options, report, title)
@@ -124,7 +135,7 @@ def _run_one(
 
     def abandon() -> None:
         if progress.run_id:
-            project.run_log.interrupt(progress.run_id, now())
+            project.run_log.interrupt(progress.run_id, now(), by=EndedBy.PERSON)
         end_bar()
         stopped = SyncerError("stopped by a signal")
         report.show(_ended_by(definition, began, RunStatus.INTERRUPTED, stopped, run_id=progress.run_id))
@@ -142,12 +153,13 @@ def _run_one(
     return ended, _OUTCOMES.get(ended.status, outcome_of(cause))
 
 
-def _left_out(project: Project, definition: SyncDefinition, missing: Sequence[str]) -> Run:
+def _left_out(project: Project, definition: SyncDefinition, options: RunOptions, missing: Sequence[str]) -> Run:
     from syncer.model.spelling import listed
 
     reason = f"not run, as it depends on {listed(missing, last='and')}, which did not end well"
     began = now()
-    run_id = project.run_log.record_skipped(definition.name, _BY_HAND, definition.hash, began, note=reason)
+    order = replace(_BY_HAND, scope=options.scope, options=options.words)
+    run_id = project.run_log.record_skipped(definition.name, order, definition.hash, began, note=reason)
     return _ended_by(definition, began, RunStatus.SKIPPED, SyncerError(reason), run_id=run_id)
 
 

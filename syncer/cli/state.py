@@ -64,7 +64,7 @@ def pause(name: Name) -> None:
 def resume(name: Name) -> None:
     """Schedule a paused sync again."""
     project = Project()
-    project.run_log.resume(project.known_name(name))
+    project.run_log.resume(project.known_name(name), now())
     output.line(f"{name} is scheduled again.")
 
 
@@ -107,6 +107,9 @@ def _object(run: Run) -> dict[str, object]:
         "finished_at": run.finished_at,
         "phases": run.phases,
         "definition_hash": run.definition_hash,
+        "scope": run.scope,
+        "options": run.options,
+        "ended_by": run.ended_by,
     }
 
 

@@ -72,8 +72,10 @@ class ValueForm(enum.StrEnum):
 
 
 class RunStatus(enum.StrEnum):
-    """Whether a run goes on, or how it ended."""
+    """Whether a run waits or goes on, or how it ended."""
 
+    #: Accepted by a service; it begins as soon as there is room.
+    QUEUED = "queued"
     RUNNING = "running"
     SUCCESS = "success"
     WARNING = "warning"
@@ -88,6 +90,33 @@ ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
 
 #: Runs that show the state of a sync; a skipped or interrupted run does not.
 CONCLUSIVE = (*ENDED_WELL, RunStatus.FAILED, RunStatus.HELD)
+
+
+#: Runs that have not ended.
+OPEN = (RunStatus.QUEUED, RunStatus.RUNNING)
+
+
+class RunScope(enum.StrEnum):
+    """Which rows of the result a run is about."""
+
+    #: All; it sends what changed.
+    WHOLE = "whole"
+    #: All; it sends every row, changed or not.
+    FULL = "full"
+    #: Those that somebody named; it does not show the state of the sync.
+    ROWS = "rows"
+
+
+class EndedBy(enum.StrEnum):
+    """Who or what ended a run that was interrupted."""
+
+    PERSON = "person"
+    #: The service was stopped.
+    SHUTDOWN = "shutdown"
+    #: Another service took the lead.
+    TAKEOVER = "takeover"
+    #: Its process died, or could not record the end.
+    CRASH = "crash"
 
 
 class Trigger(enum.StrEnum):
@@ -228,7 +257,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Why a run is made."""
+    """Why a run is made, and how."""
 
     trigger: Trigger
     #: Who ordered it: a user's name; empty for the schedule and the command line.
@@ -240,6 +269,9 @@ class Order:
     term: int | None = None
     #: The run's id where an order got it before the run began.
     run_id: str = ""
+    scope: RunScope = RunScope.WHOLE
+    #: What it does differently: words such as `allow_limits`.
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +299,11 @@ class Run:
     #: Sentences for people that are no errors.
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    scope: RunScope = RunScope.WHOLE
+    #: What it did differently: words such as `allow_limits`.
+    options: tuple[str, ...] = ()
+    #: Of a run that was interrupted; None for every other.
+    ended_by: EndedBy | None = None
     #: The error that ended it, in the process that ran it; the run log keeps only its text.
     cause: SyncerError | None = field(default=None, compare=False, repr=False)
 

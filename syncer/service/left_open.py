@@ -1,4 +1,4 @@
-"""Runs that the run log shows as running: which are alive, and which belong to a process that died."""
+"""Runs that have no end in the run log: which are alive, and which belong to a process that died."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncer.model.types import Run
+from syncer.model.types import Run, Trigger
 from syncer.settings.settings import Settings
 from syncer.snapshot.file import is_in_use
 from syncer.state.runs import RunLog
@@ -24,9 +24,15 @@ class LeftOpen:
     now: Callable[[], datetime]
 
     def interrupt(self, *, before: int) -> None:
-        """End the runs that services of terms *before* this one, or commands that were killed, left open."""
+        """End the runs that services of terms *before* this one, or commands that were killed, left open.
+
+        What waits for a tick of the schedule stays queued.
+        """
         for run in self.run_log.open_runs():
             if run.term < before if run.term is not None else self._is_dead(run.sync):
+                self.run_log.interrupt(run.id, self.now())
+        for run in self.run_log.queued_runs():
+            if run.trigger is not Trigger.SCHEDULE and (run.term or 0) < before:
                 self.run_log.interrupt(run.id, self.now())
 
     def alive(self, sync: str, *, except_for: Collection[str]) -> Run | None:

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from syncer.model import call_counts
 from syncer.model.errors import SyncerError
-from syncer.model.types import Counts, RunStatus
+from syncer.model.types import OPEN, Counts, RunStatus
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
@@ -23,7 +23,7 @@ from syncer.service.status import SyncStatus
 #: Seconds.
 WAIT_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
-_STATUSES = tuple(status for status in RunStatus if status is not RunStatus.RUNNING)
+_STATUSES = tuple(status for status in RunStatus if status not in OPEN)
 _CHANGES = tuple(count.name for count in fields(Counts))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from syncer.definitions.order import Precedence
-from syncer.model.errors import SyncerError
+from syncer.model.errors import StateDatabaseError, SyncerError
 from syncer.model.spelling import listed
-from syncer.model.types import ENDED_WELL, Order, Run, RunStatus, SyncDefinition
+from syncer.model.types import ENDED_WELL, EndedBy, Order, Run, RunStatus, SyncDefinition, Trigger
 from syncer.observability import logs
 from syncer.state.runs import OvertakenError, RunLog, TickAnsweredError
 from syncer.sync.progress import Progress, RunOptions
@@ -25,6 +26,8 @@ _LEVELS = {RunStatus.FAILED: logging.ERROR, RunStatus.HELD: logging.WARNING, Run
 #: Seconds after which a waiting run checks again whether it may begin, without a notification.
 _LOOK_AGAIN = 1.0
 
+#: Seconds after which a run is tried again that could not begin, as the run log could not be used.
+_TRY_AGAIN = 1.0
 
 #: What the run log says of a run whose service was overtaken.
 FENCED = "stopped, as this service leads no longer"
@@ -34,6 +37,7 @@ FENCED = "stopped, as this service leads no longer"
 class ActiveRun:
     """One run from its order to its end."""
 
+    #: The newest when it began.
     definition: SyncDefinition
     order: Order
     options: RunOptions
@@ -44,6 +48,8 @@ class ActiveRun:
     moment: datetime | None = None
     #: None while it waits for room, or for another sync.
     began_at: datetime | None = None
+    #: By the monotonic clock, before which it does not begin.
+    not_before: float = 0.0
     #: How it ended; None also where it never began.
     run: Run | None = None
     ended: threading.Event = field(default_factory=threading.Event)
@@ -55,7 +61,7 @@ class ActiveRun:
 
     @property
     def run_id(self) -> str:
-        """The run's id; empty for a tick of the schedule that has not begun."""
+        """The run's id."""
         return self.order.run_id or self.progress.run_id
 
     @property
@@ -63,9 +69,9 @@ class ActiveRun:
         """Whether it is to stop."""
         return self.progress.token.is_cancelled
 
-    def stop(self, by: str) -> None:
-        """Make the run stop; *by* is for the run log, such as `stopped by ann`."""
-        self.progress.token.cancel(by)
+    def stop(self, why: str, by: EndedBy) -> None:
+        """Make the run stop; *why* is for the run log, such as `stopped by ann`."""
+        self.progress.token.cancel(why, by)
 
 
 class AlreadyActiveError(Exception):
@@ -90,6 +96,8 @@ class Pool:
     now: Callable[[], datetime]
     #: The syncs with a tick at or before a moment whose run is not here yet.
     still_due: Callable[[datetime], Collection[str]] = lambda _due_at: frozenset()
+    #: The definition with which a run that waited begins, or why it does not begin any more.
+    newest: Callable[[ActiveRun], SyncDefinition | str] = lambda active: active.definition
     #: Changes with the definitions.
     precedence: Precedence = field(default_factory=lambda: Precedence([]))
     #: Called with every run that has ended, in the order they end.
@@ -100,6 +108,13 @@ class Pool:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _threads: list[threading.Thread] = field(default_factory=list)
     _closed: bool = False
+    #: The ids of runs that have ended here, and whose end the run log does not have.
+    _unrecorded: set[str] = field(default_factory=set)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every thread is alive that runs need."""
+        return self._closed or all(thread.is_alive() for thread in self._threads)
 
     def open(self) -> None:
         """Begin to take runs."""
@@ -134,11 +149,11 @@ class Pool:
         with self._changed:
             return self._of(name)
 
-    def close(self, by: str, seconds: float) -> bool:
+    def close(self, why: str, seconds: float) -> bool:
         """Begin no more runs, let those that go on end after the batch in hand, and wait so long for them.
 
         Shapes:
-            by: for the run log, why they stop.
+            why: for the run log, why they stop.
             returns: whether all have ended.
         """
         with self._changed:
@@ -148,21 +163,35 @@ class Pool:
             self._active = going_on.copy()
             self._changed.notify_all()
         for active in going_on:
-            active.stop(by)
+            active.stop(why, EndedBy.SHUTDOWN)
         for active in waiting:
-            self._abandon(active, by)
+            self._abandon(active, why, EndedBy.SHUTDOWN)
         with self._changed:
             return self._changed.wait_for(lambda: not self._active, timeout=seconds)
 
-    def take_out(self, active: ActiveRun, by: str) -> bool:
+    def take_out(self, active: ActiveRun, why: str, by: EndedBy) -> bool:
         """End a run that waits before it begins; returns whether it did wait."""
         with self._changed:
             if active not in self._active or active.began_at is not None:
                 return False
             self._active.remove(active)
             self._changed.notify_all()
-        self._abandon(active, by)
+        self._abandon(active, why, by)
         return True
+
+    def record_ends(self) -> bool:
+        """Record the end of runs whose own record of it failed; returns whether there were any.
+
+        Raises:
+            StateDatabaseError: the run log still cannot be used.
+        """
+        with self._changed:
+            unrecorded = self._unrecorded.copy()
+        for run_id in unrecorded:
+            self.run_log.interrupt(run_id, self.now())
+        with self._changed:
+            self._unrecorded -= unrecorded
+        return bool(unrecorded)
 
     def _of(self, name: str) -> ActiveRun | None:
         return next((active for active in self._active if active.name == name), None)
@@ -175,11 +204,16 @@ class Pool:
                         return
                     self._changed.wait(_LOOK_AGAIN)
                 active.began_at = self.now()
-            self._run(active)
+            try:
+                self._run(active)
+            except Exception:
+                # Without its threads the service would run nothing.
+                log.exception("a run ended with an error")
 
     def _next(self) -> ActiveRun | None:
         """The first that waits and need not wait any longer."""
-        waiting = (active for active in self._active if active.began_at is None)
+        now = time.monotonic()
+        waiting = (active for active in self._active if active.began_at is None and active.not_before <= now)
         return next((active for active in waiting if not self._awaited(active)), None)
 
     def _awaited(self, active: ActiveRun) -> bool:
@@ -197,23 +231,53 @@ class Pool:
     def _run(self, active: ActiveRun) -> None:
         with logs.about(active):
             try:
-                if failed := self._failed_before(active):
-                    reason = f"not run, as it depends on {listed(failed, last='and')}, which did not end well"
-                    self.record_skipped(active, reason)
-                else:
-                    active.run = self.runner.run(
-                        active.definition, order=active.order, options=active.options, progress=active.progress
-                    )
+                self._begin(active)
             except TickAnsweredError:
                 log.info("another service ran this tick")
             except OvertakenError:
                 log.info("another service leads by now")
+            except StateDatabaseError as exc:
+                if not active.progress.run_id:
+                    log.warning("the run begins later: %s", exc)
+                    self._put_back(active)
+                    return
+                self._keep_in_mind(active, exc)
             except SyncerError as exc:
-                log.warning("the run did not go on: %s", exc)
-            except Exception:
+                self._keep_in_mind(active, exc)
+            except Exception as exc:
                 log.exception("the run could not be recorded")
-            finally:
-                self._end(active)
+                self._keep_in_mind(active, exc)
+            self._end(active)
+
+    def _begin(self, active: ActiveRun) -> None:
+        """Run, as the definition is now; or record why not."""
+        found = self.newest(active)
+        if isinstance(found, str):
+            self.record_skipped(active, found)
+            return
+        active.definition = found
+        if failed := self._failed_before(active):
+            reason = f"not run, as it depends on {listed(failed, last='and')}, which did not end well"
+            self.record_skipped(active, reason)
+            return
+        active.run = self.runner.run(found, order=active.order, options=active.options, progress=active.progress)
+
+    def _put_back(self, active: ActiveRun) -> None:
+        """Let a run wait again that could not begin."""
+        with self._changed:
+            active.began_at, active.not_before = None, time.monotonic() + _TRY_AGAIN
+            is_closed = self._closed
+            if is_closed:
+                self._active.remove(active)
+            self._changed.notify_all()
+        if is_closed:
+            self._abandon(active, active.progress.token.reason, EndedBy.SHUTDOWN)
+
+    def _keep_in_mind(self, active: ActiveRun, exc: Exception) -> None:
+        if isinstance(exc, SyncerError):
+            log.warning("the end of the run is recorded later: %s", exc)
+        with self._changed:
+            self._unrecorded.add(active.run_id)
 
     def _failed_before(self, active: ActiveRun) -> list[str]:
         """What this tick's run depends on and did not end well at the same tick."""
@@ -231,16 +295,24 @@ class Pool:
         run_id = self.run_log.record_skipped(active.name, active.order, active.definition.hash, at, note=reason)
         active.run = self.run_log.get(run_id)
 
-    def _abandon(self, active: ActiveRun, by: str) -> None:
-        """End a run that never began; a tick stays unanswered, and is caught up with."""
-        if active.order.run_id:
-            self.run_log.finish(active.order.run_id, RunStatus.INTERRUPTED, self.now(), error=by)
-            active.run = self.run_log.get(active.order.run_id)
+    def _abandon(self, active: ActiveRun, why: str, by: EndedBy) -> None:
+        """End a run that never began. One of the schedule stays queued, unless a person ended it: a leader runs it."""
+        if active.run_id and (by is EndedBy.PERSON or active.order.trigger is not Trigger.SCHEDULE):
+            try:
+                self.run_log.finish(active.run_id, RunStatus.INTERRUPTED, self.now(), error=why, ended_by=by)
+                active.run = self.run_log.get(active.run_id)
+            except StateDatabaseError as exc:
+                self._keep_in_mind(active, exc)
         active.ended.set()
 
     def _end(self, active: ActiveRun) -> None:
+        """Make room, whatever the run log says, and then tell those who listen."""
         if active.run is None and active.run_id:
-            active.run = self.run_log.get(active.run_id)
+            try:
+                run = self.run_log.get(active.run_id)
+                active.run = run if run is not None and run.finished_at else None
+            except StateDatabaseError as exc:
+                log.warning("the end of the run cannot be read: %s", exc)
         with self._changed:
             self._active.remove(active)
             well = active.run is not None and active.run.status in ENDED_WELL
@@ -249,6 +321,10 @@ class Pool:
         active.ended.set()
         if active.run is not None:
             _log_end(active.run)
+        self.announce(active)
+
+    def announce(self, active: ActiveRun) -> None:
+        """Call those who listen for runs that have ended."""
         for listener in self.ended:
             try:
                 listener(active)

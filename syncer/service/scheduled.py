@@ -1,4 +1,4 @@
-"""Which syncs the schedule has: those that are enabled and not paused."""
+"""Which syncs the schedule has: those that are enabled and not paused, each from when its schedule was promised."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from syncer.model.types import SyncDefinition
+from syncer.definitions import schedules
+from syncer.model.types import Cron, Every, Manual, SyncDefinition
 from syncer.service.catalog import Catalog
 from syncer.service.timetable import Timetable
+from syncer.state import promises
 from syncer.state.runs import RunLog
 
 
@@ -22,46 +24,66 @@ class ScheduledSyncs:
     run_log: RunLog
     #: Gives aware UTC.
     now: Callable[[], datetime]
-    #: When a sync that had been disabled was enabled.
-    enabled_at: dict[str, datetime] = field(default_factory=dict)
     _paused: set[str] = field(default_factory=set)
+    #: Up to when every tick of a sync was answered, or was not promised; None where an interval is due at once.
+    _answered: dict[str, datetime | None] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def begin(self) -> None:
         """Schedule every sync, now that this service leads."""
-        self._paused = self.run_log.paused()
-        self.take_in(self.catalog.current.definitions)
+        with self._lock:
+            self._paused = self.run_log.paused()
+            self.take_in(self.catalog.current.definitions)
 
     def take_in(self, names: Collection[str]) -> None:
-        """Schedule these syncs anew, as their definitions are now."""
-        with self._lock:
-            answered = self.run_log.last_due(names)
-            for name in names:
-                definition = self.definition(name)
-                if definition is None:
-                    self.timetable.remove(name)
-                else:
-                    self.timetable.set(definition, answered=self._answered(name, answered.get(name)), now=self.now())
+        """Schedule these syncs anew, as their definitions are now.
 
-    def follow_pauses(self, *, leads: bool) -> None:
+        Raises:
+            StateDatabaseError: the run log cannot be used; nothing has changed.
+        """
+        with self._lock:
+            now = self.now()
+            promised = promises.keep(self.run_log, {name: self._schedule(name) for name in names}, now)
+            last_due = self.run_log.last_due(names)
+            for name in names:
+                definition, promise = self.definition(name), promised.get(name)
+                if definition is None or promise is None:
+                    self.timetable.remove(name)
+                    self._answered.pop(name, None)
+                    continue
+                at_once = promise.at_once and isinstance(definition.schedule, Every)
+                since = None if at_once else promise.since
+                self._answered[name] = max(filter(None, [since, last_due.get(name)]), default=None)
+                self.timetable.set(definition, answered=self._answered[name], now=now)
+
+    def follow_pauses(self) -> None:
         """Take in what the command line, or another thread, paused and resumed."""
         with self._lock:
-            paused = self.run_log.paused()
-            resumed, self._paused = self._paused - paused, paused
-            for name in paused:
-                self.timetable.remove(name)
-            for name in resumed:
-                definition = self.definition(name)
-                if definition is not None and leads:
-                    # What passed while it was paused was not meant to run.
-                    self.timetable.set(definition, answered=self.now(), now=self.now())
+            before, self._paused = self._paused, self.run_log.paused()
+            changed = before ^ self._paused
+            try:
+                self.take_in(changed)
+            except BaseException:
+                # The next look finds the change again.
+                self._paused = before
+                raise
 
     def definition(self, name: str) -> SyncDefinition | None:
         """The definition of a sync that is enabled and not paused."""
         definition = self.catalog.get(name)
         return definition if definition is not None and definition.enabled and name not in self._paused else None
 
-    def _answered(self, name: str, last: datetime | None) -> datetime | None:
-        """The moment up to which no tick is made up for: none that passed while the sync was disabled."""
-        enabled_at = self.enabled_at.get(name)
-        return max(last, enabled_at) if last and enabled_at else last
+    def answered(self, name: str) -> datetime | None:
+        """Up to when every tick of a sync was answered, or was not promised, when it was scheduled."""
+        return self._answered.get(name)
+
+    def _schedule(self, name: str) -> str | None:
+        """The schedule of a sync, as it is promised; empty where there is none now."""
+        if self.catalog.get(name) is None:
+            return None
+        definition = self.definition(name)
+        if definition is None or isinstance(definition.schedule, Manual):
+            return ""
+        schedule = definition.schedule
+        zone = f" {schedule.timezone}" if isinstance(schedule, Cron) else ""
+        return f"{schedules.text(schedule)}{zone}"

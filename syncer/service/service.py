@@ -6,21 +6,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from syncer.definitions import schedules
 from syncer.definitions.order import Precedence
-from syncer.model.types import CatchUp, Order, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.errors import SyncerError
+from syncer.model.types import EndedBy, Order, Run, SyncDefinition, Trigger
 from syncer.queries import query
 from syncer.service.catalog import Catalog
+from syncer.service.leader import Leader
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
-from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError, Pool
+from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError, Pool
 from syncer.service.scheduled import ScheduledSyncs
 from syncer.service.status import SyncStatus, statuses
-from syncer.service.timetable import Tick, Timetable
+from syncer.service.timetable import Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
 from syncer.sync import retention
@@ -56,8 +56,7 @@ class Service:
     closing: threading.Event = field(default_factory=threading.Event)
     #: The schedule's last heartbeat by the monotonic clock, which nobody can set.
     last_heartbeat: float = field(default_factory=time.monotonic)
-    #: When it began to lead; without meaning while another service leads.
-    led_at: datetime = field(init=False)
+    leader: Leader = field(init=False)
     _pruned_on: date | None = None
     #: The time by this machine's clock, and by the monotonic one, when they were compared last.
     _clocks: tuple[datetime, float] = field(init=False)
@@ -67,10 +66,11 @@ class Service:
     _scheduled: ScheduledSyncs = field(init=False)
 
     def __post_init__(self) -> None:
-        self.led_at = self.now()
-        self._clocks = self.led_at, time.monotonic()
+        self._clocks = self.now(), time.monotonic()
         self.timetable = Timetable(
-            jitter=timedelta(seconds=self.settings.jitter), tick=self._tick, heartbeat=self._heartbeat
+            jitter=timedelta(seconds=self.settings.jitter),
+            tick=lambda tick: self.leader.answer(tick),
+            heartbeat=self._heartbeat,
         )
         self._scheduled = ScheduledSyncs(
             timetable=self.timetable, catalog=self.catalog, run_log=self.run_log, now=self.now
@@ -81,7 +81,19 @@ class Service:
             size=self.settings.pool_size,
             now=self.now,
             still_due=self.timetable.still_due,
+            newest=self._newest,
             ended=self.ended,
+        )
+        self.leader = Leader(
+            leadership=self.leadership,
+            catalog=self.catalog,
+            run_log=self.run_log,
+            pool=self.pool,
+            timetable=self.timetable,
+            scheduled=self._scheduled,
+            left_open=self._left_open,
+            now=self.now,
+            led_at=self.now(),
         )
 
     @property
@@ -91,8 +103,23 @@ class Service:
 
     @property
     def leads(self) -> bool:
-        """Whether this service runs the schedule and accepts orders; else it is on standby."""
-        return self.leadership.term is not None
+        """Whether this service runs the schedule and accepts orders; else it is on standby, or about to lead."""
+        return self.leader.term is not None
+
+    @property
+    def led_at(self) -> datetime:
+        """When it began to lead; without meaning while another service leads."""
+        return self.leader.led_at
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every thread is alive that ticks and runs need."""
+        return self.pool.is_alive and self.timetable.is_alive
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it leads with a complete schedule, or stands by for a service that leads."""
+        return self.leads if self.leadership.term is not None else bool(self.leadership.leader())
 
     def start(self) -> None:
         """Read the definitions, run the schedule unless another service leads, and accept orders.
@@ -104,14 +131,14 @@ class Service:
         self.catalog.open()
         self.pool.precedence = Precedence(self.catalog.current.definitions.values())
         self.pool.open()
-        self._take_the_lead()
+        self.leader.look()
         self.timetable.start()
 
     def stop(self, by: str) -> bool:
         """Begin no more runs, let those that go on end after the batch in hand; returns whether all ended in time."""
         self.timetable.stop()
         all_ended = self.pool.close(by, self.settings.grace)
-        if self.leads:
+        if self.leadership.term is not None:
             log.info("this service leads no longer", extra={"term": self.leadership.term})
         self.leadership.release()
         return all_ended
@@ -129,18 +156,12 @@ class Service:
                 self._pruned_on = now.date()
             if now < before + gone - _SET_BACK:
                 log.warning("this machine's clock was set back; the schedule is made anew")
-                self.led_at = min(self.led_at, now)
+                self.leader.led_at = min(self.leader.led_at, now)
                 self._was_set_back = True
-                self.timetable.restart_heartbeat()
 
     def reload(self) -> frozenset[str]:
         """Take in what changed in the folder of definitions."""
-        before = self.catalog.current.definitions
         names = self.catalog.reload()
-        now = self.catalog.current.definitions
-        for name in names & before.keys() & now.keys():
-            if now[name].enabled and not before[name].enabled:
-                self._scheduled.enabled_at[name] = self.now()
         if names:
             log.info("the definitions changed", extra={"syncs": sorted(names)})
             self.pool.precedence = Precedence(self.catalog.current.definitions.values())
@@ -149,43 +170,43 @@ class Service:
         return names
 
     def run_now(
-        self, name: str, *, actor: str, trigger: Trigger = Trigger.API, options: RunOptions | None = None
+        self,
+        name: str,
+        *,
+        actor: str,
+        trigger: Trigger = Trigger.API,
+        options: RunOptions | None = None,
+        request: str = "",
     ) -> ActiveRun:
         """Order one run, which begins as soon as there is room; its id is known at once.
 
+        Shapes:
+            request: as for `RunLog.accept`.
         Raises:
             SelectionError: there is no such sync.
             AlreadyActiveError: it has a run that waits or goes on.
             ClosedError: this service is stopping or on standby.
         """
-        definition = self.definition(name)
-        term = self.leadership.term
+        definition, term = self.definition(name), self.leader.term
         if term is None:
             raise ClosedError(self._standing_by())
         other = self.pool.of(name)
         if other is not None:
             raise AlreadyActiveError(other)
         order = Order(trigger=trigger, actor=actor, term=term)
-        at = self.now()
+        active = self.leader.new_run(definition, order, options or RunOptions(), self.now())
         try:
-            order = replace(order, run_id=self.run_log.start(name, order, definition.hash, at))
+            self.leader.accept(active, request=request)
         except OvertakenError:
             raise ClosedError(self._standing_by()) from None
-        active = self._new_run(definition, order, options or RunOptions(), at)
-        try:
-            self.pool.submit(active)
-        except (AlreadyActiveError, ClosedError):
-            note = "another run of this sync was requested at the same moment, or the service was stopping"
-            self.run_log.finish(order.run_id, RunStatus.SKIPPED, self.now(), notes=[note])
-            raise
         return active
 
     def cancel(self, run_id: str, *, actor: str) -> ActiveRun | None:
         """Ask a run to end after the batch in hand; None where it has ended, or is not this service's."""
         active = self.active_run(run_id)
-        by = f"stopped by {actor}"
-        if active is not None and not self.pool.take_out(active, by):
-            active.stop(by)
+        why = f"stopped by {actor}"
+        if active is not None and not self.pool.take_out(active, why, EndedBy.PERSON):
+            active.stop(why, EndedBy.PERSON)
         return active
 
     def status(self, name: str) -> SyncStatus:
@@ -239,13 +260,13 @@ class Service:
         """Let no ticks of a sync come, over restarts too; a run that goes on is left alone."""
         self.run_log.pause(self.definition(name).name, self.now())
         log.info("paused", extra={"sync": name})
-        self._scheduled.follow_pauses(leads=self.leads)
+        self._follow_pauses()
 
     def resume(self, name: str) -> None:
         """Let the ticks of a sync come again, from the next one on."""
-        self.run_log.resume(self.definition(name).name)
+        self.run_log.resume(self.definition(name).name, self.now())
         log.info("resumed", extra={"sync": name})
-        self._scheduled.follow_pauses(leads=self.leads)
+        self._follow_pauses()
 
     def definition(self, name: str) -> SyncDefinition:
         """See `Catalog.find`."""
@@ -255,92 +276,45 @@ class Service:
     def _left_open(self) -> LeftOpen:
         return LeftOpen(settings=self.settings, runner=self.runner, run_log=self.run_log, now=self.now)
 
-    def _new_run(self, definition: SyncDefinition, order: Order, options: RunOptions, at: datetime) -> ActiveRun:
-        def watch() -> str:
-            return "" if self.leadership.holds() and self.leadership.term == order.term else FENCED
-
-        progress = Progress(token=CancelToken(watch))
-        return ActiveRun(definition=definition, order=order, options=options, asked_at=at, progress=progress)
+    def _follow_pauses(self) -> None:
+        if self.leads:
+            self._scheduled.follow_pauses()
 
     def _standing_by(self) -> str:
         leader = self.leadership.leader()
         return f"this service stands by, as another one leads{f': {leader}' if leader else ''}"
 
-    def _tick(self, tick: Tick) -> None:
-        """Answer a tick: with a run, or with a record that it was skipped."""
-        definition, term = self.catalog.get(tick.sync), self.leadership.term
-        if definition is None or term is None or not self.leadership.holds():
-            return
-        order = Order(trigger=Trigger.SCHEDULE, due_at=tick.due_at, term=term)
-        active = self._new_run(definition, order, RunOptions(), self.now())
-        # What passed before this service led is one moment: people first, whatever their tick was.
-        active.moment = max(tick.due_at, self.led_at)
-        self._note_missed(active, tick)
-        try:
-            self.pool.submit(active)
-        except AlreadyActiveError as exc:
-            with suppress(OvertakenError):
-                self._skip(active, exc.active_run)
-        except ClosedError:
-            return
-
-    def _skip(self, active: ActiveRun, running: ActiveRun) -> None:
-        since = f"since {running.began_at:%H:%M:%S} UTC" if running.began_at else "waiting to begin"
-        note = f"not run, as the run before it is not over ({since})"
-        self.pool.record_skipped(active, note)
-        log.info("a tick is skipped: %s", note, extra={"sync": active.name, "run": active.run.id if active.run else ""})
-        for listener in self.ended:
-            listener(active)
-
-    def _note_missed(self, active: ActiveRun, tick: Tick) -> None:
-        answered = self.run_log.last_due([tick.sync]).get(tick.sync)
-        if answered is not None:
-            _, ticks = schedules.last_run_at(active.definition.schedule, after=answered, until=tick.due_at)
-            if ticks > 1:
-                missed = f"{ticks - 1} earlier ticks" if ticks > 2 else "an earlier tick"
-                active.progress.notes.append(f"this run also stands for {missed} that passed while no service ran")
+    def _newest(self, active: ActiveRun) -> SyncDefinition | str:
+        """The definition with which a run begins that waited, or why it does not begin any more."""
+        definition = self.catalog.get(active.name)
+        if definition is None:
+            return "not run, as its definition was removed while it waited"
+        if active.order.trigger is Trigger.SCHEDULE:
+            if not definition.enabled:
+                return "not run, as the sync was disabled while it waited"
+            if active.name in self.run_log.paused():
+                return "not run, as the sync was paused while it waited"
+        return definition
 
     def _heartbeat(self) -> None:
         self.last_heartbeat = time.monotonic()
         self.follow_clock()
-        if not self.leadership.holds():
-            self._take_the_lead()
-        else:
-            self._scheduled.follow_pauses(leads=self.leads)
-            if self._was_set_back:
-                self._scheduled.take_in(self.catalog.current.definitions)
-                self._was_set_back = False
-            if self.now().date() != self._pruned_on:
-                self._pruned_on = self.now().date()
-                retention.prune(self.settings, self.run_log, self.now())
+        self.leader.look()
+        self.last_heartbeat = time.monotonic()
+        if self._was_set_back and self.leads:
+            self._scheduled.take_in(self.catalog.current.definitions)
+            self._was_set_back = False
+        if self.leads and self.now().date() != self._pruned_on:
+            self._pruned_on = self.now().date()
+            threading.Thread(target=self._prune, name="prune", daemon=True).start()
         for listener in self.heartbeats:
             listener()
 
-    def _take_the_lead(self) -> None:
-        for name in self.timetable.names():
-            self.timetable.remove(name)
-        # What an older term of this service began ends first, or it would keep a sync from its tick.
-        for active in self.pool.active_runs():
-            if not self.pool.take_out(active, FENCED):
-                active.stop(FENCED)
-        if self.pool.active_runs() or not self.leadership.acquire():
-            return
-        term = self.leadership.term
-        if term is None:
-            return
-        log.info("this service leads", extra={"term": term})
-        self.led_at = self.now()
-        self._left_open.interrupt(before=term)
-        self._scheduled.begin()
-        self._run_interrupted_again(term)
-
-    def _run_interrupted_again(self, term: int) -> None:
-        """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""
-        for name in sorted(self.run_log.cut_off(self.catalog.current.definitions)):
-            definition = self._scheduled.definition(name)
-            if definition is not None and definition.catch_up is CatchUp.ONCE:
-                order = Order(trigger=Trigger.SCHEDULE, term=term)
-                active = self._new_run(definition, order, RunOptions(), self.now())
-                active.progress.notes.append("this run makes up for the one before, which was interrupted")
-                with suppress(AlreadyActiveError, ClosedError):
-                    self.pool.submit(active)
+    def _prune(self) -> None:
+        """Delete what is old; of a run log with many runs this takes a while."""
+        try:
+            retention.prune(self.settings, self.run_log, self.now())
+        except SyncerError as exc:
+            log.warning("what is old is not deleted today: %s", exc)
+        except Exception:
+            log.exception("what is old is not deleted today")

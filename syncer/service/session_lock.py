@@ -29,6 +29,8 @@ class SessionLock:
         # Two run logs may be in one database.
         self._key = zlib.crc32(database.log_id.encode()) - 2**31
         self._connection: sa.Connection | None = None
+        #: The driver's, which SQLAlchemy forgets without closing it where the server ended the session.
+        self._raw: Any = None
         self._backend: int | None = None
 
     def take(self) -> bool:
@@ -69,9 +71,11 @@ class SessionLock:
         if connection is not None:
             with suppress(exc.DBAPIError):
                 connection.close()
+            self._raw.close()
 
     def _connect(self) -> None:
         self._connection = self._database.own_connection()
+        self._raw = self._connection.connection.dbapi_connection
         (self._backend,) = self._row("SELECT pg_backend_pid()")
         # Within its transaction another client has a session of the server to itself.
         with self._database.reading() as other:

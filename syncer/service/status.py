@@ -16,7 +16,7 @@ from syncer.service.pool import ActiveRun
 from syncer.state.history import Latest, RunMark
 from syncer.state.runs import RunLog
 
-_NEVER_RUN = Latest(last=None, ended_well=None, seconds=None)
+_NEVER_RUN = Latest(last=None, ended_well=None, seconds=None, promised_since=None)
 
 
 class Freshness(enum.StrEnum):
@@ -43,7 +43,7 @@ class SyncStatus:
     next_due: datetime | None
     #: The run that waits or goes on; None where none does.
     active_run: ActiveRun | None
-    #: The newest run that was not skipped.
+    #: The newest run that has begun, and that is not about single rows.
     last_run: RunMark | None
     #: When the newest run that ended well began.
     last_ended_well: datetime | None
@@ -87,7 +87,14 @@ def statuses(
             last_run=latest.last,
             last_ended_well=latest.ended_well,
             last_seconds=latest.seconds,
-            freshness=freshness(definition, latest.ended_well, paused=name in paused, grace=grace, now=now),
+            freshness=freshness(
+                definition,
+                latest.ended_well,
+                since=latest.promised_since,
+                paused=name in paused,
+                grace=grace,
+                now=now,
+            ),
             rejected=refused.get(name, 0),
         )
         for name, definition in current.definitions.items()
@@ -97,14 +104,20 @@ def statuses(
 
 
 def freshness(
-    definition: SyncDefinition, ended_well: datetime | None, *, paused: bool, grace: timedelta, now: datetime
+    definition: SyncDefinition,
+    ended_well: datetime | None,
+    *,
+    since: datetime | None = None,
+    paused: bool,
+    grace: timedelta,
+    now: datetime,
 ) -> Freshness:
-    """Whether the newest run that ended well, which began then, is as new as the schedule promises."""
+    """Whether the newest run that ended well, which began then, is as new as the schedule promises *since* a moment."""
     if paused or not definition.enabled or isinstance(definition.schedule, Manual):
         return Freshness.UNSCHEDULED
     if ended_well is None:
         return Freshness.NEVER
-    due = _next_run_at(definition.schedule, ended_well)
+    due = _next_run_at(definition.schedule, ended_well if since is None else max(since, ended_well))
     return Freshness.FRESH if due is None or due > now - grace else Freshness.LATE
 
 

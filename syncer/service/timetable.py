@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +18,18 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from syncer.definitions import schedules
+from syncer.model.errors import SyncerError
 from syncer.model.types import CatchUp, Every, Schedule, SyncDefinition
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at what comes without a tick: pauses, alerts.
-HEARTBEAT_SECONDS = 2
-_HEARTBEAT = " heartbeat"
+#: Seconds between two looks at what comes without a tick: pauses, alerts. By the monotonic clock, which nobody can set.
+HEARTBEAT_SECONDS = 2.0
+
+#: Seconds after which a tick that could not be answered is tried again, at first and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
 #: The longest delay of an interval's ticks, as a part of the interval.
 _SHARE = 0.1
@@ -72,8 +73,7 @@ def first_tick(definition: SyncDefinition, *, answered: datetime | None, now: da
     """The first tick to wait for: one that passed unanswered, else the next.
 
     Shapes:
-        answered: the newest tick that has a run; None where there is none. Then an interval is due at once, and a cron
-            expression at its next time.
+        answered: up to when every tick is answered, or was not promised; None where an interval is due at once.
     """
     schedule = definition.schedule
     if definition.catch_up is CatchUp.ONCE:
@@ -93,29 +93,38 @@ class Timetable:
 
         Shapes:
             tick: called for each tick, the last one where several passed unseen; one call after the other, in a
-                thread of the timetable's.
-            heartbeat: called every HEARTBEAT_SECONDS, in the same thread.
+                thread of the timetable's. If it raises an error, it is called again, until a newer tick comes.
+            heartbeat: called every HEARTBEAT_SECONDS, in another thread.
         """
         self._jitter = jitter
-        self._handing = _Handing(tick, heartbeat)
+        self._handing = _Handing(tick)
+        self._heartbeat = heartbeat
+        self._stopped = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             daemon=True,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             executors={"default": self._handing},
         )
-        self._scheduler.add_job(_nothing, IntervalTrigger(seconds=HEARTBEAT_SECONDS), id=_HEARTBEAT)
-
-    def restart_heartbeat(self) -> None:
-        """Let the next heartbeat come soon, whatever the clock said when the last one came."""
-        self._scheduler.reschedule_job(_HEARTBEAT, trigger=IntervalTrigger(seconds=HEARTBEAT_SECONDS))
 
     def start(self) -> None:
         """Begin to tick."""
         self._scheduler.start()
+        self._beating.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every thread is alive that ticks need."""
+        if self._stopped.is_set() or self._beating.ident is None:
+            return True
+        scheduling = self._scheduler._thread
+        return all(thread.is_alive() for thread in (self._handing.thread, self._beating, scheduling))
 
     def stop(self) -> None:
         """Let no more ticks come."""
+        self._stopped.set()
+        self._handing.stop()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
@@ -139,7 +148,7 @@ class Timetable:
 
     def names(self) -> frozenset[str]:
         """The syncs that are scheduled."""
-        return frozenset(job.id for job in self._scheduler.get_jobs()) - {_HEARTBEAT}
+        return frozenset(job.id for job in self._scheduler.get_jobs())
 
     def next_due(self) -> dict[str, datetime]:
         """The next tick of each sync that is scheduled, without its delay, aware UTC."""
@@ -152,8 +161,19 @@ class Timetable:
 
     def still_due(self, due_at: datetime) -> frozenset[str]:
         """The syncs with a tick at or before *due_at* that `tick` was not called with yet."""
-        due = [*self.next_due().items(), *self._handing.under_way.copy().items()]
+        due = [*self.next_due().items(), *self._handing.under_way().items()]
         return frozenset(name for name, at in due if at <= due_at)
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(HEARTBEAT_SECONDS):
+            try:
+                # It waits for a time of the clock, which may have been set.
+                self._scheduler.wakeup()
+                self._heartbeat()
+            except SyncerError as exc:
+                log.warning("a heartbeat failed: %s", exc)
+            except Exception:
+                log.exception("a heartbeat failed")
 
 
 class _Handing(BaseExecutor):  # type: ignore[misc]
@@ -162,38 +182,68 @@ class _Handing(BaseExecutor):  # type: ignore[misc]
     It does so in a thread of its own: the scheduler holds its lock meanwhile.
     """
 
-    def __init__(self, tick: Callable[[Tick], None], heartbeat: Callable[[], None]) -> None:
+    def __init__(self, tick: Callable[[Tick], None]) -> None:
         super().__init__()
         self._tick = tick
-        self._heartbeat = heartbeat
-        self._handed: queue.SimpleQueue[Tick | None] = queue.SimpleQueue()
-        #: Ticks that are on their way, by sync.
-        self.under_way: dict[str, datetime] = {}
-        threading.Thread(target=self._take, name="ticks", daemon=True).start()
+        #: The newest tick of each sync that was not answered, in the order they came.
+        self._waiting: dict[str, Tick] = {}
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self.thread = threading.Thread(target=self._take, name="ticks", daemon=True)
+        self.thread.start()
+
+    def under_way(self) -> dict[str, datetime]:
+        """The ticks that are on their way, by sync."""
+        with self._changed:
+            return {name: tick.due_at for name, tick in self._waiting.items()}
+
+    def stop(self) -> None:
+        """Pass on no more."""
+        self._stopped.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def offer(self, tick: Tick) -> None:
+        """Pass on a tick, until it is answered or a newer one of its sync comes."""
+        with self._changed:
+            self._waiting[tick.sync] = tick
+            self._changed.notify_all()
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
-        if job.id == _HEARTBEAT:
-            self._handed.put(None)
-        else:
-            due_at = (run_times[-1] - job.trigger.delay).astimezone(UTC)
-            self.under_way[job.id] = due_at
-            self._handed.put(Tick(sync=job.id, due_at=due_at))
+        self.offer(Tick(sync=job.id, due_at=(run_times[-1] - job.trigger.delay).astimezone(UTC)))
         self._instances[job.id] -= 1
 
     def _take(self) -> None:
+        pause = FIRST_PAUSE
         while True:
-            tick = self._handed.get()
-            try:
-                if tick is None:
-                    self._heartbeat()
-                else:
-                    self._tick(tick)
-            except Exception:
-                # One sync's fault, such as a run log that is away, must not end the ticks of the others.
-                log.exception("a tick failed", extra={"sync": tick.sync if tick else ""})
-            finally:
-                if tick is not None and self.under_way.get(tick.sync) == tick.due_at:
-                    del self.under_way[tick.sync]
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._stopped.is_set())
+                if self._stopped.is_set():
+                    return
+                tick = next(iter(self._waiting.values()))
+            if self._is_answered(tick):
+                pause = FIRST_PAUSE
+            elif not self._stopped.wait(pause):
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _is_answered(self, tick: Tick) -> bool:
+        """Try to answer a tick; one that was not is tried again, after the others."""
+        try:
+            self._tick(tick)
+        except Exception as exc:
+            # One sync's fault, or a run log that is away, must not end the ticks of the others.
+            if isinstance(exc, SyncerError):
+                log.warning("a tick is tried again: %s", exc, extra={"sync": tick.sync})
+            else:
+                log.exception("a tick failed, and is tried again", extra={"sync": tick.sync})
+            with self._changed:
+                if self._waiting.get(tick.sync) == tick:
+                    self._waiting[tick.sync] = self._waiting.pop(tick.sync)
+            return False
+        with self._changed:
+            if self._waiting.get(tick.sync) == tick:
+                del self._waiting[tick.sync]
+        return True
 
 
 def _nothing() -> None:

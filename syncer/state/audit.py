@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,6 +40,8 @@ class AuditEntry:
     #: Empty if the action is about no sync or no run.
     sync: str
     run_id: str
+    #: Of a run: words such as `allow_limits`.
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +52,19 @@ class Audit:
     #: Gives aware UTC.
     now: Callable[[], datetime]
 
-    def record(self, action: AuditAction, *, actor: str, address: str, sync: str = "", run_id: str = "") -> None:
+    def record(
+        self,
+        action: AuditAction,
+        *,
+        actor: str,
+        address: str,
+        sync: str = "",
+        run_id: str = "",
+        options: Sequence[str] = (),
+    ) -> None:
         """Add an entry; it is durable when this returns."""
         row = {"at": self.now(), "actor": actor, "address": address, "action": action, "sync": sync, "run_id": run_id}
+        row["options"] = " ".join(options)
         with self.database.writing() as connection:
             connection.execute(audit.insert().values(**row))
 
@@ -63,4 +75,7 @@ class Audit:
             query = query.where(audit.c.id < before)
         with self.database.reading() as connection:
             rows = [dict(row._mapping) for row in connection.execute(query)]
-        return [AuditEntry(**row | {"action": AuditAction(row["action"])}) for row in rows]
+        return [
+            AuditEntry(**row | {"action": AuditAction(row["action"]), "options": tuple(row["options"].split())})
+            for row in rows
+        ]

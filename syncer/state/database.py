@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
-from syncer.model.errors import SettingsError, StateDatabaseError
+from syncer.model.errors import SettingsError, StateDatabaseError, UnusableValueError
 from syncer.state import schema
 
 if TYPE_CHECKING:
@@ -33,7 +33,12 @@ _CONNECTING = {
 }
 
 #: What opens a transaction that sees one moment, and one that writes.
-_READ = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"}
+_READ = {
+    "sqlite": "BEGIN",
+    # Whoever locks a table keeps readers waiting too.
+    "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+    f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'",
+}
 _WRITE = {
     "sqlite": "BEGIN IMMEDIATE",
     # A process that is frozen between two statements must not block the others.
@@ -225,6 +230,11 @@ def explained() -> Iterator[None]:
     """Raise StateDatabaseError, without values and URLs, for the database's own errors."""
     try:
         yield
+    except exc.DataError:
+        raise UnusableValueError(
+            f"{_SETTING}: the run log cannot contain such a value",
+            hint="A text may have no NUL character, and a number no more digits than the column.",
+        ) from None
     except (exc.DBAPIError, exc.TimeoutError) as error:
         raise _explanation(error) from None
 

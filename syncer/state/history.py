@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from syncer.model.types import Rejection, Run, RunStatus, Trigger
+from syncer.model.types import EndedBy, Rejection, Run, RunScope, RunStatus, Trigger
 from syncer.state.database import StateDatabase
-from syncer.state.schema import latest, pauses, rejection_totals, rejections, run_of, runs, terms
+from syncer.state.schema import latest, pauses, promises, rejection_totals, rejections, run_of, runs, terms
 
 #: The most rejections of one sync that are kept; beyond them only the number is known.
 KEPT_REJECTIONS = 10_000
@@ -51,12 +51,25 @@ class RunMark(NamedTuple):
 class Latest(NamedTuple):
     """What lists of syncs show of the runs of one sync; None where there is no such run."""
 
-    #: The newest run that was not skipped.
+    #: The newest run that has begun, and that is not about single rows.
     last: RunMark | None
     #: When the newest run that ended well began, aware UTC.
     ended_well: datetime | None
     #: How long the newest run took that has ended and was not skipped.
     seconds: float | None
+    #: From when on its schedule counts, aware UTC.
+    promised_since: datetime | None
+
+
+class Promise(NamedTuple):
+    """From when on the ticks of a sync's schedule count."""
+
+    #: Which schedule; empty where none does now, None where no service has seen it yet.
+    schedule: str | None
+    #: Aware UTC.
+    since: datetime
+    #: Whether a schedule by interval is due at once.
+    at_once: bool
 
 
 @dataclass
@@ -81,9 +94,12 @@ class RunHistory:
             return [run_of(row) for row in connection.execute(query)]
 
     def newest(self, syncs: Iterable[str], number: int, *, statuses: Collection[RunStatus]) -> dict[str, list[Run]]:
-        """The newest *number* runs with one of *statuses* of each of *syncs* that has one, newest first."""
+        """The newest *number* runs with one of *statuses* of each of *syncs* that has one, newest first.
+
+        Those of single rows do not count.
+        """
         with self.database.reading() as connection:
-            found = self._newest(connection, list(runs.c), syncs, number, statuses)
+            found = self._newest(connection, list(runs.c), syncs, number, statuses, but=RunScope.ROWS)
             return {sync: [run_of(row) for row in rows] for sync, rows in groupby(found, key=attrgetter("sync"))}
 
     def with_findings(self, after: datetime) -> list[Run]:
@@ -93,7 +109,7 @@ class RunHistory:
             return [run_of(row) for row in connection.execute(query.order_by(_NEWEST))]
 
     def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:
-        """The newest run of each of *syncs* that was not skipped."""
+        """The newest run of each of *syncs* that has begun, and that is not about single rows."""
         query = sa.select(runs).join_from(latest, runs, runs.c.seq == latest.c.last_seq)
         with self.database.reading() as connection:
             found = connection.execute(query.where(latest.c.sync.in_(sa.select(self._each(syncs).c.sync))))
@@ -107,19 +123,21 @@ class RunHistory:
             return {sync: tuple(RunOutcome._make(row[1:]) for row in rows) for sync, rows in by_sync}
 
     def open_runs(self) -> list[Run]:
-        """The runs that have not ended, as far as the run log knows."""
-        query = sa.select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.seq)
-        with self.database.reading() as connection:
-            return [run_of(row) for row in connection.execute(query)]
+        """The runs that have begun and not ended, as far as the run log knows."""
+        return self._with_status(RunStatus.RUNNING)
+
+    def queued_runs(self) -> list[Run]:
+        """The runs that a service has accepted and that have not begun, in this order."""
+        return self._with_status(RunStatus.QUEUED)
 
     def cut_off(self, syncs: Iterable[str]) -> set[str]:
-        """Those of *syncs* whose newest answer to a tick was interrupted, and was not made up for."""
+        """Those of *syncs* whose newest run of the schedule was interrupted, but not by a person."""
         later = runs.alias("later")
         answered = (later.c.trigger == Trigger.SCHEDULE) & (later.c.status != RunStatus.SKIPPED)
         query = sa.select(runs.c.sync).where(
             runs.c.status == RunStatus.INTERRUPTED,
             runs.c.trigger == Trigger.SCHEDULE,
-            runs.c.due_at.is_not(None),
+            runs.c.ended_by.is_distinct_from(EndedBy.PERSON),
             ~sa.exists().where(later.c.sync == runs.c.sync, later.c.seq > runs.c.seq, answered),
         )
         with self.database.reading() as connection:
@@ -130,14 +148,16 @@ class RunHistory:
         return self._of_latest(latest.c.well_started_at, syncs)
 
     def last_status(self) -> dict[str, RunStatus]:
-        """How the last run of each sync ended, leaving out what runs now and what was skipped."""
+        """How the last run of each sync ended, leaving out what runs now, what was skipped, and runs of single rows."""
         return self._of_latest(latest.c.ended_status)
 
     def latest(self, syncs: Collection[str]) -> dict[str, Latest]:
         """What is known of the newest runs of each of *syncs* that ever had one."""
         row = latest.c
         columns = [row[f"last_{name}"] for name in RunMark._fields]
-        query = sa.select(row.sync, *columns, row.well_started_at, row.ended_started_at, row.ended_finished_at)
+        query = sa.select(
+            row.sync, *columns, row.well_started_at, row.ended_started_at, row.ended_finished_at, promises.c.since
+        ).outerjoin_from(latest, promises, promises.c.sync == row.sync)
         with self.database.reading() as connection:
             found = connection.execute(query.where(row.sync.in_(sa.select(self._each(syncs).c.sync))))
             return {
@@ -145,8 +165,9 @@ class RunHistory:
                     last=RunMark(*last) if last[0] else None,
                     ended_well=ended_well,
                     seconds=(finished_at - started_at).total_seconds() if finished_at else None,
+                    promised_since=since,
                 )
-                for sync, *last, ended_well, started_at, finished_at in found
+                for sync, *last, ended_well, started_at, finished_at, since in found
             }
 
     def first_started(self, syncs: Collection[str]) -> dict[str, datetime]:
@@ -211,6 +232,19 @@ class RunHistory:
         with self.database.reading() as connection:
             return set(connection.execute(sa.select(pauses.c.sync)).scalars())
 
+    def promises(self, syncs: Iterable[str]) -> dict[str, Promise]:
+        """From when on the schedule of each of *syncs* counts, as a service recorded it last."""
+        row = promises.c
+        query = sa.select(row.sync, row.schedule, row.since, row.at_once)
+        with self.database.reading() as connection:
+            found = connection.execute(query.where(row.sync.in_(sa.select(self._each(syncs).c.sync))))
+            return {sync: Promise(*promise) for sync, *promise in found}
+
+    def _with_status(self, status: RunStatus) -> list[Run]:
+        query = sa.select(runs).where(runs.c.status == status).order_by(runs.c.seq)
+        with self.database.reading() as connection:
+            return [run_of(row) for row in connection.execute(query)]
+
     def _of_latest(self, column: sa.Column[Any], syncs: Collection[str] | None = None) -> dict[str, Any]:
         """A column of `latest`, by sync, where it is not NULL."""
         query = sa.select(latest.c.sync, column).where(column.is_not(None))
@@ -226,6 +260,7 @@ class RunHistory:
         syncs: Iterable[str],
         number: int,
         statuses: Collection[RunStatus] = (),
+        but: RunScope | None = None,
     ) -> Sequence[sa.Row[Any]]:
         """Columns of the newest *number* runs of each of *syncs*, with one of *statuses*: by sync, newest first.
 
@@ -233,6 +268,8 @@ class RunHistory:
         """
         each = self._each(syncs)
         of_one = sa.select(runs.c.seq).where(runs.c.sync == each.c.sync).order_by(_NEWEST).limit(number).correlate(each)
+        if but is not None:
+            of_one = of_one.where(runs.c.scope != but)
         kinds = [of_one.where(runs.c.status == status) for status in statuses] or [of_one]
         gathered = sa.func.json_agg if self.database.is_shared else sa.func.json_group_array
         seqs = [sa.select(gathered(kind.subquery().c.seq, type_=sa.JSON)).scalar_subquery() for kind in kinds]

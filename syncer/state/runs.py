@@ -8,17 +8,20 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from operator import itemgetter
+from typing import Any
 
 import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
-from syncer.model.types import Counts, Finding, Order, Rejection, Run, RunStatus
+from syncer.model.types import OPEN, Counts, EndedBy, Finding, Order, Rejection, Run, RunStatus
 from syncer.state.history import KEPT_REJECTIONS, RunHistory
 from syncer.state.schema import (
     audit,
     latest,
     newest_runs,
     pauses,
+    promises,
     rejection_totals,
     rejections,
     requests,
@@ -30,6 +33,9 @@ from syncer.state.schema import (
 
 #: Runs that one transaction of `RunLog.purge` deletes, so that no other writer waits for long.
 PURGED_AT_ONCE = 5_000
+
+#: How long the name of a request counts.
+REQUESTS_COUNT = timedelta(days=1)
 
 _NO_ROWS = Counts()
 
@@ -51,15 +57,24 @@ class RunLog(RunHistory):
         return self.database.log_id
 
     def start(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
-        """Record a run that begins, at once or as soon as there is room, and give its id.
-
-        An order that has the id of a recorded run begins that one now.
+        """Record a run that begins now, and give its id; an order that has the id of a queued run begins that one.
 
         Raises:
             TickAnsweredError: the order's tick has a run already.
             OvertakenError: the order's term is not the newest.
         """
         return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
+
+    def accept(self, sync: str, order: Order, definition_hash: str, at: datetime, *, request: str = "") -> str:
+        """Record a run that begins as soon as there is room, and give its id.
+
+        Shapes:
+            request: what the caller called the order, recorded in the same transaction; empty if it has no name.
+        Raises:
+            TickAnsweredError: the order's tick has a run already.
+            OvertakenError: the order's term is not the newest.
+        """
+        return self._add(sync, order, definition_hash, at, status=RunStatus.QUEUED, request=request)
 
     def record_skipped(self, sync: str, order: Order, definition_hash: str, at: datetime, *, note: str) -> str:
         """Record a run that did not begin, with the reason in its notes, and give its id.
@@ -82,8 +97,9 @@ class RunLog(RunHistory):
         hint: str = "",
         notes: Sequence[str] = (),
         findings: Sequence[Finding] = (),
+        ended_by: EndedBy | None = None,
     ) -> None:
-        """Record how a run ended.
+        """Record how a run ended, and of one that was interrupted who ended it.
 
         Units:
             phases: seconds, in the order they ran.
@@ -91,7 +107,7 @@ class RunLog(RunHistory):
             StateDatabaseError: the run log has no such run: it was replaced meanwhile.
         """
         values = {"phases": dict(phases or {}), "error": error, "hint": hint, "notes": list(notes), **asdict(counts)}
-        values["findings"] = [asdict(finding) for finding in findings]
+        values |= {"findings": [asdict(finding) for finding in findings], "ended_by": ended_by}
         ended = runs.update().where(runs.c.id == run_id).values(status=status, finished_at=at, **values)
         with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
             if connection.execute(ended).rowcount != 1:
@@ -100,7 +116,7 @@ class RunLog(RunHistory):
                 )
 
     def interrupt_open(self, sync: str, at: datetime, *, promised: str | None = None) -> int:
-        """Mark the runs of *sync* that never ended as `interrupted`, but for the one *promised*; returns how many.
+        """Mark the runs of *sync* that began and never ended as `interrupted`, but for *promised*; returns how many.
 
         Only for who holds the sync's lock, before its own run starts: no other run of it can be alive then.
         """
@@ -109,14 +125,24 @@ class RunLog(RunHistory):
             if connection.execute(sa.select(runs.c.id).where(left_open).limit(1)).one_or_none() is None:
                 return 0
             with newest_kept(connection, sync):
-                ended = runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at)
-                return connection.execute(ended).rowcount
+                return connection.execute(_interrupted(at, EndedBy.CRASH).where(left_open)).rowcount
 
-    def interrupt(self, run_id: str, at: datetime) -> None:
+    def interrupt(self, run_id: str, at: datetime, *, by: EndedBy = EndedBy.CRASH) -> None:
         """Mark one run that never ended as `interrupted`; only for who knows that it is dead."""
-        left_open = (runs.c.id == run_id) & (runs.c.status == RunStatus.RUNNING)
+        left_open = (runs.c.id == run_id) & runs.c.status.in_(OPEN)
         with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
-            connection.execute(runs.update().where(left_open).values(status=RunStatus.INTERRUPTED, finished_at=at))
+            connection.execute(_interrupted(at, by).where(left_open))
+
+    def adopt(self, run_id: str, order: Order) -> bool:
+        """Take over a queued run of an earlier term; returns whether it is queued still.
+
+        Raises:
+            OvertakenError: the order's term is not the newest.
+        """
+        queued = (runs.c.id == run_id) & (runs.c.status == RunStatus.QUEUED)
+        with self.database.writing() as connection:
+            _fence(connection, order)
+            return connection.execute(runs.update().where(queued).values(term=order.term)).rowcount == 1
 
     def purge(self, before: datetime) -> int:
         """Forget the runs that began before *before*; returns how many.
@@ -134,14 +160,10 @@ class RunLog(RunHistory):
                 connection.execute(table.delete().where(at < before))
         newer = runs.alias("newer")
         kept = sa.select(sa.func.max(newer.c.seq)).where(newer.c.sync == runs.c.sync, newer.c.status == runs.c.status)
-        later = runs.alias("later")
-        due = sa.select(sa.func.max(later.c.due_at)).where(later.c.sync == runs.c.sync).scalar_subquery()
-        old = (
-            (runs.c.due_at.is_(None) | (runs.c.due_at < due))
-            & (runs.c.started_at < before)
-            & (runs.c.status != RunStatus.RUNNING)
-        )
-        some = sa.select(runs.c.seq).where(old, runs.c.seq < kept.scalar_subquery()).limit(PURGED_AT_ONCE)
+        old = (runs.c.started_at < before) & runs.c.status.not_in(OPEN)
+        answer = sa.select(sa.func.max(newer.c.due_at)).where(newer.c.sync == runs.c.sync).scalar_subquery()
+        old &= (runs.c.seq < kept.scalar_subquery()) & (runs.c.due_at.is_(None) | (runs.c.due_at < answer))
+        some = sa.select(runs.c.seq).where(old).limit(PURGED_AT_ONCE)
         purged = 0
         while True:
             with self.database.writing() as connection:
@@ -185,10 +207,13 @@ class RunLog(RunHistory):
         with self.database.writing() as connection:
             connection.execute(self.database.insert(pauses).values(sync=sync, paused_at=at).on_conflict_do_nothing())
 
-    def resume(self, sync: str) -> None:
-        """Let *sync* be scheduled again."""
+    def resume(self, sync: str, at: datetime) -> None:
+        """Let *sync* be scheduled again; ticks up to *at* are no longer due."""
         with self.database.writing() as connection:
-            connection.execute(pauses.delete().where(pauses.c.sync == sync))
+            if connection.execute(pauses.delete().where(pauses.c.sync == sync)).rowcount:
+                anew = {"schedule": None, "since": at, "at_once": False}
+                insert = self.database.insert(promises).values(sync=sync, **anew)
+                connection.execute(insert.on_conflict_do_update(index_elements=["sync"], set_=anew))
 
     def get(self, run_id: str) -> Run | None:
         """One run; None where there is none."""
@@ -197,10 +222,13 @@ class RunLog(RunHistory):
         return None if row is None else run_of(row)
 
     def last_started(self, sync: str) -> datetime | None:
-        """When the newest run of *sync* that was not skipped started."""
-        query = sa.select(latest.c.last_started_at).where(latest.c.sync == sync)
+        """When the newest run of *sync* that was not skipped started, also one of single rows."""
+        begun = [status for status in RunStatus if status not in (RunStatus.QUEUED, RunStatus.SKIPPED)]
+        of_one = sa.select(runs.c.seq, runs.c.started_at).where(runs.c.sync == sync).order_by(runs.c.seq.desc())
+        newest = [of_one.where(runs.c.status == status).limit(1).subquery() for status in begun]
         with self.database.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
+            found = connection.execute(sa.union_all(*(sa.select(each) for each in newest))).all()
+        return max(found, key=itemgetter(0))[1] if found else None
 
     def last_moment(self) -> datetime | None:
         """When the newest run that may have sent something, of any sync, began, or ended if that was later."""
@@ -215,7 +243,7 @@ class RunLog(RunHistory):
 
         None if none was. Each run counts from a second after the one before it.
         """
-        may_have_sent = runs.c.status.not_in([RunStatus.SKIPPED, RunStatus.HELD])
+        may_have_sent = runs.c.status.not_in([RunStatus.QUEUED, RunStatus.SKIPPED, RunStatus.HELD])
         ahead = sa.select(runs.c.seq, runs.c.started_at).where(runs.c.sync == sync, may_have_sent)
         ahead = ahead.where(runs.c.started_at > now).order_by(runs.c.started_at.desc()).limit(1)
         with self.database.reading() as connection:
@@ -236,22 +264,24 @@ class RunLog(RunHistory):
         status: RunStatus,
         finished_at: datetime | None = None,
         notes: Sequence[str] = (),
+        request: str = "",
     ) -> str:
-        values = {"status": status, "started_at": at, "finished_at": finished_at, "notes": list(notes)}
+        values: dict[str, Any] = {"status": status, "started_at": at, "finished_at": finished_at, "notes": list(notes)}
         if order.run_id:
             with self.database.writing() as connection:
                 _fence(connection, order)
                 with newest_kept(connection, sync):
+                    # The order of the log is that in which runs begin.
+                    values |= {"seq": self._next_seq(), "definition_hash": definition_hash}
                     connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
             return order.run_id
         run_id = _run_id(at)
-        order_values = {"trigger": order.trigger, "actor": order.actor, "due_at": order.due_at, "term": order.term}
+        order_values = {name: getattr(order, name) for name in ("trigger", "actor", "due_at", "term", "scope")}
+        order_values["options"] = " ".join(order.options)
         row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
         insert = self.database.insert(runs).values(**row, **order_values, **values)
         if not self.database.is_shared:
-            rowid = sa.literal_column("rowid", sa.BigInteger)
-            newest = sa.select(sa.func.coalesce(sa.func.max(rowid), 0)).select_from(runs)
-            insert = insert.values(seq=newest.scalar_subquery() + 1)
+            insert = insert.values(seq=self._next_seq())
         known = self.database.insert(latest).values(sync=sync, first_started_at=at).on_conflict_do_nothing()
         with self.database.writing() as connection:
             _fence(connection, order)
@@ -259,9 +289,19 @@ class RunLog(RunHistory):
             with newest_kept(connection, sync):
                 once = insert.on_conflict_do_nothing(index_elements=["sync", "due_at"]).returning(runs.c.id)
                 added = connection.execute(once).one_or_none()
+            if added is not None and request:
+                old = requests.c.requested_at <= at - REQUESTS_COUNT
+                connection.execute(requests.delete().where(old | (requests.c.key == request)))
+                named = {"key": request, "sync": sync, "options": " ".join(order.options)}
+                connection.execute(requests.insert().values(**named, run_id=run_id, requested_at=at))
         if added is None:
             raise TickAnsweredError(sync)
         return run_id
+
+    def _next_seq(self) -> sa.ColumnElement[int]:
+        if self.database.is_shared:
+            return sa.func.nextval(sa.func.pg_get_serial_sequence(runs.name, "seq"), type_=sa.BigInteger)
+        return sa.select(sa.func.coalesce(sa.func.max(runs.c.seq), 0) + 1).scalar_subquery()
 
 
 @contextmanager
@@ -280,6 +320,10 @@ def _renewal(is_shared: bool) -> sa.Update:
     newest = newest_runs(sa.select(sa.bindparam("renewed").label("sync")).subquery("each"), is_shared=is_shared)
     values = {column.name: column for column in newest.c if column.name != "sync"}
     return latest.update().where(latest.c.sync == newest.c.sync).values(values)
+
+
+def _interrupted(at: datetime, by: EndedBy) -> sa.Update:
+    return runs.update().values(status=RunStatus.INTERRUPTED, finished_at=at, ended_by=by)
 
 
 def _fence(connection: sa.Connection, order: Order) -> None:

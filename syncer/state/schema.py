@@ -12,7 +12,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from syncer.model.types import CONCLUSIVE, ENDED_WELL, Counts, Finding, FindingKind, Run, RunStatus, Trigger
+from syncer.model.types import (
+    CONCLUSIVE,
+    ENDED_WELL,
+    Counts,
+    EndedBy,
+    Finding,
+    FindingKind,
+    Run,
+    RunScope,
+    RunStatus,
+    Trigger,
+)
 
 
 class AwareDateTime(TypeDecorator[datetime]):
@@ -60,7 +71,7 @@ COUNTS = tuple(field.name for field in fields(Counts))
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 4
+NEWEST = 5
 
 #: One row. `schema_version` is the format.
 state = sa.Table(
@@ -92,6 +103,10 @@ runs = sa.Table(
     sa.Column("notes", sa.JSON, nullable=False),
     #: Objects with the fields of `Finding`.
     sa.Column("findings", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("scope", _word(RunScope), nullable=False, server_default=RunScope.WHOLE.value),
+    #: Words, separated by blanks.
+    sa.Column("options", sa.Text, nullable=False, server_default=""),
+    sa.Column("ended_by", _word(EndedBy)),
     # A tick gets one run, however many services see it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
     sa.Index("syncer_runs_by_seq", "seq"),
@@ -110,7 +125,7 @@ latest = sa.Table(
     #: When its first run started, or would have.
     sa.Column("first_started_at", AwareDateTime, nullable=False),
     sa.Column("last_due_at", AwareDateTime),
-    # The newest run that was not skipped.
+    # The newest run that has begun, and that is not about single rows.
     sa.Column("last_seq", sa.BigInteger),
     sa.Column("last_id", sa.Text),
     sa.Column("last_status", _word(RunStatus)),
@@ -132,7 +147,8 @@ def run_of(row: sa.Row[tuple[object, ...]]) -> Run:
     del values["seq"]
     counts = Counts(**{name: values.pop(name) for name in COUNTS})
     findings = tuple(Finding(**{**found, "kind": FindingKind(found["kind"])}) for found in row.findings)
-    return Run(**values | {"counts": counts, "notes": tuple(row.notes), "findings": findings})
+    lists = {"notes": tuple(row.notes), "findings": findings, "options": tuple(row.options.split())}
+    return Run(**values | {"counts": counts, **lists})
 
 
 rejections = sa.Table(
@@ -160,6 +176,18 @@ pauses = sa.Table(
     metadata,
     sa.Column("sync", sa.Text, primary_key=True),
     sa.Column("paused_at", AwareDateTime, nullable=False),
+)
+
+#: From when on the ticks of each sync's schedule count; a sync without a row never had one.
+promises = sa.Table(
+    "syncer_promises",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    #: The schedule that counts; empty while none does, as while the sync is paused; NULL where no service has seen it.
+    sa.Column("schedule", sa.Text),
+    sa.Column("since", AwareDateTime, nullable=False),
+    #: Whether a schedule by interval is due at once, as that of a new sync.
+    sa.Column("at_once", sa.Boolean, nullable=False),
 )
 
 #: Which run last sent from a snapshot of each sync, on whatever machine: another snapshot than its own is out of date.
@@ -202,6 +230,8 @@ audit = sa.Table(
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("sync", ShownText, nullable=False),
     sa.Column("run_id", ShownText, nullable=False),
+    #: Of a run: words, separated by blanks.
+    sa.Column("options", sa.Text, nullable=False, server_default=""),
 )
 
 #: Who is logged in on the page.
@@ -276,7 +306,8 @@ def newest_runs(each: sa.FromClause, *, is_shared: bool) -> sa.Subquery:
     greatest = sa.func.greatest if is_shared else sa.func.max
     number = sa.func.coalesce(sa.func.max(runs.c.seq), 0)
     of_each = sa.select(number).where(runs.c.sync == each.c.sync).correlate(each)
-    newest = {status: of_each.where(runs.c.status == status).scalar_subquery() for status in RunStatus}
+    of_all_rows = of_each.where(runs.c.scope != RunScope.ROWS)
+    newest = {status: of_all_rows.where(runs.c.status == status).scalar_subquery() for status in RunStatus}
     well = greatest(*(newest[status] for status in ENDED_WELL))
     conclusive = greatest(*(newest[status] for status in CONCLUSIVE))
     ended = greatest(conclusive, newest[RunStatus.INTERRUPTED])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import sqlalchemy as sa
 
+from syncer.model.types import EndedBy, RunStatus
 from syncer.model.upgrades import Formats
 from syncer.state.schema import (
     alerts,
@@ -17,6 +19,7 @@ from syncer.state.schema import (
     metadata,
     newest_runs,
     newest_snapshots,
+    promises,
     removals,
     requests,
     runs,
@@ -51,6 +54,33 @@ def _know_runs_better(connection: sa.Connection) -> None:
     _number_runs(connection)
 
 
+def _know_how_runs_are_made(connection: sa.Connection) -> None:
+    """Format 5: runs have a scope, options and who ended them, and schedules the time from which they count."""
+    _add_column(connection, runs.c.scope)
+    _add_column(connection, runs.c.options)
+    _add_column(connection, runs.c.ended_by)
+    _add_column(connection, audit.c.options)
+    connection.execute(runs.update().where(runs.c.status == RunStatus.INTERRUPTED).values(ended_by=_ended_by()))
+    promises.create(connection)
+    # What a service has answered is answered; what it has not is still due.
+    known = sa.select(
+        latest.c.sync,
+        sa.func.coalesce(latest.c.last_due_at, sa.func.now()),
+        latest.c.last_due_at.is_(None),
+    )
+    connection.execute(promises.insert().from_select(["sync", "since", "at_once"], known))
+
+
+def _ended_by() -> sa.Case[str]:
+    """Who ended a run that was interrupted, by the words that earlier versions had for it."""
+    return sa.case(
+        (runs.c.error.is_(None), EndedBy.CRASH),
+        (runs.c.error.startswith("stopped by "), EndedBy.PERSON),
+        (runs.c.error.startswith("stopped, as "), EndedBy.TAKEOVER),
+        else_=EndedBy.SHUTDOWN,
+    )
+
+
 def _number_runs(connection: sa.Connection) -> None:
     """Runs have the order in which they were recorded, and one row a sync tells of the newest."""
     for name in ("sync", "status", "tick"):
@@ -73,6 +103,8 @@ def _number_runs(connection: sa.Connection) -> None:
         index.create(connection)
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("ANALYZE syncer_runs")
+    # What finds the newest runs looks at it.
+    _add_column(connection, runs.c.scope)
     latest.create(connection)
     fill_latest(connection)
 
@@ -96,11 +128,20 @@ def take_in_earlier(connection: sa.Connection) -> None:
     fill_latest(connection)
 
 
+def _add_column(connection: sa.Connection, column: sa.Column[Any]) -> None:
+    """Add a column of a later format, unless the table was created with it."""
+    if column.name not in {known["name"] for known in sa.inspect(connection).get_columns(column.table.name)}:
+        described = str(sa.schema.CreateColumn(column).compile(dialect=connection.dialect))
+        connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {described}")
+
+
 def _zoned(connection: sa.Connection) -> str:
     return runs.c.due_at.type.compile(connection.dialect)
 
 
-FORMATS: Formats[sa.Connection] = Formats((_know_the_service, _date_removals, _know_runs_better))
+FORMATS: Formats[sa.Connection] = Formats(
+    (_know_the_service, _date_removals, _know_runs_better, _know_how_runs_are_made)
+)
 
 
 def bring_up_to_date(

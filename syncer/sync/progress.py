@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from syncer.model.types import Counts, Finding, Hold
+from syncer.model.types import Counts, EndedBy, Finding, Hold, RunScope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,24 @@ class RunOptions:
     allow_clock: bool = False
     #: The one key to send, a text for each key column.
     only: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, words: Collection[str]) -> RunOptions:
+        """Those that `words` gave, but for single rows, whose keys are not kept."""
+        return cls(full="full" in words, allow_limits="allow_limits" in words, allow_clock="allow_clock" in words)
+
+    @property
+    def scope(self) -> RunScope:
+        """Which rows the run is about."""
+        if self.only is not None:
+            return RunScope.ROWS
+        return RunScope.FULL if self.full else RunScope.WHOLE
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Those that are set, as the run log keeps them: never a key."""
+        chosen = {"full": self.full, "allow_limits": self.allow_limits, "allow_clock": self.allow_clock}
+        return (*(word for word, is_set in chosen.items() if is_set), *(["row"] if self.only is not None else []))
 
 
 class Phase(enum.StrEnum):
@@ -55,10 +73,11 @@ class CancelToken:
     """
 
     def __init__(self, watch: Callable[[], str] = lambda: "") -> None:
-        #: Polled by `is_cancelled`: a reason to stop, or nothing.
+        #: Polled by `is_cancelled`: a reason to stop as another service took the lead, or nothing.
         self.watch = watch
         #: Why the run stops, for the run log, such as `stopped by ann`.
         self.reason = ""
+        self.ended_by = EndedBy.PERSON
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._interrupt: Callable[[], object] | None = None
@@ -69,15 +88,15 @@ class CancelToken:
     def is_cancelled(self) -> bool:
         """Whether the run is to stop."""
         if not self._cancelled.is_set() and (reason := self.watch()):
-            self.cancel(reason)
+            self.cancel(reason, EndedBy.TAKEOVER)
         return self._cancelled.is_set()
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, by: EndedBy = EndedBy.PERSON) -> None:
         """Make the run stop; the first reason counts."""
         with self._lock:
             if self._cancelled.is_set():
                 return
-            self.reason = reason
+            self.reason, self.ended_by = reason, by
             self._cancelled.set()
             if self._wake is not None:
                 self._wake()

@@ -75,7 +75,7 @@ class Runner:
             SyncerError: of the run log.
         """
         options, progress = options or RunOptions(), progress or Progress()
-        started_at = self.now()
+        order, started_at = replace(order, scope=options.scope, options=options.words), self.now()
         with ExitStack() as stack:
             try:
                 as_of = self._later_than_the_last(definition)
@@ -216,6 +216,7 @@ class Runner:
             hint=error.hint if error else "",
             notes=progress.notes,
             findings=progress.findings,
+            ended_by=progress.token.ended_by if status is RunStatus.INTERRUPTED else None,
         )
         return self._run_of(progress.run_id, error)
 

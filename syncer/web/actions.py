@@ -6,9 +6,8 @@ import asyncio
 import concurrent.futures
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -16,15 +15,13 @@ from syncer.model.types import Run
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError
 from syncer.service.service import Service
 from syncer.state.audit import Audit, AuditAction
+from syncer.state.runs import REQUESTS_COUNT
 from syncer.state.schema import requests
 from syncer.sync.plans import Plan
 from syncer.sync.progress import RunOptions
 from syncer.web.auth.access import Caller
 from syncer.web.problems import ProblemError
 from syncer.web.schemas import RunRequest
-
-#: How long an Idempotency-Key counts.
-_REMEMBERED = timedelta(days=1)
 
 #: Plans side by side; each queries a warehouse.
 _PLANS = 2
@@ -52,17 +49,15 @@ class UserActions:
             ProblemError: the sync is already running, or the service accepts no runs, or the key is of another request.
             SyncerError: there is no such sync, or the run log cannot be used.
         """
-        options = " ".join(name for name, is_set in request.model_dump().items() if is_set)
+        options = RunOptions(**request.model_dump())
         # No other caller's key equals it.
-        key = key and f"{caller.actor}\n{key}"
+        key = f"{caller.actor}\n{key}" if key else ""
         with self._lock:
-            known = key and self._known(key, sync, options)
+            known = key and self._known(key, sync, " ".join(options.words))
             if known:
                 return known
-            run_id = self._start(caller, sync, request)
-            if key:
-                self._remember(key, sync, options, run_id)
-        self._record(AuditAction.RUN, caller, sync, run_id)
+            run_id = self._start(caller, sync, options, key)
+        self._record(AuditAction.RUN, caller, sync, run_id, options.words)
         return run_id
 
     def cancel(self, caller: Caller, run: Run) -> ActiveRun:
@@ -115,19 +110,18 @@ class UserActions:
         finally:
             self._plans.release()
 
-    def _start(self, caller: Caller, sync: str, request: RunRequest) -> str:
+    def _start(self, caller: Caller, sync: str, options: RunOptions, key: str) -> str:
         self.service.definition(sync)
         other = self.service.elsewhere(sync)
         if other is not None:
             raise _already_running(other.id)
-        options = RunOptions(full=request.full, allow_limits=request.allow_limits, allow_clock=request.allow_clock)
         try:
             try:
-                return self.service.run_now(sync, actor=caller.actor, options=options).run_id
+                return self.service.run_now(sync, actor=caller.actor, options=options, request=key).run_id
             except AlreadyActiveError as exc:
                 if not self._is_ending(exc.active_run):
                     raise
-            return self.service.run_now(sync, actor=caller.actor, options=options).run_id
+            return self.service.run_now(sync, actor=caller.actor, options=options, request=key).run_id
         except AlreadyActiveError as exc:
             raise _already_running(exc.active_run.run_id) from None
         except ClosedError:
@@ -144,12 +138,14 @@ class UserActions:
         leader = self.service.leadership.leader() or "another one"
         return ProblemError(503, f"this service stands by; {leader} leads", hint="Send the request to the leader.")
 
-    def _record(self, action: AuditAction, caller: Caller, sync: str, run_id: str = "") -> None:
-        self.audit.record(action, actor=caller.actor, address=caller.address, sync=sync, run_id=run_id)
+    def _record(
+        self, action: AuditAction, caller: Caller, sync: str, run_id: str = "", options: Sequence[str] = ()
+    ) -> None:
+        self.audit.record(action, actor=caller.actor, address=caller.address, sync=sync, run_id=run_id, options=options)
 
     def _known(self, key: str, sync: str, options: str) -> str | None:
         query = sa.select(requests).where(
-            requests.c.key == key, requests.c.requested_at > self.service.now() - _REMEMBERED
+            requests.c.key == key, requests.c.requested_at > self.service.now() - REQUESTS_COUNT
         )
         with self.service.run_log.database.reading() as connection:
             row = connection.execute(query).one_or_none()
@@ -159,13 +155,6 @@ class UserActions:
             hint = "Use a new key for each request."
             raise ProblemError(422, "another request used this Idempotency-Key", hint=hint)
         return str(row.run_id)
-
-    def _remember(self, key: str, sync: str, options: str, run_id: str) -> None:
-        now = self.service.now()
-        row = {"key": key, "sync": sync, "options": options, "run_id": run_id, "requested_at": now}
-        with self.service.run_log.database.writing() as connection:
-            connection.execute(requests.delete().where(requests.c.requested_at <= now - _REMEMBERED))
-            connection.execute(requests.insert().values(**row))
 
 
 def _already_running(run_id: str) -> ProblemError:

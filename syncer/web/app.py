@@ -41,7 +41,7 @@ _COMPRESSED_BYTES = 2_000
 _COMPRESSION = 3
 
 #: How old the schedule's last heartbeat may be.
-_LONGEST_HEARTBEAT_AGE = timedelta(seconds=30)
+_LONGEST_HEARTBEAT_AGE = timedelta(seconds=45)
 
 #: `/livez` and `/readyz`, which answer without content.
 probes = APIRouter(include_in_schema=False)
@@ -90,7 +90,8 @@ def create_app(service: Service) -> FastAPI:
 
 @probes.api_route("/livez", methods=["GET", "HEAD"])
 async def livez(service: TheService) -> Response:
-    return Response(status_code=200 if service.heartbeat_age <= _LONGEST_HEARTBEAT_AGE else 503)
+    is_well = service.is_alive and service.heartbeat_age <= _LONGEST_HEARTBEAT_AGE
+    return Response(status_code=200 if is_well else 503)
 
 
 @probes.api_route("/readyz", methods=["GET", "HEAD"])
@@ -104,7 +105,6 @@ def _is_ready(service: Service) -> bool:
         return False
     try:
         service.run_log.paused()
+        return service.is_ready
     except SyncerError:
         return False
-    # A service that neither leads nor knows a leader has not started yet.
-    return service.leads or bool(service.leadership.leader())

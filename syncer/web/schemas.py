@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from syncer.model.types import CatchUp, Counts, Entity, OnNull, OnRemoved, RunStatus, Trigger
+from syncer.model.types import CatchUp, Counts, EndedBy, Entity, OnNull, OnRemoved, RunScope, RunStatus, Trigger
 from syncer.service.status import Freshness
 from syncer.state.audit import AuditAction
 
@@ -45,7 +45,8 @@ class RunAnswer(BaseModel):
     run_id: str = Field(validation_alias="id", description="Its id.")
     sync: str = Field(description="The name of the sync.")
     status: RunStatus = Field(
-        description="`running`, or how it ended: `success`, `warning`, `failed`, `held`, `skipped` or `interrupted`."
+        description="`queued` while it waits for its turn, `running`, or how it ended: `success`, `warning`, `failed`, "
+        "`held`, `skipped` or `interrupted`."
     )
     trigger: Trigger = Field(description="Who started it: `schedule`, `manual` or `api`.")
     actor: str = Field(description="The person or program; empty for the schedule and the command line.")
@@ -59,6 +60,15 @@ class RunAnswer(BaseModel):
     error: str | None = Field(description="What went wrong.")
     hint: Annotated[str | None, BeforeValidator(lambda text: text or None)] = Field(description="What to do about it.")
     notes: list[str] = Field(description="Remarks.")
+    scope: RunScope = Field(
+        description="`whole`: it sends what changed; `full`: it sends every row; `rows`: only rows that somebody named."
+    )
+    options: list[str] = Field(
+        description="What it does differently: those of `full`, `allow_limits`, `allow_clock` and `row` that were set."
+    )
+    ended_by: EndedBy | None = Field(
+        description="Who or what interrupted it: `person`, `shutdown`, `takeover` or `crash`; null for every other run."
+    )
     progress: ProgressAnswer | None = Field(None, description="Null if the run has ended, or runs in another process.")
 
 
@@ -72,7 +82,7 @@ class RunPage(BaseModel):
 class RunningAnswer(BaseModel):
     """The current run of a sync."""
 
-    run_id: str | None = Field(description="Null for a scheduled run that waits.")
+    run_id: str | None = Field(description="Its id.")
     progress: ProgressAnswer = Field(description="How far it is.")
 
 
@@ -94,7 +104,7 @@ class SyncAnswer(BaseModel):
     held: bool = Field(description="Whether a limit, or a wrong clock, holds it.")
     rejected: int = Field(description="Rows that are rejected now.")
     last_ended_well: datetime | None = Field(description="When its newest successful run began.")
-    last_run: RunAnswer | None = Field(description="Its newest run that was not skipped.")
+    last_run: RunAnswer | None = Field(description="Its newest run that began, but for those of single rows.")
     running: RunningAnswer | None = Field(description="Its run that waits or runs now.")
     outdated: str | None = Field(description="The error of its file, if its last valid version is in use.")
 
@@ -170,6 +180,7 @@ class AuditAnswer(BaseModel):
     action: AuditAction = Field(description="What they did.")
     sync: str = Field(description="To which sync.")
     run_id: str = Field(description="To which run.")
+    options: list[str] = Field(description="The options of the run.")
 
 
 class AuditPage(BaseModel):

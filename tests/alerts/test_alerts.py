@@ -304,7 +304,7 @@ def test_what_was_paused_is_not_late_when_it_is_resumed(bench: Bench, receiver: 
         service.pause("customers")
         bench.ahead = timedelta(days=3)
         alerts.check()
-        service.run_log.resume("customers")
+        service.run_log.resume("customers", service.now())
         alerts.check()
         assert receiver.paths == []
 

@@ -152,7 +152,7 @@ def test_what_depends_on_a_sync_that_failed_is_skipped(bench: Bench) -> None:
     bench.define("broken", "SELECT * FROM missing")
 
     with bench.service() as service:
-        (run,) = wait_until(lambda: runs_of(service, "later"))
+        (run,) = wait_until(lambda: [run for run in runs_of(service, "later") if run.finished_at])
         assert (run.status, run.notes) == (
             RunStatus.SKIPPED,
             ("not run, as it depends on `broken`, which did not end well",),
@@ -346,7 +346,7 @@ def test_a_pause_by_the_command_line_is_noticed_and_kept_over_restarts(bench: Be
         wait_until(lambda: service.timetable.names() == frozenset())
     with bench.service() as service:
         assert service.timetable.names() == frozenset()
-        service.run_log.resume("people")
+        service.run_log.resume("people", bench.now())
         wait_until(lambda: service.timetable.names() == {"people"})
 
 
@@ -459,7 +459,7 @@ def test_a_clock_that_is_set_back_leaves_no_tick_in_the_future(bench: Bench) -> 
             service.timetable._scheduler.modify_job(job.id, next_run_time=future)
         bench.ahead = timedelta(days=400)
         service.follow_clock()
-        service.led_at = service.now()
+        service.leader.led_at = service.now()
         last = service.last_heartbeat
         bench.ahead = timedelta()
 

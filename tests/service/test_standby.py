@@ -104,7 +104,7 @@ def test_a_leader_that_was_overtaken_takes_no_orders_before_it_knows(
 
 def test_a_run_of_an_older_term_ends(two: tuple[Service, Service], postgres_url: str) -> None:
     leader, _ = two
-    active = leader._new_run(
+    active = leader.leader.new_run(
         leader.definition("customers"), Order(trigger=Trigger.API, term=leader.leadership.term), RunOptions(), now()
     )
     assert not active.is_stopped

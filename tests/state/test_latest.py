@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from syncer.model.types import CONCLUSIVE, ENDED_WELL, Order, RunStatus, Trigger
+from syncer.model.types import CONCLUSIVE, ENDED_WELL, OPEN, Order, RunScope, RunStatus, Trigger
 from syncer.state.database import StateDatabase
 from syncer.state.history import Latest, RunMark
 from syncer.state.runs import RunLog, TickAnsweredError
@@ -33,7 +33,7 @@ HOUR = timedelta(hours=1)
 BY_HAND = Order(trigger=Trigger.MANUAL)
 
 SYNCS = ("people", "accounts")
-ENDS = [status for status in RunStatus if status not in (RunStatus.RUNNING, RunStatus.SKIPPED)]
+ENDS = [status for status in RunStatus if status not in (*OPEN, RunStatus.SKIPPED)]
 
 
 @pytest.fixture
@@ -58,7 +58,8 @@ def looked_up(database: StateDatabase) -> dict[str, dict[str, Any]]:
 
 def _looked_up(newest_first: list[Any]) -> dict[str, Any]:
     def first(names: tuple[str, ...], prefix: str, which: Any) -> dict[str, Any]:
-        run = next((run for run in newest_first if run["status"] in which), dict.fromkeys(names))
+        fitting = (run for run in newest_first if run["status"] in which and run["scope"] != RunScope.ROWS)
+        run = next(fitting, dict.fromkeys(names))
         return {f"{prefix}_{name}": run[name] for name in names}
 
     ended = (*CONCLUSIVE, RunStatus.INTERRUPTED)
@@ -93,9 +94,10 @@ def _act(log: RunLog, chance: random.Random, sync: str, at: datetime, promised: 
     tick = Order(trigger=Trigger.SCHEDULE, due_at=at)
     match chance.randrange(6):
         case 0:
-            log.finish(log.start(sync, BY_HAND, "abc", at), chance.choice(ENDS), at + HOUR)
+            by_hand = Order(trigger=Trigger.MANUAL, scope=chance.choice(list(RunScope)))
+            log.finish(log.start(sync, by_hand, "abc", at), chance.choice(ENDS), at + HOUR)
         case 1:
-            promised.append(log.start(sync, Order(trigger=Trigger.API), "abc", at))
+            promised.append(log.accept(sync, Order(trigger=Trigger.API), "abc", at))
         case 2 if promised:
             run = log.get(chance.choice(promised))
             assert run is not None
@@ -124,7 +126,9 @@ def test_the_newest_run_is_the_one_recorded_last_whatever_the_clock_said(log: Ru
     assert log.last_runs(["people"])["people"].id == ids[-1]
     assert log.last_status() == {"people": RunStatus.WARNING}
     mark = RunMark(ids[-1], RunStatus.WARNING, NOON - HOUR, NOON - HOUR)
-    assert log.latest(["people", "none"]) == {"people": Latest(last=mark, ended_well=NOON - HOUR, seconds=0.0)}
+    assert log.latest(["people", "none"]) == {
+        "people": Latest(last=mark, ended_well=NOON - HOUR, seconds=0.0, promised_since=None)
+    }
     assert log.last_started("people") == NOON - HOUR
     assert log.last_ended_well(["people"]) == {"people": NOON - HOUR}
 

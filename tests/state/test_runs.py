@@ -9,11 +9,24 @@ import pytest
 import sqlalchemy as sa
 
 from syncer.model.errors import SettingsError, StateDatabaseError
-from syncer.model.types import Counts, Finding, FindingKind, Order, Rejection, Run, RunStatus, Trigger
+from syncer.model.types import (
+    CONCLUSIVE,
+    Counts,
+    EndedBy,
+    Finding,
+    FindingKind,
+    Order,
+    Rejection,
+    Run,
+    RunScope,
+    RunStatus,
+    Trigger,
+)
+from syncer.state import promises, schema, upgrades
 from syncer.state import runs as run_log
-from syncer.state import schema, upgrades
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
+from syncer.state.schema import requests
 from tests.state import processes
 from tests.state.processes import record_runs, tell_id
 
@@ -259,10 +272,97 @@ def test_what_was_cut_off_is_made_up_for_once(log: RunLog) -> None:
     for sync in ("people", "accounts", "done"):
         log.finish(log.start(sync, tick, "abc", NOON), RunStatus.INTERRUPTED, NOON)
     again = Order(trigger=Trigger.SCHEDULE)
-    log.finish(log.start("done", again, "abc", NOON + MINUTE), RunStatus.INTERRUPTED, NOON + MINUTE)
+    log.finish(log.start("done", again, "abc", NOON + MINUTE), RunStatus.SUCCESS, NOON + MINUTE)
     log.record_skipped("accounts", replace(tick, due_at=NOON + MINUTE), "abc", NOON + MINUTE, note="already running")
 
     assert log.cut_off(["people", "accounts", "done", "none"]) == {"people", "accounts"}
+
+
+def test_what_a_crash_or_a_shutdown_ended_is_made_up_for_until_a_run_ends_and_what_a_person_ended_is_not(
+    log: RunLog,
+) -> None:
+    tick, again = Order(trigger=Trigger.SCHEDULE, due_at=NOON), Order(trigger=Trigger.SCHEDULE)
+    for by in EndedBy:
+        log.finish(log.start(by, tick, "abc", NOON), RunStatus.INTERRUPTED, NOON, ended_by=by)
+    left = {EndedBy.SHUTDOWN, EndedBy.TAKEOVER, EndedBy.CRASH}
+    assert log.cut_off(EndedBy) == left
+
+    for by in left:
+        log.accept(by, again, "abc", NOON)
+    assert log.cut_off(EndedBy) == set(), "what makes up for it waits"
+    for run in log.queued_runs():
+        log.start(run.sync, replace(again, run_id=run.id), "abc", NOON)
+        log.interrupt(run.id, NOON + MINUTE)
+    assert log.cut_off(EndedBy) == left, "what made up for it was interrupted itself"
+
+    log.finish(log.start("crash", again, "abc", NOON), RunStatus.INTERRUPTED, NOON, ended_by=EndedBy.PERSON)
+    log.finish(log.start("shutdown", again, "abc", NOON), RunStatus.FAILED, NOON)
+    assert log.cut_off(EndedBy) == {EndedBy.TAKEOVER}
+
+
+def test_a_run_of_single_rows_does_not_show_how_its_sync_stands(log: RunLog) -> None:
+    ended(log, "people", RunStatus.HELD, NOON)
+    before = log.latest(["people"]), log.newest_conclusive(["people"]), log.last_ended_well(["people"])
+
+    one = Order(trigger=Trigger.MANUAL, scope=RunScope.ROWS, options=("row",))
+    log.finish(log.start("people", one, "abc", NOON + MINUTE), RunStatus.SUCCESS, NOON + 2 * MINUTE)
+
+    assert (log.latest(["people"]), log.newest_conclusive(["people"]), log.last_ended_well(["people"])) == before
+    assert log.last_status() == {"people": RunStatus.HELD}
+    assert [run.status for run in log.newest(["people"], 5, statuses=CONCLUSIVE)["people"]] == [RunStatus.HELD]
+    assert log.last_started("people") == NOON + MINUTE, "it has sent something"
+    (newest,) = log.recent("people", 1)
+    assert (newest.scope, newest.options) == (RunScope.ROWS, ("row",))
+
+    full = Order(trigger=Trigger.MANUAL, scope=RunScope.FULL, options=("full", "allow_limits"))
+    log.finish(log.start("people", full, "abc", NOON + 3 * MINUTE), RunStatus.SUCCESS, NOON + 4 * MINUTE)
+    assert log.last_status() == {"people": RunStatus.SUCCESS}
+
+
+def test_a_queued_run_is_ended_by_who_holds_it_alone(log: RunLog) -> None:
+    queued = log.accept("people", Order(trigger=Trigger.API), "abc", NOON)
+
+    assert log.interrupt_open("people", NOON + MINUTE) == 0
+    by_hand = log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON + MINUTE)
+    assert [run.id for run in log.open_runs()] == [by_hand]
+    assert [run.id for run in log.queued_runs()] == [queued]
+    assert log.purge(NOON + 10 * MINUTE) == 0
+    log.finish(by_hand, RunStatus.SUCCESS, NOON + 2 * MINUTE)
+
+    log.start("people", Order(trigger=Trigger.API, run_id=queued), "def", NOON + 3 * MINUTE)
+
+    newest, older = log.recent("people")
+    assert [newest.id, older.id] == [queued, by_hand], "it began later"
+    assert (newest.status, newest.started_at, newest.definition_hash) == (RunStatus.RUNNING, NOON + 3 * MINUTE, "def")
+
+
+def test_an_order_and_the_name_of_its_request_are_recorded_together(log: RunLog) -> None:
+    run_id = log.accept("people", Order(trigger=Trigger.API, options=("full",)), "abc", NOON, request="ann\n1")
+
+    with log.database.reading() as connection:
+        (row,) = connection.execute(sa.select(requests)).all()
+    assert (row.key, row.sync, row.options, row.run_id) == ("ann\n1", "people", "full", run_id)
+
+
+def test_a_schedule_counts_from_when_it_was_promised(log: RunLog) -> None:
+    def keep(at: datetime, **schedules: str | None) -> dict[str, tuple[datetime, bool]]:
+        return {sync: each[1:] for sync, each in promises.keep(log, schedules, at).items()}
+
+    assert keep(NOON, people="every day") == {"people": (NOON, True)}
+    assert keep(NOON + MINUTE, people="every day") == {"people": (NOON, True)}, "no edit, and no restart, moves it"
+    assert keep(NOON + MINUTE, people="every hour") == {"people": (NOON + MINUTE, False)}
+    assert keep(NOON + 2 * MINUTE, people="") == {}, "disabled"
+    assert keep(NOON + 3 * MINUTE, people="every hour") == {"people": (NOON + 3 * MINUTE, False)}
+
+    log.pause("people", NOON + 4 * MINUTE)
+    log.resume("people", NOON + 5 * MINUTE)
+    assert keep(NOON + 9 * MINUTE, people="every hour") == {"people": (NOON + 5 * MINUTE, False)}
+    log.resume("people", NOON + 10 * MINUTE)
+    assert keep(NOON + 11 * MINUTE, people="every hour") == {"people": (NOON + 5 * MINUTE, False)}, "not paused"
+
+    assert keep(NOON, people="every hour") == {"people": (NOON, False)}, "a clock that was ahead dated it"
+    assert keep(NOON, people=None) == {}
+    assert keep(NOON + MINUTE, people="every hour") == {"people": (NOON + MINUTE, True)}, "a new one"
 
 
 def test_old_runs_are_forgotten_but_for_the_newest_of_each_kind(log: RunLog) -> None:
@@ -357,8 +457,8 @@ def test_a_pause_lasts_until_it_is_resumed(url: str) -> None:
     second = StateDatabase(url)
     log = RunLog(second)
     assert log.paused() == {"people", "accounts"}
-    log.resume("people")
-    log.resume("never paused")
+    log.resume("people", NOON)
+    log.resume("never paused", NOON)
     assert log.paused() == {"accounts"}
     second.close()
 

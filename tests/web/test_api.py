@@ -244,7 +244,7 @@ def test_a_service_that_does_not_lead_takes_no_orders(served: Served) -> None:
 
         def release(self) -> None: ...
 
-    served.service.leadership = Standby()
+    served.service.leadership = served.service.leader.leadership = Standby()
     answer = served.client().post(RUNS)
 
     assert answer.status_code == 503

@@ -16,7 +16,7 @@ def test_a_service_that_lives_says_so_without_content(guarded: Served) -> None:
 
 def test_a_schedule_that_hangs_is_not_alive(served: Served) -> None:
     served.service.timetable.stop()
-    served.service.last_heartbeat -= 31
+    served.service.last_heartbeat -= 46
 
     assert served.client().get("/livez").status_code == 503
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from syncer.model.types import RunStatus
+from syncer.model.types import OPEN
 from syncer.web import parameters
 from syncer.web.api.documents import problems
 from syncer.web.auth import guard
@@ -85,7 +85,7 @@ async def follow_run(service: TheService, run: TheRun) -> AsyncIterator[ServerSe
     sent: RunAnswer | None = None
     while not service.closing.is_set():
         run, active_run = await run_in_threadpool(parameters.current, service, run)
-        if run.status is not RunStatus.RUNNING:
+        if run.status not in OPEN:
             yield ServerSentEvent(event="end", data=run_of(run))
             return
         answer = run_of(run, active_run)

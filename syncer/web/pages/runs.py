@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from syncer.model.types import Counts, Run, RunStatus
+from syncer.model.types import OPEN, Counts, Run, RunStatus
 from syncer.service.pool import ActiveRun
 from syncer.state.runs import RunLog
 from syncer.web.pages import charts
@@ -121,7 +121,7 @@ def show_run(view: TheView, run: TheRun) -> Response:
         RunContext(
             run=run,
             active_run=active_run,
-            is_open=run.status is RunStatus.RUNNING,
+            is_open=run.status in OPEN,
             counts=active_run.progress.counts if active_run else run.counts,
             phases=PHASES,
             phase=phase,

@@ -74,7 +74,10 @@ def back_to(path: str, message: str) -> Response:
     return RedirectResponse(f"{path}?{urlencode({'said': message})}", 303)
 
 
-_FILTERS = "moment number plain prose read_time removal seconds_of span started_by when when_exactly"
+_FILTERS = (
+    "done_differently moment number plain prose read_time removal seconds_of span started_by when when_exactly "
+    "who_ended"
+)
 
 rendering.environment.filters |= {name: getattr(wording, name) for name in _FILTERS.split()}
 rendering.environment.filters["schedule"] = lru_cache(maxsize=1000)(schedules.words)

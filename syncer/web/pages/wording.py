@@ -14,7 +14,7 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from syncer.model.json_text import json_text
-from syncer.model.types import Entity, OnRemoved, Rejection, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.types import EndedBy, Entity, OnRemoved, Rejection, Run, RunStatus, SyncDefinition, Trigger
 from syncer.state.history import RunOutcome
 from syncer.sync.lookup import key_parts
 
@@ -27,6 +27,7 @@ _DOCS = re.compile("`syncer docs ([a-z-]+)`")
 _DATE_FROM = timedelta(days=30)
 
 STATUS_WORDS = {
+    RunStatus.QUEUED: "Waiting",
     RunStatus.RUNNING: "Running",
     RunStatus.SUCCESS: "Success",
     RunStatus.WARNING: "Rows rejected",
@@ -37,6 +38,20 @@ STATUS_WORDS = {
 }
 
 _STARTED_BY = {Trigger.SCHEDULE: "the schedule", Trigger.MANUAL: "the command line", Trigger.API: "the API"}
+
+_OPTIONS = {
+    "full": "sends every row",
+    "row": "sends a single row",
+    "allow_limits": "limits are lifted",
+    "allow_clock": "the clock is taken for right",
+}
+
+_ENDED_BY = {
+    EndedBy.PERSON: "a person",
+    EndedBy.SHUTDOWN: "the service's stop",
+    EndedBy.TAKEOVER: "another service, which took the lead",
+    EndedBy.CRASH: "a crash",
+}
 
 _REMOVED = {
     OnRemoved.KEEP: "stay in the store as they are",
@@ -105,6 +120,16 @@ def number(value: int) -> str:
 def started_by(run: Run) -> str:
     """Who started a run."""
     return run.actor or _STARTED_BY[run.trigger]
+
+
+def done_differently(run: Run) -> str:
+    """What a run does, or did, otherwise than the schedule would; empty for most."""
+    return ", ".join(_OPTIONS.get(option, option) for option in run.options)
+
+
+def who_ended(by: EndedBy) -> str:
+    """Who or what ended a run that was interrupted."""
+    return _ENDED_BY[by]
 
 
 def removal(definition: SyncDefinition) -> str:

@@ -1,0 +1,45 @@
+"""From when on the schedule of each sync counts, so that no tick is due that nobody was promised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from syncer.state.history import Promise
+from syncer.state.runs import RunLog
+from syncer.state.schema import promises
+
+
+def keep(run_log: RunLog, schedules: Mapping[str, str | None], at: datetime) -> dict[str, Promise]:
+    """Bring up to date from when on the schedules of some syncs count; gives those that count now.
+
+    A schedule that is new, or another than before, counts from *at* on.
+
+    Shapes:
+        schedules: by sync; an empty text for a sync without one now, None for one that is gone.
+    """
+    known = run_log.promises(schedules)
+    kept = {sync: _kept(known.get(sync), schedule, at) for sync, schedule in schedules.items()}
+    changed = {sync: promise for sync, promise in kept.items() if promise != known.get(sync)}
+    if changed:
+        rows = [{"sync": sync, **promise._asdict()} for sync, promise in changed.items() if promise is not None]
+        with run_log.database.writing() as connection:
+            gone = promises.delete().where(promises.c.sync == sa.bindparam("gone"))
+            connection.execute(gone, [{"gone": sync} for sync in changed])
+            if rows:
+                connection.execute(promises.insert(), rows)
+    return {sync: promise for sync, promise in kept.items() if promise is not None and promise.schedule}
+
+
+def _kept(known: Promise | None, schedule: str | None, at: datetime) -> Promise | None:
+    """What is promised of a sync that has *schedule* at a moment."""
+    if schedule is None:
+        return None
+    if known is None:
+        return Promise(schedule=schedule, since=at, at_once=True) if schedule else None
+    if known.schedule is None or known.schedule == schedule:
+        # A clock that was ahead may have dated it.
+        return known._replace(schedule=schedule, since=min(known.since, at))
+    return Promise(schedule=schedule, since=at, at_once=False)
