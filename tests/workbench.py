@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.model.protocols import IDENTIFIERS, Interruptible
+from syncer.model.protocols import IDENTIFIERS, Interruptible, addresses
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.sync.flow import SyncRun, compare, run_sync
@@ -97,7 +97,8 @@ class Workbench:
     @contextmanager
     def opened(self, *, record: bool = True) -> Any:
         path = self.folder / f"{self.definition.name}.duckdb"
-        with opened(path, self.definition, self.store.store_id, record=record) as snapshot:
+        address = addresses(self.store)
+        with opened(path, self.definition, self.store.store_id, address=address, record=record) as snapshot:
             yield snapshot
 
     def run(self, result: pa.Table, **options: Any) -> Progress:

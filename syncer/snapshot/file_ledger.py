@@ -59,16 +59,20 @@ class FileLedger:
             self.session.connection.close()
             raise file.failed(self._path, self.session.sync, exc) from None
 
-    def make_ready(self, store_id: str) -> bool:
+    def make_ready(self, store_id: str, address: str) -> bool:
         """Make a new file's tables, or settle what the last run left; False for another target's or store's file.
 
         Raises:
             SnapshotError: a newer Syncer wrote it; nothing is changed.
         """
-        signature = signature_of(self.session.target)
-        self._bring_up_to_date(signature, store_id)
-        if self._remembered("target") != signature or self._remembered("store_id") != store_id:
+        # A file of before addresses were kept is taken for one of this address.
+        own = {"target": signature_of(self.session.target), "store_id": store_id, "address": address}
+        self._bring_up_to_date(**own)
+        if any(self._remembered(name) not in ("", value) for name, value in own.items()):
             return False
+        if self._remembered("address") != address:
+            with self.session.transaction():
+                self._remember(address=address)
         self.settle_what_died()
         return True
 
@@ -83,10 +87,10 @@ class FileLedger:
 
     def make_ready_as_it_is(self) -> None:
         """The same as `make_ready`, whatever the file was made for."""
-        self._bring_up_to_date("", "")
+        self._bring_up_to_date()
         self.settle_what_died()
 
-    def _bring_up_to_date(self, signature: str, store_id: str) -> None:
+    def _bring_up_to_date(self, **of_new_file: str) -> None:
         session = self.session
         found = self._format(session)
         if found > FORMATS.newest:
@@ -97,7 +101,7 @@ class FileLedger:
             def create(session: Session) -> None:
                 make_tables(session)
                 former = [p.name for p in sorted(self._path.parent.glob(f"{self._path.name}.former-*[0-9]"))]
-                self._remember(target=signature, store_id=store_id, former=json.dumps(former))
+                self._remember(**of_new_file, former=json.dumps(former))
 
             FORMATS.bring_up_to_date(
                 session.transaction,

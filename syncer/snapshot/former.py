@@ -1,14 +1,14 @@
 """What a sync sent under another definition: its former snapshots, beside the one that it has now.
 
-A snapshot is for one target and one store. Where a definition changes them, a new snapshot begins, and the former file
-is kept beside it: as `former-…` if its rows are to be removed from the store, else as `previous-…`. It becomes the
-snapshot again if the definition changes back.
+A snapshot is for one target and one store, and for where the store keeps that target by its settings, its address.
+Where these change, a new snapshot begins, and the former file is kept beside it: as `former-…` if its rows are to be
+removed from the store, else as `previous-…`. It becomes the snapshot again if the definition changes back.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ class Former:
 
     target: Target
     is_of_this_store: bool
+    #: Whether the store still keeps its target where it did.
+    is_at_its_address: bool
     has_rows: bool
     #: _OF_THE_SYNC, as far as it has them.
     meta: dict[str, str]
@@ -44,7 +46,8 @@ class Former:
         """Whether its rows are to be removed from the store: the same sort of entity, which is known otherwise now."""
         old, new = self.target, definition.target
         is_same_sort = (old.entity, old.person_key) == (new.entity, new.person_key) and old.entity is not Entity.PERSON
-        return self.is_of_this_store and is_same_sort and _removes(definition) and self.has_rows
+        is_there = self.is_of_this_store and self.is_at_its_address
+        return is_there and is_same_sort and _removes(definition) and self.has_rows
 
     def note(self, definition: SyncDefinition) -> str:
         """What becomes of its rows, for the run's notes."""
@@ -53,6 +56,11 @@ class Former:
             return (
                 "the store is another than before: every row is sent, and nothing is removed; what the former store "
                 "has of this sync stays there"
+            )
+        if not self.is_at_its_address:
+            return (
+                f"by the store's settings, {self.target.words} are kept elsewhere than before: every row is sent, and "
+                "nothing is removed; what was sent before stays there"
             )
         changed = f"this sync feeds {new.words} now, and fed {self.target.words} before"
         if self.target.words == new.words:
@@ -67,27 +75,29 @@ class Former:
         )
 
 
-def of(session: Session, store_id: str) -> Former:
+def of(session: Session, store_id: str, address: Callable[[Target], str] = lambda target: "") -> Former:
     """The snapshot that a session has open."""
     meta = dict(session.rows("SELECT name, value FROM meta"))
+    target = target_of(meta["target"], session.keys_in())
     return Former(
-        target=target_of(meta["target"], session.keys_in()),
+        target=target,
         is_of_this_store=meta["store_id"] == store_id,
+        is_at_its_address=meta.get("address", "") in ("", address(target)),
         has_rows=session.any("SELECT 1 FROM (SELECT k1 FROM snapshot UNION ALL SELECT k1 FROM in_doubt)"),
         meta={name: meta[name] for name in _OF_THE_SYNC if name in meta},
     )
 
 
-def exchange(path: Path, former: Former, definition: SyncDefinition, store_id: str) -> str:
-    """Move a snapshot that does not fit aside; one of the same target and store takes its place, if there is any.
+def exchange(path: Path, former: Former, definition: SyncDefinition, home: Mapping[str, str]) -> str:
+    """Move a snapshot that does not fit aside; one of the same target and *home* takes its place, if there is any.
 
-    Returns a note for the run if one does, else an empty text.
+    *home*: `store_id` and `address`, as `meta` has them. Returns a note for the run if one does, else an empty text.
 
     Raises:
         RunInProgressError: a plan uses that one; nothing is moved.
     """
     why = "former" if former.is_removable(definition) else "previous"
-    fitting = _fitting(path, definition, store_id)
+    fitting = _fitting(path, definition, home)
     if fitting is None:
         file.move_aside(path, why)
         return ""
@@ -96,13 +106,13 @@ def exchange(path: Path, former: Former, definition: SyncDefinition, store_id: s
     return TAKEN_BACK
 
 
-def found_again(path: Path, former: Former, definition: SyncDefinition, store_id: str) -> Path | None:
+def found_again(path: Path, former: Former, definition: SyncDefinition, home: Mapping[str, str]) -> Path | None:
     """The file that `exchange` would let take the place of *path*, ready to be planned with; nothing is moved.
 
     Raises:
         RunInProgressError: as `exchange`.
     """
-    fitting = _fitting(path, definition, store_id)
+    fitting = _fitting(path, definition, home)
     if fitting is not None:
         _make_ready(fitting, path, former, definition, aside="")
     return fitting
@@ -130,20 +140,21 @@ def _make_ready(fitting: Path, path: Path, former: Former, definition: SyncDefin
                 session.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
 
 
-def adopt(path: Path, sync: str, *, beside: Path, definition: SyncDefinition, store_id: str) -> Path | None:
+def adopt(path: Path, sync: str, *, beside: Path, definition: SyncDefinition, home: Mapping[str, str]) -> Path | None:
     """Make the snapshot of a sync whose file was renamed a former one of the sync that has its definition now.
 
     Shapes:
         path: the snapshot of *sync*, which has no definition any more.
         beside: the snapshot of the new sync.
+        home: its `store_id` and `address`.
         returns: the former snapshot; None where its definition was another, or its rows are not to be removed.
     Raises:
         RunInProgressError, SnapshotError: as `file.locked`.
     """
     with file.locked(path, sync=sync) as connection:
         meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    same = {"target": signature_of(definition.target), "store_id": store_id, "settled_definition": definition.hash}
-    if not _removes(definition) or not definition.hash or any(meta.get(name) != value for name, value in same.items()):
+    is_same = _fits(meta, definition, home) and meta.get("settled_definition") == definition.hash
+    if not (_removes(definition) and definition.hash and is_same):
         return None
     return file.move_aside(path, "former", beside=beside)
 
@@ -197,8 +208,14 @@ def _removes(definition: SyncDefinition) -> bool:
     return not (definition.target.entity.traits.merges and is_kept)
 
 
-def _fitting(path: Path, definition: SyncDefinition, store_id: str) -> Path | None:
-    """The newest file beside *path* that was made for the definition's target and this store."""
+def _fits(meta: Mapping[str, str], definition: SyncDefinition, home: Mapping[str, str]) -> bool:
+    """Whether a file's *meta* says that it was made for the definition's target and *home*."""
+    is_there = meta.get("store_id") == home["store_id"] and meta.get("address", "") in ("", home["address"])
+    return is_there and meta.get("target") == signature_of(definition.target)
+
+
+def _fitting(path: Path, definition: SyncDefinition, home: Mapping[str, str]) -> Path | None:
+    """The newest file beside *path* that was made for the definition's target and *home*."""
     found = [*beside(path, "former"), *beside(path, "previous")]
     for one in sorted(found, key=lambda each: each.name.rpartition("-")[2], reverse=True):
         try:
@@ -209,8 +226,7 @@ def _fitting(path: Path, definition: SyncDefinition, store_id: str) -> Path | No
         except (SyncerError, duckdb.Error):
             continue
         meta = dict(rows)
-        fits = (meta.get("target"), meta.get("store_id")) == (signature_of(definition.target), store_id)
-        if fits and int(meta.get("format", 0)) <= FORMATS.newest:
+        if _fits(meta, definition, home) and int(meta.get("format", 0)) <= FORMATS.newest:
             return one
     return None
 

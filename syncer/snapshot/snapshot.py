@@ -105,9 +105,12 @@ class Staged:
 class Snapshot:
     """What one sync's store acknowledged, over any ledger; made by `opened`."""
 
-    def __init__(self, ledger: Ledger, *, path: Path | None = None, left: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, ledger: Ledger, *, path: Path | None = None, left: Sequence[Path] = (), address: str = ""
+    ) -> None:
         """*left*: a former snapshot that is still where the sync's own is to be; *path*: of a file that is kept."""
         self.ledger = ledger
+        self._address = address
         self._path = path
         self._left = left
 
@@ -131,7 +134,8 @@ class Snapshot:
         path = self._path and self._path.with_name(f"{sync}.duckdb")
         if self._path is None or path is None or not path.exists():
             return
-        if former.adopt(path, sync, beside=self._path, definition=definition, store_id=store_id):
+        home = {"store_id": store_id, "address": self._address}
+        if former.adopt(path, sync, beside=self._path, definition=definition, home=home):
             self.ledger.remember_former(former.beside(self._path, "former"))
             self.ledger.notes.append(f"`{sync}` has this name now; what it sent, and this sync does not, is removed")
 
@@ -226,40 +230,50 @@ class Snapshot:
 
 
 @contextmanager
-def opened(path: Path, definition: SyncDefinition, store_id: str, *, record: bool = True) -> Iterator[Snapshot]:
+def opened(
+    path: Path,
+    definition: SyncDefinition,
+    store_id: str,
+    *,
+    address: Callable[[Target], str] = lambda target: "",
+    record: bool = True,
+) -> Iterator[Snapshot]:
     """Open and lock the snapshot of one sync; a run that died before is settled first.
 
-    A snapshot of another target or store is moved aside, and a new one begins, or one that was moved aside before:
-    every row is sent then. Without *record*, no file is made or moved; one that would be taken back is opened.
+    A snapshot of another target, store or address is moved aside, and a new one begins, or one that was moved aside
+    before: every row is sent then. Without *record*, no file is made or moved; one that would be taken back is opened.
 
+    Shapes:
+        address: of a target in the store; see `addresses`.
     Raises:
         RunInProgressError: it is locked already.
         SnapshotError: it is damaged, or from a newer program, or the disk is full.
     """
     notes, left, sync, target = list[str](), list[Path](), definition.name, definition.target
+    home = {"store_id": store_id, "address": address(target)}
     fitting: Path | None = None
     if record or path.exists():
         with _in_file(path, sync, target) as ledger:
             with ledger.explaining():
-                is_ready = ledger.make_ready(store_id)
+                is_ready = ledger.make_ready(**home)
             if is_ready:
-                yield Snapshot(ledger, path=path)
+                yield Snapshot(ledger, path=path, address=home["address"])
                 return
             from syncer.snapshot import former
 
-            found = former.of(ledger.session, store_id)
+            found = former.of(ledger.session, store_id, address)
         notes = [found.note(definition)] if found.has_rows else []
         if record:
-            notes += filter(None, [former.exchange(path, found, definition, store_id)])
+            notes += filter(None, [former.exchange(path, found, definition, home)])
         else:
             left = [path] if found.is_removable(definition) else []
-            fitting = former.found_again(path, found, definition, store_id)
+            fitting = former.found_again(path, found, definition, home)
             notes += [former.TAKEN_BACK] if fitting else []
     own = path if record else fitting
     with _in_file(own, sync, target) if own else _in_memory(path, sync, target) as ledger:
-        ledger.make_ready(store_id)
+        ledger.make_ready(**home)
         ledger.notes += notes
-        yield Snapshot(ledger, path=path if record else None, left=left)
+        yield Snapshot(ledger, path=path if record else None, left=left, address=home["address"])
 
 
 @contextmanager

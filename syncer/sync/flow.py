@@ -10,10 +10,19 @@ from functools import partial
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError
-from syncer.model.protocols import IDENTIFIERS, Fenced, NumbersPeople, ProfileStore, ReplacesCollections, Warehouse
-from syncer.model.types import Counts, Finding, Hold, SyncDefinition, Verdict
+from syncer.model.protocols import (
+    IDENTIFIERS,
+    Fenced,
+    NumbersPeople,
+    ProfileStore,
+    ReplacesCollections,
+    Warehouse,
+    addresses,
+)
+from syncer.model.types import Counts, Entity, Finding, Hold, PersonKey, SyncDefinition, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked, Writer, WriterState
@@ -159,6 +168,7 @@ def catch_up(
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
     removed, newest = coordination.removed_since(seen)
+    removed = _by_either_name(removed, addresses(store)(ledger.session.target), ledger.session.target.object_type)
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
     writers = coordination.writers(ledger.session.target.things).items()
@@ -226,8 +236,19 @@ def _announce(
             found.append(names.set_column(0, "entity", entity).cast(IDENTIFIERS))
     if not numbered:
         found.append(outbox.moves())
-    if names := pa.concat_tables(found):
+    if names := _by_either_name(pa.concat_tables(found), target.object_type, addresses(store)(target)):
         coordination.announce(names.group_by(IDENTIFIERS.names).aggregate([]))
+
+
+def _by_either_name(named: pa.Table, name: str | None, other: str | None) -> pa.Table:
+    """IDENTIFIERS with all objects of the type called *name* also as those of its *other* name, if it has one."""
+    if not name or not other or name == other:
+        return named
+    kinds = {name: other} | {f"{key}:{name}": f"{key}:{other}" for key in PersonKey}
+    same = named.filter(pc.match_substring_regex(named["entity"], f"{Entity.OBJECT}|{Entity.RELATIONSHIP}"))
+    place = pc.index_in(same["kind"], pa.array(list(kinds)))
+    renamed = same.set_column(1, "kind", pa.array(list(kinds.values())).take(place)).filter(pc.is_valid(place))
+    return pa.concat_tables([named, renamed.cast(IDENTIFIERS)])
 
 
 def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> tuple[Counts, int]:

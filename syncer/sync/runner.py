@@ -14,7 +14,7 @@ from pathlib import Path
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
 from syncer.model.findings import THE_CLOCK
-from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
+from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore, addresses
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
 from syncer.queries import query
 from syncer.queries.query import Query
@@ -107,7 +107,7 @@ class Runner:
         progress = progress or Progress()
         with (
             closing(self._open_store(definition, self.now())) as store,
-            opened(self.snapshot_path(definition.name), definition, store.store_id, record=False) as snapshot,
+            self._opened(definition, store, record=False) as snapshot,
             snapshot.ledger.explaining(),
         ):
             catch_up(
@@ -121,6 +121,12 @@ class Runner:
                     progress.notes.append(run.warehouse.forecast(run.sql))
                 return planned(run, sample_rows=sample_rows)
 
+    def _opened(
+        self, definition: SyncDefinition, store: ProfileStore, *, record: bool = True
+    ) -> AbstractContextManager[Snapshot]:
+        path = self.snapshot_path(definition.name)
+        return opened(path, definition, store.store_id, address=addresses(store), record=record)
+
     def snapshot_path(self, sync: str) -> Path:
         """The file of a sync's snapshot."""
         return self.settings.state_dir / "snapshots" / f"{sync}.duckdb"
@@ -132,7 +138,7 @@ class Runner:
         deadline = time.monotonic() + self.patience.total_seconds()
         while True:
             try:
-                return stack.enter_context(opened(self.snapshot_path(definition.name), definition, store.store_id))
+                return stack.enter_context(self._opened(definition, store))
             except RunInProgressError:
                 if time.monotonic() >= deadline:
                     raise

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SnapshotError, StoreError
-from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
+from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack, addresses
 from syncer.model.spelling import listed
 from syncer.model.types import Entity, OnNull, OnRemoved, SyncDefinition
 from syncer.snapshot.cells import Rules
@@ -75,7 +75,7 @@ def verify(
     beside = neighbours(path, definition, definitions, runner.run_log)
     with (
         closing(runner.settings.stores[definition.store].open(definition.store, started_at=runner.now())) as store,
-        opened(path, definition, store.store_id, record=False) as snapshot,
+        opened(path, definition, store.store_id, address=addresses(store), record=False) as snapshot,
         snapshot.ledger.explaining(),
     ):
         coordination = SharedCoordination(

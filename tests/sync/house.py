@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.model.protocols import ProfileStore
+from syncer.model.protocols import ProfileStore, addresses
 from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.settings.registry import open_store
 from syncer.snapshot.snapshot import Snapshot, opened
@@ -146,7 +146,8 @@ class House:
     @contextmanager
     def opened(self, name: str, store: ProfileStore) -> Iterator[Snapshot]:
         """The snapshot of a sync."""
-        with opened(self.folder / f"{name}.duckdb", self.syncs[name], store.store_id) as snapshot:
+        path, address = self.folder / f"{name}.duckdb", addresses(store)
+        with opened(path, self.syncs[name], store.store_id, address=address) as snapshot:
             yield snapshot
 
     def wrapped(self, inner: Any) -> Any:
