@@ -84,4 +84,5 @@ STORE = StoreConnector(
     options=CustomerIOOptions,
     extra="customerio",
     bills_people=True,
+    replaces_collections=True,
 )

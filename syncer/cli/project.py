@@ -61,8 +61,12 @@ class Project:
         """Read the definitions now."""
         from syncer.definitions import folder
 
+        stores = self.settings.stores
         return folder.load(
-            self.settings.definitions_dir, warehouses=self.settings.warehouses, stores=self.settings.stores
+            self.settings.definitions_dir,
+            warehouses=self.settings.warehouses,
+            stores=stores,
+            replacing=[name for name, store in stores.items() if store.replaces_collections],
         )
 
     @cached_property

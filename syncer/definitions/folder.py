@@ -18,7 +18,7 @@ from syncer.definitions.columns import error_at
 from syncer.definitions.file import DefinitionFile
 from syncer.definitions.yaml_header import FILE_LIMIT
 from syncer.model.errors import DefinitionError, SettingsError
-from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import SyncDefinition
 
 
@@ -34,13 +34,16 @@ class Loaded:
     broken: Mapping[str, DefinitionError]
 
 
-def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) -> Loaded:
+def load(
+    folder: Path, *, warehouses: Collection[str], stores: Collection[str], replacing: Collection[str] = ()
+) -> Loaded:
     """Read every `.sql` file in *folder* and below; a broken file does not affect the others.
 
     Hidden files and folders are ignored, and so are links to folders inside *folder*.
 
     Shapes:
         warehouses, stores: the names of the connections that a definition may use.
+        replacing: those of stores that replace a collection as a whole.
     Raises:
         SettingsError: there is no such folder, or it cannot be read.
     """
@@ -54,6 +57,7 @@ def load(folder: Path, *, warehouses: Collection[str], stores: Collection[str]) 
     errors += [error for file in files for error in file.errors]
     errors += _name_clashes(files)
     errors += _unknown_connections(files, warehouses, stores)
+    errors += _shared_collections(files, replacing)
     errors += _unknown_dependencies(files)
     errors += _cycles(files)
     errors.sort(key=lambda error: (error.path, error.line))
@@ -197,6 +201,22 @@ def _unknown_connections(
                 setting = f"Set {quoted(f'SYNCER_{kind.upper()}S__{name.upper()}__URL')} to add one."
                 hint = did_you_mean(name, known) or setting
                 yield error_at(definition, kind, f"no {kind} is called {quoted(name)}", hint)
+
+
+def _shared_collections(files: Sequence[DefinitionFile], replacing: Collection[str]) -> Iterator[DefinitionError]:
+    feeding: dict[tuple[str, str], list[SyncDefinition]] = defaultdict(list)
+    for definition in _definitions(files):
+        if definition.target.collection is not None and definition.enabled and definition.store in replacing:
+            feeding[definition.store, definition.target.collection].append(definition)
+    for (store, collection), same in feeding.items():
+        for definition in same if len(same) > 1 else ():
+            others = listed([other.name for other in same if other is not definition], last="and")
+            message = (
+                f"the collection {quoted(collection)} is fed by {others} too, and the store {quoted(store)} replaces a "
+                "collection as a whole: each sync would remove the rows of the other"
+            )
+            hint = "Let one query return the rows of both, with UNION ALL, or give each sync a collection of its own."
+            yield error_at(definition, "collection", message, hint)
 
 
 def _unknown_dependencies(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:

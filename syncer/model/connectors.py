@@ -78,6 +78,8 @@ class StoreConnector(Connector):
 
     #: Whether its owner pays for each person, so that a query that creates too many costs money.
     bills_people: bool = False
+    #: Whether a collection is replaced as a whole (see `ReplacesCollections`), so that no two syncs can share it.
+    replaces_collections: bool = False
 
 
 def file_of(url: str) -> Path | None:

@@ -288,6 +288,12 @@ class StoreSettings(ConnectionSettings):
     )
     options: SerializeAsAny[Options] = Options()
 
+    @property
+    def replaces_collections(self) -> bool:
+        """See `StoreConnector`."""
+        connector = connector_of(self.url.get_secret_value(), stores())
+        return connector is not None and connector.replaces_collections
+
     def open(self, name: str, *, started_at: datetime | None = None) -> ProfileStore:
         """See `open_store`; to be closed by the caller."""
         url = self.url.get_secret_value()

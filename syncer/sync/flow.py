@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.model.errors import QueryResultError, SelectionError, StoreError
+from syncer.model.errors import QueryResultError, SelectionError, StoreError, StoreRefusesError
 from syncer.model.protocols import (
     IDENTIFIERS,
     Fenced,
@@ -22,7 +22,8 @@ from syncer.model.protocols import (
     Warehouse,
     addresses,
 )
-from syncer.model.types import Counts, Entity, Finding, Hold, PersonKey, SyncDefinition, Verdict
+from syncer.model.spelling import listed
+from syncer.model.types import Counts, Entity, Finding, Hold, PersonKey, SyncDefinition, Target, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked, Writer, WriterState
@@ -164,6 +165,9 @@ def catch_up(
     """Put in doubt what other machines, other syncs, or a restore of the store may have touched.
 
     *state_of*: of another sync that feeds, or has fed, the same entities.
+
+    Raises:
+        StoreRefusesError: another sync feeds a collection that the store replaces as a whole.
     """
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
@@ -172,6 +176,7 @@ def catch_up(
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
     writers = coordination.writers(ledger.session.target.things).items()
+    _refuse_sharing(ledger.session.target, store, [sync for sync, _ in writers], state_of)
     found = {sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}
     ledger.follow_writers(found, state_of, form=store.value_form)
     if isinstance(store, Fenced):
@@ -182,6 +187,19 @@ def catch_up(
                 store.forget_fence(ledger=ended, sync=coordination.sync)
     if isinstance(store, NumbersPeople) and ledger.session.target.key_may_move:
         ledger.follow_people(store)
+
+
+def _refuse_sharing(
+    target: Target, store: ProfileStore, writers: Sequence[str], state_of: Callable[[str], WriterState]
+) -> None:
+    if target.collection is None or not isinstance(store, ReplacesCollections):
+        return
+    if others := [sync for sync in writers if state_of(sync) is WriterState.FEEDS]:
+        raise StoreRefusesError(
+            f"{target.things} is fed by {listed(others, last='and')} too, and the store replaces a collection as a "
+            "whole: each sync would remove the rows of the other",
+            hint="Disable all but one of them, or give each sync a collection of its own.",
+        )
 
 
 def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:

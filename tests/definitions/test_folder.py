@@ -317,6 +317,24 @@ def test_syncs_that_know_people_by_another_identifier_than_most_are_named(tmp_pa
     assert warning.message.startswith("`tiers` knows people by email, most syncs of the store `default` by id: ")
 
 
+def test_two_syncs_of_a_collection_are_an_error_where_the_store_replaces_it(tmp_path: Path) -> None:
+    write(tmp_path, "a.sql", COLLECTION)
+    write(tmp_path, "b.sql", COLLECTION)
+    write(tmp_path, "c.sql", COLLECTION + "enabled: false\n")
+    write(tmp_path, "d.sql", COLLECTION.replace("coupons", "prices"))
+    write(tmp_path, "e.sql", COLLECTION + "store: crm\n")
+
+    assert load(tmp_path).errors == ()
+    loaded = definitions.load(tmp_path, warehouses=["default"], stores=["default", "crm"], replacing=["default"])
+
+    assert names(loaded) == ["c", "d", "e"]
+    assert [(name, line) for name, line, _ in texts_of(loaded)] == [("a.sql", 3), ("b.sql", 3)]
+    assert texts_of(loaded)[0][2].startswith(
+        "the collection `coupons` is fed by `b` too, and the store `default` replaces a collection as a whole: each "
+        "sync would remove the rows of the other. Let one query"
+    )
+
+
 def test_a_limit_of_added_people_is_missing_where_each_costs_money(tmp_path: Path) -> None:
     write(tmp_path, "a.sql", PERSON)
     write(tmp_path, "limited.sql", PERSON + "limits: {added: 10%}\n")
