@@ -13,6 +13,7 @@ SyncerError                    a message for people, and a hint with the next st
    ├─ StoreError               the store failed; what it did not answer for is in doubt
    │  └─ StoreRefusesError     the store can never take this sync as it is defined
    └─ StateDatabaseError       the run log cannot be used; what was being written is not written
+      └─ UnusableValueError    the run log can contain no such value
 
 The exit code of all others is 1.
 
@@ -95,3 +96,7 @@ class StoreRefusesError(StoreError):
 
 class StateDatabaseError(ConnectionFailedError):
     """The state database cannot be used; what was being written is not written."""
+
+
+class UnusableValueError(StateDatabaseError):
+    """The state database can contain no such value, whoever writes or looks for it."""
