@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ import pyarrow as pa
 from syncer.model.protocols import ProfileStore, addresses
 from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.settings.registry import open_store
+from syncer.snapshot.ledger import Asked
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
@@ -72,27 +73,29 @@ class House:
         return open_store("default", self.store_url, identity=self.identity, options=self.options, started_at=at)
 
     def sync(self, name: str, target: Target, columns: str, on_removed: OnRemoved = OnRemoved.KEEP, **of: Any) -> None:
-        self._write(definition(name=name, target=target, on_removed=on_removed, limits=ANY, **of))
         self.columns[name], self.rows[name] = columns.split(), []
+        self._write(definition(name=name, target=target, on_removed=on_removed, limits=ANY, **of))
 
-    def edit(self, name: str, **fields: Any) -> None:
-        """Change fields of a definition."""
+    def edit(self, name: str, columns: Sequence[str] = (), **fields: Any) -> None:
+        """Change fields of a definition, and the columns of its query if any are given."""
+        self.columns[name] = [*(columns or self.columns[name])]
         self._write(replace(self.syncs[name], **fields))
 
     def rename(self, old: str, new: str) -> None:
         """Rename the file of a sync."""
         definition = self.syncs.pop(old)
         definition.path.unlink()
-        self._write(replace(definition, name=new))
         self.columns[new], self.rows[new] = self.columns.pop(old), self.rows.pop(old)
+        self._write(replace(definition, name=new))
 
     def _write(self, made: SyncDefinition) -> None:
         """The file has what other syncs read of it."""
         files = self.folder / "sync_definitions"
         files.mkdir(parents=True, exist_ok=True)
-        text = _header(made.target)
-        (files / f"{made.name}.sql").write_text(f"/* sync\n{text}\n*/\nSELECT 1")
-        self.syncs[made.name] = replace(made, path=files / f"{made.name}.sql", hash=f"{text} {made.on_removed}")
+        text, path = _header(made.target), files / f"{made.name}.sql"
+        path.write_text(f"/* sync\n{text}\n*/\nSELECT 1")
+        all_of_it = (text, made.sql, self.columns[made.name], made.on_removed, made.on_null, made.incremental)
+        self.syncs[made.name] = replace(made, path=path, hash=str(all_of_it))
 
     def put(self, name: str, *rows: str) -> None:
         """The whole result: rows of texts, where `-` is NULL."""
@@ -108,7 +111,6 @@ class House:
     def _run(self, name: str, *, plans: bool = False) -> Any:
         self.runs += 1
         progress, made = Progress(), self.syncs[name]
-        schema = pa.schema([(column, pa.string()) for column in self.columns[name]])
         with (
             closing(StateDatabase(f"sqlite:///{self.folder}/runs.db")) as database,
             closing(self.store()) as opened_store,
@@ -125,14 +127,16 @@ class House:
                 if not snapshot.has_sent:
                     take_over_renamed(made, snapshot, coordination, state_of)
             catch_up(snapshot, coordination, store, state_of)
+            asked = self.asked(name, snapshot)
             run = SyncRun(
                 definition=made,
                 sql="SELECT",
-                warehouse=Interrupted(pa.Table.from_pylist(self.rows[name], schema=schema), before=self.at_query),
+                warehouse=Interrupted(self.result(name), before=self.at_query),
                 snapshot=snapshot,
                 store=store,
                 options=RunOptions(),
                 progress=progress,
+                asked=asked,
                 leftovers=FormerRows() if snapshot.former else None,
             )
             self.at_query = lambda: None
@@ -142,6 +146,15 @@ class House:
             run_sync(run, coordination=coordination, started_at=at)
         assert self.may_reject or progress.counts.rejected == 0
         return progress
+
+    def asked(self, name: str, snapshot: Snapshot) -> Asked | None:
+        """What the next run asks for, before `result`."""
+        return None
+
+    def result(self, name: str) -> pa.Table:
+        """What the query of a sync returns."""
+        schema = pa.schema([(column, pa.string()) for column in self.columns[name]])
+        return pa.Table.from_pylist(self.rows[name], schema=schema)
 
     @contextmanager
     def opened(self, name: str, store: ProfileStore) -> Iterator[Snapshot]:
