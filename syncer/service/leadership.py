@@ -87,7 +87,7 @@ class LeaderElection:
         with self._lock:
             if self.holds():
                 return True
-            if not self._session.take():
+            if self._released.is_set() or not self._session.take():
                 return False
             try:
                 self.term = self._run_log.begin_term(self.holder, self._now())

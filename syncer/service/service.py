@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 _SET_BACK, _SET_AHEAD = timedelta(seconds=10), timedelta(minutes=10)
 
 
+#: Seconds that a stop waits for what deletes old records.
+_PRUNING_SECONDS = 2.0
+
+
 @dataclass(slots=True, kw_only=True)
 class Service:
     """The parts of the service; pages and the API use it alone."""
@@ -58,6 +62,7 @@ class Service:
     last_heartbeat: float = field(default_factory=time.monotonic)
     leader: Leader = field(init=False)
     _pruned_on: date | None = None
+    _pruning: threading.Thread | None = None
     #: The time by this machine's clock, and by the monotonic one, when they were compared last.
     _clocks: tuple[datetime, float] = field(init=False)
     _clock_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -141,6 +146,8 @@ class Service:
         if self.leadership.term is not None:
             log.info("this service leads no longer", extra={"term": self.leadership.term})
         self.leadership.release()
+        if self._pruning is not None:
+            self._pruning.join(_PRUNING_SECONDS)
         return all_ended
 
     def follow_clock(self) -> None:
@@ -306,7 +313,8 @@ class Service:
             self._was_set_back = False
         if self.leads and self.now().date() != self._pruned_on:
             self._pruned_on = self.now().date()
-            threading.Thread(target=self._prune, name="prune", daemon=True).start()
+            self._pruning = threading.Thread(target=self._prune, name="prune", daemon=True)
+            self._pruning.start()
         for listener in self.heartbeats:
             listener()
 

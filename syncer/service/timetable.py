@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks at what comes without a tick: pauses, alerts. By the monotonic clock, which nobody can set.
 HEARTBEAT_SECONDS = 2.0
 
+#: Seconds that each thread is given to end.
+_STOP_SECONDS = 2.0
+
 #: Seconds after which a tick that could not be answered is tried again, at first and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
@@ -127,6 +130,10 @@ class Timetable:
         self._handing.stop()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        # What they are about to write is written, if the run log takes it.
+        for thread in (self._beating, self._handing.thread):
+            if thread.is_alive():
+                thread.join(_STOP_SECONDS)
 
     def set(self, definition: SyncDefinition, *, answered: datetime | None, now: datetime) -> None:
         """Schedule a sync, in place of how it was scheduled before; *answered* as for `first_tick`."""

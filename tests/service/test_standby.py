@@ -56,6 +56,7 @@ def two(tmp_path: Path, postgres_url: str) -> Iterator[tuple[Service, Service]]:
     yield made
     for each in made:
         each.stop("the test is over")
+        each.run_log.database.close()
 
 
 def test_a_command_that_was_killed_no_longer_blocks_its_sync(two: tuple[Service, Service], postgres_url: str) -> None:
