@@ -18,6 +18,7 @@ from syncer.model.errors import (
     SelectionError,
     StateDatabaseError,
     SyncerError,
+    UnusableValueError,
 )
 from syncer.model.wrong_values import in_words
 from syncer.web import rendering
@@ -27,6 +28,7 @@ from syncer.web.rendering import Context
 _STATUSES: Mapping[type[SyncerError], int] = {
     SelectionError: 404,
     RunInProgressError: 409,
+    UnusableValueError: 422,
     StateDatabaseError: 503,
     ConnectionFailedError: 502,
 }

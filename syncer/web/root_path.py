@@ -40,22 +40,25 @@ class RootPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        root = self._root_of(HTTPConnection(scope)) if scope["type"] == "http" else ""
-        if not root:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request = HTTPConnection(scope)
+        root, own = self._root_of(request), f"{scope['scheme']}://{request.headers.get('host', '')}/"
 
         async def send_below(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 location = headers.get("location", "")
+                # Only the caller knows by which scheme they came.
+                location = f"/{location[len(own) :]}" if location.startswith(own) else location
                 if location.startswith("/") and not location.startswith("//"):
                     headers["location"] = f"{root}{location}"
             await send(message)
 
         token = _current.set(root)
         try:
-            await self._app(_without(root, scope), receive, send_below)
+            await self._app(_without(root, scope) if root else scope, receive, send_below)
         finally:
             _current.reset(token)
 

@@ -122,15 +122,20 @@ class Access:
         return None
 
     def address(self, request: HTTPConnection) -> str:
-        """The caller's address, for people; behind a trusted proxy, the address that the proxy names."""
-        peer = _peer(request)
-        if self._trusts(peer):
-            peer = ip_address(request.headers.get("x-forwarded-for", "").split(",")[-1].strip()) or peer
-        return str(peer) if peer else "unknown"
+        """The caller's address, for people; behind trusted proxies, the address that the outermost of them names."""
+        found = _peer(request)
+        for named in reversed(_listed(request, "x-forwarded-for")):
+            # What the first one that is not trusted wrote, or its caller, is anybody's word.
+            if not self._trusts(found) or (address := _without_port(named)) is None:
+                break
+            found = address
+        return str(found) if found else "unknown"
 
-    def forwarded_scheme(self, request: HTTPConnection) -> str | None:
-        """The scheme of the request to a trusted proxy."""
-        return request.headers.get("x-forwarded-proto") if self._trusts(_peer(request)) else None
+    def forwarded_schemes(self, request: HTTPConnection) -> list[str]:
+        """The schemes that trusted proxies were called by, the outermost first; empty if they do not say."""
+        if not self._trusts(_peer(request)):
+            return []
+        return [scheme.lower() for scheme in _listed(request, "x-forwarded-proto")]
 
     def root_path(self, request: HTTPConnection) -> str:
         """The path below which a proxy shows the service: by a trusted proxy's header, else by the settings."""
@@ -170,6 +175,11 @@ def check(web: WebSettings) -> None:
         for name, setting in web.tokens.items()
         if _is_sample(setting.token.get_secret_value())
     ]
+    problems += [
+        f"SYNCER_WEB__TOKENS__{name.upper()}__TOKEN: has a character that no header can have, or a blank at an end"
+        for name, setting in web.tokens.items()
+        if not _fits_header(setting.token.get_secret_value())
+    ]
     if web.password is not None:
         problems += _faults_of(web.password.get_secret_value())
     if web.proxy_header is not None and not web.proxy_addresses:
@@ -198,6 +208,10 @@ def _faults_of(password: str) -> list[str]:
     return []
 
 
+def _fits_header(token: str) -> bool:
+    return token.isascii() and token.isprintable() and token == token.strip()
+
+
 def _is_sample(secret: str) -> bool:
     return not secret.lower().strip("0123456789!-_. ") or any(
         secret.lower().replace(sample, "").strip("0123456789!-_. ") == "" for sample in _SAMPLES
@@ -218,6 +232,19 @@ def _is_this_machine(request: HTTPConnection) -> bool:
     """Whether the caller is on this machine, and not behind a proxy that the settings do not name."""
     peer = _peer(request)
     return peer is not None and peer.is_loopback and not any(name in request.headers for name in FORWARDED)
+
+
+def _listed(request: HTTPConnection, header: str) -> list[str]:
+    """What a header lists, over all its lines: each proxy adds to the end, some of them a line."""
+    return [part.strip() for line in request.headers.getlist(header) for part in line.split(",") if part.strip()]
+
+
+def _without_port(text: str) -> Address | None:
+    """The address in `10.0.0.1`, `10.0.0.1:443`, `2001:db8::1` or `[2001:db8::1]:443`; None if it is none."""
+    in_brackets = re.fullmatch(r"\[([^]]*)\](?::\d+)?", text)
+    with_port = re.fullmatch(r"([^:]+):\d+", text)
+    found = in_brackets or with_port
+    return ip_address(found[1] if found else text)
 
 
 def _text(header: str) -> str:

@@ -86,7 +86,9 @@ class Guard:
     def _refusal(self, request: Request, error: Exception) -> Response:
         problem = problems.problem_of(error)
         if problem.status == 401 and self._has_password and problems.wants_page(request):
-            wanted = request.scope["path"] if request.method == "GET" else "/"
+            query = request.scope["query_string"].decode("latin-1")
+            path = request.scope["path"] + (f"?{query}" if query else "")
+            wanted = path if request.method == "GET" else "/"
             return RedirectResponse(f"/login?next={quote(wanted)}", 303)
         return problems.answer(request, error)
 

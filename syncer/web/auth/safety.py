@@ -23,6 +23,9 @@ _BODY_BYTES = 64 * 1024
 
 STATIC = "/static/"
 
+#: What browsers leave out of an origin, by scheme.
+_PORTS = {"http": ":80", "https": ":443"}
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -140,20 +143,22 @@ class AllowedHosts:
     def is_secure(self, request: HTTPConnection) -> bool:
         """Whether the caller uses TLS."""
         by_url = self._url is not None and self._url.scheme == "https"
-        return by_url or self._access.forwarded_scheme(request) == "https"
+        return by_url or self._access.forwarded_schemes(request)[:1] == ["https"]
 
     def _origins(self, request: HTTPConnection) -> set[str]:
         """The origins of the service's own pages, as `scheme://name:port`."""
         host = request.headers.get("host", "")
-        scheme = "https" if self._access.forwarded_scheme(request) == "https" else "http"
+        # Behind several proxies the outer one may end TLS, and the inner ones not.
+        schemes = {scheme for scheme in self._access.forwarded_schemes(request) if scheme in _PORTS} or {"http"}
+        by_host = {_origin(scheme, host) for scheme in schemes}
         if self._url is None:
-            return {_origin(scheme, host)}
+            return by_host
         by_url = _origin(self._url.scheme, self._url.netloc)
-        return {by_url} if _name(host) == self._url.hostname else {by_url, _origin(scheme, host)}
+        return {by_url} if _name(host) == self._url.hostname else {by_url, *by_host}
 
 
 def _origin(scheme: str, netloc: str) -> str:
-    return f"{scheme}://{netloc.lower().removesuffix({'http': ':80', 'https': ':443'}[scheme])}"
+    return f"{scheme}://{netloc.lower().removesuffix(_PORTS[scheme])}"
 
 
 def _name(host: str) -> str:
