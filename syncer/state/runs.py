@@ -31,7 +31,7 @@ from syncer.state.schema import (
     terms,
 )
 
-#: Runs that one transaction of `RunLog.purge` deletes, so that no other writer waits for long.
+#: Rows that one transaction of `RunLog.purge` deletes, so that no other writer waits for long.
 PURGED_AT_ONCE = 5_000
 
 #: How long the name of a request counts.
@@ -151,26 +151,28 @@ class RunLog(RunHistory):
 
         What is refused now stays as well; old requests, sessions and lines of the audit go.
         """
-        with self.database.writing() as connection:
-            for table, at in (
-                (requests, requests.c.requested_at),
-                (audit, audit.c.at),
-                (sessions, sessions.c.expires_at),
-            ):
-                connection.execute(table.delete().where(at < before))
+        for key, at in (
+            (requests.c.key, requests.c.requested_at),
+            (audit.c.id, audit.c.at),
+            (sessions.c.token_hash, sessions.c.expires_at),
+        ):
+            self._delete_in_parts(key, at < before)
         newer = runs.alias("newer")
         kept = sa.select(sa.func.max(newer.c.seq)).where(newer.c.sync == runs.c.sync, newer.c.status == runs.c.status)
-        old = (runs.c.started_at < before) & runs.c.status.not_in(OPEN)
         answer = sa.select(sa.func.max(newer.c.due_at)).where(newer.c.sync == runs.c.sync).scalar_subquery()
-        old &= (runs.c.seq < kept.scalar_subquery()) & (runs.c.due_at.is_(None) | (runs.c.due_at < answer))
-        some = sa.select(runs.c.seq).where(old).limit(PURGED_AT_ONCE)
-        purged = 0
+        old = (runs.c.started_at < before) & runs.c.status.not_in(OPEN) & (runs.c.seq < kept.scalar_subquery())
+        return self._delete_in_parts(runs.c.seq, old & (runs.c.due_at.is_(None) | (runs.c.due_at < answer)))
+
+    def _delete_in_parts(self, key: sa.Column[Any], old: sa.ColumnElement[bool]) -> int:
+        """Delete the rows that are *old*, in transactions that are short; returns how many."""
+        some = sa.select(key).where(old).limit(PURGED_AT_ONCE)
+        deleted = 0
         while True:
             with self.database.writing() as connection:
-                number = connection.execute(runs.delete().where(runs.c.seq.in_(some))).rowcount
-            purged += number
+                number = connection.execute(sa.delete(key.table).where(key.in_(some))).rowcount
+            deleted += number
             if number < PURGED_AT_ONCE:
-                return purged
+                return deleted
 
     def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int) -> None:
         """Record what *sync* has refused now, in place of what it had before; the first KEPT_REJECTIONS are kept.

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from syncer.model.findings import Hold
+from syncer.model.types import CONCLUSIVE
 from syncer.settings import state_modes
 from syncer.settings.settings import Settings
 from syncer.snapshot import file
@@ -29,7 +30,7 @@ def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
     Raises:
         StateDatabaseError: the run log cannot be written.
     """
-    if any(run.hold is Hold.CLOCK for run in run_log.recent(limit=1)):
+    if any(run.hold is Hold.CLOCK for run in run_log.recent(limit=1, statuses=CONCLUSIVE)):
         return
     before = now - timedelta(days=settings.keep_runs)
     if purged := run_log.purge(before):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition, Trigger
 from syncer.service.service import Service
+from syncer.service.timetable import HEARTBEAT_SECONDS
 from syncer.sync import retention
 from syncer.sync.progress import RunOptions
 from syncer.sync.runner import Runner
@@ -18,11 +20,12 @@ from tests.alerts.test_alerts import alerting, url
 from tests.cli.conftest import Folder
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.receivers import http_receiver
-from tests.service.conftest import Bench, wait_until
+from tests.service.conftest import Bench, runs_of, wait_until
 
 MANUAL = "entity: person\nperson: {id: id}\nschedule: manual"
 INCREMENTAL = "SELECT * FROM people WHERE {{ last_sync_time }} >= 0"
 YEAR = timedelta(days=400)
+SECOND = timedelta(seconds=1)
 CLOCK = Finding(kind=FindingKind.CLOCK, about="the clock")
 
 
@@ -176,6 +179,39 @@ def test_nothing_is_deleted_for_its_age_while_a_wrong_clock_holds_runs(bench: Be
         run(service, "cursor")
         retention.prune(service.settings, service.run_log, service.now() + YEAR)
         assert len(service.run_log.recent("cursor")) == 2, "the newest of each status"
+
+
+class ClockOfTheScheduler(datetime):
+    """What APScheduler takes for the time."""
+
+    ahead = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) + cls.ahead
+
+
+def test_a_clock_that_is_set_back_stops_no_heartbeat_and_each_tick_is_answered_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", ClockOfTheScheduler)
+    bench.define("plain", header="entity: person\nperson: {id: id}")
+    bench.intervals["plain"] = timedelta(seconds=1)
+    with bench.service() as service:
+        wait_until(lambda: len(runs_of(service, "plain")) >= 3)
+        before = bench.now()
+        monkeypatch.setattr(ClockOfTheScheduler, "ahead", timedelta(minutes=-5))
+        bench.ahead = timedelta(minutes=-5)
+        last = service.last_heartbeat
+        wait_until(lambda: service.last_heartbeat > last + 2 * HEARTBEAT_SECONDS)
+        wait_until(lambda: service.timetable.next_due()["plain"] < before - timedelta(minutes=4))
+        assert service.is_alive
+
+        monkeypatch.setattr(ClockOfTheScheduler, "ahead", timedelta())
+        bench.ahead = timedelta()
+        wait_until(lambda: max(run.due_at for run in runs_of(service, "plain") if run.due_at) > bench.now() - SECOND)
+        ticks = [run.due_at for run in runs_of(service, "plain") if run.due_at]
+        assert len(ticks) == len(set(ticks))
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -15,11 +17,12 @@ from syncer.service.catalog import Catalog
 from syncer.service.leadership import LeaderElection
 from syncer.service.pool import ActiveRun, ClosedError
 from syncer.service.service import Service
-from syncer.service.timetable import Tick
+from syncer.service.timetable import HEARTBEAT_SECONDS, Tick
 from syncer.settings import settings, state_modes
 from syncer.state import database as state_database
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
+from syncer.sync import retention
 from syncer.sync.progress import Phase
 from syncer.sync.runner import Runner
 from syncer.web.app import _is_ready
@@ -218,3 +221,70 @@ def test_an_order_is_refused_while_the_run_log_is_away(shared: Service, postgres
         shared.run_now("people", actor="ann")
     wait_until(lambda: shared.leads)
     assert shared.run_now("people", actor="ann").ended.wait(60)
+
+
+def test_a_tick_that_meets_a_locked_sqlite_is_answered_later(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_database, "_WAIT_SECONDS", 0.2)
+    bench.define("people", header=f"{PERSON}schedule: every 1 hour")
+    with bench.service() as service:
+        wait_until(lambda: is_at_rest(service) and well(service) == 1)
+        due_at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
+        with closing(sqlite3.connect(bench.path / ".syncer/runs.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            offer(service, Tick(sync="people", due_at=due_at))
+            wait_until(lambda: "a tick is tried again" in caplog.text)
+            assert service.is_alive
+
+        wait_until(lambda: is_at_rest(service) and well(service) == 2)
+        (run,) = [run for run in service.run_log.recent() if run.due_at == due_at]
+        assert run.status is RunStatus.SUCCESS
+
+
+@pytest.mark.parametrize("phase", [Phase.QUERY, Phase.SEND, Phase.SETTLE])
+def test_a_locked_sqlite_leaves_no_run_without_an_end(
+    bench: Bench, phase: Phase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_database, "_WAIT_SECONDS", 0.2)
+    bench.define("people", header=f"{PERSON}schedule: manual")
+    with bench.service() as service:
+        active = service.run_now("people", actor="ann")
+        other = sqlite3.connect(bench.path / ".syncer/runs.db", isolation_level=None, check_same_thread=False)
+        reached = threading.Event()
+
+        def lock() -> None:
+            if active.progress.phase is phase and not reached.is_set():
+                reached.set()
+                other.execute("BEGIN IMMEDIATE")
+
+        active.progress.changed = lock
+        assert active.ended.wait(60)
+        other.close()
+
+        wait_until(lambda: is_at_rest(service))
+        run = service.run_log.get(active.run_id)
+        assert run is not None
+        assert run.finished_at is not None
+        assert service.is_alive
+        again = service.run_now("people", actor="ann")
+        assert again.ended.wait(60)
+        assert again.run is not None
+        assert again.run.status is RunStatus.SUCCESS
+
+
+def test_a_purge_that_takes_long_stops_no_heartbeat(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, began = threading.Event(), threading.Event()
+
+    def prune(*_: object) -> None:
+        began.set()
+        go_on.wait()
+
+    monkeypatch.setattr(retention, "prune", prune)
+    with bench.service() as service:
+        try:
+            assert began.wait(60)
+            last = service.last_heartbeat
+            wait_until(lambda: service.last_heartbeat > last + HEARTBEAT_SECONDS)
+        finally:
+            go_on.set()

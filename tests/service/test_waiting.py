@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncer.model.types import EndedBy, Order, Run, RunStatus, Trigger
+from syncer.model.types import EndedBy, Finding, FindingKind, Order, Run, RunStatus, Trigger
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.service.timetable import Tick
+from syncer.sync import retention
 from tests.cli.conftest import Folder
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
 
@@ -219,3 +220,10 @@ def test_thirty_skipped_runs_do_not_hide_how_a_sync_stands(bench: Bench) -> None
         status = service.status("people")
         assert status.is_held
         assert status.last_seconds is not None
+        # Nothing is deleted for its age while a wrong clock holds runs.
+        clock = Finding(kind=FindingKind.CLOCK, about="the clock")
+        held = service.run_log.start("people", by_hand, "x", now)
+        service.run_log.finish(held, RunStatus.HELD, now, findings=[clock])
+        service.run_log.record_skipped("people", by_hand, "x", now, note="busy")
+        retention.prune(service.settings, service.run_log, now + timedelta(days=4000))
+        assert len(runs_of(service, "people")) == 43

@@ -378,6 +378,21 @@ def test_what_goes_wrong_with_the_run_log_is_told_and_no_traceback(site: Site, s
     assert "Traceback" not in answer.text
 
 
+def test_the_options_of_a_run_are_in_its_record_the_audit_and_on_its_page(site: Site) -> None:
+    with site.served() as served:
+        client = served.client()
+        body = {"full": True, "allow_limits": True}
+        run = client.post(f"{RUNS}?wait=30", json=body).json()
+        plain = client.post(f"{RUNS}?wait=30").json()
+        entries = client.get(f"{API}/audit").json()["items"]
+        page = client.get(f"/runs/{run['run_id']}", headers={"Accept": "text/html"}).text
+
+    assert (run["scope"], run["options"], run["ended_by"]) == ("full", ["full", "allow_limits"], None)
+    assert (plain["scope"], plain["options"]) == ("whole", [])
+    assert [entry["options"] for entry in entries] == [[], ["full", "allow_limits"]]
+    assert "sends every row, limits are lifted" in page
+
+
 def test_the_audit_says_who_did_what(site: Site) -> None:
     with site.served(GUARDED) as served:
         ci = served.client(RUN_TOKEN)

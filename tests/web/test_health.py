@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from tests.web.conftest import Served, Site
 
 
@@ -17,6 +19,16 @@ def test_a_service_that_lives_says_so_without_content(guarded: Served) -> None:
 def test_a_schedule_that_hangs_is_not_alive(served: Served) -> None:
     served.service.timetable.stop()
     served.service.last_heartbeat -= 46
+
+    assert served.client().get("/livez").status_code == 503
+
+
+def test_a_thread_that_died_is_seen(served: Served) -> None:
+    assert served.client().get("/livez").status_code == 200
+    died = threading.Thread(target=lambda: None)
+    died.start()
+    died.join()
+    served.service.pool._threads.append(died)
 
     assert served.client().get("/livez").status_code == 503
 

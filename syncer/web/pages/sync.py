@@ -15,7 +15,7 @@ from syncer.definitions.columns import attribute_columns
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SyncerError
 from syncer.model.json_text import differing
-from syncer.model.types import Rejection, Run, SyncDefinition
+from syncer.model.types import CONCLUSIVE, Rejection, Run, SyncDefinition
 from syncer.service.status import SyncStatus
 from syncer.state.history import RunOutcome
 from syncer.sync.plans import Plan
@@ -149,7 +149,7 @@ def show_sync(
 @router.get("/syncs/{name}/full")
 def confirm_full_run(view: TheView, name: str) -> Response:
     definition = view.service.definition(name)
-    newest = view.service.run_log.recent(name, limit=_LISTED_RUNS)
+    newest = view.service.run_log.recent(name, limit=_LISTED_RUNS, statuses=CONCLUSIVE)
     rows = next((run.counts.queried for run in newest if run.counts.queried), 0)
     return view.page(FullRunContext(definition=definition, rows=rows))
 
