@@ -55,7 +55,7 @@ def _values_in(text: str) -> list[str]:
     found: list[str] = []
     try:
         open_ = [json.loads(text)]
-    except RecursionError:
+    except (ValueError, RecursionError):
         return _WORD.findall(text)
     while open_:
         part = open_.pop()

@@ -26,6 +26,7 @@ from syncer.snapshot.values import (
     holds_members,
     json_holds_infinity,
     json_holds_nul,
+    json_holds_spare_comma,
     literal,
     scanned_type,
     sum_of,
@@ -288,7 +289,10 @@ def _key_faults(session: Session, schema: ResultSchema, key: Attribute, k: str) 
 def _json_faults(attribute: Attribute) -> list[tuple[str, str]]:
     column, value = f"column `{attribute.name}`", _scanned(attribute)
     return [
-        (f"{_present(attribute)} AND NOT json_valid({value})", literal(f"{column} is not valid JSON")),
+        (
+            f"{_present(attribute)} AND (NOT json_valid({value}) OR {json_holds_spare_comma(value)})",
+            literal(f"{column} is not valid JSON"),
+        ),
         (is_too_deep(value), literal(f"{column} is JSON nested more than {DEEPEST_JSON} levels deep")),
         (json_holds_nul(value), literal(f"{column} holds a NUL character")),
         (json_holds_infinity(value), literal(f"{column} holds NaN or infinity inside its JSON")),

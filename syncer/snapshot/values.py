@@ -196,8 +196,18 @@ def holds_members(text: str) -> str:
 
 def json_holds_infinity(text: str) -> str:
     """SQL for whether the JSON *text* has NaN or infinity among its values, which DuckDB writes and takes for JSON."""
-    bare = f"""regexp_replace({text}, '"(\\\\.|[^"\\\\])*"', '', 'g')"""
-    return f"(regexp_matches({text}, '(?i)nan|inf') AND regexp_matches({bare}, '(?i)nan|inf'))"
+    return _holds_bare(text, "(?i)nan|inf")
+
+
+def json_holds_spare_comma(text: str) -> str:
+    """SQL for whether the JSON *text* has a comma after its last member or item, which DuckDB takes for JSON."""
+    return _holds_bare(text, ",[[:space:]]*[]}]")
+
+
+def _holds_bare(text: str, pattern: str) -> str:
+    """SQL for whether the JSON *text* matches outside of its strings."""
+    bare = f"""regexp_replace({text}, '"(\\\\.|[^"\\\\])*"', '""', 'g')"""
+    return f"(regexp_matches({text}, '{pattern}') AND regexp_matches({bare}, '{pattern}'))"
 
 
 def as_json(kind: ColumnType, value: str) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from syncer.model.types import SyncDefinition
+from syncer.model.protocols import IDENTIFIERS
+from syncer.model.types import Entity, PersonKey, SyncDefinition
 from syncer.snapshot.ledger import WriterState
 
 if TYPE_CHECKING:
@@ -87,3 +89,14 @@ class WriterStates:
         from syncer.definitions.folder import DefinitionFiles
 
         return DefinitionFiles(self.folder)
+
+
+def by_either_name(named: pa.Table, name: str | None, other: str | None) -> pa.Table:
+    """IDENTIFIERS with all objects of the type called *name* also as those of its *other* name, if it has one."""
+    if not name or not other or name == other:
+        return named
+    kinds = {name: other} | {f"{key}:{name}": f"{key}:{other}" for key in PersonKey}
+    same = named.filter(pc.match_substring_regex(named["entity"], f"{Entity.OBJECT}|{Entity.RELATIONSHIP}"))
+    place = pc.index_in(same["kind"], pa.array(list(kinds)))
+    renamed = same.set_column(1, "kind", pa.array(list(kinds.values())).take(place)).filter(pc.is_valid(place))
+    return pa.concat_tables([named, renamed.cast(IDENTIFIERS)])

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError, StoreRefusesError
 from syncer.model.protocols import (
     IDENTIFIERS,
     Fenced,
+    Interruptible,
     NumbersPeople,
     ProfileStore,
     ReplacesCollections,
@@ -23,14 +23,14 @@ from syncer.model.protocols import (
     addresses,
 )
 from syncer.model.spelling import listed
-from syncer.model.types import Counts, Entity, Finding, Hold, PersonKey, SyncDefinition, Target, Verdict
+from syncer.model.types import Counts, Finding, Hold, SyncDefinition, Target, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked, Writer, WriterState
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
-from syncer.sync.coordination import Coordination
+from syncer.sync.coordination import Coordination, by_either_name
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
 
 #: How long a store knows which identifiers people lost: a sync that did not run for longer sends every row again.
@@ -172,7 +172,7 @@ def catch_up(
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
     removed, newest = coordination.removed_since(seen)
-    removed = _by_either_name(removed, addresses(store)(ledger.session.target), ledger.session.target.object_type)
+    removed = by_either_name(removed, addresses(store)(ledger.session.target), ledger.session.target.object_type)
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
     writers = coordination.writers(ledger.session.target.things).items()
@@ -222,6 +222,9 @@ def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progr
         if progress.token.is_cancelled:
             raise StoppedError(progress.token.reason) from None
         raise
+    except Exception:
+        _take(_answered_so_far(store), answers, progress)
+        raise
     if progress.rows < sent:
         raise StoreError(
             f"store `{definition.store}` did not answer for {sent - progress.rows:,} rows",
@@ -229,6 +232,17 @@ def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progr
         )
     if stopping:
         raise StoppedError(progress.token.reason)
+
+
+def _answered_so_far(store: ProfileStore) -> pa.Table:
+    """What a store has answered by the time that something unexpected ends the run; sends nothing more if it can."""
+    if isinstance(store, Interruptible):
+        store.interrupt()
+    try:
+        return store.flush()
+    except StoreError:
+        # The next call has the earlier verdicts.
+        return store.flush()
 
 
 def _take(verdicts: pa.Table, outbox: Outbox | None, progress: Progress) -> None:
@@ -254,19 +268,8 @@ def _announce(
             found.append(names.set_column(0, "entity", entity).cast(IDENTIFIERS))
     if not numbered:
         found.append(outbox.moves())
-    if names := _by_either_name(pa.concat_tables(found), target.object_type, addresses(store)(target)):
+    if names := by_either_name(pa.concat_tables(found), target.object_type, addresses(store)(target)):
         coordination.announce(names.group_by(IDENTIFIERS.names).aggregate([]))
-
-
-def _by_either_name(named: pa.Table, name: str | None, other: str | None) -> pa.Table:
-    """IDENTIFIERS with all objects of the type called *name* also as those of its *other* name, if it has one."""
-    if not name or not other or name == other:
-        return named
-    kinds = {name: other} | {f"{key}:{name}": f"{key}:{other}" for key in PersonKey}
-    same = named.filter(pc.match_substring_regex(named["entity"], f"{Entity.OBJECT}|{Entity.RELATIONSHIP}"))
-    place = pc.index_in(same["kind"], pa.array(list(kinds)))
-    renamed = same.set_column(1, "kind", pa.array(list(kinds.values())).take(place)).filter(pc.is_valid(place))
-    return pa.concat_tables([named, renamed.cast(IDENTIFIERS)])
 
 
 def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> tuple[Counts, int]:

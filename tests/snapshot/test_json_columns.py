@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -140,3 +142,33 @@ def test_deep_json_under_a_repeated_key_is_rejected(bench: Workbench) -> None:
     bench.run(_repeated(["[" * 100_000 + f"{i}" + "]" * 100_000 for i in range(2)]))
 
     assert bench.rejections() == {"1": "column `data` is JSON nested more than 500 levels deep (2 rows)"}
+
+
+@pytest.mark.parametrize(
+    "spare", ['{"a":1,}', "[1,]", "[1, \n]", '{"a":[1,2],"b":[{"c":"]" , }]}', '["a","b",]', "[[],]"]
+)
+def test_json_with_a_spare_comma_is_rejected(bench: Workbench, spare: str) -> None:
+    """DuckDB reads it, and no store does."""
+    fit = ['{"a":",}"}', '["a", "b"]', r'["\",]", ",]"]']
+
+    bench.run(of_json(spare, *fit))
+
+    assert bench.rejections() == {"0": "column `data0` is not valid JSON"}
+    assert len(bench.store.people) == len(fit)
+
+
+def test_whatever_duckdb_takes_for_json_is_json_or_rejected(bench: Workbench) -> None:
+    pieces = ['{"a":', "}", "[", "]", ",", "1", '"x"', "NaN", "-Infinity", "null", " ", "//\n", "'x'", ".5", "01"]
+    draw = random.Random(7)
+    texts = ["".join(draw.choices(pieces, k=draw.randint(1, 5))) for _ in range(3_000)]
+
+    bench.run(of_json(*texts))
+
+    def strict(text: str) -> bool:
+        try:
+            json.loads(text, parse_constant=int)
+        except ValueError:
+            return False
+        return True
+
+    assert [text for i, text in enumerate(texts) if strict(text) != (str(i) in bench.store.people)] == []

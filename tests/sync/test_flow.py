@@ -764,3 +764,20 @@ def test_a_sync_without_attributes_makes_people(bench: Workbench) -> None:
 
 def test_definition_is_person_by_default() -> None:
     assert definition().target.entity is Entity.PERSON
+
+
+def test_what_was_answered_counts_whatever_ends_the_run(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.batch_rows, bench.store.behind = 2, 1
+    took = bench.store.apply
+
+    def apply(*batch: Any, **options: Any) -> pa.Table:
+        if len(bench.store.taken) == 4:
+            raise KeyError("a defect")
+        return took(*batch, **options)
+
+    monkeypatch.setattr(bench.store, "apply", apply)
+    with pytest.raises(KeyError):
+        bench.run(people(6))
+    monkeypatch.undo()
+
+    assert bench.run(people(6)).counts == Counts(queried=6, added=2, unchanged=4, accepted=2)
