@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -17,6 +16,7 @@ from connectors.customerio.headers import moment, retry_after
 from connectors.support.connection import ConnectionName, driver
 from syncer.model import call_counts, network_faults
 from syncer.model.errors import StoreError
+from syncer.model.json_text import json_value
 
 #: The most calls for one request.
 ATTEMPTS = 7
@@ -50,11 +50,11 @@ class Answer:
         """Whether Customer.io took the request; the body says what of it."""
         return 200 <= self.status < 300
 
-    def json(self) -> Any:
-        """The body's JSON; None if it is no JSON."""
+    def json(self, *, exact: bool = False) -> Any:
+        """The body's JSON, see `json_value`; None if it is no JSON."""
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
+            return json_value(self.body.decode(), exact=exact)
+        except ValueError:
             return None
 
 

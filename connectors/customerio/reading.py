@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, TypeVar, assert_never
 from urllib.parse import quote
@@ -29,7 +28,7 @@ _IDENTIFIERS = ("id", "email", "cio_id")
 def person(api: Api, key: PersonKey, value: str) -> dict[str, Any] | None:
     """One person with the first of their relationships; None if it does not exist."""
     path, query = f"/v1/customers/{quote(value, safe='')}", {"id_type": str(key)}
-    found = _member(api, _get(api, f"{path}/attributes", query), "customer", dict)
+    found = _member(api, _one(api, f"{path}/attributes", "customer", query), "customer", dict)
     if found is None:
         return None
     attributes = dict(_member(api, found, "attributes", dict) or {})
@@ -52,7 +51,7 @@ def person(api: Api, key: PersonKey, value: str) -> dict[str, Any] | None:
 def one_object(api: Api, object_type: str, type_number: str, object_id: str) -> dict[str, Any] | None:
     """One object with the first people related to it; None if it does not exist."""
     path = f"/v1/objects/{type_number}/{quote(object_id, safe='')}"
-    found = _member(api, _get(api, f"{path}/attributes"), "object", dict)
+    found = _member(api, _one(api, f"{path}/attributes", "object"), "object", dict)
     if found is None:
         return None
     return {
@@ -69,13 +68,11 @@ def collection(api: Api, name: str) -> dict[str, Any] | None:
     number = collections.find(api, name)
     if number is None:
         return None
-    path = f"{collections.PATH}/{number}"
-    stored = _member(api, _get(api, path), "collection", dict) or {}
-    rows = _get(api, f"{path}/content")
+    stored = _member(api, _one(api, f"{collections.PATH}/{number}", "collection"), "collection", dict) or {}
     return {
         "collection": name,
         "row_count": stored.get("rows"),
-        "rows": [{"data": row} for row in rows[:_COLLECTION_ROWS]] if isinstance(rows, list) else [],
+        "rows": [{"data": row} for row in _content(api, number)[:_COLLECTION_ROWS]],
         "updated_at": _time(stored.get("updated_at")),
     }
 
@@ -87,13 +84,12 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
             ids = keys["k1"].to_pylist()
             for first in range(0, len(ids), _PEOPLE):
                 part = ids[first : first + _PEOPLE]
-                people = _people(api, target.person, part, _with_member(api, "customers"))
+                people = _people(api, target.person, part)
                 yield _texts([_read_person(one) for one in people])
         case Entity.OBJECT:
             for object_id in keys["k1"].to_pylist():
                 path = f"/v1/objects/{type_number}/{quote(object_id, safe='')}"
-                content = _with_member(api, "object")(api.call("GET", f"{path}/attributes"))
-                found = _member(api, content, "object", dict)
+                found = _member(api, _one(api, f"{path}/attributes", "object"), "object", dict)
                 if found is not None:
                     attributes = json_text(_member(api, found, "attributes", dict) or {})
                     yield _texts([{"object_id": object_id, "attributes": attributes}])
@@ -108,36 +104,42 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
 
 def _rows_of_collection(api: Api, name: str) -> list[dict[str, Any]]:
     number = collections.find(api, name)
-    if number is None:
-        return []
+    return [] if number is None else _content(api, number)
+
+
+def _content(api: Api, number: int) -> list[dict[str, Any]]:
+    """The rows of a collection, every digit of their numbers included."""
     answer = api.call("GET", f"{collections.PATH}/{number}/content")
     if answer.status == HTTPStatus.NOT_FOUND:
         return []
-    rows = answer.json()
-    if not answer.ok or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    rows = _answered(api, answer).json(exact=True)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _unexpected(api)
-    # Every digit of a number counts.
-    found: list[dict[str, Any]] = json.loads(answer.body, parse_float=Decimal)
-    return found
+    return rows
 
 
-def _with_member(api: Api, member: str) -> Callable[[Answer], Any]:
-    """A reader of answers: the content, which has *member*, or None for status 404; any other answer is an error."""
+def _one(api: Api, path: str, member: str, query: Mapping[str, str] | None = None) -> dict[str, Any] | None:
+    """The answer about one thing, which has *member*; None if that does not exist."""
+    answer = api.call("GET", path, query=query)
+    return None if answer.status == HTTPStatus.NOT_FOUND else _having(api, answer, member)
 
-    def read(answer: Answer) -> Any:
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return None
-        if not answer.ok:
-            raise StoreError(
-                f"{api.label}: Customer.io refuses to be read back, with status {answer.status}",
-                hint="Check what the App API key may read.",
-            )
-        content = answer.json()
-        if not isinstance(content, dict) or member not in content:
-            raise _unexpected(api)
-        return content
 
-    return read
+def _having(api: Api, answer: Answer, member: str) -> dict[str, Any]:
+    content = _answered(api, answer).json()
+    if not isinstance(content, dict) or member not in content:
+        raise _unexpected(api)
+    return content
+
+
+def _answered(api: Api, answer: Answer) -> Answer:
+    """*answer*; a refusal does not mean that something does not exist."""
+    if not answer.ok:
+        raise StoreError(
+            f"{api.label}: Customer.io refuses to be read back, with status {answer.status}",
+            hint="Check what the App API key may read, and that the workspace lets people be looked up by this "
+            "identifier, such as an email.",
+        )
+    return answer
 
 
 #: What `contained` gives.
@@ -157,7 +159,7 @@ def _read_relationships(api: Api, key: PersonKey, type_number: str, value: str) 
     path, start, found = f"/v1/customers/{quote(value, safe='')}/relationships", "", []
     while True:
         query = {"id_type": str(key)} | ({"start": start} if start else {})
-        content = _with_member(api, "cio_relationships")(api.call("GET", path, query=query))
+        content = _one(api, path, "cio_relationships", query)
         related = _member(api, content, "cio_relationships", list) or []
         if not all(isinstance(one, dict) for one in related):
             raise _unexpected(api)
@@ -184,11 +186,10 @@ def identifiers_of_people(api: Api, key: PersonKey, keys: list[str]) -> pa.Table
     return pa.Table.from_pylist(rows, schema=IDENTIFIERS)
 
 
-def _people(
-    api: Api, key: PersonKey, keys: list[str], read: Callable[[Answer], Any] | None = None
-) -> Iterator[dict[str, Any]]:
+def _people(api: Api, key: PersonKey, keys: list[str]) -> Iterator[dict[str, Any]]:
     body = json.dumps({"ids": keys}).encode()
-    content = (read or _json)(api.call("POST", "/v1/customers/attributes", content=body, query={"id_type": str(key)}))
+    answer = api.call("POST", "/v1/customers/attributes", content=body, query={"id_type": str(key)})
+    content = _having(api, answer, "customers")
     for one in _member(api, content, "customers", list) or []:
         found = _member(api, one, "customer", dict)
         for part in ("attributes", "identifiers"):
@@ -198,18 +199,11 @@ def _people(
 
 
 def _related(api: Api, path: str, query: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    related = (_member(api, _get(api, path, query), "cio_relationships", list) or [])[:_RELATED]
+    content = _one(api, path, "cio_relationships", query)
+    related = (_member(api, content, "cio_relationships", list) or [])[:_RELATED]
     if not all(isinstance(one, dict) for one in related):
         raise _unexpected(api)
     return related
-
-
-def _get(api: Api, path: str, query: Mapping[str, str] | None = None) -> Any:
-    return _json(api.call("GET", path, query=query))
-
-
-def _json(answer: Answer) -> Any:
-    return answer.json() if answer.ok else None
 
 
 _Part = TypeVar("_Part", dict[str, Any], list[Any])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from connectors.sql_store.staging import CIO_ID
+from syncer.model.json_text import json_value
 from syncer.model.types import PersonKey
 
 #: Runs one query, in which `:name` stands for a value, and returns its rows.
@@ -82,5 +81,5 @@ def _rows(fetch: Fetch, columns: str, rest: str, **values: str | int) -> list[di
 
 def _shown(name: str, value: Any) -> Any:
     if name in _JSON:
-        return json.loads(value, parse_float=Decimal)
+        return json_value(value)
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

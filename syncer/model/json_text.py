@@ -3,33 +3,92 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+#: A sign of JSON, or a string, number or word.
+_TOKEN = re.compile(r'[{}\[\]:,]|"(?:[^"\\]|\\.)*"|[^\s{}\[\]:,"]+')
+#: Python makes no integer of more digits.
+_MOST_DIGITS = 4_300
 
-def json_text(value: Any, indent: int | None = None, *, level: int = 0) -> str:
-    """JSON with every digit of a Decimal, and times in ISO-8601."""
+
+def json_value(text: str, *, exact: bool = True) -> Any:
+    """What a JSON *text* says, however deep it is nested and however long its numbers are.
+
+    With *exact*, numbers that are no integers are Decimals, as are integers of more digits than Python reads.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    number: Callable[[str], Any] = Decimal if exact else float
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=number)
+    except RecursionError:
+        return _deep_value(text, number)
+
+
+def _integer(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= _MOST_DIGITS else Decimal(digits)
+
+
+def _deep_value(text: str, number: Callable[[str], Any]) -> Any:
+    """The same of JSON for which Python's stack may be too small."""
+    open_: list[list[Any]] = [[]]
+    for token in _TOKEN.findall(text):
+        if token in "{[":
+            open_.append([])
+        elif token in "}]":
+            items = open_.pop()
+            open_[-1].append(items if token == "]" else dict(zip(items[::2], items[1::2], strict=True)))
+        elif token not in ":,":
+            open_[-1].append(json.loads(token, parse_int=_integer, parse_float=number))
+    return open_[0][0]
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON with every digit of a Decimal, and times in ISO-8601, however deep it is nested."""
+    written: list[str] = []
+    # What is to be written, the next one last: a text, or a value and its level.
+    waiting: list[str | tuple[Any, int]] = [(value, 0)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            written.append(part)
+        elif isinstance(part[0], Mapping | list | tuple):
+            waiting += reversed([*_parts(*part, indent)])
+        else:
+            written.append(_atom(part[0]))
+    return "".join(written)
+
+
+def _atom(value: Any) -> str:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, datetime):
         return json.dumps(value.astimezone(UTC).isoformat())
-    if not isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Mapping):
-        parts = [
-            f"{json.dumps(str(name), ensure_ascii=False)}: {json_text(each, indent, level=level + 1)}"
-            for name, each in value.items()
-        ]
-        opening, closing = "{", "}"
-    else:
-        parts = [json_text(each, indent, level=level + 1) for each in value]
-        opening, closing = "[", "]"
-    if indent is None or not parts:
-        return f"{opening}{', '.join(parts)}{closing}"
-    inner, outer = "\n" + " " * indent * (level + 1), "\n" + " " * indent * level
-    return f"{opening}{inner}{f',{inner}'.join(parts)}{outer}{closing}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _parts(
+    value: Mapping[str, Any] | list[Any] | tuple[Any, ...], level: int, indent: int | None
+) -> Iterator[str | tuple[Any, int]]:
+    """An object or array as texts, and values with their level."""
+    opening, closing = "{}" if isinstance(value, Mapping) else "[]"
+    separator, end = ", ", ""
+    if indent is not None and value:
+        end, separator = "\n" + " " * indent * level, ",\n" + " " * indent * (level + 1)
+        opening += separator[1:]
+    yield opening
+    for number, each in enumerate(value):
+        if number:
+            yield separator
+        if isinstance(value, Mapping):
+            yield f"{json.dumps(str(each), ensure_ascii=False)}: "
+        yield (value[each] if isinstance(value, Mapping) else each), level + 1
+    yield end + closing
 
 
 def members(text: str) -> dict[str, str]:

@@ -126,3 +126,16 @@ def test_connections_tells_of_a_warehouse_that_could_be_written(folder: Folder, 
     warehouse = tested.objects[0]
     assert (tested.code, warehouse["can_write"]) == (0, True)
     assert "superuser" in warehouse["note"]
+
+
+def test_any_json_is_shown_as_it_is_stored(folder: Folder) -> None:
+    deep, long = "[" * 450 + "]" * 450, "7" * 5_000
+    folder.define("odd", f"SELECT 'odd' AS id, '{deep}'::JSON AS deep, '{long}'::JSON AS long")
+    assert folder.syncer("run", "odd").code == 0
+
+    as_json = folder.syncer("show", "person", "odd", "--json")
+    shown = folder.syncer("show", "person", "odd")
+
+    assert f'"attributes": {{"deep": {deep}, "long": {long}}}' in as_json.out
+    assert "".join(shown.out.split()).count(deep) == 1
+    assert long in shown.out

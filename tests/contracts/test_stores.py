@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from syncer.model.errors import StoreError, StoreRefusesError
+from syncer.model.json_text import json_text
 from syncer.model.protocols import IDENTIFIERS, ProfileStore
 from syncer.model.types import Entity, Identity, Target
 from tests.contracts.batches import (
@@ -110,6 +111,20 @@ VALUES = [
     '""',
     "true",
 ]
+
+
+def test_any_json_is_shown_as_it_is_stored(store: ProfileStore) -> None:
+    """Deeper than Python's stack, and with more digits than it reads."""
+    deep, long = "[" * 900 + "1" + "]" * 900, "7" * 5_000
+    apply(store, PEOPLE, put("ann", attributes=f'{{"deep":{deep},"long":{long}}}'))
+    apply(store, COUPONS, put("ten", attributes=f'{{"deep":{deep}}}'))
+
+    assert json_text(attributes(store, "ann")) == f'{{"deep": {deep}, "long": {long}}}'
+    shown = store.show(Entity.COLLECTION, "coupons", "ten")
+    assert shown is not None
+    assert json_text(shown["rows"][0]["data"]) == f'{{"deep": {deep}}}'
+
+
 NAMES = ["a.b", "with space", "größe", "$dollar", "$", "a[0]", "email's", "x:y", "%s", "{}", ""]
 
 

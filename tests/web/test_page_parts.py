@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from syncer.model.json_text import json_value
 from syncer.model.types import RunStatus
 from syncer.settings import settings, state_modes
 from syncer.state.history import RunOutcome
@@ -116,6 +117,12 @@ def test_the_parts_of_a_bar_stand_on_top_of_each_other() -> None:
     assert (added, changed, removed) == ("added", "changed", "removed")
     assert below == pytest.approx(middle + height)
     assert below > middle >= top >= 0
+
+
+def test_any_json_of_a_store_is_shown() -> None:
+    text = "[" * 900 + "7" * 5_000 + "]" * 900
+
+    assert wording.plain({"deep": json_value(text)}) == f'{{"deep": {text}}}'
 
 
 def test_charts_of_no_run_are_empty() -> None:

@@ -198,6 +198,23 @@ def test_a_time_that_an_earlier_version_never_sent_is_sent_once(bench: Bench, se
     assert bench.feed(table({"id": ["ann"], "on": days[1]})).counts.unchanged == 1
 
 
+def test_nobody_is_deleted_where_the_app_api_refuses_to_give_their_names(
+    bench: Bench, server: CustomerIOServer
+) -> None:
+    bench.adjust(on_removed=OnRemoved.DELETE)
+    rows = table({"id": ["1", "2"]})
+    bench.feed(rows)
+    server.workspace.faults.reading = Fault(status=400, body=b"{}")
+    with pytest.raises(StoreError, match="refuses to be read back, with status 400"):
+        bench.feed(rows.slice(1), allow_limits=True)
+    assert len(server.workspace.people) == 2
+    server.workspace.faults.reading = None
+
+    bench.feed(rows.slice(1), allow_limits=True)
+
+    assert [person.attributes["id"] for person in server.workspace.people] == ["2"]
+
+
 # Emails
 
 

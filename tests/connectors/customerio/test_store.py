@@ -559,6 +559,22 @@ def test_all_names_of_people_to_delete_are_asked_for(store: Any, server: Custome
     assert (len(own), set(own["kind"].to_pylist())) == (151, {"id"})
 
 
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_a_refusal_of_the_app_api_is_an_error_and_not_nobody(store: Any, server: CustomerIOServer, status: int) -> None:
+    """404 says so of one thing."""
+    apply(store, PEOPLE, put("ann"))
+    server.workspace.faults.reading = Fault(status=status, body=b'{"meta":{"error":"email lookups are not enabled"}}')
+
+    with pytest.raises(StoreError, match=f"refuses to be read back, with status {status}"):
+        store.identifiers(PEOPLE, pa.table({"k1": ["ann"]}))
+    for entity, kind in ((Entity.PERSON, "email"), (Entity.OBJECT, "account")):
+        if status == 404:
+            assert store.show(entity, kind, "ann@x.com") is None
+            continue
+        with pytest.raises(StoreError, match=f"refuses to be read back, with status {status}"):
+            store.show(entity, kind, "ann@x.com")
+
+
 # Through the Pipelines API
 
 
