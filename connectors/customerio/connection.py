@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from connectors.customerio.deadlines import Deadlines
 from connectors.customerio.headers import moment, retry_after
 from connectors.support.connection import ConnectionName, driver
 from syncer.model import call_counts, network_faults
@@ -29,6 +30,8 @@ PAUSE_SECONDS = 30.0
 #: Seconds without a byte until an answer counts as lost.
 TIMEOUT_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
+#: Bytes.
+LARGEST_ANSWER = 100_000_000
 _RETRIED = frozenset({408, 425, 429})
 #: The hint of a failure.
 AGAIN = "The next run sends again what Customer.io did not answer for."
@@ -195,6 +198,7 @@ class Api:
         _silence()
         self._key_setting = key_setting
         self._stopped = threading.Event()
+        self._deadlines = Deadlines(driver("httpcore2", extra="customerio", label=self.label).ReadTimeout)
         #: The time that the first answer bore, and when it came, by the monotonic clock.
         self._dated: tuple[datetime, float] | None = None
         own = {"User-Agent": "syncer", "Content-Type": "application/json", **(headers or {})}
@@ -256,8 +260,9 @@ class Api:
         return date + timedelta(seconds=time.monotonic() - at)
 
     def stop(self) -> None:
-        """Send nothing more, and wake every thread that waits."""
+        """Send nothing more, and wake every thread that waits; answers on their way have some seconds left."""
         self._stopped.set()
+        self._deadlines.stop()
 
     def close(self) -> None:
         """Close every connection."""
@@ -281,9 +286,11 @@ class Api:
                 hint=AGAIN,
             )
         call_counts.add(self._store, requests=1)
+        self._deadlines.begin()
+        asked = {"content": content, "params": query, "extensions": {"trace": self._deadlines.watch}}
         try:
-            response = self._client.request(method, path, content=content, params=query)
-            answer = Answer(status=response.status_code, body=response.content)
+            with self._client.stream(method, path, **asked) as response:
+                answer = Answer(status=response.status_code, body=self._body(response))
         except (self._http.HTTPError, RuntimeError) as exc:
             # Their texts may hold addresses with identifiers.
             self._limiter.record(failed=True)
@@ -293,6 +300,18 @@ class Api:
             self._dated = date, time.monotonic()
         self._refuse_unusable(answer, response.headers)
         return answer
+
+    def _body(self, response: Any) -> bytes:
+        parts, size = [], 0
+        for part in response.iter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > LARGEST_ANSWER:
+                raise StoreError(
+                    f"{self.label}: an answer has more than {LARGEST_ANSWER:,} bytes",
+                    hint=f"Does a proxy answer in Customer.io's place? {AGAIN}",
+                )
+        return b"".join(parts)
 
     def _refuse_unusable(self, answer: Answer, headers: Mapping[str, str]) -> None:
         status = answer.status
