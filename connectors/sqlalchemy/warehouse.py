@@ -13,7 +13,9 @@ import pyarrow as pa
 from sqlalchemy import Connection, CursorResult, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from connectors.sqlalchemy.connection import database, keep_values, parsed_url
+from connectors.sqlalchemy.arrow import arrow_kind, from_arrow
+from connectors.sqlalchemy.connection import parsed_url
+from connectors.sqlalchemy.databases import Database, database, description, keep_values, with_instants
 from connectors.sqlalchemy.errors import reason
 from connectors.sqlalchemy.options import WAREHOUSE
 from connectors.sqlalchemy.values import (
@@ -23,6 +25,7 @@ from connectors.sqlalchemy.values import (
     array,
     described_kind,
     first_zone,
+    has_zone,
     seen,
     type_name,
 )
@@ -33,7 +36,6 @@ from connectors.support.warehouse import (
     DriverThread,
     LeftError,
     StreamingWarehouse,
-    quote_literal,
     schema_of,
     uncollected,
 )
@@ -71,6 +73,8 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         event.listen(self._engine, "connect", self._prepare)
         event.listen(self._engine, "before_cursor_execute", self._remember)
         self._thread: DriverThread | None = None
+        #: Why the results of the new connection cannot be trusted, and the next step.
+        self._fault: tuple[str, str] | None = None
         self._connection: Connection | None = None
         #: The driver's own.
         self._raw: Any = None
@@ -83,11 +87,24 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         statement = self._select_statement(sql)
         with self._transaction(DESCRIBE_TIMEOUT, statement) as call:
             if self._database.description:
-                describe = self._database.description.format(quote_literal(statement.text))
-                described = call(lambda: self._execute(describe)[0].fetchall())
-                return tuple(self._column(row[2], row[5]) for row in described)
-            _, description = call(lambda: self._execute(_without_rows(statement)))
-            return tuple(self._column(d[0], type_name(d) or "unknown") for d in description)
+                describe = description(self._database, statement.text)
+                name, type_ = self._database.described_at
+                rows = call(lambda: self._execute(describe)[0].fetchall())
+                return tuple(self._column(_as_text(row[name]), _as_text(row[type_])) for row in rows)
+            if self._database.parses:
+                described = call(partial(self._parsed, statement.text))
+            else:
+                _, described = call(lambda: self._execute(_without_rows(statement)))
+            return tuple(self._column(d[0], type_name(d) or "unknown") for d in described)
+
+    def _parsed(self, sql: str) -> Sequence[Sequence[Any]]:
+        """How the driver describes the columns of *sql*, which does not run."""
+        cursor = self._raw.cursor()
+        try:
+            cursor.parse(sql)
+            return cursor.description or ()
+        finally:
+            cursor.close()
 
     def _column(self, name: str, type_: str) -> Column:
         return self._case.column(name, type_) if self._case else Column(name=name, type=type_)
@@ -114,8 +131,16 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         """The schema, then batches."""
         statement = self._select_statement(sql)
         with self._transaction(timeout, statement) as call:
-            result, description = call(lambda: self._execute(statement.text))
-            reading = _Columns(description, self._case)
+            text, described = statement.text, None
+            if self._database.in_utc:
+                described = call(partial(self._parsed, text))
+                zones = [has_zone(described_kind(d)) for d in described]
+                text = with_instants(self._database, text, [d[0] for d in described], zones)
+            result, found = call(lambda: self._execute(text))
+            reading = _Columns(described or found, self._case, self._database)
+            if hasattr(self._cursor, "fetchmany_arrow"):
+                yield from self._arrow_batches(call, reading)
+                return
             held: list[Sequence[Sequence[Any]]] = []
             while not reading.is_known:
                 held.append(call(partial(_fetched, result)))
@@ -127,9 +152,19 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
             while rows := call(partial(_fetched, result)):
                 yield reading.batch(rows)
 
+    def _arrow_batches(self, call: Callable[[Callable[[], Any]], Any], reading: _Columns) -> Iterator[Any]:
+        """The schema, then batches, of a driver that has Arrow."""
+        fetched = partial(self._cursor.fetchmany_arrow, _BATCH_ROWS)
+        table = call(fetched)
+        reading.learn_types(table)
+        yield reading.schema
+        while table.num_rows:
+            yield reading.batch_of(table)
+            table = call(fetched)
+
     def _execute(self, sql: str) -> tuple[CursorResult[Any], Sequence[Sequence[Any]]]:
         assert self._connection is not None
-        result = self._connection.exec_driver_sql(sql, execution_options=_STREAMED)
+        result = self._connection.exec_driver_sql(sql, execution_options={**_STREAMED, **self._database.options})
         return result, self._cursor.description or ()
 
     @contextmanager
@@ -171,6 +206,9 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
             finally:
                 if self._connection is None:
                     self._disconnect()
+            if self._fault:
+                self._disconnect()
+                raise WarehouseError(f"{self._label}: {self._fault[0]}", hint=self._fault[1])
         return self._connection
 
     def _unreachable(self, said: str) -> WarehouseError:
@@ -182,6 +220,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
     def _prepare(self, connection: Any, _: object) -> None:
         self._raw = connection
         keep_values(connection)
+        self._fault = self._database.prepare(connection)
 
     def _remember(self, connection: Any, cursor: Any, *_: Any) -> None:
         self._cursor = cursor
@@ -227,10 +266,10 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
 class _Columns:
     """The columns of one result, and their kinds as far as known."""
 
-    def __init__(self, description: Sequence[Sequence[Any]], case: ColumnCase | None) -> None:
+    def __init__(self, described: Sequence[Sequence[Any]], case: ColumnCase | None, of: Database) -> None:
         self._case = case
-        self._names = [d[0] for d in description]
-        self._announced = [described_kind(d) for d in description]
+        self._names = [d[0] for d in described]
+        self._announced = [described_kind(d, bytes_are_text=of.bytes_are_text) for d in described]
         self._kinds: list[ValueKind | None] = list(self._announced)
 
     @property
@@ -246,6 +285,11 @@ class _Columns:
             elif kind is None and is_last:
                 self._kinds[place] = UNSEEN
 
+    def learn_types(self, table: pa.Table) -> None:
+        """Take kinds that are unknown from a driver's own Arrow, if it has rows; after this every kind is known."""
+        types = table.schema.types if table.num_rows else [pa.null()] * len(self._kinds)
+        self._kinds = [kind or arrow_kind(found) for kind, found in zip(self._kinds, types, strict=True)]
+
     @property
     def schema(self) -> pa.Schema:
         schema = schema_of(self._names, (kind or UNSEEN for kind in self._kinds))
@@ -260,6 +304,18 @@ class _Columns:
                 )
             ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def batch_of(self, table: pa.Table) -> pa.RecordBatch:
+        """A driver's own Arrow."""
+        arrays = [
+            from_arrow(name, column.combine_chunks(), kind or UNSEEN)
+            for name, column, kind in zip(self._names, table.columns, self._kinds, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _as_text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _without_rows(statement: SelectStatement) -> str:
