@@ -342,9 +342,8 @@ class FileLedger:
 
     def _remember(self, **values: str) -> None:
         """Replace entries of `meta`; part of the caller's transaction."""
-        for name, value in values.items():
-            self.session.execute("DELETE FROM meta WHERE name = ?", [name])
-            self.session.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
+        self.session.execute("DELETE FROM meta WHERE list_contains(?, name)", [list(values)])
+        self.session.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(values), list(values.values())])
 
     def _format(self, session: Session) -> int:
         return int(self._remembered("format") or 0) if session.has_table("meta") else 0
