@@ -16,7 +16,8 @@ def address_removals(session: Session, whereabouts: Whereabouts | None) -> tuple
     """Let each removal reach the person who got the row, and nobody else.
 
     Changes `changes`: removals get their `person`; people whom rows have left without a removal are added as removals;
-    what needs none moves to `departed`. A person whom another row of the result names now has not left.
+    what needs none moves to `departed`. A person whom another row of the result names now has not left, and one whom
+    the removal of another row reaches is not removed twice.
 
     Shapes:
         returns: how many people rows have left without a removal; how many removals find nobody for sure.
@@ -31,13 +32,16 @@ def address_removals(session: Session, whereabouts: Whereabouts | None) -> tuple
             "UPDATE changes SET person = w.person FROM whereabouts w WHERE changes.change = 'removed' "
             f"AND w.origin = 'removed' AND NOT w.is_covered AND {session.same_keys('changes', 'w')}"
         )
-        left = session.count(
-            f"INSERT INTO changes SELECT DISTINCT {k}, 'removed', NULL::BIGINT, person FROM whereabouts "
-            "WHERE origin <> 'removed' AND person_exists AND NOT is_covered"
-        )
+        same = "".join(f" AND c.{key} = w.{key}" for key in session.keys[1:])
+        is_reached = f"EXISTS (SELECT 1 FROM changes c WHERE c.change = 'removed' AND c.person = w.person{same})"
         session.execute(
-            f"INSERT INTO departed SELECT {k}, CASE WHEN origin = 'left' THEN person END FROM whereabouts "
-            "WHERE (origin = 'removed' AND is_covered) OR (origin = 'left' AND (is_covered OR NOT person_exists))"
+            f"INSERT INTO departed SELECT {k}, CASE WHEN origin = 'left' THEN person END FROM whereabouts w "
+            "WHERE (origin = 'removed' AND is_covered) "
+            f"OR (origin = 'left' AND (is_covered OR NOT person_exists OR {is_reached}))"
+        )
+        left = session.count(
+            f"INSERT INTO changes SELECT DISTINCT {k}, 'removed', NULL::BIGINT, person FROM whereabouts w "
+            f"WHERE origin <> 'removed' AND person_exists AND NOT is_covered AND NOT {is_reached}"
         )
         session.execute(
             f"DELETE FROM changes USING departed d WHERE change = 'removed' AND changes.person IS NULL "

@@ -47,6 +47,23 @@ def test_a_row_follows_its_identifier_to_another_person(house: House, on_removed
     assert (house.attributes("1"), house.attributes("2")) == (nothing, nothing)
 
 
+@pytest.mark.parametrize("on_removed", [OnRemoved.CLEAR, OnRemoved.DELETE])
+def test_who_lost_one_row_and_then_another_is_removed_once(house: House, on_removed: OnRemoved) -> None:
+    house.sync("tiers", BY_EMAIL, "email tier", on_removed)
+    house.put("people", "1 ann@x.com", "2 bob@x.com")
+    house.put("tiers", "ann@x.com gold", "bob@x.com tin")
+    house.run()
+    swap(house)
+    house.run()
+
+    house.put("tiers")
+    counts = house.run("tiers").counts
+
+    assert (counts.removed, counts.accepted) == (2, 2)
+    again = house.run("tiers").counts
+    assert (again.removed, again.accepted) == (0, 0)
+
+
 def test_who_had_the_identifier_when_the_row_went_out_loses_what_it_gave(house: House) -> None:
     house.sync("tiers", BY_EMAIL, "email tier", OnRemoved.CLEAR)
     house.put("people", "1 ann@x.com", "2 bob@x.com")
