@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from syncer.model.json_text import json_value
-from syncer.model.types import RunStatus
+from syncer.model.types import Limit, Limits, RunStatus
 from syncer.settings import settings, state_modes
 from syncer.state.history import RunOutcome
 from syncer.sync import connections
@@ -50,6 +50,12 @@ def run(status: RunStatus = RunStatus.SUCCESS, seconds: float = 1.0, **counts: i
 )
 def test_a_time_is_told_from_now(distance: timedelta, told: str) -> None:
     assert wording.ago(NOON - distance, NOON) == told
+
+
+def test_every_limit_is_said() -> None:
+    assert wording.limits(Limits()) == "15% removed, 100% changed, 20% set to NULL"
+    given = Limits(removed=Limit(count=5000), changed=Limit(share=0.015), added=Limit(share=0.1))
+    assert wording.limits(given) == "5,000 rows removed, 1.5% changed, 20% set to NULL, 10% added"
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def back_to(path: str, message: str) -> Response:
 
 
 _FILTERS = (
-    "done_differently moment number plain prose read_time removal seconds_of span started_by when when_exactly "
+    "done_differently limits moment number plain prose read_time removal seconds_of span started_by when when_exactly "
     "who_ended"
 )
 

@@ -14,7 +14,7 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from syncer.model.json_text import json_text
-from syncer.model.types import EndedBy, Entity, OnRemoved, Rejection, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.types import EndedBy, Entity, Limits, OnRemoved, Rejection, Run, RunStatus, SyncDefinition, Trigger
 from syncer.state.history import RunOutcome
 from syncer.sync.lookup import key_parts
 
@@ -139,6 +139,13 @@ def removal(definition: SyncDefinition) -> str:
     if not definition.target.entity.traits.merges:
         return "are dropped from the collection"
     return _REMOVED[definition.on_removed]
+
+
+def limits(given: Limits) -> str:
+    """`15% removed, 100% changed, 20% set to NULL`, and what may be added if that is limited."""
+    words = [(given.removed, "removed"), (given.changed, "changed"), (given.cleared, "set to NULL")]
+    words += [(given.added, "added")] if given.added else []
+    return ", ".join(f"{each.words} {what}" for each, what in words)
 
 
 def plain(value: object) -> str:
