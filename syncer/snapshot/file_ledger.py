@@ -7,6 +7,7 @@ left behind.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ class FileLedger:
 
     @property
     def former(self) -> list[Path]:
-        return [self._path.with_name(name) for name in json.loads(self._remembered("former") or "[]")]
+        return [self._path.with_name(name) for name in json.loads(self._memory()["former"] or "[]")]
 
     def remember_former(self, files: Sequence[Path]) -> None:
         with self.session.transaction():
@@ -68,9 +69,10 @@ class FileLedger:
         # A file of before addresses were kept is taken for one of this address.
         own = {"target": signature_of(self.session.target), "store_id": store_id, "address": address}
         self._bring_up_to_date(**own)
-        if any(self._remembered(name) not in ("", value) for name, value in own.items()):
+        memory = self._memory()
+        if any(memory[name] not in ("", value) for name, value in own.items()):
             return False
-        if self._remembered("address") != address:
+        if memory["address"] != address:
             with self.session.transaction():
                 self._remember(address=address)
         self.settle_what_died()
@@ -111,11 +113,11 @@ class FileLedger:
             )
 
     def open(self, claim: str, *, log_id: str) -> int:
-        session, known_log = self.session, self._remembered("log_id")
+        session, memory = self.session, self._memory()
         # A run that died between its two writes has sent nothing: the claim before its own is the newest then.
-        mine = (self._remembered("claimed_by"), self._remembered("claimed_after"))
+        mine = (memory["claimed_by"], memory["claimed_after"])
         self._newest_claim = claim
-        self._is_outdated = claim not in (mine if known_log in ("", log_id) else ("",))
+        self._is_outdated = claim not in (mine if memory["log_id"] in ("", log_id) else ("",))
         if self._is_outdated:
             with session.transaction():
                 self._put_in_doubt("TRUE")
@@ -123,11 +125,11 @@ class FileLedger:
                 self.notes.append(f"the snapshot is out of date: {_SENT_ELSEWHERE}; every row is sent again")
             elif not self.notes:
                 self.notes.append("there is no snapshot here of what was sent before: every row is sent")
-        return int(self._remembered("removals_seen") or 0) if known_log == log_id else 0
+        return int(memory["removals_seen"] or 0) if memory["log_id"] == log_id else 0
 
     def doubt(self, removed: pa.Table, *, log_id: str, seen: int, may_lack_some: bool) -> None:
-        session = self.session
-        is_new_log = self._remembered("log_id") not in ("", log_id)
+        session, former = self.session, self._memory()["log_id"]
+        is_new_log = former not in ("", log_id)
         touched = "TRUE" if is_new_log or may_lack_some else session.touched("removed")
         lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
         session.connection.register("removed", removed)
@@ -138,7 +140,6 @@ class FileLedger:
                 if is_new_log or may_lack_some:
                     self._remember(last_sync_time="0")
                 if is_new_log:
-                    former = self._remembered("log_id")
                     self._remember(claimed_by="", claimed_after="", fence="", fence_before="", former_log=former)
                 self._remember(log_id=log_id, removals_seen=str(seen))
         finally:
@@ -151,7 +152,7 @@ class FileLedger:
             )
 
     def follow_people(self, store: NumbersPeople) -> None:
-        session, seen = self.session, self._remembered("moves_seen")
+        session, seen = self.session, self._memory()["moves_seen"]
         moves = store.moves_since(int(seen or 0))
         if seen and moves.newest < int(seen):
             with session.transaction():
@@ -202,10 +203,10 @@ class FileLedger:
         session.connection.unregister("moved_away")
 
     def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:
-        own, former = fences.get(log_id, ""), self._remembered("former_log")
-        mine = (self._remembered("fence"), self._remembered("fence_before"))
+        memory, own = self._memory(), fences.get(log_id, "")
+        former, mine = memory["former_log"], (memory["fence"], memory["fence_before"])
         others = {ledger: run for ledger, run in fences.items() if ledger not in (log_id, former)}
-        seen = json.loads(self._remembered("other_ledgers") or "{}")
+        seen = json.loads(memory["other_ledgers"] or "{}")
         newer = [ledger for ledger, run in others.items() if seen.get(ledger) != run]
         # A snapshot that never sent anything takes the store as it is; a newer claim tells of the run already.
         is_restored = mine[0] != "" and own not in mine and not self._is_outdated
@@ -231,7 +232,7 @@ class FileLedger:
     def follow_writers(
         self, writers: Mapping[str, Writer], state_of: Callable[[str], WriterState], *, form: ValueForm
     ) -> None:
-        known = json.loads(self._remembered("overwritten_by") or "{}")
+        known = json.loads(self._memory()["overwritten_by"] or "{}")
         if not (writers or known):
             return
         from syncer.snapshot import overwritten
@@ -245,17 +246,17 @@ class FileLedger:
         self.notes += notes
 
     def known(self) -> Known:
-        k = self.session.k
+        k, memory = self.session.k, self._memory()
         unknown = f"SELECT 1 FROM in_doubt ANTI JOIN kept USING ({k}) ANTI JOIN snapshot USING ({k})"
         needs_all = self._is_outdated or self.session.any(unknown)
         quarantined = f"SELECT 1 FROM rejections ANTI JOIN kept USING ({k})"
         return Known(
-            last_sync_time=0 if needs_all else int(self._remembered("last_sync_time") or 0),
+            last_sync_time=0 if needs_all else int(memory["last_sync_time"] or 0),
             has_quarantined=self.session.any(quarantined),
-            settled_definition=self._remembered("settled_definition"),
-            settled_query=self._remembered("settled_query"),
-            column_case=self._remembered("column_case"),
-            whole_result_at=int(self._remembered("whole_result_at") or 0),
+            settled_definition=memory["settled_definition"],
+            settled_query=memory["settled_query"],
+            column_case=memory["column_case"],
+            whole_result_at=int(memory["whole_result_at"] or 0),
             newest_claim=self._newest_claim,
             is_outdated=self._is_outdated,
         )
@@ -287,7 +288,7 @@ class FileLedger:
                 self._remember(claimed_by=intent.claimed_by, claimed_after=known.newest_claim)
                 if rows:
                     # Until a verdict is here, the store may have either run's fence.
-                    self._remember(fence=intent.claimed_by, fence_before=self._remembered("fence"))
+                    self._remember(fence=intent.claimed_by, fence_before=self._memory()["fence"])
             return rows
 
     def acknowledge(self, layout: ColumnMap, verdicts: pa.Table) -> None:
@@ -312,7 +313,7 @@ class FileLedger:
         """Once the store has taken a row, it has the run's fence and no earlier one, nor none."""
         # What it rejects it may have left out before it began to write.
         if self.session.any("SELECT 1 FROM verdicts WHERE verdict <> 'rejected'"):
-            self._remember(fence_before=self._remembered("fence"))
+            self._remember(fence_before=self._memory()["fence"])
 
     def _put_in_doubt(self, which: str) -> None:
         """Put the rows of the snapshot in doubt of which the SQL *which* is true; part of the caller's transaction."""
@@ -336,9 +337,9 @@ class FileLedger:
             session.connection.unregister("incoming")
             session.execute("RESET disabled_optimizers")
 
-    def _remembered(self, name: str) -> str:
-        rows = self.session.rows("SELECT value FROM meta WHERE name = ?", [name])
-        return rows[0][0] if rows else ""
+    def _memory(self) -> dict[str, str]:
+        """The entries of `meta`; an empty text for what is not among them."""
+        return defaultdict(str, self.session.rows("SELECT name, value FROM meta"))
 
     def _remember(self, **values: str) -> None:
         """Replace entries of `meta`; part of the caller's transaction."""
@@ -346,4 +347,4 @@ class FileLedger:
         self.session.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(values), list(values.values())])
 
     def _format(self, session: Session) -> int:
-        return int(self._remembered("format") or 0) if session.has_table("meta") else 0
+        return int(self._memory()["format"] or 0) if session.has_table("meta") else 0
