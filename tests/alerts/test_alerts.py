@@ -101,6 +101,24 @@ def test_each_change_of_state_is_reported_once(bench: Bench, receiver: Receiver)
         assert kinds(service) == set()
 
 
+def test_a_run_of_a_single_row_is_no_recovery(bench: Bench, receiver: Receiver) -> None:
+    broken(bench)
+    with alerting(bench, url(receiver)) as (service, alerts):
+        run(service)
+        alerts.check()
+        whole(bench)
+        service.reload()
+        one = service.run_now("customers", actor="", options=RunOptions(only=("1",)))
+        assert one.ended.wait(60)
+        assert one.run is not None
+        assert one.run.status is RunStatus.SUCCESS
+        alerts.check()
+
+        assert receiver.titles == ["Syncer: customers failed"]
+        assert kinds(service) == {("customers", "failed")}
+        assert service.status("customers").last_ended_well is None
+
+
 def test_what_was_told_is_known_after_a_restart(bench: Bench, receiver: Receiver) -> None:
     broken(bench)
     with alerting(bench, url(receiver)) as (service, alerts):

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from syncer.model.types import EndedBy, Finding, FindingKind, Order, Run, RunStatus, Trigger
+from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
+from syncer.service.status import Freshness
 from syncer.service.timetable import Tick
 from syncer.sync import retention
 from tests.cli.conftest import Folder
@@ -227,3 +229,23 @@ def test_thirty_skipped_runs_do_not_hide_how_a_sync_stands(bench: Bench) -> None
         service.run_log.record_skipped("people", by_hand, "x", now, note="busy")
         retention.prune(service.settings, service.run_log, now + timedelta(days=4000))
         assert len(runs_of(service, "people")) == 43
+
+
+def test_what_was_not_promised_is_not_late_also_after_a_restart(bench: Bench) -> None:
+    bench.define("people")
+    long_ago = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 5 * HOUR
+    with bench.service(started=False) as service:
+        run_id = service.run_log.start("people", Order(trigger=Trigger.SCHEDULE, due_at=long_ago), "x", long_ago)
+        service.run_log.finish(run_id, RunStatus.SUCCESS, long_ago)
+        service.run_log.pause("people", long_ago)
+        service.start()
+        service.resume("people")
+    with bench.service() as service:
+        service.leader.led_at -= HOUR
+        definition, now = service.definition("people"), datetime.now(UTC)
+        (status,) = service.statuses()
+        lateness = Lateness(service)
+
+        assert status.freshness is Freshness.FRESH
+        assert lateness.late([(definition, status.last_ended_well, False)], now) == set()
+        assert lateness.late([(definition, status.last_ended_well, False)], now + 3 * HOUR) == {"people"}
