@@ -31,9 +31,8 @@ class Lateness:
         found = set()
         for definition, ended_well, paused in unclear:
             promise = promised.get(definition.name)
-            # Of a schedule that no service has seen yet, no tick is missing.
-            since = now if promise is None else promise.since
-            anchor = since if ended_well is None else max(since, ended_well)
+            # Of a schedule that no service has seen, and that never ended well, no tick is missing.
+            anchor = max(filter(None, [promise and promise.since, ended_well]), default=now)
             if freshness(definition, anchor, paused=paused, grace=self._grace, now=now) is Freshness.LATE:
                 found.add(definition.name)
         return found

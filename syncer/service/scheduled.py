@@ -51,9 +51,9 @@ class ScheduledSyncs:
                     self.timetable.remove(name)
                     self._answered.pop(name, None)
                     continue
-                at_once = promise.at_once and isinstance(definition.schedule, Every)
-                since = None if at_once else promise.since
-                self._answered[name] = max(filter(None, [since, last_due.get(name)]), default=None)
+                answered = last_due.get(name)
+                is_due_at_once = answered is None and promise.at_once and isinstance(definition.schedule, Every)
+                self._answered[name] = None if is_due_at_once else max(promise.since, answered or promise.since)
                 self.timetable.set(definition, answered=self._answered[name], now=now)
 
     def follow_pauses(self) -> None:

@@ -454,7 +454,7 @@ def test_the_ping_follows_the_heartbeat_of_who_leads(bench: Bench, receiver: Rec
 
 def test_the_ping_is_sent_no_more_often_than_it_is_due(bench: Bench, receiver: Receiver) -> None:
     with bench.service(started=False) as service:
-        service.leadership.acquire()
+        service.leader.look()
         ping = Ping(service, f"http://127.0.0.1:{receiver.port}/", seconds=3600)
         ping.start()
         ping.heartbeat()
