@@ -24,7 +24,7 @@ LONGEST_VALUE = 1_000
 LONGEST_ITEM = 32_000
 MOST_ATTRIBUTES = 300
 #: A person's attributes that the Track API does not take as null, and those that the Pipelines API does not.
-UNCLEARABLE = ("cio_subscription_preferences",)
+UNCLEARABLE = ("id", "cio_subscription_preferences")
 UNCLEARABLE_TRAITS = (*UNCLEARABLE, "email", "createdAt", "unsubscribed")
 #: Requests in flight at once. A lane sends one after the other, and one lane has all items about one entity.
 LANES = 8

@@ -198,6 +198,17 @@ def test_a_time_that_an_earlier_version_never_sent_is_sent_once(bench: Bench, se
     assert bench.feed(table({"id": ["ann"], "on": days[1]})).counts.unchanged == 1
 
 
+def test_an_id_that_is_null_is_left_out(bench: Bench, server: CustomerIOServer) -> None:
+    bench.identity, server.workspace.unique, server.workspace.bodies = Identity.ID_OR_EMAIL, ("id", "email"), []
+    bench.adjust(target=Target(entity=Entity.PERSON, person_key=PersonKey.EMAIL, key_columns=("email",)))
+    for plan in ("free", "pro"):
+        bench.feed(table({"email": ["a@x.com"], "id": pa.nulls(1, pa.string()), "plan": [plan]}))
+
+    assert len(server.workspace.bodies) == 2
+    assert [body for body in server.workspace.bodies if b'"id":' in body] == []
+    assert server.workspace.people[0].attributes == {"email": "a@x.com", "plan": "pro"}
+
+
 def test_nobody_is_deleted_where_the_app_api_refuses_to_give_their_names(
     bench: Bench, server: CustomerIOServer
 ) -> None:
