@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
+from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
@@ -158,9 +158,8 @@ def test_json_with_a_spare_comma_is_rejected(bench: Workbench, spare: str) -> No
 
 
 def test_whatever_duckdb_takes_for_json_is_json_or_rejected(bench: Workbench) -> None:
-    pieces = ['{"a":', "}", "[", "]", ",", "1", '"x"', "NaN", "-Infinity", "null", " ", "//\n", "'x'", ".5", "01"]
-    draw = random.Random(7)
-    texts = ["".join(draw.choices(pieces, k=draw.randint(1, 5))) for _ in range(3_000)]
+    pieces = ['{"a":', "}", "[", "]", ",", "1", '"x"', "NaN"]
+    texts = ["".join(chosen) for length in range(1, 5) for chosen in product(pieces, repeat=length)]
 
     bench.run(of_json(*texts))
 
