@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from connectors.sql_store import people
 from connectors.sql_store.contents import Fetch
 from connectors.sql_store.dialect import SQLDialect
+from connectors.sql_store.store import UnfitRowsError
 from syncer.model.types import Entity, Target
 
 #: Of one page; SQLite takes at most 1e9 bytes of JSON.
@@ -34,23 +35,46 @@ class _Listing:
 
 def listed(fetch: Fetch, dialect: SQLDialect, target: Target) -> Iterator[pa.Table]:
     """Every entity, page by page; the caller's transaction keeps them as of one moment."""
-    listing, after, values = _listing(target), "", _values(target)
+    listing, after, values, most = _listing(target), "", _values(target), PAGE_ROWS
     by = list(listing.order.values())
     with duckdb.connect() as connection:
         while True:
             rows = (
                 f"SELECT {_selected(listing)} FROM {listing.table} WHERE {listing.condition}{after} "
-                f"ORDER BY {', '.join(by)} LIMIT {PAGE_ROWS}"
+                f"ORDER BY {', '.join(by)} LIMIT {most}"
             )
-            page = _page(fetch, dialect, listing, rows, values, connection)
+            try:
+                page = _page(fetch, dialect, listing, rows, values, connection)
+            except UnfitRowsError:
+                # Together they are too long.
+                if most == 1:
+                    raise
+                most //= 2
+                continue
             if len(page):
                 yield page
-            if len(page) < PAGE_ROWS:
+            if len(page) < most:
                 return
             last = {f"after_{name}": page[name][-1].as_py() for name in listing.order}
             # A text sorts otherwise than the number that it spells.
             values |= {name: int(value) if name == "after_cio_id" else value for name, value in last.items()}
             after = f" AND ({', '.join(by)}) > ({', '.join(f':{name}' for name in last)})"
+
+
+def in_pages(found: Callable[[pa.Table], pa.Table], keys: pa.Table) -> Iterator[pa.Table]:
+    """What is *found* of the keys, of PAGE_ROWS at once, and of fewer where that would be too long a text."""
+    waiting = [keys[first : first + PAGE_ROWS] for first in range(0, len(keys), PAGE_ROWS)]
+    while waiting:
+        wanted = waiting.pop(0)
+        try:
+            page = found(wanted)
+        except UnfitRowsError:
+            if len(wanted) == 1:
+                raise
+            half = len(wanted) // 2
+            waiting[:0] = [wanted[:half], wanted[half:]]
+        else:
+            yield page
 
 
 def sought(fetch: Fetch, dialect: SQLDialect, target: Target) -> pa.Table:

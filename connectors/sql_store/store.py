@@ -187,11 +187,13 @@ class SQLStore(ABC):
             with self._reading():
                 yield from reading.listed(self._fetch, self.dialect, target)
             return
-        for first in range(0, len(keys), reading.PAGE_ROWS):
+
+        def found(wanted: pa.Table) -> pa.Table:
             with self._transaction(commit=False):
-                self._stage(staged_keys(target, keys[first : first + reading.PAGE_ROWS], self.identity))
-                page = reading.sought(self._fetch, self.dialect, target)
-            yield page
+                self._stage(staged_keys(target, wanted, self.identity))
+                return reading.sought(self._fetch, self.dialect, target)
+
+        yield from reading.in_pages(found, keys)
 
     def ledgers(self) -> frozenset[str]:
         """See `ReadsBack.ledgers`."""

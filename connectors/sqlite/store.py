@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.sql_store.dialect import SQLDialect
 from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
@@ -21,7 +22,9 @@ _SCHEME = "sqlite:///"
 #: The first with `->` and IS DISTINCT FROM.
 _OLDEST = (3, 39)
 _WAIT_SECONDS = 30
-#: Rows in one JSON text, of which SQLite takes at most 1e9 bytes. https://www.sqlite.org/limits.html
+#: Bytes of rows in one JSON text, of which SQLite takes at most 1e9; the rows may need several times as many in it.
+#: https://www.sqlite.org/limits.html
+_STAGED_BYTES = 100_000_000
 _STAGED_ROWS = 2_000
 
 _BATCH = (
@@ -166,8 +169,8 @@ class SQLiteStore(SQLStore):
         # json() refuses here what the merge could not read, and leaves no space before the first brace.
         values = ", ".join(f"json(value->>{i})" if n == "attributes" else f"value->>{i}" for i, n in enumerate(names))
         self._duckdb = self._duckdb or duckdb.connect()
-        for first in range(0, len(rows), _STAGED_ROWS):
-            part = self._duckdb.from_arrow(rows[first : first + _STAGED_ROWS])
+        for rows_at_once in _parts(rows):
+            part = self._duckdb.from_arrow(rows_at_once)
             document = part.aggregate(f"CAST(to_json(list([{as_text}])) AS VARCHAR)").fetchall()[0]
             self._connection.execute(
                 f"INSERT INTO batch ({', '.join(names)}) SELECT {values} FROM json_each(?)", document
@@ -191,3 +194,13 @@ class SQLiteStore(SQLStore):
                 raise UnfitRowsError(f"{self._label} cannot keep a row: {exc}", condition=str(exc)) from exc
             hint = next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), SENT_AGAIN)
             raise StoreError(f"{self._label}: {exc}", hint=self._named.hint(hint)) from exc
+
+
+def _parts(rows: pa.Table) -> list[pa.Table]:
+    """The rows in order, cut so that no part has more than _STAGED_ROWS, or begins beyond _STAGED_BYTES of another."""
+    least = _STAGED_BYTES // _STAGED_ROWS
+    sizes = pc.add(pc.binary_length(rows["attributes"]), pc.binary_length(rows["cleared"])).cast(pa.int64())
+    weights = pc.max_element_wise(sizes, least)
+    begins = pc.subtract(pc.cumulative_sum(weights), weights)
+    ends = pc.run_end_encode(pc.divide(begins, _STAGED_BYTES).combine_chunks()).run_ends.to_pylist()
+    return [rows[first:end] for first, end in zip([0, *ends], ends, strict=False)]
