@@ -225,7 +225,7 @@ class CustomerIOStore:
             notes.append("Without an App API key, Syncer cannot send collections or read anything back.")
         if self._options.cdp_api_key:
             notes.append("Syncer has not tried the Pipelines key.")
-        return Probe(version=f"Customer.io {self._region.upper()}", note=" ".join(notes))
+        return Probe(version=f"Customer.io {self._region.upper()}", can_write=True, note=" ".join(notes))
 
     def clock(self) -> datetime | None:
         """See `DatesAnswers`."""

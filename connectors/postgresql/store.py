@@ -66,14 +66,26 @@ _BATCH = """
 #: Numbers for so many people.
 _NUMBERS = "SELECT nextval(pg_get_serial_sequence('people', 'person_id')) AS number FROM generate_series(1, {})"
 
+#: Whether this user may take them.
+_MAY_NUMBER = "SELECT has_sequence_privilege(pg_get_serial_sequence('people', 'person_id'), 'USAGE')"
+
 _MERGED = """(
     CASE WHEN b.cleared = '[]' THEN t.attributes
     ELSE t.attributes - ARRAY(SELECT jsonb_array_elements_text(b.cleared)) END || b.attributes)"""
 
+_ELSEWHERE = (
+    "These are no tables of a profile store. Give the store a database of its own, or a schema: "
+    "{setting}__URL?options=-csearch_path%3Dsyncer"
+)
 _HINTS = {
     "25006": "Name a primary server in {setting}__URL, not a replica.",
     "42501": "GRANT this user what is missing; it must be able to create tables, and own them to upgrade them.",
-    "42P07": "Give the store a database of its own, or a schema: {setting}__URL?options=-csearch_path%3Dsyncer",
+    "42P07": _ELSEWHERE,
+    "42P01": _ELSEWHERE,
+    "42703": _ELSEWHERE,
+    "42804": _ELSEWHERE,
+    "42883": _ELSEWHERE,
+    "3F000": "Create the schema that the search path in {setting}__URL names, or name another one.",
     "57014": f"The server had {_STATEMENT_SECONDS} seconds; look what keeps it busy. {SENT_AGAIN}",
     "53100": "Free space on the server's disk.",
     "55P03": f"Another process has been writing to it for {_WAIT_SECONDS} seconds; look for one that hangs.",
@@ -193,6 +205,15 @@ class PostgreSQLStore(SQLStore):
     def _stage(self, rows: pa.Table) -> None:
         self._connection.execute(_BATCH)
         self._copy("batch", rows)
+
+    def _try_to_write(self) -> None:
+        super()._try_to_write()
+        ((may_number,),) = self._connection.execute(_MAY_NUMBER).fetchall()
+        if not may_number:
+            raise StoreError(
+                f"{self._label}: permission denied for the sequence of people.person_id",
+                hint=self._named.hint(_HINTS["42501"]),
+            )
 
     def _copy(self, table: str, rows: pa.Table) -> None:
         columns = ", ".join(rows.column_names)

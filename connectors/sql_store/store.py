@@ -34,6 +34,9 @@ _FENCE = (
 )
 
 
+_NOBODY = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
+
+
 class UnfitRowsError(StoreError):
     """Some row of a batch holds a value that the database cannot store; nothing of the batch was stored."""
 
@@ -154,9 +157,23 @@ class SQLStore(ABC):
                     self._execute(statement, before=limit)
 
     def probe(self) -> Probe:
-        """See `Probing`."""
+        """See `Probing`; it is written, and what was written is undone."""
         ((version,),) = self._fetch(self.dialect.version)
-        return Probe(version=version, note=f"Its identity is `{self.identity}`.")
+        fault, identity = self.write_fault(), f"Its identity is `{self.identity}`."
+        return Probe(version=version, can_write=not fault, note=f"It cannot be written: {fault}" if fault else identity)
+
+    def write_fault(self) -> str:
+        """See `TriesWriting`."""
+        try:
+            with self._transaction(commit=False):
+                self._try_to_write()
+        except StoreError as exc:
+            return f"{exc.message}. {exc.hint}"
+        return ""
+
+    def _try_to_write(self) -> None:
+        self._stage(staged_keys(_NOBODY, pa.table({"k1": [""]}), Identity.ID))
+        entities.write_nothing(self._execute)
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`."""
@@ -272,8 +289,13 @@ class SQLStore(ABC):
         """The recorded identity, store id and format; None in an empty database."""
         if not self._fetch(self.dialect.find_workspace):
             return None
-        (found,) = self._fetch("SELECT identity, store_id, version_num FROM workspace CROSS JOIN workspace_version")
-        identity, store_id, number = found
+        found = self._fetch("SELECT identity, store_id, version_num FROM workspace CROSS JOIN workspace_version")
+        if len(found) != 1 or not str(found[0][2]).isdigit():
+            raise StoreError(
+                f"{self._label}: its tables `workspace` and `workspace_version` are not those of a profile store",
+                hint=f"Check that {self._named.setting}__URL names a profile store, and no other program's database.",
+            )
+        identity, store_id, number = found[0]
         return identity, store_id, int(number)
 
     def _bring_up_to_date(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def connections(
     test: Annotated[
-        bool, typer.Option("--test", help="Test whether each one answers, and whether a warehouse's role could write.")
+        bool, typer.Option("--test", help="Test whether each one answers, and whether its login could write.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -33,7 +33,7 @@ def connections(
     for connection in of_settings(Project().settings):
         found = tested(connection) if test else None
         probe, error = (found.probe, found.error) if found else (None, None)
-        failed |= error is not None
+        failed |= error is not None or (connection.kind == "store" and probe is not None and probe.can_write is False)
         if as_json:
             output.json_line(_object(connection, probe, error))
         rows.append(_row(connection, probe, error))

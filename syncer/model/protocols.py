@@ -159,6 +159,14 @@ class Probing(Protocol):
 
 
 @runtime_checkable
+class TriesWriting(Protocol):
+    """A store that can tell before a run whether its login may write."""
+
+    def write_fault(self) -> str:
+        """Why it may not, a sentence or more; empty where it may. Changes nothing."""
+
+
+@runtime_checkable
 class TellsTime(Protocol):
     """A warehouse whose clock can be read, which may differ from this machine's."""
 

@@ -235,7 +235,7 @@ class Probe:
 
     #: Product and version, such as `PostgreSQL 18.6`.
     version: str
-    #: For a warehouse, whether its role could write; None where that does not apply.
+    #: Whether its login could write: a warehouse's should not, a store's must. None where that is not known.
     can_write: bool | None = None
     #: More for the reader, a sentence or empty.
     note: str = ""

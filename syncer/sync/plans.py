@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncer.model.protocols import ForecastingChanges
+from syncer.model.protocols import ForecastingChanges, TriesWriting
 from syncer.model.types import Counts, Hold
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Staged
@@ -57,6 +57,8 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
 
 def _forecast(run: SyncRun, staged: Staged, difference: Difference) -> list[str]:
     store = run.store
+    if isinstance(store, TriesWriting) and (fault := store.write_fault()):
+        return [f"the run would fail, as the store cannot be written: {fault}"]
     if not isinstance(store, ForecastingChanges):
         return []
     rows = difference.added + difference.changed + difference.sent_again

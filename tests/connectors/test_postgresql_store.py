@@ -19,8 +19,10 @@ from connectors.postgresql.store import PostgreSQLStore
 from syncer.model.errors import StoreError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
+from tests.cli.conftest import Folder
 from tests.contracts.batches import ACCEPTED, ACCOUNTS, MEMBERS, PEOPLE, apply, batch_of, person, put
 from tests.servers.commit_proxy import commit_proxy
+from tests.servers.postgresql import PostgresServer
 from tests.workbench import Workbench
 
 
@@ -279,3 +281,77 @@ def test_a_store_that_does_not_come_back_is_opened_again_once(
         monkeypatch.setattr(postgresql_store, "_IDLE_SECONDS", 0.0)
     with closing(store), pytest.raises(StoreError, match="cannot connect to PostgreSQL"):
         store.apply(PEOPLE, batch_of(put("ann")), create=True)
+
+
+SECRET = "s3cr3t-Pa55"
+
+
+@pytest.fixture
+def reader_url(postgres: PostgresServer, postgres_url: str, store: PostgreSQLStore) -> Iterator[str]:
+    """Of a login that may read the store and no more."""
+    with psycopg.connect(postgres_url, autocommit=True) as owner:
+        name = f"reader_{owner.info.dbname}"
+        owner.execute(
+            f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}"
+        )
+        owner.execute(f"REVOKE TEMP ON DATABASE {owner.info.dbname} FROM public")
+        yield postgres.url(owner.info.dbname, user=name, password=SECRET)
+        owner.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+RIGHTS = [
+    "GRANT TEMP ON DATABASE {database} TO {role}",
+    "GRANT UPDATE ON workspace TO {role}",
+    "GRANT INSERT, UPDATE, DELETE ON people, objects, relationships, collections TO {role}",
+    "GRANT INSERT, UPDATE, DELETE ON collection_rows, sync_fences, identifier_moves TO {role}",
+    "GRANT USAGE ON SEQUENCE people_person_id_seq TO {role}",
+]
+
+
+def test_a_probe_finds_each_right_that_a_login_lacks(reader_url: str, other: psycopg.Connection) -> None:
+    other.autocommit = True
+    names = {"database": other.info.dbname, "role": f"reader_{other.info.dbname}"}
+    for right in RIGHTS:
+        with closing(opened(reader_url)) as reader:
+            probe = reader.probe()
+
+        assert probe.can_write is False, right
+        assert probe.note.startswith("It cannot be written: store `default`: permission denied for ")
+        assert "GRANT this user what is missing" in probe.note
+        other.execute(right.format(**names))
+
+    with closing(opened(reader_url)) as writer:
+        assert writer.probe().can_write is True
+        assert apply(writer, PEOPLE, put("ann")) == [ACCEPTED]
+
+
+def test_connections_and_plan_tell_of_a_store_that_cannot_be_written(tmp_path: Path, reader_url: str) -> None:
+    folder, environment = Folder(path=tmp_path), {"SYNCER_STORES__DEFAULT__URL": reader_url}
+    folder.people({"1": "free"})
+    folder.define("customers", "SELECT id, plan FROM people")
+
+    tested = folder.syncer("connections", "--test", "--json", env=environment)
+    planned = folder.syncer("plan", "customers", env=environment)
+
+    assert (tested.code, tested.objects[-1]["can_write"]) == (1, False)
+    assert "the run would fail, as the store cannot be written: store `default`: permission denied" in planned.out
+
+
+@pytest.mark.parametrize("table", ["workspace (id int)", "workspace (identity text, store_id text)"])
+def test_tables_of_another_program_are_said_to_be_none_of_a_store(
+    postgres_url: str, other: psycopg.Connection, table: str
+) -> None:
+    other.execute(f"CREATE TABLE {table}")
+    other.commit()
+
+    with pytest.raises(StoreError, match="store `default`: ") as raised:
+        opened(postgres_url)
+
+    assert "no tables of a profile store. Give the store a database of its own" in raised.value.hint
+
+
+def test_a_schema_that_is_missing_is_to_be_created(postgres_url: str) -> None:
+    with pytest.raises(StoreError, match="no schema has been selected to create in") as raised:
+        opened(f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dnowhere")
+
+    assert raised.value.hint.startswith("Create the schema that the search path in SYNCER_STORES__DEFAULT__URL names")

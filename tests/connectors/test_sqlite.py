@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from connectors.sqlite import store as sqlite_store
@@ -16,7 +17,7 @@ from syncer.model.errors import SettingsError, StoreError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
 from syncer.settings.registry import open_store
-from tests.contracts.batches import PEOPLE, apply, batch_of, person, put
+from tests.contracts.batches import ACCEPTED, PEOPLE, apply, batch_of, person, put
 
 
 def opened(path: Path | str) -> SQLiteStore:
@@ -154,3 +155,43 @@ def other_process(path: Path, sql: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", code, path, sql], check=True, capture_output=True, text=True
     ).stdout.strip()
+
+
+def test_rows_that_are_too_long_together_are_stored_apart(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits are a thousandth of what they are."""
+    monkeypatch.setattr(sqlite_store, "_STAGED_BYTES", 100_000)
+    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
+    rows = [put(f"p{i}", attributes={"text": f"{i} " + "x" * 5_000}) for i in range(400)]
+    rows[7] = put("p7", attributes={"text": "x" * 1_000_000})
+
+    verdicts = apply(store, PEOPLE, *rows)
+
+    assert [i for i, verdict in enumerate(verdicts) if verdict != ACCEPTED] == [7]
+    pages = list(store.contained(PEOPLE, None))
+    assert sum(map(len, pages)) == 399
+    keys = pa.table({"k1": [f"p{i}" for i in range(400)]})
+    assert sum(map(len, store.contained(PEOPLE, keys))) == 399
+
+
+def test_a_file_that_cannot_be_written_is_found_by_a_probe(store: SQLiteStore) -> None:
+    assert store.probe().can_write is True
+    store._connection.execute("PRAGMA query_only = 1")
+
+    probe = store.probe()
+
+    assert probe.can_write is False
+    assert "Make the file and its folder writable" in probe.note
+
+
+@pytest.mark.parametrize("table", ["workspace (id)", "workspace (identity, store_id)"])
+def test_tables_of_another_program_are_said_to_be_none_of_a_store(tmp_path: Path, table: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "people.db")) as other:
+        other.execute(f"CREATE TABLE {table}")
+        if "identity" in table:
+            other.execute("CREATE TABLE workspace_version (version_num)")
+        other.commit()
+
+    with pytest.raises(StoreError, match="store `default`: ") as raised:
+        opened(tmp_path / "people.db")
+
+    assert "names a profile store, and no other program's database" in raised.value.hint

@@ -475,6 +475,7 @@ def test_a_probe_tells_product_version_and_identity(store: ProfileStore) -> None
     assert probe.version.split()[0] in ("SQLite", "PostgreSQL")
     assert probe.version.split()[1][0].isdigit()
     assert "`id`" in probe.note
+    assert probe.can_write is True
 
 
 def test_syncs_side_by_side_lose_nothing_of_each_other(opened: OpenStore) -> None:

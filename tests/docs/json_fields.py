@@ -66,7 +66,7 @@ MEANINGS: Mapping[str, str] = {
     "url": "its URL, without secrets",
     "reachable": "with `--test`, whether it answers",
     "version": "with `--test`, the version it reports",
-    "can_write": "with `--test`, whether a warehouse's role could write",
+    "can_write": "with `--test`, whether its login could write",
     "note": "with `--test`, remarks",
     "since": "when the alert began",
     "about": "the sync, or what many syncs use: `warehouse NAME`, `store NAME`, `the clock`",
