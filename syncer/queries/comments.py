@@ -136,7 +136,11 @@ def opened_in_text(tokens: Iterable[tuple[int, str, str]]) -> tuple[int, str] | 
     Shapes:
         tokens: as Jinja's lexer gives them: line, kind and text.
     """
-    readings = [_Reading(*options) for options in product((False, True), repeat=4)]
+    tokens = list(tokens)
+    sql = "".join(text for _, kind, text in tokens if kind == "data")
+    # Only what stands in the SQL can be read in two ways.
+    ways = [(False, True) if mark.search(sql) else (False,) for mark in _TELLING]
+    readings = [_Reading(*options) for options in product(*ways)]
     #: The readings' states where a branch begins, and where its earlier branches ended.
     branches: list[tuple[list[str], list[list[str]]]] = []
     opened: tuple[int, str] | None = None
@@ -160,6 +164,8 @@ def opened_in_text(tokens: Iterable[tuple[int, str, str]]) -> tuple[int, str] | 
 
 
 _UNKNOWN = "?"
+#: What the options of a `_Reading` are about.
+_TELLING = [re.compile(mark) for mark in (r"\\", "'''|\"\"\"", r"\[", "#")]
 
 
 @dataclass(slots=True)
