@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -183,9 +184,19 @@ def _read_state(connection: sa.Connection) -> tuple[int, str]:
     return row.schema_version, row.log_id
 
 
+#: Of a URL of PostgreSQL, what stands before several hosts, the hosts, and the path.
+_HOSTS = re.compile(r"^(postgres[^:/]*://(?:[^/?#]*@)?)((?:[^/?#@:,]*(?::\d*)?,)+[^/?#@:,]*(?::\d*)?)(/[^?#]*)?\??")
+
+
+def _with_hosts_as_parameters(found: re.Match[str]) -> str:
+    """As SQLAlchemy has them; libpq lists them with commas."""
+    hosts = "&".join(f"host={host}" for host in found[2].split(","))
+    return f"{found[1]}{found[3] or '/'}?{hosts}&"
+
+
 def _engine(url: str) -> sa.Engine:
     try:
-        parsed = sa.make_url(url)
+        parsed = sa.make_url(_HOSTS.sub(_with_hosts_as_parameters, url))
     except (exc.ArgumentError, ValueError):
         # The cause's text may hold a part of the password.
         raise SettingsError(f"{_SETTING}: this is not a URL", hint=_hint()) from None

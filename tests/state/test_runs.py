@@ -666,6 +666,7 @@ def test_an_upgrade_that_fails_changes_nothing(url: str, monkeypatch: pytest.Mon
         "sqlite://",
         "sqlite:///:memory:",
         "postgresql://user:hush@host:hush/db",
+        "postgresql://user:hush@host:hush,other/db",
         "hush",
         "",
     ],
@@ -676,6 +677,17 @@ def test_a_url_that_cannot_hold_the_run_log_is_refused_without_its_secret(url: s
 
     assert "hush" not in repr(caught.value) + caught.value.hint
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("more", ["", "?", "?target_session_attrs=read-write&application_name=a"])
+def test_the_run_log_may_be_at_one_of_several_hosts(postgres_url: str, more: str) -> None:
+    several = postgres_url.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:") + more
+    assert several.count("127.0.0.1") == 2
+
+    database = StateDatabase(several)
+
+    assert database.is_shared
+    database.close()
 
 
 def test_a_server_that_refuses_is_an_error_that_names_the_setting(postgres_url: str) -> None:
