@@ -19,7 +19,10 @@ LOOK_SECONDS = 60.0
 
 
 def follow(folder: Path, look: Callable[[], object], *, stopped: threading.Event) -> None:
-    """Call *look* soon after each change in *folder*, and at least every LOOK_SECONDS, until *stopped*."""
+    """Call *look* soon after each change in *folder*, and at least every LOOK_SECONDS, until *stopped*.
+
+    An error of *look* is logged, and the next change is looked at again.
+    """
     has_events = True
     while not stopped.is_set():
         watched = _identity(folder)
@@ -28,7 +31,7 @@ def follow(folder: Path, look: Callable[[], object], *, stopped: threading.Event
                 if not has_events:
                     log.info("changes of definitions are seen at once again")
                 has_events = True
-                look()
+                _try(look)
                 if _identity(folder) != watched:
                     break
             continue
@@ -45,7 +48,14 @@ def follow(folder: Path, look: Callable[[], object], *, stopped: threading.Event
                 )
             has_events, seconds = False, LOOK_SECONDS
         stopped.wait(seconds)
+        _try(look)
+
+
+def _try(look: Callable[[], object]) -> None:
+    try:
         look()
+    except Exception:
+        log.exception("a change of the definitions could not be taken in")
 
 
 def _events(folder: Path, stopped: threading.Event) -> Iterator[object]:

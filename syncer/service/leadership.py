@@ -125,4 +125,7 @@ class LeaderElection:
 
     def _give_signs(self) -> None:
         while not self._released.wait(_SIGN_SECONDS):
-            self.holds()
+            try:
+                self.holds()
+            except Exception:
+                log.exception("whether this service leads could not be found out")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from syncer.definitions.order import Precedence
-from syncer.model.errors import SyncerError
+from syncer.model.errors import StateDatabaseError, SyncerError
 from syncer.model.types import EndedBy, Order, Run, SyncDefinition, Trigger
 from syncer.queries import query
 from syncer.service.catalog import Catalog
@@ -66,8 +66,8 @@ class Service:
     #: The time by this machine's clock, and by the monotonic one, when they were compared last.
     _clocks: tuple[datetime, float] = field(init=False)
     _clock_lock: threading.Lock = field(default_factory=threading.Lock)
-    #: Whether the clock was set back since the schedule was made.
-    _was_set_back: bool = False
+    #: Whether the schedule has to be made anew, as the clock was set back, or a change could not be taken in.
+    _is_outdated: bool = False
     _scheduled: ScheduledSyncs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -164,7 +164,7 @@ class Service:
             if now < before + gone - _SET_BACK:
                 log.warning("this machine's clock was set back; the schedule is made anew")
                 self.leader.led_at = min(self.leader.led_at, now)
-                self._was_set_back = True
+                self._is_outdated = True
 
     def reload(self) -> frozenset[str]:
         """Take in what changed in the folder of definitions."""
@@ -172,8 +172,12 @@ class Service:
         if names:
             log.info("the definitions changed", extra={"syncs": sorted(names)})
             self.pool.precedence = Precedence(self.catalog.current.definitions.values())
-            if self.leads:
-                self._scheduled.take_in(names)
+            try:
+                if self.leads:
+                    self._scheduled.take_in(names)
+            except StateDatabaseError as exc:
+                log.warning("the schedule follows the definitions later: %s", exc)
+                self._is_outdated = True
         return names
 
     def run_now(
@@ -308,9 +312,9 @@ class Service:
         self.follow_clock()
         self.leader.look()
         self.last_heartbeat = time.monotonic()
-        if self._was_set_back and self.leads:
+        if self._is_outdated and self.leads:
             self._scheduled.take_in(self.catalog.current.definitions)
-            self._was_set_back = False
+            self._is_outdated = False
         if self.leads and self.now().date() != self._pruned_on:
             self._pruned_on = self.now().date()
             self._pruning = threading.Thread(target=self._prune, name="prune", daemon=True)

@@ -117,3 +117,26 @@ def test_the_log_says_once_that_the_folder_cannot_be_watched(
 
     (record,) = caplog.records
     assert "the folder cannot be watched: no space left on device" in record.getMessage()
+
+
+@pytest.mark.parametrize("watch", [watchfiles.watch, used_up])
+def test_an_error_of_a_look_is_not_the_last_look(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, watch: Callable[..., Iterator[Any]]
+) -> None:
+    monkeypatch.setattr(watchfiles, "watch", watch)
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.1)
+    stopped, looks = threading.Event(), threading.Semaphore(0)
+
+    def look() -> None:
+        looks.release()
+        raise LookupError
+
+    thread = threading.Thread(target=lambda: following.follow(folder, look, stopped=stopped), daemon=True)
+    thread.start()
+    try:
+        for _ in range(3):
+            assert looks.acquire(timeout=60)
+    finally:
+        stopped.set()
+        thread.join(10)
+    assert not thread.is_alive()

@@ -242,6 +242,19 @@ def test_a_tick_that_meets_a_locked_sqlite_is_answered_later(
         assert run.status is RunStatus.SUCCESS
 
 
+def test_an_edit_that_meets_a_locked_run_log_is_scheduled_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_database, "_WAIT_SECONDS", 0.2)
+    bench.define("people", header=f"{PERSON}schedule: every 1 hour")
+    with bench.service() as service:
+        wait_until(lambda: is_at_rest(service) and well(service) == 1)
+        with closing(sqlite3.connect(bench.path / ".syncer/runs.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            bench.define("people", header=f"{PERSON}schedule: every 100 days")
+            assert service.reload() == {"people"}
+
+        wait_until(lambda: service.timetable.next_due()["people"] > datetime.now(UTC) + HOUR)
+
+
 @pytest.mark.parametrize("phase", [Phase.QUERY, Phase.SEND, Phase.SETTLE])
 def test_a_locked_sqlite_leaves_no_run_without_an_end(
     bench: Bench, phase: Phase, monkeypatch: pytest.MonkeyPatch
