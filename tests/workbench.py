@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from syncer.model.protocols import IDENTIFIERS, Interruptible, addresses
+from syncer.model.protocols import IDENTIFIERS, Interruptible
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
-from syncer.snapshot.snapshot import Snapshot, opened
+from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.sync.flow import SyncRun, compare, run_sync
 from syncer.sync.progress import CancelToken, Progress, RunOptions
 from syncer.sync.window import window

@@ -13,7 +13,7 @@ WRITTEN_NAMES is a JSON array of the names as the warehouse has them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -318,11 +318,6 @@ class AddressesTargets(Protocol):
 
     def address(self, target: Target) -> str:
         """Where that is: another text for another place, and never a secret; two types of one address are the same."""
-
-
-def addresses(store: ProfileStore) -> Callable[[Target], str]:
-    """The address of each target; empty where the target says it all."""
-    return store.address if isinstance(store, AddressesTargets) else lambda target: ""
 
 
 @runtime_checkable

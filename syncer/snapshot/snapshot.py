@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
-from syncer.model.protocols import DEFAULT_CASE
+from syncer.model.protocols import DEFAULT_CASE, AddressesTargets, ProfileStore
 from syncer.model.types import Rejection, SyncDefinition, Target
 from syncer.snapshot import file, quarantine
 from syncer.snapshot.columns import ResultSchema, column_case, layout_of, whole_row, written_names
@@ -227,6 +227,11 @@ class Snapshot:
             for key, reason, attempts, first, last in rows
         ]
         return found, total
+
+
+def addresses(store: ProfileStore) -> Callable[[Target], str]:
+    """The address of each target in a store; empty where the target says it all."""
+    return store.address if isinstance(store, AddressesTargets) else lambda target: ""
 
 
 @contextmanager

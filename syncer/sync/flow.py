@@ -14,13 +14,13 @@ import pyarrow as pa
 from syncer.model.errors import QueryResultError, SelectionError, StoreError, StoreRefusesError
 from syncer.model.protocols import (
     IDENTIFIERS,
+    AddressesTargets,
     Fenced,
     Interruptible,
     NumbersPeople,
     ProfileStore,
     ReplacesCollections,
     Warehouse,
-    addresses,
 )
 from syncer.model.spelling import listed
 from syncer.model.types import Counts, Finding, Hold, SyncDefinition, Target, Verdict
@@ -172,7 +172,8 @@ def catch_up(
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
     removed, newest = coordination.removed_since(seen)
-    removed = by_either_name(removed, addresses(store)(ledger.session.target), ledger.session.target.object_type)
+    if isinstance(store, AddressesTargets):
+        removed = by_either_name(removed, store.address(ledger.session.target), ledger.session.target.object_type)
     # Asked last: what is forgotten meanwhile counts.
     ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
     writers = coordination.writers(ledger.session.target.things).items()
@@ -268,7 +269,9 @@ def _announce(
             found.append(names.set_column(0, "entity", entity).cast(IDENTIFIERS))
     if not numbered:
         found.append(outbox.moves())
-    if names := by_either_name(pa.concat_tables(found), target.object_type, addresses(store)(target)):
+    if names := pa.concat_tables(found):
+        if isinstance(store, AddressesTargets):
+            names = by_either_name(names, target.object_type, store.address(target))
         coordination.announce(names.group_by(IDENTIFIERS.names).aggregate([]))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
 from syncer.model.findings import THE_CLOCK
-from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore, addresses
+from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
 from syncer.queries import query
 from syncer.queries.query import Query
@@ -22,7 +22,7 @@ from syncer.settings import registry
 from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings
 from syncer.snapshot.file import is_in_use
-from syncer.snapshot.snapshot import Snapshot, opened
+from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.history import KEPT_REJECTIONS
 from syncer.state.runs import RunLog

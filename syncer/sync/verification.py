@@ -9,11 +9,11 @@ from pathlib import Path
 
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SnapshotError, StoreError
-from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack, addresses
+from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
 from syncer.model.spelling import listed
 from syncer.model.types import Entity, OnNull, OnRemoved, SyncDefinition
 from syncer.snapshot.cells import Rules
-from syncer.snapshot.snapshot import Snapshot, opened
+from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.snapshot.store_comparison import StoreComparison
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
