@@ -166,6 +166,9 @@ class Leader:
         if definition is None:
             self._record_skipped(run.id, "not run, as its definition was removed while it waited")
             return
+        if run.trigger is Trigger.SCHEDULE and run.term != term and definition.catch_up is CatchUp.SKIP:
+            self._record_skipped(run.id, "not run, as the service ended while it waited")
+            return
         order = Order(trigger=run.trigger, actor=run.actor, due_at=run.due_at, term=term, run_id=run.id)
         if self.run_log.adopt(run.id, order):
             self._submit(self.new_run(definition, order, RunOptions.of(run.options), run.started_at))

@@ -152,6 +152,21 @@ def test_what_waits_when_a_service_stops_is_begun_by_the_next_one(bench: Bench) 
         assert len(runs_of(service, "people")) == 2
 
 
+def test_what_waited_for_a_sync_that_skips_what_it_missed_is_skipped(bench: Bench) -> None:
+    bench.environment["SYNCER_POOL_SIZE"] = "1"
+    bench.define("slow", ENDLESS, MANUAL)
+    bench.define("people", header=f"{PERSON}catch_up: skip")
+    with bench.service() as service:
+        slow = service.run_now("slow", actor="ann")
+        wait_until(lambda: slow.began_at)
+        waiting = tick(service)
+    with bench.service() as service:
+        run = service.run_log.get(waiting.run_id)
+
+        assert run is not None
+        assert (run.status, run.notes) == (RunStatus.SKIPPED, ("not run, as the service ended while it waited",))
+
+
 def test_what_a_person_cancelled_is_not_made_up_for_at_the_next_start(bench: Bench) -> None:
     bench.define("people", ENDLESS)
     with bench.service() as service:
