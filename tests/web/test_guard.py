@@ -146,7 +146,7 @@ def test_a_person_is_sent_to_the_login(guarded: Served) -> None:
     answer = guarded.client().get("/syncs/customers?x=1", headers={"Accept": "text/html"})
 
     assert answer.status_code == 303
-    assert answer.headers["location"] == "/login?next=/syncs/customers"
+    assert answer.headers["location"] == "/login?next=/syncs/customers%3Fx%3D1"
 
 
 # Names and origins
