@@ -17,9 +17,9 @@ from psycopg.pq import TransactionStatus
 from connectors.postgresql.connection import BoundedConnection, connect_bounded
 from connectors.postgresql.errors import reason
 from connectors.sql_store import people
-from connectors.sql_store.dialect import SQLDialect
+from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
 from connectors.sql_store.staging import Answers
-from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
+from connectors.sql_store.store import SENT_AGAIN, SQLStore
 from syncer.model.errors import StoreError
 from syncer.model.types import Action, Target
 

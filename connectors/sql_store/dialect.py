@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from syncer.model.errors import StoreError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SQLDialect:
@@ -32,3 +34,11 @@ class SQLDialect:
 
 #: Runs one statement, in which `:name` stands for a value, in the batch's transaction; returns the count of its rows.
 Execute = Callable[..., int]
+
+
+class UnfitRowsError(StoreError):
+    """Some row of a batch holds a value that the database cannot store; nothing of the batch was stored."""
+
+    def __init__(self, message: str, *, condition: str) -> None:
+        super().__init__(message)
+        self.condition = condition

@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from connectors.sql_store import people
 from connectors.sql_store.contents import Fetch
-from connectors.sql_store.dialect import SQLDialect
-from connectors.sql_store.store import UnfitRowsError
+from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
 from syncer.model.types import Entity, Target
 
 #: Of one page; SQLite takes at most 1e9 bytes of JSON.

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.sql_store import contents, entities, identifiers, people
-from connectors.sql_store.dialect import SQLDialect
+from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
 from connectors.sql_store.staging import Answers, staged, staged_keys
 from connectors.sql_store.upgrades import FORMATS
 from connectors.support.connection import ConnectionName
@@ -35,14 +35,6 @@ _FENCE = (
 
 
 _NOBODY = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
-
-
-class UnfitRowsError(StoreError):
-    """Some row of a batch holds a value that the database cannot store; nothing of the batch was stored."""
-
-    def __init__(self, message: str, *, condition: str) -> None:
-        super().__init__(message)
-        self.condition = condition
 
 
 class SQLStore(ABC):

@@ -13,8 +13,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.sql_store.dialect import SQLDialect
-from connectors.sql_store.store import SENT_AGAIN, SQLStore, UnfitRowsError
+from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
+from connectors.sql_store.store import SENT_AGAIN, SQLStore
 from syncer.model.connectors import file_of
 from syncer.model.errors import StoreError
 
