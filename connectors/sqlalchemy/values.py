@@ -66,21 +66,26 @@ def _not_finite(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
+_OF_ONE_TEXT = (
+    *(UUID, date, time, timedelta, bool, int, float, Decimal),
+    *(IPv4Address, IPv6Address, IPv4Network, IPv6Network),
+)
+
+
 def _text(value: Any) -> str:
     """A value whose class has one text, which means it.
 
     Raises:
         UnknownClassError: it is of another class, whose text may be cut or mean nothing.
     """
-    match value:
-        case str():
-            return value
-        case bytes() | bytearray() | memoryview():
-            return bytes(value).decode("utf-8", BROKEN_TEXT)
-        case bool() | int() | float() | Decimal() | date() | time() | timedelta() | UUID() | Enum():
-            return str(value.value if isinstance(value, Enum) else value)
-        case IPv4Address() | IPv6Address() | IPv4Network() | IPv6Network():
-            return str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, _OF_ONE_TEXT):
+        return str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", BROKEN_TEXT)
+    if isinstance(value, Enum):
+        return _text(value.value)
     raise UnknownClassError(type(value).__name__)
 
 
@@ -108,16 +113,17 @@ class JsonWriter:
         match value:
             case None | bool() | str():
                 return json.dumps(value, ensure_ascii=False)
+            case int() | float() | Decimal():
+                digits = _digits(narrowed(value) if self.narrow and isinstance(value, float) else value)
+                return f'"{digits}"' if digits[-1].isalpha() else digits
             case dict():
                 return self._object(value.items())
             case tuple() if names := _member_names(value):
                 return self._object(zip(names, value, strict=True))
-            case list() | tuple() | set() | frozenset() | array_of_numbers():
-                narrow = replace(self, narrow=True) if getattr(value, "typecode", "") == "f" else self
-                return "[" + ", ".join(map(narrow.write, value)) + "]"
-            case int() | float() | Decimal():
-                digits = _digits(narrowed(value) if self.narrow and isinstance(value, float) else value)
-                return f'"{digits}"' if digits[-1].isalpha() else digits
+            case list() | tuple() | set() | frozenset():
+                return "[" + ", ".join(map(self.write, value)) + "]"
+            case array_of_numbers():
+                return replace(self, narrow=value.typecode == "f").write(value.tolist())
             case bytes() | bytearray() | memoryview() if not self.bytes_are_text:
                 return json.dumps(base64.b64encode(value).decode())
             case _:
@@ -135,6 +141,8 @@ def _member_names(value: tuple[Any, ...]) -> Sequence[str]:
 
 
 def _member_name(key: Any) -> str:
+    if isinstance(key, str):
+        return key
     return "null" if key is None else _digits(key) if isinstance(key, float | Decimal) else _text(key)
 
 
