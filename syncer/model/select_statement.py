@@ -134,8 +134,9 @@ def _word_fault(statement: SelectStatement) -> str:
     ]
     bare += [".", "."]
     for before, word, after, following in zip(bare, bare[1:], bare[2:], bare[3:], strict=False):
-        # Oracle's MODEL assigns cells, as in `(UPDATE sales[2024] = 1)`, and a column may be called so.
-        if before in ("(", ")") and word in _WRITING and following != "[" and after not in (".", ",", ")"):
+        # Oracle's MODEL assigns cells, as in `(UPDATE sales[2024] = 1)`; columns and a function may be called so.
+        is_name = following == "[" or after in (".", ",", ")", "AS") or (word, after) == ("INSERT", "(")
+        if before in ("(", ")") and word in _WRITING and not is_name:
             return f"writes: it holds {word}"
         if before == "INTO" and word in ("OUTFILE", "DUMPFILE"):
             return f"writes: it holds INTO {word}"

@@ -164,6 +164,8 @@ READING = [
     ("oracle", "SELECT y, s FROM t MODEL DIMENSION BY (y) MEASURES (s) (UPDATE s[2025] = s[2024])"),
     ("oracle", "SELECT y, s FROM t MODEL DIMENSION BY (y) MEASURES (s) (UPSERT ALL s[2] = 1, UPDATE s[1] = 2)"),
     ("postgres", "SELECT name IS NFC NORMALIZED, count(*) update, f(delete) FROM t"),
+    ("bigquery", "SELECT WITH(update AS 1, delete AS 2, update + delete)"),
+    ("mysql", "SELECT JSON_TABLE(x COLUMNS), (INSERT('abc', 1, 1, 'x')) FROM t"),
 ]  # fmt: skip
 
 
