@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from syncer.model.errors import StateDatabaseError
-from syncer.model.types import OPEN, Order, RunStatus, Trigger
+from syncer.model.types import OPEN, Order, RunStatus, SyncDefinition, Trigger
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import LeaderElection
 from syncer.service.pool import ActiveRun, ClosedError
@@ -27,6 +29,7 @@ from syncer.sync.progress import Phase
 from syncer.sync.runner import Runner
 from syncer.web.app import _is_ready
 from tests.service.conftest import PERSON, Bench, wait_until
+from tests.service.machines import Machines
 
 HOUR = timedelta(hours=1)
 
@@ -96,7 +99,7 @@ def is_at_rest(service: Service) -> bool:
 
 
 @pytest.mark.parametrize("outage", [stopped, locked])
-@pytest.mark.parametrize("phase", [Phase.QUERY, Phase.SEND, Phase.SETTLE])
+@pytest.mark.parametrize("phase", list(Phase))
 def test_a_service_leads_again_after_its_run_log_was_away_during_a_run(
     shared: Service, postgres_url: str, outage: Outage, phase: Phase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +130,31 @@ def test_a_service_leads_again_after_its_run_log_was_away_during_a_run(
     assert active.ended.wait(60)
     assert active.run is not None
     assert active.run.status is RunStatus.SUCCESS
+
+
+@pytest.mark.parametrize("outage", [stopped, locked])
+def test_a_run_that_cannot_begin_begins_later(
+    shared: Service, postgres_url: str, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest, away = shared.pool.newest, outage(postgres_url)
+    met: list[ActiveRun] = []
+
+    def newest_while_away(active: ActiveRun) -> SyncDefinition | str:
+        if not met:
+            met.append(active)
+            away.__enter__()
+        return newest(active)
+
+    shared.pool.newest = newest_while_away
+    shared.start()
+    wait_until(lambda: met and ("the run begins later" in caplog.text or not shared.leads))
+    away.__exit__(None, None, None)
+
+    wait_until(lambda: is_at_rest(shared) and well(shared) == 1)
+    # Who has lost the lead meanwhile ends it, and makes up for it.
+    *_, first = shared.run_log.recent()
+    assert (first.id, first.due_at) == (met[0].run_id, met[0].order.due_at)
+    assert len(shared.run_log.recent()) == 1 or first.status is RunStatus.INTERRUPTED
 
 
 def test_a_stop_does_not_wait_for_a_run_that_could_not_be_recorded(shared: Service, postgres_url: str) -> None:
@@ -301,3 +329,23 @@ def test_a_purge_that_takes_long_stops_no_heartbeat(bench: Bench, monkeypatch: p
             wait_until(lambda: service.last_heartbeat > last + HEARTBEAT_SECONDS)
         finally:
             go_on.set()
+
+
+def test_a_process_whose_run_log_was_away_goes_on_and_ends_at_a_signal(tmp_path: Path, postgres_url: str) -> None:
+    database = StateDatabase(postgres_url)
+    machines = Machines(folder=tmp_path, run_log=RunLog(database), database_url=postgres_url)
+    machines.people({"1": "free"})
+    machines.define("customers", "SELECT id, plan FROM people")
+    with closing(database), machines.started("a") as service:
+        wait_until(lambda: service.answers() and machines.stored() == {"1": "free"})
+        with stopped(postgres_url):
+            machines.people({"1": "pro"})
+            wait_until(lambda: "leads no longer" in (tmp_path / "a.log").read_text())
+        wait_until(lambda: machines.stored() == {"1": "pro"})
+        ticks = [run.due_at for run in machines.run_log.recent(limit=1000) if run.due_at]
+        with stopped(postgres_url):
+            service.send(signal.SIGTERM)
+            code = service.process.wait(timeout=20)
+
+    assert len(ticks) == len(set(ticks))
+    assert code == 128 + signal.SIGTERM
