@@ -275,5 +275,6 @@ def _explanation(error: exc.SQLAlchemyError) -> StateDatabaseError:
     reason = str(cause).strip().split("\n")[0] if speaks else code or type(error).__name__
     return StateDatabaseError(
         f"{_SETTING}: the run log cannot be used: {reason}",
-        hint=f"Check that {_SETTING} (by default a file in SYNCER_STATE_DIR) names a database that can be written.",
+        hint=f"Check that {_SETTING} (by default a file in SYNCER_STATE_DIR) names a database that can be written, and"
+        " its user and password.",
     )
