@@ -37,7 +37,7 @@ def list_syncs(as_json: Json = False) -> None:
     project = Project()
     last_status, paused = project.run_log.last_status(), project.run_log.paused()
     names = [definition.name for definition in project.loaded.definitions]
-    answered, latest = project.run_log.last_due(names), project.run_log.latest(names)
+    answered, latest = project.run_log.last_due(names, until=now()), project.run_log.latest(names)
     promised = {name: each.since for name, each in project.run_log.promises(names).items() if not each.at_once}
     rows = []
     for definition in project.loaded.definitions:

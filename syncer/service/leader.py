@@ -194,7 +194,7 @@ class Leader:
         self.pool.announce(active)
 
     def _note_missed(self, active: ActiveRun, tick: Tick) -> None:
-        last_due = self.run_log.last_due([tick.sync]).get(tick.sync)
+        last_due = self.run_log.last_due([tick.sync], until=tick.due_at).get(tick.sync)
         answered = max(filter(None, [last_due, self.scheduled.answered(tick.sync)]), default=None)
         if answered is not None:
             _, ticks = schedules.last_run_at(active.definition.schedule, after=answered, until=tick.due_at)

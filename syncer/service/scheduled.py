@@ -43,8 +43,9 @@ class ScheduledSyncs:
         """
         with self._lock:
             now = self.now()
-            promised = promises.keep(self.run_log, {name: self._schedule(name) for name in names}, now)
-            last_due = self.run_log.last_due(names)
+            last_due = self.run_log.last_due(names, until=now)
+            schedules_now = {name: self._schedule(name) for name in names}
+            promised = promises.keep(self.run_log, schedules_now, now, answered=last_due)
             for name in names:
                 definition, promise = self.definition(name), promised.get(name)
                 if definition is None or promise is None:

@@ -178,9 +178,19 @@ class RunHistory:
         """The place in the log of the newest run of each of *syncs* whose status is one of CONCLUSIVE."""
         return self._of_latest(latest.c.conclusive_seq, syncs)
 
-    def last_due(self, syncs: Collection[str]) -> dict[str, datetime]:
-        """The newest tick of the schedule of each of *syncs* that a run has answered, also one that was skipped."""
-        return self._of_latest(latest.c.last_due_at, syncs)
+    def last_due(self, syncs: Collection[str], *, until: datetime) -> dict[str, datetime]:
+        """The newest tick, up to *until*, of each of *syncs* that a run has answered, also one that was skipped.
+
+        A clock that was ahead may have left later ones.
+        """
+        found = self._of_latest(latest.c.last_due_at, syncs)
+        if ahead := [sync for sync, at in found.items() if at > until]:
+            query = sa.select(runs.c.sync, sa.func.max(runs.c.due_at)).where(runs.c.due_at <= until)
+            query = query.where(runs.c.sync.in_(sa.select(self._each(ahead).c.sync))).group_by(runs.c.sync)
+            with self.database.reading() as connection:
+                earlier = {row[0]: row[1] for row in connection.execute(query)}
+            found = {sync: at for sync, at in found.items() if sync not in ahead} | earlier
+        return found
 
     def rejection_totals(self) -> dict[str, int]:
         """How many rows each sync has refused now; syncs without any are left out."""

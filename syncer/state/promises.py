@@ -12,16 +12,19 @@ from syncer.state.runs import RunLog
 from syncer.state.schema import promises
 
 
-def keep(run_log: RunLog, schedules: Mapping[str, str | None], at: datetime) -> dict[str, Promise]:
+def keep(
+    run_log: RunLog, schedules: Mapping[str, str | None], at: datetime, *, answered: Mapping[str, datetime]
+) -> dict[str, Promise]:
     """Bring up to date from when on the schedules of some syncs count; gives those that count now.
 
-    A schedule that is new, or another than before, counts from *at* on.
+    A schedule that is another than before counts from *at* on, and one of which nothing is known from the newest tick
+    on that a run has *answered*.
 
     Shapes:
         schedules: by sync; an empty text for a sync without one now, None for one that is gone.
     """
     known = run_log.promises(schedules)
-    kept = {sync: _kept(known.get(sync), schedule, at) for sync, schedule in schedules.items()}
+    kept = {sync: _kept(known.get(sync), schedule, answered.get(sync), at) for sync, schedule in schedules.items()}
     changed = {sync: promise for sync, promise in kept.items() if promise != known.get(sync)}
     if changed:
         rows = [{"sync": sync, **promise._asdict()} for sync, promise in changed.items() if promise is not None]
@@ -33,13 +36,11 @@ def keep(run_log: RunLog, schedules: Mapping[str, str | None], at: datetime) -> 
     return {sync: promise for sync, promise in kept.items() if promise is not None and promise.schedule}
 
 
-def _kept(known: Promise | None, schedule: str | None, at: datetime) -> Promise | None:
+def _kept(known: Promise | None, schedule: str | None, answered: datetime | None, at: datetime) -> Promise | None:
     """What is promised of a sync that has *schedule* at a moment."""
-    if schedule is None:
-        return None
     if known is None:
-        return Promise(schedule=schedule, since=at, at_once=True) if schedule else None
+        return None if schedule is None else Promise(schedule=schedule, since=answered or at, at_once=True)
     if known.schedule is None or known.schedule == schedule:
         # A clock that was ahead may have dated it.
-        return known._replace(schedule=schedule, since=min(known.since, at))
-    return Promise(schedule=schedule, since=at, at_once=False)
+        return known._replace(schedule=schedule or "", since=min(known.since, at))
+    return Promise(schedule=schedule or "", since=at, at_once=known.at_once and not known.schedule)

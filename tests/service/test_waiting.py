@@ -264,3 +264,18 @@ def test_what_was_not_promised_is_not_late_also_after_a_restart(bench: Bench) ->
         assert status.freshness is Freshness.FRESH
         assert lateness.late([(definition, status.last_ended_well, False)], now) == set()
         assert lateness.late([(definition, status.last_ended_well, False)], now + 3 * HOUR) == {"people"}
+
+
+def test_ticks_that_a_clock_which_was_ahead_answered_hide_none_that_is_due(bench: Bench) -> None:
+    bench.define("people")
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    with bench.service(started=False) as service:
+        for due_at in (hour - 5 * HOUR, hour + timedelta(days=400)):
+            run_id = service.run_log.start("people", Order(trigger=Trigger.SCHEDULE, due_at=due_at), "x", hour)
+            service.run_log.finish(run_id, RunStatus.SUCCESS, hour)
+        service.run_log.pause("people", hour)
+        service.run_log.resume("people", hour - 4 * HOUR)
+        service.start()
+        newest = wait_until(lambda: [run for run in ended_runs(service, "people") if run.due_at == hour])
+
+    assert newest[0].notes == ("this run also stands for 3 earlier ticks that passed while no service ran",)

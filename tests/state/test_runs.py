@@ -32,6 +32,7 @@ from tests.state.processes import record_runs, tell_id
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -166,7 +167,9 @@ def test_a_tick_is_answered_once(log: RunLog) -> None:
 
     log.record_skipped("people", replace(tick, due_at=NOON + MINUTE), "abc", NOON + MINUTE, note="already running")
     log.start("people", Order(trigger=Trigger.MANUAL), "abc", NOON)
-    assert log.last_due(["people", "accounts", "none"]) == {"people": NOON + MINUTE, "accounts": NOON}
+    names = ["people", "accounts", "none"]
+    assert log.last_due(names, until=NOON + HOUR) == {"people": NOON + MINUTE, "accounts": NOON}
+    assert log.last_due(names, until=NOON) == {"people": NOON, "accounts": NOON}
 
 
 def test_a_promised_run_begins_under_its_id(log: RunLog) -> None:
@@ -346,7 +349,9 @@ def test_an_order_and_the_name_of_its_request_are_recorded_together(log: RunLog)
 
 def test_a_schedule_counts_from_when_it_was_promised(log: RunLog) -> None:
     def keep(at: datetime, **schedules: str | None) -> dict[str, tuple[datetime, bool]]:
-        return {sync: each[1:] for sync, each in promises.keep(log, schedules, at).items()}
+        return {
+            sync: each[1:] for sync, each in promises.keep(log, schedules, at, answered={"old": NOON - HOUR}).items()
+        }
 
     assert keep(NOON, people="every day") == {"people": (NOON, True)}
     assert keep(NOON + MINUTE, people="every day") == {"people": (NOON, True)}, "no edit, and no restart, moves it"
@@ -362,7 +367,11 @@ def test_a_schedule_counts_from_when_it_was_promised(log: RunLog) -> None:
 
     assert keep(NOON, people="every hour") == {"people": (NOON, False)}, "a clock that was ahead dated it"
     assert keep(NOON, people=None) == {}
-    assert keep(NOON + MINUTE, people="every hour") == {"people": (NOON + MINUTE, True)}, "a new one"
+    assert keep(NOON + MINUTE, people="every hour") == {"people": (NOON + MINUTE, False)}, "it had one before"
+
+    assert keep(NOON, old="every hour") == {"old": (NOON - HOUR, True)}, "nothing is known but what ran"
+    assert keep(NOON, manual="") == {}
+    assert keep(NOON + MINUTE, manual="every hour") == {"manual": (NOON + MINUTE, True)}, "the first one"
 
 
 def test_old_runs_are_forgotten_but_for_the_newest_of_each_kind(log: RunLog) -> None:
@@ -386,7 +395,7 @@ def test_the_run_that_answered_the_newest_tick_is_kept(log: RunLog) -> None:
     assert log.purge(NOON + 10 * MINUTE) == 2
     ended(log, "people", RunStatus.SUCCESS, NOON + 6 * MINUTE)
 
-    assert log.last_due(["people"]) == {"people": NOON + 2 * MINUTE}
+    assert log.last_due(["people"], until=NOON + HOUR) == {"people": NOON + 2 * MINUTE}
 
 
 def test_runs_left_open_are_interrupted_those_of_other_syncs_are_not(log: RunLog) -> None:
