@@ -68,9 +68,7 @@ class Leader:
         self.scheduled.follow_pauses()
         if self.pool.record_ends() or self._is_short:
             self._is_short = True
-            self._adopt(self.term)
-            self._make_up(self.term)
-            self._is_short = False
+            self._catch_up(self.term)
 
     def answer(self, tick: Tick) -> None:
         """Answer a tick: with a run that waits for room, or with a record that it was skipped.
@@ -145,21 +143,39 @@ class Leader:
             return
         self.led_at = self.now()
         self.left_open.interrupt(before=term)
-        self._adopt(term)
+        # Before the schedule, whose newer ticks they would otherwise wait for.
+        if not self._adopt(term):
+            return
         self.scheduled.begin()
         self._complete, self._is_short = term, True
         log.info("this service leads", extra={"term": term})
-        self._make_up(term)
-        self._is_short = False
+        self._catch_up(term)
 
-    def _adopt(self, term: int) -> None:
-        """Let the runs begin that are queued, and that no service has in its pool."""
-        with self._accepting:
+    def _catch_up(self, term: int) -> None:
+        # What comes meanwhile is for the next time.
+        self._is_short = False
+        is_done = False
+        try:
+            if self._adopt(term):
+                self._make_up(term)
+                is_done = True
+        finally:
+            self._is_short = self._is_short or not is_done
+
+    def _adopt(self, term: int) -> bool:
+        """Let the runs begin that are queued, and that no service has in its pool; returns whether it had its turn."""
+        # Who accepts a run may be waiting for the run log, and the heartbeat must not wait for them.
+        if not self._accepting.acquire(blocking=False):
+            return False
+        try:
             ours = {active.run_id for active in self.pool.active_runs()}
             for run in self.run_log.queued_runs():
                 if run.id not in ours:
                     with suppress(OvertakenError, AlreadyActiveError, ClosedError):
                         self._adopt_one(run, term)
+        finally:
+            self._accepting.release()
+        return True
 
     def _adopt_one(self, run: Run, term: int) -> None:
         definition = self.catalog.get(run.sync)
