@@ -62,6 +62,8 @@ class ScheduledSyncs:
         with self._lock:
             before, self._paused = self._paused, self.run_log.paused()
             changed = before ^ self._paused
+            if not changed:
+                return
             try:
                 self.take_in(changed)
             except BaseException:
