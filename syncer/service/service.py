@@ -291,7 +291,14 @@ class Service:
         if self.leads:
             self._scheduled.follow_pauses()
 
+    @property
+    def is_about_to_lead(self) -> bool:
+        """Whether it does not lead yet, or not any more, and no other service does as far as the run log knows."""
+        return self.leadership.term is not None or self.leadership.leader() == self.leadership.holder
+
     def _standing_by(self) -> str:
+        if self.is_about_to_lead:
+            return "this service is about to lead"
         leader = self.leadership.leader()
         return f"this service stands by, as another one leads{f': {leader}' if leader else ''}"
 

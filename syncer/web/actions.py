@@ -135,6 +135,8 @@ class UserActions:
     def _closed(self) -> ProblemError:
         if self.service.closing.is_set() or self.service.leads:
             return ProblemError(503, "the service is stopping", hint="Try again when it is back.")
+        if self.service.is_about_to_lead:
+            return ProblemError(503, "this service is about to lead", hint="Try again in a few seconds.")
         leader = self.service.leadership.leader() or "another one"
         return ProblemError(503, f"this service stands by; {leader} leads", hint="Send the request to the leader.")
 

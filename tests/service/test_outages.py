@@ -223,6 +223,8 @@ def test_a_readiness_probe_sees_a_leader_without_a_schedule(shared: Service) -> 
 
     assert not shared.leads
     assert not _is_ready(shared)
+    with pytest.raises(ClosedError, match="this service is about to lead"):
+        shared.run_now("people", actor="ann")
     shared.leader.look()
     assert shared.leads
     assert _is_ready(shared)

@@ -92,7 +92,7 @@ def test_a_leader_that_was_overtaken_takes_no_orders_before_it_knows(
 ) -> None:
     leader, standby = two
     end_session_of_leader(postgres_url)
-    wait_until(lambda: standby.leads or leader.leadership.term == 2)
+    wait_until(lambda: standby.leads or (leader.leads and leader.leadership.term == 2))
     overtaken, newest = (leader, standby) if standby.leads else (standby, leader)
 
     active = newest.run_now("customers", actor="ann")
