@@ -49,7 +49,7 @@ class View:
             may_run=principal is not None and principal.may(Scope.RUN),
             can_log_out=principal is not None and principal.means is Means.SESSION,
             leads=service.leads,
-            leader="" if service.leads else service.leadership.leader(),
+            leader="" if service.leads or service.is_about_to_lead else service.leadership.leader(),
             now=service.now(),
         )
         message = MESSAGES.get(self.request.query_params.get("said", ""), "")
