@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -54,10 +55,10 @@ class Answer:
         return 200 <= self.status < 300
 
     def json(self, *, exact: bool = False) -> Any:
-        """The body's JSON, see `json_value`; None if it is no JSON."""
+        """The body's JSON, with *exact* by `json_value`; None if it is no JSON, or too deep to be an answer."""
         try:
-            return json_value(self.body.decode(), exact=exact)
-        except ValueError:
+            return json_value(self.body.decode()) if exact else json.loads(self.body)
+        except (ValueError, RecursionError):
             return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,37 +15,37 @@ _TOKEN = re.compile(r'[{}\[\]:,]|"(?:[^"\\]|\\.)*"|[^\s{}\[\]:,"]+')
 _MOST_DIGITS = 4_300
 
 
-def json_value(text: str, *, exact: bool = True) -> Any:
-    """What a JSON *text* says, however deep it is nested and however long its numbers are.
+def json_value(text: str) -> Any:
+    """What the JSON *text* of a store says, however deep it is nested.
 
-    With *exact*, numbers that are no integers are Decimals, as are integers of more digits than Python reads.
+    Numbers that are no integers are Decimals, as are integers of more digits than Python reads.
 
     Raises:
         ValueError: it is no JSON.
     """
-    number: Callable[[str], Any] = Decimal if exact else float
     try:
-        return json.loads(text, parse_int=_integer, parse_float=number)
+        return json.loads(text, parse_int=_integer, parse_float=Decimal)
     except RecursionError:
-        return _deep_value(text, number)
+        return _deep_value(text)
 
 
 def _integer(digits: str) -> int | Decimal:
     return int(digits) if len(digits) <= _MOST_DIGITS else Decimal(digits)
 
 
-def _deep_value(text: str, number: Callable[[str], Any]) -> Any:
+def _deep_value(text: str) -> Any:
     """The same of JSON for which Python's stack may be too small."""
     open_: list[list[Any]] = [[]]
     for token in _TOKEN.findall(text):
         if token in "{[":
             open_.append([])
-        elif token in "}]":
+        elif token in "}]" and len(open_) > 1:
             items = open_.pop()
-            open_[-1].append(items if token == "]" else dict(zip(items[::2], items[1::2], strict=True)))
+            open_[-1].append(items if token == "]" else dict(zip(map(str, items[::2]), items[1::2], strict=True)))
         elif token not in ":,":
-            open_[-1].append(json.loads(token, parse_int=_integer, parse_float=number))
-    return open_[0][0]
+            open_[-1].append(json.loads(token, parse_int=_integer, parse_float=Decimal))
+    ((value,),) = open_
+    return value
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

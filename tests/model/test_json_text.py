@@ -33,11 +33,10 @@ def test_every_digit_is_read() -> None:
     digits = "7" * 5_000
 
     assert json_text(json_value(f'{{"long": {digits}, "exact": 0.10}}')) == f'{{"long": {digits}, "exact": 0.10}}'
-    assert json_value("0.1", exact=False) == 0.1
     assert json_value("0.1") == Decimal("0.1")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1,]", "x"])
+@pytest.mark.parametrize("text", ["", "{", "[1,]", "x", "[" * 3_000, "[" * 3_000 + "]" * 3_001, '{"a":' * 3_000])
 def test_what_is_no_json_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         json_value(text)
