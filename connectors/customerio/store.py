@@ -122,10 +122,9 @@ class CustomerIOStore:
         """See `AddressesTargets`: the number of an object's type; of a key of its own, which workspace that may be."""
         if target.object_type is not None:
             return self._options.object_types.get(target.object_type, target.object_type)
-        if target.entity is Entity.PERSON:
+        through, key = "app", self._options.app_api_key
+        if target.person_key is not None:
             through, key = str(self._options.via), self._options.cdp_api_key
-        else:
-            through, key = "app", self._options.app_api_key
         if through == Via.TRACK:
             return through
         # No secret, as for `store_id`.

@@ -407,6 +407,7 @@ def test_a_run_ends_with_the_definition_that_it_began_with(bench: Bench) -> None
     bench.define("slow", ENDLESS, MANUAL)
     with bench.service() as service:
         active = service.run_now("slow", actor="ann")
+        wait_until(lambda: active.began_at is not None)
         before = active.definition.hash
         bench.define("slow", header=MANUAL)
         service.reload()
