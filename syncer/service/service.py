@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 _SET_BACK, _SET_AHEAD = timedelta(seconds=10), timedelta(minutes=10)
 
 
+#: Clocks are looked at every second; a process that did not look for longer was stopped, or its machine was.
+_STOOD_STILL = timedelta(seconds=10)
+
 #: Seconds that a stop waits for what deletes old records.
 _PRUNING_SECONDS = 2.0
 
@@ -159,6 +162,9 @@ class Service:
         with self._clock_lock:
             (before, since), self._clocks = self._clocks, (self.now(), time.monotonic())
             now, gone = self._clocks[0], timedelta(seconds=self._clocks[1] - since)
+            if gone > _STOOD_STILL:
+                # The whole process did, and not its schedule alone.
+                self.last_heartbeat += gone.total_seconds()
             if now > before + gone + _SET_AHEAD:
                 self._pruned_on = now.date()
             if now < before + gone - _SET_BACK:

@@ -218,7 +218,7 @@ def test_a_leader_that_stood_still_is_fenced_and_what_it_sent_late_is_made_good(
             wait_until(lambda: set(machines.stored().values()) == {"newest"})
             stopped = [run.id for run in machines.run_log.recent(limit=1000) if run.status is RunStatus.INTERRUPTED]
             first.send(signal.SIGCONT)
-            wait_until(lambda: all(ended_by_itself(machines, run_id) for run_id in stopped))
+            wait_until(lambda: all(ended_by_itself(machines, run_id) for run_id in stopped), seconds=200)
             after = now()
             wait_until(lambda: {run.sync for run in ended_since(machines, after)} == {"customers", "many"})
             stored = machines.stored()

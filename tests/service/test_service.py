@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -401,6 +402,18 @@ def test_a_removed_file_leaves_the_store_and_the_snapshot(bench: Bench) -> None:
 
         assert active.run is not None
         assert active.run.counts.unchanged == 3
+
+
+def test_a_process_that_stood_still_is_not_taken_for_a_schedule_that_hangs(bench: Bench) -> None:
+    with bench.service(started=False) as service:
+        # As if it had been stopped, and had not looked at its clocks meanwhile.
+        service.last_heartbeat -= 300
+        service._clocks = bench.now() - timedelta(minutes=5), time.monotonic() - 300
+        service.follow_clock()
+        assert service.heartbeat_age < timedelta(seconds=10)
+        service.last_heartbeat -= 70
+        service.follow_clock()
+        assert service.heartbeat_age > timedelta(seconds=60)
 
 
 def test_a_run_ends_with_the_definition_that_it_began_with(bench: Bench) -> None:
