@@ -8,7 +8,7 @@ from __future__ import annotations
 import traceback
 from array import array as array_of_numbers
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -58,7 +58,7 @@ class Cursor:
     rowcount = -1
     arraysize = 1
 
-    def __init__(self, description: list[tuple[Any, ...]], found: list[tuple[Any, ...]] = []) -> None:  # noqa: B006
+    def __init__(self, description: list[tuple[Any, ...]], found: Sequence[tuple[Any, ...]] = ()) -> None:
         self.description = description
         self.sent: list[str] = []
         self.parsed: list[str] = []
