@@ -396,12 +396,11 @@ def ended(machine: Machine) -> Iterator[Machine]:
 
 def proven_in(examples: int) -> settings:
     """How far a machine goes: so many *examples*, or as `pytest --hypothesis-profile=long` has it."""
-    steps = 20
     if settings.get_current_profile_name() == LONG:
-        examples, steps = 40 * examples, 50
+        examples = 2000
     return settings(
         max_examples=examples,
-        stateful_step_count=steps,
+        stateful_step_count=20,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
