@@ -8,7 +8,6 @@ from datetime import datetime
 
 from syncer.model.types import Run, Trigger
 from syncer.settings.settings import Settings
-from syncer.snapshot.file import is_in_use
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
 
@@ -29,7 +28,7 @@ class LeftOpen:
         What waits for a tick of the schedule stays queued.
         """
         for run in self.run_log.open_runs():
-            if run.term < before if run.term is not None else self._is_dead(run.sync):
+            if run.term < before if run.term is not None else self.runner.has_no_command(run.sync):
                 self.run_log.interrupt(run.id, self.now())
         for run in self.run_log.queued_runs():
             if run.trigger is not Trigger.SCHEDULE and (run.term or 0) < before:
@@ -43,14 +42,7 @@ class LeftOpen:
         """
         for run in self.run_log.open_runs():
             if run.sync == sync and run.id not in except_for:
-                if run.term is not None or not self._is_dead(sync):
+                if run.term is not None or not self.runner.has_no_command(sync):
                     return run
                 self.run_log.interrupt(run.id, self.now())
         return None
-
-    def _is_dead(self, sync: str) -> bool:
-        """Whether no command runs a sync: it would hold the snapshot, or a lock if the run log is shared."""
-        if self.run_log.database.is_shared:
-            return not self.run_log.database.is_held(sync)
-        path = self.runner.snapshot_path(sync)
-        return not path.exists() or not is_in_use(path, sync)

@@ -272,13 +272,21 @@ class Runner:
             found += limits.differs(self.now(), store.clock(), f"store `{definition.store}`")
         return found
 
+    def has_no_command(self, sync: str) -> bool:
+        """Whether no command runs a sync: it would hold the snapshot, or a lock if the run log is shared."""
+        if self.run_log.database.is_shared:
+            return not self.run_log.database.is_held(sync)
+        path = self.snapshot_path(sync)
+        return not path.exists() or not is_in_use(path, sync)
+
     def _has_died(self, sync: str) -> bool:
         """Whether no process runs a sync, also where its file is gone; a service's run is ended by the next service."""
-        database, path = self.run_log.database, self.snapshot_path(sync)
-        if not database.is_shared:
-            return not path.exists() or not is_in_use(path, sync)
-        is_open = any(run.sync == sync and run.term is not None for run in self.run_log.open_runs())
-        return not is_open and not database.is_held(sync)
+        if not self.has_no_command(sync):
+            return False
+        # A snapshot that nobody holds tells of a service too, but only on this machine.
+        return not self.run_log.database.is_shared or not any(
+            run.sync == sync and run.term is not None for run in self.run_log.open_runs()
+        )
 
     def _window(self, definition: SyncDefinition, snapshot: Snapshot, options: RunOptions, at: datetime) -> Window:
         whole = self._rendered(definition, 0)
