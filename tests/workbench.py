@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
+from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, Interruptible
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, addresses, opened
@@ -125,6 +127,13 @@ class Workbench:
                 started_at=self.clock,
             )
         return self.progress
+
+    def lose_the_answer(self, result: pa.Table) -> None:
+        """Run once; the store takes the first batch, and its answer is lost."""
+        self.store.strikes_at, self.store.fault = 0, "after"
+        with pytest.raises(StoreError):
+            self.run(result)
+        self.store.strikes_at = None
 
     def plan(self, result: pa.Table) -> tuple[Progress, dict[str, int], list[tuple[str, str, str | None, str | None]]]:
         """Counts, changed attributes and samples of a plan."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from syncer.model.errors import StoreError
 from syncer.model.types import Counts, OnNull, OnRemoved
 from tests.sync.house import BY_ID, House
 from tests.workbench import Workbench, table
@@ -27,13 +26,6 @@ def bench(tmp_path: Path) -> Workbench:
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(folder=tmp_path, store_url=f"sqlite:///{tmp_path}/people.db")
-
-
-def lose_the_answer(bench: Workbench, result: Result) -> None:
-    bench.store.strikes_at, bench.store.fault = 0, "after"
-    with pytest.raises(StoreError):
-        bench.run(table(result))
-    bench.store.strikes_at = None
 
 
 def test_an_attribute_comes_back_though_its_person_was_deleted_while_it_was_not_sent(house: House) -> None:
@@ -68,7 +60,7 @@ def test_a_value_that_went_back_is_sent_where_another_one_may_have_arrived(
 ) -> None:
     bench.adjust(on_null=OnNull.KEEP, on_removed=on_removed)
     bench.run(table(GOLD))
-    lose_the_answer(bench, SILVER)
+    bench.lose_the_answer(table(SILVER))
     bench.run(table(unsent))
     assert bench.store.people["1"]["tier"] == "silver"
     assert bench.run(table(unsent)).counts.accepted == 0
@@ -81,7 +73,7 @@ def test_a_value_that_went_back_is_sent_where_another_one_may_have_arrived(
 def test_what_may_have_arrived_is_unset_once_null_means_that(bench: Workbench) -> None:
     bench.adjust(on_null=OnNull.KEEP)
     bench.run(table(NULL))
-    lose_the_answer(bench, SILVER)
+    bench.lose_the_answer(table(SILVER))
     bench.run(table(NULL))
     bench.adjust(on_null=OnNull.CLEAR)
 
@@ -93,7 +85,7 @@ def test_what_may_have_arrived_is_unset_once_null_means_that(bench: Workbench) -
 
 def test_what_may_have_arrived_is_unset_once_a_dropped_column_means_that(bench: Workbench) -> None:
     bench.run(table(DROPPED))
-    lose_the_answer(bench, GOLD)
+    bench.lose_the_answer(table(GOLD))
     bench.run(table(DROPPED))
     assert bench.store.people == {"1": {"tier": "gold", "x": "x"}}
     bench.adjust(on_removed=OnRemoved.CLEAR)
@@ -107,7 +99,7 @@ def test_what_may_have_arrived_is_unset_once_a_dropped_column_means_that(bench: 
 def test_an_attribute_stays_unknown_until_it_is_sent(bench: Workbench) -> None:
     bench.adjust(on_null=OnNull.KEEP)
     bench.run(table(GOLD))
-    lose_the_answer(bench, SILVER)
+    bench.lose_the_answer(table(SILVER))
     for x in ("y", "z"):
         bench.run(table(NULL | {"x": [x]}))
     bench.store.refuses = lambda key: True

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from syncer.model.errors import StoreError
 from syncer.model.types import Counts, Identity
 from tests.workbench import Workbench, table
 
@@ -30,13 +29,6 @@ def bench(tmp_path: Path) -> Workbench:
 def asks_for_all(bench: Workbench) -> bool:
     with bench.opened() as snapshot:
         return bool(snapshot.known.last_sync_time == 0 or snapshot.known.has_quarantined)
-
-
-def lose_the_answer(bench: Workbench, result: pa.Table) -> None:
-    bench.store.strikes_at, bench.store.fault = 0, "after"
-    with pytest.raises(StoreError):
-        bench.run(result)
-    bench.store.strikes_at = None
 
 
 def test_a_person_who_is_absent_gets_the_change_once_they_exist(bench: Workbench) -> None:
@@ -103,7 +95,7 @@ def test_an_old_value_is_never_sent_over_one_that_may_have_arrived(
     bench: Workbench, next_result: list[tuple[str | None, str]]
 ) -> None:
     bench.run(rows(("1", "a"), ("2", "a")))
-    lose_the_answer(bench, rows(("1", "b")))
+    bench.lose_the_answer(rows(("1", "b")))
     bench.run(rows(("1", "c"), ("1", "d")))
     taken = len(bench.store.taken)
 
@@ -118,7 +110,7 @@ def test_an_old_value_is_never_sent_over_one_that_may_have_arrived(
 
 def test_a_row_in_doubt_that_left_the_whole_result_is_settled(bench: Workbench) -> None:
     bench.run(rows(("1", "a"), ("2", "a")))
-    lose_the_answer(bench, rows(("3", "a")))
+    bench.lose_the_answer(rows(("3", "a")))
     bench.store.refuses = lambda key: key == ("2",)
     bench.run(rows(("2", "b")))
     bench.store.refuses = lambda key: False
@@ -132,7 +124,7 @@ def test_a_row_in_doubt_that_left_the_whole_result_is_settled(bench: Workbench) 
 
 def test_what_is_remembered_counts_as_sent_again(bench: Workbench) -> None:
     bench.run(rows(("1", "a")))
-    lose_the_answer(bench, rows(("2", "a")))
+    bench.lose_the_answer(rows(("2", "a")))
     bench.store.refuses = lambda key: True
     assert bench.run(rows(("1", "b"))).counts == Counts(queried=1, changed=1, rejected=2)
     bench.store.refuses = lambda key: False
