@@ -241,7 +241,8 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         connection, thread, cursor = self._connection, self._thread, self._cursor
         self._connection = self._thread = self._raw = self._cursor = None
         if thread is not None:
-            thread.end(*(part.close for part in (cursor, connection) if part is not None))
+            # A cursor that asks its server to close it stays open where that fails; without its connection it asks nobody.
+            thread.end(*(part.close for part in (cursor, connection, cursor) if part is not None))
 
     @contextmanager
     def _failures(self, timeout: timedelta, statement: SelectStatement | None = None) -> Iterator[float]:

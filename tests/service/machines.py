@@ -84,7 +84,11 @@ class Machines:
         with forked.running(
             *words, folder=self.folder, environment=environment(settings), module=module, log=log
         ) as process:
-            yield Service(process=process, lock=self.folder / name / "service.lock", run_log=self.run_log)
+            try:
+                yield Service(process=process, lock=self.folder / name / "service.lock", run_log=self.run_log)
+            except AssertionError:
+                print(f"{name} printed:", *log.read_text().splitlines()[-60:], sep="\n")
+                raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

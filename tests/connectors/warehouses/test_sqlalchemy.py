@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 import time
 import traceback
+import warnings
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -211,19 +213,44 @@ def test_a_connection_that_fails_tells_no_secret(postgres_url: str) -> None:
 
 
 def test_a_connection_that_is_cut_half_way_is_an_error(postgres_url: str) -> None:
+    warehouse, result = half_read(postgres_url)
+    end_sessions(postgres_url)
+
+    with pytest.raises(WarehouseError):
+        result.read_all()
+    warehouse.close()
+
+
+def test_a_connection_that_is_cut_half_way_leaves_no_cursor_open(postgres_url: str) -> None:
+    warehouse, result = half_read(postgres_url)
+    end_sessions(postgres_url)
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        warehouse.close()
+        for thread in threading.enumerate():
+            if thread.name == "syncer-driver":
+                thread.join()
+        del warehouse, result
+        gc.collect()
+
+    assert not [str(each.message) for each in warned]
+
+
+def half_read(postgres_url: str) -> tuple[SQLAlchemyWarehouse, pa.RecordBatchReader]:
     url = postgres_url.replace("postgresql:", "postgresql+psycopg:") + "?application_name=syncer"
     warehouse = SQLAlchemyWarehouse("crm", url)
     result = warehouse.query("SELECT generate_series(1, 100000000) AS i", timeout=TIMEOUT)
     result.read_next_batch()
+    return warehouse, result
+
+
+def end_sessions(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'syncer' AND datname = current_database()"
         )
-
-    with pytest.raises(WarehouseError):
-        result.read_all()
-    warehouse.close()
 
 
 def test_a_function_that_writes_is_refused(postgres_url: str) -> None:
