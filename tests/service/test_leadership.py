@@ -155,7 +155,8 @@ def test_another_service_takes_over_from_one_that_was_killed(machines: Machines,
         if kills == "during a run":
             with machines.store_locked():
                 machines.people({"1": "lost", "2": "pro", "3": "free"})
-                wait_until(lambda: is_sending(machines, leader))
+                changed = now()
+                wait_until(lambda: is_sending(machines, leader, changed))
                 leader.send(signal.SIGKILL)
         else:
             leader.send(signal.SIGKILL)
@@ -176,10 +177,10 @@ def test_another_service_takes_over_from_one_that_was_killed(machines: Machines,
     assert answers_every_tick(machines)
 
 
-def is_sending(machines: Machines, leader: Service) -> bool:
-    """Whether a run has found the change and waits for the store: it lasts longer than any that does not."""
-    runs = [run for run in machines.run_log.open_runs() if (now() - run.started_at).total_seconds() > 2]
-    return bool(runs) and leader.leads()
+def is_sending(machines: Machines, leader: Service, since: datetime) -> bool:
+    """Whether a run has found the change of *since* and waits for the store: it cannot end before it is sent."""
+    begun = [run.started_at for run in machines.run_log.open_runs() if run.started_at > since]
+    return any((now() - at).total_seconds() > 2 for at in begun) and leader.leads()
 
 
 def answers_every_tick(machines: Machines) -> bool:
@@ -208,7 +209,8 @@ def test_a_leader_that_stood_still_is_fenced_and_what_it_sent_late_is_made_good(
             wait_until(second.answers)
             with machines.store_locked():
                 machines.people({"1": "stale", "2": "stale"})
-                wait_until(lambda: is_sending(machines, first))
+                changed = now()
+                wait_until(lambda: is_sending(machines, first, changed))
                 first.send(signal.SIGSTOP)
                 # Not before it stands still: else it might hold the store's lock while it does.
                 wait_until(lambda: psutil.Process(first.process.pid).status() == psutil.STATUS_STOPPED)
@@ -216,7 +218,9 @@ def test_a_leader_that_stood_still_is_fenced_and_what_it_sent_late_is_made_good(
             seconds = wait_until(second.leads)
             machines.people({"1": "newest", "2": "newest"})
             wait_until(lambda: set(machines.stored().values()) == {"newest"})
-            stopped = [run.id for run in machines.run_log.recent(limit=1000) if run.status is RunStatus.INTERRUPTED]
+            interrupted = [run for run in machines.run_log.recent(limit=1000) if run.status is RunStatus.INTERRUPTED]
+            # One that began before may have sent all it had.
+            stopped = [run.id for run in interrupted if run.started_at > changed]
             first.send(signal.SIGCONT)
             wait_until(lambda: all(ended_by_itself(machines, run_id) for run_id in stopped), seconds=200)
             after = now()
