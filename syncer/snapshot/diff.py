@@ -301,12 +301,17 @@ def _address_removals(session: Session, whereabouts: Callable[[pa.Table], pa.Tab
 
 def _find_resent(session: Session, layout: ColumnMap, *, full: bool, only: tuple[str, ...] | None) -> None:
     k, wanted = session.k, ""
-    if not (full or only is not None):
+    if full or only is not None:
+        session.execute("DROP TABLE IF EXISTS unset_elsewhere")
+    else:
         parts = [f"SELECT {k} FROM in_doubt"]
         if layout.schema.definition.incremental:
             parts.append(f"SELECT {k} FROM staged WHERE nulled IS NULL")
         if session.any("SELECT 1 FROM unknown"):
-            parts.append(_unset_unknown(session, layout))
+            parts.append(unknown := _unset_unknown(session, layout))
+            if session.has_table("unset_elsewhere"):
+                same = session.same_keys("unset_elsewhere", "u")
+                session.execute(f"DELETE FROM unset_elsewhere USING ({unknown}) u WHERE {same}")
         wanted = f" SEMI JOIN ({' UNION ALL '.join(parts)}) USING ({k})"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE resent AS SELECT {k}, staged.rowid AS row_id FROM staged{wanted} "

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from syncer.model.errors import SnapshotError
-from syncer.model.protocols import MOVED, WHEREABOUTS, NumbersPeople
+from syncer.model.protocols import WHEREABOUTS, NumbersPeople
 from syncer.model.types import FindingKind, ValueForm
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
@@ -130,14 +129,18 @@ class FileLedger:
     def doubt(self, removed: pa.Table, *, log_id: str, seen: int, may_lack_some: bool) -> None:
         session, former = self.session, self._memory()["log_id"]
         is_new_log = former not in ("", log_id)
-        touched = "TRUE" if is_new_log or may_lack_some else session.touched("removed")
         lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
         session.connection.register("removed", removed)
         try:
             with session.transaction():
-                self._put_in_doubt(touched)
-                self._doubt_moved(removed)
+                if removed.num_rows:
+                    from syncer.snapshot.touched import doubt_moved, doubt_unset
+
+                    doubt_unset(session, "removed")
+                    self._put_in_doubt(session.touched("removed"))
+                    doubt_moved(session, removed)
                 if is_new_log or may_lack_some:
+                    self._put_in_doubt("TRUE")
                     self._remember(last_sync_time="0")
                 if is_new_log:
                     self._remember(claimed_by="", claimed_after="", fence="", fence_before="", former_log=former)
@@ -172,8 +175,10 @@ class FileLedger:
                         "what became of identifiers since the last run is not known: every row is sent again"
                     )
                 else:
+                    from syncer.snapshot.touched import doubt_moved
+
                     self._put_in_doubt(session.touched("moved"))
-                    self._doubt_moved(moves.identifiers)
+                    doubt_moved(session, moves.identifiers)
                 self._remember(moves_seen=str(moves.newest))
         finally:
             session.connection.unregister("moved")
@@ -188,19 +193,6 @@ class FileLedger:
     def _unnumbered_keys(self) -> pa.Table:
         query = "SELECT DISTINCT k1, NULL::BIGINT AS person FROM snapshot WHERE person IS NULL"
         return self.session.connection.sql(query).to_arrow_table()
-
-    def _doubt_moved(self, moved: pa.Table) -> None:
-        """Mark rows in doubt of which nobody knows who got them, now that their identifier moved."""
-        if MOVED not in moved["entity"].unique().to_pylist():
-            return
-        session, k = self.session, self.session.k
-        session.connection.register("moved_away", moved.filter(pc.equal(moved["entity"], MOVED)))
-        known = f"SELECT {k} FROM snapshot WHERE person IS NOT NULL"
-        session.execute(
-            f"UPDATE in_doubt SET moved = TRUE WHERE ({session.touched('moved_away')}) AND NOT EXISTS "
-            f"(SELECT 1 FROM ({known}) s WHERE {session.same_keys('in_doubt', 's')})"
-        )
-        session.connection.unregister("moved_away")
 
     def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:
         memory, own = self._memory(), fences.get(log_id, "")
@@ -317,8 +309,13 @@ class FileLedger:
 
     def _put_in_doubt(self, which: str) -> None:
         """Put the rows of the snapshot in doubt of which the SQL *which* is true; part of the caller's transaction."""
-        k = self.session.k
-        self.session.execute(
+        session, k = self.session, self.session.k
+        if session.has_table("unset_elsewhere"):
+            session.execute(
+                f"DELETE FROM unset_elsewhere USING (SELECT {k} FROM unset_elsewhere s WHERE {which}) d "
+                f"WHERE {session.same_keys('unset_elsewhere', 'd')}"
+            )
+        session.execute(
             f"INSERT INTO in_doubt ({k}) SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {which}"
         )
 

@@ -79,7 +79,7 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
     keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
     session.execute(
         f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN, person BIGINT, "
-        "doubted BOOLEAN)"
+        "doubted BOOLEAN, restores BOOLEAN)"
     )
     session.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
     rows = 0
@@ -87,7 +87,7 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
         deletes = schema.definition.on_removed is OnRemoved.DELETE or not session.target.entity.traits.merges
         rows = session.count(
             f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
-            f"{k}, NULL, TRUE, person, FALSE FROM changes WHERE change = 'removed'"
+            f"{k}, NULL, TRUE, person, FALSE, FALSE FROM changes WHERE change = 'removed'"
         )
     parts = [""]
     if schema.unique is None:
@@ -97,15 +97,17 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
         # Those that wait come last.
         parts = [f" {join} JOIN waiting USING (row_id)" for join in ("ANTI", "SEMI")]
     # Most runs begin without doubt.
-    is_doubted = "FALSE"
+    is_doubted = restores = "FALSE"
     if session.any("SELECT 1 FROM in_doubt"):
-        is_doubted = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('o', 'd')})"
+        is_doubted = f"NOT restores AND EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('o', 'd')})"
+    if session.has_table("unset_elsewhere"):
+        restores = f"EXISTS (SELECT 1 FROM unset_elsewhere u WHERE {session.same_keys('resent', 'u')})"
     for part in parts:
         rows += session.count(
             f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL, "
-            f"{is_doubted} "
-            f"FROM (SELECT {k}, row_id, change <> 'added' AS known FROM changes WHERE change <> 'removed' "
-            f"UNION ALL SELECT {k}, row_id, TRUE FROM resent) o{part}"
+            f"{is_doubted}, restores "
+            f"FROM (SELECT {k}, row_id, change <> 'added' AS known, FALSE AS restores FROM changes "
+            f"WHERE change <> 'removed' UNION ALL SELECT {k}, row_id, TRUE, {restores} FROM resent) o{part}"
         )
     if not schema.definition.incremental:
         # Where the store rejects them, only this makes the next run send them again.

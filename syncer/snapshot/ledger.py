@@ -14,8 +14,10 @@ change them. The stages keep what they find in temporary tables beside these:
                 doubt was sent without these attributes
     kept        k…, c…: newest values of rows in doubt, absent or rejected, where the query will not return them again
     rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
-    outbox      seq, action, k…, row_id, known, person, doubted: only while a run sends: every row that it may have
-                sent; `person` is whom a removal reaches, NULL where the key says it; `doubted` where it was in doubt
+    outbox      seq, action, k…, row_id, known, person, doubted, restores: only while a run sends: every row that it may
+                have sent; `person` is whom a removal reaches, NULL where the key says it; `doubted` where it was in
+                doubt; `restores` where it was only because another sync unset an attribute: its values alone are sent,
+                as what is NULL here was unset before, and another sync may have set it since
     verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
 """
 

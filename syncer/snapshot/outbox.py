@@ -145,7 +145,7 @@ class Outbox:
         rows = f"SELECT {session.k}, person FROM outbox WHERE action = '{Action.CLEAR}'"
         if cleared:
             rows += (
-                f" UNION ALL SELECT {session.k}, NULL FROM outbox SEMI JOIN "
+                f" UNION ALL SELECT {session.k}, NULL FROM (SELECT * FROM outbox WHERE NOT restores) SEMI JOIN "
                 f"(SELECT rowid AS row_id FROM staged WHERE {cleared}) USING (row_id)"
             )
         _, kind, value = session.entity
@@ -262,7 +262,8 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
         # NULL stays NULL: such members are left out.
         members = [f"{json_name(c.name)} || {c.sent(c.physical)}" for c in layout.fed if c not in own]
         attributes = json_object(members)
-        cleared = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
+        unset = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
+        cleared = f"CASE WHEN o.restores THEN '[]' ELSE {unset} END"
     return (
         f"SELECT seq, action, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
         + "".join(f", {_identifier(c)} AS {c.name}" for c in own)

@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 import duckdb
 
-from syncer.model.protocols import MOVED, UNSET
+from syncer.model.protocols import MOVED
 from syncer.model.types import Entity, PersonKey, Target
 from syncer.snapshot.values import literal
 
@@ -83,8 +83,7 @@ class Session:
 
     def touched(self, removed: str) -> str:
         """SQL for whether a table of IDENTIFIERS names the row's entity, or an end of the relationship."""
-        _, kind, value = self.entity
-        named = [self.entity, (literal(UNSET[self.target.entity]), kind, value)]
+        named = [self.entity]
         if self.target.entity.traits.links:
             named.append((literal(Entity.PERSON), literal(str(self.target.person_key)), "k1"))
             named.append((literal(Entity.OBJECT), literal(str(self.target.object_type)), "k2"))

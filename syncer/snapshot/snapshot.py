@@ -124,20 +124,22 @@ class Snapshot:
         """What a run needs to know of the ledger, once that has caught up with other runs."""
         return self.ledger.known()
 
-    def take_over(self, sync: str, definition: SyncDefinition, store_id: str) -> None:
+    def take_over(self, sync: str, definition: SyncDefinition, store_id: str) -> bool:
         """Take the rows of a sync whose file was renamed, and is this *definition* now, for rows to be removed.
 
-        Those that this sync feeds too stay.
+        Those that this sync feeds too stay. False if it was no other name of this one.
         """
         from syncer.snapshot import former
 
         path = self._path and self._path.with_name(f"{sync}.duckdb")
         if self._path is None or path is None or not path.exists():
-            return
+            return False
         home = {"store_id": store_id, "address": self._address}
-        if former.adopt(path, sync, beside=self._path, definition=definition, home=home):
-            self.ledger.remember_former(former.beside(self._path, "former"))
-            self.ledger.notes.append(f"`{sync}` has this name now; what it sent, and this sync does not, is removed")
+        if not former.adopt(path, sync, beside=self._path, definition=definition, home=home):
+            return False
+        self.ledger.remember_former(former.beside(self._path, "former"))
+        self.ledger.notes.append(f"`{sync}` has this name now; what it sent, and this sync does not, is removed")
+        return True
 
     @property
     def has_sent(self) -> bool:

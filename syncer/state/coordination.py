@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from syncer.model.protocols import IDENTIFIERS
+from syncer.model.protocols import IDENTIFIERS, UNSET
 from syncer.model.types import Entity
 from syncer.state.database import StateDatabase
 from syncer.state.schema import forgotten_removals, newest_snapshots, removals, written_attributes
@@ -121,13 +121,23 @@ class SharedCoordination:
         its = (table.c.store_id == self.store_id) & (table.c.things == things)
         with self.database.reading() as connection:
             found = connection.execute(sa.select(table.c.sync, table.c.attribute).where(its)).all()
-        if {attribute for sync, attribute in found if sync == self.sync} != set(attributes):
-            same = {"store_id": self.store_id, "things": things, "sync": self.sync}
+        before = {attribute for sync, attribute in found if sync == self.sync}
+        if before != set(attributes):
+            same = {"store_id": self.store_id, "sync": self.sync}
+            rows = [same | {"things": things, "attribute": name} for name in set(attributes)]
+            rows += [same | {"things": f"former {things}", "attribute": name} for name in before - set(attributes)]
             with self.database.writing() as connection:
                 connection.execute(table.delete().where(its, mine))
-                if attributes:
-                    connection.execute(table.insert(), [same | {"attribute": name} for name in set(attributes)])
+                connection.execute(self.database.insert(table).on_conflict_do_nothing(), rows)
         return {attribute for sync, attribute in found if sync != self.sync}
+
+    def take_over_attributes(self, sync: str) -> None:
+        """Record what another sync writes, which has the name of this one now, as this one's."""
+        table, mine = written_attributes, written_attributes.c.sync == self.sync
+        in_store = table.c.store_id == self.store_id
+        with self.database.writing() as connection:
+            connection.execute(table.delete().where(in_store, mine))
+            connection.execute(table.update().where(in_store, table.c.sync == sync).values(sync=self.sync))
 
     def writers(self, things: str) -> dict[str, tuple[frozenset[str], str]]:
         """The attributes of *things* and the newest claim of each other sync that feeds them, or has fed them."""
@@ -144,12 +154,16 @@ class SharedCoordination:
     def removed_since(self, seq: int) -> tuple[pa.Table, int]:
         """What other syncs removed from the store after *seq*, and what they may be removing now.
 
+        What they unset only if they write an attribute, or wrote one, that this sync writes or wrote.
+
         Shapes:
             returns: IDENTIFIERS, no row twice, in any order; and the newest `seq`, from which to look next time
                 (0 where there is none).
         """
         others = sa.select(*[removals.c[name] for name in IDENTIFIERS.names]).where(
-            removals.c.store_id == self.store_id, removals.c.sync != self.sync
+            removals.c.store_id == self.store_id,
+            removals.c.sync != self.sync,
+            removals.c.entity.not_in(list(UNSET.values())) | self._shares_attributes_with(removals.c.sync),
         )
         query = sa.union(others.where(removals.c.seq > seq), others.where(removals.c.open))
         with self.database.reading() as connection:
@@ -171,6 +185,13 @@ class SharedCoordination:
         query = sa.select(forgotten_removals.c.seq).where(forgotten_removals.c.store_id == self.store_id)
         with self.database.reading() as connection:
             return (connection.execute(query).scalar_one_or_none() or 0) > seq
+
+    def _shares_attributes_with(self, sync: sa.Column[str]) -> sa.ColumnElement[bool]:
+        """Whether another sync writes or wrote an attribute that this one writes or wrote; true if nothing is known."""
+        mine, its = written_attributes.alias("mine"), written_attributes.alias("its")
+        own = (mine.c.store_id == self.store_id) & (mine.c.sync == self.sync)
+        same = (its.c.store_id == mine.c.store_id) & (its.c.attribute == mine.c.attribute)
+        return sa.exists().where(own, same, its.c.sync == sync) | ~sa.exists().where(own)
 
     def _numbered(self, identifiers: pa.Table, newest: int) -> sa.Select[Any]:
         arrays = [sa.cast(identifiers[name].to_pylist(), sa.ARRAY(sa.Text)) for name in IDENTIFIERS.names]

@@ -288,7 +288,7 @@ written_attributes = sa.Table(
     "syncer_written_attributes",
     metadata,
     sa.Column("store_id", sa.Text, primary_key=True),
-    #: What they are attributes of, as `Target.things`.
+    #: What they are attributes of, as `Target.things`; with `former ` before it for those that it wrote earlier.
     sa.Column("things", sa.Text, primary_key=True),
     sa.Column("sync", sa.Text, primary_key=True),
     sa.Column("attribute", sa.Text, primary_key=True),

@@ -124,8 +124,8 @@ def take_over_renamed(
         RunInProgressError, SnapshotError: the other snapshot is in use, or cannot be read.
     """
     for sync in coordination.writers(definition.target.things):
-        if state_of(sync) is WriterState.GONE:
-            snapshot.take_over(sync, definition, coordination.store_id)
+        if state_of(sync) is WriterState.GONE and snapshot.take_over(sync, definition, coordination.store_id):
+            coordination.take_over_attributes(sync)
 
 
 def _remove(run: SyncRun, snapshot: Snapshot, coordination: Coordination, started_at: datetime) -> None:

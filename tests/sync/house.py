@@ -102,13 +102,13 @@ class House:
         values = [[None if text == "-" else text for text in row.split()] for row in rows]
         self.rows[name] = [dict(zip(self.columns[name], row, strict=True)) for row in values]
 
-    def run(self, *names: str) -> Progress:
+    def run(self, *names: str, full: bool = False) -> Progress:
         progress = Progress()
         for name in names or self.syncs:
-            progress = self._run(name)
+            progress = self._run(name, full=full)
         return progress
 
-    def _run(self, name: str, *, plans: bool = False) -> Any:
+    def _run(self, name: str, *, plans: bool = False, full: bool = False) -> Any:
         self.runs += 1
         progress, made = Progress(), self.syncs[name]
         with (
@@ -134,7 +134,7 @@ class House:
                 warehouse=Interrupted(self.result(name), before=self.at_query),
                 snapshot=snapshot,
                 store=store,
-                options=RunOptions(),
+                options=RunOptions(full=full),
                 progress=progress,
                 asked=asked,
                 leftovers=FormerRows() if snapshot.former else None,

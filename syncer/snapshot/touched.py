@@ -1,0 +1,41 @@
+"""The rows of a ledger that others have touched since: by removing, unsetting, or moving an identifier."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from syncer.model.protocols import MOVED, UNSET
+from syncer.snapshot.session import Session
+from syncer.snapshot.values import literal
+
+
+def doubt_unset(session: Session, removed: str) -> None:
+    """Put rows in doubt of which others unset an attribute; `unset_elsewhere` (k…) has those that were not in doubt.
+
+    *removed*: a table of IDENTIFIERS.
+    """
+    _, kind, value = session.entity
+    unset = f"SELECT value FROM {removed} WHERE entity = {literal(UNSET[session.target.entity])} AND kind = {kind}"
+    session.execute(
+        f"CREATE OR REPLACE TEMP TABLE unset_elsewhere AS SELECT {session.k} FROM snapshot "
+        f"ANTI JOIN (SELECT {session.k} FROM in_doubt UNION ALL SELECT {session.k} FROM kept) USING ({session.k}) "
+        f"WHERE {value} IN ({unset})"
+    )
+    session.execute(
+        f"INSERT INTO in_doubt ({session.k}) SELECT {session.k} FROM snapshot "
+        f"ANTI JOIN in_doubt USING ({session.k}) WHERE {value} IN ({unset})"
+    )
+
+
+def doubt_moved(session: Session, moved: pa.Table) -> None:
+    """Mark rows in doubt of which nobody knows who got them, now that their identifier moved. *moved*: IDENTIFIERS."""
+    if MOVED not in moved["entity"].unique().to_pylist():
+        return
+    session.connection.register("moved_away", moved.filter(pc.equal(moved["entity"], MOVED)))
+    known = f"SELECT {session.k} FROM snapshot WHERE person IS NOT NULL"
+    session.execute(
+        f"UPDATE in_doubt SET moved = TRUE WHERE ({session.touched('moved_away')}) AND NOT EXISTS "
+        f"(SELECT 1 FROM ({known}) s WHERE {session.same_keys('in_doubt', 's')})"
+    )
+    session.connection.unregister("moved_away")
