@@ -241,7 +241,7 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         connection, thread, cursor = self._connection, self._thread, self._cursor
         self._connection = self._thread = self._raw = self._cursor = None
         if thread is not None:
-            # A cursor that asks its server to close it stays open where that fails; without its connection it asks nobody.
+            # A cursor stays open where its server does not answer; without the connection it asks nobody.
             thread.end(*(part.close for part in (cursor, connection, cursor) if part is not None))
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Syncs that write the same attributes: where one has NULL, the value of another stays, and nothing is sent for ever."""
+"""Syncs that write the same attributes: where one has NULL, the value of another stays, and runs come to rest."""
 
 from __future__ import annotations
 
