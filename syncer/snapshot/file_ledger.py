@@ -174,7 +174,7 @@ class FileLedger:
                     self.notes.append(
                         "what became of identifiers since the last run is not known: every row is sent again"
                     )
-                else:
+                elif moves.identifiers.num_rows:
                     from syncer.snapshot.touched import doubt_moved
 
                     self._put_in_doubt(session.touched("moved"))
