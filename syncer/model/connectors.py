@@ -91,7 +91,11 @@ def file_of(url: str) -> Path | None:
     if not written:
         return None
     path, as_written = Path(unquote(written)), Path(written)
-    return as_written if as_written.exists() and not path.exists() else path
+    try:
+        return as_written if as_written.exists() and not path.exists() else path
+    except OSError:
+        # Whoever opens it learns the same.
+        return path
 
 
 def matching(pattern: str, rule: str) -> AfterValidator:

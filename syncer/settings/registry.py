@@ -172,6 +172,8 @@ def checked(url: str) -> str:
         raise ValueError("is not a URL such as `postgresql://USER:PASSWORD@HOST/DATABASE`")
     if not url.isprintable() or " " in url:
         raise ValueError("contains a blank or a control character; encode it, a blank as `%20`")
+    if "%00" in url:
+        raise ValueError("contains `%00`, a NUL, which no path, name or password can have")
     if not _has_ports(url):
         # What would be the port may be the start of the password.
         raise ValueError("cannot be read; encode `/`, `?`, `#`, `@` and `:` in a password, a `/` as `%2F`")

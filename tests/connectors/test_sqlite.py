@@ -60,6 +60,13 @@ def test_a_store_whose_file_has_the_spelling_of_its_url_stays_where_it_is(tmp_pa
     assert not (tmp_path / "a b.db").exists()
 
 
+def test_a_path_that_is_too_long_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"cannot make the folder .*: File name too long") as refused:
+        opened(tmp_path / ("a" * 300) / "people.db")
+
+    assert "SYNCER_STORES__DEFAULT__URL" in refused.value.hint
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:people.db"])
 def test_a_url_that_names_no_file_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="store `default`: its URL names no file"):

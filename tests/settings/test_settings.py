@@ -336,6 +336,20 @@ def test_what_lies_in_the_state_folder_is_found_whatever_its_name(tmp_path: Path
     assert file_of(settings.stores["default"].url.get_secret_value()) == tmp_path / state_dir / "profiles.db"
 
 
+@pytest.mark.parametrize("url", ["duckdb:///a%00b", "sqlite:///a%00b.db", "postgresql://u:a%00b@host/db"])
+def test_a_url_with_an_encoded_nul_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(tmp_path, {"SYNCER_WAREHOUSES__DEFAULT__URL": url})
+
+    assert "contains `%00`" in str(refused.value)
+
+
+def test_a_file_that_cannot_be_looked_for_is_the_decoded_one() -> None:
+    name = "a%20" * 100
+
+    assert file_of(f"sqlite:///{name}") == Path("a " * 100)
+
+
 @pytest.mark.parametrize(
     "url",
     [
