@@ -230,6 +230,10 @@ class PostgreSQLStore(SQLStore):
             self._revive()
             return self._connection.execute(_named(sql), values or None).fetchall()
 
+    def _fetch_within(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
+        with self._connection.transaction():
+            return self._fetch(sql, **values)
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn the driver's errors into ours; they are not chained, since their texts hold values."""

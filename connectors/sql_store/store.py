@@ -194,7 +194,7 @@ class SQLStore(ABC):
 
         if keys is None:
             with self._reading():
-                yield from reading.listed(self._fetch, self.dialect, target)
+                yield from reading.listed(self._fetch_within, self.dialect, target)
             return
 
         def found(wanted: pa.Table) -> pa.Table:
@@ -207,6 +207,10 @@ class SQLStore(ABC):
     def ledgers(self) -> frozenset[str]:
         """See `ReadsBack.ledgers`."""
         return frozenset(ledger for (ledger,) in self._fetch("SELECT DISTINCT ledger FROM sync_fences"))
+
+    def _fetch_within(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
+        """As `_fetch`, in a transaction that goes on if this fails."""
+        return self._fetch(sql, **values)
 
     def _take(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
         """Apply *rows* in one transaction."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from connectors.postgresql import store as postgresql_store
 from connectors.postgresql.store import PostgreSQLStore
+from connectors.sql_store import reading
 from syncer.model.errors import StoreError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
@@ -355,3 +357,18 @@ def test_a_schema_that_is_missing_is_to_be_created(postgres_url: str) -> None:
         opened(f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dnowhere")
 
     assert raised.value.hint.startswith("Create the schema that the search path in SYNCER_STORES__DEFAULT__URL names")
+
+
+def test_a_page_that_is_too_long_a_text_is_read_in_parts(
+    store: PostgreSQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(store, PEOPLE, *(put(f"p{number}") for number in range(9)))
+    # PostgreSQL refuses a text of more than 1 GB at once, as it does JSON that becomes so long.
+    refused = "HAVING count(*) <= 2 OR repeat('x', 2000000000 * sign(count(*))::int) = ''"
+    dialect = replace(store.dialect, as_json=f"{store.dialect.as_json} {refused}")
+    monkeypatch.setattr(store, "dialect", dialect)
+    monkeypatch.setattr(reading, "PAGE_ROWS", 8)
+
+    pages = list(store.contained(PEOPLE, None))
+
+    assert [len(page) for page in pages] == [2, 2, 2, 2, 1]
