@@ -23,6 +23,15 @@ SELECT_HINT = "A sync's query is one SELECT, and only reads."
 _FIRST = ("SELECT", "WITH", "FROM", "VALUES", "PIVOT", "UNPIVOT", "TABLE", "L_PAREN")
 _WRITING = ("INSERT", "UPDATE", "DELETE", "MERGE")
 
+#: sqlglot's dialects of SQL Server, where a statement ends without a semicolon, and the reserved words that begin one
+#: which writes or ends the transaction.
+_SQL_SERVER = ("TSQL", "Fabric")
+_BEGINNING = {
+    *_WRITING,
+    *("ALTER", "BACKUP", "COMMIT", "CREATE", "DBCC", "DENY", "DROP", "EXEC", "EXECUTE", "GRANT", "KILL", "RECONFIGURE"),
+    *("RESTORE", "REVOKE", "ROLLBACK", "SHUTDOWN", "TRUNCATE", "UPDATETEXT", "WRITETEXT"),
+}
+
 
 class NotASelectError(Exception):
     """The text is not one SELECT that only reads; the message says why."""
@@ -80,6 +89,8 @@ def one_select(sql: str, dialect: str | Dialect | None) -> SelectStatement:
         sql = f"{sql[:start]} {sql[start + 1 :]}"
     _check_tokens(sql, tokens)
     statement = SelectStatement(text=sql[: tokens[-1].end + 1], tokens=tuple(tokens), tree=None)
+    if type(reader).__name__ in _SQL_SERVER:
+        _check_words_of_sql_server(statement)
     try:
         tree = reader.parser().parse(tokens, sql)[0]
     except (ParseError, RecursionError):
@@ -114,6 +125,16 @@ def _check_tokens(sql: str, tokens: list[Token]) -> None:
         raise NotASelectError(message, line=first.line, word=first.text)
 
 
+def _check_words_of_sql_server(statement: SelectStatement) -> None:
+    bare = _bare_words(statement)
+    for before, word, after, token in zip(bare, bare[1:], [*bare[2:], ""], statement.tokens[1:], strict=False):
+        is_hint = word == "MERGE" and after in ("JOIN", "UNION")
+        # A variable, a temporary table and a column have such a mark before them.
+        if word in _BEGINNING and before not in ("@", "#", ".") and not is_hint:
+            message = f"{quoted(token.text)} begins a second statement"
+            raise NotASelectError(message, line=token.line, word=token.text)
+
+
 def _tree_fault(tree: Expr | None) -> str:
     from sqlglot import exp
 
@@ -128,11 +149,7 @@ def _tree_fault(tree: Expr | None) -> str:
 
 def _word_fault(statement: SelectStatement) -> str:
     """What of a text that sqlglot cannot parse looks like a statement that writes: bare words alone count."""
-    bare = [
-        "" if token.token_type.name.endswith(("STRING", "IDENTIFIER")) else word
-        for token, (word, _) in zip(statement.tokens, statement.words(), strict=True)
-    ]
-    bare += [".", "."]
+    bare = [*_bare_words(statement), ".", "."]
     for before, word, after, following in zip(bare, bare[1:], bare[2:], bare[3:], strict=False):
         # Oracle's MODEL assigns cells, as in `(UPDATE sales[2024] = 1)`; columns and a function may be called so.
         is_name = following == "[" or after in (".", ",", ")", "AS") or (word, after) == ("INSERT", "(")
@@ -141,3 +158,11 @@ def _word_fault(statement: SelectStatement) -> str:
         if before == "INTO" and word in ("OUTFILE", "DUMPFILE"):
             return f"writes: it holds INTO {word}"
     return ""
+
+
+def _bare_words(statement: SelectStatement) -> list[str]:
+    """Its tokens in upper case; literals and quoted names are empty."""
+    return [
+        "" if token.token_type.name.endswith(("STRING", "IDENTIFIER")) else word
+        for token, (word, _) in zip(statement.tokens, statement.words(), strict=True)
+    ]

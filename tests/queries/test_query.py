@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import time
@@ -411,6 +412,32 @@ def test_a_second_statement_is_refused_at_its_line() -> None:
         checked("SELECT ';' -- ;\n/* ; */;\n\nDELETE FROM t", "postgres")
 
     assert caught.value.line == 8
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["DELETE FROM t", "DELETE t", "INSERT t VALUES (1)", "UPDATE t SET a = 1", "MERGE INTO t USING u", "DROP TABLE t",
+     "TRUNCATE TABLE t", "EXEC p", "execute('DROP TABLE t')", "CREATE TABLE u (a int)", "GRANT SELECT TO u", "COMMIT"],
+)  # fmt: skip
+def test_a_second_statement_of_sql_server_needs_no_semicolon(words: str) -> None:
+    first = re.split(r"\W", words)[0]
+    for before in ("SELECT 1", "SELECT 1 a", "SELECT a FROM t", "WITH x AS (SELECT 1 a) SELECT a FROM x"):
+        with pytest.raises(DefinitionError, match=f"`{first}` begins a second statement") as caught:
+            checked(f"{before}\n{words}", "tsql")
+
+        assert caught.value.line == FIRST_LINE + 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT a FROM t INNER MERGE JOIN u ON t.a = u.a OPTION (MERGE UNION, MERGE JOIN)",
+        "SELECT [delete], \"drop\", 'EXEC p', @insert, t.[update] FROM #drop AS t -- DELETE",
+        "SELECT deleted, updated, create_date FROM t WHERE a IN ('delete')",
+    ],
+)
+def test_names_and_hints_of_sql_server_are_no_second_statement(sql: str) -> None:
+    assert checked(sql, "tsql") == sql.removesuffix(" -- DELETE")
 
 
 def test_a_query_that_renders_to_nothing_is_refused() -> None:
