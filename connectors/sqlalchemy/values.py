@@ -210,7 +210,8 @@ def announced(type_name: str) -> ValueKind | None:
         name = wrapped[1]
     bare = re.sub(r"\(.*\)$|<.*>$", "", name, flags=re.DOTALL)
     found = next((kind for pattern, kind in _BY_NAME.items() if re.fullmatch(pattern, bare)), None)
-    if found is _JSON and re.search(r"\b(float32|real)\b", name):
+    # Beside floats of eight bytes, nobody knows which those of four are.
+    if found is _JSON and {*re.findall(r"\b(float32|real|float64|double)\b", name)} in ({"float32"}, {"real"}):
         return json_kind(JsonWriter(narrow=True))
     return found
 

@@ -449,3 +449,15 @@ def test_a_float_of_four_bytes_has_its_shortest_digits() -> None:
     assert [*map(narrowed, wide)] == short
     # No such float is it.
     assert [*map(narrowed, [0.1, 1 / 3, 1e300, float("inf")])] == [0.1, 1 / 3, 1e300, float("inf")]
+
+
+@pytest.mark.parametrize("type_", ["Tuple(a Float32, b Float64)", "row(x real, y double)"])
+def test_a_float_of_eight_bytes_beside_one_of_four_keeps_its_value(type_: str) -> None:
+    """Both doubles are floats of four bytes too, which fewer digits would mean."""
+    kind = announced(type_)
+
+    assert kind is not None
+    given = (0.10000000149011612, [100000008.0, 65536.03125])
+    assert array("t", [given], kind, is_announced=True).to_pylist() == [
+        "[0.10000000149011612, [100000008.0, 65536.03125]]"
+    ]
