@@ -14,10 +14,27 @@ _CSV_FAULTS = {
     r"^Value with unterminated quote": "a quote is not closed, or something follows it",
 }
 
-FILE_HINT = "Correct the file, or read it in the query with options that fit it: FROM read_csv('…', …)."
+_NO_PARQUET = r"^Invalid Input Error: (?:No magic bytes found|File .* too small to be a Parquet file)"
+_SEVERAL_ROWS = r"^Invalid Input Error: More than one row returned by a subquery"
+#: What a message says in the place of DuckDB's text.
+_FAULTS = {
+    _NO_PARQUET: "it is no Parquet file, or only a part of one",
+    _SEVERAL_ROWS: "a subquery that stands for one value has several rows",
+}
+
+_READ_OTHERWISE = "Correct the file, or read it in the query with options that fit it: FROM {}('…', …)."
+#: The next step for a file that cannot be read, by DuckDB's function for it.
+FILE_HINTS = {reader: _READ_OTHERWISE.format(reader) for reader in ("read_csv", "read_json")}
+FILE_HINTS["read_parquet"] = "Write the file again."
 _HINTS = {
     r"Could not set lock": "Another program has the file open for writing; let it close the file first.",
-    r"CSV Error|in file \"": FILE_HINT,
+    r"CSV Error": FILE_HINTS["read_csv"],
+    r"in file \"": FILE_HINTS["read_json"],
+    _NO_PARQUET: FILE_HINTS["read_parquet"],
+    r"^Conversion Error": "A value cannot be cast to the type; TRY_CAST makes NULL of such values.",
+    r"^Out of Range Error": "A number is too large for its type; cast it to a larger one, such as HUGEINT or DOUBLE.",
+    _SEVERAL_ROWS: "Let it return one row, by an aggregate or LIMIT 1.",
+    r"^Invalid Input Error": "DuckDB's message may hold a value and is not shown; run the query in DuckDB to see it.",
     r"^Permission Error": "A query can only read the warehouse's own file or folder.",
     r"^Out of Memory": "Make the query cheaper, or give the process more memory.",
 }
@@ -30,6 +47,9 @@ def reason(text: str) -> str:
     kind = re.match(r"([A-Za-z ]{1,30}) Error: ", text)
     if kind is None:
         return "unknown error"
+    for pattern, fault in _FAULTS.items():
+        if re.search(pattern, text):
+            return fault
     said = text[kind.end() :].partition("\n\nLINE ")[0]
     return " ".join(said.split()) if kind[1] in _QUOTABLE else f"{kind[1].lower()} error"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from connectors.duckdb.column_types import FileColumn, csv_columns, json_columns
-from connectors.duckdb.errors import reason
+from connectors.duckdb.errors import FILE_HINTS, reason
 from connectors.support.warehouse import quote_identifier, quote_literal
 from syncer.model.errors import WarehouseError
 from syncer.model.spelling import JSON_STRING, did_you_mean, numbers_as_text, text_as_numbers, visible
@@ -50,10 +50,19 @@ class FileTable:
     def source(self) -> str:
         """SQL for its rows: of CSV as text, of JSON as JSON."""
         if self.kind in _DIALECTS:
-            return f"read_csv({self._place}, {_DIALECTS[self.kind]}, {_TEXTS})"
+            return f"{self._reader}({self._place}, {_DIALECTS[self.kind]}, {_TEXTS})"
         if self.kind == "parquet":
-            return f"read_parquet({self._place})"
-        return f"read_json({self._place}, {_VALUES}{self._lines})"
+            return f"{self._reader}({self._place})"
+        return f"{self._reader}({self._place}, {_VALUES}{self._lines})"
+
+    @property
+    def hint(self) -> str:
+        """The next step if it cannot be read."""
+        return FILE_HINTS[self._reader]
+
+    @property
+    def _reader(self) -> str:
+        return {"csv": "read_csv", "tsv": "read_csv", "parquet": "read_parquet"}.get(self.kind, "read_json")
 
     @property
     def _records(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from connectors.duckdb.errors import FILE_HINT, hint, line, reason
+from connectors.duckdb.errors import hint, line, reason
 from connectors.duckdb.folder import TYPES, FileTable, one_file, tables
 from connectors.duckdb.functions import builds_values
 from connectors.support.warehouse import (
@@ -173,7 +173,7 @@ class DuckDBWarehouse(StreamingWarehouse):
                 continue
             self._files[name] = file
             if said := file.create_view(self._connection):
-                self._unreadable[name] = said, FILE_HINT
+                self._unreadable[name] = said, file.hint
 
     def _learn_types(self, sql: str) -> None:
         """Give the tables that *sql* may read the types of their columns."""

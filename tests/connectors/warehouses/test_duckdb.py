@@ -262,6 +262,50 @@ def test_whatever_is_wrong_with_one_file_is_its_tables_fault(tmp_path: Path, nam
     assert "confidential" not in "".join(traceback.format_exception(error))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said", "step"),
+    [
+        ("bad.csv", b'a\n"x\n', "a quote is not closed", "read_csv("),
+        ("bad.json", b'{"a": "confidential', "cannot be read as JSON", "read_json("),
+        ("bad.parquet", b"confidential", "no Parquet file, or only a part of one", "Write the file again"),
+        (
+            "bad.parquet",
+            b"PAR1" + b"confidential" * 9,
+            "no Parquet file, or only a part of one",
+            "Write the file again",
+        ),
+    ],
+)
+def test_what_to_do_about_a_file_fits_its_kind(tmp_path: Path, name: str, content: bytes, said: str, step: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    error = refusal(tmp_path, "SELECT * FROM bad")
+
+    assert str(tmp_path / name) in error.message
+    assert said in error.message
+    assert step in error.hint
+
+
+@pytest.mark.parametrize(
+    ("expression", "step"),
+    [
+        ("CAST(substr(secret, 1, 2) AS INTEGER)", "TRY_CAST"),
+        ("CAST(300 AS TINYINT)", "TRY_CAST"),
+        ("9223372036854775807 + id", "cast it to a larger one"),
+        ("error(secret)", "run the query in DuckDB"),
+        ("strptime(secret, '%Y')", "run the query in DuckDB"),
+        ("(SELECT secret FROM t)", "LIMIT 1"),
+    ],
+)
+def test_an_error_of_a_value_has_a_next_step_and_no_value(tmp_path: Path, expression: str, step: str) -> None:
+    (tmp_path / "t.csv").write_text("id,secret\n1,confidential\n2,confidential\n")
+
+    error = refusal(tmp_path, f"SELECT id, {expression} AS a FROM t")
+
+    assert step in error.hint
+    assert "confid" not in error.message + error.hint
+
+
 def test_a_link_to_where_nobody_may_look_is_its_tables_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
