@@ -160,13 +160,16 @@ class SharedCoordination:
             returns: IDENTIFIERS, no row twice, in any order; and the newest `seq`, from which to look next time
                 (0 where there is none).
         """
-        others = sa.select(*[removals.c[name] for name in IDENTIFIERS.names]).where(
-            removals.c.store_id == self.store_id,
-            removals.c.sync != self.sync,
-            removals.c.entity.not_in(list(UNSET.values())) | self._shares_attributes_with(removals.c.sync),
-        )
-        query = sa.union(others.where(removals.c.seq > seq), others.where(removals.c.open))
         with self.database.reading() as connection:
+            # As a list: to look it up for every entry would take minutes.
+            sharing = self._sharing_attributes(connection)
+            others = sa.select(*[removals.c[name] for name in IDENTIFIERS.names]).where(
+                removals.c.store_id == self.store_id,
+                removals.c.sync != self.sync,
+                removals.c.entity.not_in(list(UNSET.values()))
+                | (sa.true() if sharing is None else removals.c.sync.in_(sharing)),
+            )
+            query = sa.union(others.where(removals.c.seq > seq), others.where(removals.c.open))
             found = connection.execute(query).all()
             newest = _newest(connection, self.store_id)
         return pa.Table.from_pylist([dict(row._mapping) for row in found], schema=IDENTIFIERS), newest
@@ -186,12 +189,13 @@ class SharedCoordination:
         with self.database.reading() as connection:
             return (connection.execute(query).scalar_one_or_none() or 0) > seq
 
-    def _shares_attributes_with(self, sync: sa.Column[str]) -> sa.ColumnElement[bool]:
-        """Whether another sync writes or wrote an attribute that this one writes or wrote; true if nothing is known."""
-        mine, its = written_attributes.alias("mine"), written_attributes.alias("its")
-        own = (mine.c.store_id == self.store_id) & (mine.c.sync == self.sync)
-        same = (its.c.store_id == mine.c.store_id) & (its.c.attribute == mine.c.attribute)
-        return sa.exists().where(own, same, its.c.sync == sync) | ~sa.exists().where(own)
+    def _sharing_attributes(self, connection: sa.Connection) -> list[str] | None:
+        """The syncs that write or wrote an attribute that this one writes or wrote; None if it never wrote any."""
+        table = written_attributes
+        in_store = sa.select(table.c.sync, table.c.attribute).where(table.c.store_id == self.store_id)
+        own = {row.attribute for row in connection.execute(in_store.where(table.c.sync == self.sync))}
+        others = connection.execute(in_store.where(table.c.sync != self.sync)).all() if own else []
+        return sorted({sync for sync, attribute in others if attribute in own}) if own else None
 
     def _numbered(self, identifiers: pa.Table, newest: int) -> sa.Select[Any]:
         arrays = [sa.cast(identifiers[name].to_pylist(), sa.ARRAY(sa.Text)) for name in IDENTIFIERS.names]

@@ -135,6 +135,21 @@ def test_nothing_and_the_same_twice_can_be_announced(of: Of) -> None:
     assert values(of("b").removed_since(0)[0]) == ["1", "2"]
 
 
+def test_what_others_unset_takes_no_look_up_for_each_entry(of: Of) -> None:
+    for number in range(20):
+        of(f"sync-{number}").attributes_of_others(
+            "people", [f"{number}-{i}" for i in range(50)] + ["both"] * (number < 2)
+        )
+    first = of("sync-0")
+    first.announce(identifiers([("unset person", "id", str(i)) for i in range(5_000)]))
+
+    began = time.monotonic()
+    seen = [of(f"sync-{number}").removed_since(0)[0].num_rows for number in (1, 2)]
+
+    assert seen == [5_000, 0]
+    assert time.monotonic() - began < 5
+
+
 def test_closing_where_nothing_is_open_numbers_nothing(of: Of) -> None:
     of("a").announce(people("1"))
     of("a").close_removals()
