@@ -25,6 +25,7 @@ from syncer.model.types import ValueForm
 from syncer.snapshot import file
 from syncer.snapshot.cells import Cells, Rules, columns_of, pointer
 from syncer.snapshot.session import Session, target_of
+from syncer.snapshot.touched import is_unset
 from syncer.snapshot.values import ColumnType, as_key, literal
 
 _NAMES = ("id", "email", "cio_id", "object_id", "key")
@@ -144,9 +145,10 @@ class StoreComparison:
         """Count no row that is in doubt and that other syncs removed, or unset attributes of (IDENTIFIERS)."""
         session = self._session
         session.connection.register("removed", removed)
+        which = f"{session.touched('removed')} OR {is_unset(session, 'removed')}"
         for table, gone in (("missing", "TRUE"), ("cells", "theirs IS NULL")):
             in_doubt = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('d', table)})"
-            session.execute(f"DELETE FROM {table} WHERE {gone} AND {in_doubt} AND ({session.touched('removed')})")
+            session.execute(f"DELETE FROM {table} WHERE {gone} AND {in_doubt} AND ({which})")
         session.connection.unregister("removed")
 
     def excuse_written(self, path: Path, sync: str, store_id: str) -> bool:

@@ -10,21 +10,27 @@ from syncer.snapshot.session import Session
 from syncer.snapshot.values import literal
 
 
+def is_unset(session: Session, removed: str) -> str:
+    """SQL for whether a table of IDENTIFIERS says that another sync unset an attribute of the row."""
+    _, kind, value = session.entity
+    entity = literal(UNSET[session.target.entity])
+    return f"{value} IN (SELECT value FROM {removed} WHERE entity = {entity} AND kind = {kind})"
+
+
 def doubt_unset(session: Session, removed: str) -> None:
     """Put rows in doubt of which others unset an attribute; `unset_elsewhere` (k…) has those that were not in doubt.
 
     *removed*: a table of IDENTIFIERS.
     """
-    _, kind, value = session.entity
-    unset = f"SELECT value FROM {removed} WHERE entity = {literal(UNSET[session.target.entity])} AND kind = {kind}"
+    which = is_unset(session, removed)
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE unset_elsewhere AS SELECT {session.k} FROM snapshot "
         f"ANTI JOIN (SELECT {session.k} FROM in_doubt UNION ALL SELECT {session.k} FROM kept) USING ({session.k}) "
-        f"WHERE {value} IN ({unset})"
+        f"WHERE {which}"
     )
     session.execute(
         f"INSERT INTO in_doubt ({session.k}) SELECT {session.k} FROM snapshot "
-        f"ANTI JOIN in_doubt USING ({session.k}) WHERE {value} IN ({unset})"
+        f"ANTI JOIN in_doubt USING ({session.k}) WHERE {which}"
     )
 
 
