@@ -69,6 +69,12 @@ class ActiveRun:
         """Whether it is to stop."""
         return self.progress.token.is_cancelled
 
+    @property
+    def ended_by(self) -> EndedBy:
+        """Who or what ends it, if it is interrupted."""
+        token = self.progress.token
+        return token.ended_by if token.reason else EndedBy.CRASH
+
     def stop(self, why: str, by: EndedBy) -> None:
         """Make the run stop; *why* is for the run log, such as `stopped by ann`."""
         self.progress.token.cancel(why, by)
@@ -108,8 +114,8 @@ class Pool:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _threads: list[threading.Thread] = field(default_factory=list)
     _closed: bool = False
-    #: The ids of runs that have ended here, and whose end the run log does not have.
-    _unrecorded: set[str] = field(default_factory=set)
+    #: The ids of runs that have ended here, and whose end the run log does not have, with who or what ended each.
+    _unrecorded: dict[str, EndedBy] = field(default_factory=dict)
 
     @property
     def is_alive(self) -> bool:
@@ -187,10 +193,11 @@ class Pool:
         """
         with self._changed:
             unrecorded = self._unrecorded.copy()
-        for run_id in unrecorded:
-            self.run_log.interrupt(run_id, self.now())
+        for run_id, by in unrecorded.items():
+            self.run_log.interrupt(run_id, self.now(), by=by)
         with self._changed:
-            self._unrecorded -= unrecorded
+            for run_id in unrecorded:
+                del self._unrecorded[run_id]
         return bool(unrecorded)
 
     def _of(self, name: str) -> ActiveRun | None:
@@ -241,12 +248,12 @@ class Pool:
                     log.warning("the run begins later: %s", exc)
                     self._put_back(active)
                     return
-                self._keep_in_mind(active, exc)
+                self._keep_in_mind(active, exc, active.ended_by)
             except SyncerError as exc:
-                self._keep_in_mind(active, exc)
+                self._keep_in_mind(active, exc, active.ended_by)
             except Exception as exc:
                 log.exception("the run could not be recorded")
-                self._keep_in_mind(active, exc)
+                self._keep_in_mind(active, exc, active.ended_by)
             self._end(active)
 
     def _begin(self, active: ActiveRun) -> None:
@@ -273,11 +280,11 @@ class Pool:
         if is_closed:
             self._abandon(active, active.progress.token.reason, EndedBy.SHUTDOWN)
 
-    def _keep_in_mind(self, active: ActiveRun, exc: Exception) -> None:
+    def _keep_in_mind(self, active: ActiveRun, exc: Exception, by: EndedBy) -> None:
         if isinstance(exc, SyncerError):
             log.warning("the end of the run is recorded later: %s", exc)
         with self._changed:
-            self._unrecorded.add(active.run_id)
+            self._unrecorded[active.run_id] = by
 
     def _failed_before(self, active: ActiveRun) -> list[str]:
         """What this tick's run depends on and did not end well at the same tick."""
@@ -302,7 +309,7 @@ class Pool:
                 self.run_log.finish(active.run_id, RunStatus.INTERRUPTED, self.now(), error=why, ended_by=by)
                 active.run = self.run_log.get(active.run_id)
             except StateDatabaseError as exc:
-                self._keep_in_mind(active, exc)
+                self._keep_in_mind(active, exc, by)
         active.ended.set()
 
     def _end(self, active: ActiveRun) -> None:

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from syncer.model.errors import StateDatabaseError
 from syncer.model.types import EndedBy, Finding, FindingKind, Order, Run, RunStatus, Trigger
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.service.status import Freshness
 from syncer.service.timetable import Tick
+from syncer.state.runs import RunLog
 from syncer.sync import retention
 from tests.cli.conftest import Folder
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
@@ -177,6 +179,23 @@ def test_what_a_person_cancelled_is_not_made_up_for_at_the_next_start(bench: Ben
         assert service.run_log.cut_off(["people"]) == set()
     with bench.service() as service:
         assert service.pool.active_runs() == []
+
+
+def test_a_cancel_that_the_run_log_did_not_take_is_a_persons_all_the_same(
+    busy: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StateDatabaseError("away")
+
+    waiting = tick(busy)
+    with monkeypatch.context() as away:
+        away.setattr(RunLog, "finish", refuse)
+        busy.cancel(waiting.run_id, actor="bob")
+    wait_until(lambda: not busy.run_log.queued_runs())
+
+    run = ended(busy, waiting)
+    assert (run.status, run.ended_by) == (RunStatus.INTERRUPTED, EndedBy.PERSON)
+    assert busy.run_log.cut_off(["people"]) == set()
 
 
 def test_what_made_up_for_a_run_is_made_up_for_itself(bench: Bench) -> None:
