@@ -71,7 +71,7 @@ class Alone:
     def has_forgotten(self, seq: int) -> bool:
         return False
 
-    def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
+    def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
         return set()
 
     def announce(self, identifiers: pa.Table) -> None:

@@ -99,7 +99,7 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
     # Most runs begin without doubt.
     is_doubted = restores = "FALSE"
     if session.any("SELECT 1 FROM in_doubt"):
-        is_doubted = f"NOT restores AND EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('o', 'd')})"
+        is_doubted = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('o', 'd')})"
     if session.has_table("unset_elsewhere"):
         restores = f"EXISTS (SELECT 1 FROM unset_elsewhere u WHERE {session.same_keys('resent', 'u')})"
     for part in parts:

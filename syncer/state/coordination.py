@@ -115,21 +115,26 @@ class SharedCoordination:
                 newest = _lock(connection, self.store_id)
                 _close(connection, self.store_id, others & removals.c.sync.in_(dead), newest)
 
-    def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
-        """Record which attributes of *things* (see `Target.things`) this sync writes; returns what others write too."""
-        table, mine = written_attributes, written_attributes.c.sync == self.sync
-        its = (table.c.store_id == self.store_id) & (table.c.things == things)
+    def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
+        """Record which attributes of *things* (see `Target.things`) this sync writes, unless they are None.
+
+        Returns what others write too, or wrote: a column that comes back is compared with what they remember.
+        """
+        table, former = written_attributes, f"former {things}"
+        in_store = table.c.store_id == self.store_id
+        query = sa.select(table.c.sync, table.c.things, table.c.attribute)
         with self.database.reading() as connection:
-            found = connection.execute(sa.select(table.c.sync, table.c.attribute).where(its)).all()
-        before = {attribute for sync, attribute in found if sync == self.sync}
-        if before != set(attributes):
+            found = connection.execute(query.where(in_store, table.c.things.in_([things, former]))).all()
+        before = {attribute for sync, of, attribute in found if (sync, of) == (self.sync, things)}
+        if attributes is not None and before != set(attributes):
             same = {"store_id": self.store_id, "sync": self.sync}
             rows = [same | {"things": things, "attribute": name} for name in set(attributes)]
-            rows += [same | {"things": f"former {things}", "attribute": name} for name in before - set(attributes)]
+            rows += [same | {"things": former, "attribute": name} for name in before - set(attributes)]
+            mine = (table.c.things == things) & (table.c.sync == self.sync)
             with self.database.writing() as connection:
-                connection.execute(table.delete().where(its, mine))
+                connection.execute(table.delete().where(in_store, mine))
                 connection.execute(self.database.insert(table).on_conflict_do_nothing(), rows)
-        return {attribute for sync, attribute in found if sync != self.sync}
+        return {attribute for sync, _, attribute in found if sync != self.sync}
 
     def take_over_attributes(self, sync: str) -> None:
         """Record what another sync writes, which has the name of this one now, as this one's."""

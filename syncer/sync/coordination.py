@@ -52,8 +52,11 @@ class Coordination(Protocol):
     def has_forgotten(self, seq: int) -> bool:
         """Whether removals after a number were forgotten for their age, so that `removed_since` may lack some."""
 
-    def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
-        """Record which attributes of *things* (see `Target.things`) this sync writes; returns what others write."""
+    def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
+        """Record which attributes of *things* (see `Target.things`) this sync writes, unless they are None.
+
+        Returns what others write, or wrote.
+        """
 
     def announce(self, identifiers: pa.Table) -> None:
         """Make what is about to be removed, unset or moved (IDENTIFIERS) durable and visible, before it is sent."""

@@ -109,11 +109,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
                 progress.counts, in_doubt = _answered(progress.counts, outbox, staged)
                 if in_doubt:
                     progress.notes.append(f"rows in doubt, which the next run sends again: {in_doubt:,}")
-                if not coordination.confirm():
-                    progress.notes.append("another run sent rows at the same time: the next one sends every row again")
-                    # Other syncs may have looked before the last of these came about.
-                    _announce(definition, outbox, store, coordination, shared)
-                    coordination.close_removals()
+                _announce_again(run, outbox, coordination, shared)
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
     coordination.close_removals()
@@ -273,6 +269,18 @@ def _announce(
         if isinstance(store, AddressesTargets):
             names = by_either_name(names, target.object_type, store.address(target))
         coordination.announce(names.group_by(IDENTIFIERS.names).aggregate([]))
+
+
+def _announce_again(run: SyncRun, outbox: Outbox, coordination: Coordination, shared: set[str]) -> None:
+    """Announce again what other syncs may have looked for too early, or what they began to write meanwhile."""
+    things = run.definition.target.things
+    newer = coordination.attributes_of_others(things, None) - shared if outbox.rows else set()
+    is_newest = coordination.confirm()
+    if not is_newest:
+        run.progress.notes.append("another run sent rows at the same time: the next one sends every row again")
+    if newer or not is_newest:
+        _announce(run.definition, outbox, run.store, coordination, shared | newer)
+        coordination.close_removals()
 
 
 def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> tuple[Counts, int]:

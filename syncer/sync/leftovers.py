@@ -57,8 +57,8 @@ class ClaimedCoordination:
     def writers(self, things: str) -> Mapping[str, tuple[frozenset[str], str]]:
         return self.outer.writers(things)
 
-    def attributes_of_others(self, things: str, attributes: Collection[str]) -> set[str]:
-        return set()
+    def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
+        return self.outer.attributes_of_others(things, None)
 
     def announce(self, identifiers: pa.Table) -> None:
         self.outer.announce(identifiers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syncer.model.types import OnRemoved
+from syncer.model.types import OnNull, OnRemoved
 from tests.sync.house import BY_EMAIL, BY_ID, House
 
 Attributes = dict[str, Any]
@@ -163,4 +165,84 @@ def test_what_left_the_query_before_the_other_sync_ran_comes_back(house: House) 
 
     assert (house.attributes("1") or {})["x"] == "1"
     settle(house)
+    assert house.attributes("1") == {"x": "1", "y": "2"}
+
+
+def test_a_kept_null_does_not_hide_that_another_sync_unset_the_value(house: House) -> None:
+    house.sync("a", BY_ID, "id x y")
+    house.sync("b", BY_ID, "id x y", on_null=OnNull.KEEP)
+    for name in house.syncs:
+        house.put(name, "1 1 2")
+    settle(house)
+    house.put("b", "1 - 2")
+    settle(house)
+    house.put("a", "1 - 2")
+    settle(house)
+    assert house.attributes("1") == {"y": "2"}
+
+    house.put("b", "1 1 2")
+    settle(house)
+
+    assert house.attributes("1") == {"x": "1", "y": "2"}
+
+
+@pytest.mark.parametrize("runs_between", [True, False])
+def test_a_column_that_comes_back_is_sent_where_another_sync_unset_it(house: House, *, runs_between: bool) -> None:
+    for name in ("a", "b"):
+        house.sync(name, BY_ID, "id x y")
+        house.put(name, "1 1 2")
+    settle(house)
+    house.edit("b", columns=["id", "y"])
+    house.put("b", "1 2")
+    if runs_between:
+        house.run("b")
+    house.put("a", "1 - 2")
+    settle(house)
+    assert house.attributes("1") == {"y": "2"}
+
+    house.edit("b", columns=["id", "x", "y"])
+    house.put("b", "1 1 2")
+    settle(house)
+
+    assert house.attributes("1") == {"x": "1", "y": "2"}
+
+
+def test_what_is_unset_for_a_former_name_comes_back_from_another_sync(house: House) -> None:
+    two_syncs(house, "1 2", "1 2")
+    settle(house)
+    house.rename("b", "c")
+    house.put("c", "2 7 8")
+
+    house.run("c", "a")
+
+    assert house.attributes("1") == {"x": "1", "y": "2"}
+    settle(house)
+
+
+@dataclass
+class SideBySide(House):
+    """A house in which something else happens once, before the next run sends."""
+
+    at_apply: Callable[[], object] = lambda: None
+
+    def wrapped(self, inner: Any) -> Any:
+        if hasattr(inner, "apply"):
+            apply, before, self.at_apply = inner.apply, self.at_apply, lambda: None
+
+            def beside(*arguments: Any, **named: Any) -> Any:
+                before()
+                return apply(*arguments, **named)
+
+            inner.apply = beside
+        return inner
+
+
+def test_a_sync_that_began_to_write_while_another_sent_keeps_its_value(tmp_path: Path) -> None:
+    house = SideBySide(folder=tmp_path, store_url=f"sqlite:///{tmp_path}/people.db")
+    two_syncs(house, "1 2", "- 2")
+    house.at_apply = lambda: house.run("a")
+
+    house.run("b")
+    settle(house)
+
     assert house.attributes("1") == {"x": "1", "y": "2"}
