@@ -137,12 +137,23 @@ class SharedCoordination:
         return {attribute for sync, _, attribute in found if sync != self.sync}
 
     def take_over_attributes(self, sync: str) -> None:
-        """Record what another sync writes, which has the name of this one now, as this one's."""
+        """Record what another sync writes, which has the name of this one now, as this one's.
+
+        Its former name stays beside it, for those who did not see yet what was unset under that.
+        """
         table, mine = written_attributes, written_attributes.c.sync == self.sync
         in_store = table.c.store_id == self.store_id
+        its = sa.select(table.c.things, table.c.attribute).where(in_store, table.c.sync == sync)
+        same = {"store_id": self.store_id, "sync": sync}
         with self.database.writing() as connection:
+            rows = [
+                same | {"things": f"renamed {row.things}", "attribute": row.attribute}
+                for row in connection.execute(its)
+            ]
             connection.execute(table.delete().where(in_store, mine))
             connection.execute(table.update().where(in_store, table.c.sync == sync).values(sync=self.sync))
+            if rows:
+                connection.execute(self.database.insert(table).on_conflict_do_nothing(), rows)
 
     def writers(self, things: str) -> dict[str, tuple[frozenset[str], str]]:
         """The attributes of *things* and the newest claim of each other sync that feeds them, or has fed them."""

@@ -288,7 +288,8 @@ written_attributes = sa.Table(
     "syncer_written_attributes",
     metadata,
     sa.Column("store_id", sa.Text, primary_key=True),
-    #: What they are attributes of, as `Target.things`; with `former ` before it for those that it wrote earlier.
+    #: What they are attributes of, as `Target.things`; with `former ` before it for those that it wrote earlier, and
+    #: with `renamed ` where the sync has another name now.
     sa.Column("things", sa.Text, primary_key=True),
     sa.Column("sync", sa.Text, primary_key=True),
     sa.Column("attribute", sa.Text, primary_key=True),

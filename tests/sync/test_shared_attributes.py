@@ -219,6 +219,20 @@ def test_what_is_unset_for_a_former_name_comes_back_from_another_sync(house: Hou
     settle(house)
 
 
+def test_what_was_unset_before_a_file_was_renamed_comes_back_from_another_sync(house: House) -> None:
+    two_syncs(house, "1 2", "1 2")
+    settle(house)
+    house.put("b", "2 7 8")
+    house.run("b")
+    assert house.attributes("1") == {}
+    house.rename("b", "c")
+
+    house.run("c", "a")
+
+    assert house.attributes("1") == {"x": "1", "y": "2"}
+    settle(house)
+
+
 @dataclass
 class SideBySide(House):
     """A house in which something else happens once, before the next run sends."""
