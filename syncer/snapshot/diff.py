@@ -25,7 +25,8 @@ class Difference:
     Shapes:
         changes: k…, change (`added`, `changed` or `removed`), row_id (of `staged`; NULL for what was removed), person
             (to whom a removal goes; NULL where the key says it). A key may have a removal from a person and a change.
-        resent: k…, row_id; rows that differ in nothing that is known, and are sent all the same.
+        resent: k…, row_id, restores; rows that differ in nothing that is known, and are sent all the same; `restores`
+            as in the outbox.
         restated: k…, fingerprint; rows whose values are equal, in another spelling.
     """
 
@@ -300,22 +301,20 @@ def _address_removals(session: Session, whereabouts: Callable[[pa.Table], pa.Tab
 
 
 def _find_resent(session: Session, layout: ColumnMap, *, full: bool, only: tuple[str, ...] | None) -> None:
-    k, wanted = session.k, ""
-    if full or only is not None:
-        session.execute("DROP TABLE IF EXISTS unset_elsewhere")
-    else:
+    k, wanted, restores = session.k, "", "FALSE"
+    if not (full or only is not None):
         parts = [f"SELECT {k} FROM in_doubt"]
+        if session.any("SELECT 1 FROM in_doubt WHERE unset"):
+            restores = f"EXISTS (SELECT 1 FROM in_doubt d WHERE d.unset AND {session.same_keys('staged', 'd')})"
         if layout.schema.definition.incremental:
             parts.append(f"SELECT {k} FROM staged WHERE nulled IS NULL")
         if session.any("SELECT 1 FROM unknown"):
             parts.append(unknown := _unset_unknown(session, layout))
-            if session.has_table("unset_elsewhere"):
-                same = session.same_keys("unset_elsewhere", "u")
-                session.execute(f"DELETE FROM unset_elsewhere USING ({unknown}) u WHERE {same}")
+            restores += f" AND NOT EXISTS (SELECT 1 FROM ({unknown}) u WHERE {session.same_keys('staged', 'u')})"
         wanted = f" SEMI JOIN ({' UNION ALL '.join(parts)}) USING ({k})"
     session.execute(
-        f"CREATE OR REPLACE TEMP TABLE resent AS SELECT {k}, staged.rowid AS row_id FROM staged{wanted} "
-        f"ANTI JOIN (SELECT {k} FROM changes WHERE change <> 'removed') USING ({k})"
+        f"CREATE OR REPLACE TEMP TABLE resent AS SELECT {k}, staged.rowid AS row_id, {restores} AS restores "
+        f"FROM staged{wanted} ANTI JOIN (SELECT {k} FROM changes WHERE change <> 'removed') USING ({k})"
     )
     if only is not None:
         session.execute(f"DELETE FROM resent WHERE NOT ({session.is_key(only)})")

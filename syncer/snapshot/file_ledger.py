@@ -310,11 +310,10 @@ class FileLedger:
     def _put_in_doubt(self, which: str) -> None:
         """Put the rows of the snapshot in doubt of which the SQL *which* is true; part of the caller's transaction."""
         session, k = self.session, self.session.k
-        if session.has_table("unset_elsewhere"):
-            session.execute(
-                f"DELETE FROM unset_elsewhere USING (SELECT {k} FROM unset_elsewhere s WHERE {which}) d "
-                f"WHERE {session.same_keys('unset_elsewhere', 'd')}"
-            )
+        session.execute(
+            f"UPDATE in_doubt SET unset = NULL FROM (SELECT {k} FROM snapshot s WHERE {which}) d "
+            f"WHERE in_doubt.unset AND {session.same_keys('in_doubt', 'd')}"
+        )
         session.execute(
             f"INSERT INTO in_doubt ({k}) SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {which}"
         )

@@ -132,6 +132,9 @@ def _make_ready(fitting: Path, path: Path, former: Former, definition: SyncDefin
                 f"INSERT INTO in_doubt ({session.k}) SELECT {session.k} FROM snapshot ANTI JOIN in_doubt "
                 f"USING ({session.k})"
             )
+            # The file may be of a format before.
+            if "unset" in connection.table("in_doubt").columns:
+                session.execute("UPDATE in_doubt SET unset = NULL")
             values = former.meta | {
                 "former": json.dumps([one.name for one in beside(path, "former") if one != fitting])
             }

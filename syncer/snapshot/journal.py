@@ -97,17 +97,21 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
         # Those that wait come last.
         parts = [f" {join} JOIN waiting USING (row_id)" for join in ("ANTI", "SEMI")]
     # Most runs begin without doubt.
-    is_doubted = restores = "FALSE"
+    is_doubted = "FALSE"
     if session.any("SELECT 1 FROM in_doubt"):
         is_doubted = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('o', 'd')})"
-    if session.has_table("unset_elsewhere"):
-        restores = f"EXISTS (SELECT 1 FROM unset_elsewhere u WHERE {session.same_keys('resent', 'u')})"
     for part in parts:
         rows += session.count(
             f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL, "
             f"{is_doubted}, restores "
             f"FROM (SELECT {k}, row_id, change <> 'added' AS known, FALSE AS restores FROM changes "
-            f"WHERE change <> 'removed' UNION ALL SELECT {k}, row_id, TRUE, {restores} FROM resent) o{part}"
+            f"WHERE change <> 'removed' UNION ALL SELECT {k}, row_id, TRUE, restores FROM resent) o{part}"
+        )
+    if session.any("SELECT 1 FROM in_doubt WHERE unset"):
+        # Without an answer, more is in doubt of what is sent with its NULLs.
+        session.execute(
+            "UPDATE in_doubt SET unset = NULL FROM outbox o "
+            f"WHERE in_doubt.unset AND NOT o.restores AND {session.same_keys('in_doubt', 'o')}"
         )
     if not schema.definition.incremental:
         # Where the store rejects them, only this makes the next run send them again.

@@ -7,8 +7,9 @@ change them. The stages keep what they find in temporary tables beside these:
                 row, NULL where the row must be compared value by value; the number of the person that the row went to,
                 NULL where the store gives none
     columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
-    in_doubt    k…, moved: rows that were sent and had no answer, or that another sync's removal may have
-                touched; `moved` where the identifier is not known to name whoever got the row
+    in_doubt    k…, moved, unset: rows that were sent and had no answer, or that another sync's removal may have
+                touched; `moved` where the identifier is not known to name whoever got the row; `unset` where no more
+                is in doubt than that another sync unset an attribute
     left_behind k…, person: people who got a row of this key before it went to somebody else
     unknown     k…, attributes (of `columns`, by column): what the store may have that is not in the snapshot; a row in
                 doubt was sent without these attributes
@@ -16,8 +17,8 @@ change them. The stages keep what they find in temporary tables beside these:
     rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
     outbox      seq, action, k…, row_id, known, person, doubted, restores: only while a run sends: every row that it may
                 have sent; `person` is whom a removal reaches, NULL where the key says it; `doubted` where it was in
-                doubt; `restores` where it was only because another sync unset an attribute: its values alone are sent,
-                as what is NULL here was unset before, and another sync may have set it since
+                doubt; `restores` where it was `unset` and did not change: its values alone are sent, as what is NULL
+                in it was unset before, and another sync may have set it since
     verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
 """
 

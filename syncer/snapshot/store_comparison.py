@@ -189,6 +189,8 @@ class StoreComparison:
         wrong = f"SELECT {k} FROM cells UNION SELECT {k} FROM missing UNION {extra}"
         with session.transaction():
             session.execute(f"INSERT INTO in_doubt ({k}) SELECT {k} FROM ({wrong}) ANTI JOIN in_doubt USING ({k})")
+            same = session.same_keys("in_doubt", "w")
+            session.execute(f"UPDATE in_doubt SET unset = NULL FROM ({wrong}) w WHERE in_doubt.unset AND {same}")
         return session.count(f"SELECT count(*) FROM ({wrong})")
 
     def _add(self, part: pa.Table) -> None:

@@ -11,7 +11,7 @@ def make_tables(session: Session) -> None:
     k, seen = ", ".join(f"{key} VARCHAR" for key in session.keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
     for table, columns in (
         ("snapshot", f"{k}, fingerprint UBIGINT, person BIGINT"),
-        ("in_doubt", f"{k}, moved BOOLEAN"),
+        ("in_doubt", f"{k}, moved BOOLEAN, unset BOOLEAN"),
         ("left_behind", f"{k}, person BIGINT"),
         ("unknown", f"{k}, attributes VARCHAR[]"),
         ("kept", k),
@@ -42,4 +42,8 @@ def _add_unknown(session: Session) -> None:
         session.execute("ALTER TABLE outbox ADD COLUMN doubted BOOLEAN")
 
 
-FORMATS = Formats((_add_fingerprints, _add_people, _add_unknown))
+def _add_unset(session: Session) -> None:
+    session.execute("ALTER TABLE in_doubt ADD COLUMN unset BOOLEAN")
+
+
+FORMATS = Formats((_add_fingerprints, _add_people, _add_unknown, _add_unset))

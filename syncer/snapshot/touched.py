@@ -18,19 +18,15 @@ def is_unset(session: Session, removed: str) -> str:
 
 
 def doubt_unset(session: Session, removed: str) -> None:
-    """Put rows in doubt of which others unset an attribute; `unset_elsewhere` (k…) has those that were not in doubt.
+    """Put rows in doubt of which others unset an attribute (`unset`), unless more of them is in doubt.
 
     *removed*: a table of IDENTIFIERS.
     """
-    which = is_unset(session, removed)
+    k = session.k
+    kept = f"EXISTS (SELECT 1 FROM kept WHERE {session.same_keys('kept', 's')})"
     session.execute(
-        f"CREATE OR REPLACE TEMP TABLE unset_elsewhere AS SELECT {session.k} FROM snapshot "
-        f"ANTI JOIN (SELECT {session.k} FROM in_doubt UNION ALL SELECT {session.k} FROM kept) USING ({session.k}) "
-        f"WHERE {which}"
-    )
-    session.execute(
-        f"INSERT INTO in_doubt ({session.k}) SELECT {session.k} FROM snapshot "
-        f"ANTI JOIN in_doubt USING ({session.k}) WHERE {which}"
+        f"INSERT INTO in_doubt ({k}, unset) SELECT {k}, NOT {kept} FROM snapshot s ANTI JOIN in_doubt USING ({k}) "
+        f"WHERE {is_unset(session, removed)}"
     )
 
 

@@ -260,3 +260,24 @@ def test_a_sync_that_began_to_write_while_another_sent_keeps_its_value(tmp_path:
     settle(house)
 
     assert house.attributes("1") == {"x": "1", "y": "2"}
+
+
+@pytest.mark.parametrize("between", ["a plan", "a run that fails"])
+def test_a_look_at_what_another_sync_unset_does_not_make_a_null_unset_its_value(house: House, between: str) -> None:
+    two_syncs(house, "1 -", "2 3")
+    house.put("a", "1 1 -", "2 7 8")
+    house.put("b", "1 2 3", "2 7 8")
+    settle(house)
+    house.put("b", "1 - 3", "2 7 8")
+    house.run("b")
+
+    if between == "a plan":
+        house.plan("a")
+    else:
+        house.at_query = fail
+        with pytest.raises(ConnectionError):
+            house.run("a")
+    house.run("a")
+
+    assert house.attributes("1") == {"x": "1", "y": "3"}
+    assert house.run("b").counts.accepted == 0
