@@ -63,6 +63,7 @@ def create_app(service: Service) -> FastAPI:
         openapi_url=documents.PATH,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         middleware=[
             Middleware(RootPath, root_of=access.root_path),
             Middleware(Safety),

@@ -47,6 +47,16 @@ def test_the_api_keeps_to_its_document(answering: Served) -> None:
     assert all(told & {404, 422} for told in tried.values()), tried
 
 
+def test_operations_have_plain_names_that_a_generated_client_shows(answering: Served) -> None:
+    paths = answering.client(RUN_TOKEN).get(PATH).json()["paths"]
+
+    names = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
+
+    assert len(set(names)) == len(names)
+    assert {"list_syncs", "show_sync", "order_run", "cancel_run"} <= set(names)
+    assert not [name for name in names if "api_v1" in name]
+
+
 def _try(operation: Any, mode: GenerationMode, known: dict[str, str], told: set[int]) -> None:
     """Ask with what the document allows or does not; of names that are made up, and of such as are."""
 
