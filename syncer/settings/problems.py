@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from syncer.model.spelling import closest
-from syncer.settings.registry import GROUPS, OPTIONS
+from syncer.settings.registry import GROUPS, OPTIONS, ConnectionSettings
 from syncer.settings.service import SECTIONS
 
 #: The prefix of variables.
@@ -39,24 +39,28 @@ def no_setting(path: Sequence[str], fields: Collection[str]) -> str:
 
 
 def explained(
-    error: ValidationError, labels: Mapping[str, str], table: Mapping[str, Any], fields: Collection[str]
+    error: ValidationError, labels: Mapping[str, str], table: Mapping[str, Any], settings: type[BaseModel]
 ) -> Iterator[tuple[str, str]]:
     """The label of each setting that is wrong, and why; never its value.
 
     Shapes:
         labels: the variables that are set, in lower case, to how people see them.
         table: what the TOML file says.
-        fields: the settings, by the first part of their names.
+        settings: every setting, and those that are groups of others.
     """
     for detail in error.errors(include_url=False, include_input=False):
         path = tuple(str(part) for part in detail["loc"] if part != "[key]")
         if path[2:3] == (OPTIONS,):
             path = path[:2] + path[3:]
-        yield _label(path, labels, table), _text(detail, path, fields)
+        label = _label(path, labels, table)
+        if label.upper().startswith(f"{_variable(path)}__") and not _names(path, settings):
+            yield label, f"is not a setting; did you mean {_variable(path)}?"
+        else:
+            yield label, _text(detail, path, settings, is_variable=not label.startswith(TOML))
 
 
 def _label(path: tuple[str, ...], labels: Mapping[str, str], table: Mapping[str, Any]) -> str:
-    name = (PREFIX + "__".join(path)).lower()
+    name = _variable(path).lower()
     for written, label in labels.items():
         if written == name or written.startswith(f"{name}__"):
             return label
@@ -66,17 +70,35 @@ def _label(path: tuple[str, ...], labels: Mapping[str, str], table: Mapping[str,
     return name.upper() if found is None else f"{TOML} {'.'.join(path)}"
 
 
-def _text(detail: ErrorDetails, path: tuple[str, ...], fields: Collection[str]) -> str:
+def _text(detail: ErrorDetails, path: tuple[str, ...], settings: type[BaseModel], *, is_variable: bool) -> str:
     match detail["type"]:
         case "missing":
             return "is not set"
         case "extra_forbidden":
-            section, group = SECTIONS.get(path[0]), GROUPS.get(path[0])
-            meant = closest(path[-1], group.names() if group else section.model_fields if section else fields)
-            return f"is not a setting{f'; did you mean `{meant}`?' if meant else ''}"
+            meant = closest(path[-1], _names(path[:-1], settings))
+            whole = meant and (_variable((*path[:-1], meant)) if is_variable else f"`{meant}`")
+            return f"is not a setting{f'; did you mean {whole}?' if whole else ''}"
         case "model_type" | "dict_type":
-            return "is a group of settings, such as its `url`, and has no value itself"
+            example = next(iter(_names(path, settings)), "")
+            return f"is a group of settings,{f' such as its `{example}`,' if example else ''} and has no value itself"
         case _:
             from syncer.model.wrong_values import in_words
 
             return in_words(detail)
+
+
+def _variable(path: Sequence[str]) -> str:
+    return (PREFIX + "__".join(path)).upper()
+
+
+def _names(path: Sequence[str], kind: Any) -> Sequence[str]:
+    """The settings directly below *path*, in a group of the type *kind*."""
+    if get_origin(kind) is dict:
+        return _names(path[1:], get_args(kind)[1]) if path else ()
+    if not isinstance(kind, type) or not issubclass(kind, BaseModel):
+        return ()
+    if not path:
+        own = [*kind.model_fields]
+        return [*own, *sorted(kind.names().difference(own))] if issubclass(kind, ConnectionSettings) else own
+    found = kind.model_fields.get(path[0])
+    return () if found is None else _names(path[1:], found.annotation)

@@ -6,6 +6,7 @@ import io
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,8 +141,10 @@ class _Variables(EnvSettingsSource):
         return {name: variable.value for name, variable in self._collected.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
-        """Leave the text of a connector's setting as it is; the connector decodes it."""
-        return value if field is None else super().decode_complex_value(field_name, field, value)
+        """Leave the text of a connector's setting as it is, which the connector decodes, and what is no JSON."""
+        with suppress(ValueError):
+            return value if field is None else super().decode_complex_value(field_name, field, value)
+        return value
 
 
 class _Defaults(InitSettingsSource):
@@ -183,7 +186,7 @@ def load(working_dir: Path, environment: Mapping[str, str]) -> Settings:
         settings = Settings(_Variables(variables), InitSettingsSource(Settings, table))
     except ValidationError as error:
         labels = {name: variable.label for name, variable in variables.items()}
-        for label, text in explained(error, labels, table, Settings.model_fields):
+        for label, text in explained(error, labels, table, Settings):
             problems.setdefault(label, text)
     if problems or settings is None:
         raise SettingsError("\n".join(f"{label}: {text}" for label, text in problems.items()))

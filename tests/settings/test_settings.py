@@ -251,7 +251,7 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
         "SYNCER_STORES__C__IDENTITY in .env: should be 'id', 'email' or 'id_or_email'",
         "SYNCER_STORES__A: is a group of settings, such as its `url`, and has no value itself",
         "SYNCER_STORES__B__URL: is not set",
-        "SYNCER_STORES__B__URI: is not a setting; did you mean `url`?",
+        "SYNCER_STORES__B__URI: is not a setting; did you mean SYNCER_STORES__B__URL?",
         "SYNCER_STORES__a.__URL: a name is 1 to 63 of the characters `a-z 0-9 _ -` and starts with one of `a-z 0-9`",
         "syncer.toml vars.flag: should be a valid string",
         "syncer.toml colour: is not a setting",
@@ -570,11 +570,31 @@ def test_what_the_service_cannot_use_is_reported_together(tmp_path: Path) -> Non
         "SYNCER_ALERTS__ROWS: should be a share such as `5%` or `0.05`",
         "SYNCER_KEEP_RUNS: should be a whole number",
         "SYNCER_POOL_SIZE: should be greater than or equal to 1",
-        "SYNCER_WEB__PORTT: is not a setting; did you mean `port`?",
+        "SYNCER_WEB__PORTT: is not a setting; did you mean SYNCER_WEB__PORT?",
         "SYNCER_WEB__PROXY_ADDRESSES: should be addresses or networks such as `10.0.0.1` or `10.0.0.0/8`",
         "SYNCER_WEB__TOKENS__CI__TOKEN: should have at least 16 characters",
         "SYNCER_WEB__URL: should be an address such as `https://syncer.example.com`, without a path",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("STORES__DEFAULT__URLL", "is not a setting; did you mean SYNCER_STORES__DEFAULT__URL?"),
+        ("STORES__DEFAULT__URL__X", "is not a setting; did you mean SYNCER_STORES__DEFAULT__URL?"),
+        ("WAREHOUSES__LAKE__UNLOAD_TOO", "is not a setting; did you mean SYNCER_WAREHOUSES__LAKE__UNLOAD_TO?"),
+        ("WEB__TOKENS__CI__SCOP", "is not a setting; did you mean SYNCER_WEB__TOKENS__CI__SCOPE?"),
+        ("WEB__TOKENS__CI", "is a group of settings, such as its `token`, and has no value itself"),
+        ("WEB__TOKENS", "is a group of settings, and has no value itself"),
+    ],
+)
+def test_a_misspelled_setting_of_a_group_names_the_variable_that_was_meant(
+    tmp_path: Path, name: str, problem: str
+) -> None:
+    found = problems(tmp_path, {f"SYNCER_{name}": "hush"})
+
+    assert f"SYNCER_{name}: {problem}" in found
+    assert "hush" not in str(found)
 
 
 def test_a_share_is_a_percentage_or_a_number(tmp_path: Path) -> None:
