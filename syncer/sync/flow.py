@@ -36,6 +36,12 @@ from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, Stopped
 #: How long a store knows which identifiers people lost: a sync that did not run for longer sends every row again.
 _MOVES_KEPT = timedelta(days=30)
 
+_ONE_ROW = {
+    Verdict.ACCEPTED: "the store accepted it",
+    Verdict.REJECTED: "the store rejected it",
+    Verdict.ABSENT: "the store has nobody to update",
+}
+
 _NAMES_KEPT = (
     "columns that the warehouse folded to upper case keep the names that were sent before: they become lower case once "
     "the file, or `column_case` in the warehouse's URL, changes"
@@ -107,6 +113,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         finally:
             with progress.during(Phase.SETTLE):
                 progress.counts, in_doubt = _answered(progress.counts, outbox, staged)
+                if options.only is not None:
+                    progress.notes += [f"one row was sent, and {_ONE_ROW[verdict]}" for verdict in outbox.verdicts()]
                 if in_doubt:
                     progress.notes.append(f"rows in doubt, which the next run sends again: {in_doubt:,}")
                 _announce_again(run, outbox, coordination, shared)
@@ -143,7 +151,7 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
         unchanged=difference.unchanged,
         rejected=staged.quarantined,
     )
-    progress.notes.extend([*run.snapshot.ledger.notes, *_notes(staged, difference)])
+    progress.notes.extend([*run.snapshot.ledger.notes, *_notes(staged, difference, one_row=options.only is not None)])
     about = f"store {definition.store}"
     found = run.snapshot.ledger.store_findings.items()
     progress.findings.extend(Finding(kind=kind, about=about, detail=detail) for kind, detail in found)
@@ -330,13 +338,13 @@ def _find_one_row(staged: Staged, key: tuple[str, ...]) -> None:
     )
 
 
-def _notes(staged: Staged, difference: Difference) -> list[str]:
+def _notes(staged: Staged, difference: Difference, *, one_row: bool) -> list[str]:
     notes = []
     if staged.repeated:
         notes.append(f"rows that stood in the result once more, and count once: {staged.repeated:,}")
     if staged.taken_for_null:
         notes.append(f"values that were NaN, infinite or out of range, and count as NULL: {staged.taken_for_null:,}")
-    if difference.sent_again:
+    if difference.sent_again and not one_row:
         notes.append(f"rows that are sent again though they did not change: {difference.sent_again:,}")
     if difference.left:
         notes.append(

@@ -78,6 +78,22 @@ def test_one_row_is_sent_by_its_key(folder: Folder, key_column: str, header: str
 
     assert (first.code, again.code) == (0, 0), first.err
     assert (first.objects[0]["accepted"], again.objects[0]["accepted"]) == (1, 1)
+    for ran in (first, again):
+        assert "note: customers: one row was sent, and the store accepted it" in ran.err
+        assert "did not change" not in ran.err
+
+
+def test_one_row_that_the_store_rejects_is_said_to_be_sent_and_rejected(folder: Folder) -> None:
+    header = "entity: relationship\nperson: {id: id}\nobject: {type: team, id: team}"
+    folder.define("members", "SELECT id, 't' AS team FROM people", header)
+
+    ran = folder.syncer("run", "members", "--row", '["2", "t"]')
+
+    assert ran.code == 1
+    assert "note: members: one row was sent, and the store rejected it" in ran.out
+    assert folder.syncer("runs", "members", "--json").objects[0]["notes"] == [
+        "one row was sent, and the store rejected it"
+    ]
 
 
 @pytest.mark.parametrize(
