@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -74,11 +75,24 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _start_in(folder: Path | None) -> None:
+    if folder is None:
+        return
+    try:
+        os.chdir(folder)
+    except OSError as exc:
+        raise typer.BadParameter(f"{folder}: {exc.strerror}") from None
+
+
 @app.callback()
 def _syncer(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("-C", metavar="DIR", callback=_start_in, is_eager=True, help="Work as if started in this folder."),
+    ] = None,
 ) -> None:
     """Query a warehouse with SQL files, and send only what changed to a profile store.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.cli import output
-from syncer.model.errors import DefinitionError, SelectionError
+from syncer.model.errors import DefinitionError, SelectionError, SettingsError
 from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import Entity, RunStatus, SyncDefinition
 
@@ -44,12 +44,26 @@ class Selected:
 
 
 class Project:
-    """The working folder; each part is opened on first use."""
+    """The project that the working folder is in; each part is opened on first use, from the project's folder."""
 
     @cached_property
     def settings(self) -> Settings:
-        from syncer.settings import settings
+        """Its settings; the project's folder becomes the working folder.
 
+        Raises:
+            SettingsError: they cannot be used, or there is no project.
+        """
+        from syncer.settings import settings
+        from syncer.settings.project_folder import project_folder
+
+        folder = project_folder(Path(), os.environ)
+        if folder is None:
+            raise SettingsError(
+                f"{Path.cwd()} is in no project: "
+                "neither it nor a folder above has `syncer.toml` or `sync_definitions/`",
+                hint="`syncer init` writes a project here; `syncer -C DIR …` works on the one in another folder.",
+            )
+        os.chdir(folder)
         return settings.load(Path(), os.environ)
 
     @cached_property
