@@ -85,8 +85,10 @@ class Found:
     rejected: Sequence[tuple[SyncDefinition, Rejection]]
     #: The syncs whose names contain the text.
     syncs: Sequence[SyncDefinition]
-    #: Why a store did not answer.
+    #: Why a store did not answer that some sync feeds.
     faults: Sequence[SyncerError]
+    #: Stores that did not answer, and that no sync feeds.
+    unread: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,17 +146,22 @@ class Lookup:
         """The people, objects, rejected rows and syncs of an identifier or a part of a name; *text* is not empty."""
         entities: list[Sought] = []
         faults: list[SyncerError] = []
+        unread: list[str] = []
         for store in self.settings.stores:
             try:
                 entities += self._contained(store, text)
             except SyncerError as exc:
-                faults.append(exc)
+                if any(sync.store == store for sync in self.definitions.values()):
+                    faults.append(exc)
+                else:
+                    unread.append(store)
         rows = self.run_log.rejections_with(identifier(text), _MOST_REJECTED)
         return Found(
             entities=entities,
             rejected=[(self.definitions[row.sync], row) for row in rows if row.sync in self.definitions],
             syncs=[sync for name, sync in self.definitions.items() if text.strip().lower() in name],
             faults=faults,
+            unread=unread,
         )
 
     def _contained(self, store: str, text: str) -> list[Sought]:
