@@ -13,7 +13,21 @@ import typer
 from typer.core import TyperGroup
 
 from syncer import __version__
-from syncer.cli import connections, docs, files, output, plans, runs, serve, show, signals, state, validation, verify
+from syncer.cli import (
+    cancel,
+    connections,
+    docs,
+    files,
+    output,
+    plans,
+    runs,
+    serve,
+    show,
+    signals,
+    state,
+    validation,
+    verify,
+)
 from syncer.cli.arguments import Command
 from syncer.cli.exit_codes import CODES, outcome_of
 
@@ -55,6 +69,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": verify.verify,
     "runs": state.show_runs,
     "rejected": state.rejected,
+    "cancel": cancel.cancel,
     "pause": state.pause,
     "resume": state.resume,
     "reset": state.reset,

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperArgument, TyperCommand
 
-Name = Annotated[str, typer.Argument(help="The sync.")]
 Select = Annotated[list[str] | None, typer.Argument(help="A name, a glob, tag:x, entity:x, warehouse:x or result:x.")]
 Exclude = Annotated[
     list[str] | None, typer.Option("--exclude", metavar="SELECT", help="Leave out these syncs; may be repeated.")

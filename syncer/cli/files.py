@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from syncer.cli import output
-from syncer.cli.arguments import Json
+from syncer.cli.arguments import Exclude, Json, Select
 from syncer.cli.exit_codes import UNUSABLE
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.model.json_text import json_text
@@ -32,15 +32,16 @@ def init(
     output.line("  syncer run --all" if folder.resolve() == Path.cwd() else f"  cd {folder} && syncer run --all")
 
 
-def list_syncs(as_json: Json = False) -> None:
+def list_syncs(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
     """Show the syncs with their schedule and last run."""
     project = Project()
+    selected = project.select(select or [], exclude or [])
     last_status, paused = project.run_log.last_status(), project.run_log.paused()
-    names = [definition.name for definition in project.loaded.definitions]
+    names = [definition.name for definition in selected.definitions]
     answered, latest = project.run_log.last_due(names, until=now()), project.run_log.latest(names)
     promised = {name: each.since for name, each in project.run_log.promises(names).items() if not each.at_once}
     rows = []
-    for definition in project.loaded.definitions:
+    for definition in selected.definitions:
         name = definition.name
         run = latest[name].last if name in latest else None
         started = run.started_at if run else None
@@ -57,10 +58,10 @@ def list_syncs(as_json: Json = False) -> None:
         rows.append(_row(definition, found))
     if rows and not as_json:
         output.table(("sync", "entity", "schedule", "next run", "last run", "status", "description"), rows)
-    elif not as_json:
+    elif not as_json and not (select or exclude):
         output.line(f"No sync definition in {project.settings.definitions_dir}; `syncer init` writes examples.")
-    print_definition_errors(project.loaded.errors)
-    raise typer.Exit(UNUSABLE if project.loaded.errors else 0)
+    print_definition_errors(selected.errors)
+    raise typer.Exit(UNUSABLE if selected.errors else 0)
 
 
 def schema() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.cli import output
+from syncer.cli.exit_codes import UNUSABLE
 from syncer.model.errors import DefinitionError, SelectionError, SettingsError
 from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import Entity, RunStatus, SyncDefinition
@@ -41,6 +42,20 @@ class Selected:
     broken: frozenset[str]
     #: What is wrong with their files.
     errors: tuple[DefinitionError, ...]
+
+    @classmethod
+    def none(cls) -> Selected:
+        """Nothing at all."""
+        return cls(definitions=(), broken=frozenset(), errors=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectedNames:
+    """The names of syncs that the words of a command line name, also of those whose files are broken or gone."""
+
+    names: tuple[str, ...]
+    #: The exit code if all goes well: another than 0 if a broken file may have been meant as well.
+    code: int
 
 
 class Project:
@@ -107,18 +122,31 @@ class Project:
         """The syncs that any of *words* names and none of *exclude* does; see `select`."""
         return select(self.loaded, words, exclude, last_status=lambda: self.run_log.last_status())
 
-    def known_name(self, name: str) -> str:
-        """*name*, if a sync has or had it.
+    def names(self, words: Sequence[str], exclude: Sequence[str] = (), *, to: str = "") -> SelectedNames:
+        """The syncs that *words* name, also if their files are broken, or gone and the run log knows them.
 
+        Shapes:
+            words: as for `select`.
+            to: what is to be done with them, if the command does not do it with every sync.
         Raises:
-            SelectionError: no sync has or had it.
+            SelectionError: a word names nothing; or there is none, and the command needs one.
         """
-        if self.run_log.recent(name, 1):
-            return name
-        names = {definition.name for definition in self.loaded.definitions} | self.loaded.broken.keys()
-        if name in names:
-            return name
-        raise _unknown(name, names)
+        if to and not words:
+            raise SelectionError(
+                "nothing is selected", hint=f"Name the syncs to {to}, such as `syncer {to} customers`."
+            )
+        remembered = {word for word in words if self.run_log.recent(word, 1)}
+        if words and not exclude and remembered.issuperset(words):
+            return SelectedNames(names=tuple(sorted(remembered)), code=0)
+        gone = remembered.difference((each.name for each in self.loaded.definitions), self.loaded.broken)
+        others = [word for word in words if word not in gone]
+        found = self.select(others, exclude) if others or not words else Selected.none()
+        # A word such as `tag:x` may mean a broken file or not, as its header cannot be read.
+        broken = {name for name in found.broken if not words or any(fnmatchcase(name, word) for word in words)}
+        unknown = [self.loaded.broken[name] for name in sorted(found.broken - broken)]
+        print_definition_errors(unknown)
+        names = {definition.name for definition in found.definitions} | broken | gone
+        return SelectedNames(names=tuple(sorted(names)), code=UNUSABLE if unknown else 0)
 
 
 def print_definition_errors(errors: Iterable[DefinitionError]) -> None:

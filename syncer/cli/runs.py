@@ -141,7 +141,11 @@ def _run_one(
         report.show(_ended_by(definition, began, RunStatus.INTERRUPTED, stopped, run_id=progress.run_id))
 
     try:
-        with output.progress_shown(progress, title) as end_bar, signals.awaited(progress, abandon):
+        with (
+            output.progress_shown(progress, title) as end_bar,
+            signals.awaited(progress, abandon),
+            progress.token.following(lambda: _stopped_by(project, progress.run_id)),
+        ):
             ended = project.runner.run(definition, order=_BY_HAND, options=options, progress=progress)
     except SyncerError as exc:
         return _ended_by(definition, began, RunStatus.FAILED, exc, run_id=progress.run_id), outcome_of(exc)
@@ -151,6 +155,16 @@ def _run_one(
         # The run log has the reason as a note.
         ended = replace(ended, error=str(cause), hint=cause.hint, notes=())
     return ended, _OUTCOMES.get(ended.status, outcome_of(cause))
+
+
+def _stopped_by(project: Project, run_id: str) -> str:
+    """Who cancelled a run, as the reason why it stops; empty while nobody has, or the run log does not answer."""
+    from syncer.state.cancellations import Cancellations
+
+    with suppress(SyncerError):
+        actor = Cancellations(project.database).of([run_id]).get(run_id)
+        return f"stopped by {actor}" if actor else ""
+    return ""
 
 
 def _left_out(project: Project, definition: SyncDefinition, options: RunOptions, missing: Sequence[str]) -> Run:

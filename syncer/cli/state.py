@@ -3,98 +3,151 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from syncer.cli import output
-from syncer.cli.arguments import Json, Name
+from syncer.cli.arguments import Exclude, Json, Select
+from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now
 from syncer.cli.runs import run_object
-from syncer.model.errors import SelectionError
+from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.types import Rejection, Run
 
+_RUN_HEADINGS = (
+    *("started", "sync", "status", "by"),
+    *("queried", "added", "changed", "removed", "rejected", "seconds", ""),
+)
 _RIGHT = ("queried", "added", "changed", "removed", "rejected", "seconds", "attempts")
 
 
 def show_runs(
-    name: Annotated[str | None, typer.Argument(help="Show only runs of this sync.")] = None,
+    select: Select = None,
+    exclude: Exclude = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Show the newest runs."""
     project = Project()
-    runs = project.run_log.recent(name if name is None else project.known_name(name), limit)
+    selected = project.names(select or [], exclude or []) if select or exclude else None
+    runs = project.run_log.recent(limit=limit) if selected is None else _newest(project, selected.names, limit)
     if as_json:
         for run in runs:
             output.json_line(_object(run))
-        return
-    if not runs:
+    elif not runs:
         output.line("No run so far.")
-        return
-    headings = ("started", "sync", "status", "by", "queried", "added", "changed", "removed", "rejected", "seconds", "")
-    output.table(headings, map(_row, runs), right=_RIGHT)
+    else:
+        output.table(_RUN_HEADINGS, map(_row, runs), right=_RIGHT)
+    raise typer.Exit(selected.code if selected else 0)
 
 
-def rejected(name: Name, as_json: Json = False) -> None:
-    """Show the rejected rows of a sync, with reasons."""
+def rejected(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
+    """Show the rejected rows of syncs, with reasons."""
     project = Project()
-    rows, total = project.run_log.rejections(project.known_name(name))
+    selected = project.names(select or [], exclude or [])
+    found = {name: project.run_log.rejections(name) for name in selected.names}
+    rows = [row for kept, _ in found.values() for row in kept]
+    total = sum(number for _, number in found.values())
+    several = len(found) > 1
     if as_json:
         for row in rows:
             output.json_line(asdict(row))
     elif not total:
-        output.line(f"No row of {name} is rejected.")
+        output.line("No row is rejected." if several or not found else f"No row of {next(iter(found))} is rejected.")
     else:
-        output.table(("key", "attempts", "first seen", "last seen", "reason"), map(_rejection_row, rows), right=_RIGHT)
+        headings = [*(["sync"] if several else []), "key", "attempts", "first seen", "last seen", "reason"]
+        output.table(headings, [_rejection_row(row, with_sync=several) for row in rows], right=_RIGHT)
     if total > len(rows):
         output.remark(
             f"note: {total - len(rows):,} more rows are rejected; the run log keeps only the first", as_json=as_json
         )
+    raise typer.Exit(selected.code)
 
 
-def pause(name: Name) -> None:
-    """Stop scheduling a sync; `syncer run` still runs it."""
+def pause(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
+    """Stop scheduling syncs; `syncer run` still runs them."""
     project = Project()
-    project.run_log.pause(project.known_name(name), now())
-    output.line(f"{name} is paused; `syncer resume {name}` schedules it again.")
+    selected = project.names(select or [], exclude or [], to="pause")
+    for name in selected.names:
+        project.run_log.pause(name, now())
+        if as_json:
+            output.json_line({"sync": name, "paused": True})
+        else:
+            output.line(f"{name} is paused; `syncer resume {name}` schedules it again.")
+    raise typer.Exit(selected.code)
 
 
-def resume(name: Name) -> None:
-    """Schedule a paused sync again."""
+def resume(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
+    """Schedule paused syncs again."""
     project = Project()
-    project.run_log.resume(project.known_name(name), now())
-    output.line(f"{name} is scheduled again.")
+    selected = project.names(select or [], exclude or [], to="resume")
+    for name in selected.names:
+        project.run_log.resume(name, now())
+        if as_json:
+            output.json_line({"sync": name, "paused": False})
+        else:
+            output.line(f"{name} is scheduled again.")
+    raise typer.Exit(selected.code)
 
 
 def reset(
-    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False
+    select: Select = None,
+    exclude: Exclude = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Forget a snapshot; the next run sends every row.
+    """Forget snapshots; the next run of each sync sends every row.
 
     Nothing is removed from the store, now or in that run.
     """
     project = Project()
-    path = project.runner.snapshot_path(project.known_name(name))
-    if not path.exists():
-        output.line(f"{name} has no snapshot: its next run sends every row.")
-        return
-    meaning = f"The next run of {name} sends every row again. Nothing is removed from the store, now or then."
-    if not yes:
-        _ask(meaning)
+    selected = project.names(select or [], exclude or [], to="reset")
+    found = [name for name in selected.names if project.runner.snapshot_path(name).exists()]
+    if found and not yes:
+        _ask(found, as_json=as_json)
+    outcomes = [_reset_one(project, name, explained=yes, as_json=as_json) for name in selected.names]
+    raise typer.Exit(selected.code or CODES[max(outcomes, default=Outcome.WELL)])
+
+
+def _reset_one(project: Project, name: str, *, explained: bool, as_json: bool) -> Outcome:
     from syncer.snapshot import file
 
-    file.delete(path, name)
-    output.line(f"Deleted the snapshot of {name}. {meaning if yes else ''}".strip())
+    path = project.runner.snapshot_path(name)
+    had_one = path.exists()
+    try:
+        file.delete(path, name)
+    except SyncerError as exc:
+        output.sync_problem("error", name, str(exc), exc.hint)
+        return outcome_of(exc)
+    if as_json:
+        output.json_line({"sync": name, "reset": had_one})
+    elif had_one:
+        output.line(f"Deleted the snapshot of {name}. {_meaning([name]) if explained else ''}".strip())
+    else:
+        output.line(f"{name} has no snapshot: its next run sends every row.")
+    return Outcome.WELL
 
 
-def _ask(meaning: str) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise SelectionError("cannot ask for confirmation without a terminal", hint="Add --yes to skip the question.")
-    output.line(meaning)
-    if not typer.confirm("Forget the snapshot?"):
+def _meaning(names: Sequence[str]) -> str:
+    return f"The next run of {', '.join(names)} sends every row again. Nothing is removed from the store, now or then."
+
+
+def _ask(names: Sequence[str], *, as_json: bool) -> None:
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        without = "with --json" if as_json else "without a terminal"
+        raise SelectionError(f"cannot ask for confirmation {without}", hint="Add --yes to skip the question.")
+    output.line(_meaning(names))
+    if not typer.confirm("Forget the snapshot?" if len(names) == 1 else f"Forget {len(names)} snapshots?"):
         raise typer.Exit(1)
+
+
+def _newest(project: Project, names: Sequence[str], limit: int) -> list[Run]:
+    """The newest runs of some syncs, newest first."""
+    runs = [run for name in names for run in project.run_log.recent(name, limit)]
+    return runs if len(names) == 1 else sorted(runs, key=lambda run: run.id, reverse=True)[:limit]
 
 
 def _object(run: Run) -> dict[str, object]:
@@ -121,6 +174,7 @@ def _row(run: Run) -> tuple[str, ...]:
     return output.time_text(run.started_at), run.sync, run.status, run.trigger, *map(str, numbers), seconds, remark
 
 
-def _rejection_row(row: Rejection) -> tuple[str, ...]:
+def _rejection_row(row: Rejection, *, with_sync: bool) -> tuple[str, ...]:
     seen = output.time_text(row.first_seen), output.time_text(row.last_seen)
-    return row.key or "(none)", str(row.attempts), *seen, row.reason
+    sync = (row.sync,) if with_sync else ()
+    return *sync, row.key or "(none)", str(row.attempts), *seen, row.reason

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncer.cli import output
-from syncer.cli.arguments import Json, Select
+from syncer.cli.arguments import Exclude, Json, Select
 from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project
 from syncer.model.errors import DefinitionError, SyncerError, WarehouseError
@@ -36,6 +36,7 @@ class _Finding:
 
 def validate(
     select: Select = None,
+    exclude: Exclude = None,
     connect: Annotated[
         bool, typer.Option("--connect", help="Also check each query and its columns against the warehouse.")
     ] = False,
@@ -43,7 +44,7 @@ def validate(
 ) -> None:
     """Check definitions without running them."""
     project = Project()
-    selected = project.select(select or [])
+    selected = project.select(select or [], exclude or [])
     paths = {sync.path for sync in selected.definitions} | {error.path for error in selected.errors}
     findings = {_of_error(error) for error in selected.errors}
     queries: list[Query] = []

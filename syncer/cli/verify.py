@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncer.cli import output
-from syncer.cli.arguments import Json, Name
-from syncer.cli.exit_codes import FAILED
+from syncer.cli.arguments import Exclude, Json, Select
+from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project
-from syncer.model.errors import SelectionError
+from syncer.model.errors import SelectionError, SyncerError
 
 if TYPE_CHECKING:
     from syncer.model.types import SyncDefinition
@@ -21,7 +21,8 @@ _COUNTS = ("checked", "equal", "different", "missing", "extra", "repaired")
 
 
 def verify(
-    name: Name,
+    select: Select = None,
+    exclude: Exclude = None,
     sample: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Compare so many rows, chosen at random. Default: 1000."),
@@ -34,15 +35,27 @@ def verify(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare what the store contains with what a sync sent."""
+    """Compare what the store contains with what syncs sent."""
     if everything and sample is not None:
         raise SelectionError("`--all` and `--sample` do not go together", hint="Leave one of them out.")
     from syncer.sync import verification
 
     project = Project()
-    definition = _definition(project, name)
+    selected = project.names(select or [], exclude or [], to="verify")
     rows = None if everything else sample or verification.SAMPLE_ROWS
-    found = verification.verify(project.runner, definition, project.loaded.definitions, rows=rows, repair=repair)
+    outcomes = [_verify_one(project, name, rows, repair=repair, as_json=as_json) for name in selected.names]
+    raise typer.Exit(selected.code or CODES[max(outcomes, default=Outcome.WELL)])
+
+
+def _verify_one(project: Project, name: str, rows: int | None, *, repair: bool, as_json: bool) -> Outcome:
+    from syncer.sync import verification
+
+    try:
+        definition = _definition(project, name)
+        found = verification.verify(project.runner, definition, project.loaded.definitions, rows=rows, repair=repair)
+    except SyncerError as exc:
+        output.print_exception(exc)
+        return outcome_of(exc)
     if as_json:
         output.json_line({"sync": name} | {count: getattr(found, count) for count in _COUNTS})
     else:
@@ -52,7 +65,7 @@ def verify(
     if repair and not found.is_equal:
         again = f"rows in doubt now, which the next run sends again or removes: {found.repaired:,}"
         output.remark(f"{again}; `syncer run {name}` does it now", as_json=as_json)
-    raise typer.Exit(0 if found.is_equal else FAILED)
+    return Outcome.WELL if found.is_equal else Outcome.ROWS_REJECTED
 
 
 def _definition(project: Project, name: str) -> SyncDefinition:
@@ -61,7 +74,6 @@ def _definition(project: Project, name: str) -> SyncDefinition:
             return definition
     if name in project.loaded.broken:
         raise project.loaded.broken[name]
-    project.known_name(name)
     raise SelectionError(f"`{name}` has no definition that can be used", hint="`syncer validate` shows what is wrong.")
 
 

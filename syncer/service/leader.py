@@ -18,6 +18,7 @@ from syncer.service.left_open import LeftOpen
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError, Pool
 from syncer.service.scheduled import ScheduledSyncs
 from syncer.service.timetable import Tick, Timetable
+from syncer.state.cancellations import Cancellations
 from syncer.state.runs import OvertakenError, RunLog, TickAnsweredError
 from syncer.sync.progress import CancelToken, Progress, RunOptions
 
@@ -66,6 +67,7 @@ class Leader:
             self._begin()
             return
         self.scheduled.follow_pauses()
+        self._follow_cancellations()
         if self.pool.record_ends() or self._is_short:
             self._is_short = True
             self._catch_up(self.term)
@@ -135,6 +137,13 @@ class Leader:
         for active in self.pool.active_runs():
             if not self.pool.take_out(active, FENCED, EndedBy.TAKEOVER):
                 active.stop(FENCED, EndedBy.TAKEOVER)
+
+    def _follow_cancellations(self) -> None:
+        """End the runs that another process asked to end."""
+        active_runs = {active.run_id: active for active in self.pool.active_runs()}
+        if active_runs:
+            for run_id, actor in Cancellations(self.run_log.database).of(active_runs).items():
+                self.pool.cancel(active_runs[run_id], actor)
 
     def _begin(self) -> None:
         """Begin to lead; each step can be repeated."""

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 
 from syncer.definitions.order import Precedence
 from syncer.model.errors import StateDatabaseError, SyncerError
-from syncer.model.types import EndedBy, Order, Run, SyncDefinition, Trigger
+from syncer.model.types import Order, Run, SyncDefinition, Trigger
 from syncer.queries import query
 from syncer.service.catalog import Catalog
 from syncer.service.leader import Leader
@@ -221,9 +221,8 @@ class Service:
     def cancel(self, run_id: str, *, actor: str) -> ActiveRun | None:
         """Ask a run to end after the batch in hand; None where it has ended, or is not this service's."""
         active = self.active_run(run_id)
-        why = f"stopped by {actor}"
-        if active is not None and not self.pool.take_out(active, why, EndedBy.PERSON):
-            active.stop(why, EndedBy.PERSON)
+        if active is not None:
+            self.pool.cancel(active, actor)
         return active
 
     def status(self, name: str) -> SyncStatus:

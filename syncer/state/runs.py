@@ -18,6 +18,7 @@ from syncer.model.types import OPEN, Counts, EndedBy, Finding, Order, Rejection,
 from syncer.state.history import KEPT_REJECTIONS, RunHistory
 from syncer.state.schema import (
     audit,
+    cancellations,
     latest,
     newest_runs,
     pauses,
@@ -153,6 +154,7 @@ class RunLog(RunHistory):
         """
         for key, at in (
             (requests.c.key, requests.c.requested_at),
+            (cancellations.c.run_id, cancellations.c.requested_at),
             (audit.c.id, audit.c.at),
             (sessions.c.token_hash, sessions.c.expires_at),
         ):

@@ -71,7 +71,7 @@ COUNTS = tuple(field.name for field in fields(Counts))
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 5
+NEWEST = 6
 
 #: One row. `schema_version` is the format.
 state = sa.Table(
@@ -216,6 +216,15 @@ requests = sa.Table(
     #: The options of the order: words, separated by blanks.
     sa.Column("options", sa.Text, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("requested_at", AwareDateTime, nullable=False),
+)
+
+#: Which open runs are to stop; the process that makes one looks here.
+cancellations = sa.Table(
+    "syncer_cancellations",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("actor", ShownText, nullable=False),
     sa.Column("requested_at", AwareDateTime, nullable=False),
 )
 

@@ -14,6 +14,7 @@ from syncer.model.upgrades import Formats
 from syncer.state.schema import (
     alerts,
     audit,
+    cancellations,
     forgotten_removals,
     latest,
     metadata,
@@ -69,6 +70,11 @@ def _know_how_runs_are_made(connection: sa.Connection) -> None:
         latest.c.last_due_at.is_(None),
     )
     connection.execute(promises.insert().from_select(["sync", "since", "at_once"], known))
+
+
+def _know_cancellations(connection: sa.Connection) -> None:
+    """Format 6: any process can ask for the end of a run that another one makes."""
+    cancellations.create(connection)
 
 
 def _ended_by() -> sa.Case[str]:
@@ -140,7 +146,7 @@ def _zoned(connection: sa.Connection) -> str:
 
 
 FORMATS: Formats[sa.Connection] = Formats(
-    (_know_the_service, _date_removals, _know_runs_better, _know_how_runs_are_made)
+    (_know_the_service, _date_removals, _know_runs_better, _know_how_runs_are_made, _know_cancellations)
 )
 
 

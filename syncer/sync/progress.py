@@ -61,6 +61,10 @@ class Phase(enum.StrEnum):
 PATIENCE = 1.0
 
 
+#: Seconds between two looks whether another process cancels the run.
+_LOOK_AGAIN = 1.0
+
+
 class StoppedError(Exception):
     """The run was cancelled; what was sent is settled. Its text is for the run log."""
 
@@ -114,6 +118,23 @@ class CancelToken:
         """
         if self.is_cancelled:
             raise StoppedError(self.reason)
+
+    @contextmanager
+    def following(self, asked: Callable[[], str]) -> Iterator[None]:
+        """Cancel the run once *asked*, called every second in another thread, gives a reason."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            while not ended.wait(_LOOK_AGAIN):
+                if reason := asked():
+                    self.cancel(reason)
+                    return
+
+        threading.Thread(target=follow, name="follow", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:

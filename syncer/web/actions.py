@@ -15,6 +15,7 @@ from syncer.model.types import Run
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError
 from syncer.service.service import Service
 from syncer.state.audit import Audit, AuditAction
+from syncer.state.cancellations import Cancellations
 from syncer.state.runs import REQUESTS_COUNT
 from syncer.state.schema import requests
 from syncer.sync.plans import Plan
@@ -60,18 +61,17 @@ class UserActions:
         self._record(AuditAction.RUN, caller, sync, run_id, options.words)
         return run_id
 
-    def cancel(self, caller: Caller, run: Run) -> ActiveRun:
-        """Make a run stop after its current batch.
+    def cancel(self, caller: Caller, run: Run) -> ActiveRun | None:
+        """Make a run stop after its current batch; None if another process makes it, which notices within seconds.
 
         Raises:
-            ProblemError: it has ended, or another process runs it.
+            ProblemError: it has ended.
         """
         if run.finished_at is not None:
             raise ProblemError(409, "the run is over", run_id=run.id)
         active_run = self.service.cancel(run.id, actor=caller.actor)
         if active_run is None:
-            hint = "Stop it where it was started, with Ctrl-C or SIGTERM."
-            raise ProblemError(409, "another process runs it", hint=hint, run_id=run.id)
+            Cancellations(self.service.run_log.database).ask(run.id, caller.actor, self.service.now())
         self._record(AuditAction.CANCEL, caller, run.sync, run.id)
         return active_run
 

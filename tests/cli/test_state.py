@@ -108,3 +108,45 @@ def test_a_damaged_snapshot_can_be_reset(folder: Folder, name: str) -> None:
 
     assert reset.code == 0
     assert ran.objects[0]["added"] == 3
+
+
+def test_every_command_about_syncs_takes_the_same_selectors(folder: Folder) -> None:
+    header = "entity: person\nperson: {id: id}\ntags: [daily]"
+    for name in ("first", "second"):
+        folder.define(name, "SELECT id, plan FROM people", header)
+    folder.people({"1": "free", "": "pro"})
+    folder.syncer("run", "--all")
+
+    def named(*words: str) -> list[str]:
+        ran = folder.syncer(*words, "--json")
+        assert ran.code in (0, 1), ran.err
+        return sorted({found["sync"] for found in ran.objects})
+
+    for command in ("list", "runs", "rejected", "verify", "pause", "cancel"):
+        assert named(command, "tag:daily", "--exclude", "second") == ["first"], command
+    assert named("reset", "--yes", "entity:person", "--exclude", "tag:daily") == ["customers"]
+    assert named("reset", "--yes", "s*", "first") == ["first", "second"]
+
+
+def test_pause_resume_and_reset_print_json(folder: Folder) -> None:
+    folder.syncer("run", "customers")
+
+    assert folder.syncer("pause", "customers", "--json").objects == [{"sync": "customers", "paused": True}]
+    assert folder.syncer("resume", "customers", "--json").objects == [{"sync": "customers", "paused": False}]
+    refused = folder.syncer("reset", "customers", "--json")
+    assert (refused.code, refused.out) == (2, "")
+    assert "cannot ask for confirmation with --json\n  Add --yes to skip the question." in refused.err
+    reset = [folder.syncer("reset", "customers", "--yes", "--json").objects for _ in range(2)]
+    assert reset == [[{"sync": "customers", "reset": True}], [{"sync": "customers", "reset": False}]]
+
+
+def test_a_tag_that_a_broken_file_may_have_is_an_error_beside_what_is_done(folder: Folder) -> None:
+    folder.define("tagged", "SELECT id, plan FROM people", "entity: person\nperson: {id: id}\ntags: [daily]")
+    folder.define("broken", "SELECT 1", "entity: persn\ntags: [daily]")
+
+    by_tag = folder.syncer("pause", "tag:daily", "--json")
+    by_name = folder.syncer("pause", "broken", "--json")
+
+    assert (by_tag.code, [found["sync"] for found in by_tag.objects]) == (2, ["tagged"])
+    assert "sync_definitions/broken.sql:2:" in by_tag.err
+    assert (by_name.code, by_name.objects) == (0, [{"sync": "broken", "paused": True}])

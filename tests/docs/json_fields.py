@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 MEANINGS: Mapping[str, str] = {
     "sync": "the name of the sync; null for an alert that is not about one sync",
-    "run_id": "the id of the run; null if the run log has no such run",
-    "status": "how the run ended: see below",
+    "run_id": "the id of the run; null if there is no such run",
+    "status": "how the run ended, or that it goes on: see below",
     "queried": "rows that the query returned",
     "added": "rows that are new",
     "changed": "rows with a changed value",
@@ -52,6 +52,7 @@ MEANINGS: Mapping[str, str] = {
     "schedule": "when it runs",
     "enabled": "false if the header says `enabled: false`",
     "paused": "true after `syncer pause`",
+    "reset": "true if there was a snapshot to forget",
     "next_run": "when it is due next; null if never",
     "last_run": "when the last run began",
     "last_status": "how the last run ended",

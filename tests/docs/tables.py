@@ -49,6 +49,10 @@ _WITH_JSON = {
     "validate": ["validate"],
     "show": ["show", "person", "1"],
     "connections": ["connections"],
+    "cancel": ["cancel", "customers"],
+    "pause": ["pause", "customers"],
+    "resume": ["resume", "customers"],
+    "reset": ["reset", "customers", "--yes"],
 }
 
 

@@ -14,6 +14,7 @@ from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.service.status import Freshness
 from syncer.service.timetable import Tick
+from syncer.state.cancellations import Cancellations
 from syncer.state.runs import RunLog
 from syncer.sync import retention
 from tests.cli.conftest import Folder
@@ -167,6 +168,22 @@ def test_what_waited_for_a_sync_that_skips_what_it_missed_is_skipped(bench: Benc
 
         assert run is not None
         assert (run.status, run.notes) == (RunStatus.SKIPPED, ("not run, as the service ended while it waited",))
+
+
+def test_a_service_ends_what_another_process_cancels_in_the_run_log(bench: Bench, busy: Service) -> None:
+    waiting = busy.run_now("people", actor="ann")
+    cancellations = Cancellations(busy.run_log.database)
+    slow = next(active for active in busy.pool.active_runs() if active is not waiting)
+
+    for active in (waiting, slow):
+        cancellations.ask(active.run_id, "bob", bench.now())
+    cancellations.ask(slow.run_id, "eve", bench.now())
+
+    assert waiting.ended.wait(60)
+    assert slow.ended.wait(60)
+    assert {(active.run.status, active.run.error) for active in (waiting, slow) if active.run} == {
+        (RunStatus.INTERRUPTED, "stopped by bob")
+    }
 
 
 def test_what_a_person_cancelled_is_not_made_up_for_at_the_next_start(bench: Bench) -> None:

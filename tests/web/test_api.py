@@ -161,7 +161,6 @@ def test_another_processs_run_is_in_the_way_while_it_lives(site: Site, served: S
     client = served.client()
     with site.elsewhere("endless") as (process, run_id):
         refused = client.post(f"{API}/syncs/endless/runs")
-        not_ours = client.post(f"{API}/runs/{run_id}/cancel")
         planned = client.post(f"{API}/syncs/endless/plan")
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -170,10 +169,21 @@ def test_another_processs_run_is_in_the_way_while_it_lives(site: Site, served: S
         taken = client.post(f"{API}/syncs/endless/runs?wait=30")
 
     assert (refused.status_code, refused.json()["run_id"]) == (409, run_id)
-    assert (not_ours.status_code, not_ours.json()["detail"]) == (409, "another process runs it")
     assert planned.status_code == 409
     assert (taken.status_code, taken.json()["status"]) == (200, "success")
     assert client.get(f"{API}/runs/{run_id}").json()["status"] == "interrupted"
+
+
+def test_a_run_of_another_process_is_cancelled_by_way_of_the_run_log(site: Site, served: Served) -> None:
+    site.define("endless", ENDLESS)
+    served.service.reload()
+    client = served.client()
+    with site.elsewhere("endless") as (_, run_id):
+        asked = client.post(f"{API}/runs/{run_id}/cancel")
+        ended = wait_until(lambda: (run := client.get(f"{API}/runs/{run_id}").json())["finished_at"] and run)
+
+    assert (asked.status_code, asked.json()["status"]) == (202, "running")
+    assert (ended["status"], ended["error"], ended["ended_by"]) == ("interrupted", "stopped by local", "person")
 
 
 def test_an_order_that_is_repeated_is_known_again(site: Site) -> None:

@@ -53,7 +53,7 @@ def show_run(service: TheService, run: TheRun) -> RunAnswer:
 def cancel_run(service: TheService, actions: TheActions, caller: TheCaller, run: TheRun) -> RunAnswer:
     """Stop a run after its current batch; what it has sent is recorded."""
     active_run = actions.cancel(caller, run)
-    return run_of(service.run_log.get(run.id) or run, active_run if active_run.run is None else None)
+    return run_of(service.run_log.get(run.id) or run, active_run if active_run and active_run.run is None else None)
 
 
 async def _one_stream(caller: TheCaller, streams: Annotated[Counter[str], of_app("streams")]) -> AsyncIterator[None]:
