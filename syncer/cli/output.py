@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import traceback
 import unicodedata
@@ -30,7 +31,7 @@ _COLOURS = {
 }
 
 #: Between columns.
-_GAP = "  "
+GAP = "  "
 
 
 def prepare() -> None:
@@ -82,19 +83,37 @@ def raw_json_line(text: str) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> None:
-    """Print aligned columns, as wide as their widest value; nothing is cut."""
+    """Print aligned columns, as wide as their widest value; nothing is cut.
+
+    On a terminal that is narrower, cells wrap between words; see `narrow`.
+    """
     shown = [[visible(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(headings, *shown, strict=True)]
+    widths = [max(map(width, column)) for column in zip(headings, *shown, strict=True)]
+    if is_too_narrow(widths):
+        from syncer.cli import narrow
+
+        narrow.print_table(headings, shown, right, terminal_width())
+        return
     for row in (headings, *shown):
         print_row(row, widths, [heading in right for heading in headings])
 
 
+def terminal_width() -> int:
+    """The columns of the terminal; 0 if stdout is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def is_too_narrow(widths: Sequence[int]) -> bool:
+    """Whether columns of these widths do not fit the terminal."""
+    return 0 < terminal_width() < sum(widths) + len(GAP) * (len(widths) - 1)
+
+
 def print_row(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> None:
     """Print one row of a table; a wider cell pushes the others on."""
-    padded = [_padded(cell, width, rightwards) for cell, width, rightwards in zip(cells, widths, right, strict=True)]
+    padded = [_padded(cell, room, rightwards) for cell, room, rightwards in zip(cells, widths, right, strict=True)]
     if is_terminal():
         padded = [f"\x1b[{colour}m{c}\x1b[0m" if (colour := _COLOURS.get(c.strip())) else c for c in padded]
-    print(_GAP.join(padded).rstrip(), flush=True)
+    print(GAP.join(padded).rstrip(), flush=True)
 
 
 def remark(text: str, *, as_json: bool) -> None:
@@ -128,6 +147,13 @@ def time_text(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
+def width(text: str) -> int:
+    """The columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asianwidth(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
+
+
 class _OneLevel(logging.Formatter):
     """`warning: text`, as the other messages are."""
 
@@ -143,12 +169,6 @@ def _json_sign(sign: str) -> str:
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
-
-
-def _padded(cell: str, width: int, right: bool) -> str:
-    blanks = " " * max(0, width - _width(cell))
+def _padded(cell: str, room: int, right: bool) -> str:
+    blanks = " " * max(0, room - width(cell))
     return blanks + cell if right else cell + blanks

@@ -259,13 +259,19 @@ class _Report:
             )
 
     def _print_row(self, ended: Run) -> None:
+        counts = asdict(ended.counts)
+        numbers = [str(counts[name]) for name in self._counts]
+        cells = [ended.sync, ended.status, *numbers, f"{_seconds(ended):.1f}"]
+        if output.is_too_narrow(self._widths):
+            from syncer.cli import narrow
+
+            narrow.print_run(self._headings, cells, self._widths[0], output.terminal_width())
+            return
         right = [heading not in ("sync", "status") for heading in self._headings]
         if not self._begun:
             output.print_row(self._headings, self._widths, right)
             self._begun = True
-        counts = asdict(ended.counts)
-        numbers = [str(counts[name]) for name in self._counts]
-        output.print_row([ended.sync, ended.status, *numbers, f"{_seconds(ended):.1f}"], self._widths, right)
+        output.print_row(cells, self._widths, right)
 
 
 def run_object(ended: Run) -> dict[str, object]:
