@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from syncer.alerts.conditions import ALIKE, AlertKind, alternates, blames, error_and_hint
-from syncer.model.findings import THE_CLOCK
+from syncer.model.runs import THE_CLOCK
 from syncer.model.types import ENDED_WELL, FindingKind, Run, SyncDefinition
 
 #: Syncs that a notice names.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,12 +34,15 @@ def init(
 
 def list_syncs(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
     """Show the syncs with their schedule and last run."""
+    from syncer.service.health import NEVER_RUN, health
+
     project = Project()
     selected = project.select(select or [], exclude or [])
     last_status, paused = project.run_log.last_status(), project.run_log.paused()
     names = [definition.name for definition in selected.definitions]
     answered, latest = project.run_log.last_due(names, until=now()), project.run_log.latest(names)
     promised = {name: each.since for name, each in project.run_log.promises(names).items() if not each.at_once}
+    grace = timedelta(seconds=project.settings.alerts.late)
     rows = []
     for definition in selected.definitions:
         name = definition.name
@@ -52,12 +55,13 @@ def list_syncs(select: Select = None, exclude: Exclude = None, as_json: Json = F
             "next_run": None if name in paused else _due(definition, last),
             "last_run": started,
             "last_status": last_status.get(name),
+            "health": health(definition, latest.get(name, NEVER_RUN), paused=name in paused, grace=grace, now=now()),
         }
         if as_json:
             output.json_line(found)
         rows.append(_row(definition, found))
     if rows and not as_json:
-        output.table(("sync", "entity", "schedule", "next run", "last run", "status", "description"), rows)
+        output.table(("sync", "entity", "health", "schedule", "next run", "last run", "status", "description"), rows)
     elif not as_json and not (select or exclude):
         output.line(f"No sync definition in {project.settings.definitions_dir}; `syncer init` writes examples.")
     print_definition_errors(selected.errors)
@@ -109,4 +113,5 @@ def _row(definition: SyncDefinition, found: Mapping[str, Any]) -> tuple[str, ...
         due_text = "due" if due is not None and due <= now() else output.time_text(due)
     times = due_text, output.time_text(found["last_run"])
     schedule, status = schedules.words(definition.schedule), found["last_status"] or ""
-    return definition.name, definition.target.entity, schedule, *times, status, definition.description
+    entity, health = definition.target.entity, found["health"]
+    return definition.name, entity, health, schedule, *times, status, definition.description

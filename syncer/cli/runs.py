@@ -281,6 +281,10 @@ def run_object(ended: Run) -> dict[str, object]:
         "run_id": ended.id or None,
         "status": ended.status,
         **asdict(ended.counts),
+        "planned": asdict(ended.planned),
+        "delivered": ended.delivered and asdict(ended.delivered),
+        "undelivered": ended.undelivered and asdict(ended.undelivered),
+        "quarantined": ended.quarantined,
         "seconds": round(_seconds(ended), 3),
         "error": ended.error,
     }

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from syncer.model.entities import Entity as Entity
 from syncer.model.entities import PersonKey as PersonKey
 from syncer.model.entities import Target as Target
-from syncer.model.errors import SyncerError
-from syncer.model.findings import Finding as Finding
-from syncer.model.findings import FindingKind as FindingKind
-from syncer.model.findings import Hold as Hold
+from syncer.model.runs import CONCLUSIVE as CONCLUSIVE
+from syncer.model.runs import ENDED_WELL as ENDED_WELL
+from syncer.model.runs import OPEN as OPEN
+from syncer.model.runs import Changes as Changes
+from syncer.model.runs import Counts as Counts
+from syncer.model.runs import Delivery as Delivery
+from syncer.model.runs import EndedBy as EndedBy
+from syncer.model.runs import Finding as Finding
+from syncer.model.runs import FindingKind as FindingKind
+from syncer.model.runs import Hold as Hold
+from syncer.model.runs import Latest as Latest
+from syncer.model.runs import Order as Order
+from syncer.model.runs import Promise as Promise
+from syncer.model.runs import Rejection as Rejection
+from syncer.model.runs import Run as Run
+from syncer.model.runs import RunMark as RunMark
+from syncer.model.runs import RunOutcome as RunOutcome
+from syncer.model.runs import RunResult as RunResult
+from syncer.model.runs import RunScope as RunScope
+from syncer.model.runs import RunStatus as RunStatus
+from syncer.model.runs import Trigger as Trigger
+from syncer.model.runs import Undelivered as Undelivered
 
 
 class Identity(enum.StrEnum):
@@ -69,62 +87,6 @@ class ValueForm(enum.StrEnum):
     EXACT = "exact"
     #: Numbers beyond 2^53 as strings, times as unix seconds (a date is its midnight UTC).
     UNIX_SECONDS = "unix_seconds"
-
-
-class RunStatus(enum.StrEnum):
-    """Whether a run waits or goes on, or how it ended."""
-
-    #: Accepted by a service; it begins as soon as there is room.
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCESS = "success"
-    WARNING = "warning"
-    FAILED = "failed"
-    HELD = "held"
-    SKIPPED = "skipped"
-    INTERRUPTED = "interrupted"
-
-
-#: A run that ended so has delivered what it found, but for rejected rows.
-ENDED_WELL = (RunStatus.SUCCESS, RunStatus.WARNING)
-
-#: Runs that show the state of a sync; a skipped or interrupted run does not.
-CONCLUSIVE = (*ENDED_WELL, RunStatus.FAILED, RunStatus.HELD)
-
-
-#: Runs that have not ended.
-OPEN = (RunStatus.QUEUED, RunStatus.RUNNING)
-
-
-class RunScope(enum.StrEnum):
-    """Which rows of the result a run is about."""
-
-    #: All; it sends what changed.
-    WHOLE = "whole"
-    #: All; it sends every row, changed or not.
-    FULL = "full"
-    #: Those that somebody named; it does not show the state of the sync.
-    ROWS = "rows"
-
-
-class EndedBy(enum.StrEnum):
-    """Who or what ended a run that was interrupted."""
-
-    PERSON = "person"
-    #: The service was stopped.
-    SHUTDOWN = "shutdown"
-    #: Another service took the lead.
-    TAKEOVER = "takeover"
-    #: Its process died, or could not record the end.
-    CRASH = "crash"
-
-
-class Trigger(enum.StrEnum):
-    """Who started a run."""
-
-    MANUAL = "manual"
-    SCHEDULE = "schedule"
-    API = "api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,91 +201,3 @@ class Probe:
     can_write: bool | None = None
     #: More for the reader, a sentence or empty.
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Rows of one run. `queried` = `added` + `changed` + `unchanged` + rows set aside before the comparison."""
-
-    queried: int = 0
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    absent: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """Why a run is made, and how."""
-
-    trigger: Trigger
-    #: Who ordered it: a user's name; empty for the schedule and the command line.
-    actor: str = ""
-    #: The tick of the schedule that it answers, aware UTC; None for every other run.
-    due_at: datetime | None = None
-    #: The term of the service that leads (see `Leadership`), by which an older leader's run is known; None on the
-    #: command line.
-    term: int | None = None
-    #: The run's id where an order got it before the run began.
-    run_id: str = ""
-    scope: RunScope = RunScope.WHOLE
-    #: What it does differently: words such as `allow_limits`.
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One execution of a sync, as the run log keeps it. Times are aware UTC."""
-
-    id: str
-    sync: str
-    trigger: Trigger
-    status: RunStatus
-    started_at: datetime
-    definition_hash: str
-    #: Who ordered it; empty for the schedule and the command line.
-    actor: str = ""
-    #: The tick of the schedule that it answers.
-    due_at: datetime | None = None
-    #: Of the service that leads; None on the command line.
-    term: int | None = None
-    finished_at: datetime | None = None
-    counts: Counts = Counts()
-    #: Phase to seconds, in the order they ran.
-    phases: dict[str, float] = field(default_factory=dict)
-    error: str | None = None
-    hint: str = ""
-    #: Sentences for people that are no errors.
-    notes: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    scope: RunScope = RunScope.WHOLE
-    #: What it did differently: words such as `allow_limits`.
-    options: tuple[str, ...] = ()
-    #: Of a run that was interrupted; None for every other.
-    ended_by: EndedBy | None = None
-    #: The error that ended it, in the process that ran it; the run log keeps only its text.
-    cause: SyncerError | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def hold(self) -> Hold | None:
-        """What held it; None if nothing did."""
-        if self.status is not RunStatus.HELD:
-            return None
-        return Hold.CLOCK if any(found.kind is FindingKind.CLOCK for found in self.findings) else Hold.LIMITS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """A row that the store or Syncer rejects now."""
-
-    sync: str
-    #: The identifiers, joined; empty where the row has no usable key.
-    key: str
-    reason: str
-    #: Runs that rejected it, counted from 1.
-    attempts: int
-    first_seen: datetime
-    last_seen: datetime

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from syncer.model.types import SyncDefinition
+from syncer.service.health import is_overdue
 from syncer.service.service import Service
-from syncer.service.status import Freshness, freshness
 
 #: How long due runs may take to begin after a service became the leader.
 _SETTLING = timedelta(seconds=120)
@@ -28,18 +28,17 @@ class Lateness:
         """
         unclear = [sync for sync in syncs if self._may_be_late(*sync, now)]
         promised = self._service.run_log.promises([sync[0].name for sync in unclear]) if unclear else {}
-        found = set()
-        for definition, ended_well, paused in unclear:
-            promise = promised.get(definition.name)
-            # Of a schedule that no service has seen, and that never ended well, no tick is missing.
-            anchor = max(filter(None, [promise and promise.since, ended_well]), default=now)
-            if freshness(definition, anchor, paused=paused, grace=self._grace, now=now) is Freshness.LATE:
-                found.add(definition.name)
-        return found
+        return {
+            definition.name
+            for definition, ended_well, _ in unclear
+            for promise in [promised.get(definition.name)]
+            if is_overdue(definition, ended_well, since=promise and promise.since, grace=self._grace, now=now)
+        }
 
     def _may_be_late(self, sync: SyncDefinition, ended_well: datetime | None, paused: bool, now: datetime) -> bool:
-        found = freshness(sync, ended_well, paused=paused, grace=self._grace, now=now)
-        return found in (Freshness.LATE, Freshness.NEVER) and not self._is_settling(sync.name, now)
+        if paused or not sync.enabled or self._is_settling(sync.name, now):
+            return False
+        return ended_well is None or is_overdue(sync, ended_well, since=None, grace=self._grace, now=now)
 
     def _is_settling(self, name: str, now: datetime) -> bool:
         """Whether this service became the leader only now, and may still catch up with what is due."""

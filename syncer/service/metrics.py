@@ -135,19 +135,21 @@ class ServiceCollector(Collector):
         now = self._service.now()
         gauges = {name: GaugeMetricFamily(name, help_, labels=["sync"]) for name, help_ in _SYNC_GAUGES.items()}
         late = self._lateness.late([(each.definition, each.last_ended_well, each.paused) for each in statuses], now)
+        healths = GaugeMetricFamily("syncer_sync_health", "1 for the health of the sync.", labels=["sync", "health"])
         for status in statuses:
             sync = status.definition.name
+            healths.add_metric([sync, status.health], 1)
             for name, value in _values(status, late=sync in late).items():
                 gauges[name].add_metric([sync], value)
-        return gauges.values()
+        return [*gauges.values(), healths]
 
 
 _SYNC_GAUGES = {
-    "syncer_sync_last_success_timestamp_seconds": "When the newest successful run began.",
+    "syncer_sync_last_success_timestamp_seconds": "When the newest run began that delivered its rows.",
     "syncer_sync_last_duration_seconds": "How long the newest finished run took.",
     "syncer_sync_rejected_rows": "Rows that are rejected now.",
     "syncer_sync_held": "1 if a limit, or a wrong clock, holds the sync.",
-    "syncer_sync_late": "1 if a successful run is overdue.",
+    "syncer_sync_late": "1 if a run that delivers its rows is overdue.",
     "syncer_sync_paused": "1 if the sync is paused.",
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from syncer.model.types import Changes
 from syncer.snapshot.columns import ColumnMap, StoredColumn, shown_row
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.outbox import Outbox, open_outbox
@@ -44,6 +45,12 @@ class Difference:
     unaddressed: int
     _intent: Intent = field(repr=False, compare=False)
     _work: Workspace = field(repr=False, compare=False)
+
+    @property
+    def planned(self) -> Changes:
+        """The rows that the outbox will have."""
+        removed = self.removed if self._work.layout.schema.sends_removals else 0
+        return Changes(added=self.added, changed=self.changed, removed=removed, resent=self.sent_again)
 
     def changed_attributes(self) -> dict[str, int]:
         """In how many changed rows each attribute differs, most first; attributes that differ nowhere are left out."""

@@ -79,7 +79,7 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
     keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
     session.execute(
         f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN, person BIGINT, "
-        "doubted BOOLEAN, restores BOOLEAN)"
+        "doubted BOOLEAN, restores BOOLEAN, change VARCHAR)"
     )
     session.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
     rows = 0
@@ -87,7 +87,7 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
         deletes = schema.definition.on_removed is OnRemoved.DELETE or not session.target.entity.traits.merges
         rows = session.count(
             f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
-            f"{k}, NULL, TRUE, person, FALSE, FALSE FROM changes WHERE change = 'removed'"
+            f"{k}, NULL, TRUE, person, FALSE, FALSE, change FROM changes WHERE change = 'removed'"
         )
     parts = [""]
     if schema.unique is None:
@@ -103,9 +103,9 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
     for part in parts:
         rows += session.count(
             f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL, "
-            f"{is_doubted}, restores "
-            f"FROM (SELECT {k}, row_id, change <> 'added' AS known, FALSE AS restores FROM changes "
-            f"WHERE change <> 'removed' UNION ALL SELECT {k}, row_id, TRUE, restores FROM resent) o{part}"
+            f"{is_doubted}, restores, change "
+            f"FROM (SELECT {k}, row_id, change <> 'added' AS known, FALSE AS restores, change FROM changes "
+            f"WHERE change <> 'removed' UNION ALL SELECT {k}, row_id, TRUE, restores, 'resent' FROM resent) o{part}"
         )
     if session.any("SELECT 1 FROM in_doubt WHERE unset"):
         # Without an answer, more is in doubt of what is sent with its NULLs.

@@ -18,7 +18,7 @@ change them. The stages keep what they find in temporary tables beside these:
     outbox      seq, action, k…, row_id, known, person, doubted, restores: only while a run sends: every row that it may
                 have sent; `person` is whom a removal reaches, NULL where the key says it; `doubted` where it was in
                 doubt; `restores` where it was `unset` and did not change: its values alone are sent, as what is NULL
-                in it was unset before, and another sync may have set it since
+                in it was unset before, and another sync may have set it since; `change` is one of Changes
     verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
 """
 

@@ -107,6 +107,8 @@ class Outbox:
 
     #: Rows to send.
     rows: int
+    #: Those of them that were rejected before.
+    tried_before: int
     _work: Workspace = field(repr=False)
     _intent: Intent = field(repr=False)
     _pipeline: BatchPipeline = field(repr=False)
@@ -178,11 +180,11 @@ class Outbox:
         """
         self._pipeline.record(verdicts)
 
-    def verdicts(self) -> dict[Verdict, int]:
-        """How many rows have which verdict so far."""
+    def verdicts(self) -> dict[tuple[str, Verdict], int]:
+        """How many rows have which verdict so far, by why they are sent (one of Changes)."""
         self._pipeline.finish()
-        rows = self._work.session.rows("SELECT verdict, count(DISTINCT seq) FROM verdicts GROUP BY verdict")
-        return {Verdict(verdict): count for verdict, count in rows}
+        query = "SELECT change, verdict, count(DISTINCT seq) FROM outbox JOIN verdicts USING (seq) GROUP BY ALL"
+        return {(change, Verdict(verdict)): count for change, verdict, count in self._work.session.rows(query)}
 
     def settle(self, *, started_at: datetime, asked: Asked, ended_well: bool) -> None:
         """Make the snapshot what the store has acknowledged, in one transaction.
@@ -209,7 +211,9 @@ def open_outbox(work: Workspace, intent: Intent) -> Outbox:
         make=lambda query: connection.sql(query).to_arrow_table().combine_chunks().to_batches()[0],
         record=lambda verdicts: work.ledger.acknowledge(layout, verdicts),
     )
-    return Outbox(rows=rows, _work=replace(work, layout=layout), _intent=intent, _pipeline=pipeline)
+    session = work.session
+    tried = session.count(f"SELECT count(*) FROM outbox SEMI JOIN rejections USING ({session.k})")
+    return Outbox(rows=rows, tried_before=tried, _work=replace(work, layout=layout), _intent=intent, _pipeline=pipeline)
 
 
 def batch_queries(session: Session, layout: ColumnMap, after: int, until: int, *, rows: int) -> list[str]:

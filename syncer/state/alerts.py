@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from syncer.state.database import StateDatabase
-from syncer.state.schema import alerts
+from syncer.state.service_schema import alerts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from syncer.state.database import StateDatabase
-from syncer.state.schema import audit
+from syncer.state.service_schema import audit
 
 
 class AuditAction(enum.StrEnum):

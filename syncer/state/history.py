@@ -8,11 +8,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
-from syncer.model.types import EndedBy, Rejection, Run, RunScope, RunStatus, Trigger
+from syncer.model.types import (
+    EndedBy,
+    Latest,
+    Promise,
+    Rejection,
+    Run,
+    RunMark,
+    RunOutcome,
+    RunResult,
+    RunScope,
+    RunStatus,
+    Trigger,
+)
 from syncer.state.database import StateDatabase
 from syncer.state.schema import latest, pauses, promises, rejection_totals, rejections, run_of, runs, terms
 
@@ -20,56 +32,6 @@ from syncer.state.schema import latest, pauses, promises, rejection_totals, reje
 KEPT_REJECTIONS = 10_000
 
 _NEWEST = runs.c.seq.desc()
-
-
-class RunOutcome(NamedTuple):
-    """What charts show of a run. Times are aware UTC."""
-
-    id: str
-    status: RunStatus
-    started_at: datetime
-    finished_at: datetime | None
-    added: int
-    changed: int
-    removed: int
-    rejected: int
-
-    def __hash__(self) -> int:
-        # Charts are cached by their runs; to hash every count and time takes as long as to draw.
-        return hash((self.id, self.status))
-
-
-class RunMark(NamedTuple):
-    """What lists of syncs show of a run. Times are aware UTC."""
-
-    id: str
-    status: RunStatus
-    started_at: datetime
-    finished_at: datetime | None
-
-
-class Latest(NamedTuple):
-    """What lists of syncs show of the runs of one sync; None where there is no such run."""
-
-    #: The newest run that has begun, and that is not about single rows.
-    last: RunMark | None
-    #: When the newest run that ended well began, aware UTC.
-    ended_well: datetime | None
-    #: How long the newest run took that has ended and was not skipped.
-    seconds: float | None
-    #: From when on its schedule counts, aware UTC.
-    promised_since: datetime | None
-
-
-class Promise(NamedTuple):
-    """From when on the ticks of a sync's schedule count."""
-
-    #: Which schedule; empty where none does now, None where no service has seen it yet.
-    schedule: str | None
-    #: Aware UTC.
-    since: datetime
-    #: Whether a schedule by interval is due at once.
-    at_once: bool
 
 
 @dataclass
@@ -117,7 +79,7 @@ class RunHistory:
 
     def outcomes(self, syncs: Iterable[str], number: int) -> dict[str, tuple[RunOutcome, ...]]:
         """How the newest *number* runs of each of *syncs* that ever had one came out, newest first."""
-        columns = [runs.c.sync, *(runs.c[name] for name in RunOutcome._fields)]
+        columns = [runs.c.sync, *map(_shown, RunOutcome._fields)]
         with self.database.reading() as connection:
             by_sync = groupby(self._newest(connection, columns, syncs, number), key=itemgetter(0))
             return {sync: tuple(RunOutcome._make(row[1:]) for row in rows) for sync, rows in by_sync}
@@ -144,7 +106,7 @@ class RunHistory:
             return set(connection.execute(query).scalars()) & set(syncs)
 
     def last_ended_well(self, syncs: Collection[str]) -> dict[str, datetime]:
-        """When the newest run of each of *syncs* that ended `success` or `warning` began."""
+        """When the newest run of each of *syncs* that ended well, and was not fruitless, began."""
         return self._of_latest(latest.c.well_started_at, syncs)
 
     def last_status(self) -> dict[str, RunStatus]:
@@ -155,19 +117,24 @@ class RunHistory:
         """What is known of the newest runs of each of *syncs* that ever had one."""
         row = latest.c
         columns = [row[f"last_{name}"] for name in RunMark._fields]
-        query = sa.select(
-            row.sync, *columns, row.well_started_at, row.ended_started_at, row.ended_finished_at, promises.c.since
-        ).outerjoin_from(latest, promises, promises.c.sync == row.sync)
+        result = [runs.c[name] for name in RunResult._fields]
+        times = (row.well_started_at, row.ended_started_at, row.ended_finished_at, promises.c.since)
+        query = (
+            sa.select(row.sync, *times, *columns, *result)
+            .outerjoin_from(latest, promises, promises.c.sync == row.sync)
+            .outerjoin(runs, runs.c.seq == row.conclusive_seq)
+        )
         with self.database.reading() as connection:
             found = connection.execute(query.where(row.sync.in_(sa.select(self._each(syncs).c.sync))))
             return {
                 sync: Latest(
-                    last=RunMark(*last) if last[0] else None,
+                    last=RunMark._make(rest[: len(columns)]) if rest[0] else None,
+                    conclusive=RunResult._make(rest[len(columns) :]) if rest[-1] is not None else None,
                     ended_well=ended_well,
                     seconds=(finished_at - started_at).total_seconds() if finished_at else None,
                     promised_since=since,
                 )
-                for sync, *last, ended_well, started_at, finished_at, since in found
+                for sync, ended_well, started_at, finished_at, since, *rest in found
             }
 
     def first_started(self, syncs: Collection[str]) -> dict[str, datetime]:
@@ -266,7 +233,7 @@ class RunHistory:
     def _newest(
         self,
         connection: sa.Connection,
-        columns: Sequence[sa.Column[Any]],
+        columns: Sequence[sa.ColumnElement[Any]],
         syncs: Iterable[str],
         number: int,
         statuses: Collection[RunStatus] = (),
@@ -298,6 +265,20 @@ class RunHistory:
         given = sa.literal(list(values), sa.JSON)
         rows = sa.func.json_array_elements_text(given) if self.database.is_shared else sa.func.json_each(given)
         return sa.select(sa.cast(rows.table_valued("value").c.value, kind).label("sync"))
+
+
+def fruitless_before(run_id: str) -> sa.ScalarSelect[Any]:
+    """Whether the run was that showed the state of the same sync last."""
+    sync = sa.select(runs.c.sync).where(runs.c.id == run_id).scalar_subquery()
+    before = runs.alias("before")
+    newest = sa.select(latest.c.conclusive_seq).where(latest.c.sync == sync).scalar_subquery()
+    return sa.select(before.c.fruitless).where(before.c.seq == newest).scalar_subquery()
+
+
+def _shown(name: str) -> sa.ColumnElement[Any]:
+    """A column of RunOutcome: rows as far as they were delivered, in runs of earlier versions as they were planned."""
+    delivered = runs.c.get(f"delivered_{name}")
+    return runs.c[name] if delivered is None else sa.func.coalesce(delivered, runs.c[name])
 
 
 def _place_of(run_id: str) -> sa.ColumnElement[int]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from syncer.state.history import Promise
+from syncer.model.types import Promise
 from syncer.state.runs import RunLog
 from syncer.state.schema import promises
 

@@ -14,23 +14,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
-from syncer.model.types import OPEN, Counts, EndedBy, Finding, Order, Rejection, Run, RunStatus
-from syncer.state.history import KEPT_REJECTIONS, RunHistory
+from syncer.model.types import OPEN, Counts, Delivery, EndedBy, Finding, Order, Rejection, Run, RunStatus
+from syncer.state.history import KEPT_REJECTIONS, RunHistory, fruitless_before
 from syncer.state.schema import (
-    audit,
-    cancellations,
+    delivery_values,
     latest,
     newest_runs,
     pauses,
     promises,
     rejection_totals,
     rejections,
-    requests,
     run_of,
     runs,
-    sessions,
     terms,
 )
+from syncer.state.service_schema import audit, cancellations, requests, sessions
 
 #: Rows that one transaction of `RunLog.purge` deletes, so that no other writer waits for long.
 PURGED_AT_ONCE = 5_000
@@ -38,7 +36,7 @@ PURGED_AT_ONCE = 5_000
 #: How long the name of a request counts.
 REQUESTS_COUNT = timedelta(days=1)
 
-_NO_ROWS = Counts()
+_NO_ROWS, _NOTHING = Counts(), Delivery()
 
 
 class TickAnsweredError(Exception):
@@ -99,15 +97,21 @@ class RunLog(RunHistory):
         notes: Sequence[str] = (),
         findings: Sequence[Finding] = (),
         ended_by: EndedBy | None = None,
+        delivery: Delivery = _NOTHING,
+        fruitless: bool | None = False,
     ) -> None:
         """Record how a run ended, and of one that was interrupted who ended it.
 
+        Shapes:
+            fruitless: None if it is as the run that showed the state of its sync before it.
         Units:
             phases: seconds, in the order they ran.
         Raises:
             StateDatabaseError: the run log has no such run: it was replaced meanwhile.
         """
         values = {"phases": dict(phases or {}), "error": error, "hint": hint, "notes": list(notes), **asdict(counts)}
+        values |= delivery_values(delivery)
+        values["fruitless"] = fruitless_before(run_id) if fruitless is None else fruitless
         values |= {"findings": [asdict(finding) for finding in findings], "ended_by": ended_by}
         ended = runs.update().where(runs.c.id == run_id).values(status=status, finished_at=at, **values)
         with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
@@ -160,7 +164,8 @@ class RunLog(RunHistory):
         ):
             self._delete_in_parts(key, at < before)
         newer = runs.alias("newer")
-        kept = sa.select(sa.func.max(newer.c.seq)).where(newer.c.sync == runs.c.sync, newer.c.status == runs.c.status)
+        is_alike = newer.c.fruitless.is_not_distinct_from(runs.c.fruitless) & (newer.c.status == runs.c.status)
+        kept = sa.select(sa.func.max(newer.c.seq)).where(newer.c.sync == runs.c.sync, is_alike)
         answer = sa.select(sa.func.max(newer.c.due_at)).where(newer.c.sync == runs.c.sync).scalar_subquery()
         old = (runs.c.started_at < before) & runs.c.status.not_in(OPEN) & (runs.c.seq < kept.scalar_subquery())
         return self._delete_in_parts(runs.c.seq, old & (runs.c.due_at.is_(None) | (runs.c.due_at < answer)))

@@ -14,8 +14,9 @@ from sqlalchemy.types import TypeDecorator
 
 from syncer.model.types import (
     CONCLUSIVE,
-    ENDED_WELL,
+    Changes,
     Counts,
+    Delivery,
     EndedBy,
     Finding,
     FindingKind,
@@ -67,11 +68,21 @@ def _word(words: type[enum.StrEnum]) -> sa.Enum:
 
 
 COUNTS = tuple(field.name for field in fields(Counts))
+#: Those of a run's Changes, with `planned_` or `delivered_` before them.
+CHANGES = tuple(field.name for field in fields(Changes))
+#: Whether a run delivered what it found, but for some rejected rows.
+_WELL = "status IN ('success', 'warning') AND fruitless IS NOT TRUE AND scope <> 'rows'"
+#: The columns of a run's Delivery.
+DELIVERY = (
+    *(f"{side}_{change}" for side in ("planned", "delivered") for change in CHANGES),
+    "quarantined",
+    "in_doubt",
+)
 
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 6
+NEWEST = 7
 
 #: One row. `schema_version` is the format.
 state = sa.Table(
@@ -107,6 +118,10 @@ runs = sa.Table(
     #: Words, separated by blanks.
     sa.Column("options", sa.Text, nullable=False, server_default=""),
     sa.Column("ended_by", _word(EndedBy)),
+    # NULL in runs of earlier versions.
+    *(sa.Column(name, sa.BigInteger) for name in DELIVERY),
+    #: As `Run.fruitless`.
+    sa.Column("fruitless", sa.Boolean),
     # A tick gets one run, however many services see it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
     sa.Index("syncer_runs_by_seq", "seq"),
@@ -114,6 +129,8 @@ runs = sa.Table(
     sa.Index("syncer_runs_by_kind", "sync", "status", "seq"),
     sa.Index("syncer_runs_by_status", "status", "seq"),
     sa.Index("syncer_runs_by_start", "started_at"),
+    # Both databases use it only where the query has the same literals.
+    sa.Index("syncer_runs_well", "sync", "seq", sqlite_where=sa.text(_WELL), postgresql_where=sa.text(_WELL)),
 )
 
 #: One row for each sync that ever had a run, kept up to date by each transaction that writes a run: lists of many syncs
@@ -147,8 +164,24 @@ def run_of(row: sa.Row[tuple[object, ...]]) -> Run:
     del values["seq"]
     counts = Counts(**{name: values.pop(name) for name in COUNTS})
     findings = tuple(Finding(**{**found, "kind": FindingKind(found["kind"])}) for found in row.findings)
+    delivery, fruitless = _delivery(*[values.pop(name) for name in DELIVERY]), bool(values.pop("fruitless"))
     lists = {"notes": tuple(row.notes), "findings": findings, "options": tuple(row.options.split())}
-    return Run(**values | {"counts": counts, **lists})
+    return Run(**values | {"counts": counts, "delivery": delivery, "fruitless": fruitless, **lists})
+
+
+def _delivery(*values: int | None) -> Delivery | None:
+    if None in values:
+        return None
+    numbers = [value or 0 for value in values]
+    sides = (dict(zip(CHANGES, numbers[first:], strict=False)) for first in (0, len(CHANGES)))
+    planned, delivered = (Changes(**side) for side in sides)
+    return Delivery(planned=planned, delivered=delivered, quarantined=numbers[-2], in_doubt=numbers[-1])
+
+
+def delivery_values(delivery: Delivery) -> dict[str, int]:
+    """The columns of *delivery* in `runs`."""
+    numbers = [getattr(side, change) for side in (delivery.planned, delivery.delivered) for change in CHANGES]
+    return dict(zip(DELIVERY, [*numbers, delivery.quarantined, delivery.in_doubt], strict=True))
 
 
 rejections = sa.Table(
@@ -205,60 +238,6 @@ terms = sa.Table(
     sa.Column("term", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("holder", ShownText, nullable=False),
     sa.Column("began_at", AwareDateTime, nullable=False),
-)
-
-#: What callers of the API called their requests, so that one that is repeated is known again.
-requests = sa.Table(
-    "syncer_requests",
-    metadata,
-    sa.Column("key", ShownText, primary_key=True),
-    sa.Column("sync", sa.Text, nullable=False),
-    #: The options of the order: words, separated by blanks.
-    sa.Column("options", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("requested_at", AwareDateTime, nullable=False),
-)
-
-#: Which open runs are to stop; the process that makes one looks here.
-cancellations = sa.Table(
-    "syncer_cancellations",
-    metadata,
-    sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("actor", ShownText, nullable=False),
-    sa.Column("requested_at", AwareDateTime, nullable=False),
-)
-
-#: Who did what by way of the page and the API.
-audit = sa.Table(
-    "syncer_audit",
-    metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("at", AwareDateTime, nullable=False),
-    sa.Column("actor", ShownText, nullable=False),
-    sa.Column("address", ShownText, nullable=False),
-    sa.Column("action", sa.Text, nullable=False),
-    sa.Column("sync", ShownText, nullable=False),
-    sa.Column("run_id", ShownText, nullable=False),
-    #: Of a run: words, separated by blanks.
-    sa.Column("options", sa.Text, nullable=False, server_default=""),
-)
-
-#: Who is logged in on the page.
-sessions = sa.Table(
-    "syncer_sessions",
-    metadata,
-    sa.Column("token_hash", sa.Text, primary_key=True),
-    sa.Column("actor", ShownText, nullable=False),
-    sa.Column("expires_at", AwareDateTime, nullable=False),
-)
-
-#: The open alerts; no row: all is well.
-alerts = sa.Table(
-    "syncer_alerts",
-    metadata,
-    sa.Column("sync", sa.Text, primary_key=True),
-    sa.Column("kind", sa.Text, primary_key=True),
-    sa.Column("since", AwareDateTime, nullable=False),
 )
 
 removals = sa.Table(
@@ -318,7 +297,7 @@ def newest_runs(each: sa.FromClause, *, is_shared: bool) -> sa.Subquery:
     of_each = sa.select(number).where(runs.c.sync == each.c.sync).correlate(each)
     of_all_rows = of_each.where(runs.c.scope != RunScope.ROWS)
     newest = {status: of_all_rows.where(runs.c.status == status).scalar_subquery() for status in RunStatus}
-    well = greatest(*(newest[status] for status in ENDED_WELL))
+    well = of_each.where(sa.text(_WELL)).scalar_subquery()
     conclusive = greatest(*(newest[status] for status in CONCLUSIVE))
     ended = greatest(conclusive, newest[RunStatus.INTERRUPTED])
     last = greatest(ended, newest[RunStatus.RUNNING])

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from syncer.state.database import StateDatabase
-from syncer.state.schema import sessions
+from syncer.state.service_schema import sessions
 
 #: How long a session lasts.
 LENGTH = timedelta(hours=12)

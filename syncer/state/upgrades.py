@@ -12,9 +12,7 @@ import sqlalchemy as sa
 from syncer.model.types import EndedBy, RunStatus
 from syncer.model.upgrades import Formats
 from syncer.state.schema import (
-    alerts,
-    audit,
-    cancellations,
+    DELIVERY,
     forgotten_removals,
     latest,
     metadata,
@@ -22,13 +20,12 @@ from syncer.state.schema import (
     newest_snapshots,
     promises,
     removals,
-    requests,
     runs,
-    sessions,
     state,
     terms,
     written_attributes,
 )
+from syncer.state.service_schema import alerts, audit, cancellations, requests, sessions
 
 
 def _know_the_service(connection: sa.Connection) -> None:
@@ -77,6 +74,13 @@ def _know_cancellations(connection: sa.Connection) -> None:
     cancellations.create(connection)
 
 
+def _know_what_was_delivered(connection: sa.Connection) -> None:
+    """Format 7: runs tell what they planned from what they delivered."""
+    for name in (*DELIVERY, "fruitless"):
+        _add_column(connection, runs.c[name])
+    next(index for index in runs.indexes if index.name == "syncer_runs_well").create(connection, checkfirst=True)
+
+
 def _ended_by() -> sa.Case[str]:
     """Who ended a run that was interrupted, by the words that earlier versions had for it."""
     return sa.case(
@@ -105,12 +109,13 @@ def _number_runs(connection: sa.Connection) -> None:
     else:
         connection.exec_driver_sql("ALTER TABLE syncer_runs ADD COLUMN seq BIGINT NOT NULL DEFAULT 0")
         connection.exec_driver_sql("UPDATE syncer_runs SET seq = rowid")
+    # Indexes, and what finds the newest runs, look at them.
+    _add_column(connection, runs.c.scope)
+    _add_column(connection, runs.c.fruitless)
     for index in sorted(runs.indexes, key=lambda index: str(index.name)):
         index.create(connection)
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("ANALYZE syncer_runs")
-    # What finds the newest runs looks at it.
-    _add_column(connection, runs.c.scope)
     latest.create(connection)
     fill_latest(connection)
 
@@ -146,7 +151,14 @@ def _zoned(connection: sa.Connection) -> str:
 
 
 FORMATS: Formats[sa.Connection] = Formats(
-    (_know_the_service, _date_removals, _know_runs_better, _know_how_runs_are_made, _know_cancellations)
+    (
+        _know_the_service,
+        _date_removals,
+        _know_runs_better,
+        _know_how_runs_are_made,
+        _know_cancellations,
+        _know_what_was_delivered,
+    )
 )
 
 

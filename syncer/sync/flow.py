@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from syncer.model.errors import QueryResultError, SelectionError, StoreError, StoreRefusesError
 from syncer.model.protocols import (
@@ -23,7 +24,7 @@ from syncer.model.protocols import (
     Warehouse,
 )
 from syncer.model.spelling import listed
-from syncer.model.types import Counts, Finding, Hold, SyncDefinition, Target, Verdict
+from syncer.model.types import Changes, Counts, Delivery, Finding, Hold, SyncDefinition, Target, Verdict
 from syncer.snapshot.columns import result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked, Writer, WriterState
@@ -112,10 +113,10 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
             ended_well = True
         finally:
             with progress.during(Phase.SETTLE):
-                progress.counts, in_doubt = _answered(progress.counts, outbox, staged)
+                verdicts = _count_answers(progress, outbox)
                 if options.only is not None:
-                    progress.notes += [f"one row was sent, and {_ONE_ROW[verdict]}" for verdict in outbox.verdicts()]
-                if in_doubt:
+                    progress.notes += [f"one row was sent, and {_ONE_ROW[verdict]}" for verdict in verdicts]
+                if in_doubt := progress.delivery.in_doubt:
                     progress.notes.append(f"rows in doubt, which the next run sends again: {in_doubt:,}")
                 _announce_again(run, outbox, coordination, shared)
                 asked = run.asked or Asked(at=started_at)
@@ -151,6 +152,7 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
         unchanged=difference.unchanged,
         rejected=staged.quarantined,
     )
+    progress.delivery = Delivery(planned=difference.planned, quarantined=staged.quarantined)
     progress.notes.extend([*run.snapshot.ledger.notes, *_notes(staged, difference, one_row=options.only is not None)])
     about = f"store {definition.store}"
     found = run.snapshot.ledger.store_findings.items()
@@ -254,6 +256,8 @@ def _take(verdicts: pa.Table, outbox: Outbox | None, progress: Progress) -> None
     if outbox is not None:
         outbox.record(verdicts)
         progress.reached(progress.rows + len(verdicts))
+        accepted = pc.sum(pc.equal(verdicts["verdict"], Verdict.ACCEPTED)).as_py() or 0
+        progress.counts = replace(progress.counts, accepted=progress.counts.accepted + accepted)
 
 
 def _announce(
@@ -291,20 +295,21 @@ def _announce_again(run: SyncRun, outbox: Outbox, coordination: Coordination, sh
         coordination.close_removals()
 
 
-def _answered(counts: Counts, outbox: Outbox, staged: Staged) -> tuple[Counts, int]:
-    """*counts* with the store's answers, and how many rows have none."""
-    verdicts = outbox.verdicts()
-    counts = Counts(
-        queried=counts.queried,
-        added=counts.added,
-        changed=counts.changed,
-        removed=counts.removed,
-        unchanged=counts.unchanged,
-        accepted=verdicts.get(Verdict.ACCEPTED, 0),
-        rejected=staged.quarantined + verdicts.get(Verdict.REJECTED, 0),
-        absent=verdicts.get(Verdict.ABSENT, 0),
+def _count_answers(progress: Progress, outbox: Outbox) -> list[Verdict]:
+    """Count the store's answers, and the rows that have none; returns which answers there are."""
+    verdicts, quarantined = outbox.verdicts(), progress.delivery.quarantined
+    total = {verdict: sum(n for (_, found), n in verdicts.items() if found is verdict) for verdict in Verdict}
+    progress.counts = replace(
+        progress.counts,
+        accepted=total[Verdict.ACCEPTED],
+        rejected=quarantined + total[Verdict.REJECTED],
+        absent=total[Verdict.ABSENT],
     )
-    return counts, outbox.rows - sum(verdicts.values())
+    delivered = {change: n for (change, verdict), n in verdicts.items() if verdict is Verdict.ACCEPTED}
+    in_doubt = outbox.rows - sum(total.values())
+    progress.delivery = replace(progress.delivery, delivered=Changes(**delivered), in_doubt=in_doubt)
+    progress.tried_before = outbox.tried_before
+    return [verdict for verdict, rows in total.items() if rows]
 
 
 def _check_limits(run: SyncRun, staged: Staged, difference: Difference) -> None:

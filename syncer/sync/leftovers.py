@@ -172,4 +172,11 @@ def _add(progress: Progress, inner: Progress) -> None:
         accepted=counts.accepted + more.accepted,
         rejected=counts.rejected + more.rejected,
     )
+    outer, found = progress.delivery, inner.delivery
+    progress.delivery = replace(
+        outer,
+        planned=replace(outer.planned, removed=outer.planned.removed + found.planned.removed),
+        delivered=replace(outer.delivered, removed=outer.delivered.removed + found.delivered.removed),
+        in_doubt=outer.in_doubt + found.in_doubt,
+    )
     progress.notes.append(f"rows that were sent under another definition, and are removed: {more.removed:,}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from syncer.model.types import Counts, EndedBy, Finding, Hold, RunScope
+from syncer.model.types import ENDED_WELL, Changes, Counts, Delivery, EndedBy, Finding, Hold, RunScope, RunStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +182,9 @@ class Progress:
     #: When this phase began, by `time.monotonic`.
     began: float = 0.0
     counts: Counts = field(default_factory=Counts)
+    delivery: Delivery = field(default_factory=Delivery)
+    #: Of the planned rows, those that were rejected before.
+    tried_before: int = 0
     notes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     #: Called whenever something above has changed.
@@ -223,6 +226,15 @@ class Progress:
 
     def _sent_nothing(self) -> bool:
         return self.phase is None or not self.phase.may_have_sent
+
+    def is_fruitless(self, status: RunStatus) -> bool | None:
+        """Whether a run that ended so is (see `Run.fruitless`); None if it is as the one before it."""
+        counts, delivery = self.counts, self.delivery
+        if status not in ENDED_WELL or delivery.delivered != Changes():
+            return False
+        if counts.rejected == delivery.quarantined:
+            return 0 < counts.queried == delivery.quarantined
+        return True if self.tried_before < delivery.planned.total else None
 
 
 class HeldError(Exception):

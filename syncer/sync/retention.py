@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from syncer.model.findings import Hold
+from syncer.model.runs import Hold
 from syncer.model.types import CONCLUSIVE
 from syncer.settings import state_modes
 from syncer.settings.settings import Settings

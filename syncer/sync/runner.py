@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
-from syncer.model.findings import THE_CLOCK
 from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
+from syncer.model.runs import THE_CLOCK
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
 from syncer.queries import query
 from syncer.queries.query import Query
@@ -217,6 +217,8 @@ class Runner:
             status,
             self.now(),
             counts=progress.counts,
+            delivery=progress.delivery,
+            fruitless=progress.is_fruitless(status),
             phases=progress.phases,
             error=str(error) if error else None,
             hint=error.hint if error else "",

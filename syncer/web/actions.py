@@ -17,7 +17,7 @@ from syncer.service.service import Service
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.cancellations import Cancellations
 from syncer.state.runs import REQUESTS_COUNT
-from syncer.state.schema import requests
+from syncer.state.service_schema import requests
 from syncer.sync.plans import Plan
 from syncer.sync.progress import RunOptions
 from syncer.web.auth.access import Caller

@@ -7,8 +7,20 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from syncer.model.types import CatchUp, Counts, EndedBy, Entity, OnNull, OnRemoved, RunScope, RunStatus, Trigger
-from syncer.service.status import Freshness
+from syncer.model.types import (
+    CatchUp,
+    Changes,
+    Counts,
+    EndedBy,
+    Entity,
+    OnNull,
+    OnRemoved,
+    RunScope,
+    RunStatus,
+    Trigger,
+    Undelivered,
+)
+from syncer.service.health import Freshness, Health
 from syncer.state.audit import AuditAction
 
 #: Where a page ended; callers send it back as it is.
@@ -56,6 +68,14 @@ class RunAnswer(BaseModel):
     counts: Counts = Field(
         description="Rows: `queried`, `added`, `changed`, `removed`, `unchanged`, `accepted`, `rejected` and `absent`."
     )
+    planned: Changes = Field(description="Rows that it was to send: `added`, `changed`, `removed` and `resent`.")
+    delivered: Changes | None = Field(description="Those that the store accepted; null of an earlier version's run.")
+    undelivered: Undelivered | None = Field(
+        description="The other ones: `rejected`, `absent`, `in_doubt` and `not_sent`; null of an earlier version's run."
+    )
+    quarantined: int | None = Field(
+        description="Rows that Syncer rejected before the comparison; null of an earlier version's run."
+    )
     phases: dict[str, float] = Field(description="The seconds of each finished phase.")
     error: str | None = Field(description="What went wrong.")
     hint: Annotated[str | None, BeforeValidator(lambda text: text or None)] = Field(description="What to do about it.")
@@ -101,9 +121,12 @@ class SyncAnswer(BaseModel):
     paused: bool = Field(description="Whether its schedule is paused.")
     next_due: datetime | None = Field(description="When it is due next.")
     freshness: Freshness = Field(description="Whether the store has what the schedule promises.")
+    health: Health = Field(
+        description="The first that fits of `paused`, `failing`, `held`, `late`, `degraded`, `new` and `healthy`."
+    )
     held: bool = Field(description="Whether a limit, or a wrong clock, holds it.")
     rejected: int = Field(description="Rows that are rejected now.")
-    last_ended_well: datetime | None = Field(description="When its newest successful run began.")
+    last_ended_well: datetime | None = Field(description="When its newest run began that delivered its rows.")
     last_run: RunAnswer | None = Field(description="Its newest run that began, but for those of single rows.")
     running: RunningAnswer | None = Field(description="Its run that waits or runs now.")
     outdated: str | None = Field(description="The error of its file, if its last valid version is in use.")

@@ -50,6 +50,7 @@ def run_of(run: Run, active_run: ActiveRun | None = None) -> RunAnswer:
         return answer
     progress = active_run.progress
     known = {"counts": progress.counts, "phases": dict(progress.phases), "notes": list(progress.notes)}
+    known |= {"planned": progress.delivery.planned, "quarantined": progress.delivery.quarantined}
     return answer.model_copy(update=known | {"progress": progress_of(active_run)})
 
 
@@ -82,7 +83,8 @@ def _sync(status: SyncStatus, last_run: Run | None) -> dict[str, Any]:
     copied = ("name", "description", "owner", "tags", "warehouse", "store", "enabled")
     return {
         **{name: getattr(definition, name) for name in copied},
-        **{name: getattr(status, name) for name in ("paused", "next_due", "freshness", "rejected", "last_ended_well")},
+        **{name: getattr(status, name) for name in ("paused", "next_due", "freshness", "health", "rejected")},
+        "last_ended_well": status.last_ended_well,
         "entity": definition.target.entity,
         "schedule": schedules.words(definition.schedule),
         "held": status.is_held,

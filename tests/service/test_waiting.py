@@ -9,10 +9,10 @@ import pytest
 
 from syncer.model.errors import StateDatabaseError
 from syncer.model.types import EndedBy, Finding, FindingKind, Order, Run, RunStatus, Trigger
+from syncer.service.health import Freshness
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
-from syncer.service.status import Freshness
 from syncer.service.timetable import Tick
 from syncer.state.cancellations import Cancellations
 from syncer.state.runs import RunLog

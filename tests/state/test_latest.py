@@ -18,9 +18,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from syncer.model.types import CONCLUSIVE, ENDED_WELL, OPEN, Order, RunScope, RunStatus, Trigger
+from syncer.model.types import (
+    CONCLUSIVE,
+    ENDED_WELL,
+    OPEN,
+    Latest,
+    Order,
+    RunMark,
+    RunResult,
+    RunScope,
+    RunStatus,
+    Trigger,
+)
 from syncer.state.database import StateDatabase
-from syncer.state.history import Latest, RunMark
 from syncer.state.runs import RunLog, TickAnsweredError
 from syncer.state.schema import latest, runs
 from tests.fixtures.earlier_versions import unpack
@@ -127,7 +137,13 @@ def test_the_newest_run_is_the_one_recorded_last_whatever_the_clock_said(log: Ru
     assert log.last_status() == {"people": RunStatus.WARNING}
     mark = RunMark(ids[-1], RunStatus.WARNING, NOON - HOUR, NOON - HOUR)
     assert log.latest(["people", "none"]) == {
-        "people": Latest(last=mark, ended_well=NOON - HOUR, seconds=0.0, promised_since=None)
+        "people": Latest(
+            last=mark,
+            conclusive=RunResult(RunStatus.WARNING, fruitless=False, queried=0, rejected=0),
+            ended_well=NOON - HOUR,
+            seconds=0.0,
+            promised_since=None,
+        )
     }
     assert log.last_started("people") == NOON - HOUR
     assert log.last_ended_well(["people"]) == {"people": NOON - HOUR}

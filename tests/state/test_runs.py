@@ -26,7 +26,7 @@ from syncer.state import promises, schema, upgrades
 from syncer.state import runs as run_log
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
-from syncer.state.schema import requests
+from syncer.state.service_schema import requests
 from tests.state import processes
 from tests.state.processes import record_runs, tell_id
 

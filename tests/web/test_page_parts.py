@@ -11,9 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from syncer.model.json_text import json_value
-from syncer.model.types import Limit, Limits, RunStatus
+from syncer.model.types import Limit, Limits, RunOutcome, RunStatus
 from syncer.settings import settings, state_modes
-from syncer.state.history import RunOutcome
 from syncer.sync import connections
 from syncer.web import rendering
 from syncer.web.pages import charts, wording

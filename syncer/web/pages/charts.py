@@ -10,8 +10,7 @@ from math import sqrt
 
 from markupsafe import Markup, escape
 
-from syncer.model.types import RunStatus
-from syncer.state.history import RunOutcome
+from syncer.model.types import RunOutcome, RunStatus
 from syncer.web.pages.wording import STATUS_WORDS, moment, number, seconds_of, span
 
 #: Runs of each sync in the overview.

@@ -19,7 +19,8 @@ from syncer.alerts.messages import headline_of, page_of
 from syncer.model.errors import DefinitionError
 from syncer.model.types import Entity, RunStatus
 from syncer.service.catalog import DefinitionSet
-from syncer.service.status import Freshness, SyncStatus
+from syncer.service.health import Health
+from syncer.service.status import SyncStatus
 from syncer.state.alerts import OpenAlerts
 from syncer.web.pages.charts import SHOWN_RUNS, Chart, status_chart
 from syncer.web.pages.viewing import TheView
@@ -38,18 +39,20 @@ _STATES: Mapping[str, tuple[str, Callable[[SyncStatus], bool]]] = {
     "failed": ("Failed", lambda s: _ended(s, RunStatus.FAILED)),
     "held": ("Held", lambda s: s.is_held),
     "interrupted": ("Interrupted", lambda s: _ended(s, RunStatus.INTERRUPTED)),
-    "late": ("Late", lambda s: s.freshness in (Freshness.LATE, Freshness.NEVER)),
+    "failing": ("Failing", lambda s: s.health is Health.FAILING),
+    "degraded": ("Degraded", lambda s: s.health is Health.DEGRADED),
+    "late": ("Late", lambda s: s.health is Health.LATE),
     "paused": ("Paused", lambda s: s.paused),
     "never": ("Never run", lambda s: s.last_run is None),
 }
 
 #: What the heading counts.
-_COUNTED = ("running", "failed", "held", "late", "paused")
+_COUNTED = ("running", "failing", "held", "late", "degraded", "paused")
 
 #: Which syncs come first in the list: those that fit the first of these, then the second, and so on.
 _FIRST: Sequence[Callable[[SyncStatus], bool]] = (
-    lambda s: s.last_run is not None and s.last_run.status in (RunStatus.FAILED, RunStatus.HELD),
-    lambda s: s.freshness is Freshness.LATE or s.outdated is not None,
+    lambda s: s.health in (Health.FAILING, Health.HELD),
+    lambda s: s.health is Health.LATE or s.outdated is not None,
     lambda s: s.rejected > 0 or (s.last_run is not None and s.last_run.status is RunStatus.INTERRUPTED),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from syncer.model.types import OPEN, Counts, Run, RunStatus
+from syncer.model.types import OPEN, Run, RunStatus
 from syncer.service.pool import ActiveRun
 from syncer.state.runs import RunLog
 from syncer.web.pages import charts
@@ -32,6 +32,15 @@ PHASES: Mapping[str, str] = {
     "waiting": "Waiting for its turn",
     "stopping": "Stopping after its current batch",
     "elsewhere": "Running in another process",
+}
+
+_TILES = ("queried", "unchanged", "accepted", "rejected", "absent")
+
+_WHY_NOT = {
+    "rejected": "rejected by the store",
+    "absent": "of entities that do not exist",
+    "in_doubt": "in doubt, which the next run sends again",
+    "not_sent": "not sent",
 }
 
 router = APIRouter(include_in_schema=False)
@@ -70,7 +79,12 @@ class RunContext(Context, template="run.html"):
     #: None if it has ended, or runs in another process.
     active_run: ActiveRun | None
     is_open: bool
-    counts: Counts
+    #: Counts of rows, each with its name.
+    tiles: Sequence[tuple[str, int]]
+    #: Each kind of change, with the rows planned and, once the run has ended, those delivered; empty if none is known.
+    rows_by_change: Sequence[tuple[str, int, int | None]]
+    #: Why rows were not delivered, with their number.
+    why_not: Sequence[tuple[str, int]]
     phases: Mapping[str, str]
     #: One of them, of a run that is open.
     phase: str
@@ -117,18 +131,37 @@ def show_run(view: TheView, run: TheRun) -> Response:
     if active_run is not None:
         phase = "stopping" if active_run.is_stopped else phase_of(active_run)
     definition = view.service.catalog.get(run.sync)
+    counts = active_run.progress.counts if active_run else run.counts
     return view.page(
         RunContext(
             run=run,
             active_run=active_run,
             is_open=run.status in OPEN,
-            counts=active_run.progress.counts if active_run else run.counts,
+            tiles=[(name, getattr(counts, name)) for name in _TILES],
+            rows_by_change=_rows_by_change(run, active_run),
+            why_not=[(_WHY_NOT[name], n) for name, n in asdict(run.undelivered).items() if n]
+            if run.undelivered
+            else [],
             phases=PHASES,
             phase=phase,
             phase_parts=charts.phase_parts(run.phases),
             is_newest_definition=None if definition is None else definition.hash == run.definition_hash,
         )
     )
+
+
+def _rows_by_change(run: Run, active_run: ActiveRun | None) -> list[tuple[str, int, int | None]]:
+    planned, delivered = active_run.progress.delivery.planned if active_run else run.planned, run.delivered
+    if not planned.total:
+        return []
+    return [
+        (name, rows, getattr(delivered, name) if delivered else None) for name, rows in asdict(planned).items() if rows
+    ]
+
+
+def _why_not(run: Run) -> list[tuple[str, int]]:
+    found = asdict(run.undelivered) if run.undelivered else {}
+    return [(_WHY_NOT[name], rows) for name, rows in found.items() if rows]
 
 
 @router.post("/runs/{run_id}/cancel")

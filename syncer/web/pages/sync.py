@@ -15,9 +15,8 @@ from syncer.definitions.columns import attribute_columns
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SyncerError
 from syncer.model.json_text import differing
-from syncer.model.types import CONCLUSIVE, Rejection, Run, SyncDefinition
+from syncer.model.types import CONCLUSIVE, Rejection, Run, RunOutcome, SyncDefinition
 from syncer.service.status import SyncStatus
-from syncer.state.history import RunOutcome
 from syncer.sync.plans import Plan
 from syncer.web.pages import charts
 from syncer.web.pages.charts import Chart

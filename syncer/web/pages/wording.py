@@ -14,8 +14,18 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from syncer.model.json_text import json_text
-from syncer.model.types import EndedBy, Entity, Limits, OnRemoved, Rejection, Run, RunStatus, SyncDefinition, Trigger
-from syncer.state.history import RunOutcome
+from syncer.model.types import (
+    EndedBy,
+    Entity,
+    Limits,
+    OnRemoved,
+    Rejection,
+    Run,
+    RunOutcome,
+    RunStatus,
+    SyncDefinition,
+    Trigger,
+)
 from syncer.sync.lookup import key_parts
 
 #: Seconds, and the name of that many.

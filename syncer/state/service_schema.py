@@ -1,0 +1,62 @@
+"""The tables that only a service needs: who asked for what, who is logged in, what alerts are open, and which runs
+are to stop."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from syncer.state.schema import AwareDateTime, ShownText, metadata
+
+#: What callers of the API called their requests, so that one that is repeated is known again.
+requests = sa.Table(
+    "syncer_requests",
+    metadata,
+    sa.Column("key", ShownText, primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False),
+    #: The options of the order: words, separated by blanks.
+    sa.Column("options", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("requested_at", AwareDateTime, nullable=False),
+)
+
+#: Who did what by way of the page and the API.
+audit = sa.Table(
+    "syncer_audit",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("at", AwareDateTime, nullable=False),
+    sa.Column("actor", ShownText, nullable=False),
+    sa.Column("address", ShownText, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("sync", ShownText, nullable=False),
+    sa.Column("run_id", ShownText, nullable=False),
+    #: Of a run: words, separated by blanks.
+    sa.Column("options", sa.Text, nullable=False, server_default=""),
+)
+
+#: Who is logged in on the page.
+sessions = sa.Table(
+    "syncer_sessions",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("actor", ShownText, nullable=False),
+    sa.Column("expires_at", AwareDateTime, nullable=False),
+)
+
+#: The open alerts; no row: all is well.
+alerts = sa.Table(
+    "syncer_alerts",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("since", AwareDateTime, nullable=False),
+)
+
+#: Which open runs are to stop; the process that makes one looks here.
+cancellations = sa.Table(
+    "syncer_cancellations",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("actor", ShownText, nullable=False),
+    sa.Column("requested_at", AwareDateTime, nullable=False),
+)
