@@ -12,15 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from syncer.model.errors import StoreError
+from syncer.model.errors import StoreError, SyncerError
 from syncer.model.protocols import IDENTIFIERS, Interruptible
 from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.sync.flow import SyncRun, compare, run_sync
-from syncer.sync.progress import CancelToken, Progress, RunOptions
+from syncer.sync.progress import CancelToken, HeldError, Progress, RunOptions, StoppedError
 from syncer.sync.window import window
 from tests.servers.fake_store import FakeStore
 from tests.servers.table_warehouse import Table
+from tests.sync.equations import check_rows
 
 PERSON = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 COUPON = Target(entity=Entity.COLLECTION, collection="coupons", key_columns=("code",))
@@ -107,9 +108,17 @@ class Workbench:
         """Run to the end or to the error; the clock goes on by an hour."""
         self.clock += timedelta(hours=1)
         self.progress = Progress(token=CancelToken(lambda: "stopped" if self.stopping() else ""))
+        try:
+            self._run(result, RunOptions(**options))
+        except (SyncerError, HeldError, StoppedError) as exc:
+            check_rows(self.progress, exc)
+            raise
+        check_rows(self.progress)
+        return self.progress
+
+    def _run(self, result: pa.Table, ran: RunOptions) -> None:
         wake = self.store.interrupt if isinstance(self.store, Interruptible) else lambda: None
         with self.opened() as snapshot, self.progress.token.waking(wake):
-            ran = RunOptions(**options)
             incremental = self.definition.incremental
             asked = window(self.definition, snapshot.known, ran, at=self.clock, query="").asked if incremental else None
             run_sync(
@@ -126,7 +135,6 @@ class Workbench:
                 coordination=self.alone,
                 started_at=self.clock,
             )
-        return self.progress
 
     def lose_the_answer(self, result: pa.Table) -> None:
         """Run once; the store takes the first batch, and its answer is lost."""

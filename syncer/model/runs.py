@@ -152,6 +152,12 @@ class Delivery:
     quarantined: int = 0
     in_doubt: int = 0
 
+    def undelivered(self, counts: Counts) -> Undelivered:
+        """The planned rows that were not delivered, by the counts of the same run."""
+        rejected, absent, in_doubt = counts.rejected - self.quarantined, counts.absent, self.in_doubt
+        not_sent = self.planned.total - self.delivered.total - rejected - absent - in_doubt
+        return Undelivered(rejected=rejected, absent=absent, in_doubt=in_doubt, not_sent=not_sent)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -225,12 +231,7 @@ class Run:
     @property
     def undelivered(self) -> Undelivered | None:
         """The others: with `delivered` they are what was planned; None of an earlier version's run."""
-        if self.delivery is None:
-            return None
-        rejected, absent = self.counts.rejected - self.delivery.quarantined, self.counts.absent
-        in_doubt = self.delivery.in_doubt
-        not_sent = self.planned.total - self.delivery.delivered.total - rejected - absent - in_doubt
-        return Undelivered(rejected=rejected, absent=absent, in_doubt=in_doubt, not_sent=not_sent)
+        return self.delivery.undelivered(self.counts) if self.delivery else None
 
     @property
     def quarantined(self) -> int | None:

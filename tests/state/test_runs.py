@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from syncer.model.errors import SettingsError, StateDatabaseError
 from syncer.model.types import (
     CONCLUSIVE,
+    Changes,
     Counts,
+    Delivery,
     EndedBy,
     Finding,
     FindingKind,
@@ -21,6 +23,7 @@ from syncer.model.types import (
     RunScope,
     RunStatus,
     Trigger,
+    Undelivered,
 )
 from syncer.state import promises, schema, upgrades
 from syncer.state import runs as run_log
@@ -66,6 +69,12 @@ def test_a_run_that_began_is_running(log: RunLog) -> None:
 def test_a_run_that_ended_is_read_back_whole(log: RunLog) -> None:
     run_id = log.start("people", Order(trigger=Trigger.SCHEDULE), "abc", NOON)
     counts = Counts(queried=8, added=1, changed=2, removed=3, unchanged=4, accepted=5, rejected=6, absent=7)
+    delivery = Delivery(
+        planned=Changes(added=1, changed=2, removed=3, resent=14),
+        delivered=Changes(added=1, changed=1, removed=1, resent=2),
+        quarantined=4,
+        in_doubt=5,
+    )
 
     log.finish(
         run_id,
@@ -76,6 +85,7 @@ def test_a_run_that_ended_is_read_back_whole(log: RunLog) -> None:
         error="the warehouse refused",
         hint="Ask again.",
         notes=["2 values were NaN", "a column is new"],
+        delivery=delivery,
     )
 
     run = log.get(run_id)
@@ -92,7 +102,9 @@ def test_a_run_that_ended_is_read_back_whole(log: RunLog) -> None:
         error="the warehouse refused",
         hint="Ask again.",
         notes=("2 values were NaN", "a column is new"),
+        delivery=delivery,
     )
+    assert run.undelivered == Undelivered(rejected=2, absent=7, in_doubt=5, not_sent=1)
     assert list(run.phases) == ["query", "diff", "apply"]
 
 

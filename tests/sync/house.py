@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from syncer.model.errors import SyncerError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.settings.registry import open_store
@@ -22,8 +23,9 @@ from syncer.sync.coordination import WriterStates
 from syncer.sync.flow import SyncRun, catch_up, run_sync
 from syncer.sync.leftovers import FormerRows, take_over_renamed
 from syncer.sync.plans import planned
-from syncer.sync.progress import Progress, RunOptions
+from syncer.sync.progress import HeldError, Progress, RunOptions
 from tests.servers.table_warehouse import Table
+from tests.sync.equations import check_rows
 from tests.workbench import definition
 
 ANY = Limits(removed=Limit(share=1.0), cleared=Limit(share=1.0), allow_empty=True)
@@ -143,7 +145,12 @@ class House:
             if plans:
                 return planned(run, sample_rows=10)
             at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
-            run_sync(run, coordination=coordination, started_at=at)
+            try:
+                run_sync(run, coordination=coordination, started_at=at)
+            except (SyncerError, HeldError) as exc:
+                check_rows(progress, exc)
+                raise
+        check_rows(progress)
         assert self.may_reject or progress.counts.rejected == 0
         return progress
 
