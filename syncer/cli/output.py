@@ -151,7 +151,7 @@ def width(text: str) -> int:
     """The columns that a text takes on a terminal."""
     if text.isascii():
         return len(text)
-    return sum(2 if unicodedata.east_asianwidth(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
 
 
 class _OneLevel(logging.Formatter):

@@ -126,6 +126,10 @@ FIELDS: Mapping[str, Field] = {
         "The most rows that a run may remove, change, clear an attribute of, or add, each a share or a count, and "
         "whether an empty result holds the run. Default: `{removed: 15%, changed: 100%, cleared: 20%, empty: hold}`.",
     ),
+    "tolerate": Field(
+        values.mapping({"rejected": Field(values.LIMIT, "The most rejected rows.", default="0")}, "{rejected: 1%}"),
+        "How many rows may be rejected, a share or a count, before a run ends as `warning`. Default: `{rejected: 0}`.",
+    ),
     "timeout": Field(values.TIMEOUT, "How long the query may take: seconds, or `45s`, `30m`, `2h`.", default="30m"),
     "lookback": Field(
         values.LOOKBACK,

@@ -14,7 +14,7 @@ from syncer.definitions.values import name_fault, read_fields
 from syncer.definitions.yaml_header import DefinitionText, Node
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import listed, quoted
-from syncer.model.types import Cron, Entity, Limits, OnRemoved, PersonKey, SyncDefinition, Target
+from syncer.model.types import NONE, Cron, Entity, Limits, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.queries import query
 
 #: Fields that go into the definition as they are read.
@@ -99,6 +99,7 @@ def _built(
             **{part: limit for part, limit in limits.items() if part != "empty"},
             allow_empty=limits.get("empty") is Empty.ALLOW,
         ),
+        tolerated=values.get("tolerate", {}).get("rejected", NONE),
         incremental=incremental,
         lines=dict(line for node in text.fields.values() for line in node.lines()),
         **plain,

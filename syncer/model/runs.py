@@ -292,8 +292,6 @@ class RunResult(NamedTuple):
 
     status: RunStatus
     fruitless: bool | None
-    queried: int
-    rejected: int
 
 
 class Latest(NamedTuple):

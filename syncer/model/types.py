@@ -126,6 +126,10 @@ class Limit:
         return f"{self.count:,} rows" if self.count is not None else f"{(self.share or 0.0) * 100:.6g}%"
 
 
+#: A limit that allows no row.
+NONE = Limit(count=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits of one sync."""
@@ -165,6 +169,8 @@ class SyncDefinition:
     on_null: OnNull = OnNull.CLEAR
     create: bool = True
     limits: Limits = Limits()
+    #: Rejected rows up to which a run succeeds; a share of the rows that the sync has, with those.
+    tolerated: Limit = NONE
     timeout: timedelta = timedelta(minutes=30)
     #: How far before the last run an incremental query looks again.
     lookback: timedelta = timedelta(minutes=10)

@@ -37,7 +37,7 @@ class Health(enum.StrEnum):
     HELD = "held"
     #: A run is overdue.
     LATE = "late"
-    #: Rows are rejected.
+    #: More rows are rejected than `tolerate` allows.
     DEGRADED = "degraded"
     #: No run has shown its state yet.
     NEW = "new"
@@ -70,7 +70,7 @@ def health(definition: SyncDefinition, known: Latest, *, paused: bool, grace: ti
         return Health.LATE
     if last is None:
         return Health.NEW
-    return Health.DEGRADED if last.rejected else Health.HEALTHY
+    return Health.DEGRADED if last.status is RunStatus.WARNING else Health.HEALTHY
 
 
 def is_overdue(

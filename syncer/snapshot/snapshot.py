@@ -142,6 +142,11 @@ class Snapshot:
         return True
 
     @property
+    def rows(self) -> int:
+        """How many rows the store has accepted."""
+        return self.ledger.session.count("SELECT count(*) FROM snapshot")
+
+    @property
     def has_sent(self) -> bool:
         """Whether a run has sent anything from this snapshot."""
         return self.ledger.session.any("SELECT 1 FROM meta WHERE name IN ('claimed_by', 'last_sync_time')")

@@ -129,7 +129,7 @@ class RunHistory:
             return {
                 sync: Latest(
                     last=RunMark._make(rest[: len(columns)]) if rest[0] else None,
-                    conclusive=RunResult._make(rest[len(columns) :]) if rest[-1] is not None else None,
+                    conclusive=RunResult._make(rest[len(columns) :]) if rest[len(columns)] is not None else None,
                     ended_well=ended_well,
                     seconds=(finished_at - started_at).total_seconds() if finished_at else None,
                     promised_since=since,

@@ -1,12 +1,12 @@
-"""The limits, and the clocks, that hold a run before anything is sent."""
+"""The limits, and the clocks, that hold a run before anything is sent; and how many rejected rows it may end with."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from syncer.model.types import Limit, OnNull, SyncDefinition
+from syncer.model.types import Limit, OnNull, RunStatus, SyncDefinition
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.snapshot import Staged
+from syncer.snapshot.snapshot import Snapshot, Staged
 
 #: A share means something from so many rows on; a broken query must not remove small syncs either.
 SHARES_COUNT_FROM = 20
@@ -67,6 +67,21 @@ def over_removed(definition: SyncDefinition, rows: int, known: int, what: str = 
     if not _over(limit, rows, known, REMOVALS_COUNT_FROM):
         return []
     return [f"{_share(rows, known)} {what and what + ' '}would be removed, over the limit of {limit.words}"]
+
+
+def status(definition: SyncDefinition, rejected: int, snapshot: Snapshot, notes: list[str]) -> RunStatus:
+    """How a run ends that had an answer for every row; says in *notes* what is tolerated.
+
+    *rejected*: the rows that are rejected now.
+    """
+    limit = definition.tolerated
+    if not rejected:
+        return RunStatus.SUCCESS
+    most = limit.count if limit.count is not None else (limit.share or 0.0) * (snapshot.rows + rejected)
+    if rejected > most:
+        return RunStatus.WARNING
+    notes.append(f"rows that are rejected, as many as `tolerate` allows ({limit.words}): {rejected:,}")
+    return RunStatus.SUCCESS
 
 
 def _over(limit: Limit, rows: int, known: int, counts_from: int = SHARES_COUNT_FROM) -> bool:

@@ -181,7 +181,7 @@ class Runner:
                 except SyncerError:
                     progress.notes.append("what was rejected could not be recorded; the next run records it")
             return self._ended_early(definition, progress, exc)
-        return self._finish(progress, RunStatus.WARNING if rejected else RunStatus.SUCCESS, None)
+        return self._finish(progress, limits.status(definition, rejected, snapshot, progress.notes), None)
 
     def _ended_early(self, definition: SyncDefinition, progress: Progress, exc: BaseException) -> Run:
         """Record that a run failed or was stopped; the only place that knows every exception."""

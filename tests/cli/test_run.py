@@ -26,7 +26,8 @@ def test_the_examples_are_synced_once_and_not_again(shop: Folder) -> None:
 def test_the_json_of_a_run_has_the_promised_fields(folder: Folder) -> None:
     (run,) = folder.syncer("run", "customers", "--json").objects
 
-    assert list(run) == ["sync", "run_id", "status", *COUNTS, "seconds", "error"]
+    delivery = ["planned", "delivered", "undelivered", "quarantined"]
+    assert list(run) == ["sync", "run_id", "status", *COUNTS, *delivery, "seconds", "error"]
     assert run["seconds"] > 0
     assert run["error"] is None
     assert folder.syncer("runs", "--json").objects[0]["run_id"] == run["run_id"]
