@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,6 +109,19 @@ class Settings(BaseSettings):
     def environment(self) -> Mapping[str, str]:
         """The variables of the process, and what `.env` adds."""
         return self._environment
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """The folder of the snapshots: in the state folder, or in the user's own if a `?` is in its path.
+
+        DuckDB takes what follows a `?` for options, and would put its write-ahead log elsewhere.
+        """
+        folder = self.state_dir.resolve()
+        if "?" not in str(folder):
+            return self.state_dir / "snapshots"
+        name = sha256(os.fsencode(folder)).hexdigest()[:16]
+        home = self._environment.get("XDG_STATE_HOME") or Path(self._environment.get("HOME", "/"), ".local/state")
+        return Path(home, "syncer", f"snapshots-{name}")
 
     @classmethod
     def settings_customise_sources(

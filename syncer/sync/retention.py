@@ -37,7 +37,7 @@ def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
         log.info("deleted old runs from the run log", extra={"runs": purged})
     if forgotten := forget_removals(run_log.database, before):
         log.info("deleted old removals from the run log", extra={"removals": forgotten})
-    if deleted := file.delete_moved_aside(settings.state_dir / "snapshots", before):
+    if deleted := file.delete_moved_aside(settings.snapshots_dir, before):
         log.info("deleted old snapshots that were moved aside", extra={"files": deleted})
     state_modes.restrict(settings.state_dir)
     with suppress(OSError):

@@ -129,7 +129,7 @@ class Runner:
 
     def snapshot_path(self, sync: str) -> Path:
         """The file of a sync's snapshot."""
-        return self.settings.state_dir / "snapshots" / f"{sync}.duckdb"
+        return self.settings.snapshots_dir / f"{sync}.duckdb"
 
     def _snapshot(
         self, stack: ExitStack, definition: SyncDefinition, store: ProfileStore, progress: Progress

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -138,3 +139,19 @@ def test_all_problems_of_the_settings_are_reported_together(folder: Folder) -> N
 
     assert ran.code == 2
     assert [line.partition(":")[0] for line in ran.err.splitlines()] == ["error", "error"]
+
+
+@pytest.mark.parametrize("name", ["what?x", "a?b=c&d", "100%25", "a#b", "st*r[1]"])
+def test_a_working_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    project = Folder(path=tmp_path / name)
+    project.people({"1": "free"})
+    project.define("customers", "SELECT id, plan FROM people")
+    home = {"HOME": str(tmp_path / "home")}
+
+    first, second = (project.syncer("run", "--all", "--json", env=home).objects[0] for _ in range(2))
+
+    assert (first["status"], first["accepted"], second["status"], second["unchanged"]) == ("success", 1, "success", 1)
+    kept = [*tmp_path.rglob("customers.duckdb")]
+    assert len(kept) == 1
+    assert kept[0].is_relative_to(tmp_path / ("home" if "?" in name else name))
+    assert kept[0].parent.stat().st_mode & 0o077 == 0

@@ -16,7 +16,7 @@ def run(folder: Folder, name: str, *words: str) -> dict[str, Any]:
 
 
 def health(folder: Folder, name: str) -> str:
-    return {each["sync"]: each["health"] for each in folder.syncer("list", "--json").objects}[name]
+    return str({each["sync"]: each["health"] for each in folder.syncer("list", "--json").objects}[name])
 
 
 def test_a_sync_whose_rows_are_all_rejected_is_failing_until_one_arrives(folder: Folder) -> None:
