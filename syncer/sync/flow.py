@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.model.errors import QueryResultError, SelectionError, StoreError, StoreRefusesError
+from syncer.model.errors import SelectionError, StoreError, StoreRefusesError
 from syncer.model.protocols import (
     IDENTIFIERS,
     AddressesTargets,
@@ -318,19 +318,7 @@ def _check_limits(run: SyncRun, staged: Staged, difference: Difference) -> None:
         reasons += run.leftovers.counted(run)[1] if run.leftovers else []
         if reasons:
             raise HeldError(reasons)
-    _check_collection_size(run.definition, staged, run.store)
-
-
-def _check_collection_size(definition: SyncDefinition, staged: Staged, store: ProfileStore) -> None:
-    if definition.target.entity.traits.merges:
-        return
-    size = staged.json_bytes()
-    if size > store.collection_bytes:
-        raise QueryResultError(
-            f"collection `{definition.target.collection}` would be {size:,} bytes of JSON, "
-            f"over the {store.collection_bytes:,} that store `{definition.store}` takes; nothing was sent",
-            hint="Return fewer rows or columns, or split it into several collections.",
-        )
+    limits.check_collection_size(run.definition, staged, run.store)
 
 
 def _find_one_row(staged: Staged, key: tuple[str, ...]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from syncer.model.errors import QueryResultError
+from syncer.model.protocols import ProfileStore
 from syncer.model.types import Limit, OnNull, RunStatus, SyncDefinition
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Snapshot, Staged
@@ -67,6 +69,23 @@ def over_removed(definition: SyncDefinition, rows: int, known: int, what: str = 
     if not _over(limit, rows, known, REMOVALS_COUNT_FROM):
         return []
     return [f"{_share(rows, known)} {what and what + ' '}would be removed, over the limit of {limit.words}"]
+
+
+def check_collection_size(definition: SyncDefinition, staged: Staged, store: ProfileStore) -> None:
+    """Refuse a collection that is larger than its store takes.
+
+    Raises:
+        QueryResultError: it is.
+    """
+    if definition.target.entity.traits.merges:
+        return
+    size = staged.json_bytes()
+    if size > store.collection_bytes:
+        raise QueryResultError(
+            f"collection `{definition.target.collection}` would be {size:,} bytes of JSON, "
+            f"over the {store.collection_bytes:,} that store `{definition.store}` takes; nothing was sent",
+            hint="Return fewer rows or columns, or split it into several collections.",
+        )
 
 
 def status(definition: SyncDefinition, rejected: int, snapshot: Snapshot, notes: list[str]) -> RunStatus:
