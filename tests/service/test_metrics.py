@@ -30,8 +30,8 @@ MANUAL = "entity: person\nperson: {id: id}\nschedule: manual"
 #: By the conventions of Prometheus a name ends in its unit, and a counter in `_total`.
 UNITS = ("_seconds", "_bytes", "_rows")
 NO_UNIT = {
-    "syncer_leads", "syncer_definitions_broken", "syncer_run_log_up", "syncer_sync_held", "syncer_sync_late",
-    "syncer_sync_paused", "process_open_fds", "process_max_fds",
+    "syncer_leads", "syncer_definitions_broken", "syncer_run_log_up", "syncer_sync_health", "syncer_sync_held",
+    "syncer_sync_late", "syncer_sync_paused", "process_open_fds", "process_max_fds",
 }  # fmt: skip
 
 
@@ -103,6 +103,7 @@ def test_a_sync_that_fails_is_held_late_or_paused_is_told(service: Service, benc
     wait_until(lambda: service.run_log.recent("broken", statuses=[RunStatus.FAILED]))
     wait_until(lambda: not service.pool.active_runs())
     service.timetable.stop()
+    assert _value(client, "syncer_sync_health", "broken", "failing") == 1
     assert _value(client, "syncer_sync_late", "broken") == 0
     bench.ahead = timedelta(hours=3)
     assert _value(client, "syncer_sync_late", "broken") == 1
@@ -119,6 +120,8 @@ def test_a_sync_that_fails_is_held_late_or_paused_is_told(service: Service, benc
     bench.people({})
     run(service)
     assert _value(client, "syncer_sync_held", "customers") == 1
+    assert _value(client, "syncer_sync_health", "customers", "held") == 1
+    assert ("syncer_sync_health", "customers", "healthy") not in scraped(client)
 
 
 def test_a_sync_that_is_gone_is_not_told_of(service: Service, bench: Bench) -> None:
@@ -182,7 +185,7 @@ def test_the_output_keeps_to_the_conventions(service: Service) -> None:
             assert not family.name.endswith("_total")
             assert family.name.endswith(UNITS) or family.name in NO_UNIT, family.name
         labels = {name for sample in family.samples for name in sample.labels}
-        assert labels <= {"sync", "store", "status", "change", "le"}
+        assert labels <= {"sync", "store", "status", "change", "health", "le"}
 
 
 def test_metrics_are_for_who_may_read(bench: Bench) -> None:
@@ -214,7 +217,7 @@ def test_the_files_for_prometheus_and_grafana_know_only_what_there_is(name: str,
         assert used <= known, used - known
         # Labels that the expression sorts or filters by are those of the metrics.
         labels = set(re.findall(r"by \(([a-z]+)\)", expression)) | set(re.findall(r"[{,]([a-z]+)[=!]", expression))
-        assert labels <= {"sync", "store", "status", "change", "le", "job"}
+        assert labels <= {"sync", "store", "status", "change", "health", "le", "job"}
 
 
 def test_every_metric_of_ours_is_watched(service: Service) -> None:

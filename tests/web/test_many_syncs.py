@@ -72,7 +72,7 @@ def test_syncs_with_problems_come_first(served: Served) -> None:
     text = page(served, "/")
 
     assert names(text)[:3] == ["sync_1500", "sync_700", "sync_000"]
-    assert '<a href="/?status=failed">1 failed</a>' in text
+    assert '<a href="/?status=failing">1 failing</a>' in text
     assert names(page(served, "/?status=failed")) == ["sync_1500"]
 
 

@@ -248,7 +248,7 @@ def test_a_held_sync_is_let_through(shop: Shop) -> None:
         page.get_by_role("button", name="Let it through once").click()
         expect(page.locator(".heading .badge:visible")).to_have_text("Success")
 
-        assert page.locator("[data-count=removed]").text_content() == "40"
+        assert page.locator("[data-delivered=removed]").text_content() == "40"
         opened.open("/syncs/scores")
         expect(page.get_by_text("A limit holds")).to_have_count(0)
 
