@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
 from syncer.model.errors import SyncerError
@@ -85,14 +86,12 @@ def raw_json_line(text: str) -> None:
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> None:
     """Print aligned columns, as wide as their widest value; nothing is cut.
 
-    On a terminal that is narrower, cells wrap between words; see `narrow`.
+    On a terminal that is narrower, cells wrap between words.
     """
     shown = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(headings, *shown, strict=True)]
     if is_too_narrow(widths):
-        from syncer.cli import narrow
-
-        narrow.print_table(headings, shown, right, terminal_width())
+        print_narrow_table(headings, shown, right, terminal_width())
         return
     for row in (headings, *shown):
         print_row(row, widths, [heading in right for heading in headings])
@@ -172,3 +171,85 @@ def _json_sign(sign: str) -> str:
 def _padded(cell: str, room: int, right: bool) -> str:
     blanks = " " * max(0, room - width(cell))
     return blanks + cell if right else cell + blanks
+
+
+def print_narrow_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str], most: int
+) -> None:
+    """Print a table on *most* columns; no word is broken unless it is wider.
+
+    What fits first is shown: cells that wrap between words; the numbers, in the columns that *right* names, in one
+    column and without zeros; each row as a list.
+    """
+    numbers = [place for place, heading in enumerate(headings) if heading in right]
+    if _print_wrapped(headings, rows, right, most):
+        return
+    if numbers:
+        merged = [_merged(headings, row, numbers) for row in rows]
+        names = [name for place, name in enumerate(headings) if place not in numbers[1:]]
+        names = ["counts" if name in right else name for name in names]
+        if _print_wrapped(names, merged, (), most):
+            return
+        headings, rows = names, merged
+    _print_lists(headings, rows, most)
+
+
+def print_narrow_run(headings: Sequence[str], row: Sequence[str], name_width: int, most: int) -> None:
+    """Print how one run ended: its sync, its status, and its numbers, without zeros and without headings."""
+    sync, status, counts = _merged(headings, row, range(2, len(headings)))
+    widths = (name_width, len("success"))
+    room = most - sum(widths) - 2 * len(GAP)
+    if room >= max(map(width, counts.split())):
+        for line, part in enumerate(_wrapped(counts, room)):
+            print_row(("" if line else sync, "" if line else status, part), (*widths, 0), (False,) * 3)
+    else:
+        print_row((sync, status), (0, 0), (False, False))
+        for part in _wrapped(counts, most - len(GAP)):
+            print_row(("", part), (0, 0), (False, False))
+
+
+def _merged(headings: Sequence[str], row: Sequence[str], numbers: Sequence[int]) -> list[str]:
+    """A row with its numbers in one cell, such as `2000 queried, 3 added`."""
+    counted = ", ".join(f"{row[place]} {headings[place]}" for place in numbers if row[place] not in ("", "0"))
+    return [counted if place == numbers[0] else cell for place, cell in enumerate(row) if place not in numbers[1:]]
+
+
+def _print_wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str], most: int) -> bool:
+    """Print a table whose cells wrap between words; False if it does not fit even so."""
+    columns = [*zip(headings, *rows, strict=True)]
+    least = [max(width(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    widths = [max(map(width, column)) for column in columns]
+    room = most - len(GAP) * (len(columns) - 1)
+    if sum(least) > room:
+        return False
+    while sum(widths) > room:
+        widest = max((place for place, width in enumerate(widths) if width > least[place]), key=widths.__getitem__)
+        widths[widest] -= 1
+    for row in (headings, *rows):
+        cells = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*cells, fillvalue=""):
+            print_row(line, widths, [heading in right for heading in headings])
+    return True
+
+
+def _print_lists(headings: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> None:
+    label = max(map(width, headings))
+    for number, row in enumerate(rows):
+        if number:
+            line()
+        for heading, cell in zip(headings, row, strict=True):
+            for place, part in enumerate(_wrapped(cell, most - label - len(GAP)) if cell else []):
+                print_row(("" if place else heading, part), (label, 0), (False, False))
+
+
+def _wrapped(cell: str, most: int) -> list[str]:
+    """*cell* in lines of *most* columns, but for words that are wider; its indentation stays."""
+    line = cell[: len(cell) - len(cell.lstrip())]
+    lines = []
+    for word in cell.split():
+        if line.strip() and width(f"{line} {word}") > most:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line.strip() else f"{line}{word}"
+    return [*lines, line]

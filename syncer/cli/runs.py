@@ -263,9 +263,7 @@ class _Report:
         numbers = [str(counts[name]) for name in self._counts]
         cells = [ended.sync, ended.status, *numbers, f"{_seconds(ended):.1f}"]
         if output.is_too_narrow(self._widths):
-            from syncer.cli import narrow
-
-            narrow.print_run(self._headings, cells, self._widths[0], output.terminal_width())
+            output.print_narrow_run(self._headings, cells, self._widths[0], output.terminal_width())
             return
         right = [heading not in ("sync", "status") for heading in self._headings]
         if not self._begun:

@@ -138,12 +138,18 @@ class Leader:
             if not self.pool.take_out(active, FENCED, EndedBy.TAKEOVER):
                 active.stop(FENCED, EndedBy.TAKEOVER)
 
+    def cancel(self, active: ActiveRun, actor: str) -> None:
+        """End a run that waits before it begins, or one that goes on after the batch in hand."""
+        why = f"stopped by {actor}"
+        if not self.pool.take_out(active, why, EndedBy.PERSON):
+            active.stop(why, EndedBy.PERSON)
+
     def _follow_cancellations(self) -> None:
         """End the runs that another process asked to end."""
         active_runs = {active.run_id: active for active in self.pool.active_runs()}
         if active_runs:
             for run_id, actor in Cancellations(self.run_log.database).of(active_runs).items():
-                self.pool.cancel(active_runs[run_id], actor)
+                self.cancel(active_runs[run_id], actor)
 
     def _begin(self) -> None:
         """Begin to lead; each step can be repeated."""

@@ -185,12 +185,6 @@ class Pool:
         self._abandon(active, why, by)
         return True
 
-    def cancel(self, active: ActiveRun, actor: str) -> None:
-        """End a run that waits before it begins, or one that goes on after the batch in hand."""
-        why = f"stopped by {actor}"
-        if not self.take_out(active, why, EndedBy.PERSON):
-            active.stop(why, EndedBy.PERSON)
-
     def record_ends(self) -> bool:
         """Record the end of runs whose own record of it failed; returns whether there were any.
 

@@ -222,7 +222,7 @@ class Service:
         """Ask a run to end after the batch in hand; None where it has ended, or is not this service's."""
         active = self.active_run(run_id)
         if active is not None:
-            self.pool.cancel(active, actor)
+            self.leader.cancel(active, actor)
         return active
 
     def status(self, name: str) -> SyncStatus:

@@ -113,11 +113,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
             ended_well = True
         finally:
             with progress.during(Phase.SETTLE):
-                verdicts = _count_answers(progress, outbox)
-                if options.only is not None:
-                    progress.notes += [f"one row was sent, and {_ONE_ROW[verdict]}" for verdict in verdicts]
-                if in_doubt := progress.delivery.in_doubt:
-                    progress.notes.append(f"rows in doubt, which the next run sends again: {in_doubt:,}")
+                _count_answers(progress, outbox, one_row=options.only is not None)
                 _announce_again(run, outbox, coordination, shared)
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
@@ -295,8 +291,8 @@ def _announce_again(run: SyncRun, outbox: Outbox, coordination: Coordination, sh
         coordination.close_removals()
 
 
-def _count_answers(progress: Progress, outbox: Outbox) -> list[Verdict]:
-    """Count the store's answers, and the rows that have none; returns which answers there are."""
+def _count_answers(progress: Progress, outbox: Outbox, *, one_row: bool) -> None:
+    """Count the store's answers, and the rows that have none."""
     verdicts, quarantined = outbox.verdicts(), progress.delivery.quarantined
     total = {verdict: sum(n for (_, found), n in verdicts.items() if found is verdict) for verdict in Verdict}
     progress.counts = replace(
@@ -309,7 +305,10 @@ def _count_answers(progress: Progress, outbox: Outbox) -> list[Verdict]:
     in_doubt = outbox.rows - sum(total.values())
     progress.delivery = replace(progress.delivery, delivered=Changes(**delivered), in_doubt=in_doubt)
     progress.tried_before = outbox.tried_before
-    return [verdict for verdict, rows in total.items() if rows]
+    if one_row:
+        progress.notes += [f"one row was sent, and {_ONE_ROW[verdict]}" for verdict, rows in total.items() if rows]
+    if in_doubt:
+        progress.notes.append(f"rows in doubt, which the next run sends again: {in_doubt:,}")
 
 
 def _check_limits(run: SyncRun, staged: Staged, difference: Difference) -> None:

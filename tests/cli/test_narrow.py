@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncer.cli import narrow
+from syncer.cli import output
 from tests.cli.conftest import Folder
 from tests.cli.test_output import on_a_terminal
 
@@ -27,7 +27,7 @@ RUNS = [
 
 @pytest.mark.parametrize("most", [120, 80, 60, 40])
 def test_a_table_fits_and_breaks_no_word(capsys: pytest.CaptureFixture[str], most: int) -> None:
-    narrow.print_table(HEADINGS, RUNS, RIGHT, most)
+    output.print_narrow_table(HEADINGS, RUNS, RIGHT, most)
 
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= most
@@ -37,7 +37,7 @@ def test_a_table_fits_and_breaks_no_word(capsys: pytest.CaptureFixture[str], mos
 
 
 def test_the_numbers_of_a_narrow_table_are_one_column_without_zeros(capsys: pytest.CaptureFixture[str]) -> None:
-    narrow.print_table(HEADINGS, RUNS, RIGHT, 80)
+    output.print_narrow_table(HEADINGS, RUNS, RIGHT, 80)
 
     first, *_ = lines = capsys.readouterr().out.splitlines()
     assert first.split() == ["started", "sync", "status", "by", "counts"]
@@ -46,7 +46,7 @@ def test_the_numbers_of_a_narrow_table_are_one_column_without_zeros(capsys: pyte
 
 
 def test_what_fits_in_no_way_is_a_list(capsys: pytest.CaptureFixture[str]) -> None:
-    narrow.print_table(("sync", "url"), [("a", "x" * 50), ("b", "y y")], (), 40)
+    output.print_narrow_table(("sync", "url"), [("a", "x" * 50), ("b", "y y")], (), 40)
 
     assert capsys.readouterr().out.splitlines() == ["sync  a", f"url   {'x' * 50}", "", "sync  b", "url   y y"]
 
