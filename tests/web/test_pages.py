@@ -359,3 +359,30 @@ def test_a_change_that_another_site_asks_for_is_refused(served: Served) -> None:
     assert served.service.run_log.recent("customers") == []
     assert served.service.run_log.paused() == set()
     assert RunStatus.RUNNING not in served.service.run_log.last_status().values()
+
+
+def test_an_open_page_follows_what_happens_and_says_when_it_cannot(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        page.clock.install()
+        opened.open("/syncs/customers")
+        tally = shop.window()
+        with tally as other:
+            other.page.clock.install()
+            other.open("/")
+            expect(page.get_by_text("paused", exact=True)).to_have_count(0)
+            shop.served.service.pause("customers")
+            page.clock.fast_forward(21_000)
+            other.page.clock.fast_forward(21_000)
+            expect(page.locator("#actions").get_by_role("button", name="Resume")).to_be_visible()
+            expect(page.locator("#state .tiles")).to_contain_text("Paused")
+            expect(other.page.locator("#tally")).to_contain_text("paused")
+        shop.served.service.resume("customers")
+        expect(page.locator("[data-stale]")).to_be_hidden()
+        page.route("**/syncs/customers", lambda route: route.abort())
+        page.clock.fast_forward(21_000)
+        expect(page.locator("[data-stale]")).to_contain_text("This page cannot be refreshed: it is as it was at")
+        page.unroute("**/syncs/customers")
+        page.clock.fast_forward(21_000)
+        expect(page.locator("[data-stale]")).to_be_hidden()
+        expect(page.locator("#actions").get_by_role("button", name="Pause")).to_be_visible()

@@ -52,26 +52,37 @@ function follow(section) {
   });
 }
 
-// Keeps a list up to date, except while somebody uses it.
-function refresh(region) {
+// Keeps the parts of a page up to date that can change, except one that somebody uses.
+function keepFresh(parts) {
+  const stale = document.querySelector("[data-stale]");
+  const isUsed = (part) =>
+    part.contains(document.activeElement) ||
+    part.querySelector("button[disabled]") ||
+    [...part.querySelectorAll("input")].some((input) => input.value !== input.defaultValue);
   const again = async () => {
-    const busy = region.contains(document.activeElement) || document.hidden || region.querySelector("button[disabled]");
-    if (!busy) {
+    if (!document.hidden) {
       try {
         const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+        if (!answer.ok || answer.redirected) throw new Error();
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-        const fresh = page.querySelector("[data-refresh]");
-        if (answer.ok && fresh && !region.contains(document.activeElement)) {
-          region.replaceChildren(...fresh.childNodes);
-          region.dataset.refresh = fresh.dataset.refresh;
+        for (const part of parts) {
+          const fresh = page.getElementById(part.id);
+          if (!fresh || isUsed(part)) continue;
+          part.replaceChildren(...fresh.childNodes);
+          part.dataset.refresh = fresh.dataset.refresh;
         }
+        const moment = page.querySelector("[data-moment]").textContent;
+        for (const place of document.querySelectorAll("[data-moment]")) place.textContent = moment;
+        stale.hidden = true;
       } catch {
-        // The service does not answer; the next attempt may succeed.
+        // The next attempt may succeed.
+        stale.hidden = false;
       }
     }
-    setTimeout(again, 1000 * region.dataset.refresh);
+    setTimeout(again, wait());
   };
-  setTimeout(again, 1000 * region.dataset.refresh);
+  const wait = () => 1000 * Math.min(...parts.map((part) => part.dataset.refresh));
+  setTimeout(again, wait());
 }
 
 function copier(block) {
@@ -90,7 +101,8 @@ function copier(block) {
 }
 
 document.querySelectorAll("[data-events]").forEach(follow);
-document.querySelectorAll("[data-refresh]").forEach(refresh);
+const parts = [...document.querySelectorAll("[data-refresh]")];
+if (parts.length) keepFresh(parts);
 if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach(copier);
 
 document.addEventListener("submit", (event) => {
