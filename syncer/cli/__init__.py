@@ -18,6 +18,7 @@ from syncer.cli import (
     connections,
     docs,
     files,
+    new,
     output,
     plans,
     runs,
@@ -34,6 +35,12 @@ from syncer.cli.exit_codes import CODES, outcome_of
 
 class _Commands(TyperGroup):
     """Every command; what is wrong with an option or an argument is said in our words."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Each command with the first sentence of its help, whole."""
+        named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, (found.help or "").partition("\n")[0]) for name, found in named if found])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -61,6 +68,7 @@ app = typer.Typer(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": files.init,
+    "new": new.new,
     "validate": validation.validate,
     "list": files.list_syncs,
     "plan": plans.plan,

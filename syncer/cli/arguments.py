@@ -30,6 +30,19 @@ class Command(TyperCommand):
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Examples, and the exit codes."""
+        from syncer.cli.examples import EXAMPLES, exit_codes
+
+        name = str(ctx.info_name)
+        if examples := EXAMPLES.get(name):
+            with formatter.section("Examples"):
+                for words, does in examples:
+                    # Not wrapped: each line can be pasted.
+                    formatter.write(f"  # {does}\n  {words}\n")
+        with formatter.section("Exit codes"):
+            formatter.write_dl(exit_codes(name))
+
     def _arguments(self) -> list[tuple[TyperArgument, str]]:
         return [
             (each, each.metavar or str(each.name).upper()) for each in self.params if isinstance(each, TyperArgument)

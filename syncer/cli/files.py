@@ -21,15 +21,19 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="The folder to write to. Default: the working folder.")
     ] = Path(),
+    warehouse: Annotated[
+        str, typer.Option("--warehouse", metavar="URL", help="Write a project for this warehouse, without examples.")
+    ] = "",
 ) -> None:
-    """Write example definitions and sample data."""
-    from syncer.starter import write_starter
+    """Write example definitions and sample data, or a project for a warehouse."""
+    from syncer.starter import write_project, write_starter
 
-    for path in write_starter(folder):
+    for path in write_project(folder, warehouse) if warehouse else write_starter(folder):
         output.line(str(path))
     output.line()
-    output.line("Now run them all:")
-    output.line("  syncer run --all" if folder.resolve() == Path.cwd() else f"  cd {folder} && syncer run --all")
+    then = "syncer connections --test && syncer new NAME" if warehouse else "syncer run --all"
+    output.line("Now test the connection, and write a sync:" if warehouse else "Now run them all:")
+    output.line(f"  {then}" if folder.resolve() == Path.cwd() else f"  cd {folder} && {then}")
 
 
 def list_syncs(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:

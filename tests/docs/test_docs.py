@@ -129,15 +129,31 @@ def test_the_pages_with_console_examples_are_run_below() -> None:
 @pytest.mark.early
 @pytest.mark.parametrize("page", ["README.md", "first-steps.md"])
 def test_a_tour_prints_what_it_shows(tmp_path: Path, page: str) -> None:
-    shutil.copytree(REPOSITORY / "sync_definitions", tmp_path / "sync_definitions")
+    repository = here = tmp_path / "syncer"
+    shutil.copytree(REPOSITORY / "sync_definitions", repository / "sync_definitions")
+    before = contents(repository)
     for language, block in BLOCK.findall(TEXTS[page]):
         if language == "sql":
-            (tmp_path / "sync_definitions/loyalty.sql").write_text(block)
+            (here / "sync_definitions/loyalty.sql").write_text(block)
+        elif language == "sh":
+            for command in block.splitlines():
+                program, *words = shlex.split(command)
+                if program == "cd":
+                    here = (here / words[0]).resolve()
+                elif program == "syncer":
+                    printed(command, here)
         elif language == "console":
             for shown in re.split(r"(?m)^\$ ", block)[1:]:
                 command, _, expected = shown.partition("\n")
                 if "pytest" not in command:
-                    assert steady(printed(command, tmp_path)) == steady(expected), command
+                    assert steady(printed(command, here)) == steady(expected), command
+    assert contents(repository) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """The files of a folder but for its state, which git ignores."""
+    files = [path for path in folder.rglob("*") if path.is_file() and ".syncer" not in path.parts]
+    return {path: path.read_bytes() for path in files}
 
 
 def printed(command: str, folder: Path) -> str:

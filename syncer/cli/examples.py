@@ -1,0 +1,76 @@
+"""What `--help` shows below the options of a command: examples, and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from syncer.cli.exit_codes import MEANINGS
+
+#: Command to its examples: words, and what they do.
+EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
+    "init": [
+        ("syncer init shop", "the examples, in the folder shop"),
+        ("syncer init --warehouse postgresql://reader@db/shop", "a project for a warehouse, here"),
+    ],
+    "new": [
+        ("syncer new loyalty", "ask what is needed"),
+        ("syncer new loyalty --entity person --person id=customer_id --from orders", "ask nothing"),
+    ],
+    "validate": [
+        ("syncer validate", "check every file"),
+        ("syncer validate --connect 'shop_*'", "ask the warehouse too"),
+    ],
+    "list": [("syncer list", "every sync"), ("syncer list result:failed --json", "those that failed, for a script")],
+    "plan": [("syncer plan customers", "what a run would send"), ("syncer plan tag:daily --rows 0", "counts alone")],
+    "run": [
+        ("syncer run customers", "one sync"),
+        ("syncer run --all --exclude tag:slow", "every sync but some"),
+        ("syncer run customers --row 42", "one row, changed or not"),
+    ],
+    "serve": [("syncer serve", "until a signal stops it"), ("syncer serve --host 0.0.0.0 --port 80", "for others too")],
+    "verify": [
+        ("syncer verify customers", "1,000 rows"),
+        ("syncer verify customers --all --repair", "every row, and repair"),
+    ],
+    "runs": [("syncer runs", "the newest of all syncs"), ("syncer runs customers --limit 5", "the newest of one")],
+    "rejected": [("syncer rejected", "of every sync"), ("syncer rejected customers --json", "of one, for a script")],
+    "cancel": [
+        ("syncer cancel customers", "wait for the end of its run"),
+        ("syncer cancel '*' --wait 0", "all; do not wait"),
+    ],
+    "pause": [("syncer pause tag:crm", "several syncs")],
+    "resume": [("syncer resume tag:crm", "several syncs")],
+    "reset": [("syncer reset customers", "ask first"), ("syncer reset customers --yes", "do not ask")],
+    "connections": [("syncer connections --test", "connect to each one")],
+    "alerts": [("syncer alerts --test", "send a test notice")],
+    "schema": [("syncer schema > sync.schema.json", "for an editor")],
+    "docs": [("syncer docs", "the contents"), ("syncer docs commands", "one topic")],
+    "person": [("syncer show person 42", "by id"), ("syncer show person ann@example.com --by email", "by email")],
+    "object": [("syncer show object account acc_001", "an account")],
+    "collection": [
+        ("syncer show collection coupons", "its first rows"),
+        ("syncer show collection coupons A1", "one row"),
+    ],
+}
+
+#: Command to the codes that it may exit with, beside 0, 2 and those of signals.
+_CODES: Mapping[str, Sequence[int]] = {
+    "plan": (1, 3, 4),
+    "run": (1, 3, 4),
+    "serve": (4,),
+    "verify": (1, 4),
+    "cancel": (4,),
+    "reset": (4,),
+    "connections": (1,),
+    "alerts": (1,),
+    "validate": (1,),
+    "person": (1,),
+    "object": (1,),
+    "collection": (1,),
+}
+
+
+def exit_codes(command: str) -> list[tuple[str, str]]:
+    """The codes that a command may exit with, and what each means."""
+    codes = sorted({0, 2, *_CODES.get(command, ())}) + [code for code in MEANINGS if code > 100]
+    return [(str(code), MEANINGS[code]) for code in codes]

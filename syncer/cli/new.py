@@ -1,0 +1,153 @@
+"""`syncer new`: the file of a new sync, from answers or options."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syncer.cli import output
+from syncer.cli.project import Project
+from syncer.model.errors import SelectionError
+from syncer.model.spelling import quoted
+from syncer.model.types import Entity, OnRemoved
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="The name of the sync, and of its file.")],
+    entity: Annotated[
+        Entity | None,
+        typer.Option("--entity", metavar="person|object|relationship|collection", help="What the sync feeds."),
+    ] = None,
+    table: Annotated[str | None, typer.Option("--from", metavar="TABLE", help="The table that it reads.")] = None,
+    person: Annotated[
+        str | None,
+        typer.Option("--person", metavar="id=COLUMN", help="What identifies a person: id, email or cio_id."),
+    ] = None,
+    thing: Annotated[
+        str | None,
+        typer.Option("--object", metavar="TYPE=COLUMN", help="An object's type, and the column of its id."),
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="NAME", help="The collection. Default: the name of the sync.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="COLUMNS", help="The key of a collection, separated by commas.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns", metavar="COLUMNS", help="The columns to send, separated by commas. Default: every one."
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", metavar="TEXT", help="When it runs, such as `every 1 hour` or `manual`.")
+    ] = None,
+    on_removed: Annotated[
+        OnRemoved | None,
+        typer.Option("--on-removed", metavar="keep|clear|delete", help="What a row means that left the result."),
+    ] = None,
+    description: Annotated[str, typer.Option("--description", metavar="TEXT", help="What it is for.")] = "",
+) -> None:
+    """Write the file of a new sync; asks for what no option says."""
+    project = Project()
+    path = _path(project, name)
+    if entity is None:
+        entity = Entity(_answer("--entity", "What does it feed: person, object, relationship or collection?", "person"))
+    target, keys = _target(entity, person=person, thing=thing, collection=collection or name, key=key)
+    header = [f"entity: {entity}", *target]
+    if description:
+        header.insert(0, f"description: {json.dumps(description, ensure_ascii=False)}")
+    if schedule is not None:
+        header.append(f"schedule: {_yaml(schedule)}")
+    if on_removed is not None:
+        header.append(f"on_removed: {on_removed}")
+    table = table or _answer("--from", "Which table does it read?", name)
+    sent = [*dict.fromkeys([*keys, *_words(columns)])] if columns else []
+    query = f"SELECT {', '.join(map(_sql, sent)) or '*'}\nFROM {table}"
+    _write(project, path, name, "\n".join(["/* sync", *header, "*/", query, ""]))
+    output.line(str(path))
+    output.line()
+    output.line("Look at it, check it against the warehouse, and see what it would send:")
+    output.line(f"  syncer validate --connect {name} && syncer plan {name}")
+
+
+def _target(
+    entity: Entity, *, person: str | None, thing: str | None, collection: str, key: str | None
+) -> tuple[list[str], list[str]]:
+    """The lines of the header that say what the rows are about, and the columns of their key."""
+    lines: list[str] = []
+    keys: list[str] = []
+    if entity.traits.names_person:
+        kind, column = _pair("--person", person, "Which column identifies the person, such as id=user_id?", "id=id")
+        lines.append(f"person: {{{kind}: {_yaml(column)}}}")
+        keys.append(column)
+    if entity in (Entity.OBJECT, Entity.RELATIONSHIP):
+        kind, column = _pair("--object", thing, "Which type, and which column has its id, as account=account_id?", "")
+        lines.append(f"object: {{type: {_yaml(kind)}, id: {_yaml(column)}}}")
+        keys.append(column)
+    if entity is Entity.COLLECTION:
+        keys += _words(key or _answer("--key", "Which columns tell its rows apart?", "id"))
+        lines += [f"collection: {_yaml(collection)}", f"key: [{', '.join(map(_yaml, keys))}]"]
+    return lines, keys
+
+
+def _path(project: Project, name: str) -> Path:
+    from syncer.definitions.values import name_fault
+
+    if fault := name_fault(name):
+        raise SelectionError(f"a sync cannot be called {quoted(name)}: {fault}")
+    path = project.settings.definitions_dir / f"{name}.sql"
+    taken = {definition.name: definition.path for definition in project.loaded.definitions}
+    taken |= {broken: error.path for broken, error in project.loaded.broken.items()}
+    if path.exists() or name in taken:
+        raise SelectionError(f"there is a sync `{name}` in {taken.get(name, path)}", hint="Choose another name.")
+    return path
+
+
+def _write(project: Project, path: Path, name: str, text: str) -> None:
+    """Write the file, unless `syncer validate` would find an error in it."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise SelectionError(f"{path} cannot be written: {error.strerror}") from error
+    loaded = project.load()
+    if (fault := loaded.broken.get(name)) is not None:
+        path.unlink()
+        raise SelectionError(f"no file was written: {fault.message}", hint=fault.hint)
+
+
+def _answer(option: str, question: str, default: str) -> str:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise SelectionError(
+            f"{option} is missing, and there is no terminal to ask on", hint="See `syncer new --help`."
+        )
+    return str(typer.prompt(question, default=default or None)).strip()
+
+
+def _pair(option: str, given: str | None, question: str, default: str) -> tuple[str, str]:
+    text = given or _answer(option, question, default)
+    kind, equals, column = (part.strip() for part in text.partition("="))
+    if not (kind and equals and column):
+        raise SelectionError(f"{option} should have two parts, such as `{default or 'account=account_id'}`")
+    return kind, column
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _yaml(text: str) -> str:
+    """*text* as a value of the header, quoted if YAML may take it for another thing."""
+    is_plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_ -]*[A-Za-z0-9_]|[A-Za-z]", text)
+    is_word = text.lower() in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+    return text if is_plain and not is_word else json.dumps(text, ensure_ascii=False)
+
+
+def _sql(column: str) -> str:
+    return column if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) else '"' + column.replace('"', '""') + '"'
