@@ -1,5 +1,21 @@
-"""`python -m syncer`."""
+"""`syncer`, and `python -m syncer`."""
 
-from syncer.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Run one command of this process's arguments, or say what a command line may become; a shell waits for that."""
+    if sys.argv[1:2] == ["--complete"]:
+        from syncer.completion import print_completions
+
+        print_completions(" ".join(sys.argv[2:]))
+        return
+    from syncer.cli import main as run_command
+
+    run_command()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from syncer import __version__
 from syncer.cli import (
     cancel,
+    completion,
     connections,
     docs,
     files,
@@ -85,6 +86,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "alerts": connections.alerts,
     "schema": files.schema,
     "docs": docs.docs,
+    "completion": completion.completion,
 }
 
 for name, command in COMMANDS.items():

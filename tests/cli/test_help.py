@@ -40,7 +40,7 @@ def test_each_command_shows_examples_that_it_takes_and_its_exit_codes(
     assert max(map(len, shown)) <= 80
     for example, _ in EXAMPLES[name]:
         assert f"  {example}" in shown
-        words = shlex.split(example.partition(" > ")[0].removeprefix(f"syncer {typed}"))
+        words = shlex.split(example.partition(" >")[0].removeprefix(f"syncer {typed}"))
         command.make_context(name, words).close()
 
 
