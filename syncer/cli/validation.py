@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,19 +18,9 @@ from syncer.model.spelling import quoted
 from syncer.model.types import SyncDefinition
 
 if TYPE_CHECKING:
+    from syncer.definitions.validation import Diagnostic
     from syncer.model.protocols import Warehouse
     from syncer.queries.query import Query
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class _Finding:
-    """An error or a warning at one line of a file; its fields are those of `--json`."""
-
-    file: str
-    line: int
-    level: str
-    message: str
-    hint: str
 
 
 def validate(
@@ -43,51 +32,26 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Check definitions without running them."""
+    from syncer.definitions.validation import Diagnostic, check_queries, warnings
+
     project = Project()
     selected = project.select(select or [], exclude or [])
     paths = {sync.path for sync in selected.definitions} | {error.path for error in selected.errors}
-    findings = {_of_error(error) for error in selected.errors}
-    queries: list[Query] = []
-    for definition in selected.definitions:
-        try:
-            queries.append(_query(project, definition))
-        except DefinitionError as exc:
-            findings.add(_of_error(exc))
+    queries, errors = check_queries(project.settings, selected.definitions)
+    found = {*map(Diagnostic.of_error, selected.errors), *errors}
     columns: dict[str, tuple[str, ...]] = {}
-    outcomes = [*_ask_warehouses(project, queries, columns, findings)] if connect else []
-    findings |= _warnings(project, paths, columns)
-    _print(sorted(findings), checked=len(paths), as_json=as_json)
-    outcomes += [Outcome.UNUSABLE for finding in findings if finding.level == "error"]
+    outcomes = [*_ask_warehouses(project, queries, columns, found)] if connect else []
+    found |= warnings(project.settings, project.loaded.definitions, paths=paths, columns=columns)
+    _print(sorted(found), checked=len(paths), as_json=as_json)
+    outcomes += [Outcome.UNUSABLE for one in found if one.level == "error"]
     raise typer.Exit(CODES[max(outcomes, default=Outcome.WELL)])
 
 
-def _query(project: Project, definition: SyncDefinition) -> Query:
-    from syncer.queries import query
-    from syncer.settings import registry
-
-    rendered = _rendered(project, definition, 0)
-    url = project.settings.warehouses[definition.warehouse].url.get_secret_value()
-    statement = query.check(definition, rendered, registry.dialect(url))
-    return query.Query(definition=definition, rendered=rendered, statement=statement)
-
-
-def _rendered(project: Project, definition: SyncDefinition, last_sync_time: int) -> str:
-    from syncer.queries import query
-    from syncer.settings.secrets import query_variables
-
-    settings = project.settings
-    return query.render(
-        definition,
-        last_sync_time=last_sync_time,
-        variables=settings.vars,
-        environment=lambda: query_variables(settings),
-    )
-
-
 def _ask_warehouses(
-    project: Project, chosen: Sequence[Query], columns: dict[str, tuple[str, ...]], findings: set[_Finding]
+    project: Project, chosen: Sequence[Query], columns: dict[str, tuple[str, ...]], found: set[Diagnostic]
 ) -> Iterator[Outcome]:
     """Add the columns of each query, or what is wrong with it; gives an outcome for each warehouse that fails."""
+    from syncer.definitions.validation import Diagnostic
     from syncer.queries.faults import fault
 
     for name in sorted({query.definition.warehouse for query in chosen}):
@@ -101,11 +65,11 @@ def _ask_warehouses(
             for query in (query for query in chosen if query.definition.warehouse == name):
                 try:
                     columns[query.definition.name] = _columns(warehouse, query)
-                    findings |= set(_cursors_without_zone(project, warehouse, query.definition))
+                    found |= set(_cursors_without_zone(project, warehouse, query.definition))
                 except WarehouseError as exc:
-                    findings.add(_of_error(fault(query.definition, query.rendered, exc)))
+                    found.add(Diagnostic.of_error(fault(query.definition, query.rendered, exc)))
                 except DefinitionError as exc:
-                    findings.add(_of_error(exc))
+                    found.add(Diagnostic.of_error(exc))
 
 
 def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
@@ -117,24 +81,24 @@ def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:
     return columns
 
 
-def _cursors_without_zone(project: Project, warehouse: Warehouse, definition: SyncDefinition) -> Iterator[_Finding]:
+def _cursors_without_zone(project: Project, warehouse: Warehouse, definition: SyncDefinition) -> Iterator[Diagnostic]:
     """A warning for each column without a time zone that the query compares with `last_sync_time`."""
     if not definition.incremental:
         return
+    from syncer.definitions.validation import Diagnostic, dialect_of, rendered
     from syncer.queries.cursors import MARKER, cursors, has_no_zone
     from syncer.queries.query import template
-    from syncer.settings import registry
 
     parsed = template(definition.path, definition.sql, definition.sql_line)
-    dialect = registry.dialect(project.settings.warehouses[definition.warehouse].url.get_secret_value())
-    for cursor in cursors(_rendered(project, definition, MARKER), dialect):
+    dialect = dialect_of(project.settings, definition)
+    for cursor in cursors(rendered(project.settings, definition, MARKER), dialect):
         try:
             (column,) = warehouse.columns(cursor.query)
         except (WarehouseError, ValueError):
             # sqlglot may have spelled this query as the warehouse does not know it.
             continue
         if has_no_zone(column.type, dialect):
-            yield _Finding(
+            yield Diagnostic(
                 file=str(definition.path),
                 line=(parsed and parsed.incremental_line) or definition.sql_line,
                 level="warning",
@@ -145,36 +109,15 @@ def _cursors_without_zone(project: Project, warehouse: Warehouse, definition: Sy
             )
 
 
-def _warnings(project: Project, paths: set[Path], columns: Mapping[str, Sequence[str]]) -> set[_Finding]:
-    from syncer.definitions.conflicts import different_person_keys, missing_limits, shared_attributes
-    from syncer.settings.registry import connector_of, stores
-
-    definitions = project.loaded.definitions
-    found = [*shared_attributes(definitions, columns), *different_person_keys(definitions)]
-    urls = {name: store.url.get_secret_value() for name, store in project.settings.stores.items()}
-    connectors = {name: connector_of(url, stores()) for name, url in urls.items()}
-    billed = [name for name, connector in connectors.items() if connector is not None and connector.bills_people]
-    found += missing_limits(definitions, billed)
-    return {
-        _Finding(file=str(warning.path), line=warning.line, level="warning", message=warning.message, hint="")
-        for warning in found
-        if warning.path in paths
-    }
-
-
-def _of_error(error: DefinitionError) -> _Finding:
-    return _Finding(file=str(error.path), line=error.line, level="error", message=error.message, hint=error.hint)
-
-
-def _print(findings: Iterable[_Finding], *, checked: int, as_json: bool) -> None:
+def _print(found: Iterable[Diagnostic], *, checked: int, as_json: bool) -> None:
     counts = {"definition": checked, "error": 0, "warning": 0}
-    for finding in findings:
-        counts[finding.level] += 1
+    for each in found:
+        counts[each.level] += 1
         if as_json:
-            output.json_line(asdict(finding))
+            output.json_line(asdict(each))
             continue
-        output.line(f"{finding.file}:{finding.line}: {finding.level}: {finding.message}")
-        if finding.hint:
-            output.line(f"  {finding.hint}")
+        output.line(f"{each.file}:{each.line}: {each.level}: {each.message}")
+        if each.hint:
+            output.line(f"  {each.hint}")
     summary = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
     output.remark(summary, as_json=as_json)
