@@ -6,12 +6,13 @@ import heapq
 import os
 import stat
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import MappingProxyType
 
 from syncer.definitions import file as definition_file
 from syncer.definitions.columns import error_at
@@ -35,7 +36,13 @@ class Loaded:
 
 
 def load(
-    folder: Path, *, warehouses: Collection[str], stores: Collection[str], replacing: Collection[str] = ()
+    folder: Path,
+    *,
+    warehouses: Collection[str],
+    stores: Collection[str],
+    replacing: Collection[str] = (),
+    unsaved: Mapping[Path, bytes] = MappingProxyType({}),
+    parse: Callable[[Path, bytes], DefinitionFile] = definition_file.parse,
 ) -> Loaded:
     """Read every `.sql` file in *folder* and below; a broken file does not affect the others.
 
@@ -44,6 +51,9 @@ def load(
     Shapes:
         warehouses, stores: the names of the connections that a definition may use.
         replacing: those of stores that replace a collection as a whole.
+        unsaved: what counts in the place of a file's bytes, or as a file that is not there yet; paths as *folder* has
+            them.
+        parse: `file.parse`, or one that remembers what it read.
     Raises:
         SettingsError: there is no such folder, or it cannot be read.
     """
@@ -53,7 +63,9 @@ def load(
             hint="Create one with `syncer init`, or set SYNCER_DEFINITIONS_DIR to yours.",
         )
     errors: list[DefinitionError] = []
-    files = [definition_file.parse(path, data) for path, data in _contents(folder, errors)]
+    files = [parse(path, unsaved.get(path, data)) for path, data in _contents(folder, errors)]
+    saved = {file.path for file in files}
+    files += [parse(path, data) for path, data in unsaved.items() if path not in saved]
     errors += [error for file in files for error in file.errors]
     errors += _name_clashes(files)
     errors += _unknown_connections(files, warehouses, stores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,7 @@ def check(definition: SyncDefinition, rendered: str, dialect: str | None) -> str
         ) from None
 
 
+@lru_cache(maxsize=1024)
 def output_columns(sql: str) -> tuple[str, ...] | None:
     """The names of the columns that a query without Jinja returns; None if its text does not list them."""
     from sqlglot import exp

@@ -361,3 +361,19 @@ def test_what_a_sync_writes_is_known_or_said_to_be_unknown(tmp_path: Path) -> No
     assert written_attributes(star, ["plan"]) is None
     assert written_attributes(var, None) is None
     assert written_attributes(named, None) == ("code", "percent")
+
+
+def test_what_an_editor_has_not_saved_counts_in_the_place_of_the_file(tmp_path: Path) -> None:
+    path, other = write(tmp_path, "a.sql"), write(tmp_path, "b.sql")
+    text = path.read_bytes()
+
+    loaded = definitions.load(
+        tmp_path,
+        warehouses=["default"],
+        stores=["default"],
+        unsaved={path: text.replace(b"person\n", b"persn\n", 1), tmp_path / "new.sql": text + b"-- not saved"},
+    )
+
+    assert names(loaded) == ["b", "new"]
+    assert [(error.path, error.line) for error in loaded.errors] == [(path, 2)]
+    assert path.read_bytes() == other.read_bytes() == text
