@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from syncer.model.connectors import Options, WarehouseConnector
+from syncer.model.connectors import Options, WarehouseConnector, information_schema
 
 
 class BigQueryOptions(Options):
@@ -23,4 +23,5 @@ WAREHOUSE = WarehouseConnector(
     opened_by="connectors.bigquery.warehouse:BigQueryWarehouse",
     options=BigQueryOptions,
     extra="bigquery",
+    listings={"bigquery": information_schema("TRUE", columns="`{database}`.INFORMATION_SCHEMA.COLUMNS")},
 )

@@ -6,9 +6,21 @@ from syncer.model.connectors import StoreConnector, WarehouseConnector
 
 _SCHEMES = ("postgresql", "postgres")
 
+#: With materialized views, which `information_schema` leaves out.
+_LISTING = """
+SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+       CASE WHEN n.nspname = ANY (current_schemas(false)) THEN 1 ELSE 0 END
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
+  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND has_schema_privilege(n.oid, 'USAGE')
+  AND has_column_privilege(c.oid, a.attnum, 'SELECT')
+ORDER BY n.nspname, c.relname, a.attnum
+"""
+
 WAREHOUSE = WarehouseConnector(
     schemes=_SCHEMES,
     opened_by="connectors.postgresql.warehouse:PostgreSQLWarehouse",
     dialects={"postgresql": "postgres"},
+    listings=dict.fromkeys(_SCHEMES, _LISTING),
 )
 STORE = StoreConnector(schemes=_SCHEMES, opened_by="connectors.postgresql.store:PostgreSQLStore")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from syncer.model.connectors import Options, WarehouseConnector, matching
+from syncer.model.connectors import Options, WarehouseConnector, information_schema, matching
 
 _Folder = Annotated[str, matching(r"s3://[^/]+(/.*)?", "should be a folder such as `s3://bucket/folder`")]
 
@@ -21,5 +21,9 @@ class RedshiftOptions(Options):
 
 
 WAREHOUSE = WarehouseConnector(
-    schemes=("redshift",), opened_by="connectors.redshift.warehouse:RedshiftWarehouse", options=RedshiftOptions
+    schemes=("redshift",),
+    opened_by="connectors.redshift.warehouse:RedshiftWarehouse",
+    options=RedshiftOptions,
+    # With external tables and late-binding views: r_SVV_COLUMNS of Redshift's documentation.
+    listings={"redshift": information_schema("table_schema = current_schema()", columns="svv_columns")},
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
@@ -51,6 +51,23 @@ class Connector:
             return getattr(import_module(module), name)
 
 
+def information_schema(
+    is_default: str, *, column_type: str = "data_type", columns: str = "information_schema.columns"
+) -> str:
+    """The SELECT that lists the columns of tables where `information_schema` has them; see WarehouseConnector.
+
+    Shapes:
+        is_default: SQL, whether a query may name the table without its schema.
+        column_type: SQL, the column's type.
+    """
+    return (
+        f"SELECT table_schema, table_name, column_name, {column_type}, CASE WHEN {is_default} THEN 1 ELSE 0 END\n"
+        f"FROM {columns}\n"
+        "WHERE lower(table_schema) NOT IN ('information_schema', 'pg_catalog', 'mysql', 'performance_schema', 'sys')\n"
+        "ORDER BY table_schema, table_name, ordinal_position"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarehouseConnector(Connector):
     """A kind of warehouse.
@@ -61,6 +78,16 @@ class WarehouseConnector(Connector):
 
     #: Scheme to sqlglot's name of its SQL, where that is another one.
     dialects: Mapping[str, str] = field(default_factory=dict)
+    #: Scheme to the SELECT that lists the columns of every table that a login may read, in their order, for editors:
+    #: schema, table, column, type (NULL where only the table's rows tell), and 1 where a query may name the table
+    #: without its schema. `{database}` stands for the URL's.
+    listings: Mapping[str, str] = field(default_factory=dict)
+
+    def listing_of(self, url: str) -> str:
+        """The SELECT that lists the tables of *url*; see `listings`."""
+        select = self.listings.get(scheme_of(url)) or information_schema("table_schema = current_schema()")
+        database = urlsplit(url).path.strip("/")
+        return select.replace("{database}", unquote(database).replace("`", ""))
 
     def dialect_of(self, url: str) -> str:
         """sqlglot's name for the SQL of *url*; sqlglot may know no dialect of this name."""

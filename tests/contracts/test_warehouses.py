@@ -19,6 +19,7 @@ import pytest
 
 from syncer.model.errors import WarehouseError
 from syncer.model.protocols import NUMBER, TellsTime, Warehouse
+from syncer.settings.registry import connector_of, warehouses
 from tests.contracts.probing import probed
 from tests.contracts.warehouses.adapter import Adapter
 
@@ -75,6 +76,22 @@ def value(column: pa.ChunkedArray) -> Any:
         if bits is not None and abs(bits) > (10**7 if pa.types.is_date(column.type) else 10**17):
             return bits
     return column[0].as_py()
+
+
+def test_the_columns_of_its_tables_are_listed(adapter: Adapter, warehouse: Warehouse) -> None:
+    connector = connector_of(adapter.url, warehouses())
+    assert connector is not None
+    if not adapter.has_catalog:
+        assert "`shop`.INFORMATION_SCHEMA.COLUMNS" in connector.listing_of(adapter.url)
+        return
+
+    listed = warehouse.query(connector.listing_of(adapter.url), timeout=TIMEOUT).read_all()
+
+    found = [tuple(row.values()) for row in listed.rename_columns(list("stcyd")).to_pylist()]
+    people = [
+        (column.casefold(), is_default) for _, table, column, _, is_default in found if table.casefold() == "people"
+    ]
+    assert [(column, int(is_default)) for column, is_default in people] == [("id", 1), ("name", 1)]
 
 
 def test_every_type_arrives_exactly(adapter: Adapter, warehouse: Warehouse) -> None:

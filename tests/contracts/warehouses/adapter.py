@@ -53,6 +53,8 @@ class Adapter:
     odd_names: list[tuple[str, str]] = field(
         default_factory=lambda: [("id", "id"), ("id", "id"), ('"Weird ""name""; --"', 'Weird "name"; --')]
     )
+    #: Whether what stands in for it has a catalog of its tables.
+    has_catalog: bool = True
     #: A row whose text begins with U+FEFF, 200,000 times.
     marks: str = "SELECT chr(65279) || repeat('x', 20) AS a FROM generate_series(1, 200000) AS t (i)"
     #: Queries that fail because of the value 'Ann', and one that fails in the last tenth of a million rows.

@@ -39,6 +39,7 @@ def _bigquery(project: BigQueryProject, url: str) -> Adapter:
             url=url,
             make_table=lambda name, select: project.execute(f"CREATE TABLE {name} AS {select}"),
             product="BigQuery",
+            has_catalog=False,
             silent=f"SELECT COUNTIF(MOD(i, 7) = 3) AS n {rows(10**14)}",
             # Its rows come when there are all.
             flooding=f"SELECT i {rows(30 * 10**6)}",

@@ -66,6 +66,7 @@ def redshift(request: pytest.FixtureRequest) -> Adapter:
     with psycopg.connect(base.url, autocommit=True) as connection:
         # In Redshift it has no zone, and is of the session's.
         connection.execute("CREATE FUNCTION getdate() RETURNS timestamp LANGUAGE sql AS 'SELECT now()::timestamp'")
+        connection.execute("CREATE VIEW svv_columns AS SELECT * FROM information_schema.columns")
     return replace(
         base,
         url=base.url.replace("postgresql:", "redshift:", 1),
