@@ -19,6 +19,7 @@ from syncer.cli import (
     connections,
     docs,
     files,
+    lsp,
     new,
     output,
     plans,
@@ -87,6 +88,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "schema": files.schema,
     "docs": docs.docs,
     "completion": completion.completion,
+    "lsp": lsp.lsp,
 }
 
 for name, command in COMMANDS.items():

@@ -149,3 +149,23 @@ FIELDS: Mapping[str, Field] = {
     ),
     "enabled": Field(values.FLAG, "`false` takes the sync off the schedule.", default=True),
 }
+
+
+def default_of(field: Field) -> str:
+    """A field's default for people, in Markdown, or who must have it; empty where its description says so."""
+    if field.example:
+        needing = [
+            f"a {entity}" if entity is not Entity.OBJECT else "an object"
+            for entity in Entity
+            if entity in field.entities
+        ]
+        return f"required for {' and '.join(needing)}"
+    match field.default:
+        case None:
+            return "" if "Default:" in field.description else "required"
+        case bool() as flag:
+            return f"`{str(flag).lower()}`"
+        case str() as text if text:
+            return f"`{text}`"
+        case _:
+            return ""

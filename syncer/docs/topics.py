@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 
 #: The topics by heading, in reading order.
 CONTENTS: Mapping[str, tuple[str, ...]] = {
-    "Using Syncer": ("first-steps", "writing-a-sync", "commands", "settings"),
+    "Using Syncer": ("first-steps", "writing-a-sync", "editor", "commands", "settings"),
     "Warehouses": ("warehouses", "duckdb", "postgresql", "redshift", "mysql", "bigquery", "snowflake", "sqlalchemy"),
     "Stores": ("stores", "sqlite-store", "postgresql-store", "customerio"),
     "In production": ("production", "pages", "access", "monitoring", "api"),

@@ -21,10 +21,8 @@ from typer.core import TyperOption
 
 from syncer.cli import PARSER
 from syncer.cli.exit_codes import MEANINGS as CODES
-from syncer.definitions.fields import FIELDS
-from syncer.definitions.values import Field
+from syncer.definitions.fields import FIELDS, default_of
 from syncer.docs.topics import FOLDER
-from syncer.model.types import Entity
 from syncer.service.metrics import ServiceCollector
 from syncer.settings import registry, settings
 from syncer.settings.registry import StoreSettings
@@ -99,27 +97,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def header_fields() -> str:
     return table(
         ("field", "meaning", "default"),
-        [(f"`{name}`", field.description, _default_of(field)) for name, field in FIELDS.items()],
+        [(f"`{name}`", field.description, default_of(field)) for name, field in FIELDS.items()],
     )
-
-
-def _default_of(field: Field) -> str:
-    if field.example:
-        needing = [
-            f"a {entity}" if entity is not Entity.OBJECT else "an object"
-            for entity in Entity
-            if entity in field.entities
-        ]
-        return f"required for {' and '.join(needing)}"
-    match field.default:
-        case None:
-            return "" if "Default:" in field.description else "required"
-        case bool() as flag:
-            return f"`{str(flag).lower()}`"
-        case str() as text if text:
-            return f"`{text}`"
-        case _:
-            return ""
 
 
 def commands() -> str:
