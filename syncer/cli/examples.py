@@ -45,6 +45,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "alerts": [("syncer alerts --test", "send a test notice")],
     "schema": [("syncer schema > sync.schema.json", "for an editor")],
     "completion": [("syncer completion bash >> ~/.bashrc", "for every new bash")],
+    "lsp": [("syncer lsp", "by an editor, which speaks to it")],
     "docs": [("syncer docs", "the contents"), ("syncer docs commands", "one topic")],
     "person": [("syncer show person 42", "by id"), ("syncer show person ann@example.com --by email", "by email")],
     "object": [("syncer show object account acc_001", "an account")],
