@@ -34,7 +34,7 @@ def _of(command: Any) -> dict[str, Any]:
             continue
         option = {"help": each.help or ""} | ({} if each.is_flag else {"takes": _takes(each.metavar or "")})
         # `-C` comes before the command, and is looked for apart.
-        found["options"] |= {name: option for name in each.opts if name != "-C"}
+        found["options"] |= {name: option for name in sorted(each.opts) if name != "-C"}
     if hasattr(command, "commands"):
         found["commands"] = {name: _of(inner) for name, inner in command.commands.items()}
     return found
