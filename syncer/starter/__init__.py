@@ -52,7 +52,8 @@ def write_project(folder: Path, url: str) -> list[Path]:
     if registry.shown(url) == url:
         text = f"{_SETTINGS}\n[warehouses.default]\nurl = {json.dumps(url, ensure_ascii=False)}\n"
         return _write(folder, {Path("syncer.toml"): text.encode()}, folders=("sync_definitions",))
-    secret = f"SYNCER_WAREHOUSES__DEFAULT__URL='{url}'\n"
+    quoted = url.replace("\\", r"\\").replace("'", r"\'")
+    secret = f"SYNCER_WAREHOUSES__DEFAULT__URL='{quoted}'\n"
     files = {Path("syncer.toml"): _SETTINGS.encode(), Path(".env"): secret.encode()}
     return _write(folder, files, folders=("sync_definitions",))
 

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
@@ -16,7 +17,7 @@ from syncer.model.errors import SettingsError
 from syncer.model.types import Entity, SyncDefinition
 from syncer.settings import settings
 from syncer.settings.settings import Settings
-from syncer.starter import example_files, write_starter
+from syncer.starter import example_files, write_project, write_starter
 from tests.starter.sample_data import sample_files
 
 COMMITTED = Path(__file__).parents[2] / "sync_definitions"
@@ -122,6 +123,17 @@ def test_init_writes_a_folder_that_works_as_it_is(tmp_path: Path) -> None:
     loaded = definitions.load(found.definitions_dir, warehouses=found.warehouses, stores=found.stores)
     assert [definition.name for definition in loaded.definitions] == sorted(DEFINITIONS)
     assert Path(found.warehouses["default"].url.get_secret_value().removeprefix("duckdb:///")).is_dir()
+
+
+@pytest.mark.parametrize("password", ["", "p4ss", "it's", r"a\\b", "$HOME", '"', "a#b"])
+def test_a_project_for_a_warehouse_reads_the_url_that_was_given(tmp_path: Path, password: str) -> None:
+    url = f"postgresql://ann{password and ':'}{quote(password, safe=chr(39) + '$')}@host/shop"
+
+    written = write_project(tmp_path, url)
+
+    assert settings.load(tmp_path, {}).warehouses["default"].url.get_secret_value() == url
+    assert (tmp_path / ".env" in written) == bool(password)
+    assert not password or (tmp_path / ".env").stat().st_mode & 0o077 == 0
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
