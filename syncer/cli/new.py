@@ -86,11 +86,11 @@ def _target(
         kind, column = _pair("--person", person, "Which column identifies the person, such as id=user_id?", "id=id")
         lines.append(f"person: {{{kind}: {_yaml(column)}}}")
         keys.append(column)
-    if entity in (Entity.OBJECT, Entity.RELATIONSHIP):
+    if entity.traits.names_object:
         kind, column = _pair("--object", thing, "Which type, and which column has its id, as account=account_id?", "")
         lines.append(f"object: {{type: {_yaml(kind)}, id: {_yaml(column)}}}")
         keys.append(column)
-    if entity is Entity.COLLECTION:
+    if not entity.traits.merges:
         keys += _words(key or _answer("--key", "Which columns tell its rows apart?", "id"))
         lines += [f"collection: {_yaml(collection)}", f"key: [{', '.join(map(_yaml, keys))}]"]
     return lines, keys

@@ -95,6 +95,7 @@ def test_a_mistake_is_told_with_its_file(project: Project) -> None:
 
 
 def test_the_connection_is_tested(project: Project) -> None:
+    project.define("people", "entity: person\nperson: {id: id}", "SELECT 1 AS id")
     ended = project.syncer("connections", "--test", "--json")
 
     told = next(connection for connection in ended.objects if connection["kind"] == "warehouse")

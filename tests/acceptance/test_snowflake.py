@@ -176,6 +176,7 @@ def test_a_mistake_is_told_before_a_run(project: Project) -> None:
 
 
 def test_a_connection_is_shown_without_its_secret_and_tested(project: Project) -> None:
+    project.define("people", "entity: person\nperson: {id: id}", "SELECT 1 AS id")
     ended = project.syncer("connections", "--test", "--json")
 
     (shown,) = [one for one in ended.objects if one["name"] == "snow"]

@@ -418,6 +418,7 @@ def test_an_address_that_apprise_does_not_know_is_reported_by_its_number() -> No
 
 def test_the_command_tells_which_target_took_the_test(tmp_path: Path, receiver: Receiver) -> None:
     folder = Folder(path=tmp_path)
+    folder.define("people", "SELECT 1 AS id")
     bad = "json://USERSECRET1:PASSSECRET2@127.0.0.1:1/PATHSECRET3"
     both = folder.syncer("alerts", "--test", env={"SYNCER_ALERTS__URLS": f"{url(receiver)}\n{bad}"})
 

@@ -98,7 +98,10 @@ def test_its_settings_are_checked_as_ours_are(world: World) -> None:
     wrong = world.syncer("list", SYNCER_STORES__DEFAULT__PASSWORT="hush", SYNCER_WAREHOUSES__DEFAULT__TOKEN="hush")
 
     assert wrong.returncode == 2
-    assert "SYNCER_STORES__DEFAULT__PASSWORT: is not a setting; did you mean `password`?" in wrong.stderr
+    assert (
+        "SYNCER_STORES__DEFAULT__PASSWORT: is not a setting; did you mean SYNCER_STORES__DEFAULT__PASSWORD?"
+        in wrong.stderr
+    )
     assert "`token` is only for snowflake URLs" in wrong.stderr
     assert "hush" not in wrong.stderr
 

@@ -24,9 +24,11 @@ def words() -> str:
     return json.dumps(_of(PARSER), indent=1, ensure_ascii=False) + "\n"
 
 
-def _of(command: Any) -> dict[str, Any]:
+def _of(command: Any, parent: Any = None) -> dict[str, Any]:
     found: dict[str, Any] = {"help": (command.help or "").partition("\n")[0], "options": {}}
-    for each in command.get_params(command.make_context("", [], resilient_parsing=True)):
+    # The names of the option for help come from the context above.
+    context = command.make_context("", [], parent=parent, resilient_parsing=True)
+    for each in command.get_params(context):
         if isinstance(each, TyperArgument):
             name = each.metavar or str(each.name).upper()
             if name in ("SELECT", *_CHOICES):
@@ -36,7 +38,7 @@ def _of(command: Any) -> dict[str, Any]:
         # `-C` comes before the command, and is looked for apart.
         found["options"] |= {name: option for name in sorted(each.opts) if name != "-C"}
     if hasattr(command, "commands"):
-        found["commands"] = {name: _of(inner) for name, inner in command.commands.items()}
+        found["commands"] = {name: _of(inner, context) for name, inner in command.commands.items()}
     return found
 
 

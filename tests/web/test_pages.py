@@ -382,6 +382,7 @@ def test_an_open_page_follows_what_happens_and_says_when_it_cannot(shop: Shop) -
         page.route("**/syncs/customers", lambda route: route.abort())
         page.clock.fast_forward(21_000)
         expect(page.locator("[data-stale]")).to_contain_text("This page cannot be refreshed: it is as it was at")
+        opened.faults.clear()
         page.unroute("**/syncs/customers")
         page.clock.fast_forward(21_000)
         expect(page.locator("[data-stale]")).to_be_hidden()
