@@ -64,6 +64,8 @@ class House:
     rows: dict[str, Rows] = field(default_factory=dict)
     columns: dict[str, list[str]] = field(default_factory=dict)
     runs: int = 0
+    #: The syncs that run, each within the query of the one before.
+    running: list[str] = field(default_factory=list)
     #: Whether rows may be rejected.
     may_reject: bool = False
     #: Is called once, before the next query.
@@ -126,6 +128,8 @@ class House:
             state_of = WriterStates(self.folder / "sync_definitions", made)
             if not plans:
                 coordination.close_removals()
+                # As of a run some time later than the longest request.
+                coordination.close_abandoned(lambda sync: sync not in self.running, before=datetime.max.replace(tzinfo=UTC))
                 if not snapshot.has_sent:
                     take_over_renamed(made, snapshot, coordination, state_of)
             catch_up(snapshot, coordination, store, state_of)
@@ -145,11 +149,14 @@ class House:
             if plans:
                 return planned(run, sample_rows=10)
             at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
+            self.running.append(name)
             try:
                 run_sync(run, coordination=coordination, started_at=at)
             except (SyncerError, HeldError) as exc:
                 check_rows(progress, exc)
                 raise
+            finally:
+                self.running.remove(name)
         check_rows(progress)
         assert self.may_reject or progress.counts.rejected == 0
         return progress
