@@ -129,7 +129,8 @@ class House:
             if not plans:
                 coordination.close_removals()
                 # As of a run some time later than the longest request.
-                coordination.close_abandoned(lambda sync: sync not in self.running, before=datetime.max.replace(tzinfo=UTC))
+                later = datetime.now(UTC) + timedelta(days=1)
+                coordination.close_abandoned(lambda sync: sync not in self.running, before=later)
                 if not snapshot.has_sent:
                     take_over_renamed(made, snapshot, coordination, state_of)
             catch_up(snapshot, coordination, store, state_of)
