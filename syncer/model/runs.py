@@ -292,6 +292,8 @@ class RunResult(NamedTuple):
 
     status: RunStatus
     fruitless: bool | None
+    #: Rows of the query's result.
+    queried: int
 
 
 class Latest(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from syncer.model.errors import DefinitionError
-from syncer.model.types import RunMark, RunStatus, SyncDefinition
+from syncer.model.types import Latest, RunMark, RunStatus, SyncDefinition
 from syncer.service.catalog import DefinitionSet
 from syncer.service.health import NEVER_RUN, Freshness, Health, freshness, health
 from syncer.service.pool import ActiveRun
@@ -36,6 +36,8 @@ class SyncStatus:
     health: Health
     #: Rows that are refused now.
     rejected: int
+    #: Rows of the newest result; None before the first.
+    rows: int | None
 
     @property
     def is_held(self) -> bool:
@@ -74,8 +76,15 @@ def statuses(
             freshness=freshness(definition, latest, paused=name in paused, grace=grace, now=now),
             health=health(definition, latest, paused=name in paused, grace=grace, now=now),
             rejected=refused.get(name, 0),
+            rows=_rows(latest),
         )
         for name, definition in current.definitions.items()
         if name in names
         for latest in [known.get(name, NEVER_RUN)]
     ]
+
+
+def _rows(known: Latest) -> int | None:
+    last = known.conclusive
+    # A run that failed may not have come as far as the result.
+    return None if last is None or (last.status is RunStatus.FAILED and not last.queried) else last.queried

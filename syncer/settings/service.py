@@ -27,6 +27,14 @@ class Scope(enum.StrEnum):
     RUN = "run"
 
 
+class Times(enum.StrEnum):
+    """The zone in which pages show times."""
+
+    #: The browser's.
+    LOCAL = "local"
+    UTC = "utc"
+
+
 def _networks(values: list[str]) -> list[str]:
     for value in values:
         try:
@@ -73,6 +81,11 @@ class WebSettings(_Section):
     )
     root_path: Annotated[str, matching(ROOT_PATH, _ROOT), AfterValidator(lambda path: path.rstrip("/"))] = Field(
         default="", description="the path below which [a proxy](access.md#a-proxy) shows the service, such as `/syncer`"
+    )
+    times: Times = Field(
+        default=Times.LOCAL,
+        description="how pages show times: `local`, in the zone of the browser with UTC in the tooltip, or `utc`, the "
+        "other way round",
     )
     password: SecretStr | None = Field(
         default=None,

@@ -12,6 +12,7 @@ from typing import ClassVar, dataclass_transform
 import jinja2
 from starlette.responses import HTMLResponse
 
+from syncer.settings.service import Times
 from syncer.web import root_path
 
 #: `pages/templates` and `pages/static`.
@@ -58,6 +59,8 @@ class Layout(Context, template="base.html"):
     #: What the viewer just did.
     message: str = ""
     path: str = ""
+    #: What people see first; the other zone is in the title of a time.
+    times: Times = Times.LOCAL
 
 
 def page(

@@ -139,7 +139,7 @@ def test_the_newest_run_is_the_one_recorded_last_whatever_the_clock_said(log: Ru
     assert log.latest(["people", "none"]) == {
         "people": Latest(
             last=mark,
-            conclusive=RunResult(RunStatus.WARNING, fruitless=False),
+            conclusive=RunResult(RunStatus.WARNING, fruitless=False, queried=0),
             ended_well=NOON - HOUR,
             seconds=0.0,
             promised_since=None,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import httpx2
 import pytest
@@ -128,7 +129,8 @@ def test_run_now_is_pressed_and_watched_to_its_end(shop: Shop) -> None:
         page = opened.page
         with shop.site.store_locked():
             opened.open("/")
-            page.get_by_role("button", name="Run now trials").click()
+            page.get_by_role("row").get_by_role("link", name="trials").click()
+            page.get_by_role("button", name="Run now").click()
             expect(page.get_by_role("status")).to_contain_text("You started a run.")
             expect(page.locator("[data-phase]")).to_have_text("Sending to the store")
             expect(page.locator("[data-count=queried]")).to_have_text("120")
@@ -242,7 +244,7 @@ def test_a_held_sync_is_let_through(shop: Shop) -> None:
     with shop.window() as opened:
         page = opened.page
         opened.open("/")
-        page.get_by_role("link", name="scores").click()
+        page.get_by_role("region", name="Needs attention").get_by_role("link", name="scores").click()
         page.get_by_role("button", name="Show what it would do").click()
         expect(page.get_by_role("heading", name="40 removed")).to_be_visible()
         page.get_by_role("button", name="Let it through once").click()
@@ -253,34 +255,80 @@ def test_a_held_sync_is_let_through(shop: Shop) -> None:
         expect(page.get_by_text("A limit holds")).to_have_count(0)
 
 
-def test_pause_resume_and_filters(shop: Shop) -> None:
+def test_a_paused_sync_is_found_and_resumed(shop: Shop) -> None:
     with shop.window() as opened:
         page = opened.page
-        opened.open("/")
-        page.get_by_role("button", name="Pause memberships").click()
+        opened.open("/syncs/memberships")
+        page.get_by_role("button", name="Pause").click()
         expect(page.get_by_role("status")).to_contain_text("You paused the schedule.")
-        page.get_by_label("Status").select_option("Paused")
-        page.get_by_role("button", name="Filter").click()
-        expect(page.locator(".sync h2")).to_have_text(["coupons", "memberships"])
-        page.get_by_role("button", name="Resume memberships").click()
+        opened.open("/")
+        page.get_by_role("link", name="Paused 2").click()
+        expect(page.locator(".syncs tbody th")).to_have_text(["coupons", "memberships"])
+        page.get_by_role("link", name="memberships").click()
+        page.get_by_role("button", name="Resume").click()
         expect(page.get_by_role("status")).to_contain_text("You resumed the schedule.")
 
-        for query, names in (
-            ("tag=b2b&entity=object", ["accounts"]),
-            ("text=WORKS+AT", ["memberships"]),
-            ("status=failed", ["revenue"]),
-        ):
-            opened.open(f"/?{query}")
-            found = page.locator(".sync h2").all_text_contents()
-            assert found == names, query
+
+def test_the_list_is_filtered_and_sorted_by_links(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        names = page.locator(".syncs tbody th")
+        opened.open("/")
+        page.get_by_role("link", name="b2b 4").click()
+        page.get_by_role("link", name="Relationship 2").click()
+        expect(names).to_have_text(["trials", "memberships"])
+        page.get_by_role("columnheader", name="Name").get_by_role("link").click()
+        expect(names).to_have_text(["memberships", "trials"])
+        page.get_by_role("columnheader", name="Name").get_by_role("link").click()
+        expect(names).to_have_text(["trials", "memberships"])
+        expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "descending")
+        page.get_by_label("Name, description or owner").fill("WORKS AT")
+        page.get_by_role("button", name="Search").click()
+        expect(names).to_have_text(["memberships"])
+        page.get_by_role("link", name="Show all").click()
+        expect(names).to_have_count(len(shop.served.service.catalog.current.definitions))
+        opened.open("/?status=failed")
+        expect(names).to_have_text(["revenue"])
+
+
+def test_what_needs_somebody_comes_first_with_its_error(shop: Shop) -> None:
+    hold(shop.site, shop.served)
+    with shop.window() as opened:
+        opened.open("/")
+        found = opened.page.get_by_role("region", name="Needs attention").get_by_role("listitem").all_text_contents()
+
+    words = [" ".join(text.split()) for text in found]
+    assert [text.split()[:2] for text in words[:2]] == [["Failing", "revenue"], ["Held", "scores"]]
+    assert 'Referenced column "no_such_column" not found' in words[0]
+    assert words[0].count("sync_definitions/revenue.sql:8") == 1
+    assert str(shop.site.path) not in words[0]
+    assert "40 of 100 rows (40.0%) would be removed" in words[1]
+    assert all(" since 20" in text for text in words)
+    assert any("trials" in text and "40 rejected rows" in text for text in words)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "UTC"])
+def test_times_are_the_browsers_with_utc_as_their_title(shop: Shop, zone: str) -> None:
+    run = shop.served.service.run_log.recent("trials", 1)[0]
+    utc = f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    local = f"{run.started_at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S} {'GMT+9' if zone != 'UTC' else zone}"
+    with window(shop.browser, shop.served.address, timezone_id=zone) as opened:
+        opened.open(f"/runs/{run.id}")
+        shown = opened.page.locator("time[data-exact]").first
+        expect(shown).to_have_text(local)
+        expect(shown).to_have_attribute("title", utc)
+        opened.open("/runs?sync=trials")
+        expect(opened.page.locator("tbody time").first).to_have_attribute("title", f"{local}, {utc}")
+        expect(opened.page.locator("footer")).to_contain_text(f"Times are in {local.split()[-1]}")
 
 
 def test_pages_work_without_javascript(shop: Shop) -> None:
     context = shop.browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 800})
     page = context.new_page()
     page.goto(shop.served.address)
+    page.get_by_role("row").get_by_role("link", name="trials").click()
     with shop.site.store_locked():
-        page.get_by_role("button", name="Run now trials").click()
+        page.get_by_role("button", name="Run now").click()
         expect(page.get_by_role("heading", name="Progress")).to_be_visible()
     # The page comes again by itself.
     expect(page.get_by_role("heading", name="Time")).to_be_visible(timeout=20_000)
@@ -316,7 +364,7 @@ def _focused(page: Page) -> str:
 def test_who_may_only_read_is_shown_no_orders(guarded: Served, browser: Browser) -> None:
     reader, runner = guarded.client(READ_TOKEN), guarded.client(RUN_TOKEN)
     accepted = {"Accept": "text/html"}
-    read, could_run = (client.get("/", headers=accepted).text for client in (reader, runner))
+    read, could_run = (client.get("/syncs/customers", headers=accepted).text for client in (reader, runner))
 
     assert "Run now" not in read
     assert "Run now" in could_run
@@ -376,7 +424,7 @@ def test_an_open_page_follows_what_happens_and_says_when_it_cannot(shop: Shop) -
             other.page.clock.fast_forward(21_000)
             expect(page.locator("#actions").get_by_role("button", name="Resume")).to_be_visible()
             expect(page.locator("#state .tiles")).to_contain_text("Paused")
-            expect(other.page.locator("#tally")).to_contain_text("paused")
+            expect(other.page.locator("#choices")).to_contain_text("Paused 2")
         shop.served.service.resume("customers")
         expect(page.locator("[data-stale]")).to_be_hidden()
         page.route("**/syncs/customers", lambda route: route.fulfill(status=502))

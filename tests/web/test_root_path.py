@@ -88,7 +88,9 @@ def test_every_link_form_file_and_redirect_stays_below_it(site: Site, proxy: Pro
             if answer.headers.get("content-type", "").startswith("text/html"):
                 found = targets(answer.text)
                 assert not [target for target in found if not target.startswith(f"{ROOT}/")], public
-                waiting |= {target for target in found if not target.endswith("/events")} - seen
+                # Filters and orders of the list make many addresses of one page.
+                lists = {target for target in found if target.startswith(f"{ROOT}/?")}
+                waiting |= {target for target in found - lists if not target.endswith("/events")} - seen
 
     for part in ("/static/app.css", "/static/app.js", "/runs", "/syncs/customers", "/docs/access", "/connections"):
         assert [public for public in seen if public.startswith(ROOT + part)], part

@@ -40,13 +40,23 @@ class Chart:
 
 @lru_cache(maxsize=2000)
 def status_chart(runs: tuple[RunOutcome, ...]) -> Chart:
-    """Rows changed in each run, coloured by its status; *runs* newest first, at most SHOWN_RUNS."""
+    """Rows changed in each run, coloured by its status; *runs* newest first, at most SHOWN_RUNS.
+
+    A list has many of them: bars of one colour are one shape, and no bar is a link.
+    """
     counted = Counter(STATUS_WORDS[run.status].lower() for run in runs)
     statuses = ", ".join(f"{count} {word}" for word, count in counted.most_common())
     label = f"Rows changed in the last {len(runs)} runs: {statuses}" if runs else "No run so far"
-    return _chart(
-        runs, lambda run: {run.status: run.added + run.changed + run.removed}, SHOWN_RUNS, label=label, foot=_FOOT
-    )
+    each = [(run, run.added + run.changed + run.removed) for run in reversed(runs)]
+    most = max((rows for _, rows in each), default=0)
+    shapes: dict[RunStatus, str] = {}
+    for place, (run, rows) in enumerate(each, start=SHOWN_RUNS - len(runs)):
+        parts = bar_parts({run.status: rows}, most) + ([("", _HEIGHT + 6, 8.0)] if run.status in _MARKED else [])
+        x = place * _SLOT + _GAP // 2
+        drawn = "".join(f"M{x} {y:g}h{_SLOT - _GAP}v{height:g}h-{_SLOT - _GAP}z" for _, y, height in parts)
+        shapes[run.status] = shapes.get(run.status, "") + drawn
+    bars = "".join(f'<path class="bar is-{status}" d="{drawn}"/>' for status, drawn in shapes.items())
+    return Chart(svg=_drawing(bars, label, SHOWN_RUNS, foot=_FOOT), top=_rows(most), runs=len(runs))
 
 
 def counts_chart(runs: Sequence[RunOutcome], slots: int) -> Chart:
@@ -100,34 +110,35 @@ def _chart(
     slots: int,
     *,
     label: str,
-    worded: Callable[[float], str] = lambda rows: f"{rows:,} row{'' if rows == 1 else 's'}",
-    foot: int = 0,
+    worded: Callable[[float], str] = lambda rows: _rows(rows),
 ) -> Chart:
     each = [(run, values_of(run)) for run in reversed(runs)]
     most = max((sum(values.values()) for _, values in each), default=0)
-    if not foot:
-        label += f", at most {worded(most)} in one"
     bars = "".join(
-        _bar(run, bar_parts(values, most), place * _SLOT + _GAP // 2, foot)
+        _bar(run, bar_parts(values, most), place * _SLOT + _GAP // 2)
         for place, (run, values) in enumerate(each, start=slots - len(runs))
     )
-    svg = (
+    return Chart(svg=_drawing(bars, f"{label}, at most {worded(most)} in one", slots), top=worded(most), runs=len(runs))
+
+
+def _drawing(bars: str, label: str, slots: int, *, foot: int = 0) -> Markup:
+    return Markup(
         f'<svg class="chart{" is-small" if foot else ""}" viewBox="0 0 {slots * _SLOT} {_HEIGHT + foot}"'
         f' preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{bars}</svg>'
     )
-    return Chart(svg=Markup(svg), top=worded(most), runs=len(runs))
 
 
-def _bar(run: RunOutcome, parts: Sequence[tuple[str, float, float]], x: int, foot: int) -> str:
+def _bar(run: RunOutcome, parts: Sequence[tuple[str, float, float]], x: int) -> str:
     """A bar that leads to its run from its whole slot."""
-    if foot and run.status in _MARKED:
-        parts = [*parts, (run.status, _HEIGHT + 6, 8)]
-    # The style sheet has what is alike: a list of syncs has hundreds of bars.
     rects = (f'<rect class="bar is-{kind}" x="{x}" y="{y:g}" height="{height:g}"/>' for kind, y, height in parts)
     return (
         f'<a href="/runs/{escape(run.id)}" tabindex="-1"><title>{escape(_title(run))}</title>'
         f'<rect class="slot" x="{x}"/>{"".join(rects)}</a>'
     )
+
+
+def _rows(count: float) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _title(run: RunOutcome) -> str:

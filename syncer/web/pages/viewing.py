@@ -53,7 +53,8 @@ class View:
             now=service.now(),
         )
         message = MESSAGES.get(self.request.query_params.get("said", ""), "")
-        layout = Layout(viewer=viewer, message=message, path=self.request.url.path)
+        times = service.settings.web.times
+        layout = Layout(viewer=viewer, message=message, path=self.request.url.path, times=times)
         return rendering.page(context, layout, status=status)
 
     def relative(self, path: Path) -> str:
@@ -75,8 +76,8 @@ def back_to(path: str, message: str) -> Response:
 
 
 _FILTERS = (
-    "done_differently limits moment number plain prose read_time removal seconds_of span started_by when when_exactly "
-    "who_ended"
+    "clock done_differently limits moment number plain prose read_time removal seconds_of span started_by when "
+    "when_exactly who_ended"
 )
 
 rendering.environment.filters |= {name: getattr(wording, name) for name in _FILTERS.split()}

@@ -95,7 +95,14 @@ def when(at: datetime, now: datetime) -> Markup:
 
 def when_exactly(at: datetime, now: datetime) -> Markup:
     """A time, and how long ago it was."""
-    return Markup(f'<time datetime="{at.isoformat()}">{moment(at)}</time> <span class="muted">({ago(at, now)})</span>')
+    return Markup(
+        f'<time datetime="{at.isoformat()}" data-exact>{moment(at)}</time> <span class="muted">({ago(at, now)})</span>'
+    )
+
+
+def clock(at: datetime) -> Markup:
+    """The time of day, with its zone."""
+    return Markup(f'<time datetime="{at.isoformat()}" data-clock>{at.astimezone(UTC):%H:%M:%S} UTC</time>')
 
 
 def read_time(text: object) -> datetime | None:

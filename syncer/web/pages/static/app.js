@@ -14,6 +14,27 @@ function span(seconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
 }
 
+// Shows times in the browser's zone, with UTC as their title, or the other way round.
+function showTimes(root) {
+  const two = (number) => String(number).padStart(2, "0");
+  const zoneOf = (at) =>
+    new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(at).find((part) => part.type === "timeZoneName").value;
+  const local = (at) => [
+    `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`,
+    `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} ${zoneOf(at)}`,
+  ];
+  const utc = (at) => [at.toISOString().slice(0, 10), `${at.toISOString().slice(11, 19)} UTC`];
+  const [first, other] = document.documentElement.dataset.times === "utc" ? [utc, local] : [local, utc];
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if ("exact" in time.dataset) time.textContent = first(at).join(" ");
+    if ("clock" in time.dataset) time.textContent = first(at)[1];
+    const isShown = "exact" in time.dataset || "clock" in time.dataset;
+    time.title = (isShown ? [other] : [first, other]).map((words) => words(at).join(" ")).join(", ");
+  }
+  for (const place of root.querySelectorAll("[data-zone]")) place.textContent = first(new Date())[1].split(" ")[1];
+}
+
 // Shows the progress of a run until it ends.
 function follow(section) {
   const bar = section.querySelector("progress");
@@ -71,8 +92,9 @@ function keepFresh(parts) {
           part.replaceChildren(...fresh.childNodes);
           part.dataset.refresh = fresh.dataset.refresh;
         }
-        const moment = page.querySelector("[data-moment]").textContent;
-        for (const place of document.querySelectorAll("[data-moment]")) place.textContent = moment;
+        const moment = page.querySelector("[data-clock]").dateTime;
+        for (const place of document.querySelectorAll("[data-clock]")) place.dateTime = moment;
+        showTimes(document);
         stale.hidden = true;
       } catch {
         // The next attempt may succeed.
@@ -100,6 +122,7 @@ function copier(block) {
   block.previousElementSibling.append(button);
 }
 
+showTimes(document);
 document.querySelectorAll("[data-events]").forEach(follow);
 const parts = [...document.querySelectorAll("[data-refresh]")];
 if (parts.length) keepFresh(parts);
