@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -20,11 +20,36 @@ ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?"
 _HEADER = "should be the name of an HTTP header, such as `X-Forwarded-User`"
 
 
+#: The name of everybody who knows the password of the page, in logs.
+SHARED = "password"
+
+
+class Role(enum.StrEnum):
+    """What a person may do; each may do what those before it may."""
+
+    #: See names, counts and SQL, but no value of a row.
+    VIEWER = "viewer"
+    #: See values; plan, run, pause and cancel.
+    OPERATOR = "operator"
+    #: Let a run through over a limit.
+    APPROVER = "approver"
+
+    def includes(self, other: Role) -> bool:
+        """Whether it allows what *other* allows."""
+        return list(Role).index(self) >= list(Role).index(other)
+
+
 class Scope(enum.StrEnum):
     """What a token allows."""
 
     READ = "read"
     RUN = "run"
+    APPROVE = "approve"
+
+    @property
+    def role(self) -> Role:
+        """The role of a person who may do the same."""
+        return list(Role)[list(Scope).index(self)]
 
 
 class Times(enum.StrEnum):
@@ -68,7 +93,31 @@ class TokenSettings(_Section):
     """One program that may use the API."""
 
     token: SecretStr = Field(min_length=16, description="the token of a program, 16 characters or more")
-    scope: Scope = Field(default=Scope.READ, description="[what the token allows](access.md#tokens): `read` or `run`")
+    scope: Scope = Field(
+        default=Scope.READ, description="[what the token allows](access.md#tokens): `read`, `run` or `approve`"
+    )
+
+
+class PersonSettings(_Section):
+    """One person who may log in on the page."""
+
+    password: SecretStr = Field(description="[the password of a person](access.md#people): as that of the page")
+    role: Role = Field(
+        default=Role.VIEWER, description="[what they may do](access.md#roles): `viewer`, `operator` or `approver`"
+    )
+
+
+class GroupSettings(_Section):
+    """The groups of people behind a proxy, by what their members may do."""
+
+    viewer: Words = Field(default=[], description="the groups, as a proxy names them, whose members are viewers")
+    operator: Words = Field(default=[], description="those whose members are operators")
+    approver: Words = Field(default=[], description="those whose members are approvers")
+
+    def role(self, groups: Collection[str]) -> Role | None:
+        """The highest role of a member of *groups*; None if they have none."""
+        named = {Role.APPROVER: self.approver, Role.OPERATOR: self.operator, Role.VIEWER: self.viewer}
+        return next((role for role, its in named.items() if not set(its).isdisjoint(groups)), None)
 
 
 class WebSettings(_Section):
@@ -91,11 +140,18 @@ class WebSettings(_Section):
         default=None,
         description="[the password of the page](access.md#password): 10 characters or more, or its Argon2 hash",
     )
+    people: dict[str, PersonSettings] = {}
     tokens: dict[str, TokenSettings] = {}
     proxy_header: Annotated[str, matching("[A-Za-z0-9-]+", _HEADER)] | None = Field(
         default=None,
         description="the header in which [a proxy](access.md#a-proxy) names the user, such as `X-Forwarded-User`",
     )
+    proxy_groups_header: Annotated[str, matching("[A-Za-z0-9-]+", _HEADER)] | None = Field(
+        default=None,
+        description="the header in which it names the user's groups, separated by commas; without it, everybody behind "
+        "the proxy is an approver",
+    )
+    groups: GroupSettings = GroupSettings()
     proxy_addresses: Annotated[Words, AfterValidator(_networks)] = Field(
         default=[], description="the addresses or networks of trusted proxies"
     )
@@ -104,6 +160,18 @@ class WebSettings(_Section):
     def public_url(self) -> str:
         """The address that people use, with the root path and without a slash at its end; empty if it is not known."""
         return f"{self.url.rstrip('/')}{self.root_path}" if self.url else ""
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """The password, or its hash, of each person who may log in; that of the page has the name SHARED."""
+        shared = {SHARED: self.password.get_secret_value()} if self.password else {}
+        return shared | {name: person.password.get_secret_value() for name, person in self.people.items()}
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """The role of each of them."""
+        shared = {SHARED: Role.APPROVER} if self.password else {}
+        return shared | {name: person.role for name, person in self.people.items()}
 
     @property
     def is_loopback(self) -> bool:
@@ -116,7 +184,7 @@ class WebSettings(_Section):
     @property
     def is_guarded(self) -> bool:
         """Whether users have to log in."""
-        return bool(self.password or self.tokens or (self.proxy_header and self.proxy_addresses))
+        return bool(self.password or self.people or self.tokens or (self.proxy_header and self.proxy_addresses))
 
 
 def _called(url: SecretStr) -> SecretStr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,15 +25,15 @@ class Sessions:
     """The sessions in a state database."""
 
     database: StateDatabase
-    #: The password's setting: a new password ends every session.
-    password: str
+    #: The setting of each actor's password: a new password ends their sessions.
+    passwords: Mapping[str, str]
     #: Gives aware UTC.
     now: Callable[[], datetime]
 
     def begin(self, actor: str) -> str:
         """Start a session, and return its token."""
         token, now = secrets.token_urlsafe(_TOKEN_BYTES), self.now()
-        row = {"token_hash": self._hash(token), "actor": actor, "expires_at": now + LENGTH}
+        row = {"token_hash": _hash(self.passwords[actor], token), "actor": actor, "expires_at": now + LENGTH}
         with self.database.writing() as connection:
             connection.execute(sessions.delete().where(sessions.c.expires_at <= now))
             connection.execute(sessions.insert().values(**row))
@@ -41,16 +41,21 @@ class Sessions:
 
     def actor(self, token: str) -> str | None:
         """Whose session a token belongs to; None if it is unknown or has expired."""
-        query = sa.select(sessions.c.actor).where(
-            sessions.c.token_hash == self._hash(token), sessions.c.expires_at > self.now()
+        hashes = {actor: _hash(password, token) for actor, password in self.passwords.items()}
+        query = sa.select(sessions.c.token_hash, sessions.c.actor).where(
+            sessions.c.token_hash.in_(hashes.values()), sessions.c.expires_at > self.now()
         )
         with self.database.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
+            row = connection.execute(query).one_or_none()
+        # Another person may have the same password.
+        return row.actor if row is not None and hashes.get(row.actor) == row.token_hash else None
 
     def end(self, token: str) -> None:
         """End a session."""
+        hashes = {_hash(password, token) for password in self.passwords.values()}
         with self.database.writing() as connection:
-            connection.execute(sessions.delete().where(sessions.c.token_hash == self._hash(token)))
+            connection.execute(sessions.delete().where(sessions.c.token_hash.in_(hashes)))
 
-    def _hash(self, token: str) -> str:
-        return hmac.new(self.password.encode(), token.encode(), hashlib.sha256).hexdigest()
+
+def _hash(password: str, token: str) -> str:
+    return hmac.new(password.encode(), token.encode(), hashlib.sha256).hexdigest()

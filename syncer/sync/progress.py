@@ -35,6 +35,11 @@ class RunOptions:
         return RunScope.FULL if self.full else RunScope.WHOLE
 
     @property
+    def needs_approval(self) -> bool:
+        """Whether it may send what a run of the schedule would be held for."""
+        return self.allow_limits or self.allow_clock
+
+    @property
     def words(self) -> tuple[str, ...]:
         """Those that are set, as the run log keeps them: never a key."""
         chosen = {"full": self.full, "allow_limits": self.allow_limits, "allow_clock": self.allow_clock}

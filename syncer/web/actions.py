@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from syncer.model.types import Run
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError
 from syncer.service.service import Service
+from syncer.settings.service import Role
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.cancellations import Cancellations
 from syncer.state.runs import REQUESTS_COUNT
@@ -47,10 +48,13 @@ class UserActions:
         """Start a run, and return its id; the same request with the same *key* again returns the same run.
 
         Raises:
-            ProblemError: the sync is already running, or the service accepts no runs, or the key is of another request.
+            ProblemError: the caller may not lift a limit, the sync is already running, the service accepts no runs, or
+                the key is of another request.
             SyncerError: there is no such sync, or the run log cannot be used.
         """
         options = RunOptions(**request.model_dump())
+        if options.needs_approval:
+            caller.require(Role.APPROVER)
         # No other caller's key equals it.
         key = f"{caller.actor}\n{key}" if key else ""
         with self._lock:

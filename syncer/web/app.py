@@ -29,6 +29,7 @@ from syncer.web.auth.access import Access
 from syncer.web.auth.guard import Guard
 from syncer.web.auth.login import LoginService, Password, Throttle
 from syncer.web.auth.safety import AllowedHosts, Safety
+from syncer.web.pages import audit as audit_page
 from syncer.web.pages import connections, docs, entities, overview, runs, sync
 from syncer.web.parameters import TheService
 from syncer.web.problems import ProblemError
@@ -54,9 +55,8 @@ def create_app(service: Service) -> FastAPI:
         SettingsError: the settings would let in anybody.
     """
     web, database = service.settings.web, service.run_log.database
-    password = web.password.get_secret_value() if web.password else ""
-    audit, access = Audit(database=database, now=service.now), Access(web)
-    sessions, hosts = Sessions(database=database, password=password, now=service.now), AllowedHosts(web, access)
+    audit, access, passwords = Audit(database=database, now=service.now), Access(web), web.passwords
+    sessions, hosts = Sessions(database=database, passwords=passwords, now=service.now), AllowedHosts(web, access)
     app = documents.DescribedApp(
         title="Syncer",
         version=__version__,
@@ -67,20 +67,24 @@ def create_app(service: Service) -> FastAPI:
         middleware=[
             Middleware(RootPath, root_of=access.root_path),
             Middleware(Safety),
-            Middleware(Guard, access=access, hosts=hosts, sessions=sessions, has_password=bool(password)),
+            Middleware(Guard, access=access, hosts=hosts, sessions=sessions, roles=web.roles),
             Middleware(GZipMiddleware, minimum_size=_COMPRESSED_BYTES, compresslevel=_COMPRESSION),
         ],
     )
     app.state.service, app.state.audit, app.state.actions = service, audit, UserActions(service=service, audit=audit)
     #: How many event streams each address has open.
     app.state.streams = Counter[str]()
-    app.state.login = password and LoginService(
-        password=Password(password), sessions=sessions, throttle=Throttle(now=service.now), audit=audit, hosts=hosts
+    app.state.login = passwords and LoginService(
+        passwords={actor: Password(password) for actor, password in passwords.items()},
+        sessions=sessions,
+        throttle=Throttle(now=service.now),
+        audit=audit,
+        hosts=hosts,
     )
     for kind in (ProblemError, SyncerError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, problems.answer)
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
-    for part in (login, overview, sync, runs, entities, connections, docs):
+    for part in (login, overview, sync, runs, entities, connections, audit_page, docs):
         app.include_router(part.router)
     for part in (api_syncs, api_runs, documents):
         app.include_router(part.router, prefix=documents.PREFIX)

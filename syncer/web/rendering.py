@@ -12,7 +12,7 @@ from typing import ClassVar, dataclass_transform
 import jinja2
 from starlette.responses import HTMLResponse
 
-from syncer.settings.service import Times
+from syncer.settings.service import Role, Times
 from syncer.web import root_path
 
 #: `pages/templates` and `pages/static`.
@@ -43,7 +43,10 @@ class Viewer:
     """Who looks at a page, and at what kind of service."""
 
     actor: str
+    role: Role | None
+    #: Also: see values of rows.
     may_run: bool
+    may_approve: bool
     can_log_out: bool
     leads: bool
     #: The service that leads instead of this one.

@@ -26,7 +26,7 @@ from syncer.docs.topics import FOLDER
 from syncer.service.metrics import ServiceCollector
 from syncer.settings import registry, settings
 from syncer.settings.registry import StoreSettings
-from syncer.settings.service import SECTIONS, TokenSettings
+from syncer.settings.service import SECTIONS, GroupSettings, PersonSettings, TokenSettings
 from syncer.state.alerts import Alert
 from syncer.web import schemas
 from syncer.web.api.documents import PATH
@@ -181,8 +181,11 @@ def _options(scheme: str) -> str:
 def _settings_rows(prefix: str, model: type[BaseModel]) -> list[tuple[str, str | None, str]]:
     found = []
     for name, field in model.model_fields.items():
-        if name == "tokens":
-            found += _settings_rows(f"{prefix}__TOKENS__<NAME>", TokenSettings)
+        if name in ("tokens", "people"):
+            of_one = TokenSettings if name == "tokens" else PersonSettings
+            found += _settings_rows(f"{prefix}__{name.upper()}__<NAME>", of_one)
+        elif name == "groups":
+            found += _settings_rows(f"{prefix}__GROUPS", GroupSettings)
         else:
             found.append((f"`{prefix}__{name.upper()}`", field.description, _shown(field)))
     return found

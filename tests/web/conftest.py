@@ -35,6 +35,7 @@ from tests.cli.forked import Running
 PASSWORD = "canary-password-1"
 READ_TOKEN = "canary-token-that-reads"
 RUN_TOKEN = "canary-token-that-runs"
+APPROVE_TOKEN = "canary-token-that-approves"
 
 #: Its hash, as weak as can be.
 PASSWORD_HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
@@ -45,6 +46,8 @@ GUARDED = {
     "SYNCER_WEB__TOKENS__VIEWER__TOKEN": READ_TOKEN,
     "SYNCER_WEB__TOKENS__CI__TOKEN": RUN_TOKEN,
     "SYNCER_WEB__TOKENS__CI__SCOPE": "run",
+    "SYNCER_WEB__TOKENS__DUTY__TOKEN": APPROVE_TOKEN,
+    "SYNCER_WEB__TOKENS__DUTY__SCOPE": "approve",
 }
 
 

@@ -14,6 +14,7 @@ import pytest
 from syncer.model.json_text import json_value
 from syncer.model.types import Limit, Limits, RunOutcome, RunStatus
 from syncer.settings import settings, state_modes
+from syncer.settings.service import Role
 from syncer.sync import connections
 from syncer.web import rendering
 from syncer.web.pages import charts, wording
@@ -207,13 +208,23 @@ def test_a_connection_that_is_silent_keeps_no_other_waiting(tmp_path: Path) -> N
 
 
 def test_a_service_that_stands_by_names_who_leads() -> None:
-    viewer = Viewer(actor="ann", may_run=True, can_log_out=True, leads=False, leader="process 7 on <host>", now=NOON)
+    viewer = Viewer(
+        actor="ann",
+        role=Role.OPERATOR,
+        may_run=True,
+        may_approve=False,
+        can_log_out=True,
+        leads=False,
+        leader="process 7 on <host>",
+        now=NOON,
+    )
     context = ErrorContext(problem=ProblemError(404, "nothing"))
 
     page = bytes(rendering.page(context, Layout(viewer=viewer)).body).decode()
 
     assert "This service stands by." in page
     assert "process 7 on &lt;host&gt; leads" in page
+    assert "ann, operator" in page
     assert "Log out" in page
 
 

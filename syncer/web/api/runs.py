@@ -98,7 +98,7 @@ async def follow_run(service: TheService, run: TheRun) -> AsyncIterator[ServerSe
             seconds -= 0.1
 
 
-@router.get("/audit", tags=["audit"], responses=problems(), dependencies=[Depends(guard.who_may_run)])
+@router.get("/audit", tags=["audit"], responses=problems(), dependencies=[Depends(guard.operators_only)])
 def list_audit(audit: TheAudit, limit: Limit = 50, cursor: Number = None) -> AuditPage:
     """List who did what on the page and through the API, newest first."""
     found = audit.page(before=int(cursor) if cursor else None, limit=limit + 1)

@@ -13,7 +13,8 @@ import argon2
 from starlette.requests import HTTPConnection
 
 from syncer.model.errors import SettingsError
-from syncer.settings.service import ROOT_PATH, Scope, WebSettings
+from syncer.settings.service import ROOT_PATH, SHARED, Role, Scope, WebSettings
+from syncer.web.problems import ProblemError
 
 #: Headers that show that a request came through a proxy.
 FORWARDED = (
@@ -41,6 +42,12 @@ _SAMPLES = ("changeme", "change-me", "change_me", "example", "password", "secret
 
 _HASH = "$argon2"
 
+#: A person's name in the settings.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+
+#: The name of everybody on this machine, where nobody has to say who they are.
+_LOCAL = "local"
+
 
 class Means(enum.StrEnum):
     """How a caller proved who they are."""
@@ -60,12 +67,13 @@ class Principal:
 
     #: Their name in the run log and the audit log.
     actor: str
-    scope: Scope
+    #: None if they may do nothing.
+    role: Role | None
     means: Means
 
-    def may(self, scope: Scope) -> bool:
-        """Whether they may do what needs a scope; `run` includes `read`."""
-        return scope is Scope.READ or self.scope is Scope.RUN
+    def may(self, role: Role) -> bool:
+        """Whether they may do what needs a role."""
+        return self.role is not None and self.role.includes(role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,31 @@ class Caller:
     def actor(self) -> str:
         """Their name; empty if unknown."""
         return self.principal.actor if self.principal else ""
+
+    def may(self, role: Role) -> bool:
+        """Whether they may do what needs a role."""
+        return self.principal is not None and self.principal.may(role)
+
+    def require(self, role: Role) -> None:
+        """Let only those pass who have a role.
+
+        Raises:
+            ProblemError: they do not have it, or nobody knows who they are.
+        """
+        if self.principal is None:
+            raise ProblemError(
+                401,
+                "this needs authentication",
+                hint="Log in on the page, or send a token as `Authorization: Bearer TOKEN`.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        if self.principal.role is None:
+            hint = "Name one of their groups in SYNCER_WEB__GROUPS__VIEWER, __OPERATOR or __APPROVER."
+            raise ProblemError(403, f"{self.actor} is in no group that may use Syncer", hint=hint)
+        if not self.principal.may(role):
+            scope = next(scope for scope in Scope if scope.role is role)
+            hint = f"It needs the role `{role}`, or a token with the scope `{scope}`."
+            raise ProblemError(403, f"{self.actor} may not do this", hint=hint)
 
 
 def caller(request: HTTPConnection) -> Caller:
@@ -98,13 +131,13 @@ class Access:
             SettingsError: as `check`.
         """
         check(web)
-        self._header = web.proxy_header
+        self._header, self._groups_header, self._groups = web.proxy_header, web.proxy_groups_header, web.groups
         self._root_path = web.root_path
         self._networks = [ipaddress.ip_network(text, strict=False) for text in web.proxy_addresses]
         self._trusts_this_machine = web.is_loopback and not web.is_guarded
         self._tokens = {
             _digest(setting.token.get_secret_value()): Principal(
-                actor=f"token {name}", scope=setting.scope, means=Means.TOKEN
+                actor=f"token {name}", role=setting.scope.role, means=Means.TOKEN
             )
             for name, setting in web.tokens.items()
         }
@@ -113,12 +146,12 @@ class Access:
         """The principal; None if the request names nobody, or without proof. Does not know sessions."""
         user = self._forwarded_user(request)
         if user is not None:
-            return Principal(actor=user, scope=Scope.RUN, means=Means.PROXY)
+            return Principal(actor=user, role=self._role_of_groups(request), means=Means.PROXY)
         token = bearer(request)
         if token is not None:
             return self._of_token(token)
         if self._trusts_this_machine and _is_this_machine(request):
-            return Principal(actor="local", scope=Scope.RUN, means=Means.LOCAL)
+            return Principal(actor=_LOCAL, role=Role.APPROVER, means=Means.LOCAL)
         return None
 
     def address(self, request: HTTPConnection) -> str:
@@ -152,6 +185,11 @@ class Access:
         name = _text(names[0]).strip() if len(names) == 1 else ""
         return name if name and name.isprintable() and len(name) <= _NAME_LENGTH else None
 
+    def _role_of_groups(self, request: HTTPConnection) -> Role | None:
+        if self._groups_header is None:
+            return Role.APPROVER
+        return self._groups.role([_text(group) for group in _listed(request, self._groups_header)])
+
     def _trusts(self, peer: Address | None) -> bool:
         return peer is not None and any(peer in network for network in self._networks)
 
@@ -181,7 +219,13 @@ def check(web: WebSettings) -> None:
         if not _fits_header(setting.token.get_secret_value())
     ]
     if web.password is not None:
-        problems += _faults_of(web.password.get_secret_value())
+        problems += _faults_of("SYNCER_WEB__PASSWORD", web.password.get_secret_value())
+    for name, person in web.people.items():
+        problems += _faults_of(f"SYNCER_WEB__PEOPLE__{name.upper()}__PASSWORD", person.password.get_secret_value())
+        if not _NAME.fullmatch(name) or name in (SHARED, _LOCAL):
+            problems.append(f"SYNCER_WEB__PEOPLE__{name.upper()}: should be a name of letters, digits and . _ @ + -")
+    if web.proxy_groups_header is not None and web.proxy_header is None:
+        problems.append("SYNCER_WEB__PROXY_GROUPS_HEADER: needs SYNCER_WEB__PROXY_HEADER")
     if web.proxy_header is not None and not web.proxy_addresses:
         problems.append("SYNCER_WEB__PROXY_HEADER: needs SYNCER_WEB__PROXY_ADDRESSES")
     if not web.is_loopback and not web.is_guarded:
@@ -189,22 +233,23 @@ def check(web: WebSettings) -> None:
     if problems:
         raise SettingsError(
             "\n".join(problems),
-            hint="Set SYNCER_WEB__PASSWORD, tokens such as SYNCER_WEB__TOKENS__CI__TOKEN, or a proxy's header and "
-            "addresses; or listen on 127.0.0.1. See `syncer docs access`.",
+            hint="Set SYNCER_WEB__PASSWORD, people such as SYNCER_WEB__PEOPLE__ANN__PASSWORD, tokens such as "
+            "SYNCER_WEB__TOKENS__CI__TOKEN, or a proxy's header and addresses; or listen on 127.0.0.1. See "
+            "`syncer docs access`.",
         )
 
 
-def _faults_of(password: str) -> list[str]:
+def _faults_of(setting: str, password: str) -> list[str]:
     if password.startswith(_HASH):
         try:
             argon2.extract_parameters(password)
         except argon2.exceptions.InvalidHashError:
-            return ["SYNCER_WEB__PASSWORD: begins like an Argon2 hash, but is none"]
+            return [f"{setting}: begins like an Argon2 hash, but is none"]
         return []
     if _is_sample(password):
-        return ["SYNCER_WEB__PASSWORD: is an example that everybody knows"]
+        return [f"{setting}: is an example that everybody knows"]
     if len(password) < _PASSWORD_LENGTH:
-        return [f"SYNCER_WEB__PASSWORD: must have at least {_PASSWORD_LENGTH} characters"]
+        return [f"{setting}: must have at least {_PASSWORD_LENGTH} characters"]
     return []
 
 

@@ -1,7 +1,8 @@
-"""Authorization: every request passes here, and needs a scope unless its path is open."""
+"""Authorization: every request passes here, and needs a role unless its path is open."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -10,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from syncer.model.errors import SyncerError
-from syncer.settings.service import Scope as Needed
+from syncer.settings.service import Role
 from syncer.state.sessions import Sessions
 from syncer.web import problems
 from syncer.web.auth import login, safety
@@ -21,8 +22,11 @@ from syncer.web.problems import ProblemError
 #: These only say whether the service lives, to anybody under any host name.
 HEALTH = ("/livez", "/readyz")
 
-#: Open to anybody. Everything else needs a scope: reading needs `read`, and any change `run`.
+#: Open to anybody. Everything else needs a role: any change that of an operator.
 OPEN = (*HEALTH, "/login")
+
+#: For anybody who is logged in.
+LOGOUT = "/logout"
 
 _READING = ("GET", "HEAD", "OPTIONS")
 
@@ -31,11 +35,11 @@ class Guard:
     """ASGI middleware before all routes."""
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, hosts: AllowedHosts, sessions: Sessions, has_password: bool
+        self, app: ASGIApp, *, access: Access, hosts: AllowedHosts, sessions: Sessions, roles: Mapping[str, Role]
     ) -> None:
-        """*has_password*: whether people can log in on the page."""
+        """*roles*: of those who can log in on the page."""
         self._app, self._access, self._hosts, self._sessions = app, access, hosts, sessions
-        self._has_password = has_password
+        self._roles = roles
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -70,7 +74,7 @@ class Guard:
             principal = await self._of_session(request)
         request.state.caller = Caller(principal=principal, address=self._access.address(request))
         if not is_open(request.method, path):
-            _check_scope(principal, Needed.READ if request.method in _READING else Needed.RUN)
+            caller(request).require(Role.VIEWER if request.method in _READING or path == LOGOUT else Role.OPERATOR)
         if request.method not in _READING and not by_token:
             by_session = principal is not None and principal.means is Means.SESSION
             self._hosts.check_origin(request, required=by_session)
@@ -81,11 +85,11 @@ class Guard:
         if token is None or bearer(request) is not None:
             return None
         actor = await run_in_threadpool(self._sessions.actor, token)
-        return None if actor is None else Principal(actor=actor, scope=Needed.RUN, means=Means.SESSION)
+        return None if actor is None else Principal(actor=actor, role=self._roles[actor], means=Means.SESSION)
 
     def _refusal(self, request: Request, error: Exception) -> Response:
         problem = problems.problem_of(error)
-        if problem.status == 401 and self._has_password and problems.wants_page(request):
+        if problem.status == 401 and self._roles and problems.wants_page(request):
             query = request.scope["query_string"].decode("latin-1")
             path = request.scope["path"] + (f"?{query}" if query else "")
             wanted = path if request.method == "GET" else "/"
@@ -94,26 +98,14 @@ class Guard:
 
 
 def is_open(method: str, path: str) -> bool:
-    """Whether a request needs no scope."""
+    """Whether a request needs no role."""
     return path in OPEN or (path.startswith(STATIC) and method in _READING)
 
 
-async def who_may_run(request: HTTPConnection) -> None:
-    """A dependency of routes that need the scope `run` to read.
+async def operators_only(request: HTTPConnection) -> None:
+    """A dependency of routes that show values of rows.
 
     Raises:
-        ProblemError: the caller does not have it.
+        ProblemError: the caller is no operator.
     """
-    _check_scope(caller(request).principal, Needed.RUN)
-
-
-def _check_scope(principal: Principal | None, scope: Needed) -> None:
-    if principal is None:
-        raise ProblemError(
-            401,
-            "this needs authentication",
-            hint="Log in on the page, or send a token as `Authorization: Bearer TOKEN`.",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-    if not principal.may(scope):
-        raise ProblemError(403, f"{principal.actor} may not do this", hint=f"It needs the scope `{scope}`.")
+    caller(request).require(Role.OPERATOR)

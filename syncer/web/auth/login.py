@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
+from syncer.settings.service import SHARED
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.sessions import LENGTH, Sessions
 from syncer.web import rendering, root_path
@@ -24,9 +25,6 @@ from syncer.web.auth.access import caller, ip_address
 from syncer.web.auth.safety import AllowedHosts
 from syncer.web.problems import ProblemError
 from syncer.web.rendering import Context
-
-#: The actor of everybody who knows the password; it does not tell them apart.
-ACTOR = "password"
 
 _COOKIE = "syncer_session"
 #: Browsers accept a cookie of this name only over TLS, and only from this very host.
@@ -43,13 +41,18 @@ _ADDRESSES = 10_000
 
 _LONGEST_TOKEN = 100
 _LONGEST_PASSWORD = 1000
+_LONGEST_NAME = 200
 _LONGEST_URL = 2000
 
 router = APIRouter(include_in_schema=False)
 
 
 class LoginContext(Context, template="login.html"):
-    """The form for the password."""
+    """The form for the password, and the name if people have one each."""
+
+    asks_name: bool
+    #: What somebody typed before.
+    name: str = ""
 
     #: The URL to open after it.
     next: str
@@ -109,26 +112,36 @@ class Throttle:
 class LoginService:
     """Logs people in and out."""
 
-    password: Password
+    #: By the actor; SHARED is the one of everybody who gives no name.
+    passwords: Mapping[str, Password]
     sessions: Sessions
     throttle: Throttle
     audit: Audit
     hosts: AllowedHosts
 
-    async def log_in(self, request: Request, guess: str, url: str) -> Response:
+    def form(self, url: str, *, name: str = "", fault: str = "") -> LoginContext:
+        """The form, which opens *url* after it."""
+        asks_name = any(actor != SHARED for actor in self.passwords)
+        return LoginContext(next=url, asks_name=asks_name, name=name, fault=fault)
+
+    async def log_in(self, request: Request, name: str, guess: str, url: str) -> Response:
         """Start a session and open *url*, or show the form with the reason."""
-        address = caller(request).address
+        address, actor = caller(request).address, name.strip() or SHARED
         wait = self.throttle.guess(address)
         if wait is not None:
             seconds = str(int(wait.total_seconds()) + 1)
-            fault = f"Too many attempts; wait {seconds} seconds."
-            return rendering.page(LoginContext(next=url, fault=fault), status=429, headers={"Retry-After": seconds})
-        if len(guess) > _LONGEST_PASSWORD or not await self.password.is_right(guess):
+            form = self.form(url, name=name, fault=f"Too many attempts; wait {seconds} seconds.")
+            return rendering.page(form, status=429, headers={"Retry-After": seconds})
+        # A name that nobody has takes as long as a wrong password.
+        password = self.passwords.get(actor) or next(iter(self.passwords.values()))
+        is_right = len(guess) <= _LONGEST_PASSWORD and await password.is_right(guess)
+        if not is_right or actor not in self.passwords:
             await run_in_threadpool(self.audit.record, AuditAction.FAILED_LOGIN, actor="", address=address)
-            return rendering.page(LoginContext(next=url, fault="Wrong password."), status=401)
+            fault = "Wrong name or password." if self.form(url).asks_name else "Wrong password."
+            return rendering.page(self.form(url, name=name, fault=fault), status=401)
         self.throttle.forgive(address)
-        token = await run_in_threadpool(self.sessions.begin, ACTOR)
-        await run_in_threadpool(self.audit.record, AuditAction.LOGIN, actor=ACTOR, address=address)
+        token = await run_in_threadpool(self.sessions.begin, actor)
+        await run_in_threadpool(self.audit.record, AuditAction.LOGIN, actor=actor, address=address)
         response = RedirectResponse(url, 303)
         _set_cookie(response, token, secure=self.hosts.is_secure(request))
         return response
@@ -154,7 +167,8 @@ def session_token(request: HTTPConnection) -> str | None:
 async def _login(request: Request) -> LoginService:
     found = request.app.state.login
     if not isinstance(found, LoginService):
-        raise ProblemError(404, "there is no login, as no password is set", hint="Set SYNCER_WEB__PASSWORD.")
+        hint = "Set SYNCER_WEB__PASSWORD, or a password for each person."
+        raise ProblemError(404, "there is no login, as no password is set", hint=hint)
     return found
 
 
@@ -162,15 +176,19 @@ TheLogin = Annotated[LoginService, Depends(_login)]
 
 
 @router.get("/login")
-def show_form(_: TheLogin, url: Annotated[str, Query(alias="next")] = "/") -> Response:
-    return rendering.page(LoginContext(next=_own(url)))
+def show_form(login: TheLogin, url: Annotated[str, Query(alias="next")] = "/") -> Response:
+    return rendering.page(login.form(_own(url)))
 
 
 @router.post("/login")
 async def log_in(
-    request: Request, login: TheLogin, password: Annotated[str, Form()], url: Annotated[str, Form(alias="next")] = "/"
+    request: Request,
+    login: TheLogin,
+    password: Annotated[str, Form()],
+    name: Annotated[str, Form(max_length=_LONGEST_NAME)] = "",
+    url: Annotated[str, Form(alias="next")] = "/",
 ) -> Response:
-    return await login.log_in(request, password, _own(url))
+    return await login.log_in(request, name, password, _own(url))
 
 
 @router.post("/logout")

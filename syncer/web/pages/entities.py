@@ -26,7 +26,7 @@ _IDENTIFIERS: Mapping[str, str] = {"id": "id", "email": "email", "person_id": "c
 #: Rejected rows, and syncs, that a page lists.
 _LISTED_REJECTIONS, _LISTED_SYNCS = 50, 100
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(guard.who_may_run)])
+router = APIRouter(include_in_schema=False, dependencies=[Depends(guard.operators_only)])
 
 
 class FoundContext(Context, template="found.html"):

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from syncer.definitions import schedules
 from syncer.service.service import Service
-from syncer.settings.service import Scope
+from syncer.settings.service import Role
 from syncer.web import rendering
 from syncer.web.actions import UserActions
 from syncer.web.auth.access import Caller, Means
@@ -46,7 +46,9 @@ class View:
         principal, service = self.caller.principal, self.service
         viewer = Viewer(
             actor=self.caller.actor,
-            may_run=principal is not None and principal.may(Scope.RUN),
+            role=principal.role if principal else None,
+            may_run=self.caller.may(Role.OPERATOR),
+            may_approve=self.caller.may(Role.APPROVER),
             can_log_out=principal is not None and principal.means is Means.SESSION,
             leads=service.leads,
             leader="" if service.leads or service.is_about_to_lead else service.leadership.leader(),
