@@ -234,8 +234,8 @@ def check(web: WebSettings) -> None:
         raise SettingsError(
             "\n".join(problems),
             hint="Set SYNCER_WEB__PASSWORD, people such as SYNCER_WEB__PEOPLE__ANN__PASSWORD, tokens such as "
-            "SYNCER_WEB__TOKENS__CI__TOKEN, or a proxy's header and addresses; or listen on 127.0.0.1. See "
-            "`syncer docs access`.",
+            "SYNCER_WEB__TOKENS__CI__TOKEN, or a proxy's header and addresses; or listen on 127.0.0.1. "
+            "See `syncer docs access`.",
         )
 
 
