@@ -97,7 +97,7 @@ def _accessible(tokens: Sequence[Token]) -> Iterator[Token]:
         elif token.type == "td_close" and row:
             token.tag, row = row, ""
         if token.type == "table_open":
-            yield _raw(f'<div class="scroll" role="region" tabindex="0" aria-label="{heading}">')
+            yield _raw(f'<div class="scroll" role="group" tabindex="0" aria-label="{heading}">')
         yield token
         if token.type == "table_open":
             yield _raw(f'<caption class="hidden">{heading}</caption>')

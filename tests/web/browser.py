@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -76,6 +77,11 @@ class Window:
         found: list[str] = self.page.evaluate(_SOUNDNESS)
         return found
 
+    def inaccessible(self) -> list[str]:
+        """What axe-core finds: each rule that the page breaks, with the first place."""
+        broken = Axe().run(self.page).response["violations"]
+        return [f"axe: {rule['id']}: {rule['help']}: {rule['nodes'][0]['html'][:200]}" for rule in broken]
+
     def shoot(self, name: str) -> list[str]:
         """Show the page light and dark, wide and narrow, keep pictures of it, and give what is wrong with it."""
         SCREENSHOTS.mkdir(exist_ok=True)
@@ -86,6 +92,7 @@ class Window:
                 self.page.emulate_media(color_scheme=scheme)
                 faults += [f"{name}, {scheme}, {width}: {fault}" for fault in self.unsound()]
                 if (scheme, width) in _PICTURED:
+                    faults += [f"{name}, {scheme}, {width}: {fault}" for fault in self.inaccessible()]
                     self.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-{width}.png", full_page=True)
         self.page.set_viewport_size({"width": WIDTHS[0], "height": _HEIGHT})
         self.page.emulate_media(color_scheme="light")

@@ -105,7 +105,7 @@ def test_a_sync_shows_where_it_comes_from(shop: Shop) -> None:
         expect(page.get_by_role("table", name="Which column of the result feeds")).to_contain_text("joined_on")
         tip = page.locator("figure svg.chart a title").first.text_content() or ""
         assert "rejected" in tip or "changed" in tip
-        page.get_by_role("img", name="Duration of the last").locator("a").last.click()
+        page.get_by_role("group", name="Duration of the last").locator("a").last.click()
         expect(page.get_by_role("heading", name="Run of memberships")).to_be_visible()
 
 

@@ -124,7 +124,7 @@ def _chart(
 def _drawing(bars: str, label: str, slots: int, *, foot: int = 0) -> Markup:
     return Markup(
         f'<svg class="chart{" is-small" if foot else ""}" viewBox="0 0 {slots * _SLOT} {_HEIGHT + foot}"'
-        f' preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{bars}</svg>'
+        f' preserveAspectRatio="none" role="{"img" if foot else "group"}" aria-label="{escape(label)}">{bars}</svg>'
     )
 
 
