@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from syncer.definitions import schedules
-from syncer.definitions.yaml_header import Node
+from syncer.definitions.yaml_header import Node, without_comma
 from syncer.model.errors import DefinitionError, SyncerError
 from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import Cron, Entity, Limit
@@ -182,6 +182,8 @@ def _limit(text: str) -> Limit:
         return Limit(share=float(share[1]) / 100)
     if re.fullmatch(r"[0-9]{1,15}", text):
         return Limit(count=int(text))
+    if right := without_comma(text):
+        raise SyncerError(f"{quoted(text)} has a comma, which is no decimal point", hint=right)
     raise SyncerError(
         f"{quoted(text)} is neither a share from 0% to 100% nor a count of rows",
         hint="Write a share such as `15%`, or a count such as `500`.",

@@ -70,6 +70,16 @@ class DefinitionText:
     sql_line: int
 
 
+def without_comma(text: str) -> str:
+    """How to write a number that has a comma in it, such as `1,5%`; empty if it is none."""
+    match = re.fullmatch(r"([0-9]+),([0-9]+)( ?%)?", text)
+    if match is None:
+        return ""
+    whole, fraction, percent = match[1], match[2], match[3] or ""
+    is_thousands = len(fraction) == 3 and not percent
+    return f"Write `{whole}{fraction}`." if is_thousands else f"Write `{whole}.{fraction}{percent}`."
+
+
 def read(path: Path, data: bytes, errors: list[DefinitionError]) -> DefinitionText | None:
     """Split the file into header and query; None if there is no usable header.
 
@@ -205,8 +215,10 @@ class _YamlReader:
 
     def mapping(self, prefix: str, node: yaml.MappingNode) -> dict[str, Node]:
         entries: dict[str, Node] = {}
-        for key, value in node.value:
+        for place, (key, value) in enumerate(node.value):
             try:
+                if place and node.flow_style:
+                    self._reject_comma(prefix, node.value[place - 1], (key, value))
                 name = self._text_of(key)
                 if name in entries:
                     message = f"{quoted(prefix + name)} is repeated; it is on line {entries[name].line} too"
@@ -215,6 +227,16 @@ class _YamlReader:
             except DefinitionError as error:
                 self._errors.append(error)
         return entries
+
+    def _reject_comma(
+        self, prefix: str, before: tuple[yaml.Node, yaml.Node], then: tuple[yaml.Node, yaml.Node]
+    ) -> None:
+        """Look for a number such as `1,5%`, of which YAML makes a field `5%` without a value."""
+        texts = [node.value if isinstance(node, yaml.ScalarNode) else None for node in (*before, *then)]
+        field, whole, fraction, nothing = texts
+        if field and whole and fraction and nothing == "" and (right := without_comma(f"{whole},{fraction}")):
+            written = quoted(f"{whole},{fraction}")
+            raise self._error(f"{quoted(prefix + field)} is {written}: a comma is no decimal point", then[0], right)
 
     def _node(self, name: str, line: int, node: yaml.Node) -> Node:
         value: str | tuple[Node, ...] | dict[str, Node]
