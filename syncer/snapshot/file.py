@@ -6,10 +6,12 @@ import fcntl
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -36,8 +38,34 @@ _SIGNS_OF_FULL_DISK = ("no space left", "quota exceeded", "file too large")
 _STAMP = "%Y%m%dT%H%M%S%f"
 _ASIDE = re.compile(r"\.duckdb\.[a-z]+-(\d{8}T\d{12})(?:\.wal)?$")
 
+#: Seconds that a run waits for somebody who looks into its file, which takes milliseconds.
+_LONGEST_LOOK = 10.0
+#: Seconds between two attempts to open a file that another process reads.
+_LOOK_AGAIN = 0.01
+
 _open_paths: set[Path] = set()
-_open_paths_lock = threading.Lock()
+_read_paths: set[Path] = set()
+_paths = threading.Condition()
+
+
+@contextmanager
+def _taken(path: Path, sync: str, *, to_read: bool = False) -> Iterator[None]:
+    """Let no other thread of this process open a file meanwhile; one that only looks into it is waited for.
+
+    Raises:
+        RunInProgressError: another one has it open.
+    """
+    with _paths:
+        is_let_go = _paths.wait_for(lambda: path not in _read_paths, timeout=_LONGEST_LOOK)
+        if path in _open_paths or not is_let_go:
+            raise _in_progress(sync)
+        (_read_paths if to_read else _open_paths).add(path)
+    try:
+        yield
+    finally:
+        with _paths:
+            (_read_paths if to_read else _open_paths).discard(path)
+            _paths.notify_all()
 
 
 @contextmanager
@@ -56,43 +84,34 @@ def locked(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
             f"the snapshot of `{sync}` cannot be in a folder whose path holds a `?`: {path.parent}",
             hint="Set SYNCER_STATE_DIR to another folder.",
         )
-    with _open_paths_lock:
-        if path in _open_paths:
-            raise _in_progress(sync)
-        _open_paths.add(path)
-    try:
+    with _taken(path, sync):
         connection = _connect(path, sync)
         try:
             yield connection
         finally:
             connection.close()
-    finally:
-        with _open_paths_lock:
-            _open_paths.discard(path)
 
 
 @contextmanager
 def attached(connection: duckdb.DuckDBPyConnection, path: Path, *, sync: str) -> Iterator[str]:
-    """Let *connection* read another sync's snapshot meanwhile; gives its name there.
+    """Let *connection* read a sync's snapshot meanwhile, for a moment: a run waits for it; gives its name there.
 
     Raises:
         RunInProgressError: a process has locked it.
         duckdb.Error: it cannot be read.
     """
     path = path.resolve()
-    with _open_paths_lock:
-        if path in _open_paths:
-            raise _in_progress(sync)
-        _open_paths.add(path)
-    try:
-        connection.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS other (READ_ONLY)")
+    with _taken(path, sync, to_read=True):
+        try:
+            connection.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS other (READ_ONLY)")
+        except duckdb.IOException:
+            if is_locked(path):
+                raise _in_progress(sync) from None
+            raise
         try:
             yield "other"
         finally:
             connection.execute("DETACH other")
-    finally:
-        with _open_paths_lock:
-            _open_paths.discard(path)
 
 
 @contextmanager
@@ -120,7 +139,7 @@ def is_in_use(path: Path, sync: str) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process has locked a file, which this one has not open."""
+    """Whether another process has locked a file, to change it, which this one has not open."""
     try:
         with path.open("rb") as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -192,7 +211,7 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
     spill = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
-        connection = duckdb.connect(str(path), config=_config() | {"temp_directory": str(spill)})
+        connection = _connect_after_readers(path, _config() | {"temp_directory": str(spill)})
         _begin_session(connection)
     except duckdb.IOException as exc:
         if is_locked(path):
@@ -214,6 +233,18 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
     # What a killed process spilled; this process has the file's lock.
     shutil.rmtree(spill, ignore_errors=True)
     return connection
+
+
+def _connect_after_readers(path: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + _LONGEST_LOOK
+    while True:
+        try:
+            return duckdb.connect(str(path), config=config)
+        except duckdb.IOException as exc:
+            # Those who only read it share their lock.
+            if "set lock" not in str(exc) or is_locked(path) or time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_AGAIN)
 
 
 def _in_progress(sync: str, holder: re.Match[str] | None = None) -> RunInProgressError:

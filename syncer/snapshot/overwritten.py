@@ -63,8 +63,7 @@ def _add(session: Session, folder: Path, sync: str, notes: list[str], form: Valu
         except RunInProgressError:
             return False
         except duckdb.Error:
-            if file.is_locked(path):
-                return False
+            pass
     rows = session.count(f"INSERT INTO overwritten SELECT {k} FROM snapshot ANTI JOIN agreeing USING ({k})")
     if rows:
         notes.append(

@@ -70,6 +70,12 @@ class RunHistory:
         with self.database.reading() as connection:
             return [run_of(row) for row in connection.execute(query.order_by(_NEWEST))]
 
+    def begun_at(self, sync: str, at: datetime) -> str | None:
+        """The id of the run of a sync that began at a moment; None where the run log has none."""
+        query = sa.select(runs.c.id).where(runs.c.sync == sync, runs.c.started_at == at).limit(1)
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
     def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:
         """The newest run of each of *syncs* that has begun, and that is not about single rows."""
         query = sa.select(runs).join_from(latest, runs, runs.c.seq == latest.c.last_seq)

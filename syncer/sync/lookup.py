@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from syncer.model.errors import SelectionError, SyncerError
+from syncer.model.protocols import ProfileStore, ReadsBack
 from syncer.model.spelling import did_you_mean, identifier, quoted
-from syncer.model.types import Entity, Identity, PersonKey, Rejection, SyncDefinition
+from syncer.model.types import Entity, Identity, PersonKey, Rejection, SyncDefinition, Target, ValueForm
 from syncer.settings.settings import Settings
+from syncer.snapshot.rows import Place
 from syncer.state.runs import RunLog
 
 #: The most rejected rows that a search returns.
@@ -20,59 +22,112 @@ _MOST_REJECTED = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
-    """A person, an object, or a collection or one of its rows, that a store may contain."""
+    """A person, an object, a relationship, or a collection or one of its rows, that a store may contain."""
 
     store: str
-    #: A person, an object or a collection.
     entity: Entity
-    #: `id`, `email` or `cio_id`; an object's type; a collection's name.
+    #: `id`, `email` or `cio_id`; the type of an object, or of a relationship's; a collection's name.
     kind: str
-    #: An identifier as stores spell it; a collection's key, or empty for its first rows.
+    #: An identifier as stores spell it, of a relationship the object's; a collection's key, or empty for its first
+    #: rows.
     value: str
-    #: The other identifiers that the store knows a person by.
+    #: The other identifiers that the store knows a person by; of a relationship, all of its person's.
     others: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identifiers(self) -> Mapping[str, str]:
+        """All that is known of a person's identifiers, by kind."""
+        return self.others if self.entity is Entity.RELATIONSHIP else {**self.others, self.kind: self.value}
 
     def is_fed_by(self, sync: SyncDefinition) -> bool:
         """Whether a sync writes such entities, their relationships included."""
-        target = sync.target
-        if sync.store != self.store:
-            return False
+        return sync.store == self.store and self.is_of(sync.target)
+
+    def is_of(self, target: Target) -> bool:
+        """Whether a target is of such entities, or of their relationships."""
         match self.entity:
             case Entity.PERSON:
                 return target.entity.traits.names_person
-            case Entity.OBJECT | Entity.RELATIONSHIP:
+            case Entity.OBJECT:
                 return target.object_type == self.kind
+            case Entity.RELATIONSHIP:
+                return target.entity.traits.links and target.object_type == self.kind
             case Entity.COLLECTION:
                 return target.collection == self.kind
             case _:
                 assert_never(self.entity)
 
-    def is_meant_by(self, sync: SyncDefinition, row: Rejection) -> bool:
-        """Whether a rejected row of a sync is about this entity."""
-        key = key_parts(sync, row.key)
+    def places(self, target: Target) -> Sequence[Place]:
+        """Where rows about it are in the snapshot of a sync with this target; none where they cannot be known."""
+        if not self.is_of(target):
+            return []
         match self.entity:
             case Entity.PERSON:
-                known = {**self.others, self.kind: self.value}
-                return sync.target.person_key in known and key[0] == known[str(sync.target.person_key)]
-            case Entity.OBJECT | Entity.RELATIONSHIP:
-                return key[-1] == self.value
+                return self._places_of_person(target, {})
+            case Entity.RELATIONSHIP:
+                return self._places_of_person(target, {"k2": self.value})
+            case Entity.OBJECT:
+                return [{f"k{len(target.key_columns)}": self.value}]
             case Entity.COLLECTION:
-                return not self.value or key in ([self.value], _parts(self.value))
+                keys = ([self.value], _parts(self.value))
+                return [
+                    {f"k{i}": part for i, part in enumerate(key, start=1)}
+                    for key in keys
+                    if self.value and len(key) == len(target.key_columns)
+                ]
             case _:
                 assert_never(self.entity)
+
+    def is_related(self, one: Mapping[str, Any]) -> bool:
+        """Whether this is about the object of one of a person's relationships, as `ProfileStore.show` has them."""
+        return (one.get("object_type", self.kind), one["object_id"]) == (self.kind, self.value)
+
+    def _places_of_person(self, target: Target, others: Place) -> Sequence[Place]:
+        known = self.identifiers
+        place = {"k1": known[target.person]} if target.person in known else None
+        number = {"person": known[PersonKey.CIO_ID]} if known.get(PersonKey.CIO_ID, "").isdecimal() else None
+        return [{**found, **others} for found in (place, number) if found is not None]
+
+    def is_meant_by(self, sync: SyncDefinition, row: Rejection) -> bool:
+        """Whether a rejected row of a sync is about this entity."""
+        if self.entity is Entity.COLLECTION and not self.value:
+            return self.is_of(sync.target)
+        key = {f"k{i}": part for i, part in enumerate(key_parts(sync, row.key), start=1)}
+        return any(place.items() <= key.items() for place in self.places(sync.target))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFacts:
+    """What there is to know of a store for comparing with it what was sent."""
+
+    #: Empty if it did not answer.
+    store_id: str = ""
+    form: ValueForm = ValueForm.EXACT
+    #: See `ReadsBack`.
+    gives_texts: bool = False
+
+    @classmethod
+    def of(cls, store: ProfileStore) -> StoreFacts:
+        """Those of a store that is open."""
+        gives_texts = isinstance(store, ReadsBack) and store.gives_texts
+        return cls(store_id=store.store_id, form=store.value_form, gives_texts=gives_texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """What is known of one entity."""
 
-    #: As `ProfileStore.show` returns it; None where the store has no such entity, or did not answer.
+    #: With all identifiers that the store knows.
+    sought: Sought
+    #: As `ProfileStore.show` returns it, or of a relationship a part of that; None where the store has no such entity,
+    #: or did not answer.
     content: dict[str, Any] | None
     #: The syncs that write such entities.
     feeding: Sequence[SyncDefinition]
     rejected: Sequence[Rejection]
     #: Why the store did not answer.
     fault: SyncerError | None
+    facts: StoreFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,25 +177,30 @@ class Lookup:
         self._identity(store)
         return Sought(store=store, entity=Entity.COLLECTION, kind=name, value=key)
 
+    def relationship(self, person: Sought, object_type: str, object_id: str) -> Sought:
+        """The relationship of a person to an object."""
+        known = {person.kind: person.value}
+        value = identifier(object_id)
+        return Sought(store=person.store, entity=Entity.RELATIONSHIP, kind=object_type, value=value, others=known)
+
     def look(self, sought: Sought) -> Stored:
         """What the store, the definitions and the run log know of one entity.
 
         Raises:
             StateDatabaseError: the run log cannot be read.
         """
-        content, fault = None, None
+        content, fault, facts = None, None, StoreFacts()
         try:
             with closing(self.settings.stores[sought.store].open(sought.store)) as opened:
-                content = opened.show(sought.entity, sought.kind, sought.value)
+                facts = StoreFacts.of(opened)
+                content, sought = _read(opened, sought)
         except SyncerError as exc:
             fault = exc
-        if content is not None and sought.entity.traits.has_other_identifiers:
-            names = {PersonKey.ID: "id", PersonKey.EMAIL: "email", PersonKey.CIO_ID: "person_id"}
-            known = {str(kind): content.get(name) for kind, name in names.items()}
-            sought = replace(sought, others={kind: str(value) for kind, value in known.items() if value is not None})
         feeding = {name: sync for name, sync in self.definitions.items() if sought.is_fed_by(sync)}
         rejected = [row for row in self.run_log.rejections_of(feeding) if sought.is_meant_by(feeding[row.sync], row)]
-        return Stored(content=content, feeding=[*feeding.values()], rejected=rejected, fault=fault)
+        return Stored(
+            sought=sought, content=content, feeding=[*feeding.values()], rejected=rejected, fault=fault, facts=facts
+        )
 
     def find(self, text: str) -> Found:
         """The people, objects, rejected rows and syncs of an identifier or a part of a name; *text* is not empty."""
@@ -177,6 +237,23 @@ class Lookup:
         if store not in self.settings.stores:
             raise SelectionError(f"no store is called {quoted(store)}", hint=did_you_mean(store, self.settings.stores))
         return self.settings.stores[store].identity
+
+
+def _read(store: ProfileStore, sought: Sought) -> tuple[dict[str, Any] | None, Sought]:
+    """What the store has of it, and the same with all identifiers of a person."""
+    is_link = sought.entity.traits.links
+    if not (is_link or sought.entity.traits.has_other_identifiers):
+        return store.show(sought.entity, sought.kind, sought.value), sought
+    kind, value = next(iter(sought.identifiers.items())) if is_link else (sought.kind, sought.value)
+    content = store.show(Entity.PERSON, kind, value)
+    if content is None:
+        return None, sought
+    names = {PersonKey.ID: "id", PersonKey.EMAIL: "email", PersonKey.CIO_ID: "person_id"}
+    known = {str(kind): content.get(name, content.get(kind)) for kind, name in names.items()}
+    sought = replace(sought, others={kind: str(value) for kind, value in known.items() if value is not None})
+    if is_link:
+        return next((one for one in content["relationships"] if sought.is_related(one)), None), sought
+    return content, sought
 
 
 def key_parts(sync: SyncDefinition, key: str) -> list[str]:

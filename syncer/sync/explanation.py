@@ -1,0 +1,288 @@
+"""Why an entity is, or is not, as a query says: what each sync had to do with it, from its snapshot and the run log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from syncer.model.errors import RunInProgressError, SelectionError, SnapshotError
+from syncer.model.json_text import json_value
+from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.types import OnNull, PersonKey, Rejection, SyncDefinition, Target, Verdict
+from syncer.snapshot.rows import KnownRow, KnownRows, reading_snapshots
+from syncer.sync.lookup import Lookup, Sought, Stored
+
+#: The most rows of one sync, such as relationships of a person.
+MOST_ROWS = 100
+
+_IDENTIFIERS = ("id", "email")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastSent:
+    """What the store answered last; where it once accepted the row, that is the last time it did."""
+
+    #: Attribute to value, as the store takes it; None where it is not known.
+    values: Mapping[str, Any] | None
+    #: The start of the run; None where it is not known.
+    at: datetime | None
+    run_id: str | None
+    #: None where no answer came.
+    verdict: Verdict | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedSince:
+    """That a row is rejected now."""
+
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeState:
+    """An attribute that the store accepted from a sync."""
+
+    attribute: str
+    sent: Any
+    #: What the store has now; None where it has no value, or is not known.
+    stored: Any
+    #: Whether they agree; None where that is not known.
+    stands: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What one sync had to do with one row; its fields are those of `explain --json`."""
+
+    sync: str
+    #: As people type it; empty where it is not known.
+    key: str
+    #: Whether the query's result had the row when a run looked last; None where that is not known, as of an incremental
+    #: query, which does not return its whole result.
+    in_result: bool | None = None
+    #: The run since which that is so.
+    since_run: str | None = None
+    last_sent: LastSent | None = None
+    rejected: RejectedSince | None = None
+    #: Whether it was sent, and the store's answer is not known.
+    in_doubt: bool = False
+    attributes: Sequence[AttributeState] = ()
+    #: What the warehouse has now, if it was asked.
+    now: None = None
+    #: Whether a run has the snapshot open, so that only the run log could be read.
+    busy: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the sync ever had something to do with the row."""
+        return bool(self.last_sent or self.rejected or self.in_doubt or self.since_run)
+
+    @property
+    def overwritten(self) -> list[str]:
+        """The attributes of which the store has another value."""
+        return [one.attribute for one in self.attributes if one.stands is False]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What all syncs had to do with one entity."""
+
+    stored: Stored
+    #: By sync and key.
+    rows: Sequence[Explanation]
+    #: How many syncs write such entities and never had something to do with this one.
+    others: int
+    #: Syncs of which there are more than MOST_ROWS rows.
+    cut: Sequence[str] = ()
+    #: Syncs whose snapshot cannot be read.
+    unread: Sequence[str] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any sync had something to do with it."""
+        return any(row.is_known for row in self.rows)
+
+
+def explain(lookup: Lookup, sought: Sought, *, sync: str | None = None) -> Explained:
+    """Ask the snapshots and the run log about one entity; a snapshot that a run has open is `busy`.
+
+    *sync*: the only one to ask; it is explained also if it never had something to do with the entity.
+
+    Raises:
+        SelectionError: there is no such sync, or it writes no such entities.
+        StateDatabaseError: the run log cannot be read.
+    """
+    stored = lookup.look(sought)
+    definitions = {one.name: one for one in stored.feeding}
+    files = _files(lookup, definitions)
+    if sync is not None:
+        if sync not in files:
+            raise _no_such_sync(lookup, sought, sync, [*definitions])
+        files = {sync: files[sync]}
+    rows: list[Explanation] = []
+    cut, unread, others = [], [], 0
+    with reading_snapshots(form=stored.facts.form, most=MOST_ROWS) as reader:
+        for name, path in sorted(files.items()):
+            one = _OneSync(lookup=lookup, stored=stored, name=name, definition=definitions.get(name))
+            try:
+                found = reader.find(path, stored.sought.places) if path.is_file() else None
+            except RunInProgressError:
+                rows += one.busy()
+                continue
+            except SnapshotError:
+                unread.append(name)
+                continue
+            explained = [*one.rows(found, is_asked=sync is not None)]
+            rows += explained
+            cut += [name] if found and found.is_cut else []
+            others += name in definitions and not explained
+    return Explained(stored=stored, rows=rows, others=others, cut=cut, unread=unread)
+
+
+def _files(lookup: Lookup, feeding: Mapping[str, SyncDefinition]) -> dict[str, Path]:
+    """The snapshots of syncs that feed such entities, and of those that have no definition any more."""
+    folder = lookup.settings.snapshots_dir
+    left = {path.stem: path for path in folder.glob("*.duckdb") if path.stem not in lookup.definitions}
+    return left | {name: folder / f"{name}.duckdb" for name in feeding}
+
+
+def _no_such_sync(lookup: Lookup, sought: Sought, sync: str, feeding: Sequence[str]) -> SelectionError:
+    if sync in lookup.definitions:
+        return SelectionError(f"{quoted(sync)} does not write such entities of the store {quoted(sought.store)}")
+    return SelectionError(f"no sync is called {quoted(sync)}", hint=did_you_mean(sync, feeding))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OneSync:
+    """Explains the rows of one sync."""
+
+    lookup: Lookup
+    stored: Stored
+    name: str
+    #: None where its file is gone, or cannot be used.
+    definition: SyncDefinition | None
+
+    def busy(self) -> list[Explanation]:
+        """What the run log has of rejected rows, or else nothing."""
+        rejected = [row for row in self.stored.rejected if row.sync == self.name]
+        busy = Explanation(sync=self.name, key="", busy=True)
+        return [self._rejected(busy, row) for row in rejected] or [busy]
+
+    def rows(self, found: KnownRows | None, *, is_asked: bool) -> Iterator[Explanation]:
+        """What a snapshot has; *is_asked*: also that it has nothing."""
+        is_ours = found is not None and self._is_of_this_store(found)
+        if found is not None and is_ours:
+            for row in found.rows:
+                yield self._row(row, found.target)
+        if is_asked and not (is_ours and found and found.rows):
+            is_out = found is not None and is_ours and found.is_settled and self._may_say_out
+            yield Explanation(sync=self.name, key="", in_result=False if is_out else None)
+
+    def _is_of_this_store(self, found: KnownRows) -> bool:
+        if not self.stored.facts.store_id:
+            return self.definition is not None
+        return found.store_id == self.stored.facts.store_id
+
+    @property
+    def _may_say_out(self) -> bool:
+        """Whether a row that the snapshot does not have was not in the result."""
+        return self.definition is not None and self.definition.create and not self.definition.incremental
+
+    def _row(self, row: KnownRow, target: Target) -> Explanation:
+        is_whole = self.definition is not None and not self.definition.incremental
+        is_there = True if (row.accepted is not None or row.refused) and not row.in_doubt else None
+        found = Explanation(
+            sync=self.name,
+            key=row.text,
+            in_result=is_there if is_whole else None,
+            last_sent=self._last_sent(row),
+            in_doubt=row.in_doubt,
+            attributes=[*self._attributes(row, target)],
+        )
+        if row.refused is not None:
+            found = replace(found, rejected=RejectedSince(reason=row.refused.reason, since=row.refused.since))
+        return found
+
+    def _last_sent(self, row: KnownRow) -> LastSent | None:
+        if row.accepted is not None:
+            return LastSent(values=_values(row.accepted), at=None, run_id=None, verdict=Verdict.ACCEPTED, reason=None)
+        values = None if row.kept is None else _values(row.kept)
+        if row.refused is not None:
+            return LastSent(
+                values=values,
+                at=row.refused.at,
+                run_id=self.lookup.run_log.begun_at(self.name, row.refused.at),
+                verdict=Verdict.REJECTED,
+                reason=row.refused.reason,
+            )
+        return LastSent(values=values, at=None, run_id=None, verdict=None, reason=None) if row.in_doubt else None
+
+    def _attributes(self, row: KnownRow, target: Target) -> Iterator[AttributeState]:
+        if row.accepted is None:
+            return
+        has = self._contained(row, target)
+        keeps_nulls = self.definition is not None and self.definition.on_null is OnNull.KEEP
+        for name, text in row.accepted.items():
+            sent = None if text is None else json_value(text)
+            stands: bool | None = None
+            if has is not None and not (sent is None and keeps_nulls):
+                stands = _is_same(sent, has.get(name), texts=self.stored.facts.gives_texts)
+            yield AttributeState(attribute=name, sent=sent, stored=(has or {}).get(name), stands=stands)
+
+    def _contained(self, row: KnownRow, target: Target) -> Mapping[str, Any] | None:
+        """The attributes that the store has of a row; None if they are not known."""
+        content, sought = self.stored.content, self.stored.sought
+        if self.stored.fault is not None:
+            return None
+        if content is None:
+            return {}
+        if target.entity is not sought.entity:
+            return _related(content, sought, target, row.key)
+        if "rows" in content:
+            rows = [one["data"] for one in content["rows"] if one["key"] in (row.key[0], row.text)]
+            return rows[0] if rows else None
+        return {**(content.get("attributes") or {}), **{name: content.get(name) for name in _IDENTIFIERS}}
+
+    def _rejected(self, busy: Explanation, row: Rejection) -> Explanation:
+        since = RejectedSince(reason=row.reason, since=row.first_seen)
+        return replace(busy, key=row.key, rejected=since)
+
+
+def _values(texts: Mapping[str, str | None]) -> dict[str, Any]:
+    return {name: None if text is None else json_value(text) for name, text in texts.items()}
+
+
+def _related(
+    content: Mapping[str, Any], sought: Sought, target: Target, key: Sequence[str]
+) -> Mapping[str, Any] | None:
+    """The attributes of a relationship, as the store shows it with its person or its object; None if not known."""
+    if "relationships" in content:
+        is_meant = replace(sought, kind=str(target.object_type), value=key[1]).is_related
+        found = [one for one in content["relationships"] if is_meant(one)]
+        is_whole = True
+    else:
+        names = {PersonKey.ID: "id", PersonKey.EMAIL: "email", PersonKey.CIO_ID: "person_id"}
+        name, people = names[target.person], content.get("people", [])
+        found = [one for one in people if str(one.get(name)) == key[0]]
+        is_whole = len(people) >= content.get("people_count", len(people) + 1)
+    if not found:
+        return {} if is_whole else None
+    attributes: Mapping[str, Any] | None = found[0].get("attributes")
+    return attributes
+
+
+def _is_same(sent: Any, stored: Any, *, texts: bool) -> bool:
+    """Whether two values of JSON are equal; *texts*: the store gives every value as text."""
+    if texts and isinstance(stored, str) and not isinstance(sent, str):
+        try:
+            stored = json_value(stored)
+        except ValueError:
+            return False
+    if isinstance(sent, bool) or isinstance(stored, bool):
+        return sent is stored
+    return bool(sent == stored)
