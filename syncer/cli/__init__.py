@@ -94,6 +94,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in COMMANDS.items():
     app.command(name, cls=Command)(command)
 app.add_typer(show.app, name="show")
+app.add_typer(show.explain, name="explain")
 
 
 def _print_version(wanted: bool) -> None:

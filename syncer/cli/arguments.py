@@ -34,7 +34,7 @@ class Command(TyperCommand):
         """Examples, and the exit codes."""
         from syncer.cli.examples import EXAMPLES, exit_codes
 
-        name = str(ctx.info_name)
+        name = ctx.command_path.partition(" ")[2]
         if examples := EXAMPLES.get(name):
             with formatter.section("Examples"):
                 for words, does in examples:

@@ -47,12 +47,19 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "completion": [("syncer completion bash >> ~/.bashrc", "for every new bash")],
     "lsp": [("syncer lsp", "by an editor, which speaks to it")],
     "docs": [("syncer docs", "the contents"), ("syncer docs commands", "one topic")],
-    "person": [("syncer show person 42", "by id"), ("syncer show person ann@example.com --by email", "by email")],
-    "object": [("syncer show object account acc_001", "an account")],
-    "collection": [
+    "show person": [("syncer show person 42", "by id"), ("syncer show person ann@example.com --by email", "by email")],
+    "show object": [("syncer show object account acc_001", "an account")],
+    "show collection": [
         ("syncer show collection coupons", "its first rows"),
         ("syncer show collection coupons A1", "one row"),
     ],
+    "explain person": [
+        ("syncer explain person 42", "by id"),
+        ("syncer explain person ann@example.com --by email --sync loyalty", "what one sync did"),
+    ],
+    "explain object": [("syncer explain object account acc_001", "an account")],
+    "explain relationship": [("syncer explain relationship 42 account acc_001", "a person in an account")],
+    "explain collection": [("syncer explain collection coupons A1", "one row")],
 }
 
 #: Command to the codes that it may exit with, beside 0, 2 and those of signals.
@@ -66,9 +73,13 @@ _CODES: Mapping[str, Sequence[int]] = {
     "connections": (1,),
     "alerts": (1,),
     "validate": (1,),
-    "person": (1,),
-    "object": (1,),
-    "collection": (1,),
+    "show person": (1,),
+    "show object": (1,),
+    "show collection": (1,),
+    "explain person": (1, 4),
+    "explain object": (1, 4),
+    "explain relationship": (1, 4),
+    "explain collection": (1, 4),
 }
 
 

@@ -1,4 +1,4 @@
-"""`syncer show`: what a store contains of one entity, which syncs feed it, and its rejected rows."""
+"""`syncer show`: what a store contains of one entity. `syncer explain`: what each sync had to do with it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ import typer
 
 from syncer.cli import output
 from syncer.cli.arguments import Command, Json
-from syncer.cli.exit_codes import FAILED
+from syncer.cli.exit_codes import FAILED, IN_PROGRESS
 from syncer.cli.project import Project
 from syncer.model.json_text import json_text
 from syncer.model.types import PersonKey
 
 if TYPE_CHECKING:
+    from syncer.sync.explanation import Explanation
     from syncer.sync.lookup import Lookup, Sought, Stored
 
 app = typer.Typer(no_args_is_help=True, help="Show what a store contains, and which syncs feed it.")
+explain = typer.Typer(no_args_is_help=True, help="Explain why an entity is, or is not, as a query says.")
 
+Value = Annotated[str, typer.Argument(help="Their identifier, such as an id or an email.")]
+By = Annotated[
+    PersonKey | None,
+    typer.Option(
+        "--by", metavar="id|email|cio_id", help="The kind of VALUE. Default: what identifies people in the store."
+    ),
+]
+Type = Annotated[str, typer.Argument(metavar="TYPE", help="The type of the object, such as account.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The id of the object.")]
+Sync = Annotated[str | None, typer.Option("--sync", metavar="SYNC", help="Ask only this sync.")]
 Store = Annotated[str, typer.Option("--store", metavar="NAME", help="The store to read.")]
 
 
 @app.command(cls=Command)
 def person(
-    value: Annotated[str, typer.Argument(help="Their identifier, such as an id or an email.")],
-    by: Annotated[
-        PersonKey | None,
-        typer.Option(
-            "--by", metavar="id|email|cio_id", help="The kind of VALUE. Default: what identifies people in the store."
-        ),
-    ] = None,
+    value: Value,
+    by: By = None,
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
@@ -41,8 +48,8 @@ def person(
 
 @app.command("object", cls=Command)
 def thing(
-    object_type: Annotated[str, typer.Argument(metavar="TYPE", help="The type of the object, such as account.")],
-    object_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the object.")],
+    object_type: Type,
+    object_id: Id,
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
@@ -63,12 +70,91 @@ def collection(
     _show(lambda lookup: lookup.collection(store, name, key), as_json=as_json)
 
 
-def _show(seek: Callable[[Lookup], Sought], *, as_json: bool) -> None:
+@explain.command("person", cls=Command)
+def explain_person(
+    value: Value, by: By = None, sync: Sync = None, store: Store = "default", as_json: Json = False
+) -> None:
+    """Explain what each sync had to do with a person and their relationships."""
+    _explain(lambda lookup: lookup.person(store, value, by), sync, as_json=as_json)
+
+
+@explain.command("object", cls=Command)
+def explain_object(
+    object_type: Type, object_id: Id, sync: Sync = None, store: Store = "default", as_json: Json = False
+) -> None:
+    """Explain what each sync had to do with an object and the relationships to it."""
+    _explain(lambda lookup: lookup.one_object(store, object_type, object_id), sync, as_json=as_json)
+
+
+@explain.command("relationship", cls=Command)
+def explain_relationship(
+    value: Value,
+    object_type: Type,
+    object_id: Id,
+    by: By = None,
+    sync: Sync = None,
+    store: Store = "default",
+    as_json: Json = False,
+) -> None:
+    """Explain what each sync had to do with the relationship of a person to an object."""
+    _explain(
+        lambda lookup: lookup.relationship(lookup.person(store, value, by), object_type, object_id),
+        sync,
+        as_json=as_json,
+    )
+
+
+@explain.command("collection", cls=Command)
+def explain_collection(
+    name: Annotated[str, typer.Argument(help="The name of the collection.")],
+    key: Annotated[str, typer.Argument(help="The key of the row; several columns: a JSON array.")],
+    sync: Sync = None,
+    store: Store = "default",
+    as_json: Json = False,
+) -> None:
+    """Explain what each sync had to do with a row of a collection."""
+    _explain(lambda lookup: lookup.collection(store, name, key), sync, as_json=as_json)
+
+
+def _lookup(project: Project) -> Lookup:
     from syncer.sync.lookup import Lookup
 
-    project = Project()
     definitions = {definition.name: definition for definition in project.loaded.definitions}
-    lookup = Lookup(settings=project.settings, run_log=project.run_log, definitions=definitions)
+    return Lookup(settings=project.settings, run_log=project.run_log, definitions=definitions)
+
+
+def _explain(seek: Callable[[Lookup], Sought], sync: str | None, *, as_json: bool) -> None:
+    from syncer.sync import explanation
+
+    lookup = _lookup(Project())
+    found = explanation.explain(lookup, seek(lookup), sync=sync)
+    for row in found.rows:
+        if as_json:
+            output.json_line(asdict(row))
+        else:
+            _print_explanation(row)
+    for note in found.notes:
+        output.remark(note, as_json=as_json)
+    is_busy = any(row.busy for row in found.rows)
+    raise typer.Exit(0 if found.is_known else IN_PROGRESS if is_busy else FAILED)
+
+
+def _print_explanation(row: Explanation) -> None:
+    output.line(f"{row.sync}{f' {row.key}' if row.key else ''}: {row.summary}")
+    if row.rejected is not None:
+        output.line(f"  rejected since {output.time_text(row.rejected.since)}")
+    sent = row.last_sent
+    if sent is not None and (sent.at or sent.run_id):
+        by = f" by the run {sent.run_id}" if sent.run_id else ""
+        output.line(f"  last sent {output.time_text(sent.at)}{by}: {sent.verdict or 'no answer'}")
+    for one in row.attributes:
+        other = f", the store has {json_text(one.stored)}" if one.stands is False else ""
+        output.line(f"  {one.attribute}: {json_text(one.sent)}{other}")
+
+
+def _show(seek: Callable[[Lookup], Sought], *, as_json: bool) -> None:
+    project = Project()
+    lookup = _lookup(project)
     sought = seek(lookup)
     found = lookup.look(sought)
     if found.fault is not None:

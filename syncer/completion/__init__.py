@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ def _candidates(command: Words, words: list[str], current: str, folder: Path) ->
         takes = command.get("takes")
     if takes == "SELECT":
         yield from _selectors(current, folder)
+    elif takes == "SYNC":
+        yield from _names(_syncs(folder))
     elif isinstance(takes, list):
         yield from ((choice, "") for choice in takes)
 
@@ -107,10 +109,14 @@ def _selectors(current: str, folder: Path) -> Iterator[tuple[str, str]]:
     if colon:
         yield from ((f"{method}:{value}", "") for value in values.get(method, ()))
         return
-    for name, header in sorted(syncs):
-        yield name, next(iter(re.findall(r"(?m)^description:[ \t]*(.*)$", header)), "").strip("\"' ")
+    yield from _names(syncs)
     if current:
         yield from ((word, "") for word in _METHODS)
+
+
+def _names(syncs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for name, header in sorted(syncs):
+        yield name, next(iter(re.findall(r"(?m)^description:[ \t]*(.*)$", header)), "").strip("\"' ")
 
 
 def _syncs(folder: Path) -> Iterator[tuple[str, str]]:

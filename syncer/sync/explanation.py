@@ -10,7 +10,7 @@ from typing import Any
 
 from syncer.model.errors import RunInProgressError, SelectionError, SnapshotError
 from syncer.model.json_text import json_value
-from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import OnNull, PersonKey, Rejection, SyncDefinition, Target, Verdict
 from syncer.snapshot.rows import KnownRow, KnownRows, reading_snapshots
 from syncer.sync.lookup import Lookup, Sought, Stored
@@ -87,6 +87,23 @@ class Explanation:
         """The attributes of which the store has another value."""
         return [one.attribute for one in self.attributes if one.stands is False]
 
+    @property
+    def summary(self) -> str:
+        """What became of the row, for people."""
+        if self.rejected is not None:
+            return f"rejected: {self.rejected.reason}"
+        if self.busy:
+            return "a run or a plan has the snapshot open now; try again when it has ended"
+        if self.in_doubt:
+            return "sent without an answer; the next run sends it again"
+        if self.in_result is False:
+            return "not in the query's result"
+        if self.last_sent is None:
+            return "never sent"
+        if self.overwritten:
+            return f"delivered, but the store has other values of {listed(self.overwritten, last='and')}"
+        return "delivered"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
@@ -106,6 +123,25 @@ class Explained:
     def is_known(self) -> bool:
         """Whether any sync had something to do with it."""
         return any(row.is_known for row in self.rows)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the rows do not say, a sentence each."""
+        said = [] if self.is_known else [self._unknown]
+        if self.stored.fault is not None:
+            said.append(f"What the store has is not known: {self.stored.fault}.")
+        elif self.stored.content is None:
+            said.append(f"The store {quoted(self.stored.sought.store)} has no such {self.stored.sought.entity}.")
+        if self.others and self.is_known:
+            said.append(f"Other syncs that write such entities, and never sent this one: {self.others:,}.")
+        said += [f"Of {quoted(name)} only the first {MOST_ROWS} rows are shown." for name in self.cut]
+        return [*said, *(f"The snapshot of {quoted(name)} cannot be read." for name in self.unread)]
+
+    @property
+    def _unknown(self) -> str:
+        if any(row.busy for row in self.rows):
+            return "No sync is known to have sent it, but the snapshots above are in use: ask again later."
+        return "No sync knows it: none has sent it, and no row of it is rejected."
 
 
 def explain(lookup: Lookup, sought: Sought, *, sync: str | None = None) -> Explained:

@@ -47,6 +47,7 @@ def test_the_words_are_those_of_the_commands() -> None:
         ("syncer run --allow", ["--allow-limits", "--allow"]),
         ("syncer run --allow ", ["limits", "clock"]),
         ("syncer show person 1 --by e", ["email"]),
+        ("syncer explain person 1 --sync c", ["customers"]),
         ("syncer docs first", ["first-steps"]),
         ("syncer -C sync_definitions/sample_data pause c", ["customers"]),
         ("syncer -C nowhere pause c", ["customers"]),

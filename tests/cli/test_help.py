@@ -14,7 +14,7 @@ from syncer.cli.examples import EXAMPLES
 
 GROUP: Any = PARSER
 COMMANDS = {
-    name: (f"{outer} {name}" if inner is not command else name, command)
+    f"{outer} {name}" if inner is not command else name: command
     for outer, inner in GROUP.commands.items()
     for name, command in getattr(inner, "commands", {outer: inner}).items()
 }
@@ -31,16 +31,16 @@ def helped(*words: str, width: int, monkeypatch: pytest.MonkeyPatch) -> list[str
 def test_each_command_shows_examples_that_it_takes_and_its_exit_codes(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    typed, command = COMMANDS[name]
+    command = COMMANDS[name]
 
-    shown = helped(*typed.split(), width=80, monkeypatch=monkeypatch)
+    shown = helped(*name.split(), width=80, monkeypatch=monkeypatch)
 
     assert "Examples:" in shown
     assert shown[shown.index("Exit codes:") + 1].split() == ["0", "success"]
     assert max(map(len, shown)) <= 80
     for example, _ in EXAMPLES[name]:
         assert f"  {example}" in shown
-        words = shlex.split(example.partition(" >")[0].removeprefix(f"syncer {typed}"))
+        words = shlex.split(example.partition(" >")[0].removeprefix(f"syncer {name}"))
         command.make_context(name, words).close()
 
 

@@ -46,6 +46,7 @@ _WITH_JSON = {
     "list": ["list"],
     "validate": ["validate"],
     "show": ["show", "person", "1"],
+    "explain": ["explain", "person", "1"],
     "connections": ["connections"],
     "cancel": ["cancel", "customers"],
     "pause": ["pause", "customers"],

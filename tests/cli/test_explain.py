@@ -1,0 +1,68 @@
+"""`syncer explain`."""
+
+from __future__ import annotations
+
+from syncer.snapshot import file
+from tests.cli.conftest import Folder
+
+FIELDS = [
+    "sync", "key", "in_result", "since_run", "last_sent", "rejected", "in_doubt", "attributes", "now", "busy"
+]  # fmt: skip
+MEMBER = "entity: relationship\nperson: {id: person}\nobject: {type: team, id: team}"
+
+
+def test_each_sync_that_had_something_to_do_with_a_person_is_one_object(folder: Folder) -> None:
+    folder.define("vips", "SELECT 1 AS id, 'gold' AS plan, 12345678901234567890.5 AS fee")
+    folder.define("others", "SELECT 2 AS id, 'gold' AS plan")
+    folder.define("members", "SELECT * FROM (VALUES (1, 't1', 'admin')) t (person, team, role)", MEMBER)
+    assert folder.syncer("run", "--all").code == 1
+
+    explained = folder.syncer("explain", "person", "1", "--json")
+
+    assert explained.code == 0
+    assert [list(one) for one in explained.objects] == [FIELDS] * 3
+    customers, members, vips = explained.objects
+    assert (customers["sync"], customers["key"], customers["in_result"]) == ("customers", "1", True)
+    assert customers["attributes"] == [{"attribute": "plan", "sent": "free", "stored": "gold", "stands": False}]
+    assert (members["key"], members["rejected"]["reason"]) == ('["1","t1"]', "the object does not exist yet")
+    assert members["last_sent"]["verdict"] == "rejected"
+    assert list(vips["last_sent"]) == ["values", "at", "run_id", "verdict", "reason"]
+    assert '"fee": 12345678901234567890.5' in explained.out
+    assert explained.err == "Other syncs that write such entities, and never sent this one: 1.\n"
+
+
+def test_what_became_of_a_row_is_a_sentence_for_people(folder: Folder) -> None:
+    folder.define("vips", "SELECT 1 AS id, 'gold' AS plan")
+    assert folder.syncer("run", "--all").code == 0
+
+    shown = folder.syncer("explain", "person", "1", "--sync", "customers")
+
+    assert shown.code == 0
+    assert "customers 1: delivered, but the store has other values of `plan`\n" in shown.out
+    assert '  plan: "free", the store has "gold"\n' in shown.out
+
+
+def test_nobody_knows_it(folder: Folder) -> None:
+    assert folder.syncer("run", "--all").code == 0
+
+    everybody = folder.syncer("explain", "person", "9")
+    named = folder.syncer("explain", "person", "9", "--sync", "customers", "--json")
+    wrong = folder.syncer("explain", "person", "9", "--sync", "costumers")
+
+    assert (everybody.code, named.code, wrong.code) == (1, 1, 2)
+    assert "No sync knows it" in everybody.out
+    assert [one["in_result"] for one in named.objects] == [False]
+    assert "No sync knows it" in named.err
+    assert "Did you mean `customers`?" in wrong.err
+
+
+def test_a_snapshot_in_use_is_busy(folder: Folder) -> None:
+    assert folder.syncer("run", "--all").code == 0
+
+    with file.locked(folder.path / ".syncer/snapshots/customers.duckdb", sync="customers"):
+        as_json = folder.syncer("explain", "person", "1", "--json")
+        shown = folder.syncer("explain", "person", "1")
+
+    assert (as_json.code, shown.code) == (4, 4)
+    assert [(one["sync"], one["busy"]) for one in as_json.objects] == [("customers", True)]
+    assert "customers: a run or a plan has the snapshot open now; try again when it has ended" in shown.out
