@@ -21,7 +21,7 @@ from syncer.state.audit import Audit
 from syncer.state.sessions import Sessions
 from syncer.web import problems, rendering
 from syncer.web.actions import UserActions
-from syncer.web.api import documents
+from syncer.web.api import documents, explanations
 from syncer.web.api import runs as api_runs
 from syncer.web.api import syncs as api_syncs
 from syncer.web.auth import login
@@ -86,7 +86,7 @@ def create_app(service: Service) -> FastAPI:
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
     for part in (login, overview, sync, runs, entities, connections, audit_page, docs):
         app.include_router(part.router)
-    for part in (api_syncs, api_runs, documents):
+    for part in (api_syncs, api_runs, explanations, documents):
         app.include_router(part.router, prefix=documents.PREFIX)
     app.include_router(metrics_router(service))
     app.include_router(probes)

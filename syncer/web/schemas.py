@@ -19,6 +19,7 @@ from syncer.model.types import (
     RunStatus,
     Trigger,
     Undelivered,
+    Verdict,
 )
 from syncer.service.health import Freshness, Health
 from syncer.state.audit import AuditAction
@@ -191,6 +192,56 @@ class PlanAnswer(BaseModel):
     held: list[str] = Field(description="What would hold the run.")
     notes: list[str] = Field(description="Remarks.")
     sample: list[ChangeAnswer] = Field(description="Sample rows.")
+
+
+class LastSentAnswer(BaseModel):
+    """What the store answered last for a row; if it ever accepted the row, that is the last time it did."""
+
+    values: dict[str, JsonValue] | None = Field(description="The attributes; null if they are not known.")
+    at: datetime | None = Field(description="The start of the run; null if it is not known.")
+    run_id: str | None = Field(description="The run; null if it is not known.")
+    verdict: Verdict | None = Field(description="`accepted` or `rejected`; null if no answer came.")
+    reason: str | None = Field(description="Why the row was rejected.")
+
+
+class RejectedAnswer(BaseModel):
+    """That a row is rejected now."""
+
+    reason: str = Field(description="Why.")
+    since: datetime = Field(description="When it was rejected first.")
+
+
+class AttributeAnswer(BaseModel):
+    """An attribute that the store accepted from a sync."""
+
+    attribute: str = Field(description="Its name.")
+    sent: JsonValue = Field(description="What was sent.")
+    stored: JsonValue = Field(description="What the store has now; null if it has none, or is not known.")
+    stands: bool | None = Field(description="Whether they agree; null if that is not known.")
+
+
+class ExplanationAnswer(BaseModel):
+    """What one sync had to do with one row."""
+
+    sync: str = Field(description="The name of the sync.")
+    key: str = Field(description="The key of the row; empty if it is not known.")
+    in_result: bool | None = Field(
+        description="Whether the query returned the row when a run looked last; null if that is not known."
+    )
+    since_run: str | None = Field(description="The run since which that is so.")
+    last_sent: LastSentAnswer | None = Field(description="What the store answered last.")
+    rejected: RejectedAnswer | None = Field(description="Set if the row is rejected now.")
+    in_doubt: bool = Field(description="Whether it was sent, and no answer came: the next run sends it again.")
+    attributes: list[AttributeAnswer] = Field(description="What the store accepted.")
+    now: None = Field(description="What the warehouse has now; null if it was not asked.")
+    busy: bool = Field(description="Whether a run or a plan has the snapshot open, so that only `rejected` is known.")
+
+
+class ExplanationPage(BaseModel):
+    """What each sync had to do with one entity."""
+
+    items: list[ExplanationAnswer]
+    notes: list[str] = Field(description="What the items do not say.")
 
 
 class AuditAnswer(BaseModel):

@@ -25,6 +25,7 @@ DECIDING = {
     "syncer/model/entities.py",
     "syncer/snapshot/session.py",
     "syncer/sync/lookup.py",
+    "syncer/web/api/explanations.py",
     "syncer/web/pages/wording.py",
 }
 

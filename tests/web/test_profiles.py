@@ -22,6 +22,7 @@ PARAMETERS = {
     "/objects": {"type": "account", "id": "a1"},
     "/collections": {"name": "coupons", "key": "c1"},
     "/find": {"q": "1"},
+    "/api/v1/explain": {"entity": "person", "value": "1", "by": "id"},
 }
 RELATIONSHIP_CANARY = "canary-role"
 ROWS = {"1": "canary-card-4111", "a1": "canary-contract", "r1": "canary-role", "c1": "canary-coupon"}
@@ -102,3 +103,27 @@ def test_who_may_run_and_who_logged_in_see_each_entity(shop: tuple[Site, Served]
 
 def _page(client: httpx2.Client, path: str) -> httpx2.Response:
     return client.get(path, params=PARAMETERS[path])
+
+
+def test_each_entity_is_explained_as_json(shop: tuple[Site, Served]) -> None:
+    site, served = shop
+    client = served.client(RUN_TOKEN)
+    assert site.path.exists()
+
+    def explained(**parameters: str) -> httpx2.Response:
+        return client.get("/api/v1/explain", params=parameters)
+
+    person = explained(entity="person", by="id", value="1").json()
+    relationship = explained(entity="relationship", value="1", type="account", object="a1", sync="roles").json()
+    thing = explained(entity="object", type="account", value="a1").json()
+    row = explained(entity="collection", name="coupons", value="c1").json()
+
+    assert [(one["sync"], one["attributes"][0]["stored"]) for one in person["items"]] == [
+        ("cards", "canary-card-4111"), ("roles", "canary-role")
+    ]  # fmt: skip
+    assert [one["key"] for one in relationship["items"]] == ['["1","a1"]']
+    assert [one["sync"] for one in thing["items"]] == ["contracts", "roles"]
+    assert [one["in_result"] for one in row["items"]] == [True]
+    nobody = explained(entity="person", by="id", value="9")
+    assert (nobody.status_code, nobody.json()["detail"][:16]) == (404, "No sync knows it")
+    assert "`type`" in explained(entity="object", value="a1").json()["detail"]
