@@ -226,7 +226,7 @@ def _is_setting(path: Sequence[str]) -> bool:
 def _may_be_file(path: Sequence[str]) -> bool:
     """Whether a variable may name a file with the value of this setting."""
     match path:
-        case ["database_url"] | ["web", "tokens", _, "token"]:
+        case ["database_url"] | ["web", "tokens", _, "token"] | ["web", "people", _, "password"]:
             return True
         case ["warehouses" | "stores" as group, _, setting]:
             return setting in GROUPS[group].names()

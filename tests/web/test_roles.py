@@ -114,6 +114,12 @@ def test_a_new_password_ends_the_sessions_of_one_person_and_their_end_those_of_a
     assert codes == {"vera": 401, "otto": 401, "anna": 200}
 
 
+def test_the_password_of_a_person_may_be_in_a_file(site: Site) -> None:
+    (site.path / "vera").write_text(f"{PASSWORD_HASH}\n")
+    with site.served({"SYNCER_WEB__PEOPLE__VERA__PASSWORD_FILE": "vera"}) as served:
+        assert done_by(logged_in(served, "vera"), served) == MAY[Role.VIEWER]
+
+
 @pytest.mark.parametrize(
     ("groups", "role"),
     [
