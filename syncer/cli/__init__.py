@@ -74,6 +74,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "validate": validation.validate,
     "list": files.list_syncs,
     "plan": plans.plan,
+    "plans": plans.list_plans,
     "run": runs.run,
     "serve": serve.serve,
     "verify": verify.verify,

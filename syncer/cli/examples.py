@@ -21,11 +21,18 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("syncer validate --connect 'shop_*'", "ask the warehouse too"),
     ],
     "list": [("syncer list", "every sync"), ("syncer list result:failed --json", "those that failed, for a script")],
-    "plan": [("syncer plan customers", "what a run would send"), ("syncer plan tag:daily --rows 0", "counts alone")],
+    "plan": [
+        ("syncer plan customers", "what a run would send"),
+        ("syncer plan tag:daily --rows 0", "counts alone"),
+        ("syncer plan customers --save", "keep it, for a run that sends exactly this"),
+        ("syncer plan customers --export changes.csv", "all rows, for a spreadsheet"),
+    ],
+    "plans": [("syncer plans", "those that can be run or were used")],
     "run": [
         ("syncer run customers", "one sync"),
         ("syncer run --all --exclude tag:slow", "every sync but some"),
         ("syncer run customers --row 42", "one row, changed or not"),
+        ("syncer run customers --allow removed=8000", "though a limit would hold it, but no more rows"),
     ],
     "serve": [("syncer serve", "until a signal stops it"), ("syncer serve --host 0.0.0.0 --port 80", "for others too")],
     "verify": [

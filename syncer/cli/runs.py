@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
@@ -16,7 +16,8 @@ from syncer.cli.arguments import Exclude, Json, Select
 from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.model.errors import SelectionError, SyncerError
-from syncer.model.spelling import identifier
+from syncer.model.runs import LimitKind, RunScope
+from syncer.model.spelling import did_you_mean, identifier, listed, quoted
 from syncer.model.types import (
     ENDED_WELL,
     Counts,
@@ -55,9 +56,17 @@ def run(
     full: Annotated[bool, typer.Option("--full", help="Send every row again, changed or not.")] = False,
     allow_limits: Annotated[bool, typer.Option("--allow-limits", help="The same as --allow limits.")] = False,
     allow: Annotated[
-        list[Hold] | None,
-        typer.Option("--allow", metavar="limits|clock", help="Let a run through once that this would hold."),
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            metavar="WHAT[=ROWS]",
+            help="Let a run through once that this would hold: removed=8000 for so many rows at most, also changed, "
+            "cleared, added or empty; clock; limits for all of them. May be repeated.",
+        ),
     ] = None,
+    plan: Annotated[
+        str, typer.Option("--plan", metavar="ID", help="Send what `syncer plan --save` showed, and nothing else.")
+    ] = "",
     row: Annotated[
         str | None,
         typer.Option(
@@ -81,18 +90,61 @@ def run(
     from syncer.definitions.folder import in_dependency_order
     from syncer.sync.progress import RunOptions
 
-    allowed = {*(allow or []), *([Hold.LIMITS] if allow_limits else [])}
     options = RunOptions(
         full=full,
-        allow_limits=Hold.LIMITS in allowed,
-        allow_clock=Hold.CLOCK in allowed,
+        allow_limits=allow_limits or Hold.LIMITS in (allow or []),
+        allow_clock=Hold.CLOCK in (allow or []),
+        allow=_ceilings(word for word in allow or [] if word not in tuple(Hold)),
         only=None if row is None else _key(row, chosen),
+        plan=plan,
     )
+    if plan:
+        _check_plan(project, plan, chosen, alone=not full and row is None)
     report = _Report(chosen, as_json=as_json)
     outcomes = [Outcome.UNUSABLE if selected.errors else Outcome.WELL]
     outcomes += _run_in_order(project, in_dependency_order(chosen), options, report, not_run=set(selected.broken))
     _prune(project)
     raise typer.Exit(signals.exit_code() or CODES[max(outcomes)])
+
+
+def _ceilings(words: Iterable[str]) -> dict[LimitKind, int | None]:
+    """What `--allow` allows of each limit.
+
+    Raises:
+        SelectionError: a word is none of its own.
+    """
+    found: dict[LimitKind, int | None] = {}
+    for word in words:
+        kind, sign, rows = word.partition("=")
+        if kind not in tuple(LimitKind):
+            known = [*(f"{limit}=ROWS" for limit in LimitKind), *Hold]
+            hint = did_you_mean(kind, [*LimitKind, *Hold], or_list=False) or f"Write {listed(known, last='or')}."
+            raise SelectionError(f"--allow does not know {quoted(word)}", hint=hint)
+        if not (rows.isdecimal() if sign else kind == LimitKind.EMPTY):
+            raise SelectionError(
+                f"--allow {kind} needs the most rows, as a number", hint=f"Such as `--allow {kind}=8000`."
+            )
+        found[LimitKind(kind)] = int(rows) if sign else None
+    return found
+
+
+def _check_plan(project: Project, plan: str, chosen: Sequence[SyncDefinition], *, alone: bool) -> None:
+    """Refuse a plan that cannot be run, before anything is recorded.
+
+    Raises:
+        SelectionError: see `PlanFolder.find`; or several syncs are selected, or the options do not go together.
+    """
+    from syncer.sync.kept_plans import PlanFolder
+
+    if len(chosen) != 1:
+        raise SelectionError(
+            f"--plan takes one sync, and {len(chosen)} are selected", hint="Name the sync that was planned."
+        )
+    if not alone:
+        raise SelectionError(
+            "--plan does not go together with --full or --row", hint="A plan's run sends the plan's rows."
+        )
+    PlanFolder.of(project.settings, now).find(plan, chosen[0].name)
 
 
 def _prune(project: Project) -> None:
@@ -285,6 +337,7 @@ def run_object(ended: Run) -> dict[str, object]:
         "quarantined": ended.quarantined,
         "seconds": round(_seconds(ended), 3),
         "error": ended.error,
+        **({"moved": [row._asdict() for row in ended.moved]} if ended.scope is RunScope.PLAN else {}),
     }
 
 

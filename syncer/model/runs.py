@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from syncer.model.errors import SyncerError
 
@@ -18,6 +18,24 @@ class Hold(enum.StrEnum):
 
     LIMITS = "limits"
     CLOCK = "clock"
+
+
+class LimitKind(enum.StrEnum):
+    """What a limit bounds."""
+
+    REMOVED = "removed"
+    CHANGED = "changed"
+    CLEARED = "cleared"
+    ADDED = "added"
+    #: An empty result, where the snapshot has rows.
+    EMPTY = "empty"
+
+
+class Moved(NamedTuple):
+    """A row of a plan that is not found as it was; the key is None where it is about every row."""
+
+    key: str | None
+    why: Literal["definition", "snapshot", "warehouse"]
 
 
 class FindingKind(enum.StrEnum):
@@ -78,6 +96,8 @@ class RunScope(enum.StrEnum):
     FULL = "full"
     #: Those that somebody named; it does not show the state of the sync.
     ROWS = "rows"
+    #: Those of a plan that was kept.
+    PLAN = "plan"
 
 
 class EndedBy(enum.StrEnum):
@@ -215,6 +235,8 @@ class Run:
     fruitless: bool = False
     #: The error that ended it, in the process that ran it; the run log keeps only its text.
     cause: SyncerError | None = field(default=None, compare=False, repr=False)
+    #: Why it was held, if it was to run a plan: in the same process alone.
+    moved: tuple[Moved, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def planned(self) -> Changes:

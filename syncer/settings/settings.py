@@ -94,6 +94,9 @@ class Settings(BaseSettings):
         description="how many days to keep runs, removals and snapshots that were moved aside. The newest run of each "
         "sync stays",
     )
+    keep_plans: float = Field(
+        default=1, gt=0, le=365, description="how many days to keep plans that were [saved](writing-a-sync.md#limits)"
+    )
     log_level: LogLevel = Field(
         default=LogLevel.INFO,
         description="what the service [logs](monitoring.md#logs): `debug`, `info`, `warning` or `error`",

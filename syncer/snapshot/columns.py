@@ -72,6 +72,12 @@ class ResultSchema:
         return self.definition.on_removed is OnRemoved.CLEAR
 
     @property
+    def deletes(self) -> bool:
+        """Whether a row that left the result is deleted from the store."""
+        is_deleted = self.definition.on_removed is OnRemoved.DELETE or not self.definition.target.entity.traits.merges
+        return self.sends_removals and is_deleted
+
+    @property
     def sends_removals(self) -> bool:
         """Whether a row that left the result is a removal in the store."""
         if self.definition.incremental:

@@ -43,39 +43,39 @@ class Difference:
     left: int
     #: Rows that left the result after their identifier moved: nobody knows who got them, and nothing is removed.
     unaddressed: int
-    _intent: Intent = field(repr=False, compare=False)
-    _work: Workspace = field(repr=False, compare=False)
+    intent: Intent = field(repr=False, compare=False)
+    work: Workspace = field(repr=False, compare=False)
 
     @property
     def planned(self) -> Changes:
         """The rows that the outbox will have."""
-        removed = self.removed if self._work.layout.schema.sends_removals else 0
+        removed = self.removed if self.work.layout.schema.sends_removals else 0
         return Changes(added=self.added, changed=self.changed, removed=removed, resent=self.sent_again)
 
     def changed_attributes(self) -> dict[str, int]:
         """In how many changed rows each attribute differs, most first; attributes that differ nowhere are left out."""
-        compared = self._work.layout.compared
-        kept = " AND s{i} IS NOT NULL" if self._work.layout.schema.keeps_nulls else ""
+        compared = self.work.layout.compared
+        kept = " AND s{i} IS NOT NULL" if self.work.layout.schema.keeps_nulls else ""
         counts = self._changed_rows(compared, "s{i} IS DISTINCT FROM o{i}" + kept)
         found = {c.name: n for c, n in zip(compared, counts, strict=True) if n}
         if self.changed:
-            found |= {c.name: self.changed for c in self._work.layout.reshaping}
+            found |= {c.name: self.changed for c in self.work.layout.reshaping}
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     def cleared_attributes(self) -> dict[str, tuple[int, int]]:
         """Attributes that become NULL: in how many rows, and how many rows of the snapshot have a value."""
-        layout = self._work.layout
+        layout = self.work.layout
         columns = [c for c in layout.compared if c.was is not None and c not in layout.reshaping]
         counts = self._changed_rows(columns, "s{i} IS NULL AND o{i} IS NOT NULL")
         found = {c: n for c, n in zip(columns, counts, strict=True) if n}
         if not found:
             return {}
-        (valued,) = self._work.session.rows(f"SELECT {', '.join(f'count({c.physical})' for c in found)} FROM snapshot")
+        (valued,) = self.work.session.rows(f"SELECT {', '.join(f'count({c.physical})' for c in found)} FROM snapshot")
         return {c.name: (n, total) for (c, n), total in zip(found.items(), valued, strict=True)}
 
     def _changed_rows(self, columns: Sequence[StoredColumn], which: str) -> tuple[int, ...]:
         """For each column, in how many changed rows the SQL *which* is true of the staged s{i} and the old o{i}."""
-        session, k = self._work.session, self._work.session.k
+        session, k = self.work.session, self.work.session.k
         if not columns or not self.changed:
             return (0,) * len(columns)
         sums = (f"count(*) FILTER ({which.format(i=i)})" for i in range(len(columns)))
@@ -88,7 +88,7 @@ class Difference:
 
     def sample(self, rows: int) -> list[tuple[str, str, str | None, str | None]]:
         """At most *rows* changes of each sort: change, key, JSON object before and after (None: no such row)."""
-        session, layout, k = self._work.session, self._work.layout, self._work.session.k
+        session, layout, k = self.work.session, self.work.layout, self.work.session.k
         before = shown_row([c for c in layout.compared if c.was is not None], "acknowledged")
         after = shown_row(layout.fed, "staged")
         found = session.rows(
@@ -104,14 +104,14 @@ class Difference:
     @property
     def newest_claim(self) -> str:
         """The newest claim of the sync when the ledger was opened; empty where there is none."""
-        return self._work.known.newest_claim
+        return self.work.known.newest_claim
 
     def open_outbox(self, *, claimed_by: str = "") -> Outbox:
         """Put durably in doubt everything about to be sent; nothing was sent before. To be closed by the caller.
 
         *claimed_by*: the run that is about to claim the sync for this snapshot.
         """
-        return open_outbox(self._work, replace(self._intent, claimed_by=claimed_by))
+        return open_outbox(self.work, replace(self.intent, claimed_by=claimed_by))
 
 
 def compare(
@@ -167,8 +167,8 @@ def compare(
         known=snapshot + doubt,
         left=left,
         unaddressed=unaddressed,
-        _intent=Intent(only_one=only is not None, is_partial=not is_whole, claimed_by=""),
-        _work=work,
+        intent=Intent(only_some=only is not None, is_partial=not is_whole, claimed_by=""),
+        work=work,
     )
 
 

@@ -293,7 +293,7 @@ class FileLedger:
         with self.session.transaction():
             self._settle_fence()
             journal.settle(self.session, intent, at=started_at)
-            if ended_well and not intent.only_one:
+            if ended_well and not intent.only_some:
                 seconds, settled = str(int(asked.at.timestamp())), layout.schema.definition.hash
                 self._remember(last_sync_time=seconds, settled_definition=settled, settled_query=asked.query)
                 self._remember(column_case=layout.schema.column_case)

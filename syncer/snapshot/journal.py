@@ -19,9 +19,9 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
     Part of the caller's transaction, as everything here.
     """
     schema = layout.schema
-    if schema.definition.incremental and not (intent.is_partial or intent.only_one):
+    if schema.definition.incremental and not (intent.is_partial or intent.only_some):
         _forget_what_left(session)
-    if not intent.only_one and not schema.sends_removals:
+    if not schema.sends_removals:
         _forget_departed(session)
     if session.has_table("departed"):
         from syncer.snapshot import departures
@@ -36,7 +36,7 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
         # A row that the store does not take now stays there with the columns that it had.
         k = session.k
         session.execute(f"INSERT INTO in_doubt ({k}) SELECT {k} FROM snapshot ANTI JOIN in_doubt USING ({k})")
-    if not intent.only_one:
+    if not intent.only_some:
         _forget_kept(session, incremental=schema.definition.incremental)
     if schema.definition.incremental:
         _keep_values(session, layout)
@@ -266,7 +266,7 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
         f"INSERT INTO in_doubt ({k}) SELECT {k} FROM (SELECT {k} FROM answered WHERE verdict IS NULL) "
         f"ANTI JOIN in_doubt USING ({k})"
     )
-    looked_at_all = intent is not None and not intent.only_one
+    looked_at_all = intent is not None and not intent.only_some
     _find_rejected(session, quarantine=looked_at_all, at=at)
     if intent is not None and looked_at_all:
         _end_rejections(session, partial=intent.is_partial)

@@ -89,8 +89,8 @@ class Workspace:
 class Intent:
     """How a run is about to send what its stages found (see Difference)."""
 
-    #: Only the row of one key is sent; all others stay as they are.
-    only_one: bool
+    #: Only rows that somebody named are sent; all others stay as they are.
+    only_some: bool
     #: The result need not have every row that it had before.
     is_partial: bool
     #: The run that claims the sync; empty where none does.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.model.protocols import IDENTIFIERS
-from syncer.model.types import Entity, PersonKey, SyncDefinition
-from syncer.snapshot.ledger import WriterState
+from syncer.model.errors import StoreRefusesError
+from syncer.model.protocols import (
+    IDENTIFIERS,
+    AddressesTargets,
+    Fenced,
+    NumbersPeople,
+    ProfileStore,
+    ReplacesCollections,
+)
+from syncer.model.spelling import listed
+from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
+from syncer.snapshot.ledger import Writer, WriterState
+from syncer.snapshot.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from syncer.definitions.folder import DefinitionFiles
@@ -103,3 +113,50 @@ def by_either_name(named: pa.Table, name: str | None, other: str | None) -> pa.T
     place = pc.index_in(same["kind"], pa.array(list(kinds)))
     renamed = same.set_column(1, "kind", pa.array(list(kinds.values())).take(place)).filter(pc.is_valid(place))
     return pa.concat_tables([named, renamed.cast(IDENTIFIERS)])
+
+
+def catch_up(
+    snapshot: Snapshot,
+    coordination: Coordination,
+    store: ProfileStore,
+    state_of: Callable[[str], WriterState] = lambda sync: WriterState.FEEDS,
+) -> None:
+    """Put in doubt what other machines, other syncs, or a restore of the store may have touched.
+
+    *state_of*: of another sync that feeds, or has fed, the same entities.
+
+    Raises:
+        StoreRefusesError: another sync feeds a collection that the store replaces as a whole.
+    """
+    ledger, log_id = snapshot.ledger, coordination.log_id
+    seen = ledger.open(coordination.newest_claim(), log_id=log_id)
+    removed, newest = coordination.removed_since(seen)
+    if isinstance(store, AddressesTargets):
+        removed = by_either_name(removed, store.address(ledger.session.target), ledger.session.target.object_type)
+    # Asked last: what is forgotten meanwhile counts.
+    ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
+    writers = coordination.writers(ledger.session.target.things).items()
+    _refuse_sharing(ledger.session.target, store, [sync for sync, _ in writers], state_of)
+    found = {sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}
+    ledger.follow_writers(found, state_of, form=store.value_form)
+    if isinstance(store, Fenced):
+        ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
+        if coordination.run_id:
+            store.fence(ledger=log_id, sync=coordination.sync, run_id=coordination.run_id)
+            if ended:
+                store.forget_fence(ledger=ended, sync=coordination.sync)
+    if isinstance(store, NumbersPeople) and ledger.session.target.key_may_move:
+        ledger.follow_people(store)
+
+
+def _refuse_sharing(
+    target: Target, store: ProfileStore, writers: Sequence[str], state_of: Callable[[str], WriterState]
+) -> None:
+    if target.collection is None or not isinstance(store, ReplacesCollections):
+        return
+    if others := [sync for sync in writers if state_of(sync) is WriterState.FEEDS]:
+        raise StoreRefusesError(
+            f"{target.things} is fed by {listed(others, last='and')} too, and the store replaces a collection as a "
+            "whole: each sync would remove the rows of the other",
+            hint="Disable all but one of them, or give each sync a collection of its own.",
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,26 +12,25 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.model.errors import SelectionError, StoreError, StoreRefusesError
+from syncer.model.errors import SelectionError, StoreError
 from syncer.model.protocols import (
     IDENTIFIERS,
     AddressesTargets,
-    Fenced,
     Interruptible,
     NumbersPeople,
     ProfileStore,
     ReplacesCollections,
     Warehouse,
 )
-from syncer.model.spelling import listed
-from syncer.model.types import Changes, Counts, Delivery, Finding, Hold, SyncDefinition, Target, Verdict
-from syncer.snapshot.columns import result_schema
+from syncer.model.types import Changes, Counts, Delivery, Finding, Hold, SyncDefinition, Verdict
+from syncer.snapshot.columns import ResultSchema, result_schema
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.ledger import Asked, Writer, WriterState
+from syncer.snapshot.ledger import Asked
 from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
 from syncer.sync.coordination import Coordination, by_either_name
+from syncer.sync.limits import Exceeded
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
 
 #: How long a store knows which identifiers people lost: a sync that did not run for longer sends every row again.
@@ -68,13 +67,15 @@ class SyncRun:
     clock_faults: Sequence[str] = ()
     #: What the sync sent under another definition, if that is to be removed.
     leftovers: Leftovers | None = None
+    #: The plan of which it sends the rows, and no others.
+    approved: Approval | None = None
 
 
 class Leftovers(Protocol):
     """Rows of former snapshots that are to be removed from the store: see `Snapshot.former`."""
 
-    def counted(self, run: SyncRun) -> tuple[int, list[str]]:
-        """How many rows, once the run has staged its result, and why a limit holds the run: a sentence each."""
+    def counted(self, run: SyncRun) -> tuple[int, list[Exceeded]]:
+        """How many rows, once the run has staged its result, and the limits that they exceed."""
 
     def remove(self, run: SyncRun, coordination: Coordination, *, started_at: datetime) -> None:
         """Remove them, and forget the former snapshots of which no row is left; *run* has settled.
@@ -84,11 +85,25 @@ class Leftovers(Protocol):
         """
 
 
+class Approval(Protocol):
+    """A plan that somebody approved; see `kept_plans.ApprovedPlan`."""
+
+    def select(self, run: SyncRun, schema: ResultSchema, difference: Difference) -> tuple[Difference, HeldError | None]:
+        """Leave only the rows of the plan to be sent; and why none may be, where they are not as they were."""
+
+    def use(self) -> None:
+        """Let the run send them, and no later one.
+
+        Raises:
+            SelectionError: another run has sent them.
+        """
+
+
 def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) -> None:
     """Run one sync from its query to its settled snapshot.
 
     Raises:
-        HeldError: over a limit, or a clock is wrong; nothing was sent.
+        HeldError: over a limit, a clock is wrong, or a plan is out of date; nothing was sent.
         StoppedError: cancelled; answered batches are settled, the rest is in doubt.
         SyncerError: of the warehouse or the result: nothing was sent; of the store: as for StoppedError.
     """
@@ -97,6 +112,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         raise HeldError(run.clock_faults, Hold.CLOCK)
     staged, difference = compare(run)
     _check_limits(run, staged, difference)
+    if run.approved is not None:
+        run.approved.use()
     with progress.during(Phase.JOURNAL):
         outbox = difference.open_outbox(claimed_by=coordination.run_id)
     with closing(outbox):
@@ -118,7 +135,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
     coordination.close_removals()
-    if run.leftovers and options.only is None:
+    if run.leftovers and not options.is_selective:
         run.leftovers.remove(run, coordination, started_at=started_at)
     if isinstance(store, NumbersPeople):
         store.forget_moves(started_at - _MOVES_KEPT)
@@ -140,6 +157,20 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
         whereabouts = partial(store.whereabouts, definition.target) if isinstance(store, NumbersPeople) else None
         is_whole = run.asked is None or run.asked.is_whole
         difference = staged.diff(is_whole=is_whole, full=options.full, only=options.only, whereabouts=whereabouts)
+        moved_on = None
+        if run.approved is not None:
+            difference, moved_on = run.approved.select(run, schema, difference)
+    _count_changes(run, staged, difference)
+    if moved_on is not None:
+        raise moved_on
+    if options.only is not None:
+        _find_one_row(staged, options.only)
+    return staged, difference
+
+
+def _count_changes(run: SyncRun, staged: Staged, difference: Difference) -> None:
+    """Let the progress have what the run is about to do."""
+    progress, options = run.progress, run.options
     progress.counts = Counts(
         queried=staged.queried,
         added=difference.added,
@@ -150,59 +181,9 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     )
     progress.delivery = Delivery(planned=difference.planned, quarantined=staged.quarantined)
     progress.notes.extend([*run.snapshot.ledger.notes, *_notes(staged, difference, one_row=options.only is not None)])
-    about = f"store {definition.store}"
+    about = f"store {run.definition.store}"
     found = run.snapshot.ledger.store_findings.items()
     progress.findings.extend(Finding(kind=kind, about=about, detail=detail) for kind, detail in found)
-    if options.only is not None:
-        _find_one_row(staged, options.only)
-    return staged, difference
-
-
-def catch_up(
-    snapshot: Snapshot,
-    coordination: Coordination,
-    store: ProfileStore,
-    state_of: Callable[[str], WriterState] = lambda sync: WriterState.FEEDS,
-) -> None:
-    """Put in doubt what other machines, other syncs, or a restore of the store may have touched.
-
-    *state_of*: of another sync that feeds, or has fed, the same entities.
-
-    Raises:
-        StoreRefusesError: another sync feeds a collection that the store replaces as a whole.
-    """
-    ledger, log_id = snapshot.ledger, coordination.log_id
-    seen = ledger.open(coordination.newest_claim(), log_id=log_id)
-    removed, newest = coordination.removed_since(seen)
-    if isinstance(store, AddressesTargets):
-        removed = by_either_name(removed, store.address(ledger.session.target), ledger.session.target.object_type)
-    # Asked last: what is forgotten meanwhile counts.
-    ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
-    writers = coordination.writers(ledger.session.target.things).items()
-    _refuse_sharing(ledger.session.target, store, [sync for sync, _ in writers], state_of)
-    found = {sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}
-    ledger.follow_writers(found, state_of, form=store.value_form)
-    if isinstance(store, Fenced):
-        ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
-        if coordination.run_id:
-            store.fence(ledger=log_id, sync=coordination.sync, run_id=coordination.run_id)
-            if ended:
-                store.forget_fence(ledger=ended, sync=coordination.sync)
-    if isinstance(store, NumbersPeople) and ledger.session.target.key_may_move:
-        ledger.follow_people(store)
-
-
-def _refuse_sharing(
-    target: Target, store: ProfileStore, writers: Sequence[str], state_of: Callable[[str], WriterState]
-) -> None:
-    if target.collection is None or not isinstance(store, ReplacesCollections):
-        return
-    if others := [sync for sync in writers if state_of(sync) is WriterState.FEEDS]:
-        raise StoreRefusesError(
-            f"{target.things} is fed by {listed(others, last='and')} too, and the store replaces a collection as a "
-            "whole: each sync would remove the rows of the other",
-            hint="Disable all but one of them, or give each sync a collection of its own.",
-        )
 
 
 def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:
@@ -312,11 +293,13 @@ def _count_answers(progress: Progress, outbox: Outbox, *, one_row: bool) -> None
 
 
 def _check_limits(run: SyncRun, staged: Staged, difference: Difference) -> None:
-    if run.options.only is None and not run.options.allow_limits:
-        reasons = limits.exceeded(run.definition, staged, difference)
-        reasons += run.leftovers.counted(run)[1] if run.leftovers else []
-        if reasons:
-            raise HeldError(reasons)
+    options = run.options
+    if options.only is None and not options.allow_limits:
+        found, removed = limits.exceeded(run.definition, staged, difference), difference.removed
+        if run.leftovers and not options.is_selective:
+            rows, exceeded = run.leftovers.counted(run)
+            found, removed = [*found, *exceeded], removed + rows
+        limits.check(options, found, removed=removed)
     limits.check_collection_size(run.definition, staged, run.store)
 
 

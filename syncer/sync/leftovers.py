@@ -15,9 +15,9 @@ from syncer.snapshot.ledger import WriterState
 from syncer.snapshot.session import Session
 from syncer.snapshot.snapshot import Snapshot
 from syncer.state.coordination import SharedCoordination
-from syncer.sync import limits
 from syncer.sync.coordination import Coordination
 from syncer.sync.flow import SyncRun, run_sync
+from syncer.sync.limits import Exceeded, over_removed
 from syncer.sync.progress import Progress, RunOptions
 
 
@@ -85,9 +85,9 @@ class _EmptyWarehouse:
 class FormerRows:
     """See `flow.Leftovers`."""
 
-    def counted(self, run: SyncRun) -> tuple[int, list[str]]:
+    def counted(self, run: SyncRun) -> tuple[int, list[Exceeded]]:
         """See `flow.Leftovers.counted`."""
-        definition, reasons, total = run.definition, list[str](), 0
+        definition, found, total = run.definition, list[Exceeded](), 0
         for path in run.snapshot.former:
             with former.opened(path, definition.name) as ledger:
                 session = ledger.session
@@ -95,8 +95,8 @@ class FormerRows:
             if not _is_replaced(run, session.target):
                 total += rows
                 what = f"of what was sent before, as {session.target.words},"
-                reasons += limits.over_removed(definition, rows, known, what)
-        return total, reasons
+                found += over_removed(definition, rows, known, what)
+        return total, found
 
     def remove(self, run: SyncRun, coordination: Coordination, *, started_at: datetime) -> None:
         """See `flow.Leftovers.remove`."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from syncer.model.errors import QueryResultError
 from syncer.model.protocols import ProfileStore
+from syncer.model.runs import LimitKind
 from syncer.model.types import Limit, OnNull, RunStatus, SyncDefinition
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Snapshot, Staged
+from syncer.sync.progress import HeldError, RunOptions
 
 #: A share means something from so many rows on; a broken query must not remove small syncs either.
 SHARES_COUNT_FROM = 20
@@ -40,35 +44,72 @@ def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[str]:
-    """Which limits this run would exceed, a sentence each; empty where it may go on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exceeded:
+    """A limit that a run exceeds."""
+
+    kind: LimitKind
+    #: By how many rows it does what the limit bounds; of an empty result, the rows of the snapshot.
+    rows: int
+    #: A sentence.
+    reason: str
+
+
+def check(options: RunOptions, found: Sequence[Exceeded], *, removed: int) -> None:
+    """Go on only within the limits, or what is allowed of them.
+
+    *found*: the limits that the run exceeds. *removed*: all rows that it removes.
+
+    Raises:
+        HeldError: it is held.
+    """
+    held = []
+    for one in found:
+        most = options.allow.get(one.kind, 0)
+        rows = removed if one.kind is LimitKind.REMOVED else one.rows
+        if most is not None and rows > most:
+            held.append(one.reason + (f", and more than the {most:,} that are allowed" if most else ""))
+    if held:
+        raise HeldError(held)
+
+
+def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[Exceeded]:
+    """Which limits this run would exceed; empty where it may go on."""
     limits, known = definition.limits, difference.known
+    reasons: list[Exceeded] = []
+
+    def add(kind: LimitKind, rows: int, reason: str) -> None:
+        reasons.append(Exceeded(kind=kind, rows=rows, reason=reason))
+
     if staged.queried == 0 and known > 0 and not limits.allow_empty and not definition.incremental:
-        return [f"the query returned no row, where the snapshot has {known:,}"]
-    reasons: list[str] = []
+        add(LimitKind.EMPTY, known, f"the query returned no row, where the snapshot has {known:,}")
     if staged.schema.sends_removals:
         reasons += over_removed(definition, difference.removed, known)
     if _over(limits.changed, difference.changed, known):
         rows = _share(difference.changed, known)
         most = [f"; `{name}` changed in {n:,} of them" for name, n in difference.changed_attributes().items()]
-        reasons.append(f"{rows} would be changed, over the limit of {limits.changed.words}{''.join(most[:1])}")
+        sentence = f"{rows} would be changed, over the limit of {limits.changed.words}{''.join(most[:1])}"
+        add(LimitKind.CHANGED, difference.changed, sentence)
     if limits.added is not None and _over(limits.added, difference.added, known):
         share = f" to {known:,} ({difference.added / known:.1%})" if known else ""
-        reasons.append(f"{difference.added:,} rows would be added{share}, over the limit of {limits.added.words}")
+        sentence = f"{difference.added:,} rows would be added{share}, over the limit of {limits.added.words}"
+        add(LimitKind.ADDED, difference.added, sentence)
     if definition.on_null is OnNull.CLEAR:
         for name, (cleared, valued) in difference.cleared_attributes().items():
             if _over(limits.cleared, cleared, valued):
                 rows = _share(cleared, valued)
-                reasons.append(f"`{name}` would become NULL in {rows}, over the limit of {limits.cleared.words}")
+                sentence = f"`{name}` would become NULL in {rows}, over the limit of {limits.cleared.words}"
+                add(LimitKind.CLEARED, cleared, sentence)
     return reasons
 
 
-def over_removed(definition: SyncDefinition, rows: int, known: int, what: str = "") -> list[str]:
-    """Why *rows* of *known* must not be removed, a sentence or none; *what* they are, if no rows of the snapshot."""
+def over_removed(definition: SyncDefinition, rows: int, known: int, what: str = "") -> list[Exceeded]:
+    """The limit, or none, that *rows* removed of *known* exceed; *what* they are, if no rows of the snapshot."""
     limit = definition.limits.removed
     if not _over(limit, rows, known, REMOVALS_COUNT_FROM):
         return []
-    return [f"{_share(rows, known)} {what and what + ' '}would be removed, over the limit of {limit.words}"]
+    reason = f"{_share(rows, known)} {what and what + ' '}would be removed, over the limit of {limit.words}"
+    return [Exceeded(kind=LimitKind.REMOVED, rows=rows, reason=reason)]
 
 
 def check_collection_size(definition: SyncDefinition, staged: Staged, store: ProfileStore) -> None:

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from syncer.model.protocols import ForecastingChanges, TriesWriting
-from syncer.model.types import Counts, Hold
+from syncer.model.runs import LimitKind
+from syncer.model.types import Changes, Counts, Hold
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Staged
 from syncer.sync import limits
 from syncer.sync.flow import SyncRun, compare
+from syncer.sync.limits import Exceeded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPlan:
+    """What is known of a kept plan, beside its rows. Times are aware UTC."""
+
+    plan_id: str
+    sync: str
+    created_at: datetime
+    expires_at: datetime
+    definition_hash: str
+    #: Which store, and where in it.
+    store: str
+    #: From when on an incremental query was asked, in unix seconds.
+    last_sync_time: int
+    #: The result's columns and their kinds.
+    columns: dict[str, str]
+    counts: Counts
+    planned: Changes
+    #: What would hold the run, a sentence each.
+    held: list[str]
+    #: The limits that it exceeds, and by how many rows each.
+    exceeded: dict[LimitKind, int]
+    #: Whether a wrong clock would hold the run.
+    clock: bool
+    #: Whether it deletes from the store what it removes.
+    deletes: bool
+    #: The run that has sent it; empty where none has.
+    used_by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +62,15 @@ class Plan:
     held: list[str]
     #: Of which kinds.
     holds: frozenset[Hold]
+    exceeded: list[Exceeded]
     notes: list[str]
+    #: What it is called, if it was kept.
+    kept: KeptPlan | None = None
+
+    @property
+    def limit_kinds(self) -> set[LimitKind]:
+        """What the limits bound that it exceeds."""
+        return {one.kind for one in self.exceeded}
 
 
 def planned(run: SyncRun, *, sample_rows: int) -> Plan:
@@ -38,10 +78,10 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
     staged, difference = compare(run)
     notes, exceeded = _forecast(run, staged, difference), limits.exceeded(run.definition, staged, difference)
     if run.leftovers:
-        rows, reasons = run.leftovers.counted(run)
-        exceeded += reasons
+        rows, found = run.leftovers.counted(run)
+        exceeded += found
         notes.append(f"rows that were sent under another definition, and would be removed: {rows:,}")
-    held = {Hold.CLOCK: list(run.clock_faults), Hold.LIMITS: exceeded}
+    held = {Hold.CLOCK: list(run.clock_faults), Hold.LIMITS: [one.reason for one in exceeded]}
     return Plan(
         staged=staged,
         difference=difference,
@@ -51,6 +91,7 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
         sample=difference.sample(sample_rows),
         held=[reason for reasons in held.values() for reason in reasons],
         holds=frozenset(hold for hold, reasons in held.items() if reasons),
+        exceeded=exceeded,
         notes=[*run.progress.notes, *notes],
     )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from syncer.model.runs import LimitKind, Moved
 from syncer.model.types import ENDED_WELL, Changes, Counts, Delivery, EndedBy, Finding, Hold, RunScope, RunStatus
 
 
@@ -19,19 +20,37 @@ class RunOptions:
     full: bool = False
     allow_limits: bool = False
     allow_clock: bool = False
+    #: Of these limits, so many rows at most; None for any number.
+    allow: Mapping[LimitKind, int | None] = field(default_factory=dict)
     #: The one key to send, a text for each key column.
     only: tuple[str, ...] | None = None
+    #: The id of the kept plan to send; empty for what changed.
+    plan: str = ""
 
     @classmethod
     def of(cls, words: Collection[str]) -> RunOptions:
         """Those that `words` gave, but for single rows, whose keys are not kept."""
-        return cls(full="full" in words, allow_limits="allow_limits" in words, allow_clock="allow_clock" in words)
+        allow = {
+            LimitKind(kind.removeprefix("allow_")): int(rows) if rows else None
+            for kind, _, rows in (word.partition("=") for word in words)
+            if kind in _ALLOWED
+        }
+        plan = next((word.removeprefix("plan=") for word in words if word.startswith("plan=")), "")
+        full, limits, clock = (flag in words for flag in ("full", "allow_limits", "allow_clock"))
+        return cls(full=full, allow_limits=limits, allow_clock=clock, allow=allow, plan=plan)
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether the run is about some rows alone, and leaves all others as they are."""
+        return self.only is not None or self.plan != ""
 
     @property
     def scope(self) -> RunScope:
         """Which rows the run is about."""
         if self.only is not None:
             return RunScope.ROWS
+        if self.plan:
+            return RunScope.PLAN
         return RunScope.FULL if self.full else RunScope.WHOLE
 
     @property
@@ -43,7 +62,12 @@ class RunOptions:
     def words(self) -> tuple[str, ...]:
         """Those that are set, as the run log keeps them: never a key."""
         chosen = {"full": self.full, "allow_limits": self.allow_limits, "allow_clock": self.allow_clock}
-        return (*(word for word, is_set in chosen.items() if is_set), *(["row"] if self.only is not None else []))
+        allowed = (f"allow_{kind}" + (f"={rows}" if rows is not None else "") for kind, rows in self.allow.items())
+        rows = (["row"] if self.only is not None else []) + ([f"plan={self.plan}"] if self.plan else [])
+        return (*(word for word, is_set in chosen.items() if is_set), *allowed, *rows)
+
+
+_ALLOWED = frozenset(f"allow_{kind}" for kind in LimitKind)
 
 
 class Phase(enum.StrEnum):
@@ -192,6 +216,8 @@ class Progress:
     tried_before: int = 0
     notes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    #: Why a plan is not sent.
+    moved: Sequence[Moved] = ()
     #: Called whenever something above has changed.
     changed: Callable[[], None] = lambda: None
     #: Stops the run.
@@ -242,9 +268,24 @@ class Progress:
         return True if self.tried_before < delivery.planned.total else None
 
 
-class HeldError(Exception):
-    """A limit, or the clock, holds this run; nothing was sent."""
+_HELD_HINTS = {
+    Hold.LIMITS: "Look at `syncer plan {name} --save`; if it is right, `syncer run {name} --plan ID` sends what it "
+    "showed, and `syncer run {name} --allow-limits` lets a run through once. See `syncer docs writing-a-sync`.",
+    Hold.CLOCK: "Set the clocks right. If this machine's is right now, `syncer run {name} --allow clock` lets a run "
+    "through once, and the others follow it. See `syncer docs production`.",
+}
 
-    def __init__(self, reasons: Sequence[str], by: Hold = Hold.LIMITS) -> None:
+
+class HeldError(Exception):
+    """A limit, the clock, or that a plan is out of date holds this run; nothing was sent."""
+
+    def __init__(self, reasons: Sequence[str], by: Hold = Hold.LIMITS, *, moved: Sequence[Moved] = ()) -> None:
+        """*moved*: the rows of a plan that are not found as they were."""
         super().__init__("; ".join(reasons))
-        self.reasons, self.by = list(reasons), by
+        self.reasons, self.by, self.moved = list(reasons), by, moved
+
+    def hint(self, sync: str) -> str:
+        """What to do next."""
+        if self.moved:
+            return f"Nothing was sent. Plan again with `syncer plan {sync} --save`."
+        return _HELD_HINTS[self.by].format(name=sync)

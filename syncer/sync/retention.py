@@ -39,6 +39,10 @@ def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
         log.info("deleted old removals from the run log", extra={"removals": forgotten})
     if deleted := file.delete_moved_aside(settings.snapshots_dir, before):
         log.info("deleted old snapshots that were moved aside", extra={"files": deleted})
+    from syncer.sync.kept_plans import PlanFolder
+
+    if deleted := PlanFolder.of(settings, lambda: now).delete_expired():
+        log.info("deleted plans that had expired", extra={"files": deleted})
     state_modes.restrict(settings.state_dir)
     with suppress(OSError):
         mark = settings.state_dir / MARK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 import traceback
@@ -11,15 +10,12 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
 from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
 from syncer.model.runs import THE_CLOCK
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
-from syncer.queries import query
-from syncer.queries.query import Query
-from syncer.settings import registry
-from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings
 from syncer.snapshot.file import is_in_use
 from syncer.snapshot.snapshot import Snapshot, addresses, opened
@@ -27,20 +23,16 @@ from syncer.state.coordination import SharedCoordination
 from syncer.state.history import KEPT_REJECTIONS
 from syncer.state.runs import RunLog
 from syncer.sync import limits
-from syncer.sync.coordination import WriterStates
-from syncer.sync.flow import Leftovers, SyncRun, catch_up, run_sync
+from syncer.sync.coordination import WriterStates, catch_up
+from syncer.sync.flow import Leftovers, SyncRun, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
-from syncer.sync.window import Window, now_at, window
+from syncer.sync.window import now_at, prepared, query_hash, window
+
+if TYPE_CHECKING:
+    from syncer.sync.kept_plans import ApprovedPlan
 
 log = logging.getLogger(__name__)
-
-_HELD_HINTS = {
-    Hold.LIMITS: "Look at `syncer plan {name}`; if it is right, `syncer run {name} --allow-limits` lets it through "
-    "once. See `syncer docs writing-a-sync`.",
-    Hold.CLOCK: "Set the clocks right. If this machine's is right now, `syncer run {name} --allow clock` lets a run "
-    "through once, and the others follow it. See `syncer docs production`.",
-}
 
 #: How long after a process died the store may still be at what it sent.
 _LONGEST_REQUEST = timedelta(minutes=10)
@@ -98,8 +90,15 @@ class Runner:
             log.info("the run begins")
             return self._recorded(definition, store, snapshot, started_at, options, progress)
 
-    def plan(self, definition: SyncDefinition, *, progress: Progress | None = None, sample_rows: int = 5) -> Plan:
-        """Query and compare; sends and records nothing.
+    def plan(
+        self,
+        definition: SyncDefinition,
+        *,
+        progress: Progress | None = None,
+        sample_rows: int = 5,
+        also: Callable[[SyncRun, Plan], Plan] = lambda run, plan: plan,
+    ) -> Plan:
+        """Query and compare; sends and records nothing. *also* is done to the plan while its rows are there.
 
         Raises:
             SyncerError: as `run` would record it, or raise it.
@@ -119,7 +118,7 @@ class Runner:
             with self._asked(definition, snapshot, store, RunOptions(), progress) as run:
                 if isinstance(run.warehouse, ForecastingQueries):
                     progress.notes.append(run.warehouse.forecast(run.sql))
-                return planned(run, sample_rows=sample_rows)
+                return also(run, planned(run, sample_rows=sample_rows))
 
     def _opened(
         self, definition: SyncDefinition, store: ProfileStore, *, record: bool = True
@@ -172,8 +171,8 @@ class Runner:
         except HeldError as exc:
             if exc.by is Hold.CLOCK:
                 progress.findings.append(Finding(kind=FindingKind.CLOCK, about=THE_CLOCK))
-            held = SyncerError(str(exc), hint=_HELD_HINTS[exc.by].format(name=definition.name))
-            return self._finish(progress, RunStatus.HELD, held)
+            progress.moved = exc.moved
+            return self._finish(progress, RunStatus.HELD, SyncerError(str(exc), hint=exc.hint(definition.name)))
         except (Exception, KeyboardInterrupt) as exc:
             if isinstance(exc, (StoppedError, StoreError, KeyboardInterrupt)):
                 try:
@@ -226,7 +225,7 @@ class Runner:
             findings=progress.findings,
             ended_by=progress.token.ended_by if status is RunStatus.INTERRUPTED else None,
         )
-        return self._run_of(progress.run_id, error)
+        return replace(self._run_of(progress.run_id, error), moved=tuple(progress.moved))
 
     def _run_of(self, run_id: str, cause: SyncerError | None) -> Run:
         run = self.run_log.get(run_id)
@@ -250,23 +249,32 @@ class Runner:
             if definition.incremental:
                 at = now_at(warehouse, self.now())
                 clock_faults += limits.differs(self.now(), at, f"warehouse `{definition.warehouse}`")
-                found = self._window(definition, snapshot, options, at)
+                found = window(definition, snapshot.known, options, at=at, query=query_hash(self.settings, definition))
                 last_sync_time, asked = found.last_sync_time, found.asked
                 progress.notes.extend(filter(None, [found.note]))
-            prepared = self._query(definition, snapshot, last_sync_time)
-            with prepared.errors_placed():
+            query = prepared(self.settings, definition, snapshot.known, last_sync_time)
+            approved = self._approved(definition, options, progress.run_id)
+            with query.errors_placed():
                 yield SyncRun(
                     definition=definition,
-                    sql=prepared.statement,
+                    sql=query.statement,
                     warehouse=warehouse,
                     snapshot=snapshot,
                     store=store,
-                    options=options,
+                    options=approved.lifted(options) if approved else options,
                     progress=progress,
                     asked=asked,
                     clock_faults=clock_faults,
                     leftovers=_leftovers(snapshot),
+                    approved=approved,
                 )
+
+    def _approved(self, definition: SyncDefinition, options: RunOptions, run_id: str) -> ApprovedPlan | None:
+        if not options.plan:
+            return None
+        from syncer.sync import kept_plans
+
+        return kept_plans.approved(self.settings, self.now, definition, options, run_id=run_id)
 
     def _clock_faults(self, definition: SyncDefinition, store: ProfileStore) -> list[str]:
         found = limits.went_back(self.now(), self.run_log.last_moment())
@@ -289,29 +297,6 @@ class Runner:
         return not self.run_log.database.is_shared or not any(
             run.sync == sync and run.term is not None for run in self.run_log.open_runs()
         )
-
-    def _window(self, definition: SyncDefinition, snapshot: Snapshot, options: RunOptions, at: datetime) -> Window:
-        whole = self._rendered(definition, 0)
-        place = self.settings.warehouses[definition.warehouse].shown_url
-        query_hash = hashlib.sha256(f"{place}\n{whole}".encode()).hexdigest()
-        return window(definition, snapshot.known, options, at=at, query=query_hash)
-
-    def _rendered(self, definition: SyncDefinition, last_sync_time: int) -> str:
-        return query.render(
-            definition,
-            last_sync_time=last_sync_time,
-            variables=self.settings.vars,
-            environment=lambda: query_variables(self.settings),
-        )
-
-    def _query(self, definition: SyncDefinition, snapshot: Snapshot, last_sync_time: int) -> Query:
-        rendered = self._rendered(definition, last_sync_time)
-        if snapshot.known.settled_definition == definition.hash and rendered == definition.sql:
-            # This very text has passed the check before, which costs a tenth of a second.
-            return Query(definition=definition, rendered=rendered, statement=rendered)
-        url = self.settings.warehouses[definition.warehouse].url.get_secret_value()
-        statement = query.check(definition, rendered, registry.dialect(url))
-        return Query(definition=definition, rendered=rendered, statement=statement)
 
     def _coordination(self, definition: SyncDefinition, store: ProfileStore, run_id: str = "") -> SharedCoordination:
         return SharedCoordination(

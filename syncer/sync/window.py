@@ -1,4 +1,4 @@
-"""From when on an incremental query asks, and when it asks for its whole result instead.
+"""What a run asks its warehouse, from when on, and when an incremental query asks for its whole result instead.
 
 A row may become visible with a time before that of the last run: its transaction was long, or clocks differ. So the
 time is the warehouse's own, less the definition's `lookback`; rows that are seen twice did not change.
@@ -6,11 +6,17 @@ time is the warehouse's own, less the definition's `lookback`; rows that are see
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
 from syncer.model.protocols import TellsTime, Warehouse
 from syncer.model.types import SyncDefinition
+from syncer.queries import query as queries
+from syncer.queries.query import Query
+from syncer.settings import registry
+from syncer.settings.secrets import query_variables
+from syncer.settings.settings import Settings
 from syncer.snapshot.ledger import Asked, Known
 from syncer.sync.progress import RunOptions
 
@@ -68,3 +74,29 @@ def _why_whole(definition: SyncDefinition, known: Known, *, at: datetime, query:
         age = now - known.whole_result_at
         found = "" if 0 <= age < definition.full_every.total_seconds() else "`full_every` is over"
     return found and f"{found}: this run asks for the whole result, sends only what differs, and removes nothing"
+
+
+def prepared(settings: Settings, definition: SyncDefinition, known: Known, last_sync_time: int) -> Query:
+    """The query of a run, rendered and checked."""
+    rendered = _rendered(settings, definition, last_sync_time)
+    if known.settled_definition == definition.hash and rendered == definition.sql:
+        # This very text has passed the check before, which costs a tenth of a second.
+        return Query(definition=definition, rendered=rendered, statement=rendered)
+    url = settings.warehouses[definition.warehouse].url.get_secret_value()
+    statement = queries.check(definition, rendered, registry.dialect(url))
+    return Query(definition=definition, rendered=rendered, statement=statement)
+
+
+def query_hash(settings: Settings, definition: SyncDefinition) -> str:
+    """What stands for the query's text and the warehouse: see Asked."""
+    place = settings.warehouses[definition.warehouse].shown_url
+    return hashlib.sha256(f"{place}\n{_rendered(settings, definition, 0)}".encode()).hexdigest()
+
+
+def _rendered(settings: Settings, definition: SyncDefinition, last_sync_time: int) -> str:
+    return queries.render(
+        definition,
+        last_sync_time=last_sync_time,
+        variables=settings.vars,
+        environment=lambda: query_variables(settings),
+    )

@@ -26,7 +26,8 @@ from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.sync.flow import SyncRun, catch_up, run_sync
+from syncer.sync.coordination import catch_up
+from syncer.sync.flow import SyncRun, run_sync
 from syncer.sync.progress import HeldError, Progress, RunOptions
 from tests.conftest import LONG
 from tests.servers.fake_store import Key

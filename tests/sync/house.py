@@ -19,8 +19,8 @@ from syncer.snapshot.ledger import Asked
 from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.sync.coordination import WriterStates
-from syncer.sync.flow import SyncRun, catch_up, run_sync
+from syncer.sync.coordination import WriterStates, catch_up
+from syncer.sync.flow import SyncRun, run_sync
 from syncer.sync.leftovers import FormerRows, take_over_renamed
 from syncer.sync.plans import planned
 from syncer.sync.progress import HeldError, Progress, RunOptions

@@ -20,7 +20,8 @@ from syncer.model.types import Limit, Limits, OnRemoved, SyncDefinition
 from syncer.snapshot.snapshot import opened
 from syncer.state.coordination import SharedCoordination, forget_removals
 from syncer.state.database import StateDatabase
-from syncer.sync.flow import SyncRun, catch_up, run_sync
+from syncer.sync.coordination import catch_up
+from syncer.sync.flow import SyncRun, run_sync
 from syncer.sync.progress import HeldError, Progress, RunOptions, StoppedError
 from tests.servers.fake_store import FakeStore
 from tests.servers.table_warehouse import Table

@@ -21,7 +21,8 @@ from syncer.settings.registry import open_store
 from syncer.snapshot.snapshot import opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
-from syncer.sync.flow import SyncRun, catch_up, run_sync
+from syncer.sync.coordination import catch_up
+from syncer.sync.flow import SyncRun, run_sync
 from syncer.sync.progress import Progress, RunOptions
 from tests.servers.table_warehouse import Table
 from tests.workbench import definition
