@@ -56,7 +56,7 @@ class RunOptions:
     @property
     def needs_approval(self) -> bool:
         """Whether it may send what a run of the schedule would be held for."""
-        return self.allow_limits or self.allow_clock
+        return self.allow_limits or self.allow_clock or bool(self.allow)
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from syncer.web.schemas import ExplanationPage
 
 _Text = Annotated[str, Query(max_length=500)]
 
-router = APIRouter(tags=["entities"], dependencies=[Depends(guard.who_may_run)])
+router = APIRouter(tags=["entities"], dependencies=[Depends(guard.operators_only)])
 
 
 def _sought(
