@@ -140,3 +140,27 @@ def output_columns(sql: str) -> tuple[str, ...] | None:
     columns = tree.selects if isinstance(tree, exp.Query) else []
     named = columns and all(isinstance(column, exp.Alias | exp.Column) and not column.is_star for column in columns)
     return tuple(column.alias_or_name for column in columns) if named else None
+
+
+@lru_cache(maxsize=4096)
+def read_tables(sql: str, dialect: str | None) -> tuple[str, ...] | None:
+    """The tables that a query without Jinja reads, as it names them, in order; None if its text cannot be parsed.
+
+    Shapes:
+        dialect: as for `check`.
+    """
+    from sqlglot import exp
+
+    try:
+        tree = one_select(sql, dialect).tree
+    except NotASelectError:
+        return None
+    if tree is None:
+        return None
+    named = {cte.alias.casefold() for cte in tree.find_all(exp.CTE)}
+    found = {
+        ".".join(part.name for part in table.parts): None
+        for table in tree.find_all(exp.Table, bfs=False)
+        if isinstance(table.this, exp.Identifier) and (table.db or table.name.casefold() not in named)
+    }
+    return tuple(found)

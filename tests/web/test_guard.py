@@ -102,7 +102,16 @@ def test_reading_changes_nothing(site: Site, served: Served) -> None:
     run = client.post("/api/v1/syncs/customers/runs?wait=30").json()
     tables = ("runs", "audit", "pauses", "sessions", "requests", "rejections")
     before = [site.log(f"SELECT * FROM syncer_{table}") for table in tables]
-    asked = {"q": "1", "value": "1", "by": "id", "type": "account", "id": "1", "name": "customers", "test": "1"}
+    asked = {
+        "q": "1",
+        "entity": "person",
+        "value": "1",
+        "by": "id",
+        "type": "account",
+        "id": "1",
+        "name": "customers",
+        "test": "1",
+    }
 
     for path, methods in routes(served):
         if "GET" in methods:
