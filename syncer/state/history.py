@@ -70,11 +70,12 @@ class RunHistory:
         with self.database.reading() as connection:
             return [run_of(row) for row in connection.execute(query.order_by(_NEWEST))]
 
-    def begun_at(self, sync: str, at: datetime) -> str | None:
-        """The id of the run of a sync that began at a moment; None where the run log has none."""
-        query = sa.select(runs.c.id).where(runs.c.sync == sync, runs.c.started_at == at).limit(1)
+    def begun_at(self, starts: Collection[tuple[str, datetime]]) -> dict[tuple[str, datetime], str]:
+        """The ids of the runs that began at some moments, each with its sync, as far as the run log has them."""
+        query = sa.select(runs.c.sync, runs.c.started_at, runs.c.id)
+        query = query.where(sa.tuple_(runs.c.sync, runs.c.started_at).in_(starts))
         with self.database.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
+            return {(sync, at): run_id for sync, at, run_id in connection.execute(query)}
 
     def last_runs(self, syncs: Iterable[str]) -> dict[str, Run]:
         """The newest run of each of *syncs* that has begun, and that is not about single rows."""

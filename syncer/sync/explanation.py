@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any
 from syncer.model.errors import RunInProgressError, SelectionError, SnapshotError
 from syncer.model.json_text import json_value
 from syncer.model.spelling import did_you_mean, listed, quoted
-from syncer.model.types import OnNull, PersonKey, Rejection, SyncDefinition, Target, Verdict
+from syncer.model.types import OnNull, PersonKey, SyncDefinition, Target, Verdict
 from syncer.snapshot.rows import KnownRow, KnownRows, reading_snapshots
 from syncer.sync.lookup import Lookup, Sought, Stored
 
@@ -19,6 +20,35 @@ from syncer.sync.lookup import Lookup, Sought, Stored
 MOST_ROWS = 100
 
 _IDENTIFIERS = ("id", "email")
+
+
+class RowState(enum.StrEnum):
+    """What became of one row of one sync."""
+
+    REJECTED = "rejected"
+    #: A run has the snapshot open.
+    BUSY = "busy"
+    IN_DOUBT = "in doubt"
+    #: Not in the result.
+    LEFT = "not in the result"
+    UNSENT = "never sent"
+    #: The store has other values by now.
+    OVERWRITTEN = "overwritten"
+    #: Accepted, and what the store has now is not known.
+    DELIVERED = "delivered"
+    STANDS = "in the store"
+
+
+_WORDS: Mapping[RowState, str] = {
+    RowState.REJECTED: "rejected: {reason}",
+    RowState.BUSY: "a run or a plan has the snapshot open now; try again when it has ended",
+    RowState.IN_DOUBT: "sent without an answer; the next run sends it again",
+    RowState.LEFT: "not in the query's result",
+    RowState.UNSENT: "never sent",
+    RowState.OVERWRITTEN: "delivered, but the store has other values of {attributes}",
+    RowState.DELIVERED: "delivered; what the store has now is not known",
+    RowState.STANDS: "delivered, and the store has these values",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,21 +118,34 @@ class Explanation:
         return [one.attribute for one in self.attributes if one.stands is False]
 
     @property
-    def summary(self) -> str:
-        """What became of the row, for people."""
+    def state(self) -> RowState:
+        """What became of the row, in a word."""
         if self.rejected is not None:
-            return f"rejected: {self.rejected.reason}"
+            return RowState.REJECTED
         if self.busy:
-            return "a run or a plan has the snapshot open now; try again when it has ended"
+            return RowState.BUSY
         if self.in_doubt:
-            return "sent without an answer; the next run sends it again"
+            return RowState.IN_DOUBT
         if self.in_result is False:
-            return "not in the query's result"
+            return RowState.LEFT
         if self.last_sent is None:
-            return "never sent"
+            return RowState.UNSENT
         if self.overwritten:
-            return f"delivered, but the store has other values of {listed(self.overwritten, last='and')}"
-        return "delivered"
+            return RowState.OVERWRITTEN
+        is_seen = any(one.stands for one in self.attributes)
+        return RowState.STANDS if is_seen else RowState.DELIVERED
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the store has what was sent, as far as that is known."""
+        return self.state in (RowState.STANDS, RowState.DELIVERED)
+
+    @property
+    def summary(self) -> str:
+        """The same as the end of a sentence, for people."""
+        words = _WORDS[self.state]
+        reason = self.rejected.reason if self.rejected else ""
+        return words.format(reason=reason, attributes=listed(self.overwritten or ["-"], last="and"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +175,7 @@ class Explained:
             said.append(f"What the store has is not known: {self.stored.fault}.")
         elif self.stored.content is None:
             said.append(f"The store {quoted(self.stored.sought.store)} has no such {self.stored.sought.entity}.")
-        if self.others and self.is_known:
+        if self.others and self.is_known and not self.stored.sought.is_whole:
             said.append(f"Other syncs that write such entities, and never sent this one: {self.others:,}.")
         said += [f"Of {quoted(name)} only the first {MOST_ROWS} rows are shown." for name in self.cut]
         return [*said, *(f"The snapshot of {quoted(name)} cannot be read." for name in self.unread)]
@@ -164,11 +207,11 @@ def explain(lookup: Lookup, sought: Sought, *, sync: str | None = None) -> Expla
     cut, unread, others = [], [], 0
     with reading_snapshots(form=stored.facts.form, most=MOST_ROWS) as reader:
         for name, path in sorted(files.items()):
-            one = _OneSync(lookup=lookup, stored=stored, name=name, definition=definitions.get(name))
+            one = _OneSync(stored=stored, name=name, definition=definitions.get(name))
             try:
                 found = reader.find(path, stored.sought.places) if path.is_file() else None
             except RunInProgressError:
-                rows += one.busy()
+                rows += [*one.rejected(is_busy=True)] or [Explanation(sync=name, key="", busy=True)]
                 continue
             except SnapshotError:
                 unread.append(name)
@@ -177,7 +220,19 @@ def explain(lookup: Lookup, sought: Sought, *, sync: str | None = None) -> Expla
             rows += explained
             cut += [name] if found and found.is_cut else []
             others += name in definitions and not explained
-    return Explained(stored=stored, rows=rows, others=others, cut=cut, unread=unread)
+    return Explained(stored=stored, rows=_with_runs(lookup, rows), others=others, cut=cut, unread=unread)
+
+
+def _with_runs(lookup: Lookup, rows: Sequence[Explanation]) -> list[Explanation]:
+    """The same with the ids of the runs of which only the start is known."""
+    starts = {(row.sync, row.last_sent.at) for row in rows if row.last_sent and row.last_sent.at}
+    known = lookup.run_log.begun_at(starts) if starts else {}
+    return [
+        replace(row, last_sent=replace(row.last_sent, run_id=known.get((row.sync, row.last_sent.at))))
+        if row.last_sent and row.last_sent.at and not row.last_sent.run_id
+        else row
+        for row in rows
+    ]
 
 
 def _files(lookup: Lookup, feeding: Mapping[str, SyncDefinition]) -> dict[str, Path]:
@@ -197,27 +252,33 @@ def _no_such_sync(lookup: Lookup, sought: Sought, sync: str, feeding: Sequence[s
 class _OneSync:
     """Explains the rows of one sync."""
 
-    lookup: Lookup
     stored: Stored
     name: str
     #: None where its file is gone, or cannot be used.
     definition: SyncDefinition | None
 
-    def busy(self) -> list[Explanation]:
-        """What the run log has of rejected rows, or else nothing."""
-        rejected = [row for row in self.stored.rejected if row.sync == self.name]
-        busy = Explanation(sync=self.name, key="", busy=True)
-        return [self._rejected(busy, row) for row in rejected] or [busy]
+    def rejected(self, *, is_busy: bool) -> Iterator[Explanation]:
+        """What the run log has of rejected rows."""
+        for row in self.stored.rejected:
+            if row.sync == self.name:
+                yield Explanation(
+                    sync=self.name,
+                    key=row.key,
+                    last_sent=_refusal(row.reason, row.last_seen),
+                    rejected=RejectedSince(reason=row.reason, since=row.first_seen),
+                    busy=is_busy,
+                )
 
     def rows(self, found: KnownRows | None, *, is_asked: bool) -> Iterator[Explanation]:
-        """What a snapshot has; *is_asked*: also that it has nothing."""
+        """What a snapshot has, or where there is none the run log; *is_asked*: also that there is nothing."""
+        rows = [*self.rejected(is_busy=False)]
         is_ours = found is not None and self._is_of_this_store(found)
-        if found is not None and is_ours:
-            for row in found.rows:
-                yield self._row(row, found.target)
-        if is_asked and not (is_ours and found and found.rows):
+        if found is not None and is_ours and not self.stored.sought.is_whole:
+            rows = [self._row(row, found.target) for row in found.rows]
+        if is_asked and not rows:
             is_out = found is not None and is_ours and found.is_settled and self._may_say_out
-            yield Explanation(sync=self.name, key="", in_result=False if is_out else None)
+            rows = [Explanation(sync=self.name, key="", in_result=False if is_out else None)]
+        yield from rows
 
     def _is_of_this_store(self, found: KnownRows) -> bool:
         if not self.stored.facts.store_id:
@@ -249,13 +310,7 @@ class _OneSync:
             return LastSent(values=_values(row.accepted), at=None, run_id=None, verdict=Verdict.ACCEPTED, reason=None)
         values = None if row.kept is None else _values(row.kept)
         if row.refused is not None:
-            return LastSent(
-                values=values,
-                at=row.refused.at,
-                run_id=self.lookup.run_log.begun_at(self.name, row.refused.at),
-                verdict=Verdict.REJECTED,
-                reason=row.refused.reason,
-            )
+            return _refusal(row.refused.reason, row.refused.at, values)
         return LastSent(values=values, at=None, run_id=None, verdict=None, reason=None) if row.in_doubt else None
 
     def _attributes(self, row: KnownRow, target: Target) -> Iterator[AttributeState]:
@@ -284,9 +339,9 @@ class _OneSync:
             return rows[0] if rows else None
         return {**(content.get("attributes") or {}), **{name: content.get(name) for name in _IDENTIFIERS}}
 
-    def _rejected(self, busy: Explanation, row: Rejection) -> Explanation:
-        since = RejectedSince(reason=row.reason, since=row.first_seen)
-        return replace(busy, key=row.key, rejected=since)
+
+def _refusal(reason: str, at: datetime, values: Mapping[str, Any] | None = None) -> LastSent:
+    return LastSent(values=values, at=at, run_id=None, verdict=Verdict.REJECTED, reason=reason)
 
 
 def _values(texts: Mapping[str, str | None]) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class Sought:
         """All that is known of a person's identifiers, by kind."""
         return self.others if self.entity is Entity.RELATIONSHIP else {**self.others, self.kind: self.value}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole collection."""
+        return self.entity is Entity.COLLECTION and not self.value
+
     def is_fed_by(self, sync: SyncDefinition) -> bool:
         """Whether a sync writes such entities, their relationships included."""
         return sync.store == self.store and self.is_of(sync.target)
@@ -90,7 +95,7 @@ class Sought:
 
     def is_meant_by(self, sync: SyncDefinition, row: Rejection) -> bool:
         """Whether a rejected row of a sync is about this entity."""
-        if self.entity is Entity.COLLECTION and not self.value:
+        if self.is_whole:
             return self.is_of(sync.target)
         key = {f"k{i}": part for i, part in enumerate(key_parts(sync, row.key), start=1)}
         return any(place.items() <= key.items() for place in self.places(sync.target))

@@ -140,6 +140,7 @@ def addresses(log: RunLog) -> Mapping[str, str]:
         "/runs/{run_id}": f"/runs/{run}",
         "/find": f"/find?q={REJECTED}",
         "/people": f"/people?value={REJECTED}",
+        "/api/v1/explain": f"/api/v1/explain?entity=person&value={REJECTED}",
         "/objects": "/objects?type=account&id=1",
         "/collections": "/collections?name=coupons",
         "/connections": "/connections",

@@ -1,4 +1,4 @@
-"""`/find`, `/people`, `/objects`, `/collections`: what stores contain, which syncs feed it, and rejected rows."""
+"""`/find`, `/people`, `/objects`, `/collections`: what stores contain, and what each sync had to do with it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import RedirectResponse, Response
 
-from syncer.definitions.conflicts import written_attributes
-from syncer.model.types import PersonKey, Rejection
+from syncer.model.types import PersonKey
 from syncer.service.status import SyncStatus
+from syncer.sync import explanation
+from syncer.sync.explanation import AttributeState, Explained, Explanation
 from syncer.sync.lookup import Found, Sought, Stored
 from syncer.web.auth import guard
 from syncer.web.pages.viewing import TheView, View
@@ -23,8 +24,8 @@ _Text = Annotated[str, Query(max_length=500)]
 #: The identifiers in what `ProfileStore.show` gives of a person, and their names in definitions.
 _IDENTIFIERS: Mapping[str, str] = {"id": "id", "email": "email", "person_id": "cio_id"}
 
-#: Rejected rows, and syncs, that a page lists.
-_LISTED_REJECTIONS, _LISTED_SYNCS = 50, 100
+#: The most rows that a page lists.
+_LISTED_ROWS = 50
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(guard.operators_only)])
 
@@ -46,15 +47,14 @@ class EntityContext(Context, template="entity.html"):
     #: `person`.
     noun: str
     stored: Stored
-    #: The first of the rejected rows.
-    rejected: Sequence[Rejection]
     identifiers: Mapping[str, Any]
-    #: By name: the syncs of these rows, and others up to a limit.
-    feeding: Mapping[str, SyncStatus]
-    #: The attributes that each of them writes; None if only the warehouse knows them.
-    attributes: Mapping[str, Sequence[str] | None]
-    #: Each attribute of the entity itself to the names of the syncs that write it, as far as known.
-    writers: Mapping[str, Sequence[str]]
+    #: What its syncs did: the first rows; of a whole collection the rejected ones.
+    explained: Explained
+    rows: Sequence[Explanation]
+    #: The status of the syncs of these rows, by name; those without a definition are left out.
+    statuses: Mapping[str, SyncStatus]
+    #: Each attribute of the entity itself to the syncs that sent it, and whether the store still has what they sent.
+    writers: Mapping[str, Sequence[tuple[str, AttributeState]]]
 
 
 @router.get("/find")
@@ -89,16 +89,15 @@ def show_collection(view: TheView, name: _Text, key: _Text = "", store: str = "d
 
 
 def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) -> Response:
-    found = view.service.lookup.look(sought)
-    rejected = found.rejected[:_LISTED_REJECTIONS]
-    names = dict.fromkeys([*(row.sync for row in rejected), *(sync.name for sync in found.feeding)])
-    statuses = view.service.statuses(list(names)[:_LISTED_SYNCS])
-    attributes = {sync.name: written_attributes(sync, None) for sync in found.feeding}
-    writers: dict[str, list[str]] = defaultdict(list)
-    for sync in found.feeding:
-        if sync.target.entity is sought.entity:
-            for name in attributes[sync.name] or ():
-                writers[name].append(sync.name)
+    explained = explanation.explain(view.service.lookup, sought)
+    found = explained.stored
+    writers: dict[str, list[tuple[str, AttributeState]]] = defaultdict(list)
+    own = {sync.name for sync in found.feeding if sync.target.entity is sought.entity}
+    # What is as it should be comes last, and before it what is about the entity itself.
+    rows = sorted(explained.rows, key=lambda row: (row.sync not in own and row.is_well, row.is_well))[:_LISTED_ROWS]
+    for row in explained.rows:
+        for one in row.attributes if row.sync in own else ():
+            writers[one.attribute].append((row.sync, one))
     content = found.content or {}
     shown = _IDENTIFIERS if sought.entity.traits.has_other_identifiers else {}
     context = EntityContext(
@@ -107,12 +106,12 @@ def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) ->
         heading=heading,
         noun=noun,
         stored=found,
-        rejected=rejected,
         identifiers={word: content[name] for name, word in shown.items() if name in content},
-        feeding={status.definition.name: status for status in statuses},
-        attributes=attributes,
+        explained=explained,
+        rows=rows,
+        statuses={one.definition.name: one for one in view.service.statuses(list({row.sync for row in rows}))},
         writers=writers,
     )
     if found.fault is not None:
         return view.page(context, status=problem_of(found.fault).status)
-    return view.page(context, status=200 if found.content is not None or found.rejected else 404)
+    return view.page(context, status=200 if found.content is not None or explained.is_known else 404)
