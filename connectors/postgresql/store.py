@@ -99,7 +99,7 @@ class PostgreSQLStore(SQLStore):
     dialect = SQLDialect(
         engine="postgresql+psycopg://",
         lock=f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})",
-        version="SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1) FROM workspace",
+        version="SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)",
         now="now()",
         merged=_MERGED,
         nothing_cleared="'[]'::jsonb",
@@ -113,7 +113,6 @@ class PostgreSQLStore(SQLStore):
         self._connection.close()
 
     def _open_connection(self, url: str) -> None:
-        self._url = url
         self._connection = self._connect(autocommit=True, patience=_STATEMENT_SECONDS + _GRACE_SECONDS)
         self._used_at = time.monotonic()
 
@@ -129,10 +128,10 @@ class PostgreSQLStore(SQLStore):
         idle = self._connection.pgconn.transaction_status == TransactionStatus.IDLE
         if idle and time.monotonic() - self._used_at > _IDLE_SECONDS and not self._is_alive():
             self._connection.close()
-            known = self.store_id
+            known, was_new = self.store_id, self._is_new
             self._open_connection(self._url)
             self._open()
-            if known not in ("", self.store_id):
+            if known != self.store_id and not was_new:
                 raise StoreError(f"{self._label}: another store is at its URL now", hint="Run the sync again.")
         self._used_at = time.monotonic()
 

@@ -16,7 +16,7 @@ class SQLDialect:
     engine: str
     #: A statement after which this transaction alone creates or upgrades the tables.
     lock: str
-    #: A query for the product and its version, which fails in a database that is no store.
+    #: A query for the product and its version.
     version: str
     #: The present moment, as `updated_at` keeps it.
     now: str

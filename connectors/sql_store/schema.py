@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -134,21 +133,25 @@ _format = sa.Table(
 )
 
 
-def bring_up_to_date(engine: sa.Engine, lock: str, identity: Identity) -> None:
-    """Make an empty database a store of *identity*, or upgrade the store that it is.
+def bring_up_to_date(engine: sa.Engine, lock: str, workspace: Mapping[str, str], *, keep: bool = True) -> None:
+    """Make an empty database a store, or upgrade the store that it is.
 
     Shapes:
         lock: a statement after which this transaction is the only one that does so.
+        workspace: the columns of that table for a new store.
+        keep: without it, all that is done is undone at once.
     """
 
     @contextmanager
     def transaction() -> Iterator[sa.Connection]:
-        with engine.begin() as connection:
+        with engine.connect() as connection:
             connection.exec_driver_sql(lock)
             yield connection
+            if keep:
+                connection.commit()
 
     FORMATS.bring_up_to_date(
-        transaction, read=_read, create=lambda connection: _create(connection, identity), record=_record
+        transaction, read=_read, create=lambda connection: _create(connection, workspace), record=_record
     )
 
 
@@ -158,11 +161,11 @@ def _read(connection: sa.Connection) -> int:
     return int(connection.execute(sa.select(_format.c.version_num)).scalar_one())
 
 
-def _create(connection: sa.Connection, identity: Identity) -> None:
+def _create(connection: sa.Connection, values: Mapping[str, str]) -> None:
     # Tables of another program are an error.
     metadata.create_all(connection, checkfirst=False)
-    connection.execute(workspace.insert().values(identity=str(identity), store_id=str(uuid.uuid4())))
-    _index_identifiers(connection, identity)
+    connection.execute(workspace.insert().values(**values))
+    _index_identifiers(connection, Identity(values["identity"]))
 
 
 def _record(connection: sa.Connection, number: int) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, assert_never
+from typing import Any, assert_never
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.sql_store import contents, entities, identifiers, people
-from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
+from connectors.sql_store.database import StoreDatabase
+from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.staging import Answers, staged, staged_keys
-from connectors.sql_store.upgrades import FORMATS
+from connectors.sql_store.upgrades import WITH_FENCES, WITH_MOVES
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreError, StoreRefusesError
 from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, WHEREABOUTS, Moves
@@ -37,36 +36,28 @@ _FENCE = (
 _NOBODY = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 
 
-class SQLStore(ABC):
+class SQLStore(StoreDatabase):
     """A profile store over one connection. A transaction of a writer keeps other writers waiting."""
 
     batch_rows: int
     collection_bytes = 10_000_000
     value_form = ValueForm.EXACT
     gives_texts = False
-    dialect: ClassVar[SQLDialect]
 
     def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
-        """Connect to the store, and create it if it does not exist.
+        """Connect to the store; nothing is written: the first batch makes a store that does not exist, or upgrades it.
 
         Raises:
             SettingsError: the URL cannot be used.
             StoreError: the store cannot be opened, or has another identity.
         """
-        self._named = ConnectionName("store", name)
-        self._label = self._named.label
-        self.identity = identity
-        self.store_id = ""
         self._fence: dict[str, str] = {}
-        self._open_connection(url)
-        try:
-            self._open()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(ConnectionName("store", name), url, identity)
 
     def fences(self, sync: str) -> dict[str, str]:
         """See `Fenced.fences`."""
+        if self._format < WITH_FENCES:
+            return {}
         return dict(self._fetch("SELECT ledger, run_id FROM sync_fences WHERE sync = :sync", sync=sync))
 
     def fence(self, *, ledger: str, sync: str, run_id: str) -> None:
@@ -81,13 +72,14 @@ class SQLStore(ABC):
     def check(self, target: Target, *, create: bool = True) -> None:
         """See `ProfileStore.check`."""
         key = target.person_key
-        if key in (None, PersonKey.CIO_ID) or key in people.UNIQUE[self.identity]:
-            return
-        known = " or ".join(f"`{name}`" for name in (*people.UNIQUE[self.identity], PersonKey.CIO_ID))
-        raise StoreRefusesError(
-            f"{self._label} cannot tell people apart by `{key}`: its identity is `{self.identity}`",
-            hint=f"Identify people by {known}, or feed a store with another identity.",
-        )
+        if key not in (None, PersonKey.CIO_ID) and key not in people.UNIQUE[self.identity]:
+            known = " or ".join(f"`{name}`" for name in (*people.UNIQUE[self.identity], PersonKey.CIO_ID))
+            raise StoreRefusesError(
+                f"{self._label} cannot tell people apart by `{key}`: its identity is `{self.identity}`",
+                hint=f"Identify people by {known}, or feed a store with another identity.",
+            )
+        if self._is_new:
+            self._try_to_make()
 
     def apply(self, target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
         """See `ProfileStore.apply`."""
@@ -107,6 +99,8 @@ class SQLStore(ABC):
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`."""
+        if self._is_new:
+            return IDENTIFIERS.empty_table()
         values = {"object_type": str(target.object_type)} if target.entity.traits.names_object else {}
         with self._transaction(commit=False):
             self._stage(staged_keys(target, keys, self.identity))
@@ -118,6 +112,8 @@ class SQLStore(ABC):
     def whereabouts(self, target: Target, rows: pa.Table) -> pa.Table:
         """See `NumbersPeople.whereabouts`."""
         found, person = [WHEREABOUTS.empty_table()], replace(target, entity=Entity.PERSON)
+        if self._is_new:
+            return pa.table({"k1": rows["k1"], "person": rows["person"]} | _nowhere(len(rows)), schema=WHEREABOUTS)
         for first in range(0, len(rows), self.batch_rows):
             with self._transaction(commit=False):
                 self._stage(staged_keys(person, rows[first : first + self.batch_rows], self.identity))
@@ -131,7 +127,10 @@ class SQLStore(ABC):
 
     def moves_since(self, seq: int) -> Moves:
         """See `NumbersPeople.moves_since`."""
-        ((oldest, newest),) = self._fetch("SELECT min(seq), max(seq) FROM identifier_moves")
+        oldest: Any = None
+        newest: Any = None
+        if self._format >= WITH_MOVES:
+            ((oldest, newest),) = self._fetch("SELECT min(seq), max(seq) FROM identifier_moves")
         if newest is None or (newest == seq and seq):
             return Moves(
                 identifiers=IDENTIFIERS.empty_table(), newest=newest or 0, is_incomplete=seq > 0 and not newest
@@ -143,7 +142,8 @@ class SQLStore(ABC):
     def forget_moves(self, before: datetime) -> None:
         """See `NumbersPeople.forget_moves`; the newest keeps its number, for the next ones to follow."""
         limit = before.isoformat(timespec="milliseconds")
-        if self._fetch(f"SELECT 1 FROM identifier_moves {identifiers.OLD} LIMIT 1", before=limit):
+        old = f"SELECT 1 FROM identifier_moves {identifiers.OLD} LIMIT 1"
+        if self._format >= WITH_MOVES and self._fetch(old, before=limit):
             with self._transaction():
                 for statement in identifiers.FORGET:
                     self._execute(statement, before=limit)
@@ -151,12 +151,17 @@ class SQLStore(ABC):
     def probe(self) -> Probe:
         """See `Probing`; it is written, and what was written is undone."""
         ((version,),) = self._fetch(self.dialect.version)
-        fault, identity = self.write_fault(), f"Its identity is `{self.identity}`."
-        return Probe(version=version, can_write=not fault, note=f"It cannot be written: {fault}" if fault else identity)
+        fault, note = self.write_fault(), f"Its identity is `{self.identity}`."
+        if self._is_new:
+            note = f"It is made, with the identity `{self.identity}`, when a run sends the first row."
+        return Probe(version=version, can_write=not fault, note=f"It cannot be written: {fault}" if fault else note)
 
     def write_fault(self) -> str:
         """See `TriesWriting`."""
         try:
+            if self._is_new:
+                self._try_to_make()
+                return ""
             with self._transaction(commit=False):
                 self._try_to_write()
         except StoreError as exc:
@@ -169,6 +174,8 @@ class SQLStore(ABC):
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`."""
+        if self._is_new:
+            return None
         match entity:
             case Entity.PERSON:
                 key = PersonKey(kind)
@@ -192,6 +199,8 @@ class SQLStore(ABC):
         """See `ReadsBack.contained`."""
         from connectors.sql_store import reading
 
+        if self._is_new:
+            return
         if keys is None:
             with self._reading():
                 yield from reading.listed(self._fetch_within, self.dialect, target)
@@ -206,14 +215,16 @@ class SQLStore(ABC):
 
     def ledgers(self) -> frozenset[str]:
         """See `ReadsBack.ledgers`."""
-        return frozenset(ledger for (ledger,) in self._fetch("SELECT DISTINCT ledger FROM sync_fences"))
+        found = [] if self._format < WITH_FENCES else self._fetch("SELECT DISTINCT ledger FROM sync_fences")
+        return frozenset(ledger for (ledger,) in found)
 
     def _fetch_within(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
         """As `_fetch`, in a transaction that goes on if this fails."""
         return self._fetch(sql, **values)
 
     def _take(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        """Apply *rows* in one transaction."""
+        """Apply *rows* in one transaction; the first ones make the store, or upgrade it."""
+        self._bring_up_to_date()
         with self._transaction():
             if self._fence:
                 self._execute(_FENCE, **self._fence)
@@ -262,83 +273,8 @@ class SQLStore(ABC):
             return self._unfit(target, rows[:half], create=create) | self._unfit(target, rows[half:], create=create)
         return {}
 
-    def _open(self) -> None:
-        """Create or upgrade the store if necessary, and check that it is the configured one."""
-        found = self._workspace()
-        if found is None or found[2] < FORMATS.newest:
-            self._bring_up_to_date()
-            found = self._workspace()
-        assert found is not None
-        recorded, self.store_id, number = found
-        if number > FORMATS.newest:
-            otherwise = "give this one another database"
-            raise FORMATS.newer(number, what=self._label, error=StoreError, otherwise=otherwise)
-        if recorded != self.identity:
-            setting = self._named.setting
-            raise StoreError(
-                f"{self._label} has the identity `{recorded}`, but `{self.identity}` is configured",
-                hint=f"Set {setting}__IDENTITY to `{recorded}`, or {setting}__URL to a new store: "
-                "the identity of a store cannot change.",
-            )
 
-    def _workspace(self) -> tuple[str, str, int] | None:
-        """The recorded identity, store id and format; None in an empty database."""
-        if not self._fetch(self.dialect.find_workspace):
-            return None
-        found = self._fetch("SELECT identity, store_id, version_num FROM workspace CROSS JOIN workspace_version")
-        if len(found) != 1 or not str(found[0][2]).isdigit():
-            raise StoreError(
-                f"{self._label}: its tables `workspace` and `workspace_version` are not those of a profile store",
-                hint=f"Check that {self._named.setting}__URL names a profile store, and no other program's database.",
-            )
-        identity, store_id, number = found[0]
-        return identity, store_id, int(number)
-
-    def _bring_up_to_date(self) -> None:
-        """Create the tables in the newest format, or upgrade them; one process at a time."""
-        import sqlalchemy as sa
-
-        from connectors.sql_store import schema
-
-        engine = sa.create_engine(self.dialect.engine, creator=self._connect, poolclass=sa.NullPool)
-        with self._explained():
-            try:
-                schema.bring_up_to_date(engine, self.dialect.lock, self.identity)
-            except sa.exc.DBAPIError as exc:
-                raise (exc.orig or exc) from None
-
-    @abstractmethod
-    def close(self) -> None:
-        """See `ProfileStore.close`."""
-
-    @abstractmethod
-    def _open_connection(self, url: str) -> None:
-        """Connect for good; raises as `__init__` does."""
-
-    @abstractmethod
-    def _connect(self) -> Any:
-        """A connection of the driver's."""
-
-    @abstractmethod
-    def _explained(self) -> AbstractContextManager[None]:
-        """Turn the driver's errors into StoreErrors."""
-
-    @abstractmethod
-    def _transaction(self, *, commit: bool = True) -> AbstractContextManager[None]:
-        """A transaction that no other writer is in; driver errors leave it as StoreError, and nothing stored."""
-
-    @abstractmethod
-    def _reading(self) -> AbstractContextManager[None]:
-        """A transaction that sees one moment and holds no writer up."""
-
-    @abstractmethod
-    def _stage(self, rows: pa.Table) -> None:
-        """Put *rows* into an empty temporary table `batch`."""
-
-    @abstractmethod
-    def _execute(self, sql: str, **values: str | int) -> int:
-        """Run one statement, in which `:name` stands for a value; returns how many rows it touched."""
-
-    @abstractmethod
-    def _fetch(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
-        """Run one query, in which `:name` stands for a value."""
+def _nowhere(rows: int) -> dict[str, pa.Array]:
+    """What WHEREABOUTS says of so many rows where there is nobody."""
+    nothing = {name: pa.nulls(rows, WHEREABOUTS.field(name).type) for name in ("named", "known_as")}
+    return nothing | {"is_there": pa.repeat(pa.scalar(False), rows)}

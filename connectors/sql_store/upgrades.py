@@ -34,3 +34,6 @@ def _add_moves(connection: sa.Connection) -> None:
 
 #: The tables in `schema` are those of the newest format: an upgrade changes both.
 FORMATS: Formats[sa.Connection] = Formats((_add_fences, _add_moves))
+
+#: The formats from which on the store remembers which run wrote last, and which identifiers people lost.
+WITH_FENCES, WITH_MOVES = 2, 3

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -71,7 +71,7 @@ class SQLiteStore(SQLStore):
     dialect = SQLDialect(
         engine="sqlite://",
         lock="BEGIN IMMEDIATE",
-        version="SELECT 'SQLite ' || sqlite_version() FROM workspace",
+        version="SELECT 'SQLite ' || sqlite_version()",
         now="strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
         merged=_MERGED,
         nothing_cleared="'[]'",
@@ -94,24 +94,47 @@ class SQLiteStore(SQLStore):
         if path is None or str(path) == ":memory:":
             raise self._named.unusable("URL names no file", "Write {setting}__URL as sqlite:///folder/file.db.")
         self._path = path
-        with self._explained():
-            self._connection = self._connect()
-            # Not for upgrades: dropping a table to create it again would delete the rows that refer to it.
-            self._connection.execute("PRAGMA foreign_keys = ON")
+        self._connection = self._connect_for_good()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect_for_good(self) -> sqlite3.Connection:
+        """To the file; where there is none, to an empty database in memory."""
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StoreError(
                 f"{self._label} needs SQLite 3.39, and this Python has {sqlite3.sqlite_version}",
                 hint="Use a Python with a newer SQLite, or a PostgreSQL store.",
             )
+        with self._explained():
+            connection = self._connect() if self._is_there() else sqlite3.connect(":memory:", check_same_thread=False)
+            # Not for upgrades: dropping a table to create it again would delete the rows that refer to it.
+            connection.execute("PRAGMA foreign_keys = ON")
+            return connection
+
+    def _is_there(self) -> bool:
+        """Whether there is a file; raises StoreError if none could be made."""
+        try:
+            if self._path.exists():
+                return True
+            self._path.lstat()
+        except FileNotFoundError:
+            nearest = next(folder for folder in self._path.absolute().parents if folder.exists())
+            if os.access(nearest, os.W_OK | os.X_OK):
+                return False
+            fault = "this user may not write there"
+        except OSError as exc:
+            fault = str(exc.strerror)
+        raise self._no_place(fault)
+
+    def _no_place(self, fault: str) -> StoreError:
+        return StoreError(
+            f"{self._label}: no file can be made in the folder {self._path.parent}: {fault}",
+            hint=f"Correct that, or change {self._named.setting}__URL.",
+        )
+
+    def _connect(self) -> sqlite3.Connection:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
-            raise StoreError(
-                f"{self._label}: cannot make the folder {self._path.parent}: {exc.strerror}",
-                hint=f"Make it, or change {self._named.setting}__URL.",
-            ) from exc
+            raise self._no_place(str(exc.strerror)) from exc
         # SQLite would make it without the right of a group to write it. Never by open(): to close a file that another
         # connection has open takes this process's locks from it, and then others delete the log that it writes.
         with suppress(OSError, AttributeError):
@@ -122,18 +145,26 @@ class SQLiteStore(SQLStore):
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 
-    def _bring_up_to_date(self) -> None:
-        with self._explained():
-            self._keep_a_write_ahead_log()
-        super()._bring_up_to_date()
+    def _make(self, *, keep: bool = True) -> None:
+        if keep:
+            with self._explained(), closing(self._connect()) as connection:
+                self._keep_a_write_ahead_log(connection)
+        super()._make(keep=keep)
+        if self._is_new and keep:
+            self._connection.close()
+            self._connection = self._connect_for_good()
 
-    def _keep_a_write_ahead_log(self) -> None:
+    def _try_to_make(self) -> None:
+        if self._is_there():
+            super()._try_to_make()
+
+    def _keep_a_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """The file records it. SQLite cannot change it in a transaction, and refuses at once, whatever its timeout,
         while another process opens the new file."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while True:
             try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError as exc:
                 if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:

@@ -26,6 +26,9 @@ from syncer.snapshot.tables import FORMATS
 #: Entries of `meta` that belong to the sync, whichever snapshot it has.
 _OF_THE_SYNC = ("claimed_by", "claimed_after", "fence", "fence_before", "other_ledgers")
 
+#: Entries of `meta` that are about the store.
+_OF_A_STORE = ["fence", "fence_before", "last_sync_time", "moves_seen", "other_ledgers", "removals_seen"]
+
 #: The note for a run of a definition that changed back.
 TAKEN_BACK = "the definition is as it was before: every row is sent again, and what left meanwhile is removed"
 
@@ -48,6 +51,11 @@ class Former:
         is_same_sort = (old.entity, old.person_key) == (new.entity, new.person_key) and old.entity is not Entity.PERSON
         is_there = self.is_of_this_store and self.is_at_its_address
         return is_there and is_same_sort and _removes(definition) and self.has_rows
+
+    def only_its_store_differs(self, definition: SyncDefinition) -> bool:
+        """Whether it has no row, and would fit the definition but for its store."""
+        same = signature_of(self.target) == signature_of(definition.target)
+        return same and self.is_at_its_address and not self.has_rows
 
     def note(self, definition: SyncDefinition) -> str:
         """What becomes of its rows, for the run's notes."""
@@ -91,6 +99,8 @@ def of(session: Session, store_id: str, address: Callable[[Target], str] = lambd
 def exchange(path: Path, former: Former, definition: SyncDefinition, home: Mapping[str, str]) -> str:
     """Move a snapshot that does not fit aside; one of the same target and *home* takes its place, if there is any.
 
+    One of which no store ever took a row stays if only the store is another: a store gets its id with its first row.
+
     *home*: `store_id` and `address`, as `meta` has them. Returns a note for the run if one does, else an empty text.
 
     Raises:
@@ -99,11 +109,24 @@ def exchange(path: Path, former: Former, definition: SyncDefinition, home: Mappi
     why = "former" if former.is_removable(definition) else "previous"
     fitting = _fitting(path, definition, home)
     if fitting is None:
-        file.move_aside(path, why)
+        if not (former.only_its_store_differs(definition) and _has_moved(path, definition, home)):
+            file.move_aside(path, why)
         return ""
     _make_ready(fitting, path, former, definition, aside=why)
     fitting.rename(path)
     return TAKEN_BACK
+
+
+def _has_moved(path: Path, definition: SyncDefinition, home: Mapping[str, str]) -> bool:
+    """Make a snapshot without rows that of the store at *home*, unless it remembers more of its own store."""
+    with file.locked(path, sync=definition.name) as connection:
+        session = Session(connection=connection, sync=definition.name, target=definition.target)
+        if any(session.any(f"SELECT 1 FROM {table}") for table in ("left_behind", "kept", "unknown")):
+            return False
+        with session.transaction():
+            session.execute("UPDATE meta SET value = '' WHERE list_contains(?, name)", [_OF_A_STORE])
+            session.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", [home["store_id"]])
+    return True
 
 
 def found_again(path: Path, former: Former, definition: SyncDefinition, home: Mapping[str, str]) -> Path | None:

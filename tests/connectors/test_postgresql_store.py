@@ -22,7 +22,7 @@ from syncer.model.errors import StoreError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
 from tests.cli.conftest import Folder
-from tests.contracts.batches import ACCEPTED, ACCOUNTS, MEMBERS, PEOPLE, apply, batch_of, person, put
+from tests.contracts.batches import ACCEPTED, ACCOUNTS, MEMBERS, PEOPLE, apply, batch_of, made, person, put
 from tests.servers.commit_proxy import commit_proxy
 from tests.servers.postgresql import PostgresServer
 from tests.workbench import Workbench
@@ -34,7 +34,7 @@ def opened(url: str) -> PostgreSQLStore:
 
 @pytest.fixture
 def store(postgres_url: str) -> Iterator[PostgreSQLStore]:
-    with closing(opened(postgres_url)) as store:
+    with closing(made(opened(postgres_url))) as store:
         yield store
 
 
@@ -166,8 +166,8 @@ def test_a_store_that_cannot_be_written_is_a_store_error(postgres_url: str, othe
     other.execute(f"ALTER DATABASE {other.info.dbname} SET default_transaction_read_only = on")
     other.commit()
 
-    with pytest.raises(StoreError, match="read-only transaction") as raised:
-        opened(postgres_url)
+    with closing(opened(postgres_url)) as store, pytest.raises(StoreError, match="read-only transaction") as raised:
+        store.check(PEOPLE)
 
     assert "not a replica" in raised.value.hint
 
@@ -177,8 +177,10 @@ def test_a_user_who_may_not_make_tables_is_told_so(postgres_url: str, other: psy
     other.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'")
     other.commit()
 
-    with pytest.raises(StoreError, match="permission denied for schema public") as raised:
-        opened(postgres_url.replace("postgres@", f"{role}:hunter2@"))
+    with closing(opened(postgres_url.replace("postgres@", f"{role}:hunter2@"))) as store:
+        with pytest.raises(StoreError, match="permission denied for schema public") as raised:
+            store.check(PEOPLE)
+        assert store.probe().note.startswith("It cannot be written: store `default`: permission denied")
 
     assert "GRANT" in raised.value.hint
     with pytest.raises(StoreError) as wrong:
@@ -353,8 +355,9 @@ def test_tables_of_another_program_are_said_to_be_none_of_a_store(
 
 
 def test_a_schema_that_is_missing_is_to_be_created(postgres_url: str) -> None:
-    with pytest.raises(StoreError, match="no schema has been selected to create in") as raised:
-        opened(f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dnowhere")
+    url = f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dnowhere"
+    with closing(opened(url)) as store, pytest.raises(StoreError, match="no schema has been selected") as raised:
+        store.check(PEOPLE)
 
     assert raised.value.hint.startswith("Create the schema that the search path in SYNCER_STORES__DEFAULT__URL names")
 

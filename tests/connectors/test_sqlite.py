@@ -17,7 +17,7 @@ from syncer.model.errors import SettingsError, StoreError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
 from syncer.settings.registry import open_store
-from tests.contracts.batches import ACCEPTED, PEOPLE, apply, batch_of, person, put
+from tests.contracts.batches import ACCEPTED, PEOPLE, apply, batch_of, made, person, put
 
 
 def opened(path: Path | str) -> SQLiteStore:
@@ -26,12 +26,12 @@ def opened(path: Path | str) -> SQLiteStore:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ProfileStore]:
-    with closing(opened(tmp_path / "people.db")) as store:
+    with closing(made(opened(tmp_path / "people.db"))) as store:
         yield store
 
 
 def test_the_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
-    opened(tmp_path / "state" / "people.db").close()
+    made(opened(tmp_path / "state" / "people.db")).close()
 
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
@@ -39,20 +39,20 @@ def test_the_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
 def test_a_relative_path_is_below_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    opened("state/100%.db").close()
+    made(opened("state/100%.db")).close()
 
     assert (tmp_path / "state" / "100%.db").exists()
 
 
 def test_the_path_in_a_stores_url_is_decoded(tmp_path: Path) -> None:
-    SQLiteStore("default", f"sqlite:///{tmp_path}/my%20data%3F/100%25.db", identity=Identity.ID).close()
+    made(SQLiteStore("default", f"sqlite:///{tmp_path}/my%20data%3F/100%25.db", identity=Identity.ID)).close()
 
     assert (tmp_path / "my data?" / "100%.db").exists()
 
 
 def test_a_store_whose_file_has_the_spelling_of_its_url_stays_where_it_is(tmp_path: Path) -> None:
     written = tmp_path / "a%20b.db"
-    opened(tmp_path / "other.db").close()
+    made(opened(tmp_path / "other.db")).close()
     (tmp_path / "other.db").rename(written)
 
     SQLiteStore("default", f"sqlite:///{written}", identity=Identity.ID).close()
@@ -61,7 +61,7 @@ def test_a_store_whose_file_has_the_spelling_of_its_url_stays_where_it_is(tmp_pa
 
 
 def test_a_path_that_is_too_long_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"cannot make the folder .*: File name too long") as refused:
+    with pytest.raises(StoreError, match=r"no file can be made in the folder .*: File name too long") as refused:
         opened(tmp_path / ("a" * 300) / "people.db")
 
     assert "SYNCER_STORES__DEFAULT__URL" in refused.value.hint
@@ -80,7 +80,10 @@ def test_commits_survive_a_loss_of_power(store: SQLiteStore) -> None:
 
 def test_a_writer_that_hangs_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_store, "_WAIT_SECONDS", 0.1)
-    with closing(opened(tmp_path / "people.db")) as store, closing(sqlite3.connect(tmp_path / "people.db")) as other:
+    with (
+        closing(made(opened(tmp_path / "people.db"))) as store,
+        closing(sqlite3.connect(tmp_path / "people.db")) as other,
+    ):
         other.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(StoreError, match="store `default`: database is locked") as raised:
@@ -134,11 +137,12 @@ def test_an_sqlite_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytes
         opened(tmp_path / "people.db")
 
 
-def test_a_new_store_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+def test_a_new_store_may_be_made_by_many_at_once(tmp_path: Path) -> None:
     for number in range(12):
         url = f"sqlite:///{tmp_path}/{number}/profiles.db"
         with ThreadPoolExecutor(max_workers=4) as pool:
-            opened = list(pool.map(lambda _, url=url: open_store("default", url, identity=Identity.ID), range(4)))
+            new = list(pool.map(lambda _, url=url: open_store("default", url, identity=Identity.ID), range(4)))
+            opened = list(pool.map(made, new))
 
         assert len({store.store_id for store in opened}) == 1
         for store in opened:
@@ -147,7 +151,7 @@ def test_a_new_store_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
 
 def test_a_store_that_is_open_twice_keeps_what_it_stores_when_another_process_closes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "people.db"
-    with closing(opened(path)) as first, closing(opened(path)):
+    with closing(made(opened(path))) as first, closing(opened(path)):
         apply(first, PEOPLE, put("ann"))
         other_process(path, "SELECT count(*) FROM people")
         apply(first, PEOPLE, put("bob"))

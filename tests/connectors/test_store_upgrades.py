@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from connectors.sql_store import schema, store, upgrades
+from connectors.sql_store import database, schema, upgrades
 from syncer.model.errors import StoreError
 from syncer.model.types import Entity, Identity
 from syncer.settings.registry import open_store
+from tests.contracts import batches
 from tests.contracts.batches import PEOPLE, apply, person, put
 from tests.fixtures.earlier_versions import VERSIONS, unpack
 
@@ -22,14 +23,17 @@ OPENING = """
 import sys
 from syncer.settings.registry import open_store
 from syncer.model.types import Identity
-url, with_note = sys.argv[1:]
+from tests.contracts.batches import made
+url, with_note, making = sys.argv[1:]
 if with_note:
-    from connectors.sql_store import schema, store
+    from connectors.sql_store import database, schema
     from tests.connectors.test_store_upgrades import WITH_NOTE
-    schema.FORMATS = store.FORMATS = WITH_NOTE
+    schema.FORMATS = database.FORMATS = WITH_NOTE
 print("ready", flush=True)
 sys.stdin.readline()
 opened = open_store("default", url, identity=Identity.ID)
+if making:
+    made(opened)
 print(opened.store_id, *sorted({"sqlalchemy"} & sys.modules.keys()))
 """
 
@@ -57,7 +61,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def made(url: str) -> str:
     """Make or open the store; returns its id."""
-    opened = open_store("default", url, identity=Identity.ID)
+    opened = batches.made(open_store("default", url, identity=Identity.ID))
     opened.close()
     return opened.store_id
 
@@ -66,9 +70,10 @@ def engine(url: str) -> sa.Engine:
     return sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool)
 
 
-def opened_at_once(url: str, processes: int, with_note: str = "") -> list[str]:
-    """What that many processes print that open the store at the same moment: its id, and what they imported."""
-    command = [sys.executable, "-c", OPENING, url, with_note]
+def opened_at_once(url: str, processes: int, with_note: str = "", making: str = "making") -> list[str]:
+    """What that many processes print that open the store at the same moment, and make or upgrade it if *making*: its
+    id, and what they imported."""
+    command = [sys.executable, "-c", OPENING, url, with_note, making]
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
@@ -126,10 +131,23 @@ def test_processes_that_start_at_once_make_one_store(url: str) -> None:
     assert {answer.split()[0] for answer in answers} == {made(url)}
 
 
+def test_what_looks_at_a_new_store_leaves_no_trace_and_finds_that_it_can_be_made(url: str) -> None:
+    opened = open_store("default", url, identity=Identity.ID)
+
+    opened.check(PEOPLE)
+    assert opened.show(Entity.PERSON, "id", "ann") is None
+    probe = opened.probe()  # type: ignore[attr-defined]
+
+    assert probe.can_write is True
+    assert probe.note == "It is made, with the identity `id`, when a run sends the first row."
+    assert not sa.inspect(engine(url)).get_table_names()
+    opened.close()
+
+
 def test_opening_a_store_that_is_up_to_date_does_not_import_sqlalchemy(url: str) -> None:
     store_id = made(url)
 
-    assert opened_at_once(url, 1) == [store_id]
+    assert opened_at_once(url, 1, making="") == [store_id]
 
 
 def test_processes_that_start_at_once_upgrade_an_older_store_once(url: str) -> None:
@@ -153,13 +171,13 @@ def test_an_upgrade_that_fails_leaves_the_store_as_the_one_before_it_made_it(
     with monkeypatch.context() as newer:
         failing = replace(WITH_NOTE, upgrades=(*WITH_NOTE.upgrades, fail))
         newer.setattr(schema, "FORMATS", failing)
-        newer.setattr(store, "FORMATS", failing)
+        newer.setattr(database, "FORMATS", failing)
         with pytest.raises(StoreError, match=r"store `default`: .*nonsense"):
             made(url)
 
     assert columns_of_objects(url)[-1] == "note"
     with monkeypatch.context() as newer:
-        newer.setattr(store, "FORMATS", WITH_NOTE)
+        newer.setattr(database, "FORMATS", WITH_NOTE)
         again = open_store("default", url, identity=Identity.ID)
         assert person(again, "ann")["attributes"] == {"a": 1}
         again.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -22,6 +22,8 @@ MEMBERS = Target(
 )
 COUPONS = Target(entity=Entity.COLLECTION, collection="coupons", key_columns=("code",))
 PRICES = Target(entity=Entity.COLLECTION, collection="prices", key_columns=("sku", "country"))
+
+S = TypeVar("S", bound=ProfileStore)
 
 ACCEPTED = ("accepted", None)
 ABSENT = ("absent", None)
@@ -56,6 +58,12 @@ def batch_of(*rows: Any) -> pa.RecordBatch:
         }
     )
     return table.combine_chunks().to_batches()[0]
+
+
+def made(store: S) -> S:
+    """The store after the first batch, which makes it, or upgrades an older one, and leaves no row."""
+    assert apply(store, ACCOUNTS, delete("nobody")) == [ACCEPTED]
+    return store
 
 
 def sent(store: ProfileStore, target: Target, *rows: Any, create: bool = True) -> pa.Table:

@@ -24,6 +24,7 @@ from syncer.state.database import StateDatabase
 from syncer.sync.coordination import catch_up
 from syncer.sync.flow import SyncRun, run_sync
 from syncer.sync.progress import Progress, RunOptions
+from tests.contracts.batches import made
 from tests.servers.table_warehouse import Table
 from tests.workbench import definition
 
@@ -112,8 +113,8 @@ def test_a_store_that_was_put_back_gets_every_row_again(folder: StateFolder, tmp
 def test_a_store_that_was_put_back_to_before_the_first_run_gets_every_row_again(
     folder: StateFolder, tmp_path: Path
 ) -> None:
-    with folder.store():
-        pass
+    with folder.store() as store:
+        made(store)
     shutil.copy(tmp_path / "people.db", tmp_path / "backup.db")
     folder.run()
     for suffix in ("", "-wal", "-shm"):

@@ -1,0 +1,143 @@
+"""The database of an SQL store: how it is reached, what it is when it is opened, and how its tables come to be."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from connectors.sql_store.dialect import SQLDialect
+from connectors.sql_store.upgrades import FORMATS
+from connectors.support.connection import ConnectionName
+from syncer.model.errors import StoreError
+from syncer.model.types import Identity
+
+#: By URL, the id that a store will have which no run of this process has made yet: its runs begin side by side.
+_ids_of_new: dict[str, str] = {}
+_ids_lock = threading.Lock()
+
+
+class StoreDatabase(ABC):
+    """The database of a store, which is only read until something is to be stored: then it is made, or upgraded."""
+
+    dialect: ClassVar[SQLDialect]
+
+    def __init__(self, named: ConnectionName, url: str, identity: Identity) -> None:
+        """Connect, and look what is there; raises as `SQLStore` does."""
+        self._named, self._label = named, named.label
+        self._url, self.identity = url, identity
+        self.store_id = ""
+        #: As `upgrades` counts them; 0 where there is no store yet.
+        self._format = 0
+        self._open_connection(url)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _is_new(self) -> bool:
+        return self._format == 0
+
+    def _open(self) -> None:
+        """Look which store this is, and check that it is the configured one; a new one gets its id."""
+        found = self._workspace()
+        if found is None:
+            with _ids_lock:
+                self.store_id = _ids_of_new.setdefault(self._url, str(uuid.uuid4()))
+            return
+        recorded, self.store_id, number = found
+        if number > FORMATS.newest:
+            otherwise = "give this one another database"
+            raise FORMATS.newer(number, what=self._label, error=StoreError, otherwise=otherwise)
+        if recorded != self.identity:
+            setting = self._named.setting
+            raise StoreError(
+                f"{self._label} has the identity `{recorded}`, but `{self.identity}` is configured",
+                hint=f"Set {setting}__IDENTITY to `{recorded}`, or {setting}__URL to a new store: "
+                "the identity of a store cannot change.",
+            )
+        self._format = number
+
+    def _workspace(self) -> tuple[str, str, int] | None:
+        """The recorded identity, store id and format; None in an empty database."""
+        if not self._fetch(self.dialect.find_workspace):
+            return None
+        found = self._fetch("SELECT identity, store_id, version_num FROM workspace CROSS JOIN workspace_version")
+        if len(found) != 1 or not str(found[0][2]).isdigit():
+            raise StoreError(
+                f"{self._label}: its tables `workspace` and `workspace_version` are not those of a profile store",
+                hint=f"Check that {self._named.setting}__URL names a profile store, and no other program's database.",
+            )
+        identity, store_id, number = found[0]
+        return identity, store_id, int(number)
+
+    def _bring_up_to_date(self) -> None:
+        """Create the tables in the newest format, or upgrade them, if necessary; one process at a time.
+
+        Where another process has made the store meanwhile, it is that one from now on.
+        """
+        if self._format < FORMATS.newest:
+            self._make()
+            with _ids_lock:
+                _ids_of_new.pop(self._url, None)
+            self._open()
+
+    def _make(self, *, keep: bool = True) -> None:
+        """Create the tables, or upgrade them; without *keep*, only to find out whether that is possible."""
+        import sqlalchemy as sa
+
+        from connectors.sql_store import schema
+
+        engine = sa.create_engine(self.dialect.engine, creator=self._connect, poolclass=sa.NullPool)
+        with self._explained():
+            try:
+                workspace = {"identity": str(self.identity), "store_id": self.store_id}
+                schema.bring_up_to_date(engine, self.dialect.lock, workspace, keep=keep)
+            except sa.exc.DBAPIError as exc:
+                raise (exc.orig or exc) from None
+
+    def _try_to_make(self) -> None:
+        """Raise StoreError if the store that does not exist cannot be made; changes nothing."""
+        self._make(keep=False)
+
+    @abstractmethod
+    def close(self) -> None:
+        """See `ProfileStore.close`."""
+
+    @abstractmethod
+    def _open_connection(self, url: str) -> None:
+        """Connect for good; raises as `__init__` does."""
+
+    @abstractmethod
+    def _connect(self) -> Any:
+        """A connection of the driver's."""
+
+    @abstractmethod
+    def _explained(self) -> AbstractContextManager[None]:
+        """Turn the driver's errors into StoreErrors."""
+
+    @abstractmethod
+    def _transaction(self, *, commit: bool = True) -> AbstractContextManager[None]:
+        """A transaction that no other writer is in; driver errors leave it as StoreError, and nothing stored."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[None]:
+        """A transaction that sees one moment and holds no writer up."""
+
+    @abstractmethod
+    def _stage(self, rows: pa.Table) -> None:
+        """Put *rows* into an empty temporary table `batch`."""
+
+    @abstractmethod
+    def _execute(self, sql: str, **values: str | int) -> int:
+        """Run one statement, in which `:name` stands for a value; returns how many rows it touched."""
+
+    @abstractmethod
+    def _fetch(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
+        """Run one query, in which `:name` stands for a value."""
