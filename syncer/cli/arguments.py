@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand
+
+from syncer.model.errors import SelectionError
+from syncer.model.spelling import quoted
 
 Select = Annotated[list[str] | None, typer.Argument(help="A name, a glob, tag:x, entity:x, warehouse:x or result:x.")]
 Exclude = Annotated[
     list[str] | None, typer.Option("--exclude", metavar="SELECT", help="Leave out these syncs; may be repeated.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def until(text: str | timedelta, now: datetime) -> datetime:
+    """The moment in the future that *text* says, aware UTC: an ISO date or time (UTC without a zone), or such as `12h`.
+
+    Raises:
+        SelectionError: it says none, or one that has passed.
+    """
+    if isinstance(text, timedelta):
+        return now + text
+    try:
+        if text[-1:] in _UNITS and text[:-1].isdigit() and len(text) <= 5:
+            found = now + timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+        else:
+            read = datetime.fromisoformat(text)
+            found = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise SelectionError(
+            f"{quoted(text)} is no time", hint="Write such as `2026-12-31`, `2026-12-31T18:00Z`, `12h`, `7d` or `2w`."
+        ) from None
+    if found <= now:
+        raise SelectionError(f"{quoted(text)} has passed", hint="Name a time in the future.")
+    return found
 
 
 class Command(TyperCommand):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Iterator
 from typing import Annotated
@@ -12,7 +11,7 @@ import typer
 from syncer.cli import output
 from syncer.cli.arguments import Exclude, Json, Select
 from syncer.cli.exit_codes import IN_PROGRESS
-from syncer.cli.project import Project, now
+from syncer.cli.project import Project, now, user
 from syncer.model.types import Run
 
 #: Seconds between two looks whether a run has ended.
@@ -36,7 +35,7 @@ def cancel(
     project = Project()
     selected = project.names(select or [], exclude or [], to="cancel")
     found = {name: [*_open(project, name)] for name in selected.names}
-    cancellations, actor = Cancellations(project.database), _user()
+    cancellations, actor = Cancellations(project.database), user()
     for run in (run for runs in found.values() for run in runs):
         cancellations.ask(run.id, actor, now())
     deadline = time.monotonic() + wait
@@ -77,11 +76,3 @@ def _print(sync: str, run: Run | None, *, as_json: bool) -> None:
         output.line(f"{sync}: the run {run.id} was asked to stop, and has not ended yet.")
     else:
         output.line(f"{sync}: the run {run.id} ended: {run.status}.")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # Such as in a container, for a user without a name.
-        return "`syncer cancel`"

@@ -40,7 +40,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("syncer verify customers --all --repair", "every row, and repair"),
     ],
     "runs": [("syncer runs", "the newest of all syncs"), ("syncer runs customers --limit 5", "the newest of one")],
-    "rejected": [("syncer rejected", "of every sync"), ("syncer rejected customers --json", "of one, for a script")],
+    "rejected": [
+        ("syncer rejected", "of every sync"),
+        ("syncer rejected customers members --reason 'is NULL' --csv", "some of two, as a file"),
+        ("syncer rejected customers --acknowledge 'test accounts' --until 7d", "count no more for a week"),
+    ],
     "cancel": [
         ("syncer cancel customers", "wait for the end of its run"),
         ("syncer cancel '*' --wait 0", "all; do not wait"),
@@ -73,6 +77,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
 _CODES: Mapping[str, Sequence[int]] = {
     "plan": (1, 3, 4),
     "run": (1, 3, 4),
+    "rejected": (1, 3, 4),
     "serve": (4,),
     "verify": (1, 4),
     "cancel": (4,),

@@ -47,11 +47,13 @@ def list_syncs(select: Select = None, exclude: Exclude = None, as_json: Json = F
     answered, latest = project.run_log.last_due(names, until=now()), project.run_log.latest(names)
     promised = {name: each.since for name, each in project.run_log.promises(names).items() if not each.at_once}
     grace = timedelta(seconds=project.settings.alerts.late)
+    refused = project.run_log.rejection_totals(now())
     rows = []
     for definition in selected.definitions:
         name = definition.name
         run = latest[name].last if name in latest else None
         started = run.started_at if run else None
+        rows_rejected, known = refused.get(name, (0, 0))
         last = max(filter(None, [started, answered.get(name), promised.get(name)]), default=None)
         found = {
             **_described(definition),
@@ -59,7 +61,14 @@ def list_syncs(select: Select = None, exclude: Exclude = None, as_json: Json = F
             "next_run": None if name in paused else _due(definition, last),
             "last_run": started,
             "last_status": last_status.get(name),
-            "health": health(definition, latest.get(name, NEVER_RUN), paused=name in paused, grace=grace, now=now()),
+            "health": health(
+                definition,
+                latest.get(name, NEVER_RUN),
+                rejected=rows_rejected - known,
+                paused=name in paused,
+                grace=grace,
+                now=now(),
+            ),
         }
         if as_json:
             output.json_line(found)

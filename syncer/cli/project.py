@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,15 @@ _METHODS = ("tag", "entity", "warehouse", "result")
 def now() -> datetime:
     """Aware UTC."""
     return datetime.now(UTC)
+
+
+def user() -> str:
+    """Who gives the command."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # Such as in a container, for a user without a name.
+        return "the command line"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from syncer.cli import output
 from syncer.cli.arguments import Command, Json
 from syncer.cli.exit_codes import FAILED, IN_PROGRESS
 from syncer.cli.project import Project
+from syncer.cli.rejected import rejection_object
 from syncer.model.json_text import json_text
 from syncer.model.types import PersonKey
 
@@ -163,7 +164,7 @@ def _show(seek: Callable[[Lookup], Sought], *, as_json: bool) -> None:
         named = {"store": sought.store, "entity": sought.entity}
         # `held` is the name that `content` had before; it stays for one release.
         content = {"content": found.content, "held": found.content}
-        syncs = {"syncs": [sync.name for sync in found.feeding], "rejections": [*map(asdict, found.rejected)]}
+        syncs = {"syncs": [sync.name for sync in found.feeding], "rejections": [*map(rejection_object, found.rejected)]}
         output.json_line({**named, **content, **syncs})
     else:
         missing = f"The store `{sought.store}` has no such {sought.entity}."

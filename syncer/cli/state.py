@@ -1,10 +1,9 @@
-"""`syncer runs`, `rejected`, `pause`, `resume` and `reset`: what Syncer remembers of syncs, also of removed ones."""
+"""`syncer runs`, `pause`, `resume` and `reset`: what Syncer remembers of syncs, also of removed ones."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -15,13 +14,13 @@ from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now
 from syncer.cli.runs import run_object
 from syncer.model.errors import SelectionError, SyncerError
-from syncer.model.types import Rejection, Run
+from syncer.model.types import Run
 
 _RUN_HEADINGS = (
     *("started", "sync", "status", "by"),
     *("queried", "added", "changed", "removed", "rejected", "seconds", ""),
 )
-_RIGHT = ("queried", "added", "changed", "removed", "rejected", "seconds", "attempts")
+_RIGHT = ("queried", "added", "changed", "removed", "rejected", "seconds")
 
 
 def show_runs(
@@ -42,29 +41,6 @@ def show_runs(
     else:
         output.table(_RUN_HEADINGS, map(_row, runs), right=_RIGHT)
     raise typer.Exit(selected.code if selected else 0)
-
-
-def rejected(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
-    """Show the rejected rows of syncs, with reasons."""
-    project = Project()
-    selected = project.names(select or [], exclude or [])
-    found = {name: project.run_log.rejections(name) for name in selected.names}
-    rows = [row for kept, _ in found.values() for row in kept]
-    total = sum(number for _, number in found.values())
-    several = len(found) > 1
-    if as_json:
-        for row in rows:
-            output.json_line(asdict(row))
-    elif not total:
-        output.line("No row is rejected." if several or not found else f"No row of {next(iter(found))} is rejected.")
-    else:
-        headings = [*(["sync"] if several else []), "key", "attempts", "first seen", "last seen", "reason"]
-        output.table(headings, [_rejection_row(row, with_sync=several) for row in rows], right=_RIGHT)
-    if total > len(rows):
-        output.remark(
-            f"note: {total - len(rows):,} more rows are rejected; the run log keeps only the first", as_json=as_json
-        )
-    raise typer.Exit(selected.code)
 
 
 def pause(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
@@ -172,9 +148,3 @@ def _row(run: Run) -> tuple[str, ...]:
     remark = run.error or "; ".join(run.notes)
     numbers = (counts.queried, counts.added, counts.changed, counts.removed, counts.rejected)
     return output.time_text(run.started_at), run.sync, run.status, run.trigger, *map(str, numbers), seconds, remark
-
-
-def _rejection_row(row: Rejection, *, with_sync: bool) -> tuple[str, ...]:
-    seen = output.time_text(row.first_seen), output.time_text(row.last_seen)
-    sync = (row.sync,) if with_sync else ()
-    return *sync, row.key or "(none)", str(row.attempts), *seen, row.reason

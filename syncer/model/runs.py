@@ -269,6 +269,29 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedRow:
+    """What is known of the values of a rejected row."""
+
+    #: A JSON object of its columns, long texts cut; None if it is not known.
+    values: str | None = None
+    #: Another one means that a value has changed; empty if the values are not known.
+    digest: str = ""
+    #: Of rows that share a key, the columns in which they differ.
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """Somebody knows that a row is rejected. Times are aware UTC."""
+
+    by: str
+    reason: str
+    at: datetime
+    #: From then on the row counts again.
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """A row that the store or Syncer rejects now."""
 
@@ -280,6 +303,9 @@ class Rejection:
     attempts: int
     first_seen: datetime
     last_seen: datetime
+    row: RejectedRow = RejectedRow()
+    #: Until it expires, or the row changes.
+    acknowledged: Acknowledgement | None = None
 
 
 class RunOutcome(NamedTuple):

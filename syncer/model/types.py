@@ -13,6 +13,7 @@ from syncer.model.entities import Target as Target
 from syncer.model.runs import CONCLUSIVE as CONCLUSIVE
 from syncer.model.runs import ENDED_WELL as ENDED_WELL
 from syncer.model.runs import OPEN as OPEN
+from syncer.model.runs import Acknowledgement as Acknowledgement
 from syncer.model.runs import Changes as Changes
 from syncer.model.runs import Counts as Counts
 from syncer.model.runs import Delivery as Delivery
@@ -23,6 +24,7 @@ from syncer.model.runs import Hold as Hold
 from syncer.model.runs import Latest as Latest
 from syncer.model.runs import Order as Order
 from syncer.model.runs import Promise as Promise
+from syncer.model.runs import RejectedRow as RejectedRow
 from syncer.model.runs import Rejection as Rejection
 from syncer.model.runs import Run as Run
 from syncer.model.runs import RunMark as RunMark

@@ -37,7 +37,7 @@ class Health(enum.StrEnum):
     HELD = "held"
     #: A run is overdue.
     LATE = "late"
-    #: More rows are rejected than `tolerate` allows.
+    #: More rows are rejected than `tolerate` allows, and nobody has acknowledged them.
     DEGRADED = "degraded"
     #: No run has shown its state yet.
     NEW = "new"
@@ -59,8 +59,13 @@ def freshness(definition: SyncDefinition, known: Latest, *, paused: bool, grace:
     return Freshness.FRESH if _has_delivered(known) else Freshness.STALE
 
 
-def health(definition: SyncDefinition, known: Latest, *, paused: bool, grace: timedelta, now: datetime) -> Health:
-    """How a sync stands, by its runs and its schedule; *grace* as for `freshness`."""
+def health(
+    definition: SyncDefinition, known: Latest, *, rejected: int, paused: bool, grace: timedelta, now: datetime
+) -> Health:
+    """How a sync stands, by its runs and its schedule; *grace* as for `freshness`.
+
+    *rejected*: rows that nobody has acknowledged.
+    """
     last, since = known.conclusive, known.promised_since
     if paused or not definition.enabled:
         return Health.PAUSED
@@ -70,7 +75,7 @@ def health(definition: SyncDefinition, known: Latest, *, paused: bool, grace: ti
         return Health.LATE
     if last is None:
         return Health.NEW
-    return Health.DEGRADED if last.status is RunStatus.WARNING else Health.HEALTHY
+    return Health.DEGRADED if last.status is RunStatus.WARNING and rejected else Health.HEALTHY
 
 
 def is_overdue(

@@ -148,6 +148,7 @@ _SYNC_GAUGES = {
     "syncer_sync_last_success_timestamp_seconds": "When the newest run began that delivered its rows.",
     "syncer_sync_last_duration_seconds": "How long the newest finished run took.",
     "syncer_sync_rejected_rows": "Rows that are rejected now.",
+    "syncer_sync_acknowledged_rows": "Those of them that somebody has acknowledged.",
     "syncer_sync_held": "1 if a limit, or a wrong clock, holds the sync.",
     "syncer_sync_late": "1 if a run that delivers its rows is overdue.",
     "syncer_sync_paused": "1 if the sync is paused.",
@@ -157,6 +158,7 @@ _SYNC_GAUGES = {
 def _values(status: SyncStatus, *, late: bool) -> dict[str, float]:
     found: dict[str, float] = {
         "syncer_sync_rejected_rows": status.rejected,
+        "syncer_sync_acknowledged_rows": status.acknowledged,
         "syncer_sync_held": status.is_held,
         "syncer_sync_late": late,
         "syncer_sync_paused": status.paused,

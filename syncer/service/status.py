@@ -38,6 +38,8 @@ class SyncStatus:
     rejected: int
     #: Rows of the newest result; None before the first.
     rows: int | None
+    #: Those of them that somebody has acknowledged: they do not count for its health.
+    acknowledged: int = 0
 
     @property
     def is_held(self) -> bool:
@@ -61,7 +63,7 @@ def statuses(
         grace: after a tick, in which a run should have ended well.
     """
     known = run_log.latest(names)
-    paused, refused = run_log.paused(), run_log.rejection_totals()
+    paused, refused = run_log.paused(), run_log.rejection_totals(now)
     by_name = {active.name: active for active in active_runs}
     return [
         SyncStatus(
@@ -74,13 +76,16 @@ def statuses(
             last_ended_well=latest.ended_well,
             last_seconds=latest.seconds,
             freshness=freshness(definition, latest, paused=name in paused, grace=grace, now=now),
-            health=health(definition, latest, paused=name in paused, grace=grace, now=now),
-            rejected=refused.get(name, 0),
+            health=health(
+                definition, latest, rejected=refused_now - known_of, paused=name in paused, grace=grace, now=now
+            ),
+            rejected=refused_now,
+            acknowledged=known_of,
             rows=_rows(latest),
         )
         for name, definition in current.definitions.items()
         if name in names
-        for latest in [known.get(name, NEVER_RUN)]
+        for latest, (refused_now, known_of) in [(known.get(name, NEVER_RUN), refused.get(name, (0, 0)))]
     ]
 
 

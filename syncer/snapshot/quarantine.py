@@ -13,6 +13,9 @@ from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import is_too_deep, json_said
 from syncer.snapshot.values import ColumnType, as_key, literal
 
+#: Rows whose values are kept, so that people can see them.
+_KEPT = 20_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
@@ -33,6 +36,7 @@ def set_aside(session: Session, layout: ColumnMap, seen: Callable[[], pa.Table] 
         seen: gives the keys of every row of the result, as scanned; None where no row that `staged` lacks can have the
             key of another one.
         quarantined: one line a key and reason.
+        faulty: the rows themselves, as far as any are shown, with k… as in `quarantined`.
     """
     repeated, no_longer_same = _settle_repeated_keys(session, layout, seen)
     if layout.schema.unique is not None:
@@ -140,10 +144,14 @@ def _move_faulty_rows(session: Session) -> int:
     blanked = k if session.may_be_blank else ", ".join(f"nullif({key}, '') AS {key}" for key in session.keys)
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE quarantined AS SELECT {k}, min(fault) AS reason, "
-        f"CAST(count(*) AS BIGINT) AS rows FROM (SELECT {blanked}, fault FROM staged WHERE fault IS NOT NULL) faulty "
-        f"GROUP BY {k}, CASE WHEN {session.lacks_key('faulty')} THEN fault END"
+        f"CAST(count(*) AS BIGINT) AS rows FROM (SELECT {blanked}, fault FROM staged WHERE fault IS NOT NULL) f "
+        f"GROUP BY {k}, CASE WHEN {session.lacks_key('f')} THEN fault END"
     )
     if not session.any("SELECT 1 FROM quarantined"):
         return 0
+    session.execute(
+        f"INSERT INTO faulty SELECT {blanked}, * EXCLUDE ({k}) FROM staged WHERE fault IS NOT NULL "
+        f"ORDER BY {k}, fault LIMIT {_KEPT}"
+    )
     session.execute("DELETE FROM staged WHERE fault IS NOT NULL")
     return session.count("SELECT sum(rows) FROM quarantined")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from syncer.model.errors import DefinitionError
 from syncer.model.protocols import DEFAULT_CASE, AddressesTargets, ProfileStore
 from syncer.model.types import Rejection, SyncDefinition, Target
 from syncer.snapshot import file, quarantine
-from syncer.snapshot.columns import ResultSchema, column_case, layout_of, whole_row, written_names
+from syncer.snapshot.columns import ColumnMap, ResultSchema, column_case, layout_of, whole_row, written_names
 from syncer.snapshot.diff import Difference, compare
 from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.incoming import Progress, ResultStream
@@ -113,6 +112,7 @@ class Snapshot:
         self._address = address
         self._path = path
         self._left = left
+        self._staged_layout: ColumnMap | None = None
 
     @property
     def former(self) -> list[Path]:
@@ -202,6 +202,7 @@ class Snapshot:
         same = incoming.rows - staged
         seen = incoming.seen if same and _repeats_a_matched_row(work, same, matched) else None
         aside = _set_aside(work, seen, is_any_faulty=faulty > 0)
+        self._staged_layout = layout
         # What reading took is of no more use, and would count until the end of the run.
         pa.default_memory_pool().release_unused()
         return Staged(
@@ -214,26 +215,18 @@ class Snapshot:
         )
 
     def rejections(self, limit: int) -> tuple[list[Rejection], int]:
-        """Rows that are rejected now, at most *limit* of them, oldest first, and how many there are."""
+        """Rows that are rejected now, at most *limit* of them, oldest first, and how many there are.
+
+        Values are known of those of the result that was staged last.
+        """
         session = self.ledger.session
-        total = session.count("SELECT count(*) FROM rejections")
-        rows = session.rows(
-            f"SELECT CASE WHEN {session.lacks_key('rejections')} THEN '' ELSE {session.key_text} END, "
-            "CASE WHEN rows > 1 THEN reason || ' (' || rows || ' rows)' ELSE reason END, "
-            f"attempts, first_seen, last_seen FROM rejections ORDER BY first_seen, {session.k}, reason LIMIT {limit}"
-        )
-        found = [
-            Rejection(
-                sync=session.sync,
-                key=key,
-                reason=reason,
-                attempts=attempts,
-                first_seen=first.replace(tzinfo=UTC),
-                last_seen=last.replace(tzinfo=UTC),
-            )
-            for key, reason, attempts, first, last in rows
-        ]
-        return found, total
+        total = session.count("SELECT coalesce(sum(rows), 0) FROM rejections")
+        if not total:
+            return [], 0
+        # Most runs need none of it.
+        from syncer.snapshot import rejected_rows
+
+        return rejected_rows.found(session, self._staged_layout, limit), total
 
 
 def addresses(store: ProfileStore) -> Callable[[Target], str]:
@@ -311,6 +304,7 @@ def _set_aside(work: Workspace, seen: Callable[[], pa.Table] | None, *, is_any_f
     session, k = work.session, work.session.k
     none = f"SELECT {k}, fault AS reason, CAST(0 AS BIGINT) AS rows FROM staged LIMIT 0"
     session.execute(f"CREATE OR REPLACE TEMP TABLE quarantined AS {none}")
+    session.execute("CREATE OR REPLACE TEMP TABLE faulty AS SELECT * FROM staged LIMIT 0")
     repeats = f"SELECT 1 FROM staged GROUP BY {k} HAVING count(*) > 1"
     if is_any_faulty or seen or work.layout.schema.unique is not None or session.any(repeats):
         return quarantine.set_aside(session, work.layout, seen)

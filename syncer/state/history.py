@@ -28,9 +28,6 @@ from syncer.model.types import (
 from syncer.state.database import StateDatabase
 from syncer.state.schema import latest, pauses, promises, rejection_totals, rejections, run_of, runs, terms
 
-#: The most rejections of one sync that are kept; beyond them only the number is known.
-KEPT_REJECTIONS = 10_000
-
 _NEWEST = runs.c.seq.desc()
 
 
@@ -166,45 +163,36 @@ class RunHistory:
             found = {sync: at for sync, at in found.items() if sync not in ahead} | earlier
         return found
 
-    def rejection_totals(self) -> dict[str, int]:
-        """How many rows each sync has refused now; syncs without any are left out."""
-        with self.database.reading() as connection:
-            return {row.sync: row.total for row in connection.execute(sa.select(rejection_totals))}
+    def rejection_totals(self, now: datetime) -> dict[str, tuple[int, int]]:
+        """How many rows each sync has refused now, and how many of them people have acknowledged.
 
-    def rejections(self, sync: str, *, first: int = 0, limit: int = KEPT_REJECTIONS) -> tuple[list[Rejection], int]:
-        """What *sync* has refused now, in the order recorded, and how many rows that are, also those not kept.
-
-        Shapes:
-            first, limit: the part of them to give, counted from 0.
+        Syncs without any are left out.
         """
-        kept = (
-            rejections.select()
-            .where(rejections.c.sync == sync, rejections.c.position >= first)
-            .order_by(rejections.c.position)
-            .limit(limit)
-        )
+        row = rejections.c
+        known = sa.select(sa.func.count()).where(row.sync == rejection_totals.c.sync, row.acknowledged_until > now)
+        query = sa.select(rejection_totals.c.sync, rejection_totals.c.total, known.scalar_subquery().label("known"))
         with self.database.reading() as connection:
-            rows = [_rejection(row) for row in connection.execute(kept)]
-            total = connection.execute(
-                sa.select(rejection_totals.c.total).where(rejection_totals.c.sync == sync)
-            ).scalar_one_or_none()
-        return rows, total or 0
+            return {row.sync: (row.total, row.known) for row in connection.execute(query)}
 
     def rejections_of(self, syncs: Collection[str]) -> list[Rejection]:
         """What is kept of what any of *syncs* has refused now, by sync."""
         query = rejections.select().order_by(rejections.c.sync, rejections.c.position)
         with self.database.reading() as connection:
-            return [_rejection(row) for row in connection.execute(query.where(rejections.c.sync.in_(syncs)))]
+            return _read(connection.execute(query.where(rejections.c.sync.in_(syncs))))
 
     def rejections_with(self, text: str, limit: int) -> list[Rejection]:
-        """What any sync has refused now whose key contains *text*, as it is or as JSON spells it; by sync."""
-        keys = rejections.c.key
-        contains = keys.contains(text, autoescape=True) | keys.contains(
-            json.dumps(text, ensure_ascii=False)[1:-1], autoescape=True
+        """What any sync has refused now whose key contains *text*, as it is or as JSON spells it; by sync.
+
+        Rows without a key are found by any of their values.
+        """
+        row, quoted = rejections.c, json.dumps(text, ensure_ascii=False)[1:-1]
+        contains = sa.or_(
+            *(row.key.contains(each, autoescape=True) for each in (text, quoted)),
+            (row.key == "") & sa.or_(*(row.row_values.contains(each, autoescape=True) for each in (text, quoted))),
         )
-        query = rejections.select().where(contains).order_by(rejections.c.sync, rejections.c.position).limit(limit)
+        query = rejections.select().where(contains).order_by(row.sync, row.position).limit(limit)
         with self.database.reading() as connection:
-            return [_rejection(row) for row in connection.execute(query)]
+            return _read(connection.execute(query))
 
     def leader(self) -> str:
         """The service whose term is the newest, for people; empty where there never was one."""
@@ -295,7 +283,8 @@ def _place_of(run_id: str) -> sa.ColumnElement[int]:
     return sa.func.coalesce(known, by_id, 0)
 
 
-def _rejection(row: sa.Row[tuple[object, ...]]) -> Rejection:
-    values = dict(row._mapping)
-    del values["position"]
-    return Rejection(**values)
+def _read(rows: Iterable[sa.Row[Any]]) -> list[Rejection]:
+    # A run needs none of it.
+    from syncer.state.rejections import rejection_of
+
+    return [rejection_of(row) for row in rows]

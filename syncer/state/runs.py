@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
 from syncer.model.types import OPEN, Counts, Delivery, EndedBy, Finding, Order, Rejection, Run, RunStatus
-from syncer.state.history import KEPT_REJECTIONS, RunHistory, fruitless_before
+from syncer.state.history import RunHistory, fruitless_before
 from syncer.state.schema import (
     delivery_values,
     latest,
@@ -181,20 +181,20 @@ class RunLog(RunHistory):
             if number < PURGED_AT_ONCE:
                 return deleted
 
-    def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int) -> None:
-        """Record what *sync* has refused now, in place of what it had before; the first KEPT_REJECTIONS are kept.
+    def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int, *, now: datetime) -> int:
+        """Record what *sync* has refused now, in place of what it had before; see `rejections.record`.
 
         Units:
             total: rows, also those that *refused* leaves out.
         """
-        rows = [{**asdict(row), "sync": sync, "position": i} for i, row in enumerate(refused[:KEPT_REJECTIONS])]
         with self.database.writing() as connection:
-            connection.execute(rejections.delete().where(rejections.c.sync == sync))
-            connection.execute(rejection_totals.delete().where(rejection_totals.c.sync == sync))
-            if rows:
-                connection.execute(rejections.insert(), rows)
-            if total:
-                connection.execute(rejection_totals.insert().values(sync=sync, total=total))
+            if not total:
+                for table in (rejections, rejection_totals):
+                    connection.execute(table.delete().where(table.c.sync == sync))
+                return 0
+            from syncer.state.rejections import record
+
+            return record(connection, sync, refused, total, now=now)
 
     def begin_term(self, holder: str, at: datetime) -> int:
         """Record that a service leads from now on, and give the number of its term, greater than every earlier one's.

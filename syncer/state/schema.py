@@ -82,7 +82,7 @@ DELIVERY = (
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 7
+NEWEST = 8
 
 #: One row. `schema_version` is the format.
 state = sa.Table(
@@ -184,6 +184,9 @@ def delivery_values(delivery: Delivery) -> dict[str, int]:
     return dict(zip(DELIVERY, [*numbers, delivery.quarantined, delivery.in_doubt], strict=True))
 
 
+#: The most rejections of one sync that are kept; beyond them only the number is known.
+KEPT_REJECTIONS = 10_000
+
 rejections = sa.Table(
     "syncer_rejections",
     metadata,
@@ -194,6 +197,16 @@ rejections = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("first_seen", AwareDateTime, nullable=False),
     sa.Column("last_seen", AwareDateTime, nullable=False),
+    # As RejectedRow has them; `differing` are its columns, a line each.
+    sa.Column("row_values", ShownText),
+    sa.Column("row_digest", sa.Text, nullable=False, server_default=""),
+    sa.Column("differing", ShownText, nullable=False, server_default=""),
+    # As Acknowledgement has them; NULL where there is none. One that has expired may still be here.
+    sa.Column("acknowledged_by", ShownText),
+    sa.Column("acknowledged_why", ShownText),
+    sa.Column("acknowledged_at", AwareDateTime),
+    sa.Column("acknowledged_until", AwareDateTime),
+    sa.Index("syncer_rejections_acknowledged", "sync", "acknowledged_until"),
 )
 
 #: How many rows a sync has refused, of which `rejections` holds the first; no row means none.

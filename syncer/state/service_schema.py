@@ -1,5 +1,5 @@
-"""The tables that only a service needs: who asked for what, who is logged in, what alerts are open, and which runs
-are to stop."""
+"""The tables that only a service needs: who asked for what, who is logged in, what alerts are open, which syncs send
+none, and which runs are to stop."""
 
 from __future__ import annotations
 
@@ -50,6 +50,17 @@ alerts = sa.Table(
     sa.Column("sync", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("since", AwareDateTime, nullable=False),
+)
+
+#: The syncs of which nobody gets a notice until a time; it may have passed.
+mutes = sa.Table(
+    "syncer_mutes",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("actor", ShownText, nullable=False),
+    sa.Column("reason", ShownText, nullable=False),
+    sa.Column("at", AwareDateTime, nullable=False),
+    sa.Column("until", AwareDateTime, nullable=False),
 )
 
 #: Which open runs are to stop; the process that makes one looks here.

@@ -19,13 +19,14 @@ from syncer.state.schema import (
     newest_runs,
     newest_snapshots,
     promises,
+    rejections,
     removals,
     runs,
     state,
     terms,
     written_attributes,
 )
-from syncer.state.service_schema import alerts, audit, cancellations, requests, sessions
+from syncer.state.service_schema import alerts, audit, cancellations, mutes, requests, sessions
 
 
 def _know_the_service(connection: sa.Connection) -> None:
@@ -79,6 +80,16 @@ def _know_what_was_delivered(connection: sa.Connection) -> None:
     for name in (*DELIVERY, "fruitless"):
         _add_column(connection, runs.c[name])
     next(index for index in runs.indexes if index.name == "syncer_runs_well").create(connection, checkfirst=True)
+
+
+def _know_what_people_know(connection: sa.Connection) -> None:
+    """Format 8: rejected rows have values and can be acknowledged, and the alerts of syncs can be muted."""
+    for name in ("row_values", "row_digest", "differing"):
+        _add_column(connection, rejections.c[name])
+    for name in ("by", "why", "at", "until"):
+        _add_column(connection, rejections.c[f"acknowledged_{name}"])
+    next(iter(rejections.indexes)).create(connection, checkfirst=True)
+    mutes.create(connection)
 
 
 def _ended_by() -> sa.Case[str]:
@@ -158,6 +169,7 @@ FORMATS: Formats[sa.Connection] = Formats(
         _know_how_runs_are_made,
         _know_cancellations,
         _know_what_was_delivered,
+        _know_what_people_know,
     )
 )
 

@@ -129,18 +129,22 @@ def check_collection_size(definition: SyncDefinition, staged: Staged, store: Pro
         )
 
 
-def status(definition: SyncDefinition, rejected: int, snapshot: Snapshot, notes: list[str]) -> RunStatus:
-    """How a run ends that had an answer for every row; says in *notes* what is tolerated.
+def status(
+    definition: SyncDefinition, rejected: int, acknowledged: int, snapshot: Snapshot, notes: list[str]
+) -> RunStatus:
+    """How a run ends that had an answer for every row; says in *notes* what is tolerated or acknowledged.
 
-    *rejected*: the rows that are rejected now.
+    *rejected*: the rows that are rejected now. *acknowledged*: those of them that people know of.
     """
-    limit = definition.tolerated
-    if not rejected:
+    limit, rows = definition.tolerated, rejected - acknowledged
+    if acknowledged:
+        notes.append(f"rows that are rejected, and that somebody has acknowledged: {acknowledged:,}")
+    if not rows:
         return RunStatus.SUCCESS
     most = limit.count if limit.count is not None else (limit.share or 0.0) * (snapshot.rows + rejected)
-    if rejected > most:
+    if rows > most:
         return RunStatus.WARNING
-    notes.append(f"rows that are rejected, as many as `tolerate` allows ({limit.words}): {rejected:,}")
+    notes.append(f"rows that are rejected, as many as `tolerate` allows ({limit.words}): {rows:,}")
     return RunStatus.SUCCESS
 
 

@@ -20,8 +20,8 @@ from syncer.settings.settings import Settings
 from syncer.snapshot.file import is_in_use
 from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.state.coordination import SharedCoordination
-from syncer.state.history import KEPT_REJECTIONS
 from syncer.state.runs import RunLog
+from syncer.state.schema import KEPT_REJECTIONS
 from syncer.sync import limits
 from syncer.sync.coordination import WriterStates, catch_up
 from syncer.sync.flow import Leftovers, SyncRun, run_sync
@@ -180,7 +180,7 @@ class Runner:
                 except SyncerError:
                     progress.notes.append("what was rejected could not be recorded; the next run records it")
             return self._ended_early(definition, progress, exc)
-        return self._finish(progress, limits.status(definition, rejected, snapshot, progress.notes), None)
+        return self._finish(progress, limits.status(definition, *rejected, snapshot, progress.notes), None)
 
     def _ended_early(self, definition: SyncDefinition, progress: Progress, exc: BaseException) -> Run:
         """Record that a run failed or was stopped; the only place that knows every exception."""
@@ -203,12 +203,11 @@ class Runner:
         )
         return self._finish(progress, RunStatus.FAILED, error)
 
-    def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot) -> int:
-        """Put what is refused now where it can be read while a run holds the snapshot; returns how many rows."""
+    def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot) -> tuple[int, int]:
+        """Put what is refused now where all can read it; returns how many rows, and how many are acknowledged."""
         with snapshot.ledger.explaining():
             rejections, total = snapshot.rejections(KEPT_REJECTIONS)
-        self.run_log.replace_rejections(definition.name, rejections, total)
-        return total
+        return total, self.run_log.replace_rejections(definition.name, rejections, total, now=self.now())
 
     def _finish(self, progress: Progress, status: RunStatus, error: SyncerError | None) -> Run:
         self.run_log.finish(

@@ -8,15 +8,17 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from syncer.model.types import Run
+from syncer.model.types import Acknowledgement, Run
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError
 from syncer.service.service import Service
 from syncer.settings.service import Role
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.cancellations import Cancellations
+from syncer.state.rejections import ACKNOWLEDGED, RejectionFilter, Rejections
 from syncer.state.runs import REQUESTS_COUNT
 from syncer.state.service_schema import requests
 from syncer.sync.plans import Plan
@@ -88,6 +90,32 @@ class UserActions:
         """Resume the schedule of a sync."""
         self.service.resume(sync)
         self._record(AuditAction.RESUME, caller, sync)
+
+    def acknowledge(self, caller: Caller, sync: str, wanted: RejectionFilter, why: str, until: datetime | None) -> int:
+        """Let rejected rows count no more until then, or for ACKNOWLEDGED; returns how many.
+
+        Raises:
+            ProblemError: the caller is no approver, or the time has passed.
+        """
+        caller.require(Role.APPROVER)
+        now = self.service.now()
+        if until is not None and until <= now:
+            raise ProblemError(422, "the time has passed", hint="Name a time in the future.")
+        given = Acknowledgement(by=caller.actor, reason=why, at=now, until=until or now + ACKNOWLEDGED)
+        rows = Rejections(self.service.run_log.database).acknowledge(sync, wanted, given)
+        self._record(AuditAction.ACKNOWLEDGE, caller, sync)
+        return rows
+
+    def unacknowledge(self, caller: Caller, sync: str, wanted: RejectionFilter) -> int:
+        """Let acknowledged rows count again; returns how many.
+
+        Raises:
+            ProblemError: the caller is no approver.
+        """
+        caller.require(Role.APPROVER)
+        rows = Rejections(self.service.run_log.database).unacknowledge(sync, wanted, now=self.service.now())
+        self._record(AuditAction.UNACKNOWLEDGE, caller, sync)
+        return rows
 
     async def plan(self, caller: Caller, sync: str, rows: int) -> Plan:
         """Plan a sync, with so many sample rows of each kind of change.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from syncer.model.types import (
     CatchUp,
@@ -127,6 +127,7 @@ class SyncAnswer(BaseModel):
     )
     held: bool = Field(description="Whether a limit, or a wrong clock, holds it.")
     rejected: int = Field(description="Rows that are rejected now.")
+    acknowledged: int = Field(description="Those of them that somebody has acknowledged.")
     last_ended_well: datetime | None = Field(description="When its newest run began that delivered its rows.")
     last_run: RunAnswer | None = Field(description="Its newest run that began, but for those of single rows.")
     running: RunningAnswer | None = Field(description="Its run that waits or runs now.")
@@ -159,11 +160,26 @@ class RejectionAnswer(BaseModel):
     """A rejected row."""
 
     sync: str = Field(description="The name of the sync.")
-    key: str = Field(description="The key of the row.")
+    key: str = Field(description="The key of the row; empty if it has none, and for viewers.")
     reason: str = Field(description="Why it is rejected.")
     attempts: int = Field(description="How often it was rejected.")
     first_seen: datetime = Field(description="When it was rejected first.")
     last_seen: datetime = Field(description="When it was rejected last.")
+    columns: list[str] = Field(description="Of rows that share a key, the columns in which they differ.")
+    values: JsonValue = Field(description="Its values, long ones cut; null if they are not known, and for viewers.")
+    digest: str = Field(description="Changes with its values; empty if they are not known, and for viewers.")
+    acknowledged: AcknowledgementAnswer | None = Field(description="Who acknowledged it; null if nobody did.")
+
+
+class AcknowledgementAnswer(BaseModel):
+    """Somebody knows that a row is rejected: until then, or until it changes, it does not count."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    by: str = Field(description="The person or program.")
+    reason: str = Field(description="Why it does not count.")
+    at: datetime = Field(description="When it was acknowledged.")
+    until: datetime = Field(description="When it counts again.")
 
 
 class RejectionPage(BaseModel):
@@ -171,6 +187,7 @@ class RejectionPage(BaseModel):
 
     items: list[RejectionAnswer]
     total: int = Field(description="All rejected rows; only the first are kept.")
+    matching: int = Field(description="Kept rows that fit the parameters.")
     next: str | None = Next
 
 
@@ -262,6 +279,29 @@ class AuditPage(BaseModel):
 
     items: list[AuditAnswer]
     next: str | None = Next
+
+
+class RejectionChoice(BaseModel):
+    """Which rejected rows of a sync; a field that is left out fits all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=2_000, description="The whole reason of the rejections.")
+    key: str | None = Field(default=None, max_length=2_000, description="The key; empty for rows without one.")
+    digest: str | None = Field(default=None, max_length=64, description="The `digest` of one row.")
+
+
+class AcknowledgeRequest(RejectionChoice):
+    """Which rejected rows count no more, why, and until when."""
+
+    why: str = Field(min_length=1, max_length=500, description="Why they do not count.")
+    until: AwareDatetime | None = Field(default=None, description="When they count again; in 30 days if left out.")
+
+
+class RowsAnswer(BaseModel):
+    """How many rows that concerned."""
+
+    rows: int = Field(description="How many rows that concerned.")
 
 
 class RunRequest(BaseModel):

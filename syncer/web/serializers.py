@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 from syncer.definitions import schedules
-from syncer.model.types import Run
+from syncer.model.types import Rejection, Run
 from syncer.service.pool import ActiveRun
 from syncer.service.status import SyncStatus
 from syncer.sync.plans import Plan
 from syncer.web.schemas import (
+    AcknowledgementAnswer,
     ChangeAnswer,
     PlanAnswer,
     ProgressAnswer,
+    RejectionAnswer,
     RunAnswer,
     RunningAnswer,
     SyncAnswer,
@@ -81,9 +84,10 @@ def sync_detail_of(status: SyncStatus, last_run: Run | None, folder: Path) -> Sy
 def _sync(status: SyncStatus, last_run: Run | None) -> dict[str, Any]:
     definition, active_run = status.definition, status.active_run
     copied = ("name", "description", "owner", "tags", "warehouse", "store", "enabled")
+    of_status = ("paused", "next_due", "freshness", "health", "rejected", "acknowledged")
     return {
         **{name: getattr(definition, name) for name in copied},
-        **{name: getattr(status, name) for name in ("paused", "next_due", "freshness", "health", "rejected")},
+        **{name: getattr(status, name) for name in of_status},
         "last_ended_well": status.last_ended_well,
         "entity": definition.target.entity,
         "schedule": schedules.words(definition.schedule),
@@ -92,6 +96,20 @@ def _sync(status: SyncStatus, last_run: Run | None) -> dict[str, Any]:
         "running": active_run and RunningAnswer(run_id=active_run.run_id or None, progress=progress_of(active_run)),
         "outdated": status.outdated and status.outdated.message,
     }
+
+
+def rejection_of(row: Rejection, *, with_values: bool) -> RejectionAnswer:
+    """A rejected row, with its values, the key included, or without them."""
+    names = ("sync", "reason", "attempts", "first_seen", "last_seen")
+    given = row.acknowledged
+    return RejectionAnswer(
+        **{name: getattr(row, name) for name in names},
+        key=row.key if with_values else "",
+        columns=list(row.row.columns),
+        values=json.loads(row.row.values) if with_values and row.row.values else None,
+        digest=row.row.digest if with_values else "",
+        acknowledged=None if given is None else AcknowledgementAnswer.model_validate(given),
+    )
 
 
 def plan_json(sync: str, plan: Plan) -> str:

@@ -16,7 +16,9 @@ def test_rejected_shows_who_is_refused_and_why(folder: Folder) -> None:
     (no_team,) = folder.syncer("rejected", "members", "--json").objects
     shown = folder.syncer("rejected", "members")
 
-    assert list(no_key) == ["sync", "key", "reason", "attempts", "first_seen", "last_seen"]
+    fields = ["sync", "key", "reason", "attempts", "first_seen", "last_seen", "columns", "values", "acknowledged"]
+    assert list(no_key) == fields
+    assert (no_key["values"], no_key["acknowledged"]) == ({"id": None, "plan": "pro"}, None)
     assert (no_key["key"], no_key["reason"], no_key["attempts"]) == ("", "`id` is NULL", 2)
     assert (no_team["key"], no_team["attempts"]) == ('["1","t"]', 2)
     assert no_team["first_seen"] < no_team["last_seen"]

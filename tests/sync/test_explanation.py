@@ -139,7 +139,7 @@ def test_a_rejected_row_says_why_and_since_when(bench: Bench, service: Service) 
 
     _, member = person(service, "1").rows
 
-    (rejection,), _ = service.run_log.rejections("members")
+    (rejection,) = service.run_log.rejections_of(["members"])
     last_run = service.run_log.recent("members", 1)[0]
     assert (member.key, member.in_result) == ('["1","t1"]', True)
     assert member.rejected is not None

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from syncer.model.types import Counts, Rejection, RunStatus, Trigger
 from syncer.state.database import StateDatabase
+from syncer.state.rejections import values_of
 from syncer.state.runs import RunLog
 from syncer.state.schema import rejection_totals, rejections, runs
 from syncer.state.upgrades import fill_latest
@@ -51,9 +52,7 @@ def make_many(
     with closing(StateDatabase(database_url or f"sqlite:///{path}/.syncer/runs.db")) as database:
         insert_runs(database, names, runs_of_each, now, status)
         with database.writing() as connection:
-            connection.execute(
-                rejections.insert(), [{**asdict(_rejection(name, now)), "position": 0} for name in names]
-            )
+            connection.execute(rejections.insert(), [values_of(_rejection(name, now), 0) for name in names])
             connection.execute(rejection_totals.insert(), [{"sync": name, "total": 1} for name in names])
     return site
 
@@ -150,6 +149,8 @@ def addresses(log: RunLog) -> Mapping[str, str]:
         "/metrics": "/metrics",
         "/api/v1/syncs": "/api/v1/syncs?limit=500",
         "/api/v1/syncs/{name}": f"/api/v1/syncs/{FIRST}",
+        "/syncs/{name}/rejected": f"/syncs/{FIRST}/rejected",
+        "/syncs/{name}/rejected.csv": f"/syncs/{FIRST}/rejected.csv",
         "/api/v1/syncs/{name}/rejected": f"/api/v1/syncs/{FIRST}/rejected",
         "/api/v1/runs": "/api/v1/runs",
         "/api/v1/runs/{run_id}": f"/api/v1/runs/{run}",

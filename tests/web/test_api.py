@@ -279,6 +279,38 @@ def test_rejected_rows_are_told_page_by_page(site: Site, served: Served) -> None
     assert client.get(f"{API}/syncs/bad/rejected").json()["total"] == 5
 
 
+def test_rejected_rows_are_acknowledged_until_they_change(site: Site) -> None:
+    site.define(
+        "bad", "SELECT CASE WHEN range > 1 THEN 'x' || range END AS id, 'secret' || range AS plan FROM range(4)"
+    )
+    with site.served(GUARDED) as served:
+        reader, runner, duty = map(served.client, (READ_TOKEN, RUN_TOKEN, APPROVE_TOKEN))
+        address = f"{API}/syncs/bad/rejected"
+        runner.post(f"{API}/syncs/bad/runs?wait=30")
+        hidden, shown = (client.get(address).json()["items"] for client in (reader, runner))
+        why = {"why": "test accounts", "key": "", "digest": shown[0]["digest"]}
+
+        refused = runner.post(f"{address}/acknowledge", json=why)
+        first = duty.post(f"{address}/acknowledge", json=why).json()
+        health = runner.get(f"{API}/syncs/bad").json()
+        rest = duty.post(f"{address}/acknowledge", json={"why": "known", "until": "2099-01-01T00:00:00Z"}).json()
+        known = reader.get(f"{address}?acknowledged=true&limit=1").json()
+        again = runner.post(f"{API}/syncs/bad/runs?wait=30").json()
+        audit = runner.get(f"{API}/audit").json()["items"]
+        past = duty.post(f"{address}/acknowledge", json={"why": "x", "until": "2001-01-01T00:00:00Z"})
+        none = duty.post(f"{address}/unacknowledge", json={"reason": "another"}).json()
+
+    assert [row["values"]["plan"] for row in shown] == ["secret0", "secret1"]
+    assert [(row["values"], row["digest"]) for row in hidden] == [(None, "")] * 2
+    assert (refused.status_code, past.status_code) == (403, 422)
+    assert (first, rest, none) == ({"rows": 1}, {"rows": 2}, {"rows": 0})
+    assert (health["health"], health["rejected"], health["acknowledged"]) == ("degraded", 2, 1)
+    assert (known["total"], known["matching"], known["next"]) == (2, 2, "1")
+    assert known["items"][0]["acknowledged"]["by"] == "token duty"
+    assert again["status"] == "success"
+    assert [entry["action"] for entry in audit if entry["action"] != "run"] == ["acknowledge"] * 2
+
+
 def test_pausing_and_resuming(site: Site, served: Served) -> None:
     path = site.define("hourly")
     path.write_text(path.read_text().replace("schedule: manual", "schedule: every 1 hour"))

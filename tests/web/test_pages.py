@@ -54,6 +54,9 @@ def test_every_page_is_sound_light_and_dark_wide_and_narrow(shop: Shop) -> None:
         "syncs-none-fits": "/?text=nothing-is-called-so",
         "sync": "/syncs/memberships",
         "sync-rejected": "/syncs/trials",
+        "rejected": "/syncs/trials/rejected",
+        "rejected-none": "/syncs/customers/rejected",
+        "rejected-hostile": "/syncs/hostile/rejected",
         "sync-held": "/syncs/scores",
         "sync-failed": "/syncs/revenue",
         "sync-outdated": "/syncs/accounts",
@@ -188,13 +191,44 @@ def test_a_rejected_row_is_found_in_two_clicks(shop: Shop) -> None:
         page = opened.page
         opened.open("/")
         page.get_by_role("link", name="40 rejected rows").click()
-        page.get_by_label("Key or reason contains").fill(REFUSED)
+        page.get_by_label("Key, reason or value contains").fill(REFUSED)
         page.get_by_role("button", name="Search").click()
 
-        rows = page.get_by_role("table", name="Rows of trials that are rejected now").get_by_role("row")
-        expect(rows).to_have_count(2)
-        expect(rows.nth(1)).to_contain_text("the object does not exist yet")
+        rows = page.get_by_role("table", name="Rows of trials that are rejected now").locator("> tbody > tr")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("the object does not exist yet")
         assert "1 to 1 of 1" in (page.text_content("#rejected") or "")
+
+
+def test_rejected_rows_of_one_reason_are_acknowledged_and_count_again(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/syncs/hostile")
+        expect(page.get_by_role("table", name="Reasons why rows of hostile are rejected")).to_contain_text(
+            "They differ in"
+        )
+        page.get_by_role("link", name="rows rejected as").first.click()
+        page.get_by_text("Acknowledge all of this reason").click()
+        page.get_by_role("textbox", name="Why").first.fill(SCRIPT)
+        page.get_by_role("button", name="Acknowledge").first.click()
+
+        expect(page.get_by_text("These rows do not count until they change")).to_be_visible()
+        expect(page.locator("#rejected")).to_contain_text("Acknowledged by local, expires in 29 days")
+        opened.open("/syncs/hostile")
+        expect(page.locator("#state")).to_contain_text("2 acknowledged")
+        opened.open("/syncs/hostile/rejected?state=acknowledged")
+        for _ in range(2):
+            page.get_by_role("button", name="Let it count again").first.click()
+        expect(page.get_by_role("button", name="Let it count again")).to_have_count(0)
+
+
+def test_rejected_rows_are_exported(shop: Shop) -> None:
+    text = shop.served.client().get(f"/syncs/trials/rejected.csv?key={REFUSED}").text
+
+    lines = text.split("\r\n")
+    assert lines[0].startswith("sync,key,reason,attempts,first_seen,last_seen,columns,values,")
+    assert len(lines) == 3
+    assert "acc_404" in lines[1]
 
 
 def test_the_search_tells_why_a_customer_was_not_updated(shop: Shop) -> None:
@@ -213,10 +247,10 @@ def test_the_search_tells_why_a_customer_was_not_updated(shop: Shop) -> None:
 
 def test_rejected_rows_come_page_by_page(shop: Shop) -> None:
     with shop.window() as opened:
-        opened.open("/syncs/trials")
-        for first in (11, 21, 31):
-            opened.page.get_by_role("link", name="Next").click()
-            expect(opened.page.locator("#rejected")).to_contain_text(f"{first} to {first + 9} of 40")
+        opened.open("/syncs/trials/rejected")
+        expect(opened.page.locator("#rejected")).to_contain_text("1 to 20 of 40")
+        opened.page.get_by_role("link", name="Next").click()
+        expect(opened.page.locator("#rejected")).to_contain_text("21 to 40 of 40")
         expect(opened.page.get_by_role("link", name="Next")).to_have_count(0)
 
 

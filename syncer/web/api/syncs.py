@@ -9,14 +9,18 @@ from starlette.concurrency import run_in_threadpool
 
 from syncer.model.types import Run
 from syncer.service.service import Service
+from syncer.state.rejections import RejectionFilter, Rejections
 from syncer.web import parameters, serializers
 from syncer.web.actions import until_ended
 from syncer.web.api.documents import problems
+from syncer.web.auth import guard
 from syncer.web.parameters import Cursor, Limit, Name, Number, TheActions, TheCaller, TheService
 from syncer.web.schemas import (
+    AcknowledgeRequest,
     PlanAnswer,
-    RejectionAnswer,
+    RejectionChoice,
     RejectionPage,
+    RowsAnswer,
     RunAnswer,
     RunRequest,
     SyncAnswer,
@@ -79,12 +83,43 @@ async def order_run(
 
 
 @router.get("/syncs/{name}/rejected", responses=problems(404))
-def list_rejected(service: TheService, name: Name, limit: Limit = 100, cursor: Number = None) -> RejectionPage:
+def list_rejected(
+    service: TheService,
+    caller: TheCaller,
+    name: Name,
+    reason: Annotated[str, Query(max_length=2_000, description="Only rows with this reason.")] = "",
+    acknowledged: Annotated[bool | None, Query(description="Only rows that are acknowledged, or that are not.")] = None,
+    limit: Limit = 100,
+    cursor: Number = None,
+) -> RejectionPage:
     """List the rejected rows of a sync, with reasons."""
-    first = int(cursor or 0)
-    rows, total = service.run_log.rejections(parameters.known_sync(service, name), first=first, limit=limit + 1)
-    items = [RejectionAnswer.model_validate(row, from_attributes=True) for row in rows[:limit]]
-    return RejectionPage(items=items, total=total, next=str(first + limit) if len(rows) > limit else None)
+    name, first, now = parameters.known_sync(service, name), int(cursor or 0), service.now()
+    rejections, wanted = Rejections(service.run_log.database), RejectionFilter(reason=reason, acknowledged=acknowledged)
+    rows, matching = rejections.of(name, wanted, now=now, first=first, limit=limit)
+    with_values = guard.may_see_values(caller)
+    return RejectionPage(
+        items=[serializers.rejection_of(row, with_values=with_values) for row in rows],
+        total=rejections.total(name),
+        matching=matching,
+        next=str(first + limit) if matching > first + limit else None,
+    )
+
+
+@router.post("/syncs/{name}/rejected/acknowledge", responses=problems(404))
+def acknowledge_rejected(
+    service: TheService, actions: TheActions, caller: TheCaller, name: Name, request: AcknowledgeRequest
+) -> RowsAnswer:
+    """Acknowledge rejected rows: they do not count until they change, or until a time."""
+    sync = parameters.known_sync(service, name)
+    return RowsAnswer(rows=actions.acknowledge(caller, sync, _chosen(request), request.why, request.until))
+
+
+@router.post("/syncs/{name}/rejected/unacknowledge", responses=problems(404))
+def unacknowledge_rejected(
+    service: TheService, actions: TheActions, caller: TheCaller, name: Name, choice: RejectionChoice
+) -> RowsAnswer:
+    """Let acknowledged rows count again."""
+    return RowsAnswer(rows=actions.unacknowledge(caller, parameters.known_sync(service, name), _chosen(choice)))
 
 
 @router.post("/syncs/{name}/pause", responses=problems(404))
@@ -114,6 +149,10 @@ async def plan_sync(
     plan = await actions.plan(caller, name, rows)
     text = await run_in_threadpool(serializers.plan_json, name, plan)
     return Response(text, media_type="application/json")
+
+
+def _chosen(choice: RejectionChoice) -> RejectionFilter:
+    return RejectionFilter(reason=choice.reason, key=choice.key, digest=choice.digest)
 
 
 def _run(service: Service, run_id: str) -> RunAnswer:

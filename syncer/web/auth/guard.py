@@ -109,3 +109,8 @@ async def operators_only(request: HTTPConnection) -> None:
         ProblemError: the caller is no operator.
     """
     caller(request).require(Role.OPERATOR)
+
+
+def may_see_values(by: Caller) -> bool:
+    """Whether a caller may see the values of rows, not only names, counts and keys."""
+    return by.may(Role.OPERATOR)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Form
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -15,8 +14,9 @@ from syncer.definitions.columns import attribute_columns
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SyncerError
 from syncer.model.json_text import differing
-from syncer.model.types import CONCLUSIVE, Rejection, Run, RunOutcome, SyncDefinition
+from syncer.model.types import CONCLUSIVE, Run, RunOutcome, SyncDefinition
 from syncer.service.status import SyncStatus
+from syncer.state.rejections import RejectionGroup, Rejections
 from syncer.sync.plans import Plan
 from syncer.web.pages import charts
 from syncer.web.pages.charts import Chart
@@ -34,31 +34,13 @@ _LISTED_RUNS = 10
 #: Places in a chart, also if there are fewer runs.
 _LEAST_SLOTS = 20
 
-_LISTED_REJECTIONS = 10
+_LISTED_REASONS = 5
 
 #: Rows of each kind of change in a plan, and characters of a value in it.
 _SAMPLE_ROWS = 20
 _VALUE_LENGTH = 300
 
 router = APIRouter(include_in_schema=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedRows:
-    """A part of the rejected rows of a sync."""
-
-    #: What their key or reason contains; empty for all.
-    text: str
-    rows: Sequence[Rejection]
-    #: The places of the first and the last of them, counted from 1, and how many rows contain the text.
-    first: int
-    last: int
-    matching: int
-    #: Rows that the run log only counts.
-    not_kept: int
-    #: URLs; empty if there is none.
-    previous: str
-    next: str
 
 
 class SyncContext(Context, template="sync.html"):
@@ -72,7 +54,9 @@ class SyncContext(Context, template="sync.html"):
     commit: Commit | None
     #: Each column of the result with the attribute it feeds; None if only the warehouse knows them.
     columns: Sequence[tuple[str, str]] | None
-    rejected: RejectedRows
+    #: Why rows are rejected, the most frequent ones, and how many more reasons there are.
+    reasons: Sequence[RejectionGroup]
+    more_reasons: int
     listed: RunList
     #: The runs in the charts, newest first.
     drawn: Sequence[RunOutcome]
@@ -122,10 +106,9 @@ def show_sync(
     view: TheView,
     name: str,
     before: str = "",
-    key: Annotated[str, Query(max_length=500)] = "",
-    skip: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     status, run_log = view.service.status(name), view.service.run_log
+    reasons = Rejections(run_log.database).groups(name, now=view.service.now()) if status.rejected else []
     drawn = run_log.outcomes([name], _DRAWN_RUNS).get(name, ())
     slots = max(len(drawn), _LEAST_SLOTS)
     return view.page(
@@ -135,7 +118,8 @@ def show_sync(
             file=view.relative(status.definition.path),
             commit=commit_of(status.definition.path),
             columns=_columns(status.definition),
-            rejected=_rejected(view, name, key.strip(), skip),
+            reasons=reasons[:_LISTED_REASONS],
+            more_reasons=len(reasons[_LISTED_REASONS:]),
             listed=run_list(run_log, before, sync=name, limit=_LISTED_RUNS, url=f"/syncs/{name}", fragment="#runs"),
             drawn=drawn,
             counts=charts.counts_chart(drawn, slots),
@@ -215,28 +199,6 @@ def _plan_page(view: View, definition: SyncDefinition, plan: Plan) -> Response:
 
 def _cut(value: str) -> str:
     return value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}… ({len(value):,} characters)"
-
-
-def _rejected(view: View, name: str, text: str, skip: int) -> RejectedRows:
-    rows, total = view.service.run_log.rejections(name)
-    wanted = text.casefold()
-    matching = [row for row in rows if wanted in row.key.casefold() or wanted in row.reason.casefold()]
-    shown = matching[skip : skip + _LISTED_REJECTIONS]
-    last = skip + len(shown)
-
-    def url(skipped: int) -> str:
-        return f"/syncs/{name}?{urlencode({'key': text, 'skip': skipped})}#rejected"
-
-    return RejectedRows(
-        text=text,
-        rows=shown,
-        first=skip + 1,
-        last=last,
-        matching=len(matching),
-        not_kept=total - len(rows),
-        previous=url(max(0, skip - _LISTED_REJECTIONS)) if skip else "",
-        next=url(last) if last < len(matching) else "",
-    )
 
 
 def _columns(sync: SyncDefinition) -> list[tuple[str, str]] | None:

@@ -40,7 +40,7 @@ STATES: Mapping[str, tuple[str, Callable[[SyncStatus], bool]]] = {
     "attention": ("Needs attention", needs_somebody),
     "running": ("Running or waiting", lambda s: s.active_run is not None),
     "success": ("Success", lambda s: _ended(s, RunStatus.SUCCESS)),
-    "warning": ("Rows rejected", lambda s: s.rejected > 0 or _ended(s, RunStatus.WARNING)),
+    "warning": ("Rows rejected", lambda s: s.rejected > s.acknowledged or _ended(s, RunStatus.WARNING)),
     "failed": ("Failed", lambda s: _ended(s, RunStatus.FAILED)),
     "interrupted": ("Interrupted", lambda s: _ended(s, RunStatus.INTERRUPTED)),
     "never": ("Never run", lambda s: s.last_run is None),
@@ -59,7 +59,7 @@ _WORST_FIRST: Sequence[Callable[[SyncStatus], bool]] = (
     lambda s: s.health is Health.LATE,
     lambda s: s.outdated is not None,
     lambda s: s.health is Health.DEGRADED,
-    lambda s: s.rejected > 0 or _ended(s, RunStatus.INTERRUPTED),
+    lambda s: s.rejected > s.acknowledged or _ended(s, RunStatus.INTERRUPTED),
     lambda s: s.health is Health.NEW,
     lambda s: s.health is Health.HEALTHY,
 )
