@@ -14,7 +14,17 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.web.conftest import ENDLESS, GUARDED, READ_TOKEN, RUN_TOKEN, Served, Site, wait_for_phase, wait_until
+from tests.web.conftest import (
+    APPROVE_TOKEN,
+    ENDLESS,
+    GUARDED,
+    READ_TOKEN,
+    RUN_TOKEN,
+    Served,
+    Site,
+    wait_for_phase,
+    wait_until,
+)
 
 API = "/api/v1"
 RUNS = f"{API}/syncs/customers/runs"
