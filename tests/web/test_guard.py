@@ -18,6 +18,8 @@ PROXIED = {"SYNCER_WEB__PROXY_HEADER": "X-Forwarded-User", "SYNCER_WEB__PROXY_AD
 CHANGES = {
     "/api/v1/runs/{run_id}/cancel",
     "/api/v1/syncs/{name}/pause",
+    "/api/v1/syncs/{name}/rejected/acknowledge",
+    "/api/v1/syncs/{name}/rejected/unacknowledge",
     "/api/v1/syncs/{name}/plan",
     "/api/v1/syncs/{name}/resume",
     "/api/v1/syncs/{name}/runs",
