@@ -12,18 +12,18 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 
 from syncer.web.api.documents import PATH
-from tests.web.conftest import GUARDED, RUN_TOKEN, Served, small_site
+from tests.web.conftest import APPROVE_TOKEN, GUARDED, Served, small_site
 
 pytestmark = pytest.mark.early
 
-_TOKEN = {"Authorization": f"Bearer {RUN_TOKEN}"}
+_TOKEN = {"Authorization": f"Bearer {APPROVE_TOKEN}"}
 
 
 @pytest.fixture(scope="module")
 def answering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service with a run."""
     with small_site(tmp_path_factory.mktemp("fuzzed")).served(GUARDED) as served:
-        assert served.client(RUN_TOKEN).post("/api/v1/syncs/customers/runs?wait=30").status_code == 200
+        assert served.client(APPROVE_TOKEN).post("/api/v1/syncs/customers/runs?wait=30").status_code == 200
         yield served
 
 
@@ -48,7 +48,7 @@ def test_the_api_keeps_to_its_document(answering: Served) -> None:
 
 
 def test_operations_have_plain_names_that_a_generated_client_shows(answering: Served) -> None:
-    paths = answering.client(RUN_TOKEN).get(PATH).json()["paths"]
+    paths = answering.client(APPROVE_TOKEN).get(PATH).json()["paths"]
 
     names = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
 
@@ -84,7 +84,7 @@ def _try(operation: Any, mode: GenerationMode, known: dict[str, str], told: set[
 
 
 def test_the_document_tells_of_no_secret_and_of_every_refusal(answering: Served) -> None:
-    document = answering.client(RUN_TOKEN).get(PATH).json()
+    document = answering.client(APPROVE_TOKEN).get(PATH).json()
 
     assert len(document["paths"]) == 15
     for path, operations in document["paths"].items():
@@ -96,7 +96,7 @@ def test_the_document_tells_of_no_secret_and_of_every_refusal(answering: Served)
 
 
 def test_the_documents_page_lists_every_request(answering: Served) -> None:
-    client = answering.client(RUN_TOKEN)
+    client = answering.client(APPROVE_TOKEN)
 
     page = client.get("/api/v1/docs").text
     for path in client.get(PATH).json()["paths"]:
