@@ -82,6 +82,12 @@ class Window:
         broken = Axe().run(self.page).response["violations"]
         return [f"axe: {rule['id']}: {rule['help']}: {rule['nodes'][0]['html'][:200]}" for rule in broken]
 
+    def look(self, name: str) -> None:
+        """Check the page as it is shown, and keep a picture of it."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        self.faults += [f"{name}: {fault}" for fault in [*self.unsound(), *self.inaccessible()]]
+
     def shoot(self, name: str) -> list[str]:
         """Show the page light and dark, wide and narrow, keep pictures of it, and give what is wrong with it."""
         SCREENSHOTS.mkdir(exist_ok=True)
@@ -102,7 +108,7 @@ class Window:
 @contextmanager
 def window(browser: Browser, address: str, **options: Any) -> Iterator[Window]:
     """A window in which nothing may go wrong: no error, nothing blocked, no script of others, no other host asked."""
-    context = browser.new_context(viewport={"width": WIDTHS[0], "height": _HEIGHT}, **options)
+    context = browser.new_context(**{"viewport": {"width": WIDTHS[0], "height": _HEIGHT}, **options})
     context.set_default_timeout(20_000)
     opened = Window(page=context.new_page(), address=address)
     _watch(context, opened)
