@@ -65,7 +65,7 @@ class PlanFolder:
             definition_hash=definition.hash,
             store=_store(run),
             last_sync_time=run.snapshot.known.last_sync_time,
-            columns=_columns(schema),
+            fed=_attributes(schema),
             counts=plan.counts,
             planned=plan.difference.planned,
             held=plan.held,
@@ -207,7 +207,7 @@ class ApprovedPlan:
         if _store(run) != plan.store:
             moved.insert(0, Moved(None, "snapshot"))
             reasons.append("the sync has another store, or another place in it")
-        elif _columns(schema) != plan.columns:
+        elif _attributes(schema) != plan.fed:
             moved.insert(0, Moved(None, "warehouse"))
             reasons.append("the result has other columns")
         if not moved:
@@ -249,8 +249,8 @@ def _store(run: SyncRun) -> str:
     return f"{run.store.store_id} {addresses(run.store)(run.definition.target)}"
 
 
-def _columns(schema: ResultSchema) -> dict[str, str]:
-    return {a.name: str(a.kind) for a in (*schema.keys, *schema.attributes)}
+def _attributes(schema: ResultSchema) -> list[str]:
+    return sorted(attribute.name for attribute in schema.attributes)
 
 
 def _read(path: Path) -> KeptPlan:

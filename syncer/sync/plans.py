@@ -28,8 +28,8 @@ class KeptPlan:
     store: str
     #: From when on an incremental query was asked, in unix seconds.
     last_sync_time: int
-    #: The result's columns and their kinds.
-    columns: dict[str, str]
+    #: The attributes that the result has.
+    fed: list[str]
     counts: Counts
     planned: Changes
     #: What would hold the run, a sentence each.

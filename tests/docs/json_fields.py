@@ -29,8 +29,10 @@ MEANINGS: Mapping[str, str] = {
     "finished_at": "when it ended",
     "phases": "the seconds of each phase",
     "definition_hash": "changes with the definition",
-    "scope": "`whole`, with `--full` `full`, with `--row` `rows`; the last one does not change how the sync stands",
-    "options": "what it did differently: those of `full`, `allow_limits`, `allow_clock` and `row` that were set",
+    "scope": "`whole`, with `--full` `full`, with `--plan` `plan`, with `--row` `rows`; the last one does not change "
+    "how the sync stands",
+    "options": "what it did differently: those of `full`, `allow_limits`, `allow_clock`, `row`, `plan=ID` and such as "
+    "`allow_removed=8000` that were set",
     "ended_by": "who or what interrupted it: `person`, `shutdown`, `takeover` or `crash`; else null",
     "attributes": "in how many changed rows each attribute differs; for `explain`, what the store accepted: see above",
     "in_result": "whether the query returned the row when a run looked last; null if that is not known",
@@ -40,6 +42,10 @@ MEANINGS: Mapping[str, str] = {
     "now": "what the warehouse has now; null if it was not asked",
     "busy": "true if a run or a plan has the snapshot open, so that only `rejected` is known",
     "held": "what would hold the run; for `show` the same as `content`, until the next release",
+    "plan_id": "what `syncer run --plan` calls the plan",
+    "expires_at": "until when it is kept",
+    "created_at": "when it was made",
+    "used_by": "the run that began to send it; null if none did",
     "sample": "sample rows, each with `change`, `key`, `before` and `after`",
     "key": "the key of the row",
     "reason": "why the row is rejected",

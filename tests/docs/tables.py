@@ -40,7 +40,8 @@ _PART = re.compile(r"(?ms)^<!-- generated: ([\w -]+) -->\n.*?^<!-- end -->$")
 _WITH_JSON = {
     "run": ["run", "customers"],
     "runs": ["runs", "--limit", "1"],
-    "plan": ["plan", "customers"],
+    "plan": ["plan", "customers", "--save"],
+    "plans": ["plans"],
     "verify": ["verify", "customers"],
     "rejected": ["rejected", "customers"],
     "list": ["list"],

@@ -408,7 +408,11 @@ def test_an_unknown_person_is_absent_and_looked_at_again(bench: Workbench) -> No
             people(100, plan=["pro"] * 100),
             "100 of 100 rows (100.0%) would be changed, over the limit of 50%; `plan` changed in 100 of them",
         ),
-        (Limits(), people(0), "the query returned no row, where the snapshot has 100"),
+        (
+            Limits(removed=Limit(share=1.0)),
+            people(0),
+            "the query returned no row, where the snapshot has 100",
+        ),
         (
             Limits(),
             people(100, plan=["free"] * 79 + [None] * 21),

@@ -14,6 +14,7 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from syncer.model.json_text import json_text
+from syncer.model.runs import LimitKind
 from syncer.model.types import (
     EndedBy,
     Entity,
@@ -54,6 +55,7 @@ _OPTIONS = {
     "row": "sends a single row",
     "allow_limits": "limits are lifted",
     "allow_clock": "the clock is taken for right",
+    "plan": "sends a plan",
 }
 
 _ENDED_BY = {
@@ -141,7 +143,14 @@ def started_by(run: Run) -> str:
 
 def done_differently(run: Run) -> str:
     """What a run does, or did, otherwise than the schedule would; empty for most."""
-    return ", ".join(_OPTIONS.get(option, option) for option in run.options)
+    return ", ".join(map(_option, run.options))
+
+
+def _option(word: str) -> str:
+    name, _, value = word.partition("=")
+    if (kind := name.removeprefix("allow_")) in tuple(LimitKind):
+        return f"{kind}: {int(value):,} rows are allowed" if value else f"{kind} is allowed"
+    return _OPTIONS.get(name, word)
 
 
 def who_ended(by: EndedBy) -> str:
