@@ -41,6 +41,8 @@ sessions = sa.Table(
     sa.Column("token_hash", sa.Text, primary_key=True),
     sa.Column("actor", ShownText, nullable=False),
     sa.Column("expires_at", AwareDateTime, nullable=False),
+    #: What somebody may do whom a provider named; null if the settings say it.
+    sa.Column("role", sa.Text),
 )
 
 #: The open alerts; no row: all is well.

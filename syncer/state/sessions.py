@@ -21,6 +21,15 @@ _TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedIn:
+    """Somebody with a session."""
+
+    actor: str
+    #: What they may do, as it was when they logged in; None if the settings say it.
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sessions:
     """The sessions in a state database."""
 
@@ -29,32 +38,39 @@ class Sessions:
     passwords: Mapping[str, str]
     #: Gives aware UTC.
     now: Callable[[], datetime]
+    #: The settings of the provider that people log in through: others end their sessions. Empty without one.
+    provider: str = ""
 
-    def begin(self, actor: str) -> str:
-        """Start a session, and return its token."""
+    def begin(self, actor: str, role: str | None = None) -> str:
+        """Start a session of somebody with a password, or with the role that the provider gives; return its token."""
         token, now = secrets.token_urlsafe(_TOKEN_BYTES), self.now()
-        row = {"token_hash": _hash(self.passwords[actor], token), "actor": actor, "expires_at": now + LENGTH}
+        key = self.passwords[actor] if role is None else self.provider
+        row = {"token_hash": _hash(key, token), "actor": actor, "expires_at": now + LENGTH, "role": role}
         with self.database.writing() as connection:
             connection.execute(sessions.delete().where(sessions.c.expires_at <= now))
             connection.execute(sessions.insert().values(**row))
         return token
 
-    def actor(self, token: str) -> str | None:
+    def find(self, token: str) -> LoggedIn | None:
         """Whose session a token belongs to; None if it is unknown or has expired."""
-        hashes = {actor: _hash(password, token) for actor, password in self.passwords.items()}
-        query = sa.select(sessions.c.token_hash, sessions.c.actor).where(
-            sessions.c.token_hash.in_(hashes.values()), sessions.c.expires_at > self.now()
+        query = sa.select(sessions.c.token_hash, sessions.c.actor, sessions.c.role).where(
+            sessions.c.token_hash.in_(self._hashes(token)), sessions.c.expires_at > self.now()
         )
         with self.database.reading() as connection:
             row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
         # Another person may have the same password.
-        return row.actor if row is not None and hashes.get(row.actor) == row.token_hash else None
+        key = self.passwords.get(row.actor) if row.role is None else self.provider
+        return LoggedIn(actor=row.actor, role=row.role) if key and _hash(key, token) == row.token_hash else None
 
     def end(self, token: str) -> None:
         """End a session."""
-        hashes = {_hash(password, token) for password in self.passwords.values()}
         with self.database.writing() as connection:
-            connection.execute(sessions.delete().where(sessions.c.token_hash.in_(hashes)))
+            connection.execute(sessions.delete().where(sessions.c.token_hash.in_(self._hashes(token))))
+
+    def _hashes(self, token: str) -> set[str]:
+        return {_hash(key, token) for key in (*self.passwords.values(), self.provider) if key}
 
 
 def _hash(password: str, token: str) -> str:

@@ -92,6 +92,11 @@ def _know_what_people_know(connection: sa.Connection) -> None:
     mutes.create(connection)
 
 
+def _know_roles_of_sessions(connection: sa.Connection) -> None:
+    """Format 9: sessions keep the role of people whom a provider named."""
+    _add_column(connection, sessions.c.role)
+
+
 def _ended_by() -> sa.Case[str]:
     """Who ended a run that was interrupted, by the words that earlier versions had for it."""
     return sa.case(
@@ -170,6 +175,7 @@ FORMATS: Formats[sa.Connection] = Formats(
         _know_cancellations,
         _know_what_was_delivered,
         _know_what_people_know,
+        _know_roles_of_sessions,
     )
 )
 

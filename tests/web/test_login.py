@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import httpx2
@@ -77,6 +79,19 @@ def test_a_session_outlives_the_process_but_not_the_password(site: Site) -> None
         assert served.client(headers=cookie).get("/api/v1/syncs").status_code == 200
     with site.served({**GUARDED, "SYNCER_WEB__PASSWORD": "another-long-one"}) as served:
         assert served.client(headers=cookie).get("/api/v1/syncs").status_code == 401
+
+
+def test_a_session_of_the_earlier_format_stays_valid(site: Site) -> None:
+    with site.served(GUARDED) as served:
+        client = served.client()
+        log_in(client)
+        cookie = {"Cookie": f"syncer_session={client.cookies['syncer_session']}"}
+    with closing(sqlite3.connect(site.path / ".syncer/runs.db")) as log, log:
+        log.execute("ALTER TABLE syncer_sessions DROP COLUMN role")
+        log.execute("UPDATE syncer_state SET schema_version = 7")
+
+    with site.served(GUARDED) as served:
+        assert served.client(headers=cookie).get("/api/v1/syncs").status_code == 200
 
 
 def test_by_tls_the_cookie_goes_by_tls_alone(site: Site) -> None:

@@ -84,8 +84,11 @@ class Guard:
         # A token is the only proof of a caller who sends one.
         if token is None or bearer(request) is not None:
             return None
-        actor = await run_in_threadpool(self._sessions.actor, token)
-        return None if actor is None else Principal(actor=actor, role=self._roles[actor], means=Means.SESSION)
+        found = await run_in_threadpool(self._sessions.find, token)
+        if found is None:
+            return None
+        role = self._roles[found.actor] if found.role is None else Role(found.role)
+        return Principal(actor=found.actor, role=role, means=Means.SESSION)
 
     def _refusal(self, request: Request, error: Exception) -> Response:
         problem = problems.problem_of(error)
