@@ -82,7 +82,7 @@ DELIVERY = (
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 8
+NEWEST = 9
 
 #: One row. `schema_version` is the format.
 state = sa.Table(
