@@ -41,7 +41,8 @@ class StoreDatabase(ABC):
             raise
 
     @property
-    def _is_new(self) -> bool:
+    def is_new(self) -> bool:
+        """See `MadeLater.is_new`."""
         return self._format == 0
 
     def _open(self) -> None:

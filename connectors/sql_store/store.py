@@ -78,7 +78,7 @@ class SQLStore(StoreDatabase):
                 f"{self._label} cannot tell people apart by `{key}`: its identity is `{self.identity}`",
                 hint=f"Identify people by {known}, or feed a store with another identity.",
             )
-        if self._is_new:
+        if self.is_new:
             self._try_to_make()
 
     def apply(self, target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
@@ -99,7 +99,7 @@ class SQLStore(StoreDatabase):
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`."""
-        if self._is_new:
+        if self.is_new:
             return IDENTIFIERS.empty_table()
         values = {"object_type": str(target.object_type)} if target.entity.traits.names_object else {}
         with self._transaction(commit=False):
@@ -112,7 +112,7 @@ class SQLStore(StoreDatabase):
     def whereabouts(self, target: Target, rows: pa.Table) -> pa.Table:
         """See `NumbersPeople.whereabouts`."""
         found, person = [WHEREABOUTS.empty_table()], replace(target, entity=Entity.PERSON)
-        if self._is_new:
+        if self.is_new:
             return pa.table({"k1": rows["k1"], "person": rows["person"]} | _nowhere(len(rows)), schema=WHEREABOUTS)
         for first in range(0, len(rows), self.batch_rows):
             with self._transaction(commit=False):
@@ -152,14 +152,14 @@ class SQLStore(StoreDatabase):
         """See `Probing`; it is written, and what was written is undone."""
         ((version,),) = self._fetch(self.dialect.version)
         fault, note = self.write_fault(), f"Its identity is `{self.identity}`."
-        if self._is_new:
+        if self.is_new:
             note = f"It is made, with the identity `{self.identity}`, when a run sends the first row."
         return Probe(version=version, can_write=not fault, note=f"It cannot be written: {fault}" if fault else note)
 
     def write_fault(self) -> str:
         """See `TriesWriting`."""
         try:
-            if self._is_new:
+            if self.is_new:
                 self._try_to_make()
                 return ""
             with self._transaction(commit=False):
@@ -174,7 +174,7 @@ class SQLStore(StoreDatabase):
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`."""
-        if self._is_new:
+        if self.is_new:
             return None
         match entity:
             case Entity.PERSON:
@@ -199,7 +199,7 @@ class SQLStore(StoreDatabase):
         """See `ReadsBack.contained`."""
         from connectors.sql_store import reading
 
-        if self._is_new:
+        if self.is_new:
             return
         if keys is None:
             with self._reading():

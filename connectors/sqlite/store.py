@@ -150,7 +150,7 @@ class SQLiteStore(SQLStore):
             with self._explained(), closing(self._connect()) as connection:
                 self._keep_a_write_ahead_log(connection)
         super()._make(keep=keep)
-        if self._is_new and keep:
+        if self.is_new and keep:
             self._connection.close()
             self._connection = self._connect_for_good()
 

@@ -211,6 +211,15 @@ class ForecastingChanges(Protocol):
 
 
 @runtime_checkable
+class MadeLater(Protocol):
+    """A store that the first row makes; before, its `store_id` is the one that it will have if this process makes it."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has not been made yet."""
+
+
+@runtime_checkable
 class Fenced(Protocol):
     """A store that keeps which run wrote last, so that one put back from a backup, or fed from elsewhere, is noticed.
 

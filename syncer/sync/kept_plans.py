@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from syncer.model.errors import SelectionError, SyncerError
+from syncer.model.protocols import MadeLater
 from syncer.model.runs import Moved
 from syncer.model.spelling import quoted
 from syncer.model.types import Hold, SyncDefinition
@@ -204,7 +205,7 @@ class ApprovedPlan:
                 f"{', '.join(f'`{name}`' for name in found.columns)} has another value in every row: a column that "
                 "changes by itself, such as one made by `now()`, is never as it was planned"
             )
-        if _store(run) != plan.store:
+        if not _is_same_store(plan.store, _store(run)):
             moved.insert(0, Moved(None, "snapshot"))
             reasons.append("the sync has another store, or another place in it")
         elif _attributes(schema) != plan.fed:
@@ -246,7 +247,14 @@ def _of_which(moved: list[Moved]) -> str:
 
 
 def _store(run: SyncRun) -> str:
-    return f"{run.store.store_id} {addresses(run.store)(run.definition.target)}"
+    """The store and the place in it; of a store that is still to be made, the place alone."""
+    is_new = isinstance(run.store, MadeLater) and run.store.is_new
+    return f"{'' if is_new else run.store.store_id} {addresses(run.store)(run.definition.target)}"
+
+
+def _is_same_store(planned: str, found: str) -> bool:
+    """Whether a plan for one is for the other; the run of another sync may have made the store meanwhile."""
+    return planned == found or (planned.startswith(" ") and found.partition(" ")[2] == planned[1:])
 
 
 def _attributes(schema: ResultSchema) -> list[str]:

@@ -242,6 +242,8 @@ def test_an_expired_plan_is_refused_and_deleted(make: Callable[..., Shop]) -> No
 
 def test_a_plan_of_another_definition_or_store_is_out_of_date(make: Callable[..., Shop]) -> None:
     shop = make()
+    shop.put({"1": "pro"})
+    shop.run()
     shop.put({"1": "free"})
     plan_id, header = shop.keep(), shop.header
 
@@ -253,8 +255,19 @@ def test_a_plan_of_another_definition_or_store_is_out_of_date(make: Callable[...
     shop.header = header
     shop.path.joinpath("people.db").unlink()
     ended = shop.run(plan_id)
-    assert (ended.status, ended.moved) == (RunStatus.HELD, (Moved(None, "snapshot"),))
+    assert (ended.status, ended.moved[0]) == (RunStatus.HELD, Moved(None, "snapshot"))
     assert shop.stored({"1": ""}) == {}
+
+
+def test_a_plan_of_a_store_that_is_not_there_yet_makes_it(make: Callable[..., Shop]) -> None:
+    shop = make()
+    shop.put({"1": "free"})
+    plans = [shop.keep(), shop.keep()]
+
+    ended = [shop.run(plan) for plan in plans]
+
+    assert [run.status for run in ended] == [RunStatus.SUCCESS, RunStatus.HELD]
+    assert shop.stored({"1": ""}) == {"1": "free"}
 
 
 def test_what_other_runs_sent_makes_a_plan_out_of_date(make: Callable[..., Shop]) -> None:

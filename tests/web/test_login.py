@@ -88,7 +88,7 @@ def test_a_session_of_the_earlier_format_stays_valid(site: Site) -> None:
         cookie = {"Cookie": f"syncer_session={client.cookies['syncer_session']}"}
     with closing(sqlite3.connect(site.path / ".syncer/runs.db")) as log, log:
         log.execute("ALTER TABLE syncer_sessions DROP COLUMN role")
-        log.execute("UPDATE syncer_state SET schema_version = 7")
+        log.execute("UPDATE syncer_state SET schema_version = 8")
 
     with site.served(GUARDED) as served:
         assert served.client(headers=cookie).get("/api/v1/syncs").status_code == 200
