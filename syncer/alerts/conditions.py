@@ -53,6 +53,10 @@ class Record:
     late: bool
     #: Whether it had an open alert of this kind before.
     was_flapping: bool = False
+    #: Rejected rows that somebody has acknowledged: they do not count.
+    acknowledged: int = 0
+    #: What keeps it from succeeding now, as far as that is known beside its runs: a sentence, or empty.
+    waits_for: str = ""
 
     @property
     def newest(self) -> Run | None:
@@ -75,11 +79,12 @@ def alternates(are_bad: Sequence[bool], *, already: bool) -> bool:
 def conditions(record: Record, limits: AlertSettings) -> Mapping[AlertKind, str]:
     """What is wrong now, each with sentences for people."""
     flapping = _flapping(record, limits)
+    rejected = _rejected(record.well[0], limits.rejected, record.acknowledged) if record.well else ""
     found = {
         AlertKind.FLAPPING: flapping,
         AlertKind.FAILED: "" if flapping else _error_of(record.newest, RunStatus.FAILED),
         AlertKind.HELD: "" if flapping else _error_of(record.newest, RunStatus.HELD),
-        AlertKind.REJECTED: _rejected(record.well[0], limits.rejected) if record.well and not flapping else "",
+        AlertKind.REJECTED: "" if flapping else rejected,
         AlertKind.ROWS: _far_off(record, limits.rows) if record.well else "",
         AlertKind.LATE: _late(record) if record.late else "",
     }
@@ -98,7 +103,10 @@ def error_and_hint(run: Run) -> str:
 
 def _flapping(record: Record, limits: AlertSettings) -> str:
     own = [run for run in record.recent if not blames(run)]
-    are_bad = [run.status in (RunStatus.FAILED, RunStatus.HELD) or bool(_rejected(run, limits.rejected)) for run in own]
+    are_bad = [
+        run.status in (RunStatus.FAILED, RunStatus.HELD) or bool(_rejected(run, limits.rejected, record.acknowledged))
+        for run in own
+    ]
     if not own or not alternates(are_bad, already=record.was_flapping):
         return ""
     newest_bad = next((run for run, is_bad in zip(own, are_bad, strict=True) if is_bad and run.error), None)
@@ -111,13 +119,13 @@ def _flapping(record: Record, limits: AlertSettings) -> str:
     )
 
 
-def _rejected(run: Run, limit: float) -> str:
-    counts = run.counts
-    if not counts.rejected or counts.rejected <= limit * counts.queried:
+def _rejected(run: Run, limit: float, acknowledged: int) -> str:
+    queried, rejected = run.counts.queried, max(run.counts.rejected - acknowledged, 0)
+    if not rejected or rejected <= limit * queried:
         return ""
-    share = counts.rejected / max(counts.queried, 1)
+    share = rejected / max(queried, 1)
     return (
-        f"{counts.rejected:,} of {counts.queried:,} rows are rejected ({share:.1%}, the limit is {limit:.1%}).\n"
+        f"{rejected:,} of {queried:,} rows are rejected ({share:.1%}, the limit is {limit:.1%}).\n"
         f"See them with `syncer rejected {run.sync}`."
     )
 
@@ -133,6 +141,19 @@ def _far_off(record: Record, limit: float) -> str:
 
 
 def _late(record: Record) -> str:
-    if not record.well:
-        return "A run is due, and none has succeeded yet."
-    return f"A run is due, and none has succeeded since {record.well[0].started_at:%Y-%m-%d %H:%M:%S} UTC."
+    since = f"since {record.well[0].started_at:%Y-%m-%d %H:%M:%S} UTC" if record.well else "yet"
+    return "\n".join(filter(None, [f"A run is due, and none has succeeded {since}.", _why_late(record)]))
+
+
+def _why_late(record: Record) -> str:
+    newest = record.newest
+    if record.waits_for:
+        return record.waits_for
+    if newest is None:
+        return "No run has ended so far."
+    if newest.status in (RunStatus.FAILED, RunStatus.HELD):
+        word = "failed" if newest.status is RunStatus.FAILED else "was held"
+        return f"The last run {word}: {error_and_hint(newest)}"
+    if newest.fruitless:
+        return "The store rejected every row of the last run that was new to it."
+    return "No run has begun since."

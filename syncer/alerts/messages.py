@@ -22,8 +22,8 @@ _TITLES = {
 }
 _BAD = frozenset(AlertKind) - {AlertKind.HELD, AlertKind.REJECTED, AlertKind.ROWS, AlertKind.RESTORED}
 
-#: Syncs that a notice about several names.
-_NAMED = 20
+#: Syncs that a notice about several names, and characters of the cause of each.
+_NAMED, _CAUSE = 20, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +65,9 @@ def render(change: Change, *, web_url: str | None, clean: Callable[[str], str]) 
     return Notice(title=f"Syncer: {_headline(change)}", body=clean("\n".join(lines)), tone=_tone([change]))
 
 
-def render_summary(changes: Sequence[Change], *, web_url: str | None) -> Notice:
-    """Many changes at one moment, each for a reason of its own."""
-    lines = [_headline(change) for change in changes[:_NAMED]]
+def render_summary(changes: Sequence[Change], *, web_url: str | None, clean: Callable[[str], str]) -> Notice:
+    """Many changes at one moment, each with its cause; the rest as for `render`."""
+    lines = [clean(f"{_headline(change)}{_cause(change)}") for change in changes[:_NAMED]]
     lines += [f"and {len(changes) - _NAMED:,} more"] if len(changes) > _NAMED else []
     lines += [web_url] if web_url else []
     failing = sum(bool(change.opened) for change in changes)
@@ -93,6 +93,13 @@ def subject(about: str) -> str:
     """What an alert is about, as a sentence names it."""
     kind, _, name = about.partition(" ")
     return f"{kind} `{name}`" if kind in ("warehouse", "store") and name else about
+
+
+def _cause(change: Change) -> str:
+    """The first line of what a notice of this change alone would say."""
+    line = next((text for texts in change.opened.values() for text in texts.split("\n") if text), "")
+    shown = line if len(line) <= _CAUSE else f"{line[:_CAUSE]}…"
+    return f": {shown}" if shown else ""
 
 
 def _headline(change: Change) -> str:

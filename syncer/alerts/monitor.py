@@ -8,14 +8,15 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncer.alerts import messages
-from syncer.alerts.causes import Shared, depended_on, seen_in_stores, used_by
+from syncer.alerts.causes import Shared, depended_on, named, seen_in_stores, used_by
 from syncer.alerts.conditions import AlertKind, Record, blames, conditions
 from syncer.alerts.messages import Change
 from syncer.alerts.recent_runs import RecentRuns
-from syncer.alerts.targets import WAITS, AlertDelivery, AlertTarget, Notice
+from syncer.alerts.targets import WAITS, AlertDelivery, AlertRoute, AlertTarget, Notice
 from syncer.model.errors import SyncerError
 from syncer.model.types import ENDED_WELL, Run, SyncDefinition
 from syncer.observability.redaction import Redactor
@@ -23,7 +24,9 @@ from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.settings.secrets import secrets_of
-from syncer.state.alerts import Alert, OpenAlerts
+from syncer.settings.service import owner_key
+from syncer.state.alerts import Alert, Mutes, OpenAlerts
+from syncer.state.rejections import RejectionFilter, Rejections
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +37,14 @@ SEPARATE_NOTICES = 5
 #: What was seen in a store is over once no run has seen it for so long.
 QUIET = timedelta(days=2)
 
+#: The targets that get what is about no owner's sync.
+_ALL = ""
+
+#: Reasons of rejections that a notice names, and characters of each.
+_REASONS, _REASON = 3, 200
+
 _OF_CONNECTIONS = frozenset({AlertKind.UNREACHABLE, AlertKind.FLAPPING, AlertKind.CLOCK})
 _OF_STORES = frozenset({AlertKind.SHARED, AlertKind.RESTORED})
-
-#: Seconds until the next attempt when no target accepts anything, at first and at most.
-_FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 600.0
 
 
 class AlertMonitor:
@@ -48,23 +54,26 @@ class AlertMonitor:
         self,
         service: Service,
         targets: Sequence[AlertTarget],
+        of_owners: Mapping[str, Sequence[AlertTarget]] | None = None,
         *,
         check_seconds: float = CHECK_SECONDS,
         waits: Sequence[float] = WAITS,
     ) -> None:
-        """Sends nothing yet."""
+        """Sends nothing yet; *of_owners*: who get the notices of syncs of an owner, in place of *targets*."""
         self._service = service
-        self._open = OpenAlerts(service.run_log.database)
+        self._open, self._mutes = OpenAlerts(service.run_log.database), Mutes(service.run_log.database)
         self._stopped = threading.Event()
-        self._delivery = AlertDelivery(targets, stopped=self._stopped, waits=waits)
+        self._routes = {
+            owner: AlertRoute(delivery=AlertDelivery(its, stopped=self._stopped, waits=waits))
+            for owner, its in {**(of_owners or {}), _ALL: targets}.items()
+            if its
+        }
         self._clean = Redactor(secrets_of(service.settings))
         self._check_seconds = check_seconds
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
         #: The syncs to check next; None stands for all.
         self._due: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._all_due_at = float("-inf")
-        self._pause = 0.0
-        self._paused_until = 0.0
         self._lateness = Lateness(service)
         self._recent = RecentRuns(service.run_log)
 
@@ -96,7 +105,7 @@ class AlertMonitor:
 
     def check(self, names: Iterable[str] | None = None) -> None:
         """Compare some syncs, or all, with their open alerts, and send notices of the difference."""
-        if not self._service.leadership.holds() or time.monotonic() < self._paused_until:
+        if not self._service.leadership.holds() or all(route.is_paused for route in self._routes.values()):
             return
         known, now = self._service.catalog.current, self._service.now()
         alerts: dict[str, list[Alert]] = {}
@@ -207,6 +216,7 @@ class AlertMonitor:
             if tried:
                 well[name] = max(filter(None, (well.get(name), *(run.started_at for run in tried))))
         late = self._lateness.late(((definitions[name], well.get(name), name in paused) for name in names), now)
+        refused = run_log.rejection_totals(now)
         for name in names:
             record = Record(
                 definition=definitions[name],
@@ -214,6 +224,8 @@ class AlertMonitor:
                 well=self._recent.well(name),
                 late=name in late,
                 was_flapping=name in flapping,
+                acknowledged=refused.get(name, (0, 0))[1],
+                waits_for=self._waits_for(definitions[name], recent) if name in late else "",
             )
             change = self._change(record, alerts.get(name, []), name in paused, name in blameless)
             if change is not None:
@@ -226,6 +238,8 @@ class AlertMonitor:
             current.pop(AlertKind.HELD, None)
         known = _kinds(alerts)
         opened = {kind: text for kind, text in current.items() if kind not in known}
+        if AlertKind.REJECTED in opened:
+            opened[AlertKind.REJECTED] += self._reasons(record.definition.name)
         closed = [alert.kind for alert in alerts if alert.kind not in current]
         # No run has shown that a paused sync is well, or one whose connection fails.
         if not opened and (not closed or ((paused or blameless) and not current)):
@@ -244,29 +258,66 @@ class AlertMonitor:
             run_id=run.id if run is not None and not only_late else "",
         )
 
-    def _publish(self, changes: Sequence[Change], now: datetime) -> None:
-        noticed = [change for change in changes if change.needs_notice]
-        for change in changes:
-            if not change.needs_notice:
-                self._update([change], now)
-        web_url = self._service.settings.web.public_url
-        if len(noticed) > SEPARATE_NOTICES:
-            self._send(noticed, messages.render_summary(noticed, web_url=web_url), now)
-            return
-        for change in noticed:
-            self._send([change], messages.render(change, web_url=web_url, clean=self._clean), now)
+    def _reasons(self, sync: str) -> str:
+        """Why most rows of a sync are rejected that count, a line each."""
+        rejections, now = Rejections(self._service.run_log.database), self._service.now()
+        groups = rejections.groups(sync, RejectionFilter(acknowledged=False), now=now)
+        lines = [f"\n{group.rows:,} rows: {group.reason[:_REASON]}" for group in groups[:_REASONS]]
+        more = f"\nand {len(groups) - _REASONS:,} more reasons" if len(groups) > _REASONS else ""
+        return "".join(lines) + more
 
-    def _send(self, changes: Sequence[Change], notice: Notice, now: datetime) -> None:
-        """Send a notice, and only then record it; if no target accepts it, a later check finds the change again."""
-        if self._stopped.is_set() or not self._service.leadership.holds() or time.monotonic() < self._paused_until:
-            return
-        if self._delivery.send(notice):
-            self._pause = 0.0
-            self._update(changes, now)
-        elif not self._stopped.is_set():
-            self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-            self._paused_until = time.monotonic() + self._pause
-            log.error("no target accepts alerts; next attempt in %.0f seconds", self._pause)
+    def _waits_for(self, definition: SyncDefinition, recent: Mapping[str, Sequence[Run]]) -> str:
+        """What keeps a sync from its run, as a sentence; empty if that is not known."""
+        for active in self._service.pool.active_runs():
+            if active.name == definition.name:
+                began = active.began_at
+                return f"A run goes on since {began:%Y-%m-%d %H:%M:%S} UTC." if began else "A run waits for its turn."
+        failing = [
+            name for name in definition.depends_on if name in recent and recent[name][0].status not in ENDED_WELL
+        ]
+        return f"It runs after {named(sorted(failing))}, whose last run did not end well." if failing else ""
+
+    def _publish(self, changes: Sequence[Change], now: datetime) -> None:
+        muted = self._mutes.current(now)
+        by_route: dict[str, list[Change]] = {}
+        for change in changes:
+            if change.about in muted:
+                # What is wrong once the sync is heard again is found then.
+                self._update([replace(change, opened={}, recovered=False)], now)
+            elif not change.needs_notice:
+                self._update([change], now)
+            else:
+                by_route.setdefault(self._route_of(change), []).append(change)
+        web_url = self._service.settings.web.public_url
+        for route, noticed in by_route.items():
+            if len(noticed) > SEPARATE_NOTICES:
+                self._send(route, noticed, messages.render_summary(noticed, web_url=web_url, clean=self._clean), now)
+                continue
+            for change in noticed:
+                self._send(route, [change], messages.render(change, web_url=web_url, clean=self._clean), now)
+
+    def _route_of(self, change: Change) -> str:
+        """The owner who gets the notice of a change, or all."""
+        definition = self._service.catalog.current.definitions.get(change.about)
+        owner = owner_key(definition.owner) if definition else _ALL
+        return owner if owner in self._routes else _ALL
+
+    def _send(self, to: str, changes: Sequence[Change], notice: Notice, now: datetime) -> None:
+        """Send a notice, and only then record it; if no target accepts it, a later check finds the change again.
+
+        What no target of an owner accepts goes to the others.
+        """
+        routes = [self._routes[name] for name in dict.fromkeys((to, _ALL)) if name in self._routes]
+        for route in routes:
+            if self._stopped.is_set() or not self._service.leadership.holds():
+                return
+            if not route.is_paused and route.accepts(notice, stopped=self._stopped):
+                break
+        else:
+            # Without a target, nobody waits for a notice.
+            if routes:
+                return
+        self._update(changes, now)
 
     def _update(self, changes: Sequence[Change], now: datetime) -> None:
         opened = [(change.about, str(kind)) for change in changes for kind in change.opened]

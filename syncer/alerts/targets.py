@@ -6,8 +6,9 @@ import enum
 import logging
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ _SERVICE_SECONDS = 30.0
 
 #: Seconds before each retry of a target that did not accept a notice.
 WAITS = (1.0, 4.0)
+
+
+#: Seconds until the next attempt when no target accepts anything, at first and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 600.0
 
 
 class Tone(enum.StrEnum):
@@ -115,8 +120,32 @@ class AlertDelivery:
         return len(unreachable) < len(self._targets)
 
 
-def opened(urls: list[str]) -> list[AlertTarget]:
-    """A target for each address.
+@dataclass(slots=True, kw_only=True, eq=False)
+class AlertRoute:
+    """Targets that get the same notices, and the pause that they are given once none accepts anything."""
+
+    delivery: AlertDelivery
+    _pause: float = 0.0
+    _paused_until: float = 0.0
+
+    @property
+    def is_paused(self) -> bool:
+        return time.monotonic() < self._paused_until
+
+    def accepts(self, notice: Notice, *, stopped: threading.Event) -> bool:
+        """Send a notice; returns whether at least one target accepted it."""
+        if self.delivery.send(notice):
+            self._pause = 0.0
+            return True
+        if not stopped.is_set():
+            self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            self._paused_until = time.monotonic() + self._pause
+            log.error("no target accepts alerts; next attempt in %.0f seconds", self._pause)
+        return False
+
+
+def opened(urls: list[str], *, owner: str = "") -> list[AlertTarget]:
+    """A target for each address, of one owner or for all.
 
     Raises:
         SettingsError: Apprise does not know some of them; it names their positions, not the addresses.
@@ -125,17 +154,26 @@ def opened(urls: list[str]) -> list[AlertTarget]:
     with warnings.catch_warnings():
         # Plugins import modules that Python deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        found = {number: _opened(number, url, faults) for number, url in enumerate(urls, start=1)}
+        found = {
+            number: _opened(f"{number}{owner and f' of {owner}'}", url, faults)
+            for number, url in enumerate(urls, start=1)
+        }
     unknown = [str(number) for number, target in found.items() if target is None]
     if unknown:
+        setting = f"OWNERS__{owner.upper()}" if owner else "URLS"
         raise SettingsError(
-            f"SYNCER_ALERTS__URLS: Apprise does not support address number {', '.join(unknown)}",
+            f"SYNCER_ALERTS__{setting}: Apprise does not support address number {', '.join(unknown)}",
             hint="https://github.com/caronc/apprise/wiki lists the address format of each service.",
         )
     return [target for target in found.values() if target is not None]
 
 
-def _opened(number: int, url: str, faults: _Faults) -> AlertTarget | None:
+def opened_of_owners(urls: Mapping[str, list[str]]) -> dict[str, list[AlertTarget]]:
+    """The targets of each owner; see `opened`."""
+    return {owner: opened(its, owner=owner) for owner, its in urls.items()}
+
+
+def _opened(number: str, url: str, faults: _Faults) -> AlertTarget | None:
     from apprise import Apprise, AppriseAsset
 
     asset = AppriseAsset(

@@ -53,7 +53,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "resume": [("syncer resume tag:crm", "several syncs")],
     "reset": [("syncer reset customers", "ask first"), ("syncer reset customers --yes", "do not ask")],
     "connections": [("syncer connections --test", "connect to each one")],
-    "alerts": [("syncer alerts --test", "send a test notice")],
+    "alerts": [
+        ("syncer alerts --test", "send a test notice"),
+        ("syncer alerts mute customers --until 12h --reason 'a migration'", "no notice for half a day"),
+    ],
     "schema": [("syncer schema > sync.schema.json", "for an editor")],
     "completion": [("syncer completion bash >> ~/.bashrc", "for every new bash")],
     "lsp": [("syncer lsp", "by an editor, which speaks to it")],

@@ -94,8 +94,9 @@ def _watched(service: Service) -> Iterator[None]:
 
     settings = service.settings.alerts
     with ExitStack() as stack:
-        if settings.targets:
-            alerts = AlertMonitor(service, targets.opened(settings.targets))
+        if settings.targets or settings.owners:
+            of_owners = targets.opened_of_owners(settings.targets_of_owners)
+            alerts = AlertMonitor(service, targets.opened(settings.targets), of_owners)
             alerts.start()
             stack.callback(alerts.stop)
         if settings.ping_url is not None:

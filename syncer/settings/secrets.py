@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
@@ -36,7 +37,7 @@ def secrets_of(settings: Settings) -> set[str]:
     found: set[str] = set()
     for secret in _secret_values(settings):
         found |= _parts(secret)
-    for url in settings.alerts.targets:
+    for url in chain(settings.alerts.targets, *settings.alerts.targets_of_owners.values()):
         found |= _target_parts(url)
     if settings.alerts.ping_url is not None:
         found |= _target_parts(settings.alerts.ping_url.get_secret_value())

@@ -193,11 +193,25 @@ def _called(url: SecretStr) -> SecretStr:
     return url
 
 
+def owner_key(owner: str) -> str:
+    """An owner as a variable names it: `growth_team` of `Growth Team`."""
+    return re.sub(r"[\W_]+", "_", owner.lower()).strip("_")
+
+
+def _by_owner(given: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    return {owner_key(owner): urls for owner, urls in given.items()}
+
+
 class AlertSettings(_Section):
     """When the service sends alerts, and where."""
 
     urls: SecretStr | None = Field(
         default=None, description="who receives [alerts](monitoring.md#alerts): Apprise URLs, separated by white space"
+    )
+    owners: Annotated[dict[str, SecretStr], AfterValidator(_by_owner)] = Field(
+        default={},
+        description="who receives [the alerts of syncs with this `owner`](monitoring.md#owners), in place of "
+        "`SYNCER_ALERTS__URLS`",
     )
     ping_url: Annotated[SecretStr, AfterValidator(_called)] | None = Field(
         default=None, description="an address that the service calls once a minute while it works"
@@ -214,6 +228,11 @@ class AlertSettings(_Section):
     def targets(self) -> list[str]:
         """The addresses, with their secrets."""
         return self.urls.get_secret_value().split() if self.urls else []
+
+    @property
+    def targets_of_owners(self) -> Mapping[str, list[str]]:
+        """Those of each owner, as `owner_key` spells it."""
+        return {owner: urls.get_secret_value().split() for owner, urls in self.owners.items()}
 
 
 #: The settings that are groups of their own, by the name that variables begin with.

@@ -1,15 +1,15 @@
-"""The open alerts, in the state database: they outlive the service."""
+"""The open alerts, and the syncs whose alerts are muted, in the state database: they outlive the service."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from syncer.state.database import StateDatabase
-from syncer.state.service_schema import alerts
+from syncer.state.service_schema import alerts, mutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,42 @@ class OpenAlerts:
             for about, kind in opened:
                 row = {"sync": about, "kind": kind, "since": at}
                 connection.execute(self._database.insert(alerts).values(**row).on_conflict_do_nothing())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mute:
+    """That nobody gets a notice of a sync for a while. Times are aware UTC."""
+
+    sync: str
+    #: Who muted it.
+    actor: str
+    reason: str
+    at: datetime
+    until: datetime
+
+
+class Mutes:
+    """The muted syncs in a state database. Every change is durable when its method returns."""
+
+    def __init__(self, database: StateDatabase) -> None:
+        self._database = database
+
+    def current(self, now: datetime) -> dict[str, Mute]:
+        """The syncs that are muted, by name."""
+        query = sa.select(mutes).where(mutes.c.until > now).order_by(mutes.c.sync)
+        with self._database.reading() as connection:
+            return {row.sync: Mute(**row._mapping) for row in connection.execute(query)}
+
+    def mute(self, mute: Mute) -> None:
+        """Mute a sync, in place of an earlier mute; those that are over are forgotten."""
+        with self._database.writing() as connection:
+            connection.execute(mutes.delete().where((mutes.c.sync == mute.sync) | (mutes.c.until <= mute.at)))
+            connection.execute(mutes.insert().values(**asdict(mute)))
+
+    def unmute(self, sync: str) -> bool:
+        """Let a sync send notices again; returns whether it was muted, perhaps until a time that has passed."""
+        with self._database.writing() as connection:
+            return connection.execute(mutes.delete().where(mutes.c.sync == sync)).rowcount > 0
 
 
 def _alert(about: str, kind: str, since: datetime) -> Alert:

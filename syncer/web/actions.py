@@ -16,6 +16,7 @@ from syncer.model.types import Acknowledgement, Run
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError
 from syncer.service.service import Service
 from syncer.settings.service import Role
+from syncer.state.alerts import Mute, Mutes
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.cancellations import Cancellations
 from syncer.state.rejections import ACKNOWLEDGED, RejectionFilter, Rejections
@@ -116,6 +117,17 @@ class UserActions:
         rows = Rejections(self.service.run_log.database).unacknowledge(sync, wanted, now=self.service.now())
         self._record(AuditAction.UNACKNOWLEDGE, caller, sync)
         return rows
+
+    def mute(self, caller: Caller, sync: str, reason: str, until: datetime) -> None:
+        """Let nobody get a notice of a sync until then."""
+        mute = Mute(sync=sync, actor=caller.actor, reason=reason, at=self.service.now(), until=until)
+        Mutes(self.service.run_log.database).mute(mute)
+        self._record(AuditAction.MUTE, caller, sync)
+
+    def unmute(self, caller: Caller, sync: str) -> None:
+        """Let a muted sync send notices again."""
+        Mutes(self.service.run_log.database).unmute(sync)
+        self._record(AuditAction.UNMUTE, caller, sync)
 
     async def plan(self, caller: Caller, sync: str, rows: int) -> Plan:
         """Plan a sync, with so many sample rows of each kind of change.

@@ -17,12 +17,24 @@ from syncer.alerts.conditions import AlertKind, Record, conditions
 from syncer.alerts.monitor import SEPARATE_NOTICES, AlertMonitor
 from syncer.alerts.ping import Ping
 from syncer.model.errors import SettingsError
-from syncer.model.types import Counts, Entity, Every, Order, Run, RunStatus, SyncDefinition, Target, Trigger
+from syncer.model.types import (
+    Acknowledgement,
+    Counts,
+    Entity,
+    Every,
+    Order,
+    Run,
+    RunStatus,
+    SyncDefinition,
+    Target,
+    Trigger,
+)
 from syncer.observability import logs
 from syncer.service.service import Service
 from syncer.settings.secrets import secrets_of
 from syncer.settings.service import AlertSettings
-from syncer.state.alerts import OpenAlerts
+from syncer.state.alerts import Mute, Mutes, OpenAlerts
+from syncer.state.rejections import RejectionFilter, Rejections
 from syncer.sync.progress import RunOptions
 from tests.cli.conftest import Folder
 from tests.servers.receivers import Receiver, http_receiver, mail_receiver
@@ -54,7 +66,9 @@ def alerting(bench: Bench, *urls: str, started: bool = True) -> Iterator[tuple[S
 
 
 def alerts_of(service: Service) -> AlertMonitor:
-    return AlertMonitor(service, targets.opened(service.settings.alerts.targets), check_seconds=0, waits=(0.01, 0.01))
+    settings = service.settings.alerts
+    of_owners = targets.opened_of_owners(settings.targets_of_owners)
+    return AlertMonitor(service, targets.opened(settings.targets), of_owners, check_seconds=0, waits=(0.01, 0.01))
 
 
 def kinds(service: Service) -> set[tuple[str, str]]:
@@ -149,7 +163,7 @@ def test_a_notice_that_nobody_took_is_not_lost(bench: Bench, receiver: Receiver)
         assert len(receiver.paths) == 3, "it should rest"
 
         receiver.status = 200
-        alerts._paused_until = 0
+        alerts._routes[""]._paused_until = 0
         alerts.check()
 
         assert receiver.titles == ["Syncer: customers failed"]
@@ -208,8 +222,115 @@ def test_many_changes_at_one_moment_are_one_notice(bench: Bench, receiver: Recei
 
         (body,) = receiver.bodies
         assert body["title"] == f"Syncer: {SEPARATE_NOTICES + 1} syncs need attention"
-        assert body["message"].splitlines() == [f"{name} failed" for name in names]
+        lines = body["message"].splitlines()
+        assert [line.partition(":")[0] for line in lines] == [f"{name} failed" for name in names]
+        assert all("nowhere" in line for line in lines)
         assert kinds(service) == {(name, "failed") for name in names}
+
+
+OWNED = "entity: person\nperson: {id: id}\nschedule: manual\nowner: Growth Team"
+
+
+def test_alerts_go_to_the_owner_of_a_sync(bench: Bench, receiver: Receiver) -> None:
+    bench.define("growth", "SELECT * FROM nowhere", OWNED)
+    broken(bench)
+    with http_receiver() as team:
+        bench.environment["SYNCER_ALERTS__OWNERS__GROWTH_TEAM"] = url(team)
+        with alerting(bench, url(receiver)) as (service, alerts):
+            run(service)
+            run(service, "growth")
+            alerts.check()
+            assert (team.titles, receiver.titles) == (["Syncer: growth failed"], ["Syncer: customers failed"])
+
+            # What the owner does not take goes to the others.
+            team.status = 500
+            bench.define("growth", "SELECT id FROM people", OWNED)
+            service.reload()
+            run(service, "growth")
+            alerts.check()
+            assert receiver.titles[1:] == ["Syncer: growth has recovered"]
+            assert kinds(service) == {("customers", "failed")}
+
+
+def test_the_address_of_an_owner_comes_from_a_file_and_its_secret_is_hidden(bench: Bench, receiver: Receiver) -> None:
+    (bench.path / "team").write_text(f"json://127.0.0.1:{receiver.port}/PATHSECRET3\n")
+    bench.environment["SYNCER_ALERTS__OWNERS__GROWTH_FILE"] = str(bench.path / "team")
+    with bench.service(started=False) as service:
+        settings = service.settings
+
+    ((owner, (target,)),) = targets.opened_of_owners(settings.alerts.targets_of_owners).items()
+    assert (owner, target.label) == ("growth", "target 1 of growth (json://127.0.0.1)")
+    assert "PATHSECRET3" in secrets_of(settings)
+    with pytest.raises(SettingsError, match="SYNCER_ALERTS__OWNERS__GROWTH: Apprise does not support"):
+        targets.opened_of_owners({"growth": ["nonsense://x"]})
+
+
+def test_nobody_gets_a_notice_of_a_muted_sync_until_the_time_is_over(bench: Bench, receiver: Receiver) -> None:
+    broken(bench)
+    with alerting(bench, url(receiver)) as (service, alerts):
+        mutes, at = Mutes(service.run_log.database), service.now()
+        mutes.mute(Mute(sync="customers", actor="ann", reason="a migration", at=at, until=at + timedelta(hours=1)))
+        run(service)
+        alerts.check()
+        assert (receiver.titles, kinds(service)) == ([], set())
+
+        mutes.unmute("customers")
+        alerts.check()
+        assert receiver.titles == ["Syncer: customers failed"]
+
+        mutes.mute(Mute(sync="customers", actor="ann", reason="a migration", at=at, until=at + timedelta(hours=1)))
+        whole(bench)
+        service.reload()
+        run(service)
+        alerts.check()
+        assert (len(receiver.titles), kinds(service)) == (1, set())
+        assert mutes.current(at + timedelta(hours=1)) == {}
+
+
+def test_a_notice_of_rejected_rows_says_why_and_counts_no_acknowledged_ones(bench: Bench, receiver: Receiver) -> None:
+    rows = "SELECT id, plan FROM people UNION ALL SELECT NULL, 'x' || range FROM range(20)"
+    bench.define("customers", rows, "entity: person\nperson: {id: id}\nschedule: manual")
+    with alerting(bench, url(receiver)) as (service, alerts):
+        run(service)
+        alerts.check()
+        (body,) = receiver.bodies
+        assert "20 rows: `id` is NULL" in body["message"].splitlines()
+
+        at = service.now()
+        known = Acknowledgement(by="ann", reason="test accounts", at=at, until=at + timedelta(days=1))
+        Rejections(service.run_log.database).acknowledge("customers", RejectionFilter(), known)
+        run(service)
+        alerts.check()
+        assert receiver.titles[1:] == ["Syncer: customers has recovered"]
+
+
+def test_a_late_sync_says_what_keeps_it() -> None:
+    failed = replace(_run(queried=1), status=RunStatus.FAILED, error="the warehouse does not answer")
+
+    def text(record: Record) -> str:
+        return conditions(replace(record, late=True), AlertSettings())[AlertKind.LATE]
+
+    assert text(_record(failed)).endswith("The last run failed: the warehouse does not answer")
+    assert text(replace(_record(failed), waits_for="A run goes on.")).endswith("A run goes on.")
+    assert text(_record(_run(queried=100))).endswith("No run has begun since.")
+    assert text(_record(replace(_run(queried=100), fruitless=True))).endswith("that was new to it.")
+
+
+def test_alerts_are_muted_by_a_command(tmp_path: Path) -> None:
+    folder = Folder(path=tmp_path)
+    folder.define("people", "SELECT 1 AS id")
+
+    muted = folder.syncer("alerts", "mute", "people", "--until", "2099-01-01", "--reason", "a migration")
+    shown = folder.syncer("alerts")
+    (heard,) = folder.syncer("alerts", "unmute", "peo*", "--json").objects
+
+    assert muted.out == "people is muted until 2099-01-01 00:00:00Z; `syncer alerts unmute people` ends that.\n"
+    assert "people is muted until 2099-01-01 00:00:00Z by " in shown.out
+    assert shown.out.endswith(": a migration\n")
+    assert heard == {"sync": "people", "muted_until": None}
+    assert folder.syncer("alerts").out == "No open alerts.\n"
+    assert folder.syncer("alerts", "unmute", "people").out == "people was not muted.\n"
+    assert folder.syncer("alerts", "mute", "people").code == 2
 
 
 def test_a_pause_and_a_run_that_was_cut_off_do_not_say_that_all_is_well(bench: Bench, receiver: Receiver) -> None:

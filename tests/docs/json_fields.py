@@ -91,6 +91,7 @@ MEANINGS: Mapping[str, str] = {
     "note": "with `--test`, remarks",
     "since": "when the alert began",
     "about": "the sync, or what many syncs use: `warehouse NAME`, `store NAME`, `the clock`",
+    "muted_until": "until when nobody gets a notice of the sync; null if it is not muted",
     "target": "with `--test`, the target of alerts",
     "taken": "with `--test`, whether the target accepted the notice",
 }

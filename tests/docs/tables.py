@@ -133,7 +133,7 @@ def _usage(name: str, command: Any) -> str:
 def json_fields() -> str:
     with TemporaryDirectory() as folder:
         found = {name: _printed(Path(folder), arguments) for name, arguments in _WITH_JSON.items()}
-    found["alerts"] = [*(field.name for field in fields(Alert)), "target", "taken"]
+    found["alerts"] = [*(field.name for field in fields(Alert)), "muted_until", "target", "taken"]
     by_command = table(
         ("command", "fields"),
         [(f"`{name}`", ", ".join(f"`{field}`" for field in each)) for name, each in found.items()],
@@ -186,6 +186,8 @@ def _settings_rows(prefix: str, model: type[BaseModel]) -> list[tuple[str, str |
         if name in ("tokens", "people"):
             of_one = TokenSettings if name == "tokens" else PersonSettings
             found += _settings_rows(f"{prefix}__{name.upper()}__<NAME>", of_one)
+        elif name == "owners":
+            found.append((f"`{prefix}__OWNERS__<OWNER>`", field.description, ""))
         elif name == "groups":
             found += _settings_rows(f"{prefix}__GROUPS", GroupSettings)
         else:

@@ -222,6 +222,19 @@ def test_rejected_rows_of_one_reason_are_acknowledged_and_count_again(shop: Shop
         expect(page.get_by_role("button", name="Let it count again")).to_have_count(0)
 
 
+def test_alerts_are_muted_on_the_page_of_a_sync(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        opened.open("/syncs/trials")
+        page.get_by_text("Mute…").click()
+        page.get_by_role("textbox", name="Why").fill("a migration")
+        page.get_by_role("button", name="Mute", exact=True).click()
+        expect(page.get_by_text("Muted by local, until")).to_contain_text("a migration")
+
+        page.get_by_role("button", name="Send alerts again").click()
+        expect(page.get_by_text("Not muted; the owner is growth.")).to_be_visible()
+
+
 def test_rejected_rows_are_exported(shop: Shop) -> None:
     text = shop.served.client().get(f"/syncs/trials/rejected.csv?key={REFUSED}").text
 

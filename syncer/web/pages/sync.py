@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Form
@@ -16,6 +17,7 @@ from syncer.model.errors import SyncerError
 from syncer.model.json_text import differing
 from syncer.model.types import CONCLUSIVE, Run, RunOutcome, SyncDefinition
 from syncer.service.status import SyncStatus
+from syncer.state.alerts import Mute, Mutes
 from syncer.state.rejections import RejectionGroup, Rejections
 from syncer.sync.plans import Plan
 from syncer.web.pages import charts
@@ -54,6 +56,8 @@ class SyncContext(Context, template="sync.html"):
     commit: Commit | None
     #: Each column of the result with the attribute it feeds; None if only the warehouse knows them.
     columns: Sequence[tuple[str, str]] | None
+    #: Until when nobody gets a notice of it, and who wanted that; None if it is not muted.
+    muted: Mute | None
     #: Why rows are rejected, the most frequent ones, and how many more reasons there are.
     reasons: Sequence[RejectionGroup]
     more_reasons: int
@@ -118,6 +122,7 @@ def show_sync(
             file=view.relative(status.definition.path),
             commit=commit_of(status.definition.path),
             columns=_columns(status.definition),
+            muted=Mutes(run_log.database).current(view.service.now()).get(name),
             reasons=reasons[:_LISTED_REASONS],
             more_reasons=len(reasons[_LISTED_REASONS:]),
             listed=run_list(run_log, before, sync=name, limit=_LISTED_RUNS, url=f"/syncs/{name}", fragment="#runs"),
@@ -165,6 +170,25 @@ def pause_sync(view: TheView, name: str, to: Annotated[str, Form()] = "") -> Res
 def resume_sync(view: TheView, name: str, to: Annotated[str, Form()] = "") -> Response:
     view.actions.resume(view.caller, name)
     return back_to("/" if to == "syncs" else f"/syncs/{name}", "resumed")
+
+
+@router.post("/syncs/{name}/mute")
+def mute_sync(
+    view: TheView,
+    name: str,
+    why: Annotated[str, Form(min_length=1, max_length=500)],
+    hours: Annotated[int, Form(ge=1, le=8_760)] = 24,
+) -> Response:
+    view.service.definition(name)
+    view.actions.mute(view.caller, name, why, view.service.now() + timedelta(hours=hours))
+    return back_to(f"/syncs/{name}", "muted")
+
+
+@router.post("/syncs/{name}/unmute")
+def unmute_sync(view: TheView, name: str) -> Response:
+    view.service.definition(name)
+    view.actions.unmute(view.caller, name)
+    return back_to(f"/syncs/{name}", "unmuted")
 
 
 @router.post("/syncs/{name}/plan")

@@ -28,6 +28,8 @@ MESSAGES: Mapping[str, str] = {
     "already": "This run of the sync was already waiting or running.",
     "paused": "You paused the schedule. A run that has begun continues.",
     "resumed": "You resumed the schedule.",
+    "muted": "Nobody gets a notice of this sync until the time that you chose.",
+    "unmuted": "Alerts of this sync are sent again.",
     "acknowledged": "These rows do not count until they change, or the time is over.",
     "unacknowledged": "The row counts again.",
     "stopping": "The run stops after its current batch.",
