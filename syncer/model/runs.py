@@ -268,46 +268,6 @@ class Run:
         return Hold.CLOCK if any(found.kind is FindingKind.CLOCK for found in self.findings) else Hold.LIMITS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedRow:
-    """What is known of the values of a rejected row."""
-
-    #: A JSON object of its columns, long texts cut; None if it is not known.
-    values: str | None = None
-    #: Another one means that a value has changed; empty if the values are not known.
-    digest: str = ""
-    #: Of rows that share a key, the columns in which they differ.
-    columns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledgement:
-    """Somebody knows that a row is rejected. Times are aware UTC."""
-
-    by: str
-    reason: str
-    at: datetime
-    #: From then on the row counts again.
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """A row that the store or Syncer rejects now."""
-
-    sync: str
-    #: The identifiers, joined; empty where the row has no usable key.
-    key: str
-    reason: str
-    #: Runs that rejected it, counted from 1.
-    attempts: int
-    first_seen: datetime
-    last_seen: datetime
-    row: RejectedRow = RejectedRow()
-    #: Until it expires, or the row changes.
-    acknowledged: Acknowledgement | None = None
-
-
 class RunOutcome(NamedTuple):
     """What charts show of a run. Times are aware UTC."""
 

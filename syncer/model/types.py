@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from syncer.model.entities import Entity as Entity
@@ -13,7 +13,6 @@ from syncer.model.entities import Target as Target
 from syncer.model.runs import CONCLUSIVE as CONCLUSIVE
 from syncer.model.runs import ENDED_WELL as ENDED_WELL
 from syncer.model.runs import OPEN as OPEN
-from syncer.model.runs import Acknowledgement as Acknowledgement
 from syncer.model.runs import Changes as Changes
 from syncer.model.runs import Counts as Counts
 from syncer.model.runs import Delivery as Delivery
@@ -24,8 +23,6 @@ from syncer.model.runs import Hold as Hold
 from syncer.model.runs import Latest as Latest
 from syncer.model.runs import Order as Order
 from syncer.model.runs import Promise as Promise
-from syncer.model.runs import RejectedRow as RejectedRow
-from syncer.model.runs import Rejection as Rejection
 from syncer.model.runs import Run as Run
 from syncer.model.runs import RunMark as RunMark
 from syncer.model.runs import RunOutcome as RunOutcome
@@ -209,3 +206,43 @@ class Probe:
     can_write: bool | None = None
     #: More for the reader, a sentence or empty.
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedRow:
+    """What is known of the values of a rejected row."""
+
+    #: A JSON object of its columns, long texts cut; None if it is not known.
+    values: str | None = None
+    #: Another one means that a value has changed; empty if the values are not known.
+    digest: str = ""
+    #: Of rows that share a key, the columns in which they differ.
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """Somebody knows that a row is rejected. Times are aware UTC."""
+
+    by: str
+    reason: str
+    at: datetime
+    #: From then on the row counts again.
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A row that the store or Syncer rejects now."""
+
+    sync: str
+    #: The identifiers, joined; empty where the row has no usable key.
+    key: str
+    reason: str
+    #: Runs that rejected it, counted from 1.
+    attempts: int
+    first_seen: datetime
+    last_seen: datetime
+    row: RejectedRow = RejectedRow()
+    #: Until it expires, or the row changes.
+    acknowledged: Acknowledgement | None = None
