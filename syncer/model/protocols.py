@@ -212,7 +212,7 @@ class ForecastingChanges(Protocol):
 
 @runtime_checkable
 class MadeLater(Protocol):
-    """A store that the first row makes; before, its `store_id` is the one that it will have if this process makes it."""
+    """A store that the first row makes; until then `store_id` is the one that it will have if this process makes it."""
 
     @property
     def is_new(self) -> bool:
