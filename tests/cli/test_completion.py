@@ -45,7 +45,7 @@ def test_the_words_are_those_of_the_commands() -> None:
         ("syncer run entity:p", ["entity:person"]),
         ("syncer list warehouse:", ["warehouse:default"]),
         ("syncer run --allow", ["--allow-limits", "--allow"]),
-        ("syncer run --allow ", ["limits", "clock"]),
+        ("syncer run --allow ", ["limits", "clock", "removed=", "changed=", "cleared=", "added=", "empty"]),
         ("syncer show person 1 --by e", ["email"]),
         ("syncer explain person 1 --sync c", ["customers"]),
         ("syncer docs first", ["first-steps"]),

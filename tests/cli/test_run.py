@@ -111,7 +111,7 @@ def test_one_row_that_the_store_rejects_is_said_to_be_sent_and_rejected(folder: 
         (["run", "--everything"], "No such option"),
         (["rejected", "custmers"], "Did you mean `customers`?"),
         (["pause", "x"], "there is no sync `x`"),
-        (["run", "--all", "--allow", "clok"], "'--allow': 'clok' is not one of 'limits', 'clock'."),
+        (["run", "--all", "--allow", "clok"], "--allow does not know `clok`\n  Did you mean `clock`?"),
         (["plan", "--rows", "x"], "'--rows': should be a whole number"),
         (["serve", "--port", "99999"], "'--port': should be less than or equal to 65535"),
         (["show", "person", "1", "--store", "defualt"], "Did you mean `default`?"),

@@ -12,11 +12,16 @@ import syncer.completion
 from syncer.cli import PARSER
 from syncer.cli.completion import Shell
 from syncer.docs import topics
+from syncer.model.runs import LimitKind
+from syncer.model.types import Hold
 
 WORDS = Path(str(syncer.completion.__file__)).with_name("words.json")
 
 #: What an argument may be, by its name in usage lines.
 _CHOICES = {"SHELL": [*Shell], "TOPIC": [*topics.topics()]}
+
+#: The same of options; some go on with a number.
+_OF_OPTIONS = {"WHAT[=ROWS]": [*Hold, *(kind if kind is LimitKind.EMPTY else f"{kind}=" for kind in LimitKind)]}
 
 
 def words() -> str:
@@ -43,4 +48,4 @@ def _of(command: Any, parent: Any = None) -> dict[str, Any]:
 
 
 def _takes(metavar: str) -> str | list[str]:
-    return metavar.split("|") if "|" in metavar else metavar
+    return _OF_OPTIONS.get(metavar) or (metavar.split("|") if "|" in metavar else metavar)
