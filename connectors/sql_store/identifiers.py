@@ -20,6 +20,11 @@ FORGET = (
 )
 
 
+#: Why a row is not put: for its person, and for its object.
+_MISSING = ("the person does not exist yet", "the object does not exist yet")
+_ABSENT = ("there is no such person, and `create` is false", "there is no such object, and `create` is false")
+
+
 def query(target: Target, columns: Collection[str]) -> str:
     """A query for every name of the entities whose keys are in the batch, with these *columns*: kind, value."""
     if not target.entity.traits.names_person:
@@ -44,3 +49,27 @@ def whereabouts_query(key: PersonKey) -> str:
         f"SELECT p.person_id AS named, q.person_id IS NOT NULL AS is_there, q.{key} AS known_as FROM batch AS b "
         f"LEFT JOIN people AS p ON {NAMED[key]} LEFT JOIN people AS q ON q.person_id = b.person ORDER BY b.seq"
     )
+
+
+def refused_query(target: Target, *, create: bool) -> str:
+    """A query for the rows of the batch that would not be put: seq, reason; empty if all would be."""
+    links, key = target.entity.traits.links, target.person_key
+    nobody, nothing = _MISSING if create else _ABSENT
+    parts = []
+    if key is not None and (links or not create or key is PersonKey.CIO_ID):
+        reason = "no person has this cio_id" if create and not links else nobody
+        parts.append(f"WHEN NOT EXISTS (SELECT 1 FROM people AS p WHERE {NAMED[key]}) THEN '{reason}'")
+    if target.object_type is not None and (links or not create):
+        stored = "o.object_type = :object_type AND o.object_id = b.object_id"
+        parts.append(f"WHEN NOT EXISTS (SELECT 1 FROM objects AS o WHERE {stored}) THEN '{nothing}'")
+    if not parts:
+        return ""
+    reasons = f"SELECT b.seq, CASE {' '.join(parts)} END AS reason FROM batch AS b"
+    return f"SELECT seq, reason FROM ({reasons}) AS f WHERE reason IS NOT NULL"
+
+
+def refused_by_nothing(target: Target, *, create: bool) -> str:
+    """Why a store without people and objects would not put a row of which `refused_query` says something."""
+    if target.person_key is PersonKey.CIO_ID and create and not target.entity.traits.links:
+        return "no person has this cio_id"
+    return (_MISSING if create else _ABSENT)[target.person_key is None]

@@ -33,6 +33,9 @@ _FENCE = (
 )
 
 
+#: What `would_refuse` returns.
+_REFUSED = pa.schema([("row", pa.int64()), ("reason", pa.string())])
+
 _NOBODY = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 
 
@@ -123,6 +126,24 @@ class SQLStore(StoreDatabase):
             for name, values in columns.items():
                 part = part.append_column(WHEREABOUTS.field(name), pa.array(values, WHEREABOUTS.field(name).type))
             found.append(part.cast(WHEREABOUTS))
+        return pa.concat_tables(found)
+
+    def would_refuse(self, target: Target, keys: pa.Table, *, create: bool) -> pa.Table:
+        """See `ForecastsRefusals`."""
+        may_adopt = target.entity is Entity.PERSON and self.identity is Identity.ID_OR_EMAIL
+        query = identifiers.refused_query(target, create=create)
+        if not query or (may_adopt and target.person_key is not PersonKey.CIO_ID):
+            return _REFUSED.empty_table()
+        if self.is_new:
+            reason = identifiers.refused_by_nothing(target, create=create)
+            return pa.table([pa.array(range(len(keys)), pa.int64()), pa.repeat(reason, len(keys))], schema=_REFUSED)
+        found, values = [_REFUSED.empty_table()], {"object_type": str(target.object_type)}
+        for first in range(0, len(keys), self.batch_rows):
+            with self._transaction(commit=False):
+                self._stage(staged_keys(target, keys[first : first + self.batch_rows], self.identity))
+                columns = self._columns(query, ("seq", "reason"), **(values if target.object_type else {}))
+            rows = [first + seq for seq in columns["seq"]]
+            found.append(pa.table([pa.array(rows, pa.int64()), columns["reason"]], schema=_REFUSED))
         return pa.concat_tables(found)
 
     def moves_since(self, seq: int) -> Moves:
@@ -255,10 +276,10 @@ class SQLStore(StoreDatabase):
         columns = self._columns(query, ("seq", "person"))
         return pa.table({name: pa.array(values, pa.int64()) for name, values in columns.items()})
 
-    def _columns(self, query: str, names: Sequence[str]) -> dict[str, list[Any]]:
+    def _columns(self, query: str, names: Sequence[str], **values: str) -> dict[str, list[Any]]:
         """The columns of a query's result, of which each comes as one value."""
         aggregates = ", ".join(f"CAST({self.dialect.as_array}({name}) AS text)" for name in names)
-        ((*texts,),) = self._fetch(f"SELECT {aggregates} FROM ({query}) AS r")
+        ((*texts,),) = self._fetch(f"SELECT {aggregates} FROM ({query}) AS r", **values)
         return {name: json.loads(text or "[]") for name, text in zip(names, texts, strict=True)}
 
     def _unfit(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:

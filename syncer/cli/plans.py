@@ -140,7 +140,7 @@ def _plan_one(project: Project, definition: SyncDefinition, wanted: _Wanted, *, 
     if as_json:
         _print_json(definition, progress.counts, found)
     else:
-        _print(definition, progress.counts, found)
+        _print(definition, progress.counts, found, wanted.rows)
     if found.held:
         return Outcome.HELD
     return Outcome.ROWS_REJECTED if found.staged.quarantined else Outcome.WELL
@@ -148,8 +148,9 @@ def _plan_one(project: Project, definition: SyncDefinition, wanted: _Wanted, *, 
 
 def _print_json(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
     known = {"attributes": plan.attributes, "held": plan.held, "notes": plan.notes}
+    rejections = [{"key": key, "reason": reason} for key, reason in plan.would_reject]
     kept = _kept(plan.kept) if plan.kept else {}
-    whole = json_text({"sync": definition.name, **kept, **asdict(counts), **known})
+    whole = json_text({"sync": definition.name, **kept, **asdict(counts), **known, "would_reject": rejections})
     # The values are JSON already, and stay as they are to the last digit.
     sample = ", ".join(
         f'{{"change": {json.dumps(change)}, "key": {json.dumps(key, ensure_ascii=False)}, '
@@ -159,7 +160,7 @@ def _print_json(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
     output.raw_json_line(f'{whole[:-1]}, "sample": [{sample}]}}')
 
 
-def _print(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
+def _print(definition: SyncDefinition, counts: Counts, plan: Plan, sample_rows: int | None) -> None:
     numbers = {name: number for name, number in asdict(counts).items() if name not in ("accepted", "absent")}
     counted = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number or name != "rejected")
     output.line(f"{definition.name}: {counted}")
@@ -187,12 +188,21 @@ def _print(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
             output.line(f"    {key} {row_key}")
             for text in _values(change, before, after):
                 output.line(f"      {text}")
-
+    _print_rejections(plan, key, sample_rows)
     if plan.kept:
-        kept = plan.kept
         output.line()
-        output.line(f"Saved as {kept.plan_id}, until {output.time_text(kept.expires_at)}.")
-        output.line(f"`syncer run {definition.name} --plan {kept.plan_id}` sends exactly this.")
+        output.line(f"Saved as {plan.kept.plan_id}, until {output.time_text(plan.kept.expires_at)}.")
+        output.line(f"`syncer run {definition.name} --plan {plan.kept.plan_id}` sends exactly this.")
+
+
+def _print_rejections(plan: Plan, key: str, rows: int | None) -> None:
+    if plan.would_reject:
+        shown = plan.would_reject[:rows]
+        part = f", {len(shown)} of {plan.would_reject_rows:,}" if len(shown) < plan.would_reject_rows else ""
+        output.line()
+        output.line(f"  would be rejected{part}")
+        for row_key, reason in shown:
+            output.line(f"    {f'{key} {row_key}' if row_key else 'a row without a key'}: {reason}")
 
 
 def _values(change: str, before: str | None, after: str | None) -> list[str]:

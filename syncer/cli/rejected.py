@@ -72,6 +72,10 @@ def rejected(
         _show_groups(rejections, selected.names, wanted, as_json=as_json)
     else:
         _show(rejections, selected.names, wanted, limit, as_csv=as_csv, as_json=as_json)
+        for name in selected.names:
+            if not project.run_log.recent(name, 1):
+                text = f"note: {name} has not run so far; `syncer plan {name}` shows which rows would be rejected"
+                output.remark(text, as_json=as_csv or as_json)
     raise typer.Exit(selected.code)
 
 

@@ -203,14 +203,6 @@ class ForecastingQueries(Protocol):
 
 
 @runtime_checkable
-class ForecastingChanges(Protocol):
-    """A store that knows how long changes will take."""
-
-    def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
-        """What sending so many *rows* of *row_bytes* bytes of JSON each will take, a sentence; empty for no matter."""
-
-
-@runtime_checkable
 class MadeLater(Protocol):
     """A store that the first row makes; until then `store_id` is the one that it will have if this process makes it."""
 

@@ -160,6 +160,23 @@ def _restricted(session: Session, difference: Difference) -> Difference:
     )
 
 
+def puts(difference: Difference) -> pa.Table:
+    """The rows that a run would put: k… and `key`, as people see it."""
+    session = difference.work.session
+    keys = f"SELECT {session.k} FROM changes WHERE change <> 'removed' UNION ALL SELECT {session.k} FROM resent"
+    query = f"SELECT {session.k}, {session.key_text} AS key FROM ({keys}) ORDER BY {session.k}"
+    return session.connection.sql(query).to_arrow_table()
+
+
+def quarantined(difference: Difference) -> list[tuple[str, str]]:
+    """Keys and reasons of rows that no store would see, at most NAMED_ROWS; the key is empty where there is none."""
+    session = difference.work.session
+    return session.rows(
+        f"SELECT CASE WHEN {session.lacks_key('quarantined')} THEN '' ELSE {session.key_text} END, reason "
+        f"FROM quarantined ORDER BY {session.k} LIMIT {NAMED_ROWS}"
+    )
+
+
 def found(difference: Difference, text: str, limit: int | None) -> list[tuple[str, str, str | None, str | None]]:
     """The rows whose key or values contain *text*, whatever its case, as `Difference.sample` has them.
 

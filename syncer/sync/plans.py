@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from syncer.model.protocols import ForecastingChanges, TriesWriting
+from syncer.model.errors import StoreError
+from syncer.model.protocols import TriesWriting
 from syncer.model.runs import LimitKind
 from syncer.model.types import Changes, Counts, Hold
 from syncer.snapshot.diff import Difference
@@ -43,6 +44,16 @@ class KeptPlan:
     #: The run that has sent it; empty where none has.
     used_by: str = field(default="", compare=False)
 
+    @property
+    def needs_approval(self) -> bool:
+        """Whether its run sends what a run of the schedule would be held for."""
+        return self.clock or bool(self.exceeded)
+
+    @property
+    def deletions(self) -> int:
+        """Rows that its run deletes from the store."""
+        return self.planned.removed if self.deletes else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -64,6 +75,11 @@ class Plan:
     holds: frozenset[Hold]
     exceeded: list[Exceeded]
     notes: list[str]
+    #: Keys and reasons of rows that would be rejected, or have nobody to update, as far as it can be known: at most
+    #: `change_set.NAMED_ROWS`; the key is empty where a row has none.
+    would_reject: list[tuple[str, str]]
+    #: How many they are.
+    would_reject_rows: int
     #: What it is called, if it was kept.
     kept: KeptPlan | None = None
 
@@ -81,6 +97,11 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
         rows, found = run.leftovers.counted(run)
         exceeded += found
         notes.append(f"rows that were sent under another definition, and would be removed: {rows:,}")
+    # Of no use to a run.
+    from syncer.snapshot import change_set
+
+    quarantined = change_set.quarantined(difference) if staged.quarantined else []
+    refused, refused_rows = _refused(run, difference)
     held = {Hold.CLOCK: list(run.clock_faults), Hold.LIMITS: [one.reason for one in exceeded]}
     return Plan(
         staged=staged,
@@ -92,11 +113,34 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
         held=[reason for reasons in held.values() for reason in reasons],
         holds=frozenset(hold for hold, reasons in held.items() if reasons),
         exceeded=exceeded,
+        would_reject=[*quarantined, *refused][: change_set.NAMED_ROWS],
+        would_reject_rows=staged.quarantined + refused_rows,
         notes=[*run.progress.notes, *notes],
     )
 
 
+def _refused(run: SyncRun, difference: Difference) -> tuple[list[tuple[str, str]], int]:
+    """Keys and reasons of rows that the store would refuse, at most `change_set.NAMED_ROWS`, and how many they are."""
+    from syncer.model.forecasts import ForecastsRefusals
+    from syncer.snapshot import change_set
+
+    if not isinstance(run.store, ForecastsRefusals):
+        return [], 0
+
+    rows, create = change_set.puts(difference), run.definition.create
+    try:
+        found = run.store.would_refuse(run.definition.target, rows.drop_columns("key"), create=create)
+    except StoreError:
+        # The notes say it.
+        return [], 0
+    named = found.sort_by("row")[: change_set.NAMED_ROWS]
+    keys = rows["key"].take(named["row"]).to_pylist()
+    return list(zip(keys, named["reason"].to_pylist(), strict=True)), len(found)
+
+
 def _forecast(run: SyncRun, staged: Staged, difference: Difference) -> list[str]:
+    from syncer.model.forecasts import ForecastingChanges
+
     store = run.store
     if isinstance(store, TriesWriting) and (fault := store.write_fault()):
         return [f"the run would fail, as the store cannot be written: {fault}"]

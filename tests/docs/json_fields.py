@@ -42,6 +42,8 @@ MEANINGS: Mapping[str, str] = {
     "now": "what the warehouse has now; null if it was not asked",
     "busy": "true if a run or a plan has the snapshot open, so that only `rejected` is known",
     "held": "what would hold the run; for `show` the same as `content`, until the next release",
+    "would_reject": "rows that would be rejected, or have nobody to update, as far as it can be known: each with `key` "
+    "and `reason`, at most 1,000",
     "plan_id": "what `syncer run --plan` calls the plan",
     "expires_at": "until when it is kept",
     "created_at": "when it was made",
