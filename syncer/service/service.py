@@ -24,6 +24,7 @@ from syncer.service.timetable import Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
 from syncer.sync import retention
+from syncer.sync.kept_plans import PlanFolder
 from syncer.sync.lookup import Lookup
 from syncer.sync.plans import Plan
 from syncer.sync.progress import CancelToken, Progress, RunOptions
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 
 #: A clock that goes back, or ahead, by less is only corrected.
 _SET_BACK, _SET_AHEAD = timedelta(seconds=10), timedelta(minutes=10)
-
 
 #: Clocks are looked at every second; a process that did not look for longer was stopped, or its machine was.
 _STOOD_STILL = timedelta(seconds=10)
@@ -257,15 +257,21 @@ class Service:
         ours = {active.run_id for active in self.pool.active_runs()}
         return self._left_open.alive(name, except_for=ours)
 
-    def plan(self, name: str, *, sample_rows: int) -> Plan:
-        """Query and compare; sends and records nothing.
+    def plan(self, name: str, *, sample_rows: int, keep: bool = False) -> Plan:
+        """Query and compare; sends and records nothing. *keep*: also keep the plan, for a run.
 
         Raises:
             SyncerError: as `Runner.plan`.
             StoppedError: the process is about to end.
         """
         progress = Progress(token=CancelToken(lambda: "the service is stopping" if self.closing.is_set() else ""))
-        return self.runner.plan(self.definition(name), progress=progress, sample_rows=sample_rows)
+        also = {"also": self.plans.keep} if keep else {}
+        return self.runner.plan(self.definition(name), progress=progress, sample_rows=sample_rows, **also)
+
+    @property
+    def plans(self) -> PlanFolder:
+        """The plans that are kept."""
+        return PlanFolder.of(self.settings, self.now)
 
     @property
     def lookup(self) -> Lookup:

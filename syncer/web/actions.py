@@ -12,6 +12,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from syncer.model.runs import LimitKind
 from syncer.model.types import Acknowledgement, Run
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError
 from syncer.service.service import Service
@@ -53,9 +54,9 @@ class UserActions:
         Raises:
             ProblemError: the caller may not lift a limit, the sync is already running, the service accepts no runs, or
                 the key is of another request.
-            SyncerError: there is no such sync, or the run log cannot be used.
+            SyncerError: there is no such sync, or no such plan that can be run, or the run log cannot be used.
         """
-        options = RunOptions(**request.model_dump())
+        options = _options(request)
         if options.needs_approval:
             caller.require(Role.APPROVER)
         # No other caller's key equals it.
@@ -64,6 +65,8 @@ class UserActions:
             known = key and self._known(key, sync, " ".join(options.words))
             if known:
                 return known
+            if options.plan and self.service.plans.find(options.plan, sync).needs_approval:
+                caller.require(Role.APPROVER)
             run_id = self._start(caller, sync, options, key)
         self._record(AuditAction.RUN, caller, sync, run_id, options.words)
         return run_id
@@ -129,8 +132,8 @@ class UserActions:
         Mutes(self.service.run_log.database).unmute(sync)
         self._record(AuditAction.UNMUTE, caller, sync)
 
-    async def plan(self, caller: Caller, sync: str, rows: int) -> Plan:
-        """Plan a sync, with so many sample rows of each kind of change.
+    async def plan(self, caller: Caller, sync: str, rows: int, *, keep: bool) -> Plan:
+        """Plan a sync, with so many sample rows of each kind of change; *keep* the plan, for a run.
 
         Raises:
             ProblemError: too many plans are in progress.
@@ -138,7 +141,7 @@ class UserActions:
         """
         if not self._plans.acquire(blocking=False):
             raise ProblemError(503, "other plans are in progress", hint="Try again when they are done.")
-        planning = _in_daemon(lambda: self._plan(caller, sync, rows), f"plan {sync}")
+        planning = _in_daemon(lambda: self._plan(caller, sync, rows, keep), f"plan {sync}")
         while not planning.done():
             await asyncio.wait([planning], timeout=_PAUSE)
             if self.service.closing.is_set():
@@ -146,11 +149,11 @@ class UserActions:
                 raise self._closed()
         return planning.result()
 
-    def _plan(self, caller: Caller, sync: str, rows: int) -> Plan:
+    def _plan(self, caller: Caller, sync: str, rows: int, keep: bool) -> Plan:
         try:
             self.service.definition(sync)
             self._record(AuditAction.PLAN, caller, sync)
-            return self.service.plan(sync, sample_rows=rows)
+            return self.service.plan(sync, sample_rows=rows, keep=keep)
         finally:
             self._plans.release()
 
@@ -201,6 +204,19 @@ class UserActions:
             hint = "Use a new key for each request."
             raise ProblemError(422, "another request used this Idempotency-Key", hint=hint)
         return str(row.run_id)
+
+
+def _options(request: RunRequest) -> RunOptions:
+    if request.plan and request.full:
+        raise ProblemError(422, "`plan` and `full` do not go together", hint="A plan's run sends the plan's rows.")
+    allow = request.allow.model_dump(exclude={"clock"}, exclude_none=True)
+    return RunOptions(
+        full=request.full,
+        allow_limits=request.allow_limits,
+        allow_clock=request.allow_clock or request.allow.clock is True,
+        allow={LimitKind(kind): rows for kind, rows in allow.items()},
+        plan=request.plan,
+    )
 
 
 def _already_running(run_id: str) -> ProblemError:

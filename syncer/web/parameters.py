@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
@@ -9,7 +10,7 @@ from fastapi import Depends, Path, Query, Request
 from syncer.definitions.values import name_fault
 from syncer.model.errors import SelectionError
 from syncer.model.spelling import did_you_mean, quoted
-from syncer.model.types import Run
+from syncer.model.types import Run, RunScope, RunStatus
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
 from syncer.state.audit import Audit
@@ -74,8 +75,11 @@ TheRun = Annotated[Run, Depends(run_of_id)]
 
 def current(service: Service, run: Run) -> tuple[Run, ActiveRun | None]:
     """A run as it is now, and the active run if it waits or runs in this service."""
-    if run.finished_at is not None:
-        return run, None
-    active_run = service.active_run(run.id)
-    # Without one, it may have ended since the run log was read.
-    return (run if active_run else service.run_log.get(run.id) or run), active_run
+    active_run = service.active_run(run.id) if run.finished_at is None else None
+    if run.finished_at is None and active_run is None:
+        # It may have ended since the run log was read.
+        run = service.run_log.get(run.id) or run
+    if run.scope is RunScope.PLAN and run.status is RunStatus.HELD:
+        plan_id = next((word.removeprefix("plan=") for word in run.options if word.startswith("plan=")), "")
+        run = replace(run, moved=tuple(service.plans.moved(plan_id, run.id)))
+    return run, active_run

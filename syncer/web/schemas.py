@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
@@ -82,13 +82,17 @@ class RunAnswer(BaseModel):
     hint: Annotated[str | None, BeforeValidator(lambda text: text or None)] = Field(description="What to do about it.")
     notes: list[str] = Field(description="Remarks.")
     scope: RunScope = Field(
-        description="`whole`: it sends what changed; `full`: it sends every row; `rows`: only rows that somebody named."
+        description="`whole`: it sends what changed; `full`: every row; `plan`: those of a plan; `rows`: that of a key."
     )
     options: list[str] = Field(
-        description="What it does differently: those of `full`, `allow_limits`, `allow_clock` and `row` that were set."
+        description="What it does differently: `full`, `allow_limits`, `allow_clock`, `row`, and such as "
+        "`allow_removed=8000` and `plan=ID`."
     )
     ended_by: EndedBy | None = Field(
         description="Who or what interrupted it: `person`, `shutdown`, `takeover` or `crash`; null for every other run."
+    )
+    moved: list[MovedAnswer] = Field(
+        default=[], description="If it was to send a plan and was held as that is out of date: the first 1,000 rows."
     )
     progress: ProgressAnswer | None = Field(None, description="Null if the run has ended, or runs in another process.")
 
@@ -204,10 +208,15 @@ class PlanAnswer(BaseModel):
     """What a run would do now."""
 
     sync: str = Field(description="The name of the sync.")
+    plan_id: str | None = Field(default=None, description="With `save`, what to send as `plan` to run it.")
+    expires_at: datetime | None = Field(default=None, description="With `save`, until when it is kept.")
     counts: Counts = Field(description="The rows, as in `RunAnswer`.")
     attributes: dict[str, int] = Field(description="The number of changed rows in which each attribute differs.")
     held: list[str] = Field(description="What would hold the run.")
     notes: list[str] = Field(description="Remarks.")
+    would_reject: list[dict[str, str]] = Field(
+        description="Rows that would be rejected, or have nobody to update: each with `key` and `reason`."
+    )
     sample: list[ChangeAnswer] = Field(description="Sample rows.")
 
 
@@ -304,6 +313,28 @@ class RowsAnswer(BaseModel):
     rows: int = Field(description="How many rows that concerned.")
 
 
+class MovedAnswer(BaseModel):
+    """A row of a plan that is not as it was planned any more."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    key: str | None = Field(description="The key of the row; null if it is about every row.")
+    why: str = Field(description="What changed: `definition`, `snapshot` (by another run) or `warehouse` (the result).")
+
+
+class AllowedRows(BaseModel):
+    """Limits that one run may exceed, each with the most rows."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    removed: int | None = Field(default=None, ge=0, description="Rows that it may remove.")
+    changed: int | None = Field(default=None, ge=0, description="Rows that it may change.")
+    cleared: int | None = Field(default=None, ge=0, description="Rows in which it may unset an attribute.")
+    added: int | None = Field(default=None, ge=0, description="Rows that it may add.")
+    empty: int | None = Field(default=None, ge=0, description="Rows of the snapshot, where the result has none.")
+    clock: Literal[True] | None = Field(default=None, description="The same as `allow_clock`.")
+
+
 class RunRequest(BaseModel):
     """Options of a run."""
 
@@ -312,3 +343,5 @@ class RunRequest(BaseModel):
     full: bool = Field(default=False, description="Send every row, changed or not.")
     allow_limits: bool = Field(default=False, description="Ignore the limits in this run.")
     allow_clock: bool = Field(default=False, description="Take this machine's clock for right in this run.")
+    allow: AllowedRows = Field(default=AllowedRows(), description="Exceed single limits: see `AllowedRows`.")
+    plan: str = Field(default="", max_length=100, description="The `plan_id` of a plan: send its rows, and no others.")

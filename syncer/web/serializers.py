@@ -115,7 +115,15 @@ def rejection_of(row: Rejection, *, with_values: bool) -> RejectionAnswer:
 def plan_json(sync: str, plan: Plan) -> str:
     """A `PlanAnswer` as JSON, which keeps every digit of the rows' values."""
     answer = PlanAnswer(
-        sync=sync, counts=plan.counts, attributes=plan.attributes, held=plan.held, notes=plan.notes, sample=[]
+        sync=sync,
+        plan_id=plan.kept.plan_id if plan.kept else None,
+        expires_at=plan.kept.expires_at if plan.kept else None,
+        counts=plan.counts,
+        attributes=plan.attributes,
+        held=plan.held,
+        notes=plan.notes,
+        would_reject=[{"key": key, "reason": reason} for key, reason in plan.would_reject],
+        sample=[],
     ).model_dump_json(exclude={"sample"})
     sample = ",".join(
         ChangeAnswer(change=change, key=key).model_dump_json(include={"change", "key"})[:-1]

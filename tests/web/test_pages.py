@@ -293,7 +293,9 @@ def test_a_held_sync_is_let_through(shop: Shop) -> None:
         page.get_by_role("region", name="Needs attention").get_by_role("link", name="scores").click()
         page.get_by_role("button", name="Show what it would do").click()
         expect(page.get_by_role("heading", name="40 removed")).to_be_visible()
-        page.get_by_role("button", name="Let it through once").click()
+        let_through = page.get_by_role("region", name="This run would be held")
+        let_through.get_by_label("Type 40 to confirm the deletions").fill("40")
+        let_through.get_by_role("button", name="Let it through once").click()
         expect(page.locator(".heading .badge:visible")).to_have_text("Success")
 
         assert page.locator("[data-delivered=removed]").text_content() == "40"

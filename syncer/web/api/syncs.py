@@ -144,9 +144,10 @@ async def plan_sync(
     caller: TheCaller,
     name: Name,
     rows: Annotated[int, Query(ge=0, le=_SAMPLE_ROWS, description="Sample rows of each kind of change.")] = 5,
+    save: Annotated[bool, Query(description="Keep the plan, for a run that sends exactly this.")] = False,
 ) -> Response:
     """Show what a run would send, with sample rows before and after, without sending it."""
-    plan = await actions.plan(caller, name, rows)
+    plan = await actions.plan(caller, name, rows, keep=save)
     text = await run_in_threadpool(serializers.plan_json, name, plan)
     return Response(text, media_type="application/json")
 

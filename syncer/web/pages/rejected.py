@@ -69,6 +69,7 @@ class RejectedContext(Context, template="rejected.html"):
     """The rejected rows of a sync that fit a filter."""
 
     definition: SyncDefinition
+    has_run: bool
     wanted: WantedRows
     #: The whole path and query of this page.
     here: str
@@ -106,6 +107,7 @@ def show_rejected(
     return view.page(
         RejectedContext(
             definition=status.definition,
+            has_run=bool(view.service.run_log.recent(name, 1)),
             wanted=wanted,
             here=f"{path}{wanted.query(skip=skip)}",
             groups=rejections.groups(name, now=now),

@@ -19,7 +19,7 @@ from syncer.model.types import CONCLUSIVE, Run, RunOutcome, SyncDefinition
 from syncer.service.status import SyncStatus
 from syncer.state.alerts import Mute, Mutes
 from syncer.state.rejections import RejectionGroup, Rejections
-from syncer.sync.plans import Plan
+from syncer.sync.plans import KeptPlan, Plan
 from syncer.web.pages import charts
 from syncer.web.pages.charts import Chart
 from syncer.web.pages.provenance import Commit, commit_of
@@ -92,10 +92,11 @@ class PlanContext(Context, template="plan.html"):
 
     definition: SyncDefinition
     plan: Plan
+    kept: KeptPlan
+    #: Of the rows that would be rejected, a sample: keys and reasons.
+    refused: Sequence[tuple[str, str]]
     counts: dict[str, int]
     changes: Sequence[PlannedChange]
-    #: What a form sends to let the run through.
-    allowing: dict[str, str]
 
 
 class PlanFailedContext(Context, template="plan_failed.html"):
@@ -149,8 +150,12 @@ def run_sync(
     full: Annotated[bool, Form()] = False,
     allow_limits: Annotated[bool, Form()] = False,
     allow_clock: Annotated[bool, Form()] = False,
+    plan: Annotated[str, Form(max_length=100)] = "",
+    deletions: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
-    request = RunRequest(full=full, allow_limits=allow_limits, allow_clock=allow_clock)
+    if plan and (rows := view.service.plans.find(plan, name).deletions) != _number(deletions) and rows:
+        raise ProblemError(422, f"this plan deletes {rows:,} rows", hint=f"Go back, and type {rows:,} to confirm that.")
+    request = RunRequest(full=full, allow_limits=allow_limits, allow_clock=allow_clock, plan=plan)
     try:
         run_id = view.actions.run(view.caller, name, request)
     except ProblemError as exc:
@@ -195,11 +200,16 @@ def unmute_sync(view: TheView, name: str) -> Response:
 async def plan_sync(view: TheView, name: str) -> Response:
     definition = view.service.definition(name)
     try:
-        plan = await view.actions.plan(view.caller, name, _SAMPLE_ROWS)
+        plan = await view.actions.plan(view.caller, name, _SAMPLE_ROWS, keep=True)
     except SyncerError as exc:
         problem = problem_of(exc)
         return view.page(PlanFailedContext(definition=definition, problem=problem), status=problem.status)
     return await run_in_threadpool(_plan_page, view, definition, plan)
+
+
+def _number(text: str) -> int | None:
+    digits = text.replace(",", "").strip()
+    return int(digits) if digits.isdecimal() else None
 
 
 def _plan_page(view: View, definition: SyncDefinition, plan: Plan) -> Response:
@@ -217,8 +227,11 @@ def _plan_page(view: View, definition: SyncDefinition, plan: Plan) -> Response:
         for change in ("added", "changed", "removed")
         if counts[change]
     ]
-    allowing = {f"allow_{hold}": "true" for hold in sorted(plan.holds)}
-    return view.page(PlanContext(definition=definition, plan=plan, counts=counts, changes=changes, allowing=allowing))
+    assert plan.kept is not None
+    refused = plan.would_reject[:_SAMPLE_ROWS]
+    return view.page(
+        PlanContext(definition=definition, plan=plan, kept=plan.kept, refused=refused, counts=counts, changes=changes)
+    )
 
 
 def _cut(value: str) -> str:
