@@ -1,14 +1,18 @@
-"""What Customer.io declares: its URLs and the settings beside them."""
+"""What Customer.io declares: its URLs, the settings beside them, and what these make it refuse."""
 
 from __future__ import annotations
 
 import enum
 import json
+import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from syncer.model.connectors import Options, StoreConnector, matching
+from connectors.support.connection import ConnectionName
+from syncer.model.connectors import Options, StoreConnector, matching, revealed
+from syncer.model.errors import StoreRefusesError
+from syncer.model.types import Entity, Identity, PersonKey, Target
 
 _TYPES_RULE = 'should give each type its number, such as `{"account": "1"}`'
 
@@ -83,6 +87,66 @@ STORE = StoreConnector(
     opened_by="connectors.customerio.store:CustomerIOStore",
     options=CustomerIOOptions,
     extra="customerio",
+    checked_by="connectors.customerio.options:check",
     bills_people=True,
     replaces_collections=True,
 )
+
+#: What is said where the App API has no key, and the next step.
+NEEDS_APP_KEY = "collections and reading back need the App API", "Set {setting}__APP_API_KEY."
+
+_KNOWN_BY = {
+    Identity.ID: (PersonKey.ID, PersonKey.CIO_ID),
+    Identity.EMAIL: (PersonKey.EMAIL, PersonKey.CIO_ID),
+    Identity.ID_OR_EMAIL: (PersonKey.ID, PersonKey.EMAIL, PersonKey.CIO_ID),
+}
+
+
+def check(name: str, target: Target, *, create: bool, identity: Identity, options: CustomerIOOptions) -> None:
+    """See `StoreConnector.checked_by`."""
+    named, key = ConnectionName("store", name), target.person_key
+    if key is not None and key not in _KNOWN_BY[identity]:
+        known = " or ".join(f"`{name}`" for name in _KNOWN_BY[identity])
+        raise StoreRefusesError(
+            f"{named.label} cannot tell people apart by `{key}`: its identity is `{identity}`",
+            hint=f"Identify people by {known}, or set {named.setting}__IDENTITY to what the workspace has.",
+            field="person",
+        )
+    if target.entity.traits.names_object:
+        type_number(named, str(target.object_type), options)
+        if not create:
+            raise StoreRefusesError(
+                f"{named.label} cannot tell which objects exist, so `create: false` is only for people",
+                hint="Leave `create` out.",
+                field="create",
+            )
+    if not (target.entity.traits.merges or revealed(options.app_api_key)):
+        raise StoreRefusesError(f"{named.label}: {NEEDS_APP_KEY[0]}", hint=named.hint(NEEDS_APP_KEY[1]))
+    if goes_through_pipelines(target, options) and (key is not PersonKey.ID or not create):
+        raise StoreRefusesError(
+            f"{named.label}: the Pipelines API takes people by their `id` alone, and creates who is missing",
+            hint=f"Leave {named.setting}__VIA out, or identify people by `id` and leave `create` out.",
+            field="person",
+        )
+
+
+def goes_through_pipelines(target: Target, options: CustomerIOOptions) -> bool:
+    """Whether a target's rows go to the Pipelines API."""
+    return target.entity is Entity.PERSON and options.via is Via.PIPELINES
+
+
+def type_number(named: ConnectionName, object_type: str, options: CustomerIOOptions) -> str:
+    """The number that a type of objects has in the workspace.
+
+    Raises:
+        StoreRefusesError: the settings do not say.
+    """
+    number = options.object_types.get(object_type, object_type)
+    if not re.fullmatch("[1-9][0-9]*", number):
+        raise StoreRefusesError(
+            f"{named.label} does not know the number of the object type `{object_type}`",
+            hint=f'Set {named.setting}__OBJECT_TYPES, such as \'{{"{object_type}": "1"}}\', '
+            "to the type's number in the workspace.",
+            field="object",
+        )
+    return number

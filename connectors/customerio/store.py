@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, assert_never
 
 import pyarrow as pa
-from pydantic import SecretStr
 
 from connectors.customerio import collections, reading
 from connectors.customerio.connection import Api, kept_rate
 from connectors.customerio.delivery import BatchSender
 from connectors.customerio.items import ItemSettings
-from connectors.customerio.options import CustomerIOOptions, Via
+from connectors.customerio.options import (
+    NEEDS_APP_KEY,
+    CustomerIOOptions,
+    Via,
+    check,
+    goes_through_pipelines,
+    type_number,
+)
 from connectors.customerio.requests import expected_calls
 from connectors.support.connection import ConnectionName
 from syncer.model.connectors import revealed
-from syncer.model.errors import SettingsError, StoreError, StoreRefusesError
+from syncer.model.errors import SettingsError, StoreError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, ValueForm
 
@@ -35,12 +40,6 @@ _BATCH = "/api/v2/batch"
 _PIPELINES_BATCH = "/v1/batch"
 #: Calls a second that the App API takes.
 _APP_RATE = 10
-
-_KNOWN_BY = {
-    Identity.ID: (PersonKey.ID, PersonKey.CIO_ID),
-    Identity.EMAIL: (PersonKey.EMAIL, PersonKey.CIO_ID),
-    Identity.ID_OR_EMAIL: (PersonKey.ID, PersonKey.EMAIL, PersonKey.CIO_ID),
-}
 
 
 class CustomerIOStore:
@@ -93,30 +92,8 @@ class CustomerIOStore:
             StoreRefusesError: as there.
             StoreError: Customer.io cannot be reached, refuses the login, or has the workspace in the other region.
         """
+        check(self._named.name, target, create=create, identity=self.identity, options=self._options)
         self._confirm_region()
-        key = target.person_key
-        if key is not None and key not in _KNOWN_BY[self.identity]:
-            known = " or ".join(f"`{name}`" for name in _KNOWN_BY[self.identity])
-            raise StoreRefusesError(
-                f"{self._label} cannot tell people apart by `{key}`: its identity is `{self.identity}`",
-                hint=f"Identify people by {known}, or set {self._setting}__IDENTITY to what the workspace has.",
-            )
-        if target.entity.traits.names_object:
-            self._type_number(str(target.object_type))
-            if not create:
-                raise StoreRefusesError(
-                    f"{self._label} cannot tell which objects exist, so `create: false` is only for people",
-                    hint="Leave `create` out.",
-                )
-        if not target.entity.traits.merges:
-            self._app_key()
-        if self._goes_through_pipelines(target):
-            if key is not PersonKey.ID or not create:
-                raise StoreRefusesError(
-                    f"{self._label}: the Pipelines API takes people by their `id` alone, and creates who is missing",
-                    hint=f"Leave {self._setting}__VIA out, or identify people by `id` and leave `create` out.",
-                )
-            self._pipelines_key()
 
     def address(self, target: Target) -> str:
         """See `AddressesTargets`: the number of an object's type; of a key of its own, which workspace that may be."""
@@ -176,14 +153,11 @@ class CustomerIOStore:
             create=create,
             timestamp=int(self._started_at.timestamp()),
             store_id=self.store_id,
-            object_type=self._type_number(target.object_type) if target.object_type else "",
+            object_type=type_number(self._named, target.object_type, self._options) if target.object_type else "",
         )
-        if self._goes_through_pipelines(target):
+        if goes_through_pipelines(target, self._options):
             return BatchSender(self._pipelines, _PIPELINES_BATCH, target, settings)
         return BatchSender(self._track, _BATCH, target, settings)
-
-    def _goes_through_pipelines(self, target: Target) -> bool:
-        return target.entity is Entity.PERSON and self._options.via is Via.PIPELINES
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`; of a collection no single row."""
@@ -192,7 +166,7 @@ class CustomerIOStore:
             case Entity.PERSON:
                 return reading.person(self._app, PersonKey(kind), value)
             case Entity.OBJECT:
-                return reading.one_object(self._app, kind, self._type_number(kind), value)
+                return reading.one_object(self._app, kind, type_number(self._named, kind, self._options), value)
             case Entity.COLLECTION:
                 return reading.collection(self._app, kind)
             case Entity.RELATIONSHIP:
@@ -207,7 +181,7 @@ class CustomerIOStore:
     def contained(self, target: Target, keys: pa.Table | None) -> Iterator[pa.Table]:
         """See `ReadsBack.contained`."""
         self._confirm_region()
-        number = self._type_number(target.object_type) if target.object_type else ""
+        number = type_number(self._named, target.object_type, self._options) if target.object_type else ""
         return reading.contained(self._app, target, number, pa.table({}) if keys is None else keys)
 
     def ledgers(self) -> frozenset[str]:
@@ -258,7 +232,7 @@ class CustomerIOStore:
     def _pipelines(self) -> Api:
         return self._api(
             self._options.cdp_url or _HOSTS[self._region][2],
-            login=(self._pipelines_key(), ""),
+            login=(revealed(self._options.cdp_api_key), ""),
             key_setting=f"{self._setting}__CDP_API_KEY",
             per_second=self._options.requests_per_second,
             # Without it, the API drops invalid calls and answers 200.
@@ -274,15 +248,10 @@ class CustomerIOStore:
         return api
 
     def _app_key(self) -> str:
-        return self._key(self._options.app_api_key, "APP_API_KEY", "collections and reading back need the App API")
-
-    def _pipelines_key(self) -> str:
-        return self._key(self._options.cdp_api_key, "CDP_API_KEY", "the Pipelines API needs a key")
-
-    def _key(self, key: SecretStr | None, setting: str, why: str) -> str:
-        if not revealed(key):
-            raise SettingsError(f"{self._label}: {why}", hint=f"Set {self._setting}__{setting}.")
-        return revealed(key)
+        if not (key := revealed(self._options.app_api_key)):
+            fault, hint = NEEDS_APP_KEY
+            raise SettingsError(f"{self._label}: {fault}", hint=self._named.hint(hint))
+        return key
 
     def _confirm_region(self) -> None:
         if self._confirmed:
@@ -296,16 +265,6 @@ class CustomerIOStore:
                 hint=f"Set {self._setting}__URL to the workspace's region, customerio://us or customerio://eu.",
             )
         self._confirmed = True
-
-    def _type_number(self, object_type: str) -> str:
-        number = self._options.object_types.get(object_type, object_type)
-        if not re.fullmatch("[1-9][0-9]*", number):
-            raise StoreRefusesError(
-                f"{self._label} does not know the number of the object type `{object_type}`",
-                hint=f'Set {self._setting}__OBJECT_TYPES, such as \'{{"{object_type}": "1"}}\', '
-                "to the type's number in the workspace.",
-            )
-        return number
 
 
 def _duration(seconds: float) -> str:

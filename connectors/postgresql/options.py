@@ -23,4 +23,8 @@ WAREHOUSE = WarehouseConnector(
     dialects={"postgresql": "postgres"},
     listings=dict.fromkeys(_SCHEMES, _LISTING),
 )
-STORE = StoreConnector(schemes=_SCHEMES, opened_by="connectors.postgresql.store:PostgreSQLStore")
+STORE = StoreConnector(
+    schemes=_SCHEMES,
+    opened_by="connectors.postgresql.store:PostgreSQLStore",
+    checked_by="connectors.sql_store.people:check",
+)

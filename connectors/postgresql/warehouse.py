@@ -14,7 +14,7 @@ from psycopg.errors import SyntaxError as RefusedSyntaxError
 from connectors.postgresql.protocol import ProtocolWarehouse, Server
 from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
 from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, select_columns
-from syncer.model.types import Probe
+from syncer.model.types import Column, Probe
 
 #: Bytes of CSV to parse at once: large enough for Arrow, small enough that the server keeps working.
 _BLOCK_BYTES = 1 << 22
@@ -68,6 +68,13 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
         super().__init__(name, url)
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
+
+    def columns(self, sql: str) -> tuple[Column, ...]:
+        """As in Warehouse; the server plans the query too, as only then it looks at the role's rights."""
+        with self._transaction(DESCRIBE_TIMEOUT) as server:
+            found = self._describe(server, sql)
+            server.ask(self._connection.pgconn.send_query_params, f"EXPLAIN {found.subquery}".encode(), None)
+        return tuple(Column(name=n, type=t) for n, t in zip(found.names, found.types, strict=True))
 
     def probe(self) -> Probe:
         """See `Probing`. A role can write if it could change or make any table."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from connectors.sql_store.dialect import Execute, SQLDialect
-from syncer.model.types import Identity, PersonKey
+from connectors.support.connection import ConnectionName
+from syncer.model.errors import StoreRefusesError
+from syncer.model.types import Identity, PersonKey, Target
 
 #: The columns that no two people share.
 UNIQUE = {Identity.ID: ("id",), Identity.EMAIL: ("email",), Identity.ID_OR_EMAIL: ("id", "email")}
@@ -193,3 +195,16 @@ def _reject_disputed(execute: Execute, disputed: list[str]) -> int:
             f"WHERE verdict IS NULL AND action <> 'delete' AND {name} IS NOT NULL GROUP BY {name} HAVING count(*) > 1)"
         )
     return rejected
+
+
+def check(name: str, target: Target, *, identity: Identity, **_of_other_stores: object) -> None:
+    """See `StoreConnector.checked_by`."""
+    key = target.person_key
+    if key in (None, PersonKey.CIO_ID) or key in UNIQUE[identity]:
+        return
+    known = " or ".join(f"`{name}`" for name in (*UNIQUE[identity], PersonKey.CIO_ID))
+    raise StoreRefusesError(
+        f"{ConnectionName('store', name).label} cannot tell people apart by `{key}`: its identity is `{identity}`",
+        hint=f"Identify people by {known}, or feed a store with another identity.",
+        field="person",
+    )

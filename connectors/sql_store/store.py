@@ -17,7 +17,7 @@ from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.staging import Answers, staged, staged_keys
 from connectors.sql_store.upgrades import WITH_FENCES, WITH_MOVES
 from connectors.support.connection import ConnectionName
-from syncer.model.errors import StoreError, StoreRefusesError
+from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, WHEREABOUTS, Moves
 from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, ValueForm, Verdict
 
@@ -74,13 +74,7 @@ class SQLStore(StoreDatabase):
 
     def check(self, target: Target, *, create: bool = True) -> None:
         """See `ProfileStore.check`."""
-        key = target.person_key
-        if key not in (None, PersonKey.CIO_ID) and key not in people.UNIQUE[self.identity]:
-            known = " or ".join(f"`{name}`" for name in (*people.UNIQUE[self.identity], PersonKey.CIO_ID))
-            raise StoreRefusesError(
-                f"{self._label} cannot tell people apart by `{key}`: its identity is `{self.identity}`",
-                hint=f"Identify people by {known}, or feed a store with another identity.",
-            )
+        people.check(self._named.name, target, identity=self.identity)
         if self.is_new:
             self._try_to_make()
 

@@ -4,4 +4,9 @@ from __future__ import annotations
 
 from syncer.model.connectors import StoreConnector
 
-STORE = StoreConnector(schemes=("sqlite",), opened_by="connectors.sqlite.store:SQLiteStore", is_file=True)
+STORE = StoreConnector(
+    schemes=("sqlite",),
+    opened_by="connectors.sqlite.store:SQLiteStore",
+    checked_by="connectors.sql_store.people:check",
+    is_file=True,
+)

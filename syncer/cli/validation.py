@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +12,15 @@ import typer
 from syncer.cli import output
 from syncer.cli.arguments import Exclude, Json, Select
 from syncer.cli.exit_codes import CODES, Outcome, outcome_of
-from syncer.cli.project import Project
-from syncer.model.errors import DefinitionError, SyncerError, WarehouseError
+from syncer.cli.project import Project, Selected
+from syncer.model.errors import (
+    DefinitionError,
+    StoreError,
+    StoreRefusesError,
+    SyncerError,
+    WarehouseError,
+)
+from syncer.model.protocols import TriesWriting
 from syncer.model.spelling import quoted
 from syncer.model.types import SyncDefinition
 
@@ -27,20 +34,23 @@ def validate(
     select: Select = None,
     exclude: Exclude = None,
     connect: Annotated[
-        bool, typer.Option("--connect", help="Also check each query and its columns against the warehouse.")
+        bool, typer.Option("--connect", help="Also ask the warehouse about each query and its columns, and the store.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Check definitions without running them."""
-    from syncer.definitions.validation import Diagnostic, check_queries, warnings
+    from syncer.definitions.validation import Diagnostic, check_definitions, warnings
 
     project = Project()
     selected = project.select(select or [], exclude or [])
     paths = {sync.path for sync in selected.definitions} | {error.path for error in selected.errors}
-    queries, errors = check_queries(project.settings, selected.definitions)
+    queries, errors = check_definitions(project.settings, selected.definitions)
     found = {*map(Diagnostic.of_error, selected.errors), *errors}
     columns: dict[str, tuple[str, ...]] = {}
-    outcomes = [*_ask_warehouses(project, queries, columns, found)] if connect else []
+    outcomes: list[Outcome] = []
+    if connect:
+        outcomes += [*_ask_warehouses(project, queries, columns, found), *_ask_stores(project, selected, found)]
+        _ask_about_neighbours(project, selected, columns)
     found |= warnings(project.settings, project.loaded.definitions, paths=paths, columns=columns)
     _print(sorted(found), checked=len(paths), as_json=as_json)
     outcomes += [Outcome.UNUSABLE for one in found if one.level == "error"]
@@ -70,6 +80,39 @@ def _ask_warehouses(
                     found.add(Diagnostic.of_error(fault(query.definition, query.rendered, exc)))
                 except DefinitionError as exc:
                     found.add(Diagnostic.of_error(exc))
+
+
+def _ask_stores(project: Project, selected: Selected, found: set[Diagnostic]) -> Iterator[Outcome]:
+    """Add what stores refuse of the definitions; gives an outcome for each store that fails."""
+    from syncer.definitions.validation import Diagnostic, refusal
+
+    for name in sorted({definition.store for definition in selected.definitions}):
+        try:
+            with closing(project.settings.stores[name].open(name)) as store:
+                for definition in (one for one in selected.definitions if one.store == name):
+                    try:
+                        store.check(definition.target, create=definition.create)
+                    except StoreRefusesError as exc:
+                        found.add(Diagnostic.of_error(refusal(definition, exc)))
+                if isinstance(store, TriesWriting) and (fault := store.write_fault()):
+                    raise StoreError(f"store `{name}` cannot be written: {fault}")
+        except SyncerError as exc:
+            output.print_exception(exc)
+            yield outcome_of(exc)
+
+
+def _ask_about_neighbours(project: Project, selected: Selected, columns: dict[str, tuple[str, ...]]) -> None:
+    """Add the columns of syncs that are not selected, but may write the same attributes; what fails is left out."""
+    from syncer.definitions.conflicts import neighbours_to_ask
+    from syncer.definitions.validation import check_definitions
+
+    others = neighbours_to_ask(selected.definitions, project.loaded.definitions)
+    queries, _ = check_definitions(project.settings, others)
+    for name in sorted({query.definition.warehouse for query in queries}):
+        with suppress(SyncerError), closing(project.settings.warehouses[name].open(name)) as warehouse:
+            for query in (query for query in queries if query.definition.warehouse == name):
+                with suppress(SyncerError):
+                    columns[query.definition.name] = _columns(warehouse, query)
 
 
 def _columns(warehouse: Warehouse, query: Query) -> tuple[str, ...]:

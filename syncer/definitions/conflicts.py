@@ -47,12 +47,15 @@ def written_attributes(definition: SyncDefinition, columns: Sequence[str] | None
 
 
 def shared_attributes(
-    definitions: Sequence[SyncDefinition], columns_by_sync: Mapping[str, Sequence[str]]
+    definitions: Sequence[SyncDefinition],
+    columns_by_sync: Mapping[str, Sequence[str]],
+    paths: Collection[Path] | None = None,
 ) -> tuple[DefinitionWarning, ...]:
     """A warning for each group of syncs that write the same attributes of the same entities.
 
     Shapes:
         columns_by_sync: name to the columns of its result, as far as they are known.
+        paths: of the files, of which one has to be in the group, and the last one gets the warning; None for all.
     """
     fed = {definition.name: _fed(definition) for definition in definitions}
     several = {things for things, count in Counter(fed.values()).items() if count > 1}
@@ -67,14 +70,24 @@ def shared_attributes(
             shared[things, tuple(names)].append(attribute)
     warnings = [
         _at(
-            by_name[names[-1]],
+            chosen[-1],
             "attributes",
             f"{listed(names, last='and')} write the same attributes of {things}: "
             f"{listed(attributes, last='and')}; the last one to run wins",
         )
         for (things, names), attributes in shared.items()
+        if (chosen := [by_name[name] for name in names if paths is None or by_name[name].path in paths])
     ]
     return tuple(sorted(warnings, key=lambda warning: (warning.path, warning.line, warning.message)))
+
+
+def neighbours_to_ask(
+    chosen: Collection[SyncDefinition], definitions: Sequence[SyncDefinition]
+) -> list[SyncDefinition]:
+    """Other syncs that feed what *chosen* ones feed, and whose attributes only the warehouse knows."""
+    fed = {_fed(definition) for definition in chosen}
+    others = [one for one in definitions if one not in chosen and _fed(one) in fed]
+    return [one for one in others if written_attributes(one, None) is None]
 
 
 def different_person_keys(definitions: Sequence[SyncDefinition]) -> list[DefinitionWarning]:

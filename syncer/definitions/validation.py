@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from syncer.definitions.columns import error_at
 from syncer.definitions.conflicts import different_person_keys, missing_limits, shared_attributes
-from syncer.model.errors import DefinitionError
+from syncer.model.errors import DefinitionError, StoreRefusesError
 from syncer.model.types import SyncDefinition
 from syncer.queries import query
+from syncer.queries.cursors import MARKER
 from syncer.queries.query import Query
 from syncer.settings import registry
 from syncer.settings.secrets import query_variables
@@ -51,18 +53,41 @@ def dialect_of(settings: Settings, definition: SyncDefinition) -> str:
     return registry.dialect(settings.warehouses[definition.warehouse].url.get_secret_value())
 
 
-def check_queries(settings: Settings, definitions: Iterable[SyncDefinition]) -> tuple[list[Query], list[Diagnostic]]:
-    """The queries of *definitions* that can go to their warehouses, and what is wrong with the others."""
+def check_definitions(
+    settings: Settings, definitions: Iterable[SyncDefinition]
+) -> tuple[list[Query], list[Diagnostic]]:
+    """The queries of *definitions* that can go to their warehouses, and all for which a run would fail before that."""
     queries: list[Query] = []
     errors: list[Diagnostic] = []
     for definition in definitions:
         try:
-            text = rendered(settings, definition, 0)
-            statement = query.check(definition, text, dialect_of(settings, definition))
-            queries.append(Query(definition=definition, rendered=text, statement=statement))
+            settings.stores[definition.store].check(definition.store, definition)
+        except StoreRefusesError as exc:
+            errors.append(Diagnostic.of_error(refusal(definition, exc)))
+        try:
+            queries += _queries(settings, definition)
         except DefinitionError as exc:
             errors.append(Diagnostic.of_error(exc))
     return queries, errors
+
+
+def _queries(settings: Settings, definition: SyncDefinition) -> Iterator[Query]:
+    """The query of a first run, and that of later ones if it has other words and not only another time.
+
+    Raises:
+        DefinitionError: either cannot be used.
+    """
+    times = (0, MARKER) if definition.incremental else (0,)
+    texts = [rendered(settings, definition, at) for at in times]
+    is_the_same = texts[-1].replace(str(MARKER), "0") == texts[0]
+    for text in texts[:1] if is_the_same else texts:
+        statement = query.check(definition, text, dialect_of(settings, definition))
+        yield Query(definition=definition, rendered=text, statement=statement)
+
+
+def refusal(definition: SyncDefinition, error: StoreRefusesError) -> DefinitionError:
+    """What a store says of a definition, as an error at the header's field."""
+    return error_at(definition, error.field, error.message, error.hint)
 
 
 def warnings(
@@ -79,7 +104,7 @@ def warnings(
         paths: the files whose warnings count.
         columns: name to the columns of its result, as far as they are known.
     """
-    found = [*shared_attributes(definitions, columns), *different_person_keys(definitions)]
+    found = [*shared_attributes(definitions, columns, paths), *different_person_keys(definitions)]
     urls = {name: store.url.get_secret_value() for name, store in settings.stores.items()}
     connectors = {name: registry.connector_of(url, registry.stores()) for name, url in urls.items()}
     billed = [name for name, connector in connectors.items() if connector is not None and connector.bills_people]

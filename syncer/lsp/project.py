@@ -10,7 +10,7 @@ from pathlib import Path
 from syncer.definitions import file as definition_file
 from syncer.definitions import folder
 from syncer.definitions.folder import Loaded
-from syncer.definitions.validation import Diagnostic, check_queries, warnings
+from syncer.definitions.validation import Diagnostic, check_definitions, warnings
 from syncer.model.connectors import importing
 from syncer.model.errors import SettingsError
 from syncer.model.select_statement import dialect_of
@@ -97,7 +97,7 @@ class EditedProject:
         """
         loaded = self.load(unsaved)
         chosen = [definition for definition in loaded.definitions if definition.path in unsaved]
-        _, found = check_queries(self.settings, chosen)
+        _, found = check_definitions(self.settings, chosen)
         diagnostics = {
             *found,
             *(Diagnostic.of_error(error) for error in loaded.errors),

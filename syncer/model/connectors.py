@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
+from syncer.model.types import Identity, Target
+
 #: Held while a module is imported: of modules that import each other, two threads may each wait for the other's.
 importing = threading.RLock()
 
@@ -46,9 +48,7 @@ class Connector:
 
     def load(self) -> Any:
         """The class, whose driver may be missing."""
-        module, _, name = self.opened_by.partition(":")
-        with importing:
-            return getattr(import_module(module), name)
+        return _imported(self.opened_by)
 
 
 def information_schema(
@@ -103,10 +103,24 @@ class StoreConnector(Connector):
     run, aware, as of which its values count; None for now.
     """
 
+    #: What says what the settings alone make a store refuse, as `module:function`, imported on use; it needs no driver,
+    #: is called with `name, target, create=…, identity=…, options=…`, and raises as `ProfileStore.check` does.
+    checked_by: str = ""
     #: Whether its owner pays for each person, so that a query that creates too many costs money.
     bills_people: bool = False
     #: Whether a collection is replaced as a whole (see `ReplacesCollections`), so that no two syncs can share it.
     replaces_collections: bool = False
+
+    def check(self, name: str, target: Target, *, create: bool, identity: Identity, options: Options) -> None:
+        """Raise StoreRefusesError if a store of these settings can never be fed *target*."""
+        if self.checked_by:
+            _imported(self.checked_by)(name, target, create=create, identity=identity, options=options)
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    with importing:
+        return getattr(import_module(module), name)
 
 
 def file_of(url: str) -> Path | None:

@@ -93,6 +93,11 @@ class StoreError(ConnectionFailedError):
 class StoreRefusesError(StoreError):
     """The store cannot take this sync as it is defined; nothing was sent."""
 
+    def __init__(self, message: str, *, hint: str = "", field: str = "entity") -> None:
+        super().__init__(message, hint=hint)
+        #: The header's field that it refuses.
+        self.field = field
+
 
 class StateDatabaseError(ConnectionFailedError):
     """The state database cannot be used; what was being written is not written."""

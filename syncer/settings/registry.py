@@ -27,7 +27,7 @@ from pydantic_settings import NoDecode
 
 from syncer.model.connectors import ANY_OTHER, Connector, Options, StoreConnector, WarehouseConnector, scheme_of
 from syncer.model.errors import SettingsError
-from syncer.model.types import Identity
+from syncer.model.types import Identity, SyncDefinition
 
 if TYPE_CHECKING:
     from syncer.model.protocols import ProfileStore, Warehouse
@@ -101,7 +101,7 @@ def open_warehouse(name: str, url: str, *, options: Options | None = None, sync:
 def open_store(
     name: str, url: str, *, identity: Identity, options: Options | None = None, started_at: datetime | None = None
 ) -> ProfileStore:
-    """The profile store at *url*, which messages call *name*; created on first use.
+    """The profile store at *url*, which messages call *name*; one that does not exist is made when it is fed.
 
     Shapes:
         started_at: the start of the run, aware: changes count as of then. None means now.
@@ -296,8 +296,18 @@ class StoreSettings(ConnectionSettings):
         connector = connector_of(self.url.get_secret_value(), stores())
         return connector is not None and connector.replaces_collections
 
-    def open(self, name: str, *, started_at: datetime | None = None) -> ProfileStore:
-        """See `open_store`; to be closed by the caller."""
+    def check(self, name: str, definition: SyncDefinition) -> None:
+        """Raise StoreRefusesError if the store can never take a sync, as far as the settings show."""
+        if connector := connector_of(self.url.get_secret_value(), stores()):
+            create, options = definition.create, self.options
+            connector.check(name, definition.target, create=create, identity=self.identity, options=options)
+
+    def open(
+        self, name: str, *, started_at: datetime | None = None, fed_by: SyncDefinition | None = None
+    ) -> ProfileStore:
+        """See `open_store`; to be closed by the caller. For a sync that feeds it, after `check`."""
+        if fed_by is not None:
+            self.check(name, fed_by)
         url = self.url.get_secret_value()
         return open_store(name, url, identity=self.identity, options=self.options, started_at=started_at)
 

@@ -303,7 +303,7 @@ class Runner:
         )
 
     def _open_store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
-        return self.settings.stores[definition.store].open(definition.store, started_at=started_at)
+        return self.settings.stores[definition.store].open(definition.store, started_at=started_at, fed_by=definition)
 
     def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""

@@ -12,7 +12,7 @@ import pytest
 from syncer.definitions.order import Precedence
 from syncer.model.errors import SelectionError
 from syncer.model.protocols import ProfileStore
-from syncer.model.types import Order, RunStatus, Trigger
+from syncer.model.types import Order, RunStatus, SyncDefinition, Trigger
 from syncer.service import process
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError
 from syncer.settings.registry import StoreSettings
@@ -298,7 +298,9 @@ def test_a_run_that_waits_for_a_plan_says_so_in_the_end_and_can_be_cancelled(ben
 class Unbuildable(StoreSettings):
     """A store whose client cannot be built, for a reason that nobody foresaw."""
 
-    def open(self, name: str, *, started_at: datetime | None = None) -> ProfileStore:
+    def open(
+        self, name: str, *, started_at: datetime | None = None, fed_by: SyncDefinition | None = None
+    ) -> ProfileStore:
         raise LookupError("socks5://user:SECRET@proxy")
 
 
