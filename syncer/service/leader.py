@@ -11,7 +11,7 @@ from datetime import datetime
 
 from syncer.definitions import schedules
 from syncer.model.errors import StateDatabaseError
-from syncer.model.types import CatchUp, EndedBy, Order, Run, RunStatus, SyncDefinition, Trigger
+from syncer.model.types import CatchUp, EndedBy, Order, Run, RunScope, RunStatus, SyncDefinition, Trigger
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
@@ -199,6 +199,9 @@ class Leader:
             return
         if run.trigger is Trigger.SCHEDULE and run.term != term and definition.catch_up is CatchUp.SKIP:
             self._record_skipped(run.id, "not run, as the service ended while it waited")
+            return
+        if run.scope is RunScope.ROWS:
+            self._record_skipped(run.id, "not run, as the service ended while it waited, and no key is kept")
             return
         order = Order(trigger=run.trigger, actor=run.actor, due_at=run.due_at, term=term, run_id=run.id)
         if self.run_log.adopt(run.id, order):

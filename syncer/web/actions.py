@@ -23,6 +23,7 @@ from syncer.state.cancellations import Cancellations
 from syncer.state.rejections import ACKNOWLEDGED, RejectionFilter, Rejections
 from syncer.state.runs import REQUESTS_COUNT
 from syncer.state.service_schema import requests
+from syncer.sync.lookup import key_parts
 from syncer.sync.plans import Plan
 from syncer.sync.progress import RunOptions
 from syncer.web.auth.access import Caller
@@ -68,6 +69,22 @@ class UserActions:
             if options.plan and self.service.plans.find(options.plan, sync).needs_approval:
                 caller.require(Role.APPROVER)
             run_id = self._start(caller, sync, options, key)
+        self._record(AuditAction.RUN, caller, sync, run_id, options.words)
+        return run_id
+
+    def send_row(self, caller: Caller, sync: str, key: str) -> str:
+        """Start a run of the row with a key as `rejected` shows it, changed or not, and return its id.
+
+        Raises:
+            ProblemError: the row has no key, the sync is already running, or the service accepts no runs.
+            SyncerError: as `run`.
+        """
+        parts = key_parts(self.service.definition(sync), key)
+        if not any(parts):
+            raise ProblemError(422, "the row has no key", hint="Run the sync: it tries every rejected row again.")
+        options = RunOptions(only=tuple(parts))
+        with self._lock:
+            run_id = self._start(caller, sync, options, "")
         self._record(AuditAction.RUN, caller, sync, run_id, options.words)
         return run_id
 

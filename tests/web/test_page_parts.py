@@ -247,3 +247,15 @@ def test_rejected_rows_are_shown_also_where_the_store_does_not_answer(site: Site
     for page in (person.text, found.text):
         assert "rows that differ share this key" in page
         assert "profiles.db" in page or "store <code>default</code>" in page
+
+
+def test_a_rejected_row_without_a_key_is_found_by_its_values(site: Site) -> None:
+    site.define("keyless", "SELECT NULL::VARCHAR AS id, 'ann@example.com' AS mail", "entity: person\nperson: {id: id}")
+    with site.served() as served:
+        served.service.run_now("keyless", actor="ann").ended.wait(SECONDS)
+        found = served.client().get("/find?q=ann@example.com").text
+        listed = served.client().get("/syncs/keyless/rejected?key=ann@example").text
+
+    for page in (found, listed):
+        assert "no usable key" in page
+        assert "ann@example.com" in page

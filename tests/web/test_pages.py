@@ -222,6 +222,17 @@ def test_rejected_rows_of_one_reason_are_acknowledged_and_count_again(shop: Shop
         expect(page.get_by_role("button", name="Let it count again")).to_have_count(0)
 
 
+def test_a_rejected_row_is_tried_again_now(shop: Shop) -> None:
+    with shop.window() as opened:
+        page = opened.page
+        opened.open(f"/syncs/trials/rejected?key={REFUSED}")
+        page.get_by_text("Values", exact=True).click()
+        expect(page.get_by_role("table", name="Values of the row")).to_contain_text("won")
+        page.get_by_role("button", name="Try this row again").click()
+
+        expect(page.get_by_text("one row was sent, and the store rejected it")).to_be_visible(timeout=30_000)
+
+
 def test_alerts_are_muted_on_the_page_of_a_sync(shop: Shop) -> None:
     with shop.window() as opened:
         page = opened.page

@@ -19,6 +19,7 @@ from syncer.model.types import Rejection, SyncDefinition
 from syncer.state.rejections import ACKNOWLEDGED, CSV_HEADINGS, RejectionFilter, RejectionGroup, Rejections, csv_row
 from syncer.web.auth import guard
 from syncer.web.pages.viewing import TheView, View, back_to
+from syncer.web.problems import ProblemError
 from syncer.web.rendering import Context
 
 #: Rows of a page.
@@ -138,6 +139,17 @@ def export_rejected(view: TheView, name: str, wanted: Annotated[WantedRows, Quer
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": disposition},
     )
+
+
+@router.post("/syncs/{name}/rejected/retry")
+def retry_rejected(view: TheView, name: str, key: Annotated[str, Form(max_length=2_000)]) -> Response:
+    try:
+        run_id = view.actions.send_row(view.caller, name, key)
+    except ProblemError as exc:
+        if exc.run_id is None:
+            raise
+        return back_to(f"/runs/{exc.run_id}", "already")
+    return back_to(f"/runs/{run_id}", "started")
 
 
 @router.post("/syncs/{name}/rejected/acknowledge")
