@@ -69,7 +69,8 @@ def health(
     last, since = known.conclusive, known.promised_since
     if paused or not definition.enabled:
         return Health.PAUSED
-    if last is not None and not _has_delivered(known):
+    # What somebody has acknowledged need not be delivered.
+    if last is not None and not _has_delivered(known) and (rejected or last.status not in ENDED_WELL):
         return Health.HELD if last.status is RunStatus.HELD else Health.FAILING
     if is_overdue(definition, known.ended_well, since=since, grace=grace, now=now):
         return Health.LATE

@@ -214,6 +214,8 @@ class Progress:
     delivery: Delivery = field(default_factory=Delivery)
     #: Of the planned rows, those that were rejected before.
     tried_before: int = 0
+    #: Of the rows that are rejected in the end, those that somebody has acknowledged.
+    acknowledged: int = 0
     notes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     #: Why a plan is not sent.
@@ -261,7 +263,8 @@ class Progress:
     def is_fruitless(self, status: RunStatus) -> bool | None:
         """Whether a run that ended so is (see `Run.fruitless`); None if it is as the one before it."""
         counts, delivery = self.counts, self.delivery
-        if status not in ENDED_WELL or delivery.delivered != Changes():
+        is_known = 0 < counts.rejected <= self.acknowledged
+        if status not in ENDED_WELL or delivery.delivered != Changes() or is_known:
             return False
         if counts.rejected == delivery.quarantined:
             return 0 < counts.queried == delivery.quarantined

@@ -168,6 +168,7 @@ class Runner:
                 with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
             rejected = self._publish_rejections(definition, snapshot)
+            progress.acknowledged = rejected[1]
         except HeldError as exc:
             if exc.by is Hold.CLOCK:
                 progress.findings.append(Finding(kind=FindingKind.CLOCK, about=THE_CLOCK))

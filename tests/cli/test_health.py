@@ -41,6 +41,22 @@ def test_a_sync_whose_rows_are_all_rejected_is_failing_until_one_arrives(folder:
     assert health(folder, "members") == "healthy"
 
 
+def test_a_sync_whose_rejected_rows_are_all_acknowledged_does_not_fail(folder: Folder) -> None:
+    folder.define("members", "SELECT id, 't' AS team FROM people", MEMBERS)
+    folder.syncer("run", "customers")
+    folder.syncer("run", "members")
+    assert health(folder, "members") == "failing"
+
+    folder.syncer("rejected", "members", "--acknowledge", "teams come next week")
+
+    assert health(folder, "members") == "healthy"
+    assert folder.syncer("run", "members").code == 0
+    assert health(folder, "members") == "healthy"
+    folder.syncer("rejected", "members", "--unacknowledge")
+    assert folder.syncer("run", "members").code == 1
+    assert health(folder, "members") == "degraded"
+
+
 def test_one_bad_row_is_degraded_and_what_is_tolerated_is_not(folder: Folder) -> None:
     folder.people({"1": "free", "2": "pro", "x" * 200: "free"})
 

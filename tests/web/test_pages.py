@@ -55,7 +55,6 @@ def test_every_page_is_sound_light_and_dark_wide_and_narrow(shop: Shop) -> None:
         "sync": "/syncs/memberships",
         "sync-rejected": "/syncs/trials",
         "rejected": "/syncs/trials/rejected",
-        "rejected-none": "/syncs/customers/rejected",
         "rejected-hostile": "/syncs/hostile/rejected",
         "sync-held": "/syncs/scores",
         "sync-failed": "/syncs/revenue",
