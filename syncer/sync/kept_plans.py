@@ -30,6 +30,12 @@ from syncer.sync.flow import SyncRun
 from syncer.sync.plans import KeptPlan, Plan
 from syncer.sync.progress import HeldError, RunOptions
 
+#: SQL that gives another value each time.
+_CHANGES_BY_ITSELF = re.compile(
+    r"\b(now|current_(timestamp|date|time)|localtime(stamp)?|(get|sys)date|random|rand|uuid|gen_random_uuid|newid)\b",
+    re.IGNORECASE,
+)
+
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{12}")
 
 
@@ -200,10 +206,10 @@ class ApprovedPlan:
         if moved:
             rows = "1 row is" if found.moved_rows == 1 else f"{found.moved_rows:,} rows are"
             reasons.append(f"{rows} not as planned any more{_of_which(moved)}")
-        if found.columns:
+        if found.columns and (found.moved_rows > 1 or _CHANGES_BY_ITSELF.search(run.sql)):
             reasons.append(
-                f"{', '.join(f'`{name}`' for name in found.columns)} has another value in every row: a column that "
-                "changes by itself, such as one made by `now()`, is never as it was planned"
+                f"{', '.join(f'`{name}`' for name in found.columns)} has another value in every row: if it changes by "
+                "itself, as with `now()`, no plan of it can be run; `exclude` leaves it out"
             )
         if not _is_same_store(plan.store, _store(run)):
             moved.insert(0, Moved(None, "snapshot"))
