@@ -27,6 +27,11 @@ _QUOTABLE = re.compile(
 )
 #: A literal of the query in such a message.
 _LITERAL = re.compile(r"(literal) (?:\w{0,2}(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')|[-.\d][\w.]*)")
+#: What a value does not fit; it comes behind that.
+_VALUE = re.compile(
+    r"Bad (bool|int64|double|float64|numeric) value: |Invalid (date|datetime|timestamp|time)(?: string)?: |"
+    r"[Dd]ivision by zero: "
+)
 _POSITION = re.compile(r" ?at \[(\d+):(\d+)\]")
 _NOT_FOUND = re.compile(r"Not found: ([A-Z]\w+) (\S+?)(?: was not found in location ([\w-]+))?[.;]?(?:\s|$)")
 _DENIED = re.compile(r"Access Denied: ([A-Z]\w+) ([^\s:]+:?[^\s:]+)")
@@ -69,7 +74,7 @@ def failure(error: Exception, named: ConnectionName, place: Place) -> WarehouseE
     """The error to raise for *error*, which the driver or one of its libraries raised."""
     cause: Any = getattr(error, "cause", None) or error
     reason, text = _reason_and_text(cause)
-    line = None
+    line = column = None
     if login_fault := _login_fault(cause, reason):
         message = f"Google does not accept the login: {login_fault}"
         hint = (
@@ -77,7 +82,7 @@ def failure(error: Exception, named: ConnectionName, place: Place) -> WarehouseE
             "`gcloud auth application-default login`."
         )
     elif reason in ("invalidQuery", "invalid"):
-        message, hint, line = _invalid(text)
+        message, hint, line, column = _invalid(text)
     elif reason == "notFound":
         message, hint = _not_found(text)
     elif reason in ("accessDenied", "forbidden"):
@@ -91,19 +96,23 @@ def failure(error: Exception, named: ConnectionName, place: Place) -> WarehouseE
         hint = "Nothing of the result was used; check that this machine reaches it, and run the sync again."
     else:
         message, hint = _REASONS.get(reason, (f"BigQuery answered with an error ({reason})", ""))
-    return WarehouseError(f"{named.label}: {message}", hint=named.hint(hint), query_line=line)
+    return WarehouseError(f"{named.label}: {message}", hint=named.hint(hint), query_line=line, query_column=column)
 
 
-def _invalid(text: str) -> tuple[str, str, int | None]:
+def _invalid(text: str) -> tuple[str, str, int | None, int | None]:
     position = _POSITION.search(text)
-    line = int(position[1]) if position else None
+    line, column = (int(position[1]), int(position[2])) if position else (None, None)
     if quotable := _QUOTABLE.match(text):
-        return _LITERAL.sub(r"\1", _POSITION.sub("", quotable[0])).rstrip(". "), "", line
+        return _LITERAL.sub(r"\1", _POSITION.sub("", quotable[0])).rstrip(". "), "", line, column
+    if known := _VALUE.match(text):
+        type_ = (known[1] or known[2] or "").upper()
+        message = f"a value cannot be cast to {type_}" if type_ else "division by zero"
+        return message, "`syncer explain-error RUN_ID` shows a query that finds the row.", line, column
     hint = (
         "Its message may hold a row's value and is not shown; run the query in the console to see it. "
         "SAFE_CAST gives NULL for a value that cannot be converted."
     )
-    return "BigQuery refuses the query, or a value in it", hint, line
+    return "BigQuery refuses the query, or a value in it", hint, line, column
 
 
 def _not_found(text: str) -> tuple[str, str]:

@@ -110,7 +110,8 @@ class Apart:
             raise self._died()
         answer: dict[str, Any] = json.loads(line)
         if "message" in answer:
-            raise WarehouseError(answer["message"], hint=answer["hint"], query_line=answer["query_line"])
+            message = answer.pop("message")
+            raise WarehouseError(message, **answer)
         return answer
 
     def _died(self) -> WarehouseError:
@@ -151,7 +152,7 @@ def serve(opened: Callable[..., Any]) -> None:
                         output.flush()
                 _say(output, {})
     except WarehouseError as exc:
-        _say(output, {"message": exc.message, "hint": exc.hint, "query_line": exc.query_line})
+        _say(output, vars(exc))
 
 
 def _say(output: IO[bytes], answer: dict[str, Any]) -> None:

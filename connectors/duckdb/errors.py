@@ -14,6 +14,15 @@ _CSV_FAULTS = {
     r"^Value with unterminated quote": "a quote is not closed, or something follows it",
 }
 
+#: The type that a value does not fit; the value comes before it.
+_TYPE = re.compile(
+    r"\b(U?INT(?:8|16|32|64|128)|FLOAT|DOUBLE|BOOL|DATE|TIME|TIMESTAMP(?: WITH TIME ZONE)?|INTERVAL|UUID|"
+    r"DECIMAL\(\d+,\d+\)|JSON)(?: when casting from source column .*)?$",
+    re.DOTALL,
+)
+#: A line of the query, and below it what the error is about.
+_MARKED = re.compile(r"^(LINE \d+: .*)\n( *)\^+", re.MULTILINE)
+
 _NO_PARQUET = r"^Invalid Input Error: (?:No magic bytes found|File .* too small to be a Parquet file)"
 _SEVERAL_ROWS = r"^Invalid Input Error: More than one row returned by a subquery"
 #: What a message says in the place of DuckDB's text.
@@ -31,7 +40,8 @@ _HINTS = {
     r"CSV Error": FILE_HINTS["read_csv"],
     r"in file \"": FILE_HINTS["read_json"],
     _NO_PARQUET: FILE_HINTS["read_parquet"],
-    r"^Conversion Error": "A value cannot be cast to the type; TRY_CAST makes NULL of such values.",
+    r"^Conversion Error": "TRY_CAST makes NULL of what cannot be cast; `syncer explain-error RUN_ID` shows a query "
+    "that finds the row.",
     r"^Out of Range Error": "A number is too large for its type; cast it to a larger one, such as HUGEINT or DOUBLE.",
     _SEVERAL_ROWS: "Let it return one row, by an aggregate or LIMIT 1.",
     r"^Invalid Input Error": "DuckDB's message may hold a value and is not shown; run the query in DuckDB to see it.",
@@ -51,13 +61,26 @@ def reason(text: str) -> str:
         if re.search(pattern, text):
             return fault
     said = text[kind.end() :].partition("\n\nLINE ")[0]
-    return " ".join(said.split()) if kind[1] in _QUOTABLE else f"{kind[1].lower()} error"
+    if kind[1] in _QUOTABLE:
+        return " ".join(said.split())
+    type_ = _TYPE.search(said) if kind[1] == "Conversion" else None
+    return f"{kind[1].lower()} error" + (f": a value cannot be cast to {type_[1]}" if type_ else "")
 
 
 def line(text: str) -> int | None:
     """The line of the query with the fault, counted from 1, if the text has one."""
     found = re.search(r"^LINE (\d+):", text, re.MULTILINE)
     return int(found[1]) if found and not _fault_in_file(text) else None
+
+
+def column(text: str, sql: str) -> int | None:
+    """The place in that line of *sql*, counted from 1, if the text marks one; the query may have been in brackets."""
+    marked, number = _MARKED.search(text), line(text)
+    if marked is None or number is None:
+        return None
+    written = (sql.split("\n") + [""] * number)[number - 1]
+    rest = marked[1][len(marked[2]) :].removesuffix("...").rstrip()
+    return written.find(rest) + 1 or None if rest and written.count(rest) == 1 else None
 
 
 def hint(text: str) -> str:

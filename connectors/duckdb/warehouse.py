@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from connectors.duckdb.errors import hint, line, reason
+from connectors.duckdb.errors import column, hint, line, reason
 from connectors.duckdb.folder import TYPES, FileTable, one_file, tables
 from connectors.duckdb.functions import builds_values
 from connectors.support.warehouse import (
@@ -296,11 +296,14 @@ class DuckDBWarehouse(StreamingWarehouse):
             return WarehouseError(f"{self._label}: {fault[0]}", hint=fault[1])
         from connectors.duckdb.casts import fault_in_file
 
+        place = column(text, self._sql)
         if fault := fault_in_file(self._connection, self._files.values(), self._sql, text):
-            return WarehouseError(f"{self._label}: {fault[0]}", hint=fault[1], query_line=line(text))
+            return WarehouseError(
+                f"{self._label}: {fault[0]}", hint=fault[1], query_line=line(text), query_column=place
+            )
         tables = [file.name for name, file in self._files.items() if name not in self._unreadable]
         step = f"Its tables: {', '.join(tables)}." if missing and tables else hint(text)
-        return WarehouseError(f"{self._label}: {reason(text)}", hint=step, query_line=line(text))
+        return WarehouseError(f"{self._label}: {reason(text)}", hint=step, query_line=line(text), query_column=place)
 
 
 def _reading(kind: str) -> DuckDBReading:

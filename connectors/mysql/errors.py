@@ -76,6 +76,10 @@ _WORDS = {
 }
 
 
+#: The type that a value does not fit; the value comes behind it.
+_TYPE = re.compile(r"^(?:Incorrect|Truncated incorrect) (INTEGER|DOUBLE|DECIMAL|DATE|DATETIME|TIME|TIMESTAMP) value: ")
+
+
 def reason(error: Exception) -> str:
     """What a message may say of an error of the driver."""
     if isinstance(error, OSError):
@@ -87,8 +91,8 @@ def reason(error: Exception) -> str:
         return " ".join(message.split())
     if 2000 <= number < 3000 or number == 0:
         return _of_the_connection(message, getattr(error, "original_exception", None))
-    words = _WORDS.get(number) or _words(number)
-    return f"{words} (error {number})"
+    words, type_ = _WORDS.get(number) or _words(number), _TYPE.match(message)
+    return f"{words} (error {number})" + (f": a value cannot be cast to {type_[1]}" if type_ else "")
 
 
 def connection_fault(error: Exception) -> tuple[str, str]:

@@ -39,11 +39,19 @@ _QUERY_HINTS = {
     "42501": "Ask its owner to GRANT SELECT on it, and USAGE on its schema, to this role.",
     "42P01": "Check the name; a table outside of the role's search path needs its schema, as in `schema.table`.",
     "57014": "Somebody cancelled it on the server; run the sync again.",
+    "22": "`syncer explain-error RUN_ID` shows a query that finds the row.",
     "08": RUN_AGAIN,
     "40": RUN_AGAIN,
     "53": "Nothing of the result was used; ask who runs the server, or make the query cheaper.",
     "57": RUN_AGAIN,
 }
+
+
+#: The type that a value does not fit, in the server's English texts; a value comes behind it, or before "is".
+_TYPE = re.compile(
+    r"^invalid input syntax for type ([a-z][a-z ]*)(?:: |$)|is out of range for type ([a-z][a-z ]*)$"
+    r"|^(smallint|integer|bigint) out of range$"
+)
 
 
 class NoAnswerError(psycopg.OperationalError):
@@ -72,10 +80,13 @@ def connection_fault(error: psycopg.Error) -> tuple[str, str]:
 def query_failure(label: str, error: psycopg.Error, sql: str | None = None) -> WarehouseError:
     """The error to raise for *error*; if the server parsed *sql*, with the line of the fault."""
     state = error.sqlstate or "08"
-    line = None
+    line = column = None
     if sql is not None and error.diag.statement_position:
-        line = sql.count("\n", 0, int(error.diag.statement_position) - 1) + 1
+        before = sql[: int(error.diag.statement_position) - 1]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     hint = _QUERY_HINTS.get(state) or _QUERY_HINTS.get(state[:2], "")
     if state.startswith("42") and not hint:
         hint = error.diag.message_hint or ""
-    return WarehouseError(f"{label}: {reason(error)}", hint=hint, query_line=line)
+    type_ = _TYPE.search(error.diag.message_primary or "") if state.startswith("22") else None
+    cast = f": a value cannot be cast to {type_[1] or type_[2] or type_[3]}" if type_ else ""
+    return WarehouseError(f"{label}: {reason(error)}{cast}", hint=hint, query_line=line, query_column=column)

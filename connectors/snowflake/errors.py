@@ -30,7 +30,10 @@ _TEXTS = {
     100071: "a VARIANT cannot be cast to the type",
     100078: "a text is too long",
 }
-_VALUE_HINT = "Look for the value that does not fit; the functions that begin with TRY_ give NULL for it."
+_VALUE_HINT = (
+    "Look for the value that does not fit; the functions that begin with TRY_ give NULL for it. `syncer explain-error "
+    "RUN_ID` shows a query that finds the row."
+)
 
 _NAME_HINT = "Check the name; if it is right, ask for USAGE on its database and schema, and SELECT on it."
 #: Number to the next step.
@@ -88,8 +91,10 @@ def query_failure(error: Any, named: ConnectionName) -> WarehouseError:
         text = _TEXTS.get(number, "a value does not fit")
         return WarehouseError(f"{label}: {text} (Snowflake's error {number})", hint=_VALUE_HINT)
     hint = named.hint(_HINTS.get(number, ""))
-    line = re.search(r"line (\d+) at position", error.raw_msg)
-    return WarehouseError(f"{label}: {_text(error)}", hint=hint, query_line=int(line[1]) if line else None)
+    # It counts lines from 1, and positions from 0.
+    place = re.search(r"line (\d+) at position (\d+)", error.raw_msg)
+    line, column = (int(place[1]), int(place[2]) + 1) if place else (None, None)
+    return WarehouseError(f"{label}: {_text(error)}", hint=hint, query_line=line, query_column=column)
 
 
 def missing_name(error: Any) -> str:

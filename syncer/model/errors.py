@@ -80,10 +80,12 @@ class ConnectionFailedError(SyncerError):
 class WarehouseError(ConnectionFailedError):
     """The query failed or was cut off; no part of its result may be used."""
 
-    def __init__(self, message: str, *, hint: str = "", query_line: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", query_line: int | None = None, query_column: int | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
-        #: The line of the query, as it was sent, that is to blame; counted from 1.
-        self.query_line = query_line
+        #: The line of the query, as it was sent, that is to blame, and the place in it; counted from 1.
+        self.query_line, self.query_column = query_line, query_column
 
 
 class StoreError(ConnectionFailedError):

@@ -9,6 +9,7 @@ import re
 
 from syncer.model.errors import DefinitionError, WarehouseError
 from syncer.model.types import SyncDefinition
+from syncer.queries.value_faults import suspects, words
 
 HIDDEN = "…"
 
@@ -22,25 +23,38 @@ _QUOTED = re.compile(r"""(?<=")[^"]+(?=")|(?<=')[^']+(?=')|(?<=`)[^`]+(?=`)""")
 _UNQUOTED = re.compile(r"""[^\s"'`()\[\]{},;:]+""")
 
 
-def fault(definition: SyncDefinition, rendered: str, error: WarehouseError) -> DefinitionError:
-    """*error* as an error at a line of the definition's file, without the values that *rendered* holds."""
+def fault(definition: SyncDefinition, rendered: str, error: WarehouseError, dialect: str = "") -> DefinitionError:
+    """*error* as an error at a line of the definition's file, without the values that *rendered* holds.
+
+    Where the value of some row failed, it names the expressions that may be to blame, at the line of the first one.
+
+    Shapes:
+        dialect: sqlglot's name of the query's SQL.
+    """
     label = f"warehouse `{definition.warehouse}`: "
     own = label if error.message.startswith(label) else ""
+    message = " ".join(error.message.removeprefix(own).split())
+    line, column = error.query_line, error.query_column
+    stayed = rendered.count("\n") == definition.sql.count("\n")
+    if stayed and (found := suspects(rendered, dialect, message, line)):
+        line = line or found[0].line
+        message += f"; {words(found, definition.sql_line)}"
+    elif stayed and line is not None and column is not None and _is_as_written(definition.sql, rendered, line):
+        message += f" (column {column})"
     return DefinitionError(
-        own + _without_values(" ".join(error.message.removeprefix(own).split()), definition.sql, rendered),
+        own + without_values(message, definition.sql, rendered),
         path=definition.path,
-        line=definition.sql_line + _line(definition.sql, rendered, error.query_line) - 1,
-        hint=_without_values(error.hint, definition.sql, rendered),
+        # Jinja may have moved the lines.
+        line=definition.sql_line + (line if line is not None and stayed else 1) - 1,
+        hint=without_values(error.hint, definition.sql, rendered),
     )
 
 
-def _line(written: str, rendered: str, sent: int | None) -> int:
-    """The line of the SQL as written; 1 if Jinja may have moved the lines or the error has no line."""
-    stayed = rendered.count("\n") == written.count("\n")
-    return sent if sent is not None and stayed else 1
+def _is_as_written(sql: str, rendered: str, line: int) -> bool:
+    return sql.split("\n")[line - 1 : line] == rendered.split("\n")[line - 1 : line]
 
 
-def _without_values(text: str, sql: str, rendered: str) -> str:
+def without_values(text: str, sql: str, rendered: str) -> str:
     """*text*, with everything hidden that the query as *rendered* may hold and its *sql* as written does not.
 
     Hidden is each quoted text and each word that only the rendered query contains, or that contains a word or a part

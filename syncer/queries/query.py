@@ -29,6 +29,8 @@ class Query:
     rendered: str
     #: What the warehouse gets: the rendered text, perhaps without what follows the statement.
     statement: str
+    #: sqlglot's name of its SQL.
+    dialect: str = ""
 
     @contextmanager
     def errors_placed(self) -> Iterator[None]:
@@ -41,7 +43,7 @@ class Query:
         except WarehouseError as exc:
             from syncer.queries.faults import fault
 
-            found = fault(self.definition, self.rendered, exc)
+            found = fault(self.definition, self.rendered, exc, self.dialect)
             exc.message, exc.hint = str(found), found.hint
             exc.args = (exc.message,)
             exc.__cause__ = exc.__context__ = None

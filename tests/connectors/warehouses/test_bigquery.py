@@ -335,12 +335,12 @@ def test_nobody_there_says_where_and_does_not_wait_long() -> None:
 @pytest.mark.parametrize(
     ("reason", "message", "said", "line"),
     [
-        ("invalidQuery", "Bad int64 value: canary", "refuses the query, or a value", None),
-        ("invalidQuery", "Invalid date: 'canary' at [2:3]", "refuses the query, or a value", 2),
+        ("invalidQuery", "Bad int64 value: canary", "a value cannot be cast to INT64", None),
+        ("invalidQuery", "Invalid date: 'canary' at [2:3]", "a value cannot be cast to DATE", 2),
         ("invalidQuery", 'Could not cast literal "canary" to type DATE at [1:8]', "refuses the query", 1),
         ("invalidQuery", 'Syntax error: Expected ")" but got string literal "canary" at [3:1]', "Expected", 3),
         ("invalidQuery", "Unrecognized name: nmae; Did you mean name? at [2:3]", "nmae; Did you mean name?", 2),
-        ("invalidQuery", "Division by zero: canary / 0", "refuses the query, or a value", None),
+        ("invalidQuery", "Division by zero: canary / 0", "division by zero", None),
         ("resourcesExceeded", "Resources exceeded: canary", "more than BigQuery gives one query", None),
         ("somethingNew", "canary", "an error (somethingNew)", None),
         ("canary reason", "canary", "crm", None),
