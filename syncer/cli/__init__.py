@@ -81,6 +81,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": verify.verify,
     "runs": state.show_runs,
     "rejected": rejected.rejected,
+    "explain-error": validation.explain_error,
     "cancel": cancel.cancel,
     "pause": state.pause,
     "resume": state.resume,

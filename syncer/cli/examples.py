@@ -45,6 +45,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("syncer rejected customers members --reason 'is NULL' --csv", "some of two, as a file"),
         ("syncer rejected customers --acknowledge 'test accounts' --until 7d", "count no more for a week"),
     ],
+    "explain-error": [
+        ("syncer explain-error 20261129T192306507-4eb531", "the line, and a query that finds the row"),
+        ("syncer explain-error 20261129T192306507-4eb531 --json", "the same for a script"),
+    ],
     "cancel": [
         ("syncer cancel customers", "wait for the end of its run"),
         ("syncer cancel '*' --wait 0", "all; do not wait"),

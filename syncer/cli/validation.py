@@ -1,4 +1,4 @@
-"""`syncer validate`."""
+"""`syncer validate` and `explain-error`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, Selected
 from syncer.model.errors import (
     DefinitionError,
+    SelectionError,
     StoreError,
     StoreRefusesError,
     SyncerError,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from syncer.definitions.validation import Diagnostic
     from syncer.model.protocols import Warehouse
     from syncer.queries.query import Query
+
+#: So many lines of a query are shown before and after the one to blame.
+_LINES_AROUND = 3
 
 
 def validate(
@@ -57,6 +61,67 @@ def validate(
     raise typer.Exit(CODES[max(outcomes, default=Outcome.WELL)])
 
 
+def explain_error(
+    run_id: Annotated[str, typer.Argument(help="Of the run, as `syncer runs` shows it.")], as_json: Json = False
+) -> None:
+    """Show where a run's query failed, and a query that finds the row.
+
+    Syncer does not run that query: its result has values of rows.
+    """
+    from syncer.definitions.validation import explanation
+
+    project = Project()
+    run = project.run_log.get(run_id)
+    if run is None:
+        raise SelectionError(f"there is no run {quoted(run_id)}", hint="`syncer runs` shows the runs with their ids.")
+    definition = next((one for one in project.loaded.definitions if one.name == run.sync), None)
+    found = explanation(project.settings, definition, run) if definition and run.error else None
+    if as_json:
+        suspects = zip(found.suspects, found.queries, strict=True) if found else ()
+        first = definition.sql_line - 1 if definition else 0
+        output.json_line(
+            {
+                "run_id": run.id,
+                "sync": run.sync,
+                "status": run.status,
+                "error": run.error,
+                "hint": run.hint,
+                "file": str(definition.path) if definition else None,
+                "line": found.line if found else None,
+                "file_changed": found.is_changed if found else None,
+                "suspects": [
+                    {"expression": one.expression, "line": one.line + first, "column": one.column, "query": sql}
+                    for one, sql in suspects
+                ],
+            }
+        )
+        return
+    output.line(f"{run.sync}: {run.status}" + (f": {run.error}" if run.error else "; it has no error."))
+    if run.hint:
+        output.line(f"  {run.hint}")
+    if definition is None or found is None:
+        if run.error:
+            output.line("The sync has no file that can be used now.")
+        return
+    if found.is_changed:
+        output.line("The file is another than it was then; this is about what it says now.")
+    _print_lines(definition, found.line)
+    for one, sql in zip(found.suspects, found.queries, strict=True):
+        place = f"`{one.expression}` (line {one.line + definition.sql_line - 1}, column {one.column})"
+        does = "No query can be written that" if sql is None else "Run this query in the warehouse: it"
+        for text in ("", f"{does} finds the rows of which {place} fails.", *(["", *sql.splitlines()] if sql else [])):
+            output.line(text)
+    if not found.suspects:
+        output.line("The error does not say that the value of a row is to blame.")
+
+
+def _print_lines(definition: SyncDefinition, line: int | None) -> None:
+    """The lines of the query around one that is to blame."""
+    for number, text in enumerate(definition.sql.splitlines(), start=definition.sql_line):
+        if line is not None and abs(number - line) <= _LINES_AROUND:
+            output.line(f"{'>' if number == line else ' '} {number:>4} | {text}")
+
+
 def _ask_warehouses(
     project: Project, chosen: Sequence[Query], columns: dict[str, tuple[str, ...]], found: set[Diagnostic]
 ) -> Iterator[Outcome]:
@@ -77,7 +142,7 @@ def _ask_warehouses(
                     columns[query.definition.name] = _columns(warehouse, query)
                     found |= set(_cursors_without_zone(project, warehouse, query.definition))
                 except WarehouseError as exc:
-                    found.add(Diagnostic.of_error(fault(query.definition, query.rendered, exc)))
+                    found.add(Diagnostic.of_error(fault(query.definition, query.rendered, exc, query.dialect)))
                 except DefinitionError as exc:
                     found.add(Diagnostic.of_error(exc))
 

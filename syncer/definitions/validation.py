@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 from syncer.definitions.columns import error_at
 from syncer.definitions.conflicts import different_person_keys, missing_limits, shared_attributes
 from syncer.model.errors import DefinitionError, StoreRefusesError
-from syncer.model.types import SyncDefinition
+from syncer.model.types import Run, SyncDefinition
 from syncer.queries import query
 from syncer.queries.cursors import MARKER
+from syncer.queries.faults import without_values
 from syncer.queries.query import Query
+from syncer.queries.value_faults import Suspect, finding, suspects
 from syncer.settings import registry
 from syncer.settings.secrets import query_variables
 
@@ -81,13 +84,51 @@ def _queries(settings: Settings, definition: SyncDefinition) -> Iterator[Query]:
     texts = [rendered(settings, definition, at) for at in times]
     is_the_same = texts[-1].replace(str(MARKER), "0") == texts[0]
     for text in texts[:1] if is_the_same else texts:
-        statement = query.check(definition, text, dialect_of(settings, definition))
-        yield Query(definition=definition, rendered=text, statement=statement)
+        dialect = dialect_of(settings, definition)
+        statement = query.check(definition, text, dialect)
+        yield Query(definition=definition, rendered=text, statement=statement, dialect=dialect)
 
 
 def refusal(definition: SyncDefinition, error: StoreRefusesError) -> DefinitionError:
     """What a store says of a definition, as an error at the header's field."""
     return error_at(definition, error.field, error.message, error.hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Where the query of a run failed, and how to find the row to blame."""
+
+    #: The file's line that the error names; None if it names none.
+    line: int | None
+    #: Whether the file is another than the run's.
+    is_changed: bool
+    #: The expressions that may be to blame; none if no value of a row is.
+    suspects: Sequence[Suspect]
+    #: For each of them a query that finds its rows; None where none can be written.
+    queries: Sequence[str | None]
+
+
+def explanation(settings: Settings, definition: SyncDefinition, run: Run) -> Explanation:
+    """What can be said of a run that failed, of the definition as it is now; asks no warehouse."""
+    error, is_changed = run.error or "", definition.hash != run.definition_hash
+    placed = re.match(rf"\S*{re.escape(definition.path.name)}:(\d+): ", error)
+    line = int(placed[1]) if placed else None
+    try:
+        text, dialect = rendered(settings, definition, 0), dialect_of(settings, definition)
+    except DefinitionError:
+        return Explanation(line=line, is_changed=is_changed, suspects=(), queries=())
+    # Of several, the line is the first one's.
+    certain = line - definition.sql_line + 1 if line is not None and "likely one of" not in error else None
+    found = suspects(text, dialect, error, certain)
+    keys = definition.target.key_columns
+    return Explanation(
+        line=line,
+        is_changed=is_changed,
+        suspects=found,
+        queries=[
+            sql and without_values(sql, definition.sql, text) for sql in (finding(f, dialect, keys) for f in found)
+        ],
+    )
 
 
 def warnings(

@@ -79,6 +79,9 @@ MEANINGS: Mapping[str, str] = {
     "last_status": "how the last run ended",
     "health": "how the sync stands, one word: see below",
     "line": "the line in the file",
+    "file_changed": "whether the file is another than it was at the run",
+    "suspects": "what may be to blame, each with `expression`, `line`, `column`, and `query`, which finds its rows, "
+    "or null",
     "level": "`error` or `warning`",
     "message": "what is wrong",
     "content": "what the store contains; null if nothing",

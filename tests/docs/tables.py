@@ -133,6 +133,8 @@ def _usage(name: str, command: Any) -> str:
 def json_fields() -> str:
     with TemporaryDirectory() as folder:
         found = {name: _printed(Path(folder), arguments) for name, arguments in _WITH_JSON.items()}
+    about_row = ["run_id", "sync", "status", "error", "hint", "file", "line", "file_changed", "suspects"]
+    found["explain-error"] = about_row
     found["alerts"] = [*(field.name for field in fields(Alert)), "muted_until", "target", "taken"]
     by_command = table(
         ("command", "fields"),
