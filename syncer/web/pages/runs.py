@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from syncer.model.types import OPEN, Run, RunStatus
+from syncer.definitions.validation import Explanation, explanation
+from syncer.model.types import OPEN, Counts, Run, RunStatus, SyncDefinition
 from syncer.service.pool import ActiveRun
 from syncer.state.runs import RunLog
 from syncer.web.pages import charts
@@ -91,6 +92,9 @@ class RunContext(Context, template="run.html"):
     phase_parts: Sequence[tuple[str, float, float, float]]
     #: Whether the definition is unchanged; None if it is gone.
     is_newest_definition: bool | None
+    #: Of a run that failed, and whose sync is there still: its definition, and where its query failed.
+    definition: SyncDefinition | None
+    explained: Explanation | None
 
 
 @router.get("/runs")
@@ -132,12 +136,13 @@ def show_run(view: TheView, run: TheRun) -> Response:
         phase = "stopping" if active_run.is_stopped else phase_of(active_run)
     definition = view.service.catalog.get(run.sync)
     counts = active_run.progress.counts if active_run else run.counts
+    has_failed = run.status is RunStatus.FAILED and definition is not None
     return view.page(
         RunContext(
             run=run,
             active_run=active_run,
             is_open=run.status in OPEN,
-            tiles=[(name, getattr(counts, name)) for name in _TILES],
+            tiles=[(name, getattr(counts, name)) for name in _TILES] if _did_anything(run, counts) else [],
             rows_by_change=_rows_by_change(run, active_run),
             why_not=[(_WHY_NOT[name], n) for name, n in asdict(run.undelivered).items() if n]
             if run.undelivered
@@ -146,8 +151,15 @@ def show_run(view: TheView, run: TheRun) -> Response:
             phase=phase,
             phase_parts=charts.phase_parts(run.phases),
             is_newest_definition=None if definition is None else definition.hash == run.definition_hash,
+            definition=definition if has_failed else None,
+            explained=explanation(view.service.settings, definition, run) if has_failed and definition else None,
         )
     )
+
+
+def _did_anything(run: Run, counts: Counts) -> bool:
+    """Whether it makes sense to count rows: a run that failed at its query has none."""
+    return run.status is not RunStatus.FAILED or any(asdict(counts).values())
 
 
 def _rows_by_change(run: Run, active_run: ActiveRun | None) -> list[tuple[str, int, int | None]]:

@@ -186,10 +186,15 @@ def prose(text: str) -> Markup:
 
 
 @lru_cache(maxsize=256)
-def sql(text: str, first_line: int) -> Markup:
-    """A query in colours, escaped, with the line numbers of its file; the style sheet knows the classes."""
+def sql(text: str, first_line: int, marked: int = 0) -> Markup:
+    """A query in colours, escaped, with the line numbers of its file; the style sheet knows the classes.
+
+    *marked*: the number of a line to mark.
+    """
     lexer = get_lexer_by_name("sql+jinja", stripnl=False)
-    formatter = HtmlFormatter(cssclass="sql", linenos="inline", linenostart=first_line)
+    formatter = HtmlFormatter(
+        cssclass="sql", linenos="inline", linenostart=first_line, hl_lines=[marked - first_line + 1]
+    )
     return Markup(pygments.highlight(text, lexer, formatter))
 
 
