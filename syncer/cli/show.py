@@ -125,10 +125,10 @@ def _lookup(project: Project) -> Lookup:
 
 
 def _explain(seek: Callable[[Lookup], Sought], sync: str | None, *, as_json: bool) -> None:
-    from syncer.sync import explanation
+    from syncer.sync import explaining
 
     lookup = _lookup(Project())
-    found = explanation.explain(lookup, seek(lookup), sync=sync)
+    found = explaining.explain(lookup, seek(lookup), sync=sync)
     for row in found.rows:
         if as_json:
             output.json_line(asdict(row))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -106,12 +107,16 @@ class Difference:
         """The newest claim of the sync when the ledger was opened; empty where there is none."""
         return self.work.known.newest_claim
 
-    def open_outbox(self, *, claimed_by: str = "") -> Outbox:
+    def open_outbox(
+        self, *, claimed_by: str = "", started_at: datetime | None = None, forget_before: datetime | None = None
+    ) -> Outbox:
         """Put durably in doubt everything about to be sent; nothing was sent before. To be closed by the caller.
 
-        *claimed_by*: the run that is about to claim the sync for this snapshot.
+        *claimed_by*: the run that is about to claim the sync for this snapshot, and that began at *started_at*.
+        *forget_before*: until when what left the result is remembered.
         """
-        return open_outbox(self.work, replace(self.intent, claimed_by=claimed_by))
+        run = replace(self.intent, claimed_by=claimed_by, started_at=started_at, forget_before=forget_before)
+        return open_outbox(self.work, run)
 
 
 def compare(

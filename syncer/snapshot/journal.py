@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
@@ -18,11 +18,16 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
 
     Part of the caller's transaction, as everything here.
     """
-    schema = layout.schema
+    schema, number = layout.schema, session.count("SELECT coalesce(max(number), 0) + 1 FROM sent_runs")
+    departed = False
     if schema.definition.incremental and not (intent.is_partial or intent.only_some):
         _forget_what_left(session)
+    if session.any("SELECT 1 FROM left_rows"):
+        from syncer.snapshot import history
+
+        history.forget(session, before=intent.forget_before)
     if not schema.sends_removals:
-        _forget_departed(session)
+        departed = _forget_departed(session, layout, number, intent.started_at)
     if session.has_table("departed"):
         from syncer.snapshot import departures
 
@@ -32,6 +37,9 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
         f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {session.same_keys('snapshot', 'r')}"
     )
     rows = _fill_outbox(session, layout)
+    if rows or departed:
+        at = intent.started_at and intent.started_at.astimezone(UTC).replace(tzinfo=None)
+        session.execute("INSERT INTO sent_runs VALUES (?, ?, ?)", [number, intent.claimed_by, at])
     if layout.reshaping and not intent.is_partial:
         # A row that the store does not take now stays there with the columns that it had.
         k = session.k
@@ -137,11 +145,18 @@ def _keep_values(session: Session, layout: ColumnMap) -> None:
     )
 
 
-def _forget_departed(session: Session) -> None:
-    """Drop rows that left the result where that means nothing to the store."""
+def _forget_departed(session: Session, layout: ColumnMap, number: int, at: datetime | None) -> bool:
+    """Drop rows that left the result where that means nothing to the store; returns whether there were any."""
+    departed = f"(SELECT {session.k} FROM changes WHERE change = 'removed')"
+    if not session.any(f"SELECT 1 FROM {departed}"):
+        return False
+    from syncer.snapshot import history
+
+    history.remember_left(session, layout, departed, number=number, at=at)
     for table in ("snapshot", "in_doubt"):
         same = session.same_keys(table, "d")
         session.execute(f"DELETE FROM {table} USING changes d WHERE d.change = 'removed' AND {same}")
+    return True
 
 
 def _forget_what_left(session: Session) -> None:
@@ -173,7 +188,8 @@ def write_verdicts(session: Session, layout: ColumnMap, verdicts: pa.Table) -> N
 def _take_over(session: Session, layout: ColumnMap) -> None:
     """Give the snapshot the values of the rows in `acknowledged`."""
     is_doubted = session.any("SELECT 1 FROM acknowledged WHERE doubted")
-    values = _new_values(session, layout, is_doubted=is_doubted)
+    is_known = session.any("SELECT 1 FROM acknowledged WHERE known")
+    values = _new_values(session, layout, is_doubted=is_doubted, is_known=is_known)
     source = "acknowledged o JOIN staged s ON s.rowid = o.row_id"
     reads_old = any("b." in value for value in values.values())
     if reads_old:
@@ -184,8 +200,12 @@ def _take_over(session: Session, layout: ColumnMap) -> None:
         # The acknowledged values are read before their rows are deleted.
         session.execute(f"CREATE OR REPLACE TEMP TABLE accepted AS {accepted}")
         accepted = "SELECT * FROM accepted"
-    if session.any("SELECT 1 FROM acknowledged WHERE known"):
+    if is_known:
         _remember_people(session, layout)
+        if session.any(f"SELECT 1 FROM acknowledged WHERE action <> '{Action.PUT}'"):
+            from syncer.snapshot import history
+
+            history.remember_removed(session, layout)
         same = session.same_keys("snapshot", "t") + " AND coalesce(t.reached = snapshot.person, TRUE)"
         session.execute(f"DELETE FROM snapshot USING acknowledged t WHERE t.known AND {same}")
     session.execute(f"INSERT INTO snapshot ({', '.join([*session.keys, *values])}) {accepted}")
@@ -226,17 +246,21 @@ def _remember_unknown(session: Session, layout: ColumnMap) -> None:
         session.execute(f"INSERT INTO unknown SELECT {session.k}, remaining FROM unsent WHERE len(remaining) > 0")
 
 
-def _new_values(session: Session, layout: ColumnMap, *, is_doubted: bool) -> dict[str, str]:
+def _new_values(session: Session, layout: ColumnMap, *, is_doubted: bool, is_known: bool) -> dict[str, str]:
     """The snapshot's columns, beside the key, to the SQL of their values; s. is staged, b. is what was before.
 
-    *is_doubted*: whether rows were in doubt; what such a row did not send is NULL, as nobody knows it.
+    *is_doubted*: whether rows were in doubt; what such a row did not send is NULL, as nobody knows it. *is_known*:
+    whether the snapshot may have had any of them.
     """
+    number = session.count("SELECT max(number) FROM sent_runs")
+    first = f"CASE WHEN b.k1 IS NULL THEN {number} ELSE b.first_run END" if is_known else str(number)
+    runs = {"person": "o.person", "first_run": first, "last_run": str(number)}
     fed = [c.physical for c in layout.fed]
     certain = " AND NOT o.doubted" if is_doubted else ""
-    values = {"fingerprint": "s.fingerprint", "person": "o.person"} | {name: f"s.{name}" for name in fed}
+    values = {"fingerprint": "s.fingerprint"} | runs | {name: f"s.{name}" for name in fed}
     if layout.schema.keeps_nulls:
         kept = " OR ".join(f"(s.{name} IS NULL AND b.{name} IS NOT NULL)" for name in fed) or "FALSE"
-        values = {"fingerprint": f"CASE WHEN ({kept}){certain} THEN NULL ELSE s.fingerprint END", "person": "o.person"}
+        values = {"fingerprint": f"CASE WHEN ({kept}){certain} THEN NULL ELSE s.fingerprint END"} | runs
         values |= {name: f"CASE WHEN s.{name} IS NULL{certain} THEN b.{name} ELSE s.{name} END" for name in fed}
     carried = [c.physical for c in in_file(session, layout.carried)]
     return values | {name: f"CASE WHEN TRUE{certain} THEN b.{name} END" for name in carried}
@@ -267,6 +291,10 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
         f"ANTI JOIN in_doubt USING ({k})"
     )
     looked_at_all = intent is not None and not intent.only_some
+    if session.any("(SELECT 1 FROM absent_rows) UNION ALL (SELECT 1 FROM verdicts WHERE verdict = 'absent')"):
+        from syncer.snapshot import history
+
+        history.remember_absent(session, is_whole=looked_at_all and intent is not None and not intent.is_partial)
     _find_rejected(session, quarantine=looked_at_all, at=at)
     if intent is not None and looked_at_all:
         _end_rejections(session, partial=intent.is_partial)

@@ -3,9 +3,14 @@
 A ledger shows itself in its session's tables, all keyed by the texts k1 to kn of the target's key; only its methods
 change them. The stages keep what they find in temporary tables beside these:
 
-    snapshot    k…, fingerprint, person, c…: the rows that the store has acknowledged; the fingerprint of the result's
-                row, NULL where the row must be compared value by value; the number of the person that the row went to,
-                NULL where the store gives none
+    snapshot    k…, fingerprint, person, first_run, last_run, c…: the rows that the store has acknowledged; the
+                fingerprint of the result's row, NULL where the row must be compared value by value; the number of the
+                person that the row went to, NULL where the store gives none; the numbers of the run that added the row
+                and of the one that sent it last, NULL where they are not known
+    sent_runs   number, run_id, began_at: the runs that sent something; the newest has the greatest number
+    left_rows   k…, attributes (JSON, as the store takes them), first_run, last_run, left_run, left_at: what left the
+                result, and was removed or is kept in the store; for as long as SYNCER_KEEP_RUNS says
+    absent_rows k…, run: what the last run sent to nobody, as the store has none and `create` is false
     columns     name, physical, kind: which attribute is in which of the columns c1, c2, …
     in_doubt    k…, moved, unset: rows that were sent and had no answer, or that another sync's removal may have
                 touched; `moved` where the identifier is not known to name whoever got the row; `unset` where no more
@@ -95,6 +100,10 @@ class Intent:
     is_partial: bool
     #: The run that claims the sync; empty where none does.
     claimed_by: str
+    #: Of that run.
+    started_at: datetime | None = None
+    #: What left the result before is forgotten.
+    forget_before: datetime | None = None
 
 
 class WriterState(enum.StrEnum):

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from syncer.model.errors import SnapshotError
+from syncer.model.json_text import members
 from syncer.model.types import Target, ValueForm
 from syncer.snapshot import file
 from syncer.snapshot.cells import AttributeColumn, columns_of
@@ -20,6 +22,9 @@ from syncer.snapshot.session import Session, target_of
 from syncer.snapshot.values import as_key, as_sent, literal
 
 Key = tuple[str, ...]
+
+#: Tables that files of earlier formats lack, and the one that only a run has that sends.
+_NOT_ALWAYS = ("left_rows", "absent_rows", "outbox")
 
 #: Columns to what they hold: parts of a key, or the number of a `person`; see `Ledger`.
 Place = Mapping[str, str]
@@ -36,6 +41,25 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SentRun:
+    """A run that sent something."""
+
+    run_id: str
+    #: Aware UTC; None where it is not known.
+    began_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftRow:
+    """A row that left the result."""
+
+    #: As `KnownRow.accepted`.
+    accepted: Mapping[str, str | None]
+    #: The run that found that it had left.
+    by: SentRun | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRow:
     """One row, as far as a snapshot knows it."""
 
@@ -44,6 +68,13 @@ class KnownRow:
     accepted: Mapping[str, str | None] | None = None
     #: The same of the values that an incremental query will not return again, and that the store did not accept so far.
     kept: Mapping[str, str | None] | None = None
+    #: The run that added it, and the one that sent it last; None where they are not known.
+    first: SentRun | None = None
+    last: SentRun | None = None
+    #: Set if it left the result, and is not in the snapshot any more.
+    left: LeftRow | None = None
+    #: The run that sent it to nobody, as the store has none.
+    absent: SentRun | None = None
     refused: Refused | None = None
     #: Whether it was sent, and the store's answer is not known.
     in_doubt: bool = False
@@ -130,8 +161,8 @@ class SnapshotReader:
 
     def _keys(self, session: Session, places: Sequence[Place]) -> list[Key]:
         found = []
-        for table in ("snapshot", "in_doubt", "kept", "rejections", "outbox"):
-            if table != "outbox" or session.has_table(table):
+        for table in ("snapshot", "in_doubt", "kept", "rejections", *_NOT_ALWAYS):
+            if table not in _NOT_ALWAYS or session.has_table(table):
                 columns = session.connection.table(table).columns
                 found += [
                     f"SELECT {session.k} FROM {table} WHERE "
@@ -159,6 +190,7 @@ class SnapshotReader:
         if session.has_table("outbox"):
             unanswered = f"(SELECT * FROM outbox ANTI JOIN verdicts USING (seq)) SEMI JOIN sought USING ({session.k})"
             doubted |= {*session.rows(f"SELECT {session.k} FROM {unanswered}")}
+        history = _history(session) if session.has_table("sent_runs") else {}
         return [
             KnownRow(
                 key=key,
@@ -166,6 +198,7 @@ class SnapshotReader:
                 kept=kept.get(key),
                 refused=refused.get(key),
                 in_doubt=key in doubted,
+                **history.get(key, {}),
             )
             for key in keys
         ]
@@ -186,3 +219,23 @@ class SnapshotReader:
             return f"CAST(to_json(nullif({key}, '')) AS VARCHAR)"
         sent = as_sent(column.kind, column.physical, self._form)
         return f"CASE WHEN {column.physical} IS NOT NULL THEN {sent} END"
+
+
+def _history(session: Session) -> dict[Key, dict[str, Any]]:
+    """By key: `first`, `last`, `left` and `absent` of the rows that are sought."""
+    runs: dict[int | None, SentRun] = {
+        number: SentRun(run_id=run_id, began_at=began_at and began_at.replace(tzinfo=UTC))
+        for number, run_id, began_at in session.rows("SELECT number, run_id, began_at FROM sent_runs")
+    }
+    sought = f"SEMI JOIN sought USING ({session.k})"
+    found: dict[Key, dict[str, Any]] = {}
+    for *key, run in session.rows(f"SELECT {session.k}, run FROM absent_rows {sought}"):
+        found[tuple(key)] = {"absent": runs.get(run)}
+    left = f"SELECT {session.k}, attributes, first_run, last_run, left_run FROM left_rows {sought}"
+    for *key, attributes, first, last, by in session.rows(left):
+        accepted = {name: None if text == "null" else text for name, text in members(attributes).items()}
+        row = LeftRow(accepted=accepted, by=runs.get(by))
+        found[tuple(key)] = {"left": row, "first": runs.get(first), "last": runs.get(last)}
+    for *key, first, last in session.rows(f"SELECT {session.k}, first_run, last_run FROM snapshot {sought}"):
+        found[tuple(key)] = {"first": runs.get(first), "last": runs.get(last)}
+    return found

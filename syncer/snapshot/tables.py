@@ -10,7 +10,7 @@ def make_tables(session: Session) -> None:
     """Make the tables of a new file; part of the caller's transaction."""
     k, seen = ", ".join(f"{key} VARCHAR" for key in session.keys), "first_seen TIMESTAMP, last_seen TIMESTAMP"
     for table, columns in (
-        ("snapshot", f"{k}, fingerprint UBIGINT, person BIGINT"),
+        ("snapshot", f"{k}, fingerprint UBIGINT, person BIGINT, first_run UINTEGER, last_run UINTEGER"),
         ("in_doubt", f"{k}, moved BOOLEAN, unset BOOLEAN"),
         ("left_behind", f"{k}, person BIGINT"),
         ("unknown", f"{k}, attributes VARCHAR[]"),
@@ -20,6 +20,15 @@ def make_tables(session: Session) -> None:
         ("meta", "name VARCHAR, value VARCHAR"),
     ):
         session.execute(f"CREATE TABLE {table} ({columns})")
+    _make_history(session)
+
+
+def _make_history(session: Session) -> None:
+    k = ", ".join(f"{key} VARCHAR" for key in session.keys)
+    session.execute("CREATE TABLE sent_runs (number UINTEGER, run_id VARCHAR, began_at TIMESTAMP)")
+    numbers = "first_run UINTEGER, last_run UINTEGER, left_run UINTEGER"
+    session.execute(f"CREATE TABLE left_rows ({k}, attributes VARCHAR, {numbers}, left_at TIMESTAMP)")
+    session.execute(f"CREATE TABLE absent_rows ({k}, run UINTEGER)")
 
 
 def _add_fingerprints(session: Session) -> None:
@@ -46,4 +55,10 @@ def _add_unset(session: Session) -> None:
     session.execute("ALTER TABLE in_doubt ADD COLUMN unset BOOLEAN")
 
 
-FORMATS = Formats((_add_fingerprints, _add_people, _add_unknown, _add_unset))
+def _add_history(session: Session) -> None:
+    session.execute("ALTER TABLE snapshot ADD COLUMN first_run UINTEGER")
+    session.execute("ALTER TABLE snapshot ADD COLUMN last_run UINTEGER")
+    _make_history(session)
+
+
+FORMATS = Formats((_add_fingerprints, _add_people, _add_unknown, _add_unset, _add_history))

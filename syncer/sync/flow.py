@@ -69,6 +69,8 @@ class SyncRun:
     leftovers: Leftovers | None = None
     #: The plan of which it sends the rows, and no others.
     approved: Approval | None = None
+    #: How long what left the result is remembered.
+    remembers: timedelta = timedelta(days=90)
 
 
 class Leftovers(Protocol):
@@ -115,7 +117,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
     if run.approved is not None:
         run.approved.use()
     with progress.during(Phase.JOURNAL):
-        outbox = difference.open_outbox(claimed_by=coordination.run_id)
+        run_id, forget_before = coordination.run_id, started_at - run.remembers
+        outbox = difference.open_outbox(claimed_by=run_id, started_at=started_at, forget_before=forget_before)
     with closing(outbox):
         with progress.during(Phase.JOURNAL):
             if not coordination.claim(after=difference.newest_claim):

@@ -267,6 +267,7 @@ class Runner:
                     clock_faults=clock_faults,
                     leftovers=_leftovers(snapshot),
                     approved=approved,
+                    remembers=timedelta(days=self.settings.keep_runs),
                 )
 
     def _approved(self, definition: SyncDefinition, options: RunOptions, run_id: str) -> ApprovedPlan | None:

@@ -226,7 +226,7 @@ class LastSentAnswer(BaseModel):
     values: dict[str, JsonValue] | None = Field(description="The attributes; null if they are not known.")
     at: datetime | None = Field(description="The start of the run; null if it is not known.")
     run_id: str | None = Field(description="The run; null if it is not known.")
-    verdict: Verdict | None = Field(description="`accepted` or `rejected`; null if no answer came.")
+    verdict: Verdict | None = Field(description="`accepted`, `rejected` or `absent`; null if no answer came.")
     reason: str | None = Field(description="Why the row was rejected.")
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from syncer.model.errors import SelectionError
-from syncer.model.types import Order, PersonKey, RunStatus, Trigger, Verdict
+from syncer.model.types import Order, PersonKey, Run, RunStatus, Trigger, Verdict
 from syncer.service.service import Service
 from syncer.snapshot import file
-from syncer.sync.explanation import Explained, Explanation, explain
+from syncer.sync.explaining import explain
+from syncer.sync.explanation import Explained, Explanation, RowState
 from tests.service.conftest import Bench
 
 TEAM = "entity: object\nobject: {type: team, id: id}"
@@ -218,3 +220,76 @@ def test_a_store_that_does_not_answer_leaves_open_what_stands(bench: Bench, serv
 
     assert found.stored.fault is not None
     assert states(only(found)) == [("plan", "free", None, None)]
+
+
+def newest(service: Service, name: str) -> Run:
+    return service.run_log.recent(name, 1)[0]
+
+
+def test_the_runs_that_added_a_row_and_that_sent_it_last_are_named(bench: Bench, service: Service) -> None:
+    run(service, "customers")
+    first = newest(service, "customers")
+    bench.people({"1": "pro", "2": "pro"})
+    run(service, "customers")
+    second = newest(service, "customers")
+    run(service, "customers")
+
+    one, two = only(person(service, "1")), only(person(service, "2"))
+
+    assert (one.since_run, two.since_run) == (first.id, first.id)
+    assert one.last_sent is not None
+    assert two.last_sent is not None
+    assert (one.last_sent.run_id, one.last_sent.at) == (second.id, second.started_at)
+    assert (two.last_sent.run_id, two.last_sent.at) == (first.id, first.started_at)
+
+
+@pytest.mark.parametrize("on_removed", ["keep", "clear", "delete"])
+def test_a_row_that_left_the_result_is_remembered_until_it_comes_back(
+    bench: Bench, service: Service, on_removed: str
+) -> None:
+    header = f"entity: person\nperson: {{id: id}}\non_removed: {on_removed}\nlimits: {{removed: 100%}}"
+    bench.define("customers", header=header)
+    run(service, "customers")
+    added = newest(service, "customers")
+    bench.people({"2": "pro"})
+    assert run(service, "customers") == [RunStatus.SUCCESS]
+    left = newest(service, "customers")
+
+    row = only(person(service, "1"))
+
+    assert (row.in_result, row.since_run, row.state) == (False, left.id, RowState.LEFT)
+    assert row.last_sent is not None
+    assert (row.last_sent.values, row.last_sent.run_id) == ({"plan": "free"}, added.id)
+    assert states(row) == ([("plan", "free", "free", True)] if on_removed == "keep" else [])
+
+    bench.people({"1": "pro", "2": "pro"})
+    run(service, "customers")
+    back = only(person(service, "1"))
+    assert (back.in_result, back.since_run) == (True, newest(service, "customers").id)
+    assert states(back) == [("plan", "pro", "pro", True)]
+
+
+def test_what_left_is_forgotten_with_the_runs(bench: Bench, service: Service) -> None:
+    run(service, "customers")
+    bench.people({"2": "pro"})
+    run(service, "customers")
+    bench.ahead += timedelta(days=91)
+    run(service, "customers")
+
+    assert person(service, "1").rows == []
+
+
+def test_somebody_whom_the_store_does_not_have_is_absent(bench: Bench, service: Service) -> None:
+    bench.define("scores", "SELECT '7' AS id, 1 AS score", "entity: person\nperson: {id: id}\ncreate: false")
+    run(service, "scores")
+    first = newest(service, "scores")
+
+    row = only(person(service, "7"))
+
+    assert (row.in_result, row.state) == (True, RowState.ABSENT)
+    assert row.last_sent is not None
+    assert (row.last_sent.verdict, row.last_sent.run_id) == (Verdict.ABSENT, first.id)
+
+    bench.define("scores", "SELECT '8' AS id, 1 AS score", "entity: person\nperson: {id: id}\ncreate: false")
+    run(service, "scores")
+    assert person(service, "7").rows == []

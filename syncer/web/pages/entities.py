@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from syncer.model.types import PersonKey
 from syncer.service.status import SyncStatus
-from syncer.sync import explanation
+from syncer.sync import explaining
 from syncer.sync.explanation import AttributeState, Explained, Explanation
 from syncer.sync.lookup import Found, Sought, Stored
 from syncer.web.auth import guard
@@ -89,7 +89,7 @@ def show_collection(view: TheView, name: _Text, key: _Text = "", store: str = "d
 
 
 def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) -> Response:
-    explained = explanation.explain(view.service.lookup, sought)
+    explained = explaining.explain(view.service.lookup, sought)
     found = explained.stored
     writers: dict[str, list[tuple[str, AttributeState]]] = defaultdict(list)
     own = {sync.name for sync in found.feeding if sync.target.entity is sought.entity}
