@@ -74,6 +74,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "explain person": [
         ("syncer explain person 42", "by id"),
         ("syncer explain person ann@example.com --by email --sync loyalty", "what one sync did"),
+        ("syncer explain person 42 --now", "ask the warehouse too"),
     ],
     "explain object": [("syncer explain object account acc_001", "an account")],
     "explain relationship": [("syncer explain relationship 42 account acc_001", "a person in an account")],

@@ -33,6 +33,7 @@ By = Annotated[
 Type = Annotated[str, typer.Argument(metavar="TYPE", help="The type of the object, such as account.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id of the object.")]
 Sync = Annotated[str | None, typer.Option("--sync", metavar="SYNC", help="Ask only this sync.")]
+Now = Annotated[bool, typer.Option("--now", help="Ask the warehouse too what it has now of these rows.")]
 Store = Annotated[str, typer.Option("--store", metavar="NAME", help="The store to read.")]
 
 
@@ -73,18 +74,23 @@ def collection(
 
 @explain.command("person", cls=Command)
 def explain_person(
-    value: Value, by: By = None, sync: Sync = None, store: Store = "default", as_json: Json = False
+    value: Value, by: By = None, sync: Sync = None, now: Now = False, store: Store = "default", as_json: Json = False
 ) -> None:
     """Explain what each sync had to do with a person and their relationships."""
-    _explain(lambda lookup: lookup.person(store, value, by), sync, as_json=as_json)
+    _explain(lambda lookup: lookup.person(store, value, by), sync, now=now, as_json=as_json)
 
 
 @explain.command("object", cls=Command)
 def explain_object(
-    object_type: Type, object_id: Id, sync: Sync = None, store: Store = "default", as_json: Json = False
+    object_type: Type,
+    object_id: Id,
+    sync: Sync = None,
+    now: Now = False,
+    store: Store = "default",
+    as_json: Json = False,
 ) -> None:
     """Explain what each sync had to do with an object and the relationships to it."""
-    _explain(lambda lookup: lookup.one_object(store, object_type, object_id), sync, as_json=as_json)
+    _explain(lambda lookup: lookup.one_object(store, object_type, object_id), sync, now=now, as_json=as_json)
 
 
 @explain.command("relationship", cls=Command)
@@ -94,6 +100,7 @@ def explain_relationship(
     object_id: Id,
     by: By = None,
     sync: Sync = None,
+    now: Now = False,
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
@@ -101,6 +108,7 @@ def explain_relationship(
     _explain(
         lambda lookup: lookup.relationship(lookup.person(store, value, by), object_type, object_id),
         sync,
+        now=now,
         as_json=as_json,
     )
 
@@ -110,11 +118,12 @@ def explain_collection(
     name: Annotated[str, typer.Argument(help="The name of the collection.")],
     key: Annotated[str, typer.Argument(help="The key of the row; several columns: a JSON array.")],
     sync: Sync = None,
+    now: Now = False,
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
     """Explain what each sync had to do with a row of a collection."""
-    _explain(lambda lookup: lookup.collection(store, name, key), sync, as_json=as_json)
+    _explain(lambda lookup: lookup.collection(store, name, key), sync, now=now, as_json=as_json)
 
 
 def _lookup(project: Project) -> Lookup:
@@ -124,11 +133,15 @@ def _lookup(project: Project) -> Lookup:
     return Lookup(settings=project.settings, run_log=project.run_log, definitions=definitions)
 
 
-def _explain(seek: Callable[[Lookup], Sought], sync: str | None, *, as_json: bool) -> None:
+def _explain(seek: Callable[[Lookup], Sought], sync: str | None, *, now: bool, as_json: bool) -> None:
     from syncer.sync import explaining
 
     lookup = _lookup(Project())
     found = explaining.explain(lookup, seek(lookup), sync=sync)
+    if now:
+        from syncer.sync.asking_now import with_now
+
+        found = with_now(lookup.settings, found)
     for row in found.rows:
         if as_json:
             output.json_line(asdict(row))
@@ -151,6 +164,10 @@ def _print_explanation(row: Explanation) -> None:
     for one in row.attributes:
         other = f", the store has {json_text(one.stored)}" if one.stands is False else ""
         output.line(f"  {one.attribute}: {json_text(one.sent)}{other}")
+    if row.now is not None:
+        output.line(f"  now {row.now.summary}")
+        for name in row.now.differs:
+            output.line(f"  now {name}: {json_text((row.now.values or {})[name])}")
 
 
 def _show(seek: Callable[[Lookup], Sought], *, as_json: bool) -> None:

@@ -83,6 +83,13 @@ class Staged:
         rows = session.rows(f"SELECT reason FROM quarantined WHERE {session.is_key(key)}")
         return rows[0][0] if rows else None
 
+    def values(self, key: tuple[str, ...]) -> dict[str, str | None] | None:
+        """Each attribute of the row of *key* as JSON that the store takes, None for NULL; None without such a row."""
+        session, columns = self._work.session, self._work.layout.fed
+        sent = [f"CASE WHEN {c.physical} IS NOT NULL THEN {c.sent(c.physical)} END" for c in columns]
+        rows = session.rows(f"SELECT {', '.join(['k1', *sent])} FROM staged WHERE {session.is_key(key)}")
+        return dict(zip((c.name for c in columns), rows[0][1:], strict=True)) if rows else None
+
     def json_bytes(self) -> int:
         """Bytes of JSON that all staged rows make together."""
         return self._measured[0]

@@ -83,6 +83,35 @@ class AttributeState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowNow:
+    """What the warehouse has now of a row."""
+
+    #: Whether the query returns it; None where that cannot be known.
+    in_result: bool | None = None
+    #: Attribute to value, as the store takes it; None without a row that can be sent.
+    values: Mapping[str, Any] | None = None
+    #: The attributes of which the store did not accept this value.
+    differs: Sequence[str] = ()
+    #: Why the next run would reject it.
+    reason: str | None = None
+    #: Why the warehouse could not say.
+    error: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """The same as the end of a sentence, for people."""
+        if self.error is not None:
+            return f"the warehouse did not say: {self.error}"
+        if self.reason is not None:
+            return f"in the query's result, and the next run rejects it: {self.reason}"
+        if not self.in_result:
+            return "not in the query's result"
+        if self.differs:
+            return f"in the query's result, and the next run sends {listed([*self.differs], last='and')}"
+        return "in the query's result, as it was sent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """What one sync had to do with one row; its fields are those of `explain --json`."""
 
@@ -100,14 +129,15 @@ class Explanation:
     in_doubt: bool = False
     attributes: Sequence[AttributeState] = ()
     #: What the warehouse has now, if it was asked.
-    now: None = None
+    now: RowNow | None = None
     #: Whether a run has the snapshot open, so that only the run log could be read.
     busy: bool = False
 
     @property
     def is_known(self) -> bool:
-        """Whether the sync ever had something to do with the row."""
-        return bool(self.last_sent or self.rejected or self.in_doubt or self.since_run)
+        """Whether the sync ever had something to do with the row, or has now."""
+        is_there_now = self.now is not None and self.now.in_result
+        return bool(self.last_sent or self.rejected or self.in_doubt or self.since_run or is_there_now)
 
     @property
     def overwritten(self) -> list[str]:

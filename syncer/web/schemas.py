@@ -246,6 +246,16 @@ class AttributeAnswer(BaseModel):
     stands: bool | None = Field(description="Whether they agree; null if that is not known.")
 
 
+class RowNowAnswer(BaseModel):
+    """What the warehouse has now of a row."""
+
+    in_result: bool | None = Field(description="Whether the query returns it; null if that cannot be known.")
+    values: dict[str, JsonValue] | None = Field(description="The attributes; null without a row that can be sent.")
+    differs: list[str] = Field(description="The attributes of which the store did not accept this value.")
+    reason: str | None = Field(description="Why the next run would reject it.")
+    error: str | None = Field(description="Why the warehouse could not say.")
+
+
 class ExplanationAnswer(BaseModel):
     """What one sync had to do with one row."""
 
@@ -259,7 +269,7 @@ class ExplanationAnswer(BaseModel):
     rejected: RejectedAnswer | None = Field(description="Set if the row is rejected now.")
     in_doubt: bool = Field(description="Whether it was sent, and no answer came: the next run sends it again.")
     attributes: list[AttributeAnswer] = Field(description="What the store accepted.")
-    now: None = Field(description="What the warehouse has now; null if it was not asked.")
+    now: RowNowAnswer | None = Field(description="What the warehouse has now; null if it was not asked.")
     busy: bool = Field(description="Whether a run or a plan has the snapshot open, so that only `rejected` is known.")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from syncer.snapshot import file
 from tests.cli.conftest import Folder
 
@@ -40,6 +42,36 @@ def test_what_became_of_a_row_is_a_sentence_for_people(folder: Folder) -> None:
     assert shown.code == 0
     assert "customers 1: delivered, but the store has other values of `plan`\n" in shown.out
     assert '  plan: "free", the store has "gold"\n' in shown.out
+
+
+def test_the_warehouse_says_what_it_has_now(folder: Folder) -> None:
+    folder.define("mails", "SELECT ' Ann@Example.com ' AS email, 1 AS score", "entity: person\nperson: {email: email}")
+    folder.define("twice", "SELECT * FROM (VALUES (1, 'a'), (1, 'b')) t (id, x)")
+    assert folder.syncer("run", "customers").code == 0
+    folder.people({"1": "pro", "3": "free"})
+
+    def now(*words: str) -> dict[str, Any]:
+        (found,) = folder.syncer("explain", "person", *words, "--now", "--json").objects
+        return dict(found["now"])
+
+    assert now("1") == {
+        "in_result": True, "values": {"plan": "pro"}, "differs": ["plan"], "reason": None, "error": None
+    }  # fmt: skip
+    assert (now("2")["in_result"], now("3")["differs"]) == (False, [])
+    assert now("1", "--sync", "twice")["reason"] == "rows that differ share this key"
+    assert now("ann@example.com", "--by", "email", "--sync", "mails")["values"] == {"score": 1}
+    shown = folder.syncer("explain", "person", "1", "--now")
+    assert '  now in the query\'s result, and the next run sends `plan`\n  now plan: "pro"\n' in shown.out
+    assert not [*(folder.path / ".syncer/snapshots").glob("*.now*")]
+
+
+def test_a_warehouse_that_does_not_answer_says_why(folder: Folder) -> None:
+    assert folder.syncer("run", "customers").code == 0
+    folder.define("customers", "SELECT id, plan, nonsense FROM people")
+
+    (found,) = folder.syncer("explain", "person", "1", "--now", "--json").objects
+
+    assert "nonsense" in found["now"]["error"]
 
 
 def test_nobody_knows_it(folder: Folder) -> None:

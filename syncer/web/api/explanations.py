@@ -11,6 +11,7 @@ from starlette.responses import Response
 from syncer.model.json_text import json_text
 from syncer.model.types import Entity, PersonKey
 from syncer.sync import explaining
+from syncer.sync.asking_now import with_now
 from syncer.sync.lookup import Lookup, Sought
 from syncer.web.api.documents import problems
 from syncer.web.auth import guard
@@ -59,9 +60,12 @@ def explain(
     service: TheService,
     sought: Annotated[Sought, Depends(_sought)],
     sync: Annotated[str | None, Query(max_length=200, description="Ask only the sync of this name.")] = None,
+    now: Annotated[bool, Query(description="Ask the warehouse too what it has now of these rows.")] = False,
 ) -> Response:
     """Explain what each sync had to do with a person, an object, a relationship or a row of a collection."""
     found = explaining.explain(service.lookup, sought, sync=sync)
+    if now:
+        found = with_now(service.settings, found)
     if not found.is_known and sync is None and not any(row.busy for row in found.rows):
         raise ProblemError(404, found.notes[0])
     items = {"items": [asdict(row) for row in found.rows], "notes": found.notes}
