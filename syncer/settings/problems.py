@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -93,6 +94,8 @@ def _variable(path: Sequence[str]) -> str:
 
 def _names(path: Sequence[str], kind: Any) -> Sequence[str]:
     """The settings directly below *path*, in a group of the type *kind*."""
+    if get_origin(kind) is UnionType:
+        return _names(path, get_args(kind)[0])
     if get_origin(kind) is dict:
         return _names(path[1:], get_args(kind)[1]) if path else ()
     if not isinstance(kind, type) or not issubclass(kind, BaseModel):

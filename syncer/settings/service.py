@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -17,6 +18,8 @@ _ADDRESS = "should be an address such as `https://syncer.example.com`, without a
 _ROOT = "should be a path such as `/syncer`"
 #: Of a path below which the service is shown: no segment is empty, `.` or `..`.
 ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?"
+_SAFE = r"https://[^/?#@\s]+(/[^?#\s]*)?|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^?#\s]*)?"
+_ISSUER = "should be an address such as `https://login.example.com`; `http://` only on this machine"
 _HEADER = "should be the name of an HTTP header, such as `X-Forwarded-User`"
 
 
@@ -69,6 +72,12 @@ def _networks(values: list[str]) -> list[str]:
     return values
 
 
+def _openid(values: list[str]) -> list[str]:
+    if "openid" not in values:
+        raise ValueError("should contain `openid`")
+    return values
+
+
 def _share(value: object) -> float:
     if isinstance(value, str) and value.strip().endswith("%"):
         number = value.strip().removesuffix("%").strip()
@@ -108,9 +117,11 @@ class PersonSettings(_Section):
 
 
 class GroupSettings(_Section):
-    """The groups of people behind a proxy, by what their members may do."""
+    """The groups of people whom a proxy or a provider names, by what their members may do."""
 
-    viewer: Words = Field(default=[], description="the groups, as a proxy names them, whose members are viewers")
+    viewer: Words = Field(
+        default=[], description="the groups, as a proxy or OpenID Connect names them, whose members are viewers"
+    )
     operator: Words = Field(default=[], description="those whose members are operators")
     approver: Words = Field(default=[], description="those whose members are approvers")
 
@@ -118,6 +129,33 @@ class GroupSettings(_Section):
         """The highest role of a member of *groups*; None if they have none."""
         named = {Role.APPROVER: self.approver, Role.OPERATOR: self.operator, Role.VIEWER: self.viewer}
         return next((role for role, its in named.items() if not set(its).isdisjoint(groups)), None)
+
+
+class OidcSettings(_Section):
+    """The provider through which people log in with OpenID Connect."""
+
+    issuer: Annotated[str, matching(_SAFE, _ISSUER)] = Field(
+        description="the address of the [OpenID Connect](access.md#openid-connect) provider, its issuer"
+    )
+    client_id: str = Field(description="the name under which the provider knows Syncer")
+    client_secret: SecretStr = Field(description="the secret that the provider gave for it")
+    scopes: Annotated[Words, AfterValidator(_openid)] = Field(
+        default=["openid", "profile", "email"],
+        description="what to ask the provider for, separated by commas: by default `openid,profile,email`. Many give "
+        "groups only for the scope `groups`",
+    )
+    name_claim: str = Field(default="email", description="the claim that names a person")
+    groups_claim: str = Field(default="groups", description="the claim that lists the groups of a person")
+
+    @property
+    def host(self) -> str:
+        """Where the provider is, as people know it."""
+        return urlsplit(self.issuer).netloc
+
+    @property
+    def identity(self) -> str:
+        """What sessions depend on; a secret."""
+        return "\n".join((self.issuer, self.client_id, self.client_secret.get_secret_value()))
 
 
 class WebSettings(_Section):
@@ -152,6 +190,7 @@ class WebSettings(_Section):
         "the proxy is an approver",
     )
     groups: GroupSettings = GroupSettings()
+    oidc: OidcSettings | None = None
     proxy_addresses: Annotated[Words, AfterValidator(_networks)] = Field(
         default=[], description="the addresses or networks of trusted proxies"
     )
@@ -184,7 +223,8 @@ class WebSettings(_Section):
     @property
     def is_guarded(self) -> bool:
         """Whether users have to log in."""
-        return bool(self.password or self.people or self.tokens or (self.proxy_header and self.proxy_addresses))
+        by_proxy = self.proxy_header and self.proxy_addresses
+        return bool(self.password or self.people or self.tokens or self.oidc or by_proxy)
 
 
 def _called(url: SecretStr) -> SecretStr:

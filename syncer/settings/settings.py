@@ -231,7 +231,7 @@ def _may_be_file(path: Sequence[str]) -> bool:
     match path:
         case ["database_url"] | ["web", "tokens", _, "token"] | ["web", "people", _, "password"]:
             return True
-        case ["alerts", "owners", _]:
+        case ["web", "oidc", "client_secret"] | ["alerts", "owners", _]:
             return True
         case ["warehouses" | "stores" as group, _, setting]:
             return setting in GROUPS[group].names()

@@ -14,9 +14,10 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from syncer import __version__
-from syncer.model.errors import SyncerError
+from syncer.model.errors import SettingsError, SyncerError
 from syncer.service.metrics import metrics_router
 from syncer.service.service import Service
+from syncer.settings.service import OidcSettings, WebSettings
 from syncer.state.audit import Audit
 from syncer.state.sessions import Sessions
 from syncer.web import problems, rendering
@@ -24,7 +25,7 @@ from syncer.web.actions import UserActions
 from syncer.web.api import documents, explanations
 from syncer.web.api import runs as api_runs
 from syncer.web.api import syncs as api_syncs
-from syncer.web.auth import login
+from syncer.web.auth import guard, login
 from syncer.web.auth.access import Access
 from syncer.web.auth.guard import Guard
 from syncer.web.auth.login import LoginService, Password, Throttle
@@ -56,7 +57,9 @@ def create_app(service: Service) -> FastAPI:
     """
     web, database = service.settings.web, service.run_log.database
     audit, access, passwords = Audit(database=database, now=service.now), Access(web), web.passwords
-    sessions, hosts = Sessions(database=database, passwords=passwords, now=service.now), AllowedHosts(web, access)
+    hosts, provider = AllowedHosts(web, access), web.oidc.identity if web.oidc else ""
+    sessions = Sessions(database=database, passwords=passwords, now=service.now, provider=provider)
+    login_path = guard.LOGIN if passwords else guard.PROVIDER if web.oidc else ""
     app = documents.DescribedApp(
         title="Syncer",
         version=__version__,
@@ -67,20 +70,23 @@ def create_app(service: Service) -> FastAPI:
         middleware=[
             Middleware(RootPath, root_of=access.root_path),
             Middleware(Safety),
-            Middleware(Guard, access=access, hosts=hosts, sessions=sessions, roles=web.roles),
+            Middleware(Guard, access=access, hosts=hosts, sessions=sessions, roles=web.roles, login=login_path),
             Middleware(GZipMiddleware, minimum_size=_COMPRESSED_BYTES, compresslevel=_COMPRESSION),
         ],
     )
     app.state.service, app.state.audit, app.state.actions = service, audit, UserActions(service=service, audit=audit)
     #: How many event streams each address has open.
     app.state.streams = Counter[str]()
-    app.state.login = passwords and LoginService(
+    app.state.login = login_path and LoginService(
         passwords={actor: Password(password) for actor, password in passwords.items()},
         sessions=sessions,
         throttle=Throttle(now=service.now),
         audit=audit,
         hosts=hosts,
+        provider=web.oidc.host if web.oidc else "",
     )
+    if web.oidc:
+        _log_in_through(web.oidc, app, web)
     for kind in (ProblemError, SyncerError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, problems.answer)
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
@@ -91,6 +97,26 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(metrics_router(service))
     app.include_router(probes)
     return app
+
+
+def _log_in_through(settings: OidcSettings, app: FastAPI, web: WebSettings) -> None:
+    """Add the login through an OpenID Connect provider, whose library is an extra.
+
+    Raises:
+        SettingsError: it is not installed.
+    """
+    try:
+        from syncer.web.auth import oidc
+        from syncer.web.auth.provider import Provider
+    except ModuleNotFoundError as exc:
+        if exc.name is None or exc.name.partition(".")[0] not in ("authlib", "httpx2", "joserfc"):
+            raise
+        hint = "Install it with `pip install 'syncer[oidc]'`."
+        raise SettingsError("SYNCER_WEB__OIDC__ISSUER: OpenID Connect is not installed", hint=hint) from None
+    app.state.oidc = oidc.ProviderLogin(
+        provider=Provider(settings), groups=web.groups, url=str(web.url).rstrip("/"), login=app.state.login
+    )
+    app.include_router(oidc.router)
 
 
 @probes.api_route("/livez", methods=["GET", "HEAD"])

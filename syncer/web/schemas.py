@@ -290,7 +290,7 @@ class AuditAnswer(BaseModel):
     action: AuditAction = Field(description="What they did.")
     sync: str = Field(description="To which sync.")
     run_id: str = Field(description="To which run.")
-    options: list[str] = Field(description="The options of the run.")
+    options: list[str] = Field(description="The options of the run, or why a login failed.")
 
 
 class AuditPage(BaseModel):

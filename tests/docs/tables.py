@@ -26,7 +26,7 @@ from syncer.docs.topics import FOLDER
 from syncer.service.metrics import ServiceCollector
 from syncer.settings import registry, settings
 from syncer.settings.registry import StoreSettings
-from syncer.settings.service import SECTIONS, GroupSettings, PersonSettings, TokenSettings
+from syncer.settings.service import SECTIONS, GroupSettings, OidcSettings, PersonSettings, TokenSettings
 from syncer.state.alerts import Alert
 from syncer.web import schemas
 from syncer.web.api.documents import PATH
@@ -190,8 +190,8 @@ def _settings_rows(prefix: str, model: type[BaseModel]) -> list[tuple[str, str |
             found += _settings_rows(f"{prefix}__{name.upper()}__<NAME>", of_one)
         elif name == "owners":
             found.append((f"`{prefix}__OWNERS__<OWNER>`", field.description, ""))
-        elif name == "groups":
-            found += _settings_rows(f"{prefix}__GROUPS", GroupSettings)
+        elif name in ("groups", "oidc"):
+            found += _settings_rows(f"{prefix}__{name.upper()}", GroupSettings if name == "groups" else OidcSettings)
         else:
             found.append((f"`{prefix}__{name.upper()}`", field.description, _shown(field)))
     return found

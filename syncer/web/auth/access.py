@@ -182,8 +182,7 @@ class Access:
             return None
         names = request.headers.getlist(self._header)
         # Two may be the caller's own and the proxy's.
-        name = _text(names[0]).strip() if len(names) == 1 else ""
-        return name if name and name.isprintable() and len(name) <= _NAME_LENGTH else None
+        return user_name(_text(names[0])) if len(names) == 1 else None
 
     def _role_of_groups(self, request: HTTPConnection) -> Role | None:
         if self._groups_header is None:
@@ -200,6 +199,12 @@ class Access:
             if hmac.compare_digest(known, digest):
                 found = principal
         return found
+
+
+def user_name(text: str) -> str | None:
+    """The name of a user that a text is; None if it is none."""
+    name = text.strip()
+    return name if name and name.isprintable() and len(name) <= _NAME_LENGTH else None
 
 
 def check(web: WebSettings) -> None:
@@ -224,6 +229,14 @@ def check(web: WebSettings) -> None:
         problems += _faults_of(f"SYNCER_WEB__PEOPLE__{name.upper()}__PASSWORD", person.password.get_secret_value())
         if not _NAME.fullmatch(name) or name in (SHARED, _LOCAL):
             problems.append(f"SYNCER_WEB__PEOPLE__{name.upper()}: should be a name of letters, digits and . _ @ + -")
+    if web.oidc is not None and not web.url:
+        problems.append(
+            "SYNCER_WEB__OIDC__ISSUER: needs SYNCER_WEB__URL, the address that the provider sends people to"
+        )
+    if web.oidc is not None and not (web.groups.viewer or web.groups.operator or web.groups.approver):
+        problems.append(
+            "SYNCER_WEB__OIDC__ISSUER: needs a group in SYNCER_WEB__GROUPS__VIEWER, __OPERATOR or __APPROVER"
+        )
     if web.proxy_groups_header is not None and web.proxy_header is None:
         problems.append("SYNCER_WEB__PROXY_GROUPS_HEADER: needs SYNCER_WEB__PROXY_HEADER")
     if web.proxy_header is not None and not web.proxy_addresses:
@@ -234,7 +247,8 @@ def check(web: WebSettings) -> None:
         raise SettingsError(
             "\n".join(problems),
             hint="Set SYNCER_WEB__PASSWORD, people such as SYNCER_WEB__PEOPLE__ANN__PASSWORD, tokens such as "
-            "SYNCER_WEB__TOKENS__CI__TOKEN, or a proxy's header and addresses; or listen on 127.0.0.1. "
+            "SYNCER_WEB__TOKENS__CI__TOKEN, SYNCER_WEB__OIDC__ISSUER, or a proxy's header and addresses; or listen on "
+            "127.0.0.1. "
             "See `syncer docs access`.",
         )
 

@@ -22,8 +22,11 @@ from syncer.web.problems import ProblemError
 #: These only say whether the service lives, to anybody under any host name.
 HEALTH = ("/livez", "/readyz")
 
+#: Where people log in, and where a provider sends them back.
+LOGIN, PROVIDER, CALLBACK = "/login", "/login/oidc", "/login/oidc/callback"
+
 #: Open to anybody. Everything else needs a role: any change that of an operator.
-OPEN = (*HEALTH, "/login")
+OPEN = (*HEALTH, LOGIN, PROVIDER, CALLBACK)
 
 #: For anybody who is logged in.
 LOGOUT = "/logout"
@@ -35,11 +38,23 @@ class Guard:
     """ASGI middleware before all routes."""
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, hosts: AllowedHosts, sessions: Sessions, roles: Mapping[str, Role]
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        hosts: AllowedHosts,
+        sessions: Sessions,
+        roles: Mapping[str, Role],
+        login: str,
     ) -> None:
-        """*roles*: of those who can log in on the page."""
+        """Rules of one service.
+
+        Shapes:
+            roles: of those who can log in on the page.
+            login: the path where people log in; empty if they cannot.
+        """
         self._app, self._access, self._hosts, self._sessions = app, access, hosts, sessions
-        self._roles = roles
+        self._roles, self._login = roles, login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -92,11 +107,11 @@ class Guard:
 
     def _refusal(self, request: Request, error: Exception) -> Response:
         problem = problems.problem_of(error)
-        if problem.status == 401 and self._roles and problems.wants_page(request):
+        if problem.status == 401 and self._login and problems.wants_page(request):
             query = request.scope["query_string"].decode("latin-1")
             path = request.scope["path"] + (f"?{query}" if query else "")
             wanted = path if request.method == "GET" else "/"
-            return RedirectResponse(f"/login?next={quote(wanted)}", 303)
+            return RedirectResponse(f"{self._login}?next={quote(wanted)}", 303)
         return problems.answer(request, error)
 
 

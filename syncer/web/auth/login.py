@@ -1,4 +1,4 @@
-"""Logging in with the password, and out; one address can only try so often."""
+"""Logging in, with the password on this page, and out; one address can only try so often."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
-from syncer.settings.service import SHARED
+from syncer.settings.service import SHARED, Role
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.sessions import LENGTH, Sessions
 from syncer.web import rendering, root_path
@@ -27,10 +27,10 @@ from syncer.web.problems import ProblemError
 from syncer.web.rendering import Context
 
 _COOKIE = "syncer_session"
-#: Browsers accept a cookie of this name only over TLS, and only from this very host.
-_SECURE_COOKIE = f"__Host-{_COOKIE}"
+#: Browsers accept a cookie whose name begins so only over TLS, and only from this very host.
+_SECURE = "__Host-"
 #: The same below a root path, which that name does not allow; other services of the host do not get it.
-_BELOW_COOKIE = f"__Secure-{_COOKIE}"
+_BELOW = "__Secure-"
 
 #: Attempts of one address in a window.
 GUESSES = 10
@@ -48,9 +48,12 @@ router = APIRouter(include_in_schema=False)
 
 
 class LoginContext(Context, template="login.html"):
-    """The form for the password, and the name if people have one each."""
+    """The form for the password, and the name if people have one each; and the way to a provider."""
 
+    asks_password: bool
     asks_name: bool
+    #: The host of the OpenID Connect provider; empty if there is none.
+    provider: str
     #: What somebody typed before.
     name: str = ""
 
@@ -58,6 +61,16 @@ class LoginContext(Context, template="login.html"):
     next: str
     #: Why the last attempt failed.
     fault: str = ""
+
+
+class ContinueContext(Context, template="continue.html"):
+    """After the provider: browsers send the strict cookie only when a page of this site leads on."""
+
+    name: str
+    role: Role
+    #: The path below which the service is shown.
+    root: str
+    next: str
 
 
 class Password:
@@ -118,20 +131,40 @@ class LoginService:
     throttle: Throttle
     audit: Audit
     hosts: AllowedHosts
+    #: The host of the OpenID Connect provider; empty if there is none.
+    provider: str = ""
 
     def form(self, url: str, *, name: str = "", fault: str = "") -> LoginContext:
         """The form, which opens *url* after it."""
-        asks_name = any(actor != SHARED for actor in self.passwords)
-        return LoginContext(next=url, asks_name=asks_name, name=name, fault=fault)
+        return LoginContext(
+            next=url,
+            asks_password=bool(self.passwords),
+            asks_name=any(actor != SHARED for actor in self.passwords),
+            provider=self.provider,
+            name=name,
+            fault=fault,
+        )
+
+    def too_often(self, address: str, url: str, *, name: str = "") -> Response | None:
+        """Count an attempt of an address; the answer if there were too many, else None."""
+        wait = self.throttle.guess(address)
+        if wait is None:
+            return None
+        seconds = str(int(wait.total_seconds()) + 1)
+        form = self.form(url, name=name, fault=f"Too many attempts; wait {seconds} seconds.")
+        return rendering.page(form, status=429, headers={"Retry-After": seconds})
 
     async def log_in(self, request: Request, name: str, guess: str, url: str) -> Response:
-        """Start a session and open *url*, or show the form with the reason."""
+        """Start a session and open *url*, or show the form with the reason.
+
+        Raises:
+            ProblemError: nobody has a password.
+        """
         address, actor = caller(request).address, name.strip() or SHARED
-        wait = self.throttle.guess(address)
-        if wait is not None:
-            seconds = str(int(wait.total_seconds()) + 1)
-            form = self.form(url, name=name, fault=f"Too many attempts; wait {seconds} seconds.")
-            return rendering.page(form, status=429, headers={"Retry-After": seconds})
+        if not self.passwords:
+            raise ProblemError(404, "nobody has a password here", hint="Log in through the provider.")
+        if (refusal := self.too_often(address, url, name=name)) is not None:
+            return refusal
         # A name that nobody has takes as long as a wrong password.
         password = self.passwords.get(actor) or next(iter(self.passwords.values()))
         is_right = len(guess) <= _LONGEST_PASSWORD and await password.is_right(guess)
@@ -139,12 +172,16 @@ class LoginService:
             await run_in_threadpool(self.audit.record, AuditAction.FAILED_LOGIN, actor="", address=address)
             fault = "Wrong name or password." if self.form(url).asks_name else "Wrong password."
             return rendering.page(self.form(url, name=name, fault=fault), status=401)
-        self.throttle.forgive(address)
-        token = await run_in_threadpool(self.sessions.begin, actor)
-        await run_in_threadpool(self.audit.record, AuditAction.LOGIN, actor=actor, address=address)
         response = RedirectResponse(url, 303)
-        _set_cookie(response, token, secure=self.hosts.is_secure(request))
+        await self.begin(request, response, actor)
         return response
+
+    async def begin(self, request: Request, response: Response, actor: str, role: str | None = None) -> None:
+        """Start a session as `Sessions.begin`; the response gives it to the browser."""
+        self.throttle.forgive(caller(request).address)
+        token = await run_in_threadpool(self.sessions.begin, actor, role)
+        await run_in_threadpool(self.audit.record, AuditAction.LOGIN, actor=actor, address=caller(request).address)
+        _set_cookie(response, token, secure=self.hosts.is_secure(request))
 
     def log_out(self, request: Request) -> Response:
         """End the session."""
@@ -153,22 +190,23 @@ class LoginService:
             self.sessions.end(token)
         self.audit.record(AuditAction.LOGOUT, actor=who.actor, address=who.address)
         response = RedirectResponse("/login", 303)
-        response.delete_cookie(_COOKIE, path=_path(), httponly=True, samesite="strict")
-        response.delete_cookie(_secure_cookie(), path=_path(), secure=True, httponly=True, samesite="strict")
+        response.delete_cookie(_COOKIE, path=cookie_path(), httponly=True, samesite="strict")
+        secure = cookie_name(_COOKIE, secure=True)
+        response.delete_cookie(secure, path=cookie_path(), secure=True, httponly=True, samesite="strict")
         return response
 
 
 def session_token(request: HTTPConnection) -> str | None:
     """The session's token that a browser sends."""
-    token = request.cookies.get(_secure_cookie()) or request.cookies.get(_COOKIE)
+    token = request.cookies.get(cookie_name(_COOKIE, secure=True)) or request.cookies.get(_COOKIE)
     return token if token and len(token) <= _LONGEST_TOKEN else None
 
 
 async def _login(request: Request) -> LoginService:
     found = request.app.state.login
     if not isinstance(found, LoginService):
-        hint = "Set SYNCER_WEB__PASSWORD, or a password for each person."
-        raise ProblemError(404, "there is no login, as no password is set", hint=hint)
+        hint = "Set SYNCER_WEB__PASSWORD, a password for each person, or SYNCER_WEB__OIDC__ISSUER."
+        raise ProblemError(404, "there is no login, as no password and no provider is set", hint=hint)
     return found
 
 
@@ -177,7 +215,7 @@ TheLogin = Annotated[LoginService, Depends(_login)]
 
 @router.get("/login")
 def show_form(login: TheLogin, url: Annotated[str, Query(alias="next")] = "/") -> Response:
-    return rendering.page(login.form(_own(url)))
+    return rendering.page(login.form(own(url)))
 
 
 @router.post("/login")
@@ -188,7 +226,7 @@ async def log_in(
     name: Annotated[str, Form(max_length=_LONGEST_NAME)] = "",
     url: Annotated[str, Form(alias="next")] = "/",
 ) -> Response:
-    return await login.log_in(request, name, password, _own(url))
+    return await login.log_in(request, name, password, own(url))
 
 
 @router.post("/logout")
@@ -198,20 +236,21 @@ def log_out(request: Request, login: TheLogin) -> Response:
 
 def _set_cookie(response: Response, token: str, *, secure: bool) -> None:
     """Store a token in the browser: no script can read it, and no other site's page can make the browser send it."""
-    name, age = _secure_cookie() if secure else _COOKIE, int(LENGTH.total_seconds())
-    response.set_cookie(name, token, max_age=age, path=_path(), secure=secure, httponly=True, samesite="strict")
+    name, age = cookie_name(_COOKIE, secure=secure), int(LENGTH.total_seconds())
+    response.set_cookie(name, token, max_age=age, path=cookie_path(), secure=secure, httponly=True, samesite="strict")
 
 
-def _path() -> str:
-    """The path whose requests get the cookie."""
+def cookie_path() -> str:
+    """The path whose requests get a cookie."""
     return f"{root_path.current()}/"
 
 
-def _secure_cookie() -> str:
-    return _BELOW_COOKIE if root_path.current() else _SECURE_COOKIE
+def cookie_name(name: str, *, secure: bool) -> str:
+    """What a cookie is called; *secure*: over TLS."""
+    return f"{_BELOW if root_path.current() else _SECURE}{name}" if secure else name
 
 
-def _own(url: str) -> str:
+def own(url: str) -> str:
     """A URL of this service, so that no link can lead from the login to elsewhere."""
     is_own = url.startswith("/") and not url.startswith(("//", "/\\")) and url.isprintable()
     return url if is_own and len(url) <= _LONGEST_URL else "/"
