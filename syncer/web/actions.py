@@ -28,7 +28,7 @@ from syncer.sync.plans import Plan
 from syncer.sync.progress import RunOptions
 from syncer.web.auth.access import Caller
 from syncer.web.problems import ProblemError
-from syncer.web.schemas import RunRequest
+from syncer.web.requests import RunRequest
 
 #: Plans side by side; each queries a warehouse.
 _PLANS = 2

@@ -15,14 +15,12 @@ from syncer.web.actions import until_ended
 from syncer.web.api.documents import problems
 from syncer.web.auth import guard
 from syncer.web.parameters import Cursor, Limit, Name, Number, TheActions, TheCaller, TheService
+from syncer.web.requests import AcknowledgeRequest, RejectionChoice, RunRequest
 from syncer.web.schemas import (
-    AcknowledgeRequest,
     PlanAnswer,
-    RejectionChoice,
     RejectionPage,
     RowsAnswer,
     RunAnswer,
-    RunRequest,
     SyncAnswer,
     SyncDetailAnswer,
     SyncPage,

@@ -27,7 +27,7 @@ from syncer.web.pages.runs import RunList, run_list
 from syncer.web.pages.viewing import TheView, View, back_to
 from syncer.web.problems import ProblemError, problem_of
 from syncer.web.rendering import Context
-from syncer.web.schemas import RunRequest
+from syncer.web.requests import RunRequest
 
 #: Runs in the charts, and in the list of a page.
 _DRAWN_RUNS = 60
