@@ -106,6 +106,7 @@ class PostgreSQLStore(SQLStore):
         as_array="json_agg",
         find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
         as_json="SELECT CAST(json_agg(json_build_array({columns})) AS text) FROM ({rows}) AS page",
+        each_attribute="jsonb_each_text(p.attributes)",
     )
 
     def close(self) -> None:

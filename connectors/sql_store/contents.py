@@ -41,6 +41,22 @@ def person(fetch: Fetch, key: PersonKey, value: str) -> dict[str, Any] | None:
     return found[0] | {"relationships": related}
 
 
+def people_with(fetch: Fetch, each_attribute: str, text: str, limit: int) -> list[dict[str, Any]]:
+    """The first people whose email, or an attribute that is called some `name`, contains *text*, in any letter case."""
+    for sign in "!%_":
+        text = text.replace(sign, f"!{sign}")
+    is_name = "lower(e.key) LIKE :name AND lower(CAST(e.value AS text)) LIKE :part ESCAPE '!'"
+    names = f"SELECT min(CAST(e.value AS text)) FROM {each_attribute} AS e WHERE {is_name}"
+    rows = fetch(
+        f"SELECT * FROM (SELECT p.person_id, p.id, p.email, ({names}) AS called FROM people AS p) AS found "
+        "WHERE lower(email) LIKE :part ESCAPE '!' OR called IS NOT NULL ORDER BY person_id LIMIT :most",
+        name="%name%",
+        part=f"%{text.lower()}%",
+        most=limit,
+    )
+    return [dict(zip(("person_id", "id", "email", "name"), row, strict=True)) for row in rows]
+
+
 def one_object(fetch: Fetch, object_type: str, object_id: str) -> dict[str, Any] | None:
     """One object, how many people it is related to, and the first of them."""
     key = {"type": object_type, "id": object_id}

@@ -30,6 +30,8 @@ class SQLDialect:
     find_workspace: str
     #: A query for one JSON array of arrays, for the *columns* of the query *rows*, which are texts.
     as_json: str
+    #: A table of the attributes of the person `p`: `key`, `value`.
+    each_attribute: str
 
 
 #: Runs one statement, in which `:name` stands for a value, in the batch's transaction; returns the count of its rows.

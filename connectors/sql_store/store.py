@@ -206,6 +206,10 @@ class SQLStore(StoreDatabase):
             case _:
                 assert_never(entity)
 
+    def people_with(self, text: str, limit: int) -> list[dict[str, Any]]:
+        """See `SearchesPeople.people_with`."""
+        return [] if self.is_new else contents.people_with(self._fetch, self.dialect.each_attribute, text, limit)
+
     def can_list(self, target: Target) -> bool:
         """See `ReadsBack.can_list`."""
         return True

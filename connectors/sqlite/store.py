@@ -78,6 +78,7 @@ class SQLiteStore(SQLStore):
         as_array="json_group_array",
         find_workspace="SELECT 1 FROM sqlite_master WHERE name = 'workspace'",
         as_json="SELECT json_group_array(json_array({columns})) FROM ({rows})",
+        each_attribute="json_each(p.attributes)",
     )
 
     # Created on demand: a run without changes has no batch.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never, runtime_checkable
 
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.protocols import ProfileStore, ReadsBack
@@ -18,6 +18,9 @@ from syncer.state.runs import RunLog
 
 #: The most rejected rows that a search returns.
 _MOST_REJECTED = 100
+
+#: Characters that a part of an email or a name has at least, and the most people that a search finds by it.
+_SHORTEST_PART, _MOST_PEOPLE = 3, 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +138,35 @@ class Stored:
     facts: StoreFacts
 
 
+@runtime_checkable
+class SearchesPeople(Protocol):
+    """A store that finds people by a part of what they are called."""
+
+    def people_with(self, text: str, limit: int) -> list[dict[str, Any]]:
+        """The first people whose email or name contains *text*, in any letter case.
+
+        Shapes:
+            returns: `id`, `email`, `person_id`, and `name`: the name that contains it, or None.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A person whose email or name contains what was typed."""
+
+    sought: Sought
+    email: str | None
+    name: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The hits of a search."""
 
     #: The people and objects that stores contain, of the identifier that was typed.
     entities: Sequence[Sought]
+    #: The people whose email or name contains the text.
+    people: Sequence[Hit]
     #: The rejected rows whose key contains the text, each with its sync.
     rejected: Sequence[tuple[SyncDefinition, Rejection]]
     #: The syncs whose names contain the text.
@@ -210,11 +236,14 @@ class Lookup:
     def find(self, text: str) -> Found:
         """The people, objects, rejected rows and syncs of an identifier or a part of a name; *text* is not empty."""
         entities: list[Sought] = []
+        people: list[Hit] = []
         faults: list[SyncerError] = []
         unread: list[str] = []
         for store in self.settings.stores:
             try:
-                entities += self._contained(store, text)
+                with closing(self.settings.stores[store].open(store)) as opened:
+                    entities += self._contained(opened, store, text)
+                    people += _hits(opened, store, text)
             except SyncerError as exc:
                 if any(sync.store == store for sync in self.definitions.values()):
                     faults.append(exc)
@@ -223,25 +252,39 @@ class Lookup:
         rows = self.run_log.rejections_with(identifier(text), _MOST_REJECTED)
         return Found(
             entities=entities,
+            people=people,
             rejected=[(self.definitions[row.sync], row) for row in rows if row.sync in self.definitions],
             syncs=[sync for name, sync in self.definitions.items() if text.strip().lower() in name],
             faults=faults,
             unread=unread,
         )
 
-    def _contained(self, store: str, text: str) -> list[Sought]:
+    def _contained(self, opened: ProfileStore, store: str, text: str) -> list[Sought]:
         keys = (PersonKey.ID, PersonKey.EMAIL) if "@" in text else (PersonKey.ID,)
         fed = [sync for sync in self.definitions.values() if sync.store == store]
         types = sorted({sync.target.object_type for sync in fed if sync.target.object_type})
         wanted = [self.person(store, text, key) for key in keys]
         wanted += [self.one_object(store, object_type, text) for object_type in types]
-        with closing(self.settings.stores[store].open(store)) as opened:
-            return [sought for sought in wanted if opened.show(sought.entity, sought.kind, sought.value) is not None]
+        return [sought for sought in wanted if opened.show(sought.entity, sought.kind, sought.value) is not None]
 
     def _identity(self, store: str) -> Identity:
         if store not in self.settings.stores:
             raise SelectionError(f"no store is called {quoted(store)}", hint=did_you_mean(store, self.settings.stores))
         return self.settings.stores[store].identity
+
+
+def _hits(opened: ProfileStore, store: str, text: str) -> list[Hit]:
+    text = text.strip()
+    if len(text) < _SHORTEST_PART or not isinstance(opened, SearchesPeople):
+        return []
+    hits = []
+    for one in opened.people_with(text, _MOST_PEOPLE):
+        known = {PersonKey.ID: one["id"], PersonKey.EMAIL: one["email"], PersonKey.CIO_ID: one["person_id"]}
+        kind, value = next((kind, str(value)) for kind, value in known.items() if value is not None)
+        sought = Sought(store=store, entity=Entity.PERSON, kind=kind, value=value)
+        if text not in (one["id"], one["email"]):
+            hits.append(Hit(sought=sought, email=one["email"], name=one["name"]))
+    return hits
 
 
 def _read(store: ProfileStore, sought: Sought) -> tuple[dict[str, Any] | None, Sought]:

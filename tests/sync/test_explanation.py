@@ -293,3 +293,25 @@ def test_somebody_whom_the_store_does_not_have_is_absent(bench: Bench, service: 
     bench.define("scores", "SELECT '8' AS id, 1 AS score", "entity: person\nperson: {id: id}\ncreate: false")
     run(service, "scores")
     assert person(service, "7").rows == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_people_are_found_by_a_part_of_their_email_or_name(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue("postgres_url") if kind == "postgresql" else f"sqlite:///{tmp_path}/p.db"
+    made = Bench(path=tmp_path, environment={"SYNCER_STORES__DEFAULT__URL": url})
+    made.people({})
+    rows = "(1, 'Ann_B@Example.com', 'Ann Bee'), (2, 'annxb@example.com', NULL), (3, 'cy@example.com', 'Cy 100%')"
+    made.define("people", f"SELECT * FROM (VALUES {rows}) t (id, email, full_name)")
+    with made.service(started=False) as service:
+        assert run(service, "people") == [RunStatus.SUCCESS]
+
+        def found(text: str) -> list[tuple[str, str | None]]:
+            return [(hit.sought.value, hit.name) for hit in service.lookup.find(text).people]
+
+        assert found("ann_b@") == [("1", None)]
+        assert found("EXAMPLE") == [("1", None), ("2", None), ("3", None)]
+        assert found("n bee") == [("1", "Ann Bee")]
+        assert found("00%") == [("3", "Cy 100%")]
+        assert found("cy") == []
