@@ -140,6 +140,23 @@ def test_the_way_there_and_back_is_bound_to_one_browser(site: Site, openid: Open
     assert headers["Authorization"].startswith("Basic ")
 
 
+def test_the_secret_is_sent_as_the_provider_takes_it(site: Site, openid: OpenIdProvider) -> None:
+    openid.metadata = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+    with site.served(settings(openid)) as served:
+        assert log_in(served, "otto")[1].status_code == 200
+    ((headers, form),) = openid.asked
+    assert "Authorization" not in headers
+    assert form["client_secret"] == SECRET
+
+
+def test_a_login_fits_into_a_cookie_whatever_it_leads_to(site: Site, openid: OpenIdProvider) -> None:
+    with site.served(settings(openid)) as served:
+        for wanted, opened in (("/" + "x" * 1500, "/" + "x" * 1500), ("/" + "ü" * 1500, "/")):
+            answer = served.client().get("/login/oidc", params={"next": wanted})
+            assert len(answer.headers["set-cookie"]) < 4096
+            assert f'; url={opened}"' in log_in(served, "vera", wanted)[1].text
+
+
 def test_what_the_token_lacks_is_read_from_the_userinfo(site: Site, openid: OpenIdProvider) -> None:
     openid.claims = {"groups": None, "email": None}
     with site.served(settings(openid)) as served:
