@@ -73,6 +73,8 @@ def test_every_page_is_sound_light_and_dark_wide_and_narrow(shop: Shop) -> None:
         "found-nothing": "/find?q=nobody@example.com",
         "found-hostile": f"/find?q={hostile}",
         "person": f"/people?by=id&value={REFUSED}",
+        "person-now": f"/people?by=id&value={REFUSED}&now=1",
+        "found-part": f"/find?q={REFUSED}@exam",
         "person-missing": f"/people?value={hostile}",
         "object": "/objects?type=account&id=acc_003",
         "object-hostile": f"/objects?type={hostile}&id=ok",
@@ -266,6 +268,8 @@ def test_the_search_tells_why_a_customer_was_not_updated(shop: Shop) -> None:
         expect(explained.get_by_role("row", name="trials")).to_contain_text("the object does not exist yet")
         expect(explained.get_by_role("row", name="customers 1042")).to_contain_text("In the store")
         expect(explained.get_by_role("row", name="scores 1042")).to_have_count(0)
+        page.get_by_role("link", name="Ask the warehouse now").click()
+        expect(explained.get_by_role("row", name="customers 1042")).to_contain_text("as it was sent")
 
 
 def test_rejected_rows_come_page_by_page(shop: Shop) -> None:

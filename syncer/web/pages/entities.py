@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from syncer.model.types import PersonKey
 from syncer.service.status import SyncStatus
 from syncer.sync import explaining
+from syncer.sync.asking_now import with_now
 from syncer.sync.explanation import AttributeState, Explained, Explanation
 from syncer.sync.lookup import Found, Sought, Stored
 from syncer.web.auth import guard
@@ -48,6 +49,8 @@ class EntityContext(Context, template="entity.html"):
     noun: str
     stored: Stored
     identifiers: Mapping[str, Any]
+    #: Whether the warehouse was asked too.
+    asked_now: bool
     #: What its syncs did: the first rows; of a whole collection the rejected ones.
     explained: Explained
     rows: Sequence[Explanation]
@@ -66,9 +69,11 @@ def find(view: TheView, q: _Text = "") -> Response:
 
 
 @router.get("/people")
-def show_person(view: TheView, value: _Text, by: PersonKey | None = None, store: str = "default") -> Response:
+def show_person(
+    view: TheView, value: _Text, by: PersonKey | None = None, store: str = "default", now: bool = False
+) -> Response:
     sought = view.service.lookup.person(store, value, by)
-    return _page(view, sought, title=sought.value, heading=f"Person by {sought.kind}", noun="person")
+    return _page(view, sought, title=sought.value, heading=f"Person by {sought.kind}", noun="person", now=now)
 
 
 @router.get("/objects")
@@ -77,19 +82,22 @@ def show_object(
     object_id: Annotated[str, Query(max_length=500, alias="id")],
     object_type: Annotated[str, Query(alias="type")],
     store: str = "default",
+    now: bool = False,
 ) -> Response:
     sought = view.service.lookup.one_object(store, object_type, object_id)
-    return _page(view, sought, title=sought.value, heading=f"Object of type {object_type}", noun="object")
+    return _page(view, sought, title=sought.value, heading=f"Object of type {object_type}", noun="object", now=now)
 
 
 @router.get("/collections")
-def show_collection(view: TheView, name: _Text, key: _Text = "", store: str = "default") -> Response:
+def show_collection(view: TheView, name: _Text, key: _Text = "", store: str = "default", now: bool = False) -> Response:
     sought = view.service.lookup.collection(store, name, key.strip())
-    return _page(view, sought, title=name, heading="Collection", noun="row" if sought.value else "collection")
+    return _page(view, sought, title=name, heading="Collection", noun="row" if sought.value else "collection", now=now)
 
 
-def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) -> Response:
+def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str, now: bool) -> Response:
     explained = explaining.explain(view.service.lookup, sought)
+    if now:
+        explained = with_now(view.service.settings, explained)
     found = explained.stored
     writers: dict[str, list[tuple[str, AttributeState]]] = defaultdict(list)
     own = {sync.name for sync in found.feeding if sync.target.entity is sought.entity}
@@ -107,6 +115,7 @@ def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str) ->
         noun=noun,
         stored=found,
         identifiers={word: content[name] for name, word in shown.items() if name in content},
+        asked_now=now,
         explained=explained,
         rows=rows,
         statuses={one.definition.name: one for one in view.service.statuses(list({row.sync for row in rows}))},
