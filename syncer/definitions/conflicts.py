@@ -55,7 +55,7 @@ def shared_attributes(
 
     Shapes:
         columns_by_sync: name to the columns of its result, as far as they are known.
-        paths: of the files, of which one has to be in the group, and the last one gets the warning; None for all.
+        paths: of the files that get the warning, as far as they are of the group; None for its last one.
     """
     fed = {definition.name: _fed(definition) for definition in definitions}
     several = {things for things, count in Counter(fed.values()).items() if count > 1}
@@ -70,13 +70,14 @@ def shared_attributes(
             shared[things, tuple(names)].append(attribute)
     warnings = [
         _at(
-            chosen[-1],
+            by_name[name],
             "attributes",
             f"{listed(names, last='and')} write the same attributes of {things}: "
             f"{listed(attributes, last='and')}; the last one to run wins",
         )
         for (things, names), attributes in shared.items()
-        if (chosen := [by_name[name] for name in names if paths is None or by_name[name].path in paths])
+        for name in (names[-1:] if paths is None else names)
+        if paths is None or by_name[name].path in paths
     ]
     return tuple(sorted(warnings, key=lambda warning: (warning.path, warning.line, warning.message)))
 
