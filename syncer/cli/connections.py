@@ -55,11 +55,11 @@ class AlertAction(enum.StrEnum):
 
 def alerts(
     action: Annotated[
-        AlertAction | None, typer.Argument(metavar="[mute|unmute]", help="Mute the alerts of syncs, or end that.")
+        AlertAction | None, typer.Argument(metavar="mute|unmute", help="Mute the alerts of syncs, or end that.")
     ] = None,
     select: Select = None,
     until_text: Annotated[
-        str, typer.Option("--until", metavar="T", help="When a mute ends: 2026-12-31, 12h, 7d; default: in a day.")
+        str, typer.Option("--until", metavar="T", help="When a mute ends: 2026-12-31, 12h, 7d.")
     ] = "1d",
     reason: Annotated[str, typer.Option(metavar="WHY", help="Why they are muted.")] = "",
     test: Annotated[bool, typer.Option("--test", help="Send a test notice to each target.")] = False,

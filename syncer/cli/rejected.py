@@ -32,7 +32,7 @@ def rejected(
         str, typer.Option(metavar="TEXT", help="Only rows whose key, reason or values contain this text.")
     ] = "",
     key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Only rows with this key; none if it is empty.")
+        str | None, typer.Option(metavar="KEY", help="Only rows with this key; if it is empty, those without one.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many rows to show of each sync.")] = None,
     groups: Annotated[bool, typer.Option("--groups", help="Show each reason, with the number of its rows.")] = False,

@@ -163,7 +163,7 @@ def csv_row(row: Rejection, *, with_values: bool = True) -> list[object]:
     given, values = row.acknowledged, row.row.values if with_values else ""
     key = row.key if with_values else ""
     known = [given.by, given.reason, given.at.isoformat(), given.until.isoformat()] if given else [""] * 4
-    return [row.sync, key, row.reason, row.attempts, *times, " ".join(row.row.columns), values, *known]
+    return [row.sync, key, row.reason, row.attempts, *times, ", ".join(row.row.columns), values, *known]
 
 
 def record(connection: sa.Connection, sync: str, refused: Sequence[Rejection], total: int, *, now: datetime) -> int:
