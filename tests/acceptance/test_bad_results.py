@@ -210,7 +210,10 @@ def test_an_empty_result_is_held_until_it_is_let_through(project: Project, conne
 
     assert (planned.code, ended.code) == (3, 3)
     (run,) = ended.objects
-    told = f"the query returned no row, where the snapshot has {PEOPLE}"
+    told = (
+        f"the query returned no row, where the snapshot has {PEOPLE}; "
+        f"{PEOPLE} of {PEOPLE} rows (100.0%) would be removed, over the limit of 15%"
+    )
     assert (run["status"], run["error"], run["removed"], run["accepted"]) == ("held", told, PEOPLE, 0)
     assert "--allow-limits" in ended.err
     assert people(project) == before
@@ -289,7 +292,7 @@ def test_columns_come_and_go_and_change_their_type(project: Project, connection:
         ("WAREHOUSES", "canary-password", 2, "is not a URL"),
         ("WAREHOUSES", "duckdb:///nowhere", 1, "there is no file or folder"),
         ("STORES", "postgresql://user:canary-password@127.0.0.1:1/db", 1, "cannot connect"),
-        ("STORES", "sqlite:////proc/nowhere/profiles.db", 1, "cannot make the folder"),
+        ("STORES", "sqlite:////etc/passwd/profiles.db", 1, "no file can be made in the folder"),
     ],
 )
 def test_a_connection_that_cannot_be_used_is_told_without_its_secret(
