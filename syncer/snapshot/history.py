@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from syncer.model.types import Action
-from syncer.snapshot.columns import ColumnMap, json_name, json_object
+from syncer.snapshot.columns import ColumnMap, in_file, json_name, json_object
 from syncer.snapshot.session import Session
 
 #: So many are remembered, or as many as the snapshot has if that is more; the oldest are forgotten first.
@@ -19,7 +19,8 @@ def remember_left(session: Session, layout: ColumnMap, keys: str, *, number: int
         keys: SQL of a table of them: k….
         number, at: of the run; a time without zone is in UTC.
     """
-    values = [(c.name, c.sent(f"({c.acknowledged()})")) for c in layout.columns if c.was is not None]
+    known = [c for c in in_file(session, layout.columns) if c.was is not None]
+    values = [(c.name, c.sent(f"({c.acknowledged()})")) for c in known]
     attributes = json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
     at = at.astimezone(UTC).replace(tzinfo=None) if at and at.tzinfo else at
     session.execute(f"DELETE FROM left_rows USING {keys} d WHERE {session.same_keys('left_rows', 'd')}")
