@@ -21,7 +21,6 @@ from syncer.model.errors import (
     SyncerError,
     WarehouseError,
 )
-from syncer.model.protocols import TriesWriting
 from syncer.model.spelling import quoted
 from syncer.model.types import SyncDefinition
 
@@ -150,6 +149,7 @@ def _ask_warehouses(
 def _ask_stores(project: Project, selected: Selected, found: set[Diagnostic]) -> Iterator[Outcome]:
     """Add what stores refuse of the definitions; gives an outcome for each store that fails."""
     from syncer.definitions.validation import Diagnostic, refusal
+    from syncer.model.protocols import TriesWriting
 
     for name in sorted({definition.store for definition in selected.definitions}):
         try:
