@@ -111,13 +111,16 @@ def _path(project: Project, name: str) -> Path:
 
 def _write(project: Project, path: Path, name: str, text: str) -> None:
     """Write the file, unless `syncer validate` would find an error in it."""
+    from syncer.definitions.validation import check_definitions
+
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise SelectionError(f"{path} cannot be written: {error.strerror}") from error
     loaded = project.load()
-    if (fault := loaded.broken.get(name)) is not None:
+    _, faults = check_definitions(project.settings, (one for one in loaded.definitions if one.name == name))
+    if fault := loaded.broken.get(name) or next(iter(faults), None):
         path.unlink()
         raise SelectionError(f"no file was written: {fault.message}", hint=fault.hint)
 

@@ -24,6 +24,8 @@ from tests.cli.test_output import on_a_terminal
     ],
 )
 def test_a_new_sync_is_written_from_options_and_validates(folder: Folder, options: list[str]) -> None:
+    folder.write("syncer.toml", '[stores.default]\nidentity = "id_or_email"\n')
+
     written = folder.syncer("new", "fresh", *options)
     checked = folder.syncer("validate", "fresh")
 
@@ -50,6 +52,7 @@ def test_a_new_sync_is_written_from_answers(folder: Folder) -> None:
         (["../x"], "a sync cannot be called `../x`"),
         (["fresh"], "--entity is missing, and there is no terminal to ask on"),
         (["fresh", "--entity", "person", "--person", "mail=x", "--from", "t"], "no file was written: "),
+        (["fresh", "--entity", "person", "--person", "email=x", "--from", "t"], "cannot tell people apart by `email`"),
         (["fresh", "--entity", "object", "--object", "team", "--from", "t"], "--object should have two parts"),
     ],
 )
