@@ -33,7 +33,7 @@ COMMANDS = (
     ("schema",),
 )
 
-#: What a reader of the page or the API asks for; a plan is asked for by POST, and only looks.
+#: What a reader of the page or the API asks for.
 READ = (
     "/",
     "/syncs/customers",
@@ -50,7 +50,6 @@ READ = (
     "/api/v1/runs",
     "/api/v1/audit",
 )
-PLANNED = ("/syncs/customers/plan", "/api/v1/syncs/customers/plan")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -110,11 +109,16 @@ def test_neither_pages_nor_the_api_write_anything_to_read(folder: Folder, store:
         client = served.client(headers={"Origin": served.address})
         for path in READ:
             assert client.get(path).status_code in (200, 404), path
-        for path in PLANNED:
-            assert client.post(path).status_code == 200, path
+        assert client.post("/api/v1/syncs/customers/plan").status_code == 200
         after = seen(folder.path, store)
+        # The page keeps the plan that it shows, for the button that sends it, and nothing else.
+        assert client.post("/syncs/customers/plan").status_code == 200
+        plans = {path.name for path in (folder.path / ".syncer/plans").iterdir()}
+        shown = seen(folder.path, store)
 
     assert after == before
+    assert len(plans) == 2
+    assert shown | {"state": [name for name in shown["state"] if name not in plans]} == before
 
 
 def test_a_run_that_fails_or_is_held_makes_no_store(folder: Folder, store: str) -> None:
