@@ -15,7 +15,7 @@ import pytest
 from syncer.cli.lsp import lsp
 from syncer.model.errors import SettingsError
 from tests.cli.conftest import Folder, environment
-from tests.cli.watching import ENDLESS, stored_people
+from tests.cli.watching import ENDLESS
 from tests.lsp.conftest import HEADER
 from tests.lsp.editor import SECONDS, Editor
 from tests.lsp.test_answers import silent_server
@@ -77,7 +77,7 @@ def test_a_saved_file_is_planned_and_nothing_is_sent(editor: Editor, project: Fo
     assert "user_id 1" in text
     assert "total: 5\n" in text
     assert (shown.parent.stat().st_mode & 0o777, shown.name) == (0o700, "customers.plan.txt")
-    assert stored_people(project) == 0
+    assert not (project.path / ".syncer/profiles.db").exists()
 
 
 def test_a_plan_can_be_cancelled_and_is_made_once_at_a_time(editor: Editor, project: Folder) -> None:
