@@ -14,7 +14,7 @@ from syncer.model.errors import StoreError
 from syncer.model.types import Identity
 from tests.acceptance.commands import Project
 from tests.acceptance.contents import Attributes, held
-from tests.contracts.batches import ACCEPTED, PEOPLE, apply, batch_of, delete, put
+from tests.contracts.batches import ACCEPTED, PEOPLE, apply, batch_of, delete, made, put
 from tests.servers.commit_proxy import CommitProxy, Cut, commit_proxy
 
 PERSON = "entity: person\nperson: {id: id}\non_removed: delete\nlimits: {removed: 100%}"
@@ -106,9 +106,13 @@ def test_after_a_lost_commit_one_clean_run_makes_the_store_agree_with_the_query(
 def test_a_store_that_is_made_over_a_lost_commit_can_be_made_again(proxy: CommitProxy, postgres_url: str) -> None:
     for cut in Cut:
         proxy.cut_commit(1, cut)
-        with pytest.raises(StoreError, match="store `default`: the connection was lost"):
-            PostgreSQLStore("default", proxy.url, identity=Identity.ID)
+        with (
+            closing(PostgreSQLStore("default", proxy.url, identity=Identity.ID)) as store,
+            pytest.raises(StoreError, match="store `default`: the connection was lost"),
+        ):
+            made(store)
 
+    assert proxy.cuts == len(Cut)
     with closing(PostgreSQLStore("default", proxy.url, identity=Identity.ID)) as store:
         assert apply(store, PEOPLE, put("ann")) == [ACCEPTED]
     with psycopg.connect(postgres_url) as connection:
