@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def made(url: str) -> str:
     """Make or open the store; returns its id."""
-    opened = batches.made(open_store("default", url, identity=Identity.ID))
-    opened.close()
-    return opened.store_id
+    with closing(open_store("default", url, identity=Identity.ID)) as opened:
+        return batches.made(opened).store_id
 
 
 def engine(url: str) -> sa.Engine:
