@@ -129,7 +129,7 @@ class PostgreSQLStore(SQLStore):
         idle = self._connection.pgconn.transaction_status == TransactionStatus.IDLE
         if idle and time.monotonic() - self._used_at > _IDLE_SECONDS and not self._is_alive():
             self._connection.close()
-            known, was_new = self.store_id, self.is_new
+            known, was_new = self.store_id, self._format == 0
             self._open_connection(self._url)
             self._open()
             if known != self.store_id and not was_new:

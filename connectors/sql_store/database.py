@@ -42,7 +42,9 @@ class StoreDatabase(ABC):
 
     @property
     def is_new(self) -> bool:
-        """See `MadeLater.is_new`."""
+        """See `MadeLater.is_new`; another run may have made it since it was opened."""
+        if self._format == 0:
+            self._look_again()
         return self._format == 0
 
     def _open(self) -> None:
@@ -65,6 +67,10 @@ class StoreDatabase(ABC):
             )
         self._format = number
 
+    def _look_again(self) -> None:
+        """Look which store this is by now; a closed one raises StoreError."""
+        self._open()
+
     def _workspace(self) -> tuple[str, str, int] | None:
         """The recorded identity, store id and format; None in an empty database."""
         if not self._fetch(self.dialect.find_workspace):
@@ -83,6 +89,8 @@ class StoreDatabase(ABC):
 
         Where another process has made the store meanwhile, it is that one from now on.
         """
+        if self._format < FORMATS.newest:
+            self._look_again()
         if self._format < FORMATS.newest:
             self._make()
             with _ids_lock:

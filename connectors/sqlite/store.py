@@ -110,6 +110,16 @@ class SQLiteStore(SQLStore):
             connection.execute("PRAGMA foreign_keys = ON")
             return connection
 
+    def _connect_again(self) -> None:
+        self._connection.close()
+        self._connection = self._connect_for_good()
+
+    def _look_again(self) -> None:
+        super()._look_again()
+        if self._format == 0 and self._path.exists():
+            self._connect_again()
+            super()._look_again()
+
     def _is_there(self) -> bool:
         """Whether there is a file; raises StoreError if none could be made."""
         try:
@@ -151,9 +161,8 @@ class SQLiteStore(SQLStore):
             with self._explained(), closing(self._connect()) as connection:
                 self._keep_a_write_ahead_log(connection)
         super()._make(keep=keep)
-        if self.is_new and keep:
-            self._connection.close()
-            self._connection = self._connect_for_good()
+        if self._format == 0 and keep:
+            self._connect_again()
 
     def _try_to_make(self) -> None:
         if self._is_there():

@@ -144,6 +144,16 @@ def test_what_looks_at_a_new_store_leaves_no_trace_and_finds_that_it_can_be_made
     opened.close()
 
 
+def test_a_new_store_that_was_closed_is_not_made(url: str) -> None:
+    opened = open_store("default", url, identity=Identity.ID)
+    opened.close()
+
+    with pytest.raises(StoreError):
+        batches.made(opened)
+
+    assert not sa.inspect(engine(url)).get_table_names()
+
+
 def test_opening_a_store_that_is_up_to_date_does_not_import_sqlalchemy(url: str) -> None:
     store_id = made(url)
 

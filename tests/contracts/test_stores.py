@@ -32,6 +32,7 @@ from tests.contracts.batches import (
     batch_of,
     clear,
     delete,
+    made,
     person,
     put,
 )
@@ -437,10 +438,13 @@ def test_a_store_is_itself_when_it_is_opened_again(opened: OpenStore) -> None:
 
 
 def test_an_identity_is_for_ever(opened: OpenStore) -> None:
-    opened(Identity.EMAIL)
+    looking = opened(Identity.ID)
+    made(opened(Identity.EMAIL))
 
     with pytest.raises(StoreError, match="has the identity `email`, but `id` is configured") as raised:
         opened(Identity.ID)
+    with pytest.raises(StoreError, match="has the identity `email`, but `id` is configured"):
+        made(looking)
 
     assert "SYNCER_STORES__DEFAULT__IDENTITY to `email`" in raised.value.hint
     assert opened(Identity.EMAIL).identity is Identity.EMAIL
