@@ -650,7 +650,7 @@ INSERT INTO syncer_runs (id, sync, trigger, status, definition_hash, started_at,
 
 def test_a_database_of_format_1_becomes_like_a_new_one(url: str, tmp_path: Path) -> None:
     zoned = "TIMESTAMP WITH TIME ZONE" if url.startswith("postgresql") else "DATETIME"
-    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool)
     with engine.begin() as connection:
         for statement in FORMAT_1.format(time=zoned).split(";")[:-1]:
             connection.exec_driver_sql(statement)
@@ -666,8 +666,8 @@ def test_a_database_of_format_1_becomes_like_a_new_one(url: str, tmp_path: Path)
         "syncer_rejection_totals",
         "syncer_pauses",
     }
-    for closing in (old, new, engine):
-        closing.close() if isinstance(closing, StateDatabase) else closing.dispose()
+    for database in (old, new):
+        database.close()
 
 
 def test_an_upgrade_that_fails_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
