@@ -225,7 +225,7 @@ def test_a_frozen_server_fails_the_run_and_the_next_one_sends_again(
     monkeypatch.setattr(postgresql_store, "_GRACE_SECONDS", 1)
     result = pa.table({"id": [str(row) for row in range(rows)], "text": ["x" * 200] * rows})
     bench, began = Workbench(tmp_path), time.monotonic()
-    with closing(opened(postgres_url)) as store:
+    with closing(made(opened(postgres_url))) as store:
         bench.store = store  # type: ignore[assignment]
         with (
             frozen(store),
