@@ -193,11 +193,18 @@ class DuckDBWarehouse(StreamingWarehouse):
             until = deadline + _GRACE_SECONDS
             select, schema = self._thread.call(lambda: self._prepared(sql), until=until)
             yield schema
-            batches = self._thread.call(lambda: self._connection.sql(select).to_arrow_reader(_BATCH_ROWS), until=until)
-            while (batch := self._thread.call(lambda: next(batches, None), until=until)) is not None:
-                if time.monotonic() >= deadline:
-                    raise self._over_timeout(timeout)
-                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            batches: Any = None
+            try:
+                batches = self._thread.call(
+                    lambda: self._connection.sql(select).to_arrow_reader(_BATCH_ROWS), until=until
+                )
+                while (batch := self._thread.call(lambda: next(batches, None), until=until)) is not None:
+                    if time.monotonic() >= deadline:
+                        raise self._over_timeout(timeout)
+                    yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            finally:
+                # It keeps the file open, and the traceback of an error would keep it.
+                batches = None
 
     def _read_apart(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The same by a process of its own."""

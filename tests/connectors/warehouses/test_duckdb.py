@@ -423,6 +423,17 @@ def test_one_file_can_be_open_twice(file: Path) -> None:
             assert warehouse.query("SELECT id FROM crm.main.people", timeout=TIMEOUT).read_all().num_rows == 1
 
 
+def test_an_error_that_somebody_keeps_does_not_keep_the_file_open(file: Path) -> None:
+    with opened(file) as warehouse:
+        result = warehouse.query("SELECT i FROM range(100000000000000) AS t (i)", timeout=timedelta(seconds=0.3))
+        with pytest.raises(WarehouseError, match="over the timeout") as caught:
+            result.read_all()
+
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE another (id INTEGER)")
+    assert caught.value.__traceback__ is not None
+
+
 def test_a_file_that_another_program_writes_says_so(file: Path) -> None:
     program = f"import duckdb, sys; c = duckdb.connect('{file}'); print(1, flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
