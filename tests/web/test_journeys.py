@@ -1,17 +1,18 @@
-"""Six journeys through the pages, each light and wide, and dark and narrow."""
+"""Six journeys through the pages, each light and dark, wide and narrow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from syncer.starter import write_starter
-from tests.web.browser import Window, chromium, window
+from tests.web.browser import SCHEMES, WIDTHS, Window, chromium, window
 from tests.web.conftest import Served, Site, wait_until
 from tests.web.many import make_many
 from tests.web.shop import wait_for_all
@@ -42,7 +43,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(params=[("light", 1280), ("dark", 390)], ids=["light, wide", "dark, narrow"])
+@pytest.fixture(params=list(product(SCHEMES, WIDTHS)), ids=lambda way: f"{way[0]}, {way[1]}")
 def traveller(request: pytest.FixtureRequest, browser: Browser) -> Traveller:
     scheme, width = request.param
     return Traveller(browser=browser, scheme=scheme, width=width)
