@@ -382,6 +382,8 @@ def test_times_are_the_browsers_with_utc_as_their_title(shop: Shop, zone: str) -
         opened.open("/runs?sync=trials")
         expect(opened.page.locator("tbody time").first).to_have_attribute("title", f"{local}, {utc}")
         expect(opened.page.locator("footer")).to_contain_text(f"Times are in {local.split()[-1]}")
+        opened.open("/syncs/memberships")
+        expect(opened.page.locator("figure svg.chart a title").last).to_contain_text(f" {local.split()[-1]} · ")
 
 
 def test_pages_work_without_javascript(shop: Shop) -> None:

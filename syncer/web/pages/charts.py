@@ -132,7 +132,8 @@ def _bar(run: RunOutcome, parts: Sequence[tuple[str, float, float]], x: int) -> 
     """A bar that leads to its run from its whole slot."""
     rects = (f'<rect class="bar is-{kind}" x="{x}" y="{y:g}" height="{height:g}"/>' for kind, y, height in parts)
     return (
-        f'<a href="/runs/{escape(run.id)}" tabindex="-1"><title>{escape(_title(run))}</title>'
+        f'<a href="/runs/{escape(run.id)}" tabindex="-1">'
+        f'<title data-at="{run.started_at.isoformat()}">{escape(_title(run))}</title>'
         f'<rect class="slot" x="{x}"/>{"".join(rects)}</a>'
     )
 

@@ -32,6 +32,8 @@ function showTimes(root) {
     const isShown = "exact" in time.dataset || "clock" in time.dataset;
     time.title = (isShown ? [other] : [first, other]).map((words) => words(at).join(" ")).join(", ");
   }
+  for (const title of root.querySelectorAll("title[data-at]"))
+    title.textContent = title.textContent.replace(/^.* UTC/, first(new Date(title.dataset.at)).join(" "));
   for (const place of root.querySelectorAll("[data-zone]")) place.textContent = first(new Date())[1].split(" ")[1];
 }
 
