@@ -31,11 +31,10 @@ _CHANGES = ("added", "changed", "removed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A drawing, the value of its highest bar, and how many runs it shows."""
+    """A drawing, and the value of its highest bar."""
 
     svg: Markup
     top: str
-    runs: int
 
 
 @lru_cache(maxsize=2000)
@@ -56,7 +55,7 @@ def status_chart(runs: tuple[RunOutcome, ...]) -> Chart:
         drawn = "".join(f"M{x} {y:g}h{_SLOT - _GAP}v{height:g}h-{_SLOT - _GAP}z" for _, y, height in parts)
         shapes[run.status] = shapes.get(run.status, "") + drawn
     bars = "".join(f'<path class="bar is-{status}" d="{drawn}"/>' for status, drawn in shapes.items())
-    return Chart(svg=_drawing(bars, label, SHOWN_RUNS, foot=_FOOT), top=_rows(most), runs=len(runs))
+    return Chart(svg=_drawing(bars, label, SHOWN_RUNS, foot=_FOOT), top=_rows(most))
 
 
 def counts_chart(runs: Sequence[RunOutcome], slots: int) -> Chart:
@@ -118,7 +117,7 @@ def _chart(
         _bar(run, bar_parts(values, most), place * _SLOT + _GAP // 2)
         for place, (run, values) in enumerate(each, start=slots - len(runs))
     )
-    return Chart(svg=_drawing(bars, f"{label}, at most {worded(most)} in one", slots), top=worded(most), runs=len(runs))
+    return Chart(svg=_drawing(bars, f"{label}, at most {worded(most)} in one", slots), top=worded(most))
 
 
 def _drawing(bars: str, label: str, slots: int, *, foot: int = 0) -> Markup:

@@ -166,15 +166,15 @@ def run_sync(
 
 
 @router.post("/syncs/{name}/pause")
-def pause_sync(view: TheView, name: str, to: Annotated[str, Form()] = "") -> Response:
+def pause_sync(view: TheView, name: str) -> Response:
     view.actions.pause(view.caller, name)
-    return back_to("/" if to == "syncs" else f"/syncs/{name}", "paused")
+    return back_to(f"/syncs/{name}", "paused")
 
 
 @router.post("/syncs/{name}/resume")
-def resume_sync(view: TheView, name: str, to: Annotated[str, Form()] = "") -> Response:
+def resume_sync(view: TheView, name: str) -> Response:
     view.actions.resume(view.caller, name)
-    return back_to("/" if to == "syncs" else f"/syncs/{name}", "resumed")
+    return back_to(f"/syncs/{name}", "resumed")
 
 
 @router.post("/syncs/{name}/mute")
