@@ -130,5 +130,5 @@ async def operators_only(request: HTTPConnection) -> None:
 
 
 def may_see_values(by: Caller) -> bool:
-    """Whether a caller may see the values of rows, not only names, counts and keys."""
+    """Whether a caller may see the values of rows, keys among them, and not only names and counts."""
     return by.may(Role.OPERATOR)
