@@ -25,6 +25,9 @@ _STATUSES = (*[RunStatus.SUCCESS] * 17, RunStatus.WARNING, RunStatus.FAILED, Run
 
 _ERROR = "the column `plan` is missing"
 
+#: How the names of the threads begin that answer requests: the server's own, and those that it hands work to.
+_ANSWERING = ("page", "AnyIO worker thread")
+
 #: A person of whom every sync has rejected a row.
 REJECTED = "7"
 
@@ -163,11 +166,12 @@ def addresses(log: RunLog) -> Mapping[str, str]:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """The SQL statements that this process sends while the block lasts, but for those of the schedule."""
+    """The SQL statements of the caller and of answers while the block lasts, not those of the schedule and alerts."""
     seen: list[str] = []
+    counted = (threading.current_thread().name, *_ANSWERING)
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if threading.current_thread().name != "ticks":
+        if threading.current_thread().name.startswith(counted):
             seen.append(statement)
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
