@@ -64,7 +64,10 @@ _BATCH = """
     ) ON COMMIT DROP"""
 
 #: Numbers for so many people.
-_NUMBERS = "SELECT nextval(pg_get_serial_sequence('people', 'person_id')) AS number FROM generate_series(1, {})"
+_NUMBERS = (
+    "SELECT nextval(s.name) AS number FROM (SELECT CAST(pg_get_serial_sequence('people', 'person_id') AS regclass) "
+    "AS name OFFSET 0) AS s, generate_series(1, {})"
+)
 
 #: Whether this user may take them.
 _MAY_NUMBER = "SELECT has_sequence_privilege(pg_get_serial_sequence('people', 'person_id'), 'USAGE')"
