@@ -15,13 +15,14 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from connectors.postgresql.connection import BoundedConnection, connect_bounded
+from connectors.postgresql.copying import copy_lines, numbers
 from connectors.postgresql.errors import reason
 from connectors.sql_store import people
 from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
 from connectors.sql_store.staging import Answers
 from connectors.sql_store.store import SENT_AGAIN, SQLStore
 from syncer.model.errors import StoreError
-from syncer.model.types import Action, Target
+from syncer.model.types import Action, Entity, PersonKey, Target, Verdict
 
 #: Any number, the same for every version of Syncer: its holder creates or upgrades the tables.
 _UPGRADE_LOCK = 7305712
@@ -39,9 +40,6 @@ _SAMPLED_ROWS = 100
 
 #: The bytes of a batch that go to libpq at once.
 _SENT_BYTES = 1 << 17
-#: What COPY's text format escapes; the backslash first.
-_ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
 #: Errors because other programs write the same rows; the next attempt sees what they wrote.
 _RACES = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation, errors.ForeignKeyViolation)
 #: Classes of SQLSTATE: data exceptions, and limits such as that of an index row.
@@ -68,6 +66,9 @@ _NUMBERS = (
     "SELECT nextval(s.name) AS number FROM (SELECT CAST(pg_get_serial_sequence('people', 'person_id') AS regclass) "
     "AS name OFFSET 0) AS s, generate_series(1, {})"
 )
+
+#: What is known of a row that went to a person.
+_ANSWER = ("seq", "person")
 
 #: Whether this user may take them.
 _MAY_NUMBER = "SELECT has_sequence_privilege(pg_get_serial_sequence('people', 'person_id'), 'USAGE')"
@@ -160,32 +161,78 @@ class PostgreSQLStore(SQLStore):
                 attempt += 1
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        if create and self._may_be_new_people(target, rows) and (loaded := self._load_people(rows)):
+        if not self._only_puts_people(target, rows):
+            return super()._write(target, rows, create=create)
+        if create and not self._is_any_known(target.person, rows) and (loaded := self._load_people(rows)):
             return loaded
-        return super()._write(target, rows, create=create)
+        return self._put_people(target.person, rows, create=create)
 
-    def _may_be_new_people(self, target: Target, rows: pa.Table) -> bool:
-        key = target.person_key
-        if not target.entity.traits.has_other_identifiers or key is None or key not in people.UNIQUE[self.identity]:
+    def _only_puts_people(self, target: Target, rows: pa.Table) -> bool:
+        """Whether nothing is removed, and no identifier changes that no two people share."""
+        if target.entity is not Entity.PERSON or "person" in rows.column_names:
             return False
-        only_puts = pc.all(pc.equal(rows["action"], str(Action.PUT))).as_py()
-        if not only_puts or people.contested(key, self.identity, rows.column_names):
-            return False
+        is_contested = people.contested(target.person, self.identity, rows.column_names)
+        return not is_contested and bool(pc.all(pc.equal(rows["action"], str(Action.PUT))).as_py())
+
+    def _is_any_known(self, key: PersonKey, rows: pa.Table) -> bool:
+        """Whether some of the first rows' people exist."""
+        if key not in people.UNIQUE[self.identity]:
+            return True
         sample = rows[str(key)][:_SAMPLED_ROWS].to_pylist()
-        known = self._connection.execute(f"SELECT FROM people WHERE {key} = ANY(%s) LIMIT 1", [sample])
-        return not known.fetchall()
+        return bool(self._connection.execute(f"SELECT FROM people WHERE {key} = ANY(%s) LIMIT 1", [sample]).fetchall())
 
     def _load_people(self, rows: pa.Table) -> Answers | None:
         """Load the rows as new people; None, and nothing is stored, if one of them exists."""
-        people = rows.select([n for n in rows.column_names if n in ("id", "email", "attributes")])
-        numbers = pa.array(self._columns(_NUMBERS.format(len(rows)), ["number"])["number"], pa.int64())
+        given = rows.select([name for name in rows.column_names if name in ("id", "email", "attributes")])
+        (number,) = self._numbers_of(_NUMBERS.format(len(rows)), "number")
         try:
             with self._connection.transaction():
                 # COPY may give numbers that a statement may not, and then it need not be asked which ones it gave.
-                self._copy("people", people.append_column("person_id", numbers))
+                self._copy("people", given.append_column("person_id", number))
         except errors.UniqueViolation:
             return None
-        return Answers(exceptions={}, people=pa.table({"seq": rows["seq"], "person": numbers}))
+        return Answers(exceptions={}, people=pa.table({"seq": rows["seq"], "person": number}))
+
+    def _put_people(self, key: PersonKey, rows: pa.Table, *, create: bool) -> Answers:
+        """Change the people that exist in one statement, and add the others, as `people.apply` does in several."""
+        merged = self.dialect.merged
+        if pc.all(pc.equal(rows["cleared"], "[]")).as_py():
+            rows, merged = rows.drop_columns("cleared"), "t.attributes || b.attributes"
+        self._stage(rows.drop_columns("action"))
+        # A merge join would read the people's index from its start for each batch.
+        self._connection.execute("SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off")
+        names = people.given(key, rows.column_names)
+        identifiers = "".join(f"{name} = {people.settled(name, self.identity, 't')}, " for name in names)
+        changed = self._numbers_of(
+            f"UPDATE people AS t SET {identifiers}attributes = {merged}, updated_at = now() FROM batch AS b "
+            f"WHERE {people.NAMED[key].replace('p.', 't.')} RETURNING b.seq, t.person_id AS person",
+            *_ANSWER,
+        )
+        unknown = rows["seq"].filter(pc.invert(pc.is_in(rows["seq"], changed[0])))
+        if not len(unknown) or key is PersonKey.CIO_ID or not create:
+            verdict = (Verdict.REJECTED, people.NO_CIO_ID) if create else (Verdict.ABSENT, None)
+            return Answers(exceptions=dict.fromkeys(unknown.to_pylist(), verdict), people=pa.table(changed, _ANSWER))
+        self._connection.execute("SET LOCAL enable_hashjoin = on")
+        added = self._numbers_of(
+            "INSERT INTO people (id, email, attributes) SELECT id, email, attributes FROM batch "
+            f"WHERE seq = ANY(%s) RETURNING {key}, person_id",
+            *_ANSWER,
+            shown=f"SELECT b.seq, r.person_id AS person FROM r JOIN batch AS b USING ({key})",
+            values=[unknown.to_pylist()],
+        )
+        both = [pa.concat_arrays(pair) for pair in zip(changed, added, strict=True)]
+        return Answers(exceptions={}, people=pa.table(both, _ANSWER))
+
+    def _numbers_of(
+        self, rows: str, *columns: str, shown: str = "SELECT * FROM r", values: Any = None
+    ) -> list[pa.Array]:
+        """The *columns* of what the statement *rows* returns, all numbers, each of which comes as one value.
+
+        *shown*: a query of the rows `r` that has these columns.
+        """
+        arrays = ", ".join(f"CAST(array_agg({name}) AS text)" for name in columns)
+        query = f"WITH r AS ({rows}) SELECT {arrays} FROM ({shown}) AS s"
+        return [numbers(text) for text in self._connection.execute(query, values).fetchall()[0]]
 
     @contextmanager
     def _transaction(self, *, commit: bool = True) -> Iterator[None]:
@@ -221,7 +268,7 @@ class PostgreSQLStore(SQLStore):
     def _copy(self, table: str, rows: pa.Table) -> None:
         columns = ", ".join(rows.column_names)
         with self._connection.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
-            for lines in _copy_lines(rows):
+            for lines in copy_lines(rows):
                 for start in range(0, len(lines), _SENT_BYTES):
                     copy.write(lines[start : start + _SENT_BYTES])
 
@@ -257,37 +304,6 @@ class PostgreSQLStore(SQLStore):
 
 class _RaceError(StoreError):
     """Another program wrote the same rows at the same time; nothing of the batch was stored."""
-
-
-def _copy_lines(rows: pa.Table) -> Iterator[memoryview]:
-    """Rows in COPY's text format, which the server parses in less time than CSV; nothing for no rows."""
-    for batch in rows.to_batches():
-        if batch.num_rows:
-            fields = [_copy_field(column) for column in batch.columns]
-            lines = fields[0]
-            for field in fields[1:]:
-                lines = pc.binary_join_element_wise(lines, field, "\t")
-            # Joined with nothing, each line ends in the separator; then Arrow's buffer is the text.
-            yield _content(pc.binary_join_element_wise(lines, "", "\n"))
-
-
-def _copy_field(column: pa.Array) -> pa.Array:
-    """A column as COPY's text format writes it; nothing of it is NULL."""
-    text = column if pa.types.is_string(column.type) else column.cast(pa.string())
-    content = bytes(_content(text))
-    for special, escaped in _ESCAPED.items():
-        if special.encode() in content:
-            text = pc.replace_substring(text, special, escaped)
-    return text.fill_null("\\N")
-
-
-def _content(text: pa.StringArray) -> memoryview:
-    """The texts of a column, one after the other."""
-    _, offsets, content = text.buffers()
-    if content is None:
-        return memoryview(b"")
-    places = memoryview(offsets).cast("i")
-    return memoryview(content)[places[text.offset] : places[text.offset + len(text)]]
 
 
 def _named(sql: str) -> str:

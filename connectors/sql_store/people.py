@@ -31,16 +31,25 @@ _SPARE = {
 }
 
 
+#: Why a row is rejected whose number is nobody's.
+NO_CIO_ID = "no person has this cio_id"
+
+
+def given(key: PersonKey, columns: Collection[str]) -> list[str]:
+    """The identifiers, other than the key, that rows with these columns give to people or take away."""
+    return [name for name in ("id", "email") if name != key and {name, f"clears_{name}"} & set(columns)]
+
+
 def contested(key: PersonKey, identity: Identity, columns: Collection[str]) -> list[str]:
-    """The unique identifiers, other than the key, that rows with these columns give to people or take away."""
-    return [name for name in UNIQUE[identity] if name != key and {name, f"clears_{name}"} & set(columns)]
+    """Those of them that no two people share."""
+    return [name for name in given(key, columns) if name in UNIQUE[identity]]
 
 
 def apply(
     execute: Execute, dialect: SQLDialect, key: PersonKey, identity: Identity, columns: Collection[str], *, create: bool
 ) -> None:
     """Bring the people in line with the batch; *columns* are those that the batch has."""
-    others = [name for name in ("id", "email") if name != key and {name, f"clears_{name}"} & set(columns)]
+    others = given(key, columns)
     disputed = contested(key, identity, columns)
     # First, so that the identifiers of deleted persons are free for others.
     _delete(execute, key, columns)
@@ -49,7 +58,7 @@ def apply(
         _adopt(execute, key)
         _join(execute, dialect, key)
     if key is PersonKey.CIO_ID or not create:
-        reject_missing(execute, "no person has this cio_id", create=create)
+        reject_missing(execute, NO_CIO_ID, create=create)
     if others:
         _settle_identifiers(execute, identity)
     while disputed and _reject_disputed(execute, disputed) > 0:
@@ -174,9 +183,14 @@ def _record_moves(execute: Execute, dialect: SQLDialect, name: str, which: str) 
 
 def _settle_identifiers(execute: Execute, identity: Identity) -> None:
     """Turn what the rows give into what each known person will have."""
-    kept = {name: f"b.clears_{name} = 0 OR NOT ({_SPARE[identity, name]})" for name in ("id", "email")}
-    settled = ", ".join(f"{n} = coalesce(b.{n}, CASE WHEN {kept[n]} THEN p.{n} END)" for n in kept)
-    execute(f"UPDATE batch AS b SET {settled} FROM people AS p WHERE p.person_id = b.person_id")
+    found = ", ".join(f"{name} = {settled(name, identity, 'p')}" for name in ("id", "email"))
+    execute(f"UPDATE batch AS b SET {found} FROM people AS p WHERE p.person_id = b.person_id")
+
+
+def settled(name: str, identity: Identity, person: str) -> str:
+    """SQL for the identifier that the *person* of a row `b` will have."""
+    spare = _SPARE[identity, name].replace("p.", f"{person}.")
+    return f"coalesce(b.{name}, CASE WHEN b.clears_{name} = 0 OR NOT ({spare}) THEN {person}.{name} END)"
 
 
 def _reject_disputed(execute: Execute, disputed: list[str]) -> int:
