@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -37,6 +38,19 @@ def _content(text: pa.StringArray) -> memoryview:
         return memoryview(b"")
     places = memoryview(offsets).cast("i")
     return memoryview(content)[places[text.offset] : places[text.offset + len(text)]]
+
+
+def as_text_arrays(lists: pa.Array) -> pa.Array:
+    """JSON arrays of texts as the server reads text[]; none of *lists* is NULL."""
+    # Quotes and backslashes are escaped alike in both.
+    if not pc.any(pc.match_substring_regex(lists, r'\\[^"\\]')).as_py():
+        return pc.binary_join_element_wise("{", pc.utf8_slice_codeunits(lists, 1, -1), "}", "")
+    return pa.array([_text_array(json.loads(texts)) for texts in lists.to_pylist()], pa.string())
+
+
+def _text_array(texts: list[str]) -> str:
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
 def numbers(text: str | None) -> pa.Array:

@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from connectors.postgresql.connection import BoundedConnection, connect_bounded
-from connectors.postgresql.copying import copy_lines, numbers
+from connectors.postgresql.copying import as_text_arrays, copy_lines, numbers
 from connectors.postgresql.errors import reason
 from connectors.sql_store import people
 from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
@@ -57,7 +57,7 @@ _BATCH = """
     CREATE TEMP TABLE batch (
         seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint,
         clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0,
-        object_id text COLLATE "C", key text COLLATE "C", attributes jsonb, cleared jsonb,
+        object_id text COLLATE "C", key text COLLATE "C", attributes jsonb, cleared text[],
         person bigint, person_id bigint, absorbed_id bigint, verdict text, reason text
     ) ON COMMIT DROP"""
 
@@ -74,8 +74,7 @@ _ANSWER = ("seq", "person")
 _MAY_NUMBER = "SELECT has_sequence_privilege(pg_get_serial_sequence('people', 'person_id'), 'USAGE')"
 
 _MERGED = """(
-    CASE WHEN b.cleared = '[]' THEN t.attributes
-    ELSE t.attributes - ARRAY(SELECT jsonb_array_elements_text(b.cleared)) END || b.attributes)"""
+    CASE WHEN b.cleared = '{}' THEN t.attributes ELSE t.attributes - b.cleared END || b.attributes)"""
 
 _ELSEWHERE = (
     "These are no tables of a profile store. Give the store a database of its own, or a schema: "
@@ -106,7 +105,7 @@ class PostgreSQLStore(SQLStore):
         version="SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)",
         now="now()",
         merged=_MERGED,
-        nothing_cleared="'[]'::jsonb",
+        nothing_cleared="'{}'::text[]",
         as_array="json_agg",
         find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
         as_json="SELECT CAST(json_agg(json_build_array({columns})) AS text) FROM ({rows}) AS page",
@@ -254,6 +253,9 @@ class PostgreSQLStore(SQLStore):
 
     def _stage(self, rows: pa.Table) -> None:
         self._connection.execute(_BATCH)
+        if "cleared" in rows.column_names:
+            place = rows.column_names.index("cleared")
+            rows = rows.set_column(place, "cleared", as_text_arrays(rows["cleared"]))
         self._copy("batch", rows)
 
     def _try_to_write(self) -> None:
