@@ -25,7 +25,7 @@ _BATCHES_AHEAD = 4
 #: Answers are recorded together until they are so many, exactly a row group of DuckDB's, which it writes only once
 #: where it comes whole; or until so many seconds after the last ones.
 _RECORD_ROWS = 122_880
-_RECORD_SECONDS = 1.0
+_RECORD_SECONDS = 5.0
 
 
 class BatchPipeline:
