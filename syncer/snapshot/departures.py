@@ -40,7 +40,7 @@ def address_removals(session: Session, whereabouts: Whereabouts | None) -> tuple
             f"OR (origin = 'left' AND (is_covered OR NOT person_exists OR {is_reached}))"
         )
         left = session.count(
-            f"INSERT INTO changes SELECT DISTINCT {k}, 'removed', NULL::BIGINT, person FROM whereabouts w "
+            f"INSERT INTO changes SELECT DISTINCT {k}, 'removed', NULL::BIGINT, person, NULL FROM whereabouts w "
             f"WHERE origin <> 'removed' AND person_exists AND NOT is_covered AND NOT {is_reached}"
         )
         session.execute(

@@ -26,7 +26,8 @@ class Difference:
 
     Shapes:
         changes: k…, change (`added`, `changed` or `removed`), row_id (of `staged`; NULL for what was removed), person
-            (to whom a removal goes; NULL where the key says it). A key may have a removal from a person and a change.
+            (to whom a removal goes; NULL where the key says it), first_run (as in the snapshot; NULL where it has no
+            such row). A key may have a removal from a person and a change.
         resent: k…, row_id, restores; rows that differ in nothing that is known, and are sent all the same; `restores`
             as in the outbox.
         restated: k…, fingerprint; rows whose values are equal, in another spelling.
@@ -67,12 +68,19 @@ class Difference:
         """Attributes that become NULL: in how many rows, and how many rows of the snapshot have a value."""
         layout = self.work.layout
         columns = [c for c in layout.compared if c.was is not None and c not in layout.reshaping]
+        columns = self._with_null(columns) if self.changed else []
         counts = self._changed_rows(columns, "s{i} IS NULL AND o{i} IS NOT NULL")
         found = {c: n for c, n in zip(columns, counts, strict=True) if n}
         if not found:
             return {}
         (valued,) = self.work.session.rows(f"SELECT {', '.join(f'count({c.physical})' for c in found)} FROM snapshot")
         return {c.name: (n, total) for (c, n), total in zip(found.items(), valued, strict=True)}
+
+    def _with_null(self, columns: Sequence[StoredColumn]) -> list[StoredColumn]:
+        """Those of the columns that are NULL in a staged row."""
+        nulls = [f"bool_or({c.staged()} IS NULL)" for c in columns]
+        (found,) = self.work.session.rows(f"SELECT {', '.join(nulls) or '1'} FROM staged")
+        return [column for column, is_null in zip(columns, found, strict=False) if is_null]
 
     def _changed_rows(self, columns: Sequence[StoredColumn], which: str) -> tuple[int, ...]:
         """For each column, in how many changed rows the SQL *which* is true of the staged s{i} and the old o{i}."""
@@ -182,24 +190,30 @@ def _row_hash(values: Sequence[str]) -> str:
 
 
 def _find_changes(session: Session, layout: ColumnMap) -> None:
-    """Fill `changes`, and `differing` with the rows whose values, columns or fingerprints differ."""
+    """Fill `changes`, and `differing` with the rows whose values, columns or fingerprints differ.
+
+    `alike` there: what differs has a kind whose equal values may have several texts.
+    """
     k, compared = session.k, layout.compared
     if not session.any("SELECT 1 FROM snapshot"):
         compared = ()
-    new = _row_hash([c.staged() for c in compared])
-    old = _row_hash([c.acknowledged() for c in compared])
+    parts = [[c for c in compared if c.type not in _SPELLED], [c for c in compared if c.type in _SPELLED]]
+    new = [_row_hash([c.staged() for c in part]) for part in parts]
+    old = [_row_hash([c.acknowledged() for c in part]) for part in parts]
     if layout.reshaping:
-        old = f"~({old})"
+        old[0] = f"~({old[0]})"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE differing AS SELECT {session.keys_of('s')}, s.row_id, s.fingerprint, "
-        "CASE WHEN o.k1 IS NULL THEN 'added' WHEN s.h <> o.h THEN 'changed' END AS change "
-        f"FROM (SELECT {k}, rowid AS row_id, fingerprint, {new} AS h FROM staged) s "
-        f"LEFT JOIN (SELECT {k}, fingerprint, {old} AS h FROM snapshot) o ON {session.same_keys('s', 'o')} "
-        "WHERE s.h IS DISTINCT FROM o.h OR s.fingerprint IS DISTINCT FROM o.fingerprint"
+        "CASE WHEN o.k1 IS NULL THEN 'added' WHEN s.h <> o.h OR s.spelled <> o.spelled THEN 'changed' END AS change, "
+        "s.h = o.h AS alike, o.first_run "
+        f"FROM (SELECT {k}, rowid AS row_id, fingerprint, {new[0]} AS h, {new[1]} AS spelled FROM staged) s "
+        f"LEFT JOIN (SELECT {k}, fingerprint, first_run, {old[0]} AS h, {old[1]} AS spelled FROM snapshot) o "
+        f"ON {session.same_keys('s', 'o')} WHERE s.h IS DISTINCT FROM o.h OR s.spelled <> o.spelled "
+        "OR s.fingerprint IS DISTINCT FROM o.fingerprint"
     )
     session.execute(
-        f"CREATE OR REPLACE TEMP TABLE changes AS SELECT {k}, change, row_id, NULL::BIGINT AS person FROM differing "
-        f"WHERE change IS NOT NULL UNION ALL SELECT {k}, 'removed', NULL, NULL FROM gone"
+        f"CREATE OR REPLACE TEMP TABLE changes AS SELECT {k}, change, row_id, NULL::BIGINT AS person, first_run "
+        f"FROM differing WHERE change IS NOT NULL UNION ALL SELECT {k}, 'removed', NULL, NULL, NULL FROM gone"
     )
 
 
@@ -215,11 +229,12 @@ def _find_restated(session: Session, *, keeps_nulls: bool) -> None:
 
 def _drop_equal_rows(session: Session, layout: ColumnMap) -> None:
     """Look closer at rows whose only difference may be a kept NULL, or how JSON or a number is spelled."""
-    if not session.any("SELECT 1 FROM changes WHERE change = 'changed'"):
-        return
     compared, keeps_nulls, k = layout.compared, layout.schema.keeps_nulls, session.k
+    near = f"SELECT {k} FROM differing WHERE change = 'changed'" + ("" if keeps_nulls else " AND alike")
+    if not session.any(near):
+        return
     session.execute(
-        f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT * FROM (SELECT {k} FROM changes WHERE change = 'changed') "
+        f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT * FROM ({near}) "
         f"JOIN (SELECT {k}, {_listed(compared, 'staged', 's')} FROM staged) USING ({k}) "
         f"JOIN (SELECT {k}, {_listed(compared, 'acknowledged', 'o')} FROM snapshot) USING ({k})"
     )
@@ -296,7 +311,7 @@ def _find_removals_in_doubt(session: Session) -> None:
     session.execute(f"DELETE FROM changes USING quarantined a WHERE change = 'removed' AND {same}")
     # A row that was never acknowledged, but may have arrived, and is gone from the result.
     session.execute(
-        f"INSERT INTO changes SELECT {k}, 'removed', NULL, NULL FROM in_doubt ANTI JOIN snapshot USING ({k}) "
+        f"INSERT INTO changes SELECT {k}, 'removed', NULL, NULL, NULL FROM in_doubt ANTI JOIN snapshot USING ({k}) "
         f"ANTI JOIN staged USING ({k}) ANTI JOIN quarantined USING ({k})"
     )
 

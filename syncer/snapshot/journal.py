@@ -36,7 +36,7 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
     session.execute(
         f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {session.same_keys('snapshot', 'r')}"
     )
-    rows = _fill_outbox(session, layout)
+    rows = _fill_outbox(session, layout, number)
     if rows or departed:
         at = intent.started_at and intent.started_at.astimezone(UTC).replace(tzinfo=None)
         session.execute("INSERT INTO sent_runs VALUES (?, ?, ?)", [number, intent.claimed_by, at])
@@ -81,13 +81,13 @@ def _is_forgotten(session: Session, column: StoredColumn) -> bool:
     return session.count(query) == 0
 
 
-def _fill_outbox(session: Session, layout: ColumnMap) -> int:
-    """Write down every row about to be sent, removals first; the values stay in `staged`, by `row_id`."""
+def _fill_outbox(session: Session, layout: ColumnMap, number: int) -> int:
+    """Write down every row that run *number* is about to send, removals first; values stay in `staged`, by `row_id`."""
     schema, k = layout.schema, session.k
     keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
     session.execute(
         f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN, person BIGINT, "
-        "doubted BOOLEAN, restores BOOLEAN, change VARCHAR)"
+        "doubted BOOLEAN, restores BOOLEAN, change VARCHAR, first_run UINTEGER)"
     )
     session.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
     rows = 0
@@ -95,7 +95,7 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
         deletes = schema.definition.on_removed is OnRemoved.DELETE or not session.target.entity.traits.merges
         rows = session.count(
             f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
-            f"{k}, NULL, TRUE, person, FALSE, FALSE, change FROM changes WHERE change = 'removed'"
+            f"{k}, NULL, TRUE, person, FALSE, FALSE, change, NULL FROM changes WHERE change = 'removed'"
         )
     parts = [""]
     if schema.unique is None:
@@ -111,9 +111,12 @@ def _fill_outbox(session: Session, layout: ColumnMap) -> int:
     for part in parts:
         rows += session.count(
             f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL, "
-            f"{is_doubted}, restores, change "
-            f"FROM (SELECT {k}, row_id, change <> 'added' AS known, FALSE AS restores, change FROM changes "
-            f"WHERE change <> 'removed' UNION ALL SELECT {k}, row_id, TRUE, restores, 'resent' FROM resent) o{part}"
+            f"{is_doubted}, restores, change, first_run "
+            f"FROM (SELECT {k}, row_id, change <> 'added' AS known, FALSE AS restores, change, "
+            f"CASE WHEN change = 'added' THEN {number} ELSE first_run END AS first_run FROM changes "
+            f"WHERE change <> 'removed' UNION ALL SELECT {session.keys_of('r')}, row_id, TRUE, restores, 'resent', "
+            f"CASE WHEN b.k1 IS NULL THEN {number} ELSE b.first_run END FROM resent r "
+            f"LEFT JOIN snapshot b ON {session.same_keys('r', 'b')}) o{part}"
         )
     if session.any("SELECT 1 FROM in_doubt WHERE unset"):
         # Without an answer, more is in doubt of what is sent with its NULLs.
@@ -179,8 +182,8 @@ def write_verdicts(session: Session, layout: ColumnMap, verdicts: pa.Table) -> N
     session.execute("INSERT INTO verdicts SELECT seq, verdict, reason FROM answered")
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE acknowledged AS "
-        f"SELECT {session.keys_of('o')}, o.action, o.row_id, o.known, o.doubted, o.person AS reached, a.verdict, "
-        "a.person FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
+        f"SELECT {session.keys_of('o')}, o.action, o.row_id, o.known, o.doubted, o.person AS reached, o.first_run, "
+        "a.verdict, a.person FROM outbox o JOIN answered a USING (seq) WHERE a.verdict IN ('accepted', 'absent')"
     )
     _take_over(session, layout)
 
@@ -189,7 +192,7 @@ def _take_over(session: Session, layout: ColumnMap) -> None:
     """Give the snapshot the values of the rows in `acknowledged`."""
     is_doubted = session.any("SELECT 1 FROM acknowledged WHERE doubted")
     is_known = session.any("SELECT 1 FROM acknowledged WHERE known")
-    values = _new_values(session, layout, is_doubted=is_doubted, is_known=is_known)
+    values = _new_values(session, layout, is_doubted=is_doubted)
     source = "acknowledged o JOIN staged s ON s.rowid = o.row_id"
     reads_old = any("b." in value for value in values.values())
     if reads_old:
@@ -246,15 +249,13 @@ def _remember_unknown(session: Session, layout: ColumnMap) -> None:
         session.execute(f"INSERT INTO unknown SELECT {session.k}, remaining FROM unsent WHERE len(remaining) > 0")
 
 
-def _new_values(session: Session, layout: ColumnMap, *, is_doubted: bool, is_known: bool) -> dict[str, str]:
+def _new_values(session: Session, layout: ColumnMap, *, is_doubted: bool) -> dict[str, str]:
     """The snapshot's columns, beside the key, to the SQL of their values; s. is staged, b. is what was before.
 
-    *is_doubted*: whether rows were in doubt; what such a row did not send is NULL, as nobody knows it. *is_known*:
-    whether the snapshot may have had any of them.
+    *is_doubted*: whether rows were in doubt; what such a row did not send is NULL, as nobody knows it.
     """
     number = session.count("SELECT max(number) FROM sent_runs")
-    first = f"CASE WHEN b.k1 IS NULL THEN {number} ELSE b.first_run END" if is_known else str(number)
-    runs = {"person": "o.person", "first_run": first, "last_run": str(number)}
+    runs = {"person": "o.person", "first_run": "o.first_run", "last_run": str(number)}
     fed = [c.physical for c in layout.fed]
     certain = " AND NOT o.doubted" if is_doubted else ""
     values = {"fingerprint": "s.fingerprint"} | runs | {name: f"s.{name}" for name in fed}
