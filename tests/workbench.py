@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from syncer.model.errors import StoreError, SyncerError
-from syncer.model.protocols import IDENTIFIERS, Interruptible
-from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
+from syncer.model.protocols import Interruptible
+from syncer.model.types import Entity, PersonKey, Removed, SyncDefinition, Target
 from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.sync.flow import SyncRun, compare, run_sync
 from syncer.sync.progress import CancelToken, HeldError, Progress, RunOptions, StoppedError
@@ -51,7 +53,7 @@ class Alone:
     run_id: str = ""
     sync: str = "customers"
     log_id: str = "a log"
-    #: What was announced.
+    #: The sets that were announced; the key is `key`.
     announced: list[pa.Table] = field(default_factory=list)
 
     def newest_claim(self) -> str:
@@ -66,17 +68,16 @@ class Alone:
     def writers(self, things: str) -> dict[str, tuple[frozenset[str], str]]:
         return {}
 
-    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
-        return IDENTIFIERS.empty_table(), 0
-
-    def has_forgotten(self, seq: int) -> bool:
-        return False
+    def removed_since(self, seq: int) -> AbstractContextManager[Removed]:
+        return nullcontext(Removed())
 
     def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
         return set()
 
-    def announce(self, identifiers: pa.Table) -> None:
-        self.announced.append(identifiers)
+    def announce(self, write: Callable[[Path, str], int]) -> None:
+        with TemporaryDirectory() as folder:
+            write(path := Path(folder) / "set.parquet", "key")
+            self.announced.append(parquet.read_table(path))
 
     def close_removals(self) -> None: ...
 

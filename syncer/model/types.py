@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -246,3 +247,29 @@ class Rejection:
     row: RejectedRow = RejectedRow()
     #: Until it expires, or the row changes.
     acknowledged: Acknowledgement | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedSet:
+    """What a sync removed, unset or moved in one run, without its identifiers: an immutable Parquet file.
+
+    Its columns are `entity`, `kind` and `value` as in IDENTIFIERS, but each value is a UUID: the hash of all three,
+    with a key (see `snapshot.announced`).
+    """
+
+    path: Path
+    #: Of the hashes.
+    key: str
+    #: Whether what was unset counts; else only what was removed or moved.
+    counts_unset: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What other syncs of a store removed, unset or moved."""
+
+    sets: Sequence[RemovedSet] = ()
+    #: The number from which to look next time; 0 where there is none.
+    newest: int = 0
+    #: Whether something that belongs here was forgotten for its age, or its file is gone.
+    is_incomplete: bool = False

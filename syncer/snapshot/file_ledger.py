@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from syncer.model.errors import SnapshotError
 from syncer.model.protocols import WHEREABOUTS, NumbersPeople
-from syncer.model.types import FindingKind, ValueForm
+from syncer.model.types import FindingKind, Removed, ValueForm
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
@@ -126,32 +126,34 @@ class FileLedger:
                 self.notes.append("there is no snapshot here of what was sent before: every row is sent")
         return int(memory["removals_seen"] or 0) if memory["log_id"] == log_id else 0
 
-    def doubt(self, removed: pa.Table, *, log_id: str, seen: int, may_lack_some: bool) -> None:
+    def doubt(self, removed: Removed, *, log_id: str, also: Mapping[str, str]) -> None:
         session, former = self.session, self._memory()["log_id"]
-        is_new_log = former not in ("", log_id)
-        lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
-        session.connection.register("removed", removed)
-        try:
-            with session.transaction():
-                if removed.num_rows:
-                    from syncer.snapshot.touched import doubt_moved, doubt_unset
+        is_new_log, may_lack_some = former not in ("", log_id), removed.is_incomplete
+        if removed.sets:
+            from syncer.snapshot.announced import find_removed
+            from syncer.snapshot.touched import doubt_moved, doubt_unset
 
-                    doubt_unset(session, "removed")
-                    self._put_in_doubt(session.touched("removed"))
-                    doubt_moved(session, removed)
-                if is_new_log or may_lack_some:
-                    self._put_in_doubt("TRUE")
-                    self._remember(last_sync_time="0")
-                if is_new_log:
-                    self._remember(claimed_by="", claimed_after="", fence="", fence_before="", former_log=former)
-                self._remember(log_id=log_id, removals_seen=str(seen))
-        finally:
-            session.connection.unregister("removed")
+            rows = f"SELECT {session.k} FROM snapshot UNION ALL SELECT {session.k} FROM in_doubt"
+            may_lack_some |= find_removed(session, removed.sets, rows, also=also) is None
+        lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
+        with session.transaction():
+            if removed.sets and session.any("SELECT 1 FROM removed"):
+                doubt_unset(session, "removed")
+                self._put_in_doubt(session.touched("removed"))
+                doubt_moved(session, "removed")
+            if is_new_log or may_lack_some:
+                self._put_in_doubt("TRUE")
+                self._remember(last_sync_time="0")
+            if is_new_log:
+                self._remember(claimed_by="", claimed_after="", fence="", fence_before="", former_log=former)
+            self._remember(log_id=log_id, removals_seen=str(removed.newest))
+        session.execute("DROP TABLE IF EXISTS temp.removed")
         if is_new_log:
             self.notes.append("the run log is a new one: every row is sent again")
         elif lost_track:
             self.notes.append(
-                "removals by other syncs since the last run were forgotten for their age: every row is sent again"
+                "removals by other syncs since the last run were forgotten for their age, or their files are gone: "
+                "every row is sent again"
             )
 
     def follow_people(self, store: NumbersPeople) -> None:
@@ -178,7 +180,7 @@ class FileLedger:
                     from syncer.snapshot.touched import doubt_moved
 
                     self._put_in_doubt(session.touched("moved"))
-                    doubt_moved(session, moves.identifiers)
+                    doubt_moved(session, "moved")
                 self._remember(moves_seen=str(moves.newest))
         finally:
             session.connection.unregister("moved")

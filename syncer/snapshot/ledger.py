@@ -41,7 +41,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from syncer.model.protocols import NumbersPeople
-from syncer.model.types import FindingKind, ValueForm
+from syncer.model.types import FindingKind, Removed, ValueForm
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream
 from syncer.snapshot.session import Session
@@ -153,15 +153,14 @@ class Ledger(Protocol):
             returns: the newest removal of other syncs that the ledger knows; 0 where *log_id* is new to it.
         """
 
-    def doubt(self, removed: pa.Table, *, log_id: str, seen: int, may_lack_some: bool) -> None:
+    def doubt(self, removed: Removed, *, log_id: str, also: Mapping[str, str]) -> None:
         """Put in doubt what removals of other syncs may have touched.
 
-        That is every row where *log_id* is new, or *removed* may lack some; an incremental query then returns its whole
+        That is every row where *log_id* is new, or *removed* lacks some; an incremental query then returns its whole
         result once.
 
         Shapes:
-            removed: IDENTIFIERS, also of identifiers that moved.
-            seen: the newest removal there is.
+            also: to the kinds of some objects and relationships, by which other kinds they are known too.
         """
 
     def follow_people(self, store: NumbersPeople) -> None:

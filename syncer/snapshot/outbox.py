@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 
 import pyarrow as pa
 
-from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, UNSET
+from syncer.model.protocols import MOVED, NUMBERED_VERDICTS, UNSET
 from syncer.model.types import Action, Verdict
 from syncer.snapshot import handover
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
@@ -26,6 +27,8 @@ _BATCHES_AHEAD = 4
 #: where it comes whole; or until so many seconds after the last ones.
 _RECORD_ROWS = 122_880
 _RECORD_SECONDS = 5.0
+#: Of so many keys at once the store gives the other names.
+_ASKED_ROWS = 100_000
 
 
 class BatchPipeline:
@@ -102,6 +105,20 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What of an outbox concerns other syncs: what it deletes, and what else of theirs it takes away."""
+
+    #: The attributes that others write too.
+    unset: Collection[str]
+    #: Whether the store numbers people: then it tells itself of identifiers that move.
+    is_numbered: bool
+    #: Gives the names of entities by their keys, as `ProfileStore.identifiers`; None where they have no others.
+    identifiers: Callable[[pa.Table], pa.Table] | None
+    #: To the kinds of some objects and relationships, by which other kinds they are known too.
+    also: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox:
     """Everything that a run is about to send, in the tables `outbox` and `verdicts`; to be closed."""
 
@@ -113,47 +130,65 @@ class Outbox:
     _intent: Intent = field(repr=False)
     _pipeline: BatchPipeline = field(repr=False)
 
-    def removals(self) -> pa.Table:
-        """The entities that it deletes: `entity`, `kind`, `value`; their keys as k…, and `person`."""
-        session = self._work.session
-        names = ", ".join(f"{sql} AS {name}" for name, sql in zip(IDENTIFIERS.names, session.entity, strict=True))
-        query = f"SELECT {names}, {session.k}, person FROM outbox WHERE action = '{Action.DELETE}'"
-        return session.connection.sql(query).to_arrow_table()
+    def takes_anything(self, taken: Taken) -> bool:
+        """Whether it takes anything from other syncs."""
+        queries = [query for _, query, _ in self._rows_taken(taken)]
+        return any(self._work.session.any(query) for query in queries + self._moves(taken))
 
-    def moves(self) -> pa.Table:
-        """The identifiers beside the key that rows take from people or move, as far as it is known: IDENTIFIERS."""
+    def write_taken(self, taken: Taken, path: Path, key: str) -> int:
+        """Write the file of a RemovedSet, whose hashes have *key*, of what it takes; returns how many names it has."""
+        from syncer.snapshot.announced import Announcement
+
+        session, (_, kind, value) = self._work.session, self._work.session.entity
+        announcement = Announcement(session, key, taken.also)
+        for entity, query, asks in self._rows_taken(taken):
+            announcement.add(f"SELECT {literal(entity)} AS entity, {kind} AS kind, {value} AS value FROM ({query})")
+            for first in range(0, self.rows if asks and taken.identifiers else 0, _ASKED_ROWS):
+                part = f"SELECT * EXCLUDE seq FROM ({query}) WHERE seq > {first} AND seq <= {first + _ASKED_ROWS}"
+                keys = session.connection.sql(part).to_arrow_table()
+                if len(keys) and taken.identifiers:
+                    announcement.add_table(taken.identifiers(keys), entity)
+        for query in self._moves(taken):
+            announcement.add(query)
+        return announcement.write(path)
+
+    def _rows_taken(self, taken: Taken) -> list[tuple[str, str, bool]]:
+        """For each sort of entity (see IDENTIFIERS), SQL for rows (seq, k…, person), and whether their names count."""
+        session, layout = self._work.session, self._work.layout
+        found = "SELECT seq, {k}, person FROM outbox WHERE action = '{action}'".format
+        rows = [(str(session.target.entity), found(k=session.k, action=Action.DELETE), True)]
+        columns = [c for c in layout.compared if c.name in taken.unset]
+        cleared = " OR ".join(
+            f"{c.staged()} IS NULL" for c in columns if c.fed is None or not layout.schema.keeps_nulls
+        )
+        if columns:
+            unset = found(k=session.k, action=Action.CLEAR)
+            if cleared:
+                unset += (
+                    f" UNION ALL SELECT seq, {session.k}, NULL FROM (SELECT * FROM outbox WHERE NOT restores) "
+                    f"SEMI JOIN (SELECT rowid AS row_id FROM staged WHERE {cleared}) USING (row_id)"
+                )
+            rows.append((UNSET[session.target.entity], unset, taken.is_numbered))
+        return rows
+
+    def _moves(self, taken: Taken) -> list[str]:
+        """SQL for the identifiers beside the key that rows take from people or move: IDENTIFIERS.
+
+        As far as they are known; a store that numbers people knows better.
+        """
         session, layout = self._work.session, self._work.layout
         unique = next((c for c in layout.fed if c.fed is layout.schema.unique), None)
-        if unique is None:
-            return IDENTIFIERS.empty_table()
+        if unique is None or taken.is_numbered:
+            return []
         old, new = (
             as_key(unique.type, f"{side}.{unique.physical}", fold=unique.name == "email") for side in ("b", "s")
         )
-        query = (
+        return [
             f"SELECT DISTINCT '{MOVED}' AS entity, '{unique.name}' AS kind, value FROM (SELECT unnest([{old}, {new}]) "
             f"AS value FROM outbox o JOIN snapshot b ON {session.same_keys('o', 'b')} "
             f"LEFT JOIN staged s ON s.rowid = o.row_id WHERE o.action <> '{Action.DELETE}' AND {old} <> '' "
             f"AND {new} IS DISTINCT FROM {old}) WHERE value <> ''"
-        )
-        return session.connection.sql(query).to_arrow_table().cast(IDENTIFIERS)
-
-    def unset(self, attributes: Collection[str]) -> pa.Table:
-        """The rows of which it unsets one of *attributes*, as `removals`; `entity` as UNSET has it."""
-        session, layout = self._work.session, self._work.layout
-        columns = [c for c in layout.compared if c.name in attributes]
-        cleared = " OR ".join(
-            f"{c.staged()} IS NULL" for c in columns if c.fed is None or not layout.schema.keeps_nulls
-        )
-        rows = f"SELECT {session.k}, person FROM outbox WHERE action = '{Action.CLEAR}'"
-        if cleared:
-            rows += (
-                f" UNION ALL SELECT {session.k}, NULL FROM (SELECT * FROM outbox WHERE NOT restores) SEMI JOIN "
-                f"(SELECT rowid AS row_id FROM staged WHERE {cleared}) USING (row_id)"
-            )
-        _, kind, value = session.entity
-        names = f"{literal(UNSET[session.target.entity])} AS entity, {kind} AS kind, {value} AS value"
-        query = f"SELECT {names}, {session.k}, person FROM ({rows}){'' if columns else ' LIMIT 0'}"
-        return session.connection.sql(query).to_arrow_table()
+        ]
 
     def parts(self, rows: int, *, whole: bool = False) -> list[Part]:
         """All that is to be sent, in batches of at most so many *rows*, removals first.

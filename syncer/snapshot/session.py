@@ -67,6 +67,12 @@ class Session:
     @cached_property
     def entity(self) -> tuple[str, str, str]:
         """SQL for the `entity`, `kind` and `value` (see IDENTIFIERS) that name a row's own entity."""
+        entity, kind, value = self.own_name
+        return literal(entity), literal(kind), value
+
+    @cached_property
+    def own_name(self) -> tuple[str, str, str]:
+        """The `entity` and `kind` (see IDENTIFIERS) of each row's own entity, and SQL for its `value`."""
         target = self.target
         match target.entity:
             case Entity.PERSON:
@@ -79,19 +85,24 @@ class Session:
                 kind = str(target.collection)
             case _:
                 assert_never(target.entity)
-        return literal(target.entity), literal(kind), self.key_text
+        return target.entity, kind, self.key_text
+
+    @cached_property
+    def names(self) -> list[tuple[str, str, str]]:
+        """As `own_name`, and the same of the ends of a relationship, and of an identifier that may move."""
+        named = [self.own_name]
+        if self.target.entity.traits.links:
+            named.append((Entity.PERSON, str(self.target.person_key), "k1"))
+            named.append((Entity.OBJECT, str(self.target.object_type), "k2"))
+        if self.target.key_may_move:
+            named.append((MOVED, str(self.target.person_key), "k1"))
+        return named
 
     def touched(self, removed: str) -> str:
         """SQL for whether a table of IDENTIFIERS names the row's entity, or an end of the relationship."""
-        named = [self.entity]
-        if self.target.entity.traits.links:
-            named.append((literal(Entity.PERSON), literal(str(self.target.person_key)), "k1"))
-            named.append((literal(Entity.OBJECT), literal(str(self.target.object_type)), "k2"))
-        if self.target.key_may_move:
-            named.append((literal(MOVED), literal(str(self.target.person_key)), "k1"))
         return " OR ".join(
-            f"{value} IN (SELECT value FROM {removed} WHERE entity = {entity} AND kind = {kind})"
-            for entity, kind, value in named
+            f"{value} IN (SELECT value FROM {removed} WHERE entity = {literal(entity)} AND kind = {literal(kind)})"
+            for entity, kind, value in self.names
         )
 
     def execute(self, statement: str, parameters: Any = None) -> None:

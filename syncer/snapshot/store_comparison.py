@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.spelling import numbers_as_text
-from syncer.model.types import ValueForm
+from syncer.model.types import Entity, PersonKey, Removed, ValueForm
 from syncer.snapshot import file
+from syncer.snapshot.announced import find_removed
 from syncer.snapshot.cells import Cells, Rules, columns_of, pointer
 from syncer.snapshot.session import Session, target_of
 from syncer.snapshot.touched import is_unset
@@ -62,19 +63,18 @@ class StoreComparison:
         self._session.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS {source}")
         return self._session.count("SELECT count(*) FROM wanted")
 
-    def keys(self, removed: pa.Table | None) -> pa.Table:
-        """The keys of those rows, and those of what the sync *removed* (IDENTIFIERS)."""
+    def keys(self, removed: Removed | None) -> pa.Table:
+        """The keys of those rows, and those of what the sync *removed*, as far as the snapshot remembers them."""
         session, query = self._session, f"SELECT {self._session.k} FROM wanted"
         if removed is None:
             return session.connection.sql(query).to_arrow_table()
-        session.connection.register("removed", removed)
+        left = f"SELECT {session.k} FROM left_rows UNION ALL SELECT {session.k} FROM in_doubt"
+        find_removed(session, removed.sets, left, names=[session.own_name])
         parts = [f"json_extract_string(value, '$[{i}]')" for i in range(len(session.keys))]
         entity, kind, _ = session.entity
         query += f" UNION SELECT {', '.join((parts[1:] and parts) or ['value'])} FROM removed "
         query += f"WHERE entity = {entity} AND kind = {kind}"
-        found = session.connection.sql(query).to_arrow_table()
-        session.connection.unregister("removed")
-        return found
+        return session.connection.sql(query).to_arrow_table()
 
     def read(self, contained: Iterable[pa.Table]) -> None:
         """Read what the store contains (see `ReadsBack.contained`) to its end."""
@@ -107,11 +107,11 @@ class StoreComparison:
         same = f"mine IS NOT DISTINCT FROM theirs OR {self._cells.is_same('mine', 'theirs')}"
         session.execute(f"DELETE FROM cells WHERE NOT ({counts}) OR {same}")
 
-    def find_extra(self, *, removed: pa.Table | None, still_has_attributes: bool) -> None:
+    def find_extra(self, *, removed: Removed | None, still_has_attributes: bool) -> None:
         """Find what is stored beyond the sync's rows.
 
         Shapes:
-            removed: IDENTIFIERS of what the sync removed; only what they name counts then.
+            removed: what the sync removed; only that counts then.
             still_has_attributes: whether only what has an attribute of the sync counts.
         """
         session, k = self._session, self._session.k
@@ -120,36 +120,36 @@ class StoreComparison:
         if still_has_attributes:
             which.append(f"len(list_filter({self._cells.of_stored('s')}, lambda c: c IS NOT NULL)) > 0")
         if removed is not None:
-            session.connection.register("removed", removed)
+            by_number = (Entity.PERSON, PersonKey.CIO_ID, "cio_id")
+            names = [session.own_name, *([by_number] if session.target.entity is Entity.PERSON else [])]
+            present = find_removed(session, removed.sets, "SELECT * FROM stored", names=names) or ()
             entity, kind, value = session.entity
             named = f"SELECT value FROM removed WHERE entity = {entity} AND kind"
             which.append(f"{value} IN ({named} = {kind})")
-            if session.target.entity.traits.has_other_identifiers:
+            if by_number in names and by_number[:2] in present:
                 # Somebody else may have the identifier by now.
-                which.append(f"(s.cio_id IN ({named} = 'cio_id') OR NOT EXISTS ({named} = 'cio_id'))")
+                which.append(f"s.cio_id IN ({named} = 'cio_id')")
         own = " ".join(f"ANTI JOIN {table} USING ({k})" for table in _OWN)
         session.execute(
             f"CREATE OR REPLACE TEMP TABLE surplus AS SELECT {k}, shown, row_id FROM "
             f"(SELECT {k}, {'key' if is_collection else session.key_text} AS shown, rowid AS row_id "
             f"FROM stored s WHERE {' AND '.join(which)}) {own}"
         )
-        if removed is not None:
-            session.connection.unregister("removed")
 
     def find_nothing_extra(self) -> None:
         """Take it that nothing is stored beyond the sync's rows."""
         none = f"SELECT {self._session.k}, '' AS shown, row_id FROM wanted LIMIT 0"
         self._session.execute(f"CREATE OR REPLACE TEMP TABLE surplus AS {none}")
 
-    def excuse_removed(self, removed: pa.Table) -> None:
-        """Count no row that is in doubt and that other syncs removed, or unset attributes of (IDENTIFIERS)."""
+    def excuse_removed(self, removed: Removed) -> None:
+        """Count no row that is in doubt and that other syncs removed, or unset attributes of."""
         session = self._session
-        session.connection.register("removed", removed)
+        rows = f"SELECT {session.k} FROM missing UNION SELECT {session.k} FROM cells"
+        find_removed(session, removed.sets, rows)
         which = f"{session.touched('removed')} OR {is_unset(session, 'removed')}"
         for table, gone in (("missing", "TRUE"), ("cells", "theirs IS NULL")):
             in_doubt = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('d', table)})"
             session.execute(f"DELETE FROM {table} WHERE {gone} AND {in_doubt} AND ({which})")
-        session.connection.unregister("removed")
 
     def excuse_written(self, path: Path, sync: str, store_id: str) -> bool:
         """Count nothing that is as another sync's snapshot has it; False if that cannot be read now."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from syncer.model.protocols import MOVED, UNSET
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import literal
@@ -30,14 +27,13 @@ def doubt_unset(session: Session, removed: str) -> None:
     )
 
 
-def doubt_moved(session: Session, moved: pa.Table) -> None:
-    """Mark rows in doubt of which nobody knows who got them, now that their identifier moved. *moved*: IDENTIFIERS."""
-    if MOVED not in moved["entity"].unique().to_pylist():
+def doubt_moved(session: Session, table: str) -> None:
+    """Mark rows in doubt of which nobody knows who got them, now that their identifier moved; *table*: IDENTIFIERS."""
+    moved = f"(SELECT * FROM {table} WHERE entity = {literal(MOVED)})"
+    if not session.any(f"SELECT 1 FROM {moved}"):
         return
-    session.connection.register("moved_away", moved.filter(pc.equal(moved["entity"], MOVED)))
     known = f"SELECT {session.k} FROM snapshot WHERE person IS NOT NULL"
     session.execute(
-        f"UPDATE in_doubt SET moved = TRUE WHERE ({session.touched('moved_away')}) AND NOT EXISTS "
+        f"UPDATE in_doubt SET moved = TRUE WHERE ({session.touched(moved)}) AND NOT EXISTS "
         f"(SELECT 1 FROM ({known}) s WHERE {session.same_keys('in_doubt', 's')})"
     )
-    session.connection.unregister("moved_away")

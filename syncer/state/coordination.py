@@ -5,31 +5,32 @@ claims the sync here. A snapshot that does not know the newest claim is out of d
 
 **Attributes.** Which ones each sync writes, so that one that unsets an attribute knows whether another writes it too.
 
-**Removals.** Every entry of a store has a number, its `seq`; new numbers are greater than all before, and a reader who
-has read up to a number has seen every entry below it. An entry is open from before its deletion is sent until after the
-store has answered. Closing an entry gives it a new number, so that a sync that looked meanwhile, and may have delivered
-before the deletion took effect, looks again. What a run left open as it died is closed by another one that finds it.
-Entries name people, so they are forgotten when they are old; a sync that did not look before they went has to take
-every row for touched.
+**Removals.** What a run is about to remove is one set. Every set of a store has a number, its `seq`; new numbers are
+greater than all before, and a reader who has read up to a number has seen every set below it. A set is open from before
+its deletions are sent until after the store has answered. Closing it gives it a new number, so that a sync that looked
+meanwhile, and may have delivered before a deletion took effect, looks again. What a run left open as it died is closed
+by another one that finds it. Sets are about people, so they hold hashes of their identifiers, and are forgotten when
+they are old; a sync that did not look before they went has to take every row for touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import secrets
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
-import pyarrow as pa
 import sqlalchemy as sa
 
-from syncer.model.protocols import IDENTIFIERS, UNSET
-from syncer.model.types import Entity
+from syncer.model.types import Removed, RemovedSet
 from syncer.state.database import StateDatabase
-from syncer.state.schema import forgotten_removals, newest_snapshots, removals, written_attributes
+from syncer.state.schema import forgotten_removals, newest_snapshots, removal_parts, removal_sets, written_attributes
 
-_KEY = ("store_id", "sync", *IDENTIFIERS.names)
-_COLUMNS = [*_KEY, "seq", "open"]
+#: 128 bits: nobody finds it by trying.
+_KEY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,47 +74,50 @@ class SharedCoordination:
         with self.database.writing() as connection:
             return connection.execute(spoil).rowcount == 0
 
-    def announce(self, identifiers: pa.Table) -> None:
-        """Record, durably and before they are sent, the deletions of this sync; a repeat renews an entry.
+    def announce(self, write: Callable[[Path, str], int]) -> None:
+        """Record what this sync is about to remove, unset or move, durably and before it is sent: one set.
 
         Shapes:
-            identifiers: IDENTIFIERS; may be empty, and hold a row twice.
+            write: writes the file of a RemovedSet, whose hashes are to have a key; returns how many there are.
         """
-        if not identifiers.num_rows:
-            return
-        distinct = identifiers.select(IDENTIFIERS.names).group_by(IDENTIFIERS.names).aggregate([])
-        insert = self.database.insert(removals)
-        renew = {"seq": insert.excluded.seq, "open": sa.true(), "at": sa.func.now()}
-        renewed = insert.on_conflict_do_update(index_elements=_KEY, set_=renew)
-        with self.database.writing() as connection:
-            newest = _lock(connection, self.store_id)
-            if connection.dialect.name == "postgresql":
-                # A statement for each row would cost the client seven times as much.
-                connection.execute(renewed.from_select(_COLUMNS, self._numbered(distinct, newest)))
-            else:
-                same = {"store_id": self.store_id, "sync": self.sync, "open": True}
-                rows = enumerate(distinct.to_pylist(), start=newest + 1)
-                connection.execute(renewed, [row | same | {"seq": seq} for seq, row in rows])
+        query = sa.select(removal_sets.c.key).where(removal_sets.c.store_id == self.store_id)
+        with self.database.reading() as connection:
+            key = connection.execute(query.order_by(removal_sets.c.seq.desc()).limit(1)).scalar_one_or_none()
+        from syncer.state import removal_files
+
+        # With one key for all, who takes them in hashes each of its own names once.
+        set_id, key = uuid.uuid4().hex, key or secrets.token_urlsafe(_KEY_BYTES)
+        with removal_files.made(self.database, set_id) as path:
+            entries = write(path, key)
+            with self.database.writing() as connection:
+                removal_files.keep(connection, path, set_id)
+                number = {"store_id": self.store_id, "seq": _lock(connection, self.store_id) + 1, "open": True}
+                row = {"id": set_id, "sync": self.sync, "key": key, "entries": entries} | number
+                connection.execute(removal_sets.insert().values(row))
 
     def close_removals(self) -> None:
         """Record that every deletion that this sync announced has its answer, or will be announced again."""
         with self.database.writing() as connection:
             newest = _lock(connection, self.store_id)
-            _close(connection, self.store_id, removals.c.sync == self.sync, newest)
+            _close(connection, self.store_id, removal_sets.c.sync == self.sync, newest)
 
     def close_abandoned(self, has_died: Callable[[str], bool], *, before: datetime) -> None:
         """Close what runs of other syncs announced before *before* and left open as they died: nothing more is sent.
 
         *has_died*: whether no process runs a sync.
         """
-        others = (removals.c.store_id == self.store_id) & (removals.c.sync != self.sync) & (removals.c.at < before)
-        query = sa.select(removals.c.sync).where(others, removals.c.open).distinct()
+        others = (
+            (removal_sets.c.store_id == self.store_id)
+            & (removal_sets.c.sync != self.sync)
+            & (removal_sets.c.at < before)
+        )
+        query = sa.select(removal_sets.c.sync).where(others, removal_sets.c.open).distinct()
         with self.database.reading() as connection:
             found = connection.execute(query).scalars().all()
         if dead := [sync for sync in found if has_died(sync)]:
             with self.database.writing() as connection:
                 newest = _lock(connection, self.store_id)
-                _close(connection, self.store_id, others & removals.c.sync.in_(dead), newest)
+                _close(connection, self.store_id, others & removal_sets.c.sync.in_(dead), newest)
 
     def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
         """Record which attributes of *things* (see `Target.things`) this sync writes, unless they are None.
@@ -167,43 +171,49 @@ class SharedCoordination:
                 found[sync] = (found.get(sync, (frozenset(), ""))[0] | {attribute}, claim or "")
         return found
 
-    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
+    @contextmanager
+    def removed_since(self, seq: int) -> Iterator[Removed]:
         """What other syncs removed from the store after *seq*, and what they may be removing now.
 
-        What they unset only if they write an attribute, or wrote one, that this sync writes or wrote.
-
-        Shapes:
-            returns: IDENTIFIERS, no row twice, in any order; and the newest `seq`, from which to look next time
-                (0 where there is none).
+        What they unset counts only if they write an attribute, or wrote one, that this sync writes or wrote. The files
+        stay until the block ends.
         """
+        table, in_store = removal_sets.c, removal_sets.c.store_id == self.store_id
+        others = sa.select(table.id, table.key, table.sync).where(in_store, table.sync != self.sync)
+        greatest = sa.select(forgotten_removals.c.seq).where(forgotten_removals.c.store_id == self.store_id)
         with self.database.reading() as connection:
-            # As a list: to look it up for every entry would take minutes.
-            sharing = self._sharing_attributes(connection)
-            others = sa.select(*[removals.c[name] for name in IDENTIFIERS.names]).where(
-                removals.c.store_id == self.store_id,
-                removals.c.sync != self.sync,
-                removals.c.entity.not_in(list(UNSET.values()))
-                | (sa.true() if sharing is None else removals.c.sync.in_(sharing)),
-            )
-            query = sa.union(others.where(removals.c.seq > seq), others.where(removals.c.open))
-            found = connection.execute(query).all()
+            found = connection.execute(others.where((table.seq > seq) | table.open).order_by(table.seq)).all()
+            sharing = self._sharing_attributes(connection) if found else None
             newest = _newest(connection, self.store_id)
-        return pa.Table.from_pylist([dict(row._mapping) for row in found], schema=IDENTIFIERS), newest
+            forgotten = connection.execute(greatest).scalar_one_or_none() or 0
+        with self._files([row.id for row in found]) as paths:
+            sets = [
+                RemovedSet(path=paths[row.id], key=row.key, counts_unset=sharing is None or row.sync in sharing)
+                for row in found
+                if row.id in paths
+            ]
+            yield Removed(sets=sets, newest=newest, is_incomplete=forgotten > seq or len(sets) < len(found))
 
-    def removed_by_itself(self) -> pa.Table:
-        """What this sync removed from the store (IDENTIFIERS), but for what was forgotten for its age."""
-        query = sa.select(*[removals.c[name] for name in IDENTIFIERS.names]).where(
-            removals.c.store_id == self.store_id, removals.c.sync == self.sync, removals.c.entity.in_(list(Entity))
-        )
+    @contextmanager
+    def removed_by_itself(self) -> Iterator[Removed]:
+        """What this sync removed from the store, as `removed_since`, but for what was forgotten for its age."""
+        own = (removal_sets.c.store_id == self.store_id) & (removal_sets.c.sync == self.sync)
         with self.database.reading() as connection:
-            found = connection.execute(query).all()
-        return pa.Table.from_pylist([dict(row._mapping) for row in found], schema=IDENTIFIERS)
+            found = connection.execute(sa.select(removal_sets.c.id, removal_sets.c.key).where(own)).all()
+        with self._files([row.id for row in found]) as paths:
+            sets = [RemovedSet(path=paths[id_], key=key, counts_unset=False) for id_, key in found if id_ in paths]
+            yield Removed(sets=sets, is_incomplete=len(sets) < len(found))
 
-    def has_forgotten(self, seq: int) -> bool:
-        """Whether entries after *seq* were forgotten, so that `removed_since` may lack some."""
-        query = sa.select(forgotten_removals.c.seq).where(forgotten_removals.c.store_id == self.store_id)
-        with self.database.reading() as connection:
-            return (connection.execute(query).scalar_one_or_none() or 0) > seq
+    @contextmanager
+    def _files(self, sets: Sequence[str]) -> Iterator[Mapping[str, Path]]:
+        """The files of sets, by id, without those that are gone."""
+        if not sets:
+            yield {}
+            return
+        from syncer.state import removal_files
+
+        with removal_files.found(self.database, sets) as paths:
+            yield paths
 
     def _sharing_attributes(self, connection: sa.Connection) -> list[str] | None:
         """The syncs that write or wrote an attribute that this one writes or wrote; None if it never wrote any."""
@@ -213,25 +223,20 @@ class SharedCoordination:
         others = connection.execute(in_store.where(table.c.sync != self.sync)).all() if own else []
         return sorted({sync for sync, attribute in others if attribute in own}) if own else None
 
-    def _numbered(self, identifiers: pa.Table, newest: int) -> sa.Select[Any]:
-        arrays = [sa.cast(identifiers[name].to_pylist(), sa.ARRAY(sa.Text)) for name in IDENTIFIERS.names]
-        new = sa.func.unnest(*arrays).table_valued(*IDENTIFIERS.names, with_ordinality="n").render_derived()
-        same = (sa.literal(self.store_id), sa.literal(self.sync))
-        return sa.select(*same, *[new.c[name] for name in IDENTIFIERS.names], newest + new.c.n, sa.true())
-
 
 def forget_removals(database: StateDatabase, before: datetime) -> int:
     """Delete the entries of every store that got their number before *before*; returns how many.
 
-    One that is still open belongs to a run that died: it is closed now, and goes when it is old once more.
+    One that is still open belongs to a run that died: it is closed now, and goes when it is old once more. The files of
+    runs that died before they recorded theirs go as well.
     """
-    is_old = removals.c.at < before
+    is_old = removal_sets.c.at < before
     with database.writing() as connection:
         forgotten = 0
-        for store_id in connection.execute(sa.select(removals.c.store_id).where(is_old).distinct()).scalars().all():
+        for store_id in connection.execute(sa.select(removal_sets.c.store_id).where(is_old).distinct()).scalars().all():
             newest = _lock(connection, store_id)
-            old = (removals.c.store_id == store_id) & is_old & ~removals.c.open
-            greatest = connection.execute(sa.select(sa.func.max(removals.c.seq)).where(old)).scalar_one()
+            old = (removal_sets.c.store_id == store_id) & is_old & ~removal_sets.c.open
+            greatest = connection.execute(sa.select(sa.func.max(removal_sets.c.seq)).where(old)).scalar_one()
             if greatest is not None:
                 insert = database.insert(forgotten_removals).values(store_id=store_id, seq=greatest)
                 is_greater = forgotten_removals.c.seq < insert.excluded.seq
@@ -239,18 +244,24 @@ def forget_removals(database: StateDatabase, before: datetime) -> int:
                 connection.execute(
                     insert.on_conflict_do_update(index_elements=["store_id"], set_=set_, where=is_greater)
                 )
-                forgotten += connection.execute(removals.delete().where(old)).rowcount
+                forgotten += connection.execute(sa.select(sa.func.sum(removal_sets.c.entries)).where(old)).scalar_one()
+                of_old = removal_parts.c.id.in_(sa.select(removal_sets.c.id).where(old))
+                connection.execute(removal_parts.delete().where(of_old))
+                connection.execute(removal_sets.delete().where(old))
             _close(connection, store_id, is_old, newest)
-    return forgotten
+    from syncer.state import removal_files
+
+    removal_files.delete_spare(database)
+    return int(forgotten)
 
 
 def _close(connection: sa.Connection, store_id: str, which: sa.ColumnElement[bool], newest: int) -> None:
     """Give the open entries of a store new numbers, and close them; *newest* is locked."""
-    numbered = sa.select(removals.c.seq, sa.func.row_number().over(order_by=removals.c.seq).label("n"))
-    left_open = numbered.where(removals.c.store_id == store_id, removals.c.open, which).subquery()
+    numbered = sa.select(removal_sets.c.seq, sa.func.row_number().over(order_by=removal_sets.c.seq).label("n"))
+    left_open = numbered.where(removal_sets.c.store_id == store_id, removal_sets.c.open, which).subquery()
     connection.execute(
-        removals.update()
-        .where(removals.c.store_id == store_id, removals.c.seq == left_open.c.seq)
+        removal_sets.update()
+        .where(removal_sets.c.store_id == store_id, removal_sets.c.seq == left_open.c.seq)
         .values(open=False, seq=newest + left_open.c.n, at=sa.func.now())
     )
 
@@ -258,7 +269,7 @@ def _close(connection: sa.Connection, store_id: str, which: sa.ColumnElement[boo
 def _lock(connection: sa.Connection, store_id: str) -> int:
     """Let no other transaction number entries until this one has ended; returns the newest number."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"LOCK TABLE {removals.name} IN SHARE ROW EXCLUSIVE MODE")
+        connection.exec_driver_sql(f"LOCK TABLE {removal_sets.name} IN SHARE ROW EXCLUSIVE MODE")
     return _newest(connection, store_id)
 
 
@@ -266,6 +277,6 @@ def _newest(connection: sa.Connection, store_id: str) -> int:
     """The newest number of a store, also where its entry was forgotten; 0 where there was none."""
     numbers = (
         connection.execute(sa.select(sa.func.max(table.c.seq)).where(table.c.store_id == store_id)).scalar_one()
-        for table in (removals, forgotten_removals)
+        for table in (removal_sets, forgotten_removals)
     )
     return max(number or 0 for number in numbers)

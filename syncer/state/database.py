@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -107,6 +108,11 @@ class StateDatabase:
     def is_shared(self) -> bool:
         """Whether services on several machines may use it."""
         return self._engine.dialect.name == "postgresql"
+
+    @property
+    def removals_folder(self) -> Path | None:
+        """Where the files of `removal_sets` lie; None where the database may be shared, and holds them itself."""
+        return None if self.is_shared else Path(f"{self._engine.url.database}.removals")
 
     def own_connection(self) -> sa.Connection:
         """A new connection outside the pool, where each statement is a transaction; to be closed by the caller."""

@@ -82,7 +82,7 @@ DELIVERY = (
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 9
+NEWEST = 10
 
 #: One row. `schema_version` is the format.
 state = sa.Table(
@@ -253,29 +253,35 @@ terms = sa.Table(
     sa.Column("began_at", AwareDateTime, nullable=False),
 )
 
-removals = sa.Table(
-    "syncer_removals",
+#: What a sync removed, unset or moved in one run: one immutable set of keyed hashes each; see `state.coordination`.
+removal_sets = sa.Table(
+    "syncer_removal_sets",
     metadata,
-    sa.Column("store_id", sa.Text, primary_key=True),
-    sa.Column("sync", sa.Text, primary_key=True),
-    sa.Column("entity", sa.Text, primary_key=True),
-    sa.Column("kind", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, primary_key=True),
+    #: Names its file, if that lies beside an SQLite database.
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("store_id", sa.Text, nullable=False),
+    sa.Column("sync", sa.Text, nullable=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("open", sa.Boolean, nullable=False),
     #: When it got its number, by the database's clock.
     sa.Column("at", AwareDateTime, default=sa.func.now()),
-)
-sa.Index("syncer_removals_by_seq", removals.c.store_id, removals.c.seq, unique=True)
-# As text: an Index with a condition would import SQLAlchemy's dialect for PostgreSQL at every start.
-sa.event.listen(
-    removals,
-    "after_create",
-    sa.DDL("CREATE INDEX syncer_removals_open ON syncer_removals (store_id, sync) WHERE open"),  # type: ignore[no-untyped-call]
+    #: Of the hashes.
+    sa.Column("key", sa.Text, nullable=False),
+    #: How many hashes it has.
+    sa.Column("entries", sa.BigInteger, nullable=False),
+    sa.Index("syncer_removal_sets_by_seq", "store_id", "seq", unique=True),
 )
 
+#: The Parquet file of a set, in parts, where it lies in the database.
+removal_parts = sa.Table(
+    "syncer_removal_parts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("bytes", sa.LargeBinary, nullable=False),
+)
 
-#: For each store, the greatest number of an entry of `removals` that was deleted for its age.
+#: For each store, the greatest number of one of `removal_sets` that was deleted for its age.
 forgotten_removals = sa.Table(
     "syncer_forgotten_removals",
     metadata,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import uuid
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from io import BytesIO
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +25,8 @@ from syncer.state.schema import (
     newest_snapshots,
     promises,
     rejections,
-    removals,
+    removal_parts,
+    removal_sets,
     runs,
     state,
     terms,
@@ -42,7 +48,7 @@ def _know_the_service(connection: sa.Connection) -> None:
 def _date_removals(connection: sa.Connection) -> None:
     """Format 3: removals have an age, and go when they are old."""
     connection.exec_driver_sql(f"ALTER TABLE syncer_removals ADD COLUMN at {_zoned(connection)}")
-    connection.execute(removals.update().values(at=sa.func.now()))
+    connection.exec_driver_sql("UPDATE syncer_removals SET at = CURRENT_TIMESTAMP")
     forgotten_removals.create(connection)
 
 
@@ -95,6 +101,53 @@ def _know_what_people_know(connection: sa.Connection) -> None:
 def _know_roles_of_sessions(connection: sa.Connection) -> None:
     """Format 9: sessions keep the role of people whom a provider named."""
     _add_column(connection, sessions.c.role)
+
+
+#: Bytes of a part of a set.
+_PART = 1 << 20
+
+
+def _know_sets_of_removals(connection: sa.Connection) -> None:
+    """Format 10: what a run removed is one set of keyed hashes, where each identifier was a row of its own."""
+    removal_sets.create(connection)
+    removal_parts.create(connection)
+    names = ("store_id", "sync", "open", "at", "seq", "entity", "kind", "value")
+    old = sa.table("syncer_removals", *[sa.column(name) for name in names])
+    ordered = sa.select(old).order_by(*[old.c[name] for name in names[:5]])
+    keys = defaultdict[str, str](lambda: secrets.token_urlsafe(16))
+    rows = connection.execute(ordered.execution_options(yield_per=10_000))
+    # Rows of one transaction have the same time, and those of one run were numbered and closed in one.
+    for (store_id, sync, _, _), of_run in groupby(rows, key=lambda row: row[:4]):
+        made, newest, entries = _hashed_names(of_run, keys[store_id])
+        set_id = uuid.uuid4().hex
+        for number, first in enumerate(range(0, len(made), _PART)):
+            part = {"id": set_id, "number": number, "bytes": made[first : first + _PART]}
+            connection.execute(removal_parts.insert().values(part))
+        row = {"id": set_id, "key": keys[store_id], "entries": entries}
+        taken = sa.select(old.c.store_id, old.c.sync, old.c.seq, old.c.open, old.c.at, *map(sa.literal, row.values()))
+        which = (old.c.store_id == store_id) & (old.c.sync == sync) & (old.c.seq == newest)
+        columns = ["store_id", "sync", "seq", "open", "at", *row]
+        connection.execute(removal_sets.insert().from_select(columns, taken.where(which)))
+    connection.exec_driver_sql("DROP TABLE syncer_removals")
+
+
+def _hashed_names(rows: Iterable[sa.Row[Any]], key: str) -> tuple[bytes, int, int]:
+    """The file of a RemovedSet of rows of format 9, the greatest number among them, and how many they are."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    entities, kinds, hashes, newest = list[str](), list[str](), bytearray(), 0
+    for row in rows:
+        entities.append(row.entity)
+        kinds.append(row.kind)
+        name = "\x1f".join([f"{key}{row.entity}", row.kind, row.value]).encode()
+        # DuckDB's number of a digest has its bytes from the last to the first.
+        hashes += hashlib.md5(name, usedforsecurity=False).digest()[::-1]
+        newest = row.seq
+    stored = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(kinds), [None, pa.py_buffer(hashes)])
+    values = pa.ExtensionArray.from_storage(pa.uuid(), stored)
+    parquet.write_table(pa.table({"entity": entities, "kind": kinds, "value": values}), file := BytesIO())
+    return file.getvalue(), newest, len(kinds)
 
 
 def _ended_by() -> sa.Case[str]:
@@ -176,6 +229,7 @@ FORMATS: Formats[sa.Connection] = Formats(
         _know_what_was_delivered,
         _know_what_people_know,
         _know_roles_of_sessions,
+        _know_sets_of_removals,
     )
 )
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from syncer.model.errors import StoreRefusesError
 from syncer.model.protocols import (
-    IDENTIFIERS,
     AddressesTargets,
     Fenced,
     NumbersPeople,
@@ -21,7 +18,7 @@ from syncer.model.protocols import (
     ReplacesCollections,
 )
 from syncer.model.spelling import listed
-from syncer.model.types import Entity, PersonKey, SyncDefinition, Target
+from syncer.model.types import PersonKey, Removed, SyncDefinition, Target
 from syncer.snapshot.ledger import Writer, WriterState
 from syncer.snapshot.snapshot import Snapshot
 
@@ -56,11 +53,8 @@ class Coordination(Protocol):
     def writers(self, things: str) -> Mapping[str, tuple[frozenset[str], str]]:
         """The attributes of *things* and the newest claim of each other sync that feeds them, or has fed them."""
 
-    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
-        """What other syncs removed after a number (IDENTIFIERS), and the newest number."""
-
-    def has_forgotten(self, seq: int) -> bool:
-        """Whether removals after a number were forgotten for their age, so that `removed_since` may lack some."""
+    def removed_since(self, seq: int) -> AbstractContextManager[Removed]:
+        """What other syncs removed after a number; the files stay until the block ends."""
 
     def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
         """Record which attributes of *things* (see `Target.things`) this sync writes, unless they are None.
@@ -68,8 +62,12 @@ class Coordination(Protocol):
         Returns what others write, or wrote.
         """
 
-    def announce(self, identifiers: pa.Table) -> None:
-        """Make what is about to be removed, unset or moved (IDENTIFIERS) durable and visible, before it is sent."""
+    def announce(self, write: Callable[[Path, str], int]) -> None:
+        """Make what is about to be removed, unset or moved durable and visible, before it is sent.
+
+        Shapes:
+            write: writes the file of a RemovedSet, whose hashes are to have a key; returns how many there are.
+        """
 
     def close_removals(self) -> None:
         """Make them visible once more, now that the store has answered them all."""
@@ -104,15 +102,15 @@ class WriterStates:
         return DefinitionFiles(self.folder)
 
 
-def by_either_name(named: pa.Table, name: str | None, other: str | None) -> pa.Table:
-    """IDENTIFIERS with all objects of the type called *name* also as those of its *other* name, if it has one."""
+def other_kinds(store: ProfileStore, target: Target) -> dict[str, str]:
+    """To the kind of a target's objects and relationships, by which other one a store that addresses targets has them.
+
+    Syncs that call the type otherwise know them by that.
+    """
+    name, other = target.object_type, store.address(target) if isinstance(store, AddressesTargets) else None
     if not name or not other or name == other:
-        return named
-    kinds = {name: other} | {f"{key}:{name}": f"{key}:{other}" for key in PersonKey}
-    same = named.filter(pc.match_substring_regex(named["entity"], f"{Entity.OBJECT}|{Entity.RELATIONSHIP}"))
-    place = pc.index_in(same["kind"], pa.array(list(kinds)))
-    renamed = same.set_column(1, "kind", pa.array(list(kinds.values())).take(place)).filter(pc.is_valid(place))
-    return pa.concat_tables([named, renamed.cast(IDENTIFIERS)])
+        return {}
+    return {name: other} | {f"{key}:{name}": f"{key}:{other}" for key in PersonKey}
 
 
 def catch_up(
@@ -130,11 +128,8 @@ def catch_up(
     """
     ledger, log_id = snapshot.ledger, coordination.log_id
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
-    removed, newest = coordination.removed_since(seen)
-    if isinstance(store, AddressesTargets):
-        removed = by_either_name(removed, store.address(ledger.session.target), ledger.session.target.object_type)
-    # Asked last: what is forgotten meanwhile counts.
-    ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
+    with coordination.removed_since(seen) as removed:
+        ledger.doubt(removed, log_id=log_id, also=other_kinds(store, ledger.session.target))
     writers = coordination.writers(ledger.session.target.things).items()
     _refuse_sharing(ledger.session.target, store, [sync for sync, _ in writers], state_of)
     found = {sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}

@@ -14,8 +14,6 @@ import pyarrow.compute as pc
 
 from syncer.model.errors import SelectionError, StoreError
 from syncer.model.protocols import (
-    IDENTIFIERS,
-    AddressesTargets,
     Interruptible,
     NumbersPeople,
     ProfileStore,
@@ -26,10 +24,10 @@ from syncer.model.types import Changes, Counts, Delivery, Finding, Hold, SyncDef
 from syncer.snapshot.columns import ResultSchema, result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked
-from syncer.snapshot.outbox import Outbox
+from syncer.snapshot.outbox import Outbox, Taken
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
-from syncer.sync.coordination import Coordination, by_either_name
+from syncer.sync.coordination import Coordination, other_kinds
 from syncer.sync.limits import Exceeded
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
 
@@ -247,20 +245,15 @@ def _announce(
 
     *shared*: the attributes that others write too.
     """
-    target, numbered = definition.target, isinstance(store, NumbersPeople)
-    found = []
-    for rows, asks in ((outbox.removals(), True), (outbox.unset(shared), numbered)):
-        found.append(rows.select(IDENTIFIERS.names).cast(IDENTIFIERS))
-        if len(rows) and asks and target.entity.traits.has_other_names:
-            names = store.identifiers(target, rows.drop_columns(IDENTIFIERS.names))
-            entity = pa.repeat(rows["entity"][0].as_py(), len(names))
-            found.append(names.set_column(0, "entity", entity).cast(IDENTIFIERS))
-    if not numbered:
-        found.append(outbox.moves())
-    if names := pa.concat_tables(found):
-        if isinstance(store, AddressesTargets):
-            names = by_either_name(names, target.object_type, store.address(target))
-        coordination.announce(names.group_by(IDENTIFIERS.names).aggregate([]))
+    target = definition.target
+    taken = Taken(
+        unset=shared,
+        is_numbered=isinstance(store, NumbersPeople),
+        identifiers=partial(store.identifiers, target) if target.entity.traits.has_other_names else None,
+        also=other_kinds(store, target),
+    )
+    if outbox.takes_anything(taken):
+        coordination.announce(partial(outbox.write_taken, taken))
 
 
 def _announce_again(run: SyncRun, outbox: Outbox, coordination: Coordination, shared: set[str]) -> None:

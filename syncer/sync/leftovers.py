@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 
 from syncer.model.protocols import ReplacesCollections
-from syncer.model.types import Column, SyncDefinition, Target
+from syncer.model.types import Column, Removed, SyncDefinition, Target
 from syncer.snapshot import former
 from syncer.snapshot.ledger import WriterState
 from syncer.snapshot.session import Session
@@ -48,11 +50,8 @@ class ClaimedCoordination:
     def confirm(self) -> bool:
         return True
 
-    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
+    def removed_since(self, seq: int) -> AbstractContextManager[Removed]:
         return self.outer.removed_since(seq)
-
-    def has_forgotten(self, seq: int) -> bool:
-        return self.outer.has_forgotten(seq)
 
     def writers(self, things: str) -> Mapping[str, tuple[frozenset[str], str]]:
         return self.outer.writers(things)
@@ -60,8 +59,8 @@ class ClaimedCoordination:
     def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
         return self.outer.attributes_of_others(things, None)
 
-    def announce(self, identifiers: pa.Table) -> None:
-        self.outer.announce(identifiers)
+    def announce(self, write: Callable[[Path, str], int]) -> None:
+        self.outer.announce(write)
 
     def close_removals(self) -> None:
         self.outer.close_removals()

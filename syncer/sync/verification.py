@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.snapshot.store_comparison import StoreComparison
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
+from syncer.sync.coordination import other_kinds
 from syncer.sync.runner import Runner
 
 #: Rows that are looked at unless the command says how many: if none of them differs, less than 0.3% of all rows do,
@@ -132,16 +133,17 @@ def compare_with_store(
     comparison = StoreComparison(snapshot.ledger.session, _rules(definition, store))
     checked = comparison.want(rows)
     is_whole, lists = rows is None, rows is None and store.can_list(definition.target)
-    removed = coordination.removed_by_itself() if is_whole and _removes(definition) else None
-    comparison.read(store.contained(definition.target, None if lists else comparison.keys(removed)))
-    comparison.compare()
-    if comparison.found(0).in_doubt:
-        comparison.excuse_removed(coordination.removed_since(0)[0])
-    if removed is not None:
-        unknown = _why_more_is_unknown(store, coordination, neighbours) if lists and _owns_all(definition) else ""
-        only = None if lists and _owns_all(definition) and not unknown else removed
-        notes += [f"only what this sync removed counts as extra: {unknown}"] if unknown else []
-        comparison.find_extra(removed=only, still_has_attributes=_clears(definition))
+    with coordination.removed_by_itself() if is_whole and _removes(definition) else nullcontext() as removed:
+        comparison.read(store.contained(definition.target, None if lists else comparison.keys(removed)))
+        comparison.compare()
+        if comparison.found(0).in_doubt:
+            with coordination.removed_since(0) as by_others:
+                comparison.excuse_removed(by_others)
+        if removed is not None:
+            unknown = _why_more_is_unknown(store, coordination, neighbours) if lists and _owns_all(definition) else ""
+            only = None if lists and _owns_all(definition) and not unknown else removed
+            notes += [f"only what this sync removed counts as extra: {unknown}"] if unknown else []
+            comparison.find_extra(removed=only, still_has_attributes=_clears(definition))
     _excuse(comparison, neighbours, store.store_id, notes)
     found = comparison.found(_SHOWN_KEYS)
     if found.in_doubt:
@@ -171,8 +173,8 @@ def _catch_up(
             hint=f"Run `syncer run {definition.name}` first.",
         )
     seen = ledger.open(coordination.newest_claim(), log_id=log_id)
-    removed, newest = coordination.removed_since(seen)
-    ledger.doubt(removed, log_id=log_id, seen=newest, may_lack_some=coordination.has_forgotten(seen))
+    with coordination.removed_since(seen) as removed:
+        ledger.doubt(removed, log_id=log_id, also=other_kinds(store, definition.target))
     if isinstance(store, NumbersPeople) and definition.target.key_may_move:
         ledger.follow_people(store)
     if snapshot.known.is_outdated:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from syncer.model.errors import SyncerError
-from syncer.model.protocols import IDENTIFIERS, ProfileStore
-from syncer.model.types import Entity, Limit, Limits, OnNull, OnRemoved, PersonKey, SyncDefinition, Target
+from syncer.model.protocols import ProfileStore
+from syncer.model.types import Entity, Limit, Limits, OnNull, OnRemoved, PersonKey, Removed, SyncDefinition, Target
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.outbox import Outbox
@@ -375,8 +375,9 @@ class WithoutOutbox(Convergence):
 class Unheard(SharedCoordination):
     """Hears of no removal."""
 
-    def removed_since(self, seq: int) -> tuple[pa.Table, int]:
-        return IDENTIFIERS.empty_table(), 0
+    @contextmanager
+    def removed_since(self, seq: int) -> Iterator[Removed]:
+        yield Removed()
 
 
 class WithoutReach(Convergence):

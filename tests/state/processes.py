@@ -9,15 +9,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
-
-from syncer.model.protocols import IDENTIFIERS
 from syncer.model.types import Order, RunStatus, Trigger
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from tests.cli import forked
 from tests.cli.forked import Running
+from tests.removals import announce, people
 
 ROOT = Path(__file__).parents[2]
 #: Its name where it is the main module as well.
@@ -38,7 +36,7 @@ def announce_removals(database: StateDatabase, sync: str, times: int) -> None:
     """Announce that people are removed, and close it now and then; prints their ids."""
     mine = SharedCoordination(database=database, sync=sync, store_id="store-1")
     for i in range(times):
-        mine.announce(pa.Table.from_pylist([{"entity": "person", "kind": "id", "value": f"{sync}-{i}"}], IDENTIFIERS))
+        announce(mine, people(f"{sync}-{i}"))
         print(f"{sync}-{i}", flush=True)
         if i % 7 == 0:
             mine.close_removals()

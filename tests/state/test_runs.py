@@ -494,7 +494,7 @@ def test_a_reader_does_not_wait_for_a_writer(url: str, database: StateDatabase, 
 
     with database.writing() as connection:
         connection.execute(schema.runs.update().values(status=RunStatus.FAILED))
-        connection.execute(schema.removals.delete())
+        connection.execute(schema.removal_sets.delete())
         reader = StateDatabase(url)
         seen = [(run.id, run.status) for run in RunLog(reader).recent()]
         reader.close()

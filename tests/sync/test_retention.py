@@ -12,6 +12,7 @@ import pytest
 
 from syncer.snapshot import file
 from tests.acceptance.commands import Project
+from tests.removals import names_in, people
 
 PERSON = "entity: person\nperson: {id: id}\n"
 
@@ -25,13 +26,16 @@ def project(tmp_path: Path) -> Project:
 
 
 def _removals(project: Project) -> set[str]:
+    """The ids of people who were removed, of two."""
     with closing(sqlite3.connect(project.path / ".syncer/runs.db")) as log:
-        return {value for (value,) in log.execute("SELECT value FROM syncer_removals")}
+        sets = log.execute("SELECT id, key FROM syncer_removal_sets").fetchall()
+    folder = project.path / ".syncer/runs.db.removals"
+    return {value for id_, key in sets for _, _, value in names_in(folder / f"{id_}.parquet", key, people("1", "2"))}
 
 
 def _make_older(project: Project, days: int) -> None:
     with closing(sqlite3.connect(project.path / ".syncer/runs.db")) as log:
-        log.execute(f"UPDATE syncer_removals SET at = datetime(at, '-{days} days')")
+        log.execute(f"UPDATE syncer_removal_sets SET at = datetime(at, '-{days} days')")
         log.commit()
 
 
@@ -71,7 +75,7 @@ def test_what_a_killed_run_was_removing_is_sent_again_once(project: Project, is_
     assert project.syncer("run", "people").code == 0
     with closing(sqlite3.connect(project.path / ".syncer/runs.db")) as log:
         # As a process that is killed leaves them.
-        log.execute("UPDATE syncer_removals SET open = 1, at = datetime(at, '-1 hour')")
+        log.execute("UPDATE syncer_removal_sets SET open = 1, at = datetime(at, '-1 hour')")
         log.commit()
     if is_renamed:
         (project.path / "sync_definitions/people.sql").unlink()
