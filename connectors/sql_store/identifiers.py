@@ -26,21 +26,16 @@ _ABSENT = ("there is no such person, and `create` is false", "there is no such o
 
 
 def query(target: Target, columns: Collection[str]) -> str:
-    """A query for every name of the entities whose keys are in the batch, with these *columns*: kind, value."""
+    """A query for who is in the batch, with these *columns*: id, email and cio_id of people, object_id of objects."""
     if not target.entity.traits.names_person:
         return (
-            "SELECT o.object_type, o.object_id FROM batch AS b JOIN objects AS o "
+            "SELECT o.object_id FROM batch AS b JOIN objects AS o "
             "ON o.object_type = :object_type AND o.object_id = b.object_id"
         )
-    people = f"FROM batch AS b JOIN people AS p ON {NAMED[target.person]}"
-    if "person" in columns:
-        by_number = "SELECT p.* FROM batch AS b JOIN people AS p ON p.person_id = b.person"
-        people = f"FROM (SELECT p.* {people} WHERE b.person IS NULL UNION ALL {by_number}) AS p"
-    return (
-        f"SELECT 'id', p.id {people} WHERE p.id IS NOT NULL "
-        f"UNION ALL SELECT 'email', p.email {people} WHERE p.email IS NOT NULL "
-        f"UNION ALL SELECT 'cio_id', CAST(p.person_id AS text) {people}"
-    )
+    names = "SELECT p.id, p.email, p.person_id AS cio_id FROM batch AS b JOIN people AS p ON"
+    if "person" not in columns:
+        return f"{names} {NAMED[target.person]}"
+    return f"{names} {NAMED[target.person]} WHERE b.person IS NULL UNION ALL {names} p.person_id = b.person"
 
 
 def whereabouts_query(key: PersonKey) -> str:

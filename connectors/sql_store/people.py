@@ -52,7 +52,7 @@ def apply(
     others = given(key, columns)
     disputed = contested(key, identity, columns)
     # First, so that the identifiers of deleted persons are free for others.
-    _delete(execute, key, columns)
+    delete(execute, key, columns)
     find(execute, key, columns)
     if identity is Identity.ID_OR_EMAIL and disputed:
         _adopt(execute, key)
@@ -103,7 +103,8 @@ def find(execute: Execute, key: PersonKey, columns: Collection[str]) -> None:
         )
 
 
-def _delete(execute: Execute, key: PersonKey, columns: Collection[str]) -> None:
+def delete(execute: Execute, key: PersonKey, columns: Collection[str]) -> None:
+    """Delete the people whom the batch removes; a batch of removals alone needs no other statement."""
     if "person" in columns:
         execute("DELETE FROM people WHERE person_id IN (SELECT person FROM batch WHERE action = 'delete')")
     unnumbered = " AND b.person IS NULL" if "person" in columns else ""

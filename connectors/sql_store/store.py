@@ -19,7 +19,7 @@ from connectors.sql_store.upgrades import WITH_FENCES, WITH_MOVES
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, WHEREABOUTS, Moves
-from syncer.model.types import Entity, Identity, PersonKey, Probe, Target, ValueForm, Verdict
+from syncer.model.types import Action, Entity, Identity, PersonKey, Probe, Target, ValueForm, Verdict
 
 #: The hint for an error that needs no other step.
 SENT_AGAIN = "The next run sends again what the store did not answer for."
@@ -96,15 +96,19 @@ class SQLStore(StoreDatabase):
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`."""
-        if self.is_new:
-            return IDENTIFIERS.empty_table()
-        values = {"object_type": str(target.object_type)} if target.entity.traits.names_object else {}
-        with self._transaction(commit=False):
-            self._stage(staged_keys(target, keys, self.identity))
-            found = self._fetch(identifiers.query(target, keys.column_names), **values)
-        return pa.Table.from_pylist(
-            [{"entity": str(target.entity), "kind": kind, "value": value} for kind, value in found], schema=IDENTIFIERS
-        )
+        found = [IDENTIFIERS.empty_table()]
+        values, kinds = {}, {"id": "id", "email": "email", "cio_id": "cio_id"}
+        if not target.entity.traits.names_person:
+            values, kinds = {"object_type": str(target.object_type)}, {"object_id": str(target.object_type)}
+        for first in range(0, 0 if self.is_new else len(keys), self.batch_rows):
+            with self._transaction(commit=False):
+                self._stage(staged_keys(target, keys[first : first + self.batch_rows], self.identity))
+                columns = self._columns(identifiers.query(target, keys.column_names), list(kinds), **values)
+            for name, kind in kinds.items():
+                of_kind = pa.array(columns[name]).drop_null().cast(pa.string())
+                same = [pa.repeat(text, len(of_kind)) for text in (str(target.entity), kind)]
+                found.append(pa.table([*same, of_kind], schema=IDENTIFIERS))
+        return pa.concat_tables(found)
 
     def whereabouts(self, target: Target, rows: pa.Table) -> pa.Table:
         """See `NumbersPeople.whereabouts`."""
@@ -253,6 +257,8 @@ class SQLStore(StoreDatabase):
         self._stage(rows)
         run, columns = (self._execute, self.dialect), rows.column_names
         match target.entity:
+            case Entity.PERSON if pc.all(pc.equal(rows["action"], str(Action.DELETE))).as_py():
+                people.delete(self._execute, target.person, columns)
             case Entity.PERSON:
                 people.apply(*run, target.person, self.identity, columns, create=create)
             case Entity.OBJECT:
