@@ -82,9 +82,7 @@ def _put(execute: Execute, dialect: SQLDialect, table: str, key: dict[str, str],
 
 def apply_collection(execute: Execute, dialect: SQLDialect, collection: str) -> None:
     """Bring the rows of one collection in line with the batch; the collection is made with its first row."""
-    puts = "SELECT 1 FROM batch WHERE action = 'put'"
-    if not execute(f"UPDATE collections SET updated_at = {dialect.now} WHERE name = :name", name=collection):
-        execute(f"INSERT INTO collections (name) SELECT :name WHERE EXISTS ({puts})", name=collection)
+    touch_collection(execute, dialect, collection, where="EXISTS (SELECT 1 FROM batch WHERE action = 'put')")
     execute(
         "DELETE FROM collection_rows WHERE collection = :name "
         "AND key IN (SELECT key FROM batch WHERE action = 'delete')",
@@ -95,6 +93,12 @@ def apply_collection(execute: Execute, dialect: SQLDialect, collection: str) -> 
         "WHERE action = 'put' ON CONFLICT (collection, key) DO UPDATE SET data = excluded.data",
         name=collection,
     )
+
+
+def touch_collection(execute: Execute, dialect: SQLDialect, collection: str, *, where: str = "true") -> None:
+    """Let the collection be changed now; one that does not exist is made if the SQL *where* is true."""
+    if not execute(f"UPDATE collections SET updated_at = {dialect.now} WHERE name = :name", name=collection):
+        execute(f"INSERT INTO collections (name) SELECT :name WHERE {where}", name=collection)
 
 
 def write_nothing(execute: Execute) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -13,19 +14,22 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.sql_store import entities
 from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
+from connectors.sql_store.staging import Answers
 from connectors.sql_store.store import SENT_AGAIN, SQLStore
+from connectors.sqlite import upserts
+from connectors.sqlite.upserts import Upsert
 from syncer.model.connectors import file_of
 from syncer.model.errors import StoreError
+from syncer.model.types import Entity, Target
 
 _SCHEME = "sqlite:///"
 #: The first with `->` and IS DISTINCT FROM.
 _OLDEST = (3, 39)
 _WAIT_SECONDS = 30
-#: Bytes of rows in one JSON text, of which SQLite takes at most 1e9; the rows may need several times as many in it.
-#: https://www.sqlite.org/limits.html
-_STAGED_BYTES = 100_000_000
-_STAGED_ROWS = 2_000
+#: KiB of pages in memory: those of an index, which a batch reaches in no order of the rows, are read again otherwise.
+_CACHE = 16_000
 
 _BATCH = (
     """CREATE TEMP TABLE IF NOT EXISTS batch (
@@ -34,9 +38,11 @@ _BATCH = (
         object_id TEXT, key TEXT, attributes TEXT, cleared TEXT,
         person INTEGER, person_id INTEGER, absorbed_id INTEGER, verdict TEXT, reason TEXT
     )""",
-    "CREATE INDEX IF NOT EXISTS temp.batch_person ON batch (person_id)",
+    "DROP INDEX IF EXISTS temp.batch_person",
     "DELETE FROM batch",
 )
+#: Only for a batch of which one row's identifiers matter to others.
+_BATCH_PERSON = "CREATE INDEX temp.batch_person ON batch (person_id)"
 
 #: json_patch would merge nested objects and drop their nulls, and json_each's values lose digits; `->` gives the
 #: text of what it finds.
@@ -67,7 +73,7 @@ _HINTS = {
 class SQLiteStore(SQLStore):
     """A store for one machine; several processes may use it."""
 
-    batch_rows = 10_000
+    batch_rows = 25_000
     dialect = SQLDialect(
         engine="sqlite://",
         lock="BEGIN IMMEDIATE",
@@ -154,6 +160,7 @@ class SQLiteStore(SQLStore):
         connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
         return connection
 
     def _make(self, *, keep: bool = True) -> None:
@@ -202,20 +209,42 @@ class SQLiteStore(SQLStore):
             finally:
                 self._connection.execute("ROLLBACK")
 
+    def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
+        upsert = upserts.upsert_of(target, rows, self.identity) if create else None
+        if upsert is None or not self._put(target, upsert, rows):
+            return super()._write(target, rows, create=create)
+        return Answers(exceptions={}, people=self._people_of(target, rows) if target.key_may_move else None)
+
+    def _put(self, target: Target, upsert: Upsert, rows: pa.Table) -> bool:
+        ((now,),) = self._fetch(f"SELECT {self.dialect.now}")
+        if target.entity is Entity.COLLECTION:
+            entities.touch_collection(self._execute, self.dialect, str(target.collection))
+        self._duckdb = self._duckdb or duckdb.connect(config={"threads": 1})
+        return upserts.run(self._connection, self._duckdb, upsert, rows, now=now)
+
+    def _people_of(self, target: Target, rows: pa.Table) -> pa.Table:
+        """The person of each row, which has one: seq, person."""
+        key = rows[str(target.person_key)]
+        named = json.dumps(key.to_pylist(), ensure_ascii=False)
+        query = (
+            f"SELECT p.{target.person_key} AS named, p.person_id AS person FROM json_each(:keys) AS k "
+            f"JOIN people AS p ON p.{target.person_key} = k.value"
+        )
+        found = self._columns(query, ("named", "person"), keys=named)
+        people = pa.array(found["person"], pa.int64()).take(pc.index_in(key, pa.array(found["named"], pa.string())))
+        return pa.table({"seq": rows["seq"], "person": people})
+
     def _stage(self, rows: pa.Table) -> None:
         for statement in _BATCH:
             self._connection.execute(statement)
         names = rows.column_names
-        as_text = ", ".join(f"CAST({name} AS VARCHAR)" for name in names)
-        # json() refuses here what the merge could not read, and leaves no space before the first brace.
-        values = ", ".join(f"json(value->>{i})" if n == "attributes" else f"value->>{i}" for i, n in enumerate(names))
-        self._duckdb = self._duckdb or duckdb.connect()
-        for rows_at_once in _parts(rows):
-            part = self._duckdb.from_arrow(rows_at_once)
-            document = part.aggregate(f"CAST(to_json(list([{as_text}])) AS VARCHAR)").fetchall()[0]
-            self._connection.execute(
-                f"INSERT INTO batch ({', '.join(names)}) SELECT {values} FROM json_each(?)", document
-            )
+        values = dict.fromkeys(names, "?") | {"attributes": upserts.checked("?", rows["attributes"])}
+        self._connection.executemany(
+            f"INSERT INTO batch ({', '.join(values)}) VALUES ({', '.join(values.values())})",
+            zip(*(rows[name].to_pylist() for name in values), strict=True),
+        )
+        if len({"id", "email", "cio_id"}.intersection(names)) > 1 or any(name.startswith("clears") for name in names):
+            self._connection.execute(_BATCH_PERSON)
 
     def _execute(self, sql: str, **values: str | int) -> int:
         return self._connection.execute(sql, values).rowcount
@@ -235,13 +264,3 @@ class SQLiteStore(SQLStore):
                 raise UnfitRowsError(f"{self._label} cannot keep a row: {exc}", condition=str(exc)) from exc
             hint = next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), SENT_AGAIN)
             raise StoreError(f"{self._label}: {exc}", hint=self._named.hint(hint)) from exc
-
-
-def _parts(rows: pa.Table) -> list[pa.Table]:
-    """The rows in order, cut so that no part has more than _STAGED_ROWS, or begins beyond _STAGED_BYTES of another."""
-    least = _STAGED_BYTES // _STAGED_ROWS
-    sizes = pc.add(pc.binary_length(rows["attributes"]), pc.binary_length(rows["cleared"])).cast(pa.int64())
-    weights = pc.max_element_wise(sizes, least)
-    begins = pc.subtract(pc.cumulative_sum(weights), weights)
-    ends = pc.run_end_encode(pc.divide(begins, _STAGED_BYTES).combine_chunks()).run_ends.to_pylist()
-    return [rows[first:end] for first, end in zip([0, *ends], ends, strict=False)]

@@ -1,23 +1,27 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from connectors.sqlite import store as sqlite_store
+from connectors.sqlite import upserts
 from connectors.sqlite.store import SQLiteStore
 from syncer.model.errors import SettingsError, StoreError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
 from syncer.settings.registry import open_store
-from tests.contracts.batches import ACCEPTED, PEOPLE, apply, batch_of, made, person, put
+from tests.contracts.batches import ACCEPTED, ACCOUNTS, PEOPLE, apply, batch_of, made, person, put
 
 
 def opened(path: Path | str) -> SQLiteStore:
@@ -168,9 +172,8 @@ def other_process(path: Path, sql: str) -> str:
     ).stdout.strip()
 
 
-def test_rows_that_are_too_long_together_are_stored_apart(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits are a thousandth of what they are."""
-    monkeypatch.setattr(sqlite_store, "_STAGED_BYTES", 100_000)
+def test_rows_that_are_too_long_together_are_stored(store: SQLiteStore) -> None:
+    """The limit is a thousandth of what it is."""
     store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
     rows = [put(f"p{i}", attributes={"text": f"{i} " + "x" * 5_000}) for i in range(400)]
     rows[7] = put("p7", attributes={"text": "x" * 1_000_000})
@@ -182,6 +185,51 @@ def test_rows_that_are_too_long_together_are_stored_apart(store: SQLiteStore, mo
     assert sum(map(len, pages)) == 399
     keys = pa.table({"k1": [f"p{i}" for i in range(400)]})
     assert sum(map(len, store.contained(PEOPLE, keys))) == 399
+
+
+_VALUES = ["1", '"x"', '"a \\"b\\" \\\\"', '{"z":null,"y":[1.00,{}]}', "12345678901234567890.10", '"\u00e9"', "true"]
+#: With a name that is there twice.
+_EXACTLY: Any = {"parse_float": str, "object_pairs_hook": lambda pairs: sorted(pairs, key=repr)}
+_NAMES = ["a", "b c", "d.e", "$f", "\u00fc", "a[0]", "it's", 'g"h', "i\\j", ""]
+
+
+def some_puts(random: Random, *, of: Sequence[str], everybody: Sequence[str], **own: Any) -> list[Any]:
+    puts = []
+    for who in random.sample(everybody, random.randint(1, len(everybody))):
+        named = random.sample(of, random.randint(0, len(of)))
+        cleared = [name for name in (*of, *own) if name not in named and random.random() < 0.5]
+        text = ",".join(f"{json.dumps(name, ensure_ascii=False)}:{random.choice(_VALUES)}" for name in named)
+        given = {name: f"{who}@x" for name in own if name not in cleared}
+        puts.append(put(who, attributes=f"{{{text}}}", cleared=tuple(cleared), **given))
+    return puts
+
+
+@pytest.mark.parametrize("own", [{}, {"email": ""}])
+def test_an_upsert_leaves_what_the_statements_for_every_case_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: dict[str, str]
+) -> None:
+    random = Random(7)
+    upsert_of = upserts.upsert_of
+    people = [f"p{i}" for i in range(6)]
+    with closing(opened(tmp_path / "one.db")) as one, closing(opened(tmp_path / "other.db")) as other:
+        for number in range(60):
+            names = random.sample(_NAMES if number % 3 == 0 else _NAMES[:7], random.randint(0, 5))
+            batch = some_puts(random, of=names, everybody=people, **own)
+            for target in (PEOPLE, ACCOUNTS):
+                rows = batch if target is PEOPLE else [(*row[:4], {}) for row in batch]
+                monkeypatch.setattr(upserts, "upsert_of", upsert_of)
+                taken = apply(one, target, *rows)
+                monkeypatch.setattr(upserts, "upsert_of", lambda *_: None)
+                assert apply(other, target, *rows) == taken
+
+            assert contents(one) == contents(other)
+
+
+def contents(store: SQLiteStore) -> list[Any]:
+    found = store._fetch(
+        "SELECT id, email, attributes FROM people UNION ALL SELECT object_id, object_type, attributes FROM objects"
+    )
+    return sorted(((key, more, json.loads(text, **_EXACTLY)) for key, more, text in found), key=repr)
 
 
 def test_a_file_that_cannot_be_written_is_found_by_a_probe(store: SQLiteStore) -> None:
