@@ -1,127 +1,75 @@
-"""How fast Syncer is, as ratios to a bare COPY of the same query in the same run: `python -m tests.benchmarks`.
+"""How fast Syncer is, as ratios to the least that the databases themselves need: `python -m tests.benchmarks`.
 
-A machine may be twice as fast in one minute as in the next, so the bare COPY is timed right before and right after
-each piece of work, and a ratio is to the mean of the two. Each work is done several times; the median ratio counts.
+Each work is a whole process of `syncer run`. Right before and right after it the same query is read by a bare COPY, and
+ratios are to the mean of the two: a machine may be twice as fast in one minute as in the next. After it the databases
+alone make the same change to people beside those of the store. Processor time counts client and server together. Each
+work is done several times; of each measure the median counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
-from tests.benchmarks.people import bare_copy_seconds, change_customers, make_customers, write_definition
-from tests.servers.postgresql import PostgresServer, postgres_server
+from tests.benchmarks.people import make_customers
+from tests.benchmarks.project import new_project
+from tests.benchmarks.results import MARKDOWN_HEADER, Line, lines
+from tests.benchmarks.works import GROUPS, LARGE, Bench, Group
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One whole process of `syncer run`."""
-
-    work: str
-    rows: int
-    seconds: float
-    #: Seconds of the bare COPY, right before and right after.
-    bare: float
-    peak_megabytes: int
-    counts: dict[str, int]
-
-    @property
-    def ratio(self) -> float:
-        """How many bare COPYs the process took."""
-        return self.seconds / self.bare
-
-    def line(self) -> str:
-        """For people."""
-        return (
-            f"{self.work:<26}{self.rows:>12,}{self.seconds:>10.2f} s{self.bare:>8.2f} s{self.ratio:>7.1f} x"
-            f"{self.peak_megabytes:>8} MB"
-        )
+_ROWS, _SYNCS, _TIMES = 1_000_000, 200, 3
+_QUICK_ROWS, _QUICK_SYNCS = 5_000, 5
+_NAMES = [work for group in (*GROUPS, LARGE) for work in group.works]
 
 
 def main() -> None:
-    """Measure, and print a line for each piece of work."""
+    """Measure, and print a line for each work."""
+    options = _options()
+    rows = options.rows or (_QUICK_ROWS if options.quick else _ROWS)
+    times = options.times or (1 if options.quick else _TIMES)
+    wanted = set(options.work or _NAMES)
+    groups = [group for group in GROUPS if wanted & set(group.works)]
+    if options.large or options.work:
+        groups += [LARGE] if wanted & set(LARGE.works) else []
+    if options.markdown:
+        print(MARKDOWN_HEADER)
+    bench = Bench(rows=rows, syncs=_QUICK_SYNCS if options.quick else _SYNCS)
+    with bench.held:
+        _warm_up(bench)
+        for group in groups:
+            for line in _measured(bench, group, wanted, 1 if group is LARGE else times):
+                print(_shown(line, options), flush=True)
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--times", type=int, default=3, help="how often to do each work; the median ratio counts")
+    parser.add_argument("--rows", type=int, help=f"of the works with the most, {_ROWS:,} where nothing else is said")
+    parser.add_argument("--times", type=int, help=f"how often to do each work, {_TIMES} where nothing else is said")
+    parser.add_argument("--work", nargs="+", choices=_NAMES, metavar="NAME", help=f"only these: {', '.join(_NAMES)}")
     parser.add_argument("--large", action="store_true", help="also ten times as many rows, once")
-    options = parser.parse_args()
-    print(f"{'work':<26}{'rows':>12}{'time':>12}{'bare':>10}{'ratio':>9}{'peak':>11}")
-    with postgres_server() as server:
-        small = _measure(server, options.rows, options.times)
-        if options.large:
-            large = _measure(server, options.rows * 10, 1)
-            print(f"ten times the rows, 1 % changed: {large.seconds / small.seconds:.1f} x the time")
-            print(f"in bare COPYs of so many rows each: {large.ratio / small.ratio:.1f} x")
+    parser.add_argument("--quick", action="store_true", help="few rows, once: whether all of it runs")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print one JSON object per line")
+    shown.add_argument("--markdown", action="store_true", help="print the table of the manual's page about speed")
+    return parser.parse_args()
 
 
-def _measure(server: PostgresServer, rows: int, times: int) -> Measured:
-    """Print every piece of work on so many rows; returns the one with 1 % changed."""
-    with server.new_database() as warehouse:
-        make_customers(warehouse, rows)
-        for _ in range(2):
-            bare_copy_seconds(warehouse)
-        first, unchanged, changed = [], [], []
-        for number in range(times):
-            is_last = number == times - 1
-            with tempfile.TemporaryDirectory(prefix="syncer-benchmark-") as folder, server.new_database() as store:
-                write_definition(Path(folder) / "sync_definitions")
-                bench = _Bench(project=Path(folder), warehouse=warehouse, store=store, rows=rows)
-                first.append(bench.run("first load", added=rows))
-                for _ in range(times if is_last else 0):
-                    unchanged.append(bench.run("nothing changed", unchanged=rows))
-                    change_customers(warehouse, every=100)
-                    changed.append(bench.run("1 % of the rows changed", changed=rows // 100))
-        for measured in (_median(first), _median(unchanged), _median(changed)):
-            print(measured.line(), flush=True)
-        return _median(changed)
+def _measured(bench: Bench, group: Group, wanted: set[str], times: int) -> Sequence[Line]:
+    return lines(result for _ in range(times) for result in group.measure(bench, wanted))
 
 
-def _median(measured: list[Measured]) -> Measured:
-    return sorted(measured, key=lambda m: m.ratio)[len(measured) // 2]
+def _shown(line: Line, options: argparse.Namespace) -> str:
+    if options.json:
+        return line.as_json()
+    return line.as_markdown() if options.markdown else line.as_text()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bench:
-    project: Path
-    warehouse: str
-    store: str
-    rows: int
-
-    def run(self, work: str, **expected: int) -> Measured:
-        """Measure one run, whose counts must be as *expected*."""
-        before = bare_copy_seconds(self.warehouse)
-        output, seconds, peak_megabytes = self._timed()
-        bare = statistics.mean([before, bare_copy_seconds(self.warehouse)])
-        counts = json.loads(output)
-        found = {name: counts[name] for name in expected}
-        assert found == expected, f"{work}: expected {expected}, found {found}"
-        return Measured(
-            work=work, rows=self.rows, seconds=seconds, bare=bare, peak_megabytes=peak_megabytes, counts=counts
-        )
-
-    def _timed(self) -> tuple[str, float, int]:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "SYNCER_WAREHOUSES__DEFAULT__URL": self.warehouse,
-            "SYNCER_STORES__DEFAULT__URL": self.store,
-        }
-        command = [sys.executable, "-m", "syncer", "run", "customers", "--json"]
-        begun = time.monotonic()
-        process = subprocess.Popen(command, cwd=self.project, env=environment, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - begun
-        assert status == 0, f"the run ended with {os.waitstatus_to_exitcode(status)}"
-        return output, seconds, usage.ru_maxrss // 1024
+def _warm_up(bench: Bench) -> None:
+    """Run everything once with few rows: Python compiles what it imports for the first time."""
+    with bench.postgres.new_database() as warehouse, bench.postgres.new_database() as store:
+        make_customers(warehouse, 10)
+        with new_project(warehouse, store) as project:
+            project.define()
+            project.run(added=10)
 
 
 if __name__ == "__main__":

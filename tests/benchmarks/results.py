@@ -1,0 +1,159 @@
+"""What was measured of a work, beside what is to be reached: as JSON, as text, and as rows of Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from tests.benchmarks.measuring import Cost
+
+#: By work, the most that each measure may be; the first one is what the work is about.
+TARGETS: Mapping[str, Mapping[str, float]] = {
+    "unchanged": {"cpu_ratio": 1.2, "wall_ratio": 1.3, "peak_mb": 200},
+    "one-percent": {"cpu_ratio": 1.4, "wall_ratio": 1.6, "peak_mb": 200},
+    "first-load": {"cpu_ratio": 5.2, "wall_ratio": 7, "peak_mb": 300},
+    "every-row": {"cpu_ratio": 9, "peak_mb": 300},
+    "half-removed": {"cpu_ratio": 5, "peak_mb": 300, "run_log_mb": 10},
+    "small-after-removal": {"seconds": 0.5, "then_seconds": 0.5, "peak_mb": 150},
+    "small-syncs": {"cpu_ms": 100, "transactions": 8, "disk_kb": 100},
+    "wide-first-load": {"cpu_ratio": 6, "peak_mb": 400},
+    "wide-every-row": {"cpu_ratio": 12, "peak_mb": 400},
+    "large-first-load": {"cpu_ratio": 5.2, "wall_ratio": 7, "peak_mb": 500},
+    "large-unchanged": {"cpu_ratio": 1.2, "wall_ratio": 1.3, "peak_mb": 500},
+    "large-one-percent": {"cpu_ratio": 1.4, "wall_ratio": 1.6, "peak_mb": 500},
+    "collection": {"cpu_ratio": 4},
+    "sqlite-first-load": {"bare_ratio": 1.5, "peak_mb": 300},
+    "sqlite-every-row": {"bare_ratio": 1.5, "peak_mb": 300},
+    "sqlite-half-removed": {"bare_ratio": 1.5, "peak_mb": 300},
+    "customerio-no-limit": {"seconds": 15},
+    "customerio-default-limit": {"of_allowed_time": 1.05},
+    "mysql-unchanged": {"cpu_ratio": 1.5},
+    "bigquery-unchanged": {"cpu_ratio": 1.5},
+    "snowflake-unchanged": {"cpu_ratio": 1.5},
+    "redshift-unchanged": {"cpu_ratio": 1.5},
+}
+
+#: Of processor time: the machine's own clock of it counts no less.
+_LEAST_SECONDS = 0.0001
+
+#: How a measure is written for people.
+_UNITS = {
+    "cpu_ratio": "{:.2f} × CPU",
+    "wall_ratio": "{:.2f} × wall",
+    "bare_ratio": "{:.2f} × bare",
+    "peak_mb": "{:.0f} MB",
+    "run_log_mb": "run log {:+.1f} MB",
+    "seconds": "{:.2f} s",
+    "then_seconds": "then {:.2f} s",
+    "cpu_ms": "{:.0f} ms CPU",
+    "transactions": "{:.1f} transactions",
+    "disk_kb": "{:.0f} kB on disk",
+    "of_allowed_time": "{:.2f} × the time that the limit allows",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One work, measured once."""
+
+    work: str
+    rows: int
+    #: Of Syncer.
+    cost: Cost
+    #: Of reading alone, right before and right after, the mean: what ratios are to.
+    read: Cost
+    disk_mb: float
+    #: Of changing the store by its database alone, and how.
+    change: Cost | None = None
+    how: str = ""
+    #: Measures that only this work has.
+    more: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """By name; ratios are to the reading, and `bare_ratio` is to the reading with the change."""
+        read = max(self.read.cpu, _LEAST_SECONDS)
+        found = {
+            "cpu_ratio": self.cost.cpu / read,
+            "wall_ratio": self.cost.seconds / self.read.seconds,
+            "peak_mb": self.cost.peak_mb,
+            "disk_mb": self.disk_mb,
+            "seconds": self.cost.seconds,
+            "cpu_seconds": self.cost.cpu,
+            "read_cpu_seconds": self.read.cpu,
+        }
+        if self.change:
+            found["least_cpu_ratio"] = (read + self.change.cpu) / read
+            found["bare_ratio"] = self.cost.cpu / (read + self.change.cpu)
+        return found | dict(self.more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One work, measured several times: of each measure the median."""
+
+    work: str
+    rows: int
+    times: int
+    measures: Mapping[str, float]
+    how: str
+
+    @property
+    def targets(self) -> Mapping[str, float]:
+        """The most that each measure may be."""
+        return TARGETS[self.work]
+
+    @property
+    def missed(self) -> list[str]:
+        """The measures that are over their targets."""
+        return [name for name, most in self.targets.items() if self.measures[name] > most]
+
+    def as_json(self) -> str:
+        """The first target, whether all are met, and all measures with three digits after the point."""
+        main = next(iter(self.targets))
+        known: dict[str, Any] = {"work": self.work, "rows": self.rows}
+        known |= {name: round(value, 3) for name, value in self.measures.items()}
+        known |= {"target": self.targets[main], "met": not self.missed, "target_of": main}
+        known |= {"targets": dict(self.targets), "missed": self.missed, "times": self.times, "how": self.how}
+        return json.dumps(known)
+
+    def as_text(self) -> str:
+        """For people, on a terminal."""
+        verdict = "met" if not self.missed else f"over: {', '.join(self.missed)}"
+        return f"{self.work:<26}{self.rows:>11,}   {self._measured()}   ({self._wanted()}) {verdict}"
+
+    def as_markdown(self) -> str:
+        """A row of the table in the manual's page about speed."""
+        least = f"{self.measures['least_cpu_ratio']:.1f} ×" if "least_cpu_ratio" in self.measures else ""
+        wanted = self._wanted() if not self.missed else f"{self._wanted()}: **not met**"
+        return f"| {self.work} | {self.rows:,} | {self._measured()} | {least} | {wanted} |"
+
+    def _measured(self) -> str:
+        names = dict.fromkeys([*self.targets, *(["cpu_ratio", "peak_mb"] if self.measures["cpu_ratio"] else [])])
+        return ", ".join(_UNITS[name].format(self.measures[name]) for name in names)
+
+    def _wanted(self) -> str:
+        return ", ".join(_UNITS[name].format(most) for name, most in self.targets.items())
+
+
+MARKDOWN_HEADER = "| work | rows | measured | bare | to reach |\n|---|---|---|---|---|"
+
+
+def lines(results: Iterable[Result]) -> list[Line]:
+    """A line for each work, in the order in which they came first."""
+    by_work: dict[str, list[Result]] = {}
+    for result in results:
+        by_work.setdefault(result.work, []).append(result)
+    return [
+        Line(
+            work=work,
+            rows=measured[0].rows,
+            times=len(measured),
+            measures={name: median(one.measures[name] for one in measured) for name in measured[0].measures},
+            how=measured[0].how,
+        )
+        for work, measured in by_work.items()
+    ]
