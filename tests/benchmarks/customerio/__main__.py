@@ -2,7 +2,7 @@
 
 The warehouse is a DuckDB file. The workspace is the stand-in of the tests in a process of its own, which applies what
 it takes; after each run it must hold exactly what the query returns. A machine may be twice as fast in one minute as in
-the next, so right after each run a bare poster posts the same bodies to the same server; a ratio is to its time.
+the next, so right after each run the same bodies go there through one plain socket; a ratio is to its time.
 """
 
 from __future__ import annotations
@@ -66,10 +66,12 @@ def _new_bench(rows: int) -> Iterator[Bench]:
 
 
 def _print(work: str, measured: Measured) -> None:
-    bare = f"{measured.bare:>8.2f} s{measured.seconds / measured.bare:>6.1f} x" if measured.bare else f"{'':>18}"
+    bare, taken = f"{'':>18}", measured.cost
+    if measured.bare:
+        bare = f"{measured.bare.seconds:>8.2f} s{taken.seconds / measured.bare.seconds:>6.1f} x"
     print(
-        f"{work:<24}{measured.rows:>10,}{measured.seconds:>8.2f} s{measured.rows_per_second:>9,.0f}{bare}"
-        f"{measured.peak_megabytes:>5} MB   {len(measured.arrivals):,}, {measured.forecast[0]:,}",
+        f"{work:<24}{measured.rows:>10,}{taken.seconds:>8.2f} s{measured.rows_per_second:>9,.0f}{bare}"
+        f"{taken.peak_mb:>5} MB   {len(measured.arrivals):,}, {measured.forecast[0]:,}",
         flush=True,
     )
 

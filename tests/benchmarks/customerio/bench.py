@@ -6,17 +6,22 @@ import json
 import math
 import os
 import re
+import sqlite3
 import subprocess
 import sys
-import time
+from base64 import b64encode
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
+from tests.benchmarks import measuring
 from tests.benchmarks.customerio.shop import change_everybody, differences
+from tests.benchmarks.measuring import Cost, Program, costs
 from tests.benchmarks.people import write_definition
 
 _REPOSITORY = Path(__file__).parents[3]
@@ -28,21 +33,20 @@ class Measured:
     """One run of everybody."""
 
     rows: int
-    seconds: float
-    #: Of the run's phase `send`.
+    cost: Cost
+    #: Seconds of the run's phase `send`.
     sending: float
-    #: Seconds of the bare poster with the same bodies, right after.
-    bare: float
-    peak_megabytes: int
+    #: Of posting the same bodies through one plain socket, right after.
+    bare: Cost | None
     #: Seconds, as the server saw its calls come.
     arrivals: Sequence[float]
-    #: What `syncer plan` said before: calls, and seconds at least.
+    #: What `syncer plan` said before: calls, and seconds at least; zeros where it was not asked.
     forecast: tuple[int, float]
 
     @property
     def rows_per_second(self) -> float:
         """Of the whole process."""
-        return self.rows / self.seconds
+        return self.rows / self.cost.seconds
 
     def most_in_a_second(self) -> int:
         """The most calls that came within any second, its end left out."""
@@ -73,52 +77,56 @@ class Bench:
         """The warehouse."""
         return self.folder / "shop.duckdb"
 
-    def measure(self, *, per_second: int, bare: bool = True) -> Measured:
+    def measure(self, *, per_second: int, bare: bool = True, plan: bool = True) -> Measured:
         """Run the sync, of which every row is to be sent, and check what the workspace holds then."""
         environment = self.environment | {"SYNCER_STORES__DEFAULT__REQUESTS_PER_SECOND": str(per_second)}
-        planned, _, _ = self._syncer(["plan", "customers"], environment)
-        output, seconds, peak_megabytes = self._syncer(["run", "customers", "--json"], environment)
-        run = json.loads(output)
+        forecast = _forecast(self._syncer(["plan", "customers"], environment).output) if plan else (0, 0.0)
+        ran = self._syncer(["run", "customers", "--json"], environment)
+        run = json.loads(ran.output)
         assert (run["status"], run["accepted"]) == ("success", self.rows), run
-        runs, _, _ = self._syncer(["runs", "--json"], environment)
         told = self._ask()
         assert told["breaches"] == 0
         assert differences(self.shop, self.folder / "people.jsonl") == 0
         return Measured(
             rows=self.rows,
-            seconds=seconds,
-            sending=json.loads(runs.splitlines()[0])["phases"]["send"],
-            bare=self._post_again() if bare else 0.0,
-            peak_megabytes=peak_megabytes,
+            cost=ran.cost,
+            sending=self._sending(),
+            bare=self._post_again() if bare else None,
             arrivals=told["arrivals"],
-            forecast=_forecast(planned),
+            forecast=forecast,
         )
 
     def change(self) -> None:
         """Change everybody."""
         change_everybody(self.shop)
 
-    def _syncer(self, arguments: list[str], environment: dict[str, str]) -> tuple[str, float, int]:
-        command = [sys.executable, "-m", "syncer", *arguments]
-        begun = time.monotonic()
-        process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True)
-        output = _stream(process.stdout).read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - begun
-        assert status == 0, f"`syncer {arguments[0]}` ended with {os.waitstatus_to_exitcode(status)}"
-        return output, seconds, usage.ru_maxrss // 1024
+    def _syncer(self, arguments: list[str], environment: dict[str, str]) -> Program:
+        return measuring.run(["-m", "syncer", *arguments], folder=self.folder, environment=environment)
+
+    def _sending(self) -> float:
+        """Seconds of the last run's phase `send`, from the run log."""
+        with closing(sqlite3.connect(self.folder / ".syncer/runs.db")) as connection:
+            last = connection.execute("SELECT phases FROM syncer_runs ORDER BY started_at DESC LIMIT 1").fetchone()
+        return float(json.loads(last[0])["send"])
 
     def _ask(self) -> Any:
         print(self.folder, file=_stream(self.server.stdin), flush=True)
         return json.loads(_stream(self.server.stdout).readline())
 
-    def _post_again(self) -> float:
-        login = [self.environment[f"SYNCER_STORES__DEFAULT__{name}"] for name in ("SITE_ID", "API_KEY")]
-        poster = [sys.executable, "-m", "tests.benchmarks.customerio.poster"]
-        command = [*poster, str(self.folder / "bodies.jsonl"), self.address, *login]
-        told = subprocess.run(command, cwd=_REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
+    def _post_again(self) -> Cost:
+        """Through one connection, one after the other, by a client that does nothing else."""
+        login = ":".join(self.environment[f"SYNCER_STORES__DEFAULT__{name}"] for name in ("SITE_ID", "API_KEY"))
+        basic = b64encode(login.encode()).decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {basic}"}
+        bodies = (self.folder / "bodies.jsonl").read_bytes().splitlines()
+        with closing(HTTPConnection(urlsplit(self.address).netloc, timeout=60)) as connection, costs() as cost:
+            for body in bodies:
+                connection.request("POST", "/api/v2/batch", body, headers)
+                response = connection.getresponse()
+                response.read()
+                assert response.status == 200, response.status
         self._ask()
-        return float(json.loads(told)["seconds"])
+        return cost()
 
 
 @contextmanager

@@ -57,6 +57,11 @@ GROUPS = (
     Group(works=("wide-first-load", "wide-every-row"), measured_by="people:measure_wide"),
     Group(works=("collection",), measured_by="collection:measure"),
     Group(works=("sqlite-first-load", "sqlite-every-row", "sqlite-half-removed"), measured_by="people:measure_sqlite"),
+    Group(works=("customerio-no-limit", "customerio-default-limit"), measured_by="customerio:measure"),
+    Group(works=("mysql-unchanged",), measured_by="warehouses:measure_mysql"),
+    Group(works=("bigquery-unchanged",), measured_by="warehouses:measure_bigquery"),
+    Group(works=("snowflake-unchanged",), measured_by="warehouses:measure_snowflake"),
+    Group(works=("redshift-unchanged",), measured_by="warehouses:measure_redshift"),
 )
 #: Only where it is said.
 LARGE = Group(works=("large-first-load", "large-unchanged", "large-one-percent"), measured_by="people:measure_large")
