@@ -88,15 +88,17 @@ def costs() -> Iterator[Callable[[], Cost]]:
     found.append(Cost(seconds=seconds, cpu=processor_seconds() - cpu))
 
 
-def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Program:
-    """Run a program of this Python, by its arguments, to its end.
+def run(
+    command: Sequence[str], *, folder: Path, environment: Mapping[str, str], python: str = sys.executable
+) -> Program:
+    """Run a program of *python*, by its arguments, to its end.
 
     Raises:
         RuntimeError: it did not end with success; says what it wrote last.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         with costs() as cost:
-            started = [sys.executable, *command]
+            started = [python, *command]
             process = subprocess.Popen(started, cwd=folder, env=dict(environment), stdout=output, stderr=errors)
             peak = _watched(process)
         output.seek(0)

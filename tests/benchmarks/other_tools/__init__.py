@@ -1,0 +1,1 @@
+"""Other tools on the same work, beside ours: `python -m tests.benchmarks.other_tools`."""
