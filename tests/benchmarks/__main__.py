@@ -4,19 +4,22 @@ Each work is a whole process of `syncer run`. Right before and right after it th
 ratios are to the mean of the two: a machine may be twice as fast in one minute as in the next. After it the databases
 alone make the same change to people beside those of the store. Processor time counts client and server together. Each
 work is done several times; of each measure the median counts.
+
+With PYTHONPATH=FOLDER it measures the Syncer of another checkout.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.people import make_customers
 from tests.benchmarks.project import new_project
-from tests.benchmarks.results import MARKDOWN_HEADER, Line, lines
+from tests.benchmarks.results import MARKDOWN_HEADER, Line, from_json, lines
 from tests.benchmarks.works import GROUPS, LARGE, Bench, Group
 
 _ROWS, _SYNCS, _TIMES = 1_000_000, 200, 3
@@ -27,20 +30,32 @@ _NAMES = [work for group in (*GROUPS, LARGE) for work in group.works]
 def main() -> None:
     """Measure, and print a line for each work."""
     options = _options()
+    before = {line.work: line for line in _read(options.before)}
+    if options.markdown:
+        print(MARKDOWN_HEADER)
+    for line in _read(options.measured) if options.measured else _all(options):
+        if options.json:
+            print(line.as_json(), flush=True)
+        else:
+            print(line.as_markdown(before.get(line.work)) if options.markdown else line.as_text(), flush=True)
+
+
+def _read(file: Path | None) -> list[Line]:
+    return [from_json(line) for line in file.read_text().splitlines()] if file else []
+
+
+def _all(options: argparse.Namespace) -> Iterator[Line]:
     rows = options.rows or (_QUICK_ROWS if options.quick else _ROWS)
     times = options.times or (1 if options.quick else _TIMES)
     wanted = set(options.work or _NAMES)
     groups = [group for group in GROUPS if wanted & set(group.works)]
     if options.large or options.work:
         groups += [LARGE] if wanted & set(LARGE.works) else []
-    if options.markdown:
-        print(MARKDOWN_HEADER)
     bench = Bench(rows=rows, syncs=_QUICK_SYNCS if options.quick else _SYNCS)
     with bench.held:
         _warm_up(bench)
         for group in groups:
-            for line in _measured(bench, group, wanted, 1 if group is LARGE else times):
-                print(_shown(line, options), flush=True)
+            yield from _measured(bench, group, wanted, 1 if group is LARGE else times)
 
 
 def _options() -> argparse.Namespace:
@@ -50,6 +65,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", nargs="+", choices=_NAMES, metavar="NAME", help=f"only these: {', '.join(_NAMES)}")
     parser.add_argument("--large", action="store_true", help="also ten times as many rows, once")
     parser.add_argument("--quick", action="store_true", help="few rows, once: whether all of it runs")
+    parser.add_argument("--measured", type=Path, metavar="FILE", help="print what --json printed into FILE before")
+    parser.add_argument("--before", type=Path, metavar="FILE", help="with --markdown: put what is in FILE beside it")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object per line")
     shown.add_argument("--markdown", action="store_true", help="print the table of the manual's page about speed")
@@ -63,12 +80,6 @@ def _measured(bench: Bench, group: Group, wanted: set[str], times: int) -> Seque
     except pytest.skip.Exception as exc:
         print(f"left out: {', '.join(group.works)}: {exc}", file=sys.stderr)
         return []
-
-
-def _shown(line: Line, options: argparse.Namespace) -> str:
-    if options.json:
-        return line.as_json()
-    return line.as_markdown() if options.markdown else line.as_text()
 
 
 def _warm_up(bench: Bench) -> None:

@@ -88,10 +88,13 @@ def costs() -> Iterator[Callable[[], Cost]]:
     found.append(Cost(seconds=seconds, cpu=processor_seconds() - cpu))
 
 
-def run(
-    command: Sequence[str], *, folder: Path, environment: Mapping[str, str], python: str = sys.executable
-) -> Program:
-    """Run a program of *python*, by its arguments, to its end.
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """What a program sees: *settings*, and of this process's own where programs and, with PYTHONPATH, modules are."""
+    return {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ} | dict(settings)
+
+
+def run(command: Sequence[str], *, folder: Path, settings: Mapping[str, str], python: str = sys.executable) -> Program:
+    """Run a program of *python*, by its arguments, to its end; in its environment are *settings*.
 
     Raises:
         RuntimeError: it did not end with success; says what it wrote last.
@@ -99,7 +102,7 @@ def run(
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         with costs() as cost:
             started = [python, *command]
-            process = subprocess.Popen(started, cwd=folder, env=dict(environment), stdout=output, stderr=errors)
+            process = subprocess.Popen(started, cwd=folder, env=environment(settings), stdout=output, stderr=errors)
             peak = _watched(process)
         output.seek(0)
         written = output.read().decode()

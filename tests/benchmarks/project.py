@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,8 +48,9 @@ class Project:
 
     def command(self, *arguments: str, settings: Mapping[str, str] | None = None) -> Program:
         """Run the command line in a process of its own, with *settings* beside the project's; raises RuntimeError."""
-        environment = {"PATH": os.environ["PATH"], **self.settings, **(settings or {})}
-        return measuring.run(["-m", "syncer", *arguments], folder=self.folder, environment=environment)
+        return measuring.run(
+            ["-m", "syncer", *arguments], folder=self.folder, settings={**self.settings, **(settings or {})}
+        )
 
     def run(self, sync: str = "customers", /, **expected: int) -> Ran:
         """Run one sync, whose counts must be as *expected*."""

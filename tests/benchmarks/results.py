@@ -36,22 +36,48 @@ TARGETS: Mapping[str, Mapping[str, float]] = {
     "redshift-unchanged": {"cpu_ratio": 1.5},
 }
 
+#: What works are called in the manual.
+TITLES: Mapping[str, str] = {
+    "unchanged": "nothing changed",
+    "one-percent": "1 % changed",
+    "first-load": "first load",
+    "every-row": "every row changed",
+    "half-removed": "half of the rows removed, `delete`",
+    "small-after-removal": "a sync of 100 rows after that",
+    "small-syncs": "each of 200 syncs of 100 rows, nothing changed, in `run --all`",
+    "wide-first-load": "100 columns, first load",
+    "wide-every-row": "100 columns, every row changed",
+    "large-first-load": "ten times the rows, first load",
+    "large-unchanged": "ten times the rows, nothing changed",
+    "large-one-percent": "ten times the rows, 1 % changed",
+    "collection": "a collection, first load",
+    "sqlite-first-load": "SQLite store, first load",
+    "sqlite-every-row": "SQLite store, every row changed",
+    "sqlite-half-removed": "SQLite store, half of the rows removed",
+    "customerio-no-limit": "Customer.io without a limit, first load",
+    "customerio-default-limit": "Customer.io at the default limit, every row changed",
+    "mysql-unchanged": "MariaDB, nothing changed",
+    "bigquery-unchanged": "BigQuery, nothing changed",
+    "snowflake-unchanged": "Snowflake, nothing changed",
+    "redshift-unchanged": "Redshift, nothing changed",
+}
+
 #: Of processor time: the machine's own clock of it counts no less.
 _LEAST_SECONDS = 0.0001
 
 #: How a measure is written for people.
 _UNITS = {
-    "cpu_ratio": "{:.2f} × CPU",
-    "wall_ratio": "{:.2f} × wall",
-    "bare_ratio": "{:.2f} × bare",
-    "peak_mb": "{:.0f} MB",
-    "run_log_mb": "run log {:+.1f} MB",
-    "seconds": "{:.2f} s",
-    "then_seconds": "then {:.2f} s",
-    "cpu_ms": "{:.0f} ms CPU",
-    "transactions": "{:.1f} transactions",
-    "disk_kb": "{:.0f} kB on disk",
-    "of_allowed_time": "{:.2f} × the time that the limit allows",
+    "cpu_ratio": "{} × CPU",
+    "wall_ratio": "{} × wall",
+    "bare_ratio": "{} × bare",
+    "peak_mb": "{} MB",
+    "run_log_mb": "run log + {} MB",
+    "seconds": "{} s",
+    "then_seconds": "then {} s",
+    "cpu_ms": "{} ms CPU",
+    "transactions": "{} transactions",
+    "disk_kb": "{} kB on disk",
+    "of_allowed_time": "{} × the time that the limit allows",
 }
 
 
@@ -83,6 +109,7 @@ class Result:
             "disk_mb": self.disk_mb,
             "seconds": self.cost.seconds,
             "cpu_seconds": self.cost.cpu,
+            "read_seconds": self.read.seconds,
             "read_cpu_seconds": self.read.cpu,
         }
         if self.change:
@@ -123,23 +150,38 @@ class Line:
     def as_text(self) -> str:
         """For people, on a terminal."""
         verdict = "met" if not self.missed else f"over: {', '.join(self.missed)}"
-        return f"{self.work:<26}{self.rows:>11,}   {self._measured()}   ({self._wanted()}) {verdict}"
+        return f"{self.work:<26}{self.rows:>11,}   {self.measured()}   ({self._wanted()}) {verdict}"
 
-    def as_markdown(self) -> str:
+    def as_markdown(self, before: Line | None = None) -> str:
         """A row of the table in the manual's page about speed."""
         least = f"{self.measures['least_cpu_ratio']:.1f} ×" if "least_cpu_ratio" in self.measures else ""
         wanted = self._wanted() if not self.missed else f"{self._wanted()}: **not met**"
-        return f"| {self.work} | {self.rows:,} | {self._measured()} | {least} | {wanted} |"
+        measured = f"{before.measured() if before else ''} | {self.measured()}"
+        return f"| {TITLES[self.work]} | {self.rows:,} | {measured} | {least} | {wanted} |"
 
-    def _measured(self) -> str:
-        names = dict.fromkeys([*self.targets, *(["cpu_ratio", "peak_mb"] if self.measures["cpu_ratio"] else [])])
-        return ", ".join(_UNITS[name].format(self.measures[name]) for name in names)
+    def measured(self) -> str:
+        """What the targets are about, and what each run takes."""
+        more = ["cpu_ratio", "peak_mb"] if any(name.endswith("_ratio") for name in self.targets) else ["peak_mb"]
+        names = dict.fromkeys([*self.targets, *more])
+        return ", ".join(_UNITS[name].format(_figure(self.measures[name])) for name in names)
 
     def _wanted(self) -> str:
-        return ", ".join(_UNITS[name].format(most) for name, most in self.targets.items())
+        return ", ".join(_UNITS[name].format(f"{most:g}") for name, most in self.targets.items())
 
 
-MARKDOWN_HEADER = "| work | rows | measured | bare | to reach |\n|---|---|---|---|---|"
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+MARKDOWN_HEADER = "| work | rows | before | now | bare | to reach |\n|---|---|---|---|---|---|"
+
+
+def from_json(text: str) -> Line:
+    """What `Line.as_json` wrote."""
+    found = json.loads(text)
+    others = ("rows", "target", "met", "times")
+    measures = {name: value for name, value in found.items() if isinstance(value, int | float) and name not in others}
+    return Line(work=found["work"], rows=found["rows"], times=found["times"], measures=measures, how=found["how"])
 
 
 def lines(results: Iterable[Result]) -> list[Line]:

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import psycopg
 import pytest
 
-from tests.benchmarks.measuring import costs, run
-from tests.benchmarks.works import GROUPS
+from tests.benchmarks.growth import drawn
+from tests.benchmarks.measuring import Cost, costs, run
+from tests.benchmarks.results import TARGETS, TITLES, Result, from_json, lines
+from tests.benchmarks.works import GROUPS, LARGE
 
 _ROOT = Path(__file__).parents[2]
 _BUSY = "import time\nwhile time.process_time() < {seconds}: pass"
@@ -63,8 +66,8 @@ def test_processor_time_counts_what_a_server_does_for_a_connection_that_has_ende
 def test_memory_is_that_of_the_program_and_not_of_this_process(tmp_path: Path) -> None:
     held = bytearray(b"x" * 200_000_000)
 
-    small = run(["-c", "pass"], folder=tmp_path, environment={})
-    large = run(["-c", "b'x' * 100_000_000; import time; time.sleep(0.1)"], folder=tmp_path, environment={})
+    small = run(["-c", "pass"], folder=tmp_path, settings={})
+    large = run(["-c", "b'x' * 100_000_000; import time; time.sleep(0.1)"], folder=tmp_path, settings={})
 
     assert len(held) > 0
     assert small.cost.peak_mb < 60
@@ -73,15 +76,50 @@ def test_memory_is_that_of_the_program_and_not_of_this_process(tmp_path: Path) -
 
 def test_what_a_program_wrote_last_is_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)ended with 1:.*ZeroDivisionError"):
-        run(["-c", "1 / 0"], folder=tmp_path, environment={})
+        run(["-c", "1 / 0"], folder=tmp_path, settings={})
+
+
+def _result(cpu: float, peak_mb: int) -> Result:
+    read, change = Cost(seconds=1, cpu=2), Cost(seconds=1, cpu=4)
+    cost = Cost(seconds=8, cpu=cpu, peak_mb=peak_mb)
+    return Result(work="every-row", rows=10, cost=cost, read=read, disk_mb=3, change=change, how="UPDATE")
+
+
+def test_a_line_is_the_median_of_each_measure_and_says_which_targets_are_missed() -> None:
+    (line,) = lines([_result(14, 310), _result(30, 280), _result(16, 320)])
+
+    found = json.loads(line.as_json())
+    assert (found["cpu_ratio"], found["bare_ratio"], found["peak_mb"]) == (8, pytest.approx(16 / 6, abs=1e-3), 310)
+    assert (found["target"], found["met"], found["missed"]) == (9, False, ["peak_mb"])
+    assert from_json(line.as_json()).as_text() == line.as_text()
+    assert line.as_markdown(before=lines([_result(40, 683)])[0]) == (
+        "| every row changed | 10 | 20 × CPU, 683 MB | 8.00 × CPU, 310 MB | 3.0 × | 9 × CPU, 300 MB: **not met** |"
+    )
+
+
+def test_every_work_has_targets_and_a_title() -> None:
+    assert {work for group in (*GROUPS, LARGE) for work in group.works} == set(TARGETS) == set(TITLES)
+
+
+def test_growth_is_drawn_with_a_point_for_each_work_and_count_of_rows() -> None:
+    measured = [
+        {"work": work, "rows": rows, "seconds": rows / 1e5, "read_seconds": rows / 1e6, "peak_mb": 200 + rows / 1e5}
+        for work in ("first-load", "unchanged", "one-percent")
+        for rows in (100_000, 1_000_000)
+    ]
+
+    picture = ElementTree.fromstring(drawn(measured))
+
+    assert len(picture.findall("{*}circle")) == 2 * (4 + 3)
+    assert {"1 % changed", "a bare COPY", "0.1 M"} <= {text.text for text in picture.findall("{*}text")}
 
 
 @pytest.mark.early
 def test_every_work_runs_on_few_rows() -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "--quick", "--json"]
     output = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
-    lines = [json.loads(line) for line in output.splitlines()]
+    found = [json.loads(line) for line in output.splitlines()]
 
-    assert [line["work"] for line in lines] == [work for group in GROUPS for work in group.works]
-    for line in lines:
+    assert [line["work"] for line in found] == [work for group in GROUPS for work in group.works]
+    for line in found:
         assert {"rows", "cpu_ratio", "wall_ratio", "peak_mb", "disk_mb", "target", "met"} <= set(line)

@@ -14,7 +14,8 @@ def test_the_service_shows_the_manual(served: Served) -> None:
     assert '<h2 id="limits">' in client.get("/docs/writing-a-sync").text
     assert "<mark>pgbouncer</mark>" in client.get("/docs?q=pgbouncer").text.lower()
     assert "&lt;script&gt;" in client.get("/docs?q=<script>").text
-    for file, kind in (("page.png", "image/png"), ("grafana-dashboard.json", "application/json")):
+    kinds = {"page.png": "image/png", "growth.svg": "image/svg+xml", "grafana-dashboard.json": "application/json"}
+    for file, kind in kinds.items():
         assert client.get(f"/docs/{file}").headers["content-type"] == kind
 
 

@@ -15,7 +15,7 @@ from syncer.web.pages.viewing import TheView
 from syncer.web.rendering import Context
 
 #: What pages of the manual show or offer for download.
-_FILES = frozenset(file.name for file in FOLDER.iterdir() if file.suffix in (".png", ".json", ".yml"))
+_FILES = frozenset(file.name for file in FOLDER.iterdir() if file.suffix in (".png", ".svg", ".json", ".yml"))
 
 router = APIRouter(include_in_schema=False)
 

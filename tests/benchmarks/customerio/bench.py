@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import sqlite3
 import subprocess
@@ -101,7 +100,7 @@ class Bench:
         change_everybody(self.shop)
 
     def _syncer(self, arguments: list[str], environment: dict[str, str]) -> Program:
-        return measuring.run(["-m", "syncer", *arguments], folder=self.folder, environment=environment)
+        return measuring.run(["-m", "syncer", *arguments], folder=self.folder, settings=environment)
 
     def _sending(self) -> float:
         """Seconds of the last run's phase `send`, from the run log."""
@@ -137,7 +136,6 @@ def bench(folder: Path, rows: int) -> Iterator[Bench]:
     with subprocess.Popen(command, cwd=_REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         told = json.loads(_stream(server.stdout).readline())
         environment = {
-            "PATH": os.environ["PATH"],
             "SYNCER_WAREHOUSES__DEFAULT__URL": f"duckdb:///{folder}/shop.duckdb",
             **told["environment"],
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +56,9 @@ class Place:
 
     def run(self, command: Sequence[str], variables: Mapping[str, str]) -> Cost:
         """Run a program of the tools' Python."""
-        known = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "DO_NOT_TRACK": "true", **variables}
+        settings = {"HOME": str(self.folder), "DO_NOT_TRACK": "true", **variables}
         python = self.environment / "bin/python"
-        return measuring.run(command, folder=self.folder, environment=known, python=str(python)).cost
+        return measuring.run(command, folder=self.folder, settings=settings, python=str(python)).cost
 
     def count(self, table: str, plan: str = "plan") -> tuple[int, int]:
         """See `Tool.stored`."""

@@ -118,7 +118,12 @@ def measure_wide(bench: Bench, wanted: Collection[str]) -> Iterator[Result]:
 
 def measure_large(bench: Bench, wanted: Collection[str]) -> Iterator[Result]:
     """Ten times the rows."""
-    with _shop(bench, wanted, bench.rows * 10, "large-") as shop:
+    return measure_usual(bench, wanted, bench.rows * 10, "large-")
+
+
+def measure_usual(bench: Bench, wanted: Collection[str], rows: int, kind: str = "") -> Iterator[Result]:
+    """What happens every hour, after a first load of so many rows; without what the database alone would need."""
+    with _shop(bench, wanted, rows, kind) as shop:
         yield from shop.work("first-load", added=shop.rows)
         if shop.wants("unchanged"):
             yield from shop.work("unchanged", unchanged=shop.rows)
