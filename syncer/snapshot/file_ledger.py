@@ -56,7 +56,7 @@ class FileLedger:
         try:
             yield
         except duckdb.Error as exc:
-            self.session.connection.close()
+            file.close(self.session.connection)
             raise file.failed(self._path, self.session.sync, exc) from None
 
     def make_ready(self, store_id: str, address: str) -> bool:
