@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -12,6 +13,8 @@ def main() -> None:
 
         print_completions(" ".join(sys.argv[2:]))
         return
+    # Imports leave next to no garbage to look for; `run_command` enables it again.
+    gc.disable()
     from syncer.cli import main as run_command
 
     run_command()

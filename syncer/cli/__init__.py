@@ -137,7 +137,9 @@ PARSER = typer.main.get_command(app)
 
 def main() -> NoReturn:
     """Run one command of this process's arguments, and exit."""
-    # Reading a result creates millions of small objects without cycles, so collect rarely.
+    # What was imported stays, and reading a result creates millions of small objects without cycles: collect rarely.
+    gc.freeze()
+    gc.enable()
     gc.set_threshold(100_000, 50, 100)
     output.prepare()
     signals.install()
@@ -151,4 +153,6 @@ def main() -> NoReturn:
         if (code := signals.exit_code()) is not None:
             # After a cancelled query, DuckDB complains of leftover objects at an ordinary exit.
             os._exit(code)
+        # Python would look through everything once more before it ends.
+        gc.freeze()
     sys.exit()
