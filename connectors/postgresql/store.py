@@ -110,6 +110,8 @@ class PostgreSQLStore(SQLStore):
         find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
         as_json="SELECT CAST(json_agg(json_build_array({columns})) AS text) FROM ({rows}) AS page",
         each_attribute="jsonb_each_text(p.attributes)",
+        # A look at each takes half of the time of a join with a temporary table.
+        numbered="person_id = ANY(CAST('{' || :numbers || '}' AS bigint[]))",
     )
 
     def close(self) -> None:
@@ -257,6 +259,9 @@ class PostgreSQLStore(SQLStore):
             place = rows.column_names.index("cleared")
             rows = rows.set_column(place, "cleared", as_text_arrays(rows["cleared"]))
         self._copy("batch", rows)
+
+    def _stage_keys(self, rows: pa.Table) -> None:
+        self._stage(rows.drop_columns(["attributes", "cleared"]))
 
     def _try_to_write(self) -> None:
         super()._try_to_write()

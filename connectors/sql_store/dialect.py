@@ -32,6 +32,8 @@ class SQLDialect:
     as_json: str
     #: A table of the attributes of the person `p`: `key`, `value`.
     each_attribute: str
+    #: Whether a person is one of `:numbers`, which are a text with commas between them.
+    numbered: str
 
 
 #: Runs one statement, in which `:name` stands for a value, in the batch's transaction; returns the count of its rows.

@@ -10,6 +10,14 @@ from syncer.model.types import PersonKey, Target
 #: A query for the identifiers that people lost after the number that is formatted in.
 MOVES = "SELECT kind, value FROM identifier_moves WHERE seq > {} AND value <> ''"
 
+#: A query for the rows of the batch whose `person` the *key* does not name now: seq, and the columns of WHEREABOUTS.
+#: By their numbers, people are found one after the other.
+MOVED_ON = (
+    "SELECT b.seq, p.person_id AS named, b.is_there, b.known_as FROM (SELECT b.seq, b.{key}, "
+    "q.person_id IS NOT NULL AS is_there, q.{key} AS known_as FROM batch AS b LEFT JOIN people AS q "
+    "ON q.person_id = b.person WHERE q.{key} IS DISTINCT FROM b.{key}) AS b LEFT JOIN people AS p ON {named}"
+)
+
 #: Which moves are older than `:before`, and still have their value.
 OLD = "WHERE moved_at < :before AND value <> ''"
 
@@ -36,14 +44,6 @@ def query(target: Target, columns: Collection[str]) -> str:
     if "person" not in columns:
         return f"{names} {NAMED[target.person]}"
     return f"{names} {NAMED[target.person]} WHERE b.person IS NULL UNION ALL {names} p.person_id = b.person"
-
-
-def whereabouts_query(key: PersonKey) -> str:
-    """A query for what `NumbersPeople.whereabouts` finds of each row, in the order of `seq`."""
-    return (
-        f"SELECT p.person_id AS named, q.person_id IS NOT NULL AS is_there, q.{key} AS known_as FROM batch AS b "
-        f"LEFT JOIN people AS p ON {NAMED[key]} LEFT JOIN people AS q ON q.person_id = b.person ORDER BY b.seq"
-    )
 
 
 def refused_query(target: Target, *, create: bool) -> str:

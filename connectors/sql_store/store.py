@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from connectors.sql_store import contents, entities, identifiers, people
 from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.dialect import UnfitRowsError
+from connectors.sql_store.people import NAMED
 from connectors.sql_store.staging import Answers, staged, staged_keys
 from connectors.sql_store.upgrades import WITH_FENCES, WITH_MOVES
 from connectors.support.connection import ConnectionName
@@ -35,6 +36,12 @@ _FENCE = (
 
 #: What `would_refuse` returns.
 _REFUSED = pa.schema([("row", pa.int64()), ("reason", pa.string())])
+
+#: The columns of `identifiers.query` for people.
+_NAMES = ("id", "email", "cio_id")
+
+#: The columns of `identifiers.MOVED_ON`.
+_NOW = ("seq", *WHEREABOUTS.names[2:])
 
 _NOBODY = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 
@@ -97,32 +104,45 @@ class SQLStore(StoreDatabase):
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`."""
         found = [IDENTIFIERS.empty_table()]
-        values, kinds = {}, {"id": "id", "email": "email", "cio_id": "cio_id"}
-        if not target.entity.traits.names_person:
-            values, kinds = {"object_type": str(target.object_type)}, {"object_id": str(target.object_type)}
         for first in range(0, 0 if self.is_new else len(keys), self.batch_rows):
             with self._transaction(commit=False):
-                self._stage(staged_keys(target, keys[first : first + self.batch_rows], self.identity))
-                columns = self._columns(identifiers.query(target, keys.column_names), list(kinds), **values)
-            for name, kind in kinds.items():
-                of_kind = pa.array(columns[name]).drop_null().cast(pa.string())
+                columns = self._names(target, keys[first : first + self.batch_rows])
+            for name, values in columns.items():
+                of_kind = pa.array(values).drop_null().cast(pa.string())
+                kind = str(target.object_type) if name == "object_id" else name
                 same = [pa.repeat(text, len(of_kind)) for text in (str(target.entity), kind)]
                 found.append(pa.table([*same, of_kind], schema=IDENTIFIERS))
         return pa.concat_tables(found)
+
+    def _names(self, target: Target, keys: pa.Table) -> dict[str, list[Any]]:
+        """The identifiers of people, or those of objects, in columns; within a transaction."""
+        if target.entity.traits.names_person and _is_numbered(keys):
+            query = f"SELECT id, email, person_id AS cio_id FROM people WHERE {self.dialect.numbered}"
+            return self._columns(query, _NAMES, numbers=_listed(keys["person"]))
+        self._stage_keys(staged_keys(target, keys, self.identity))
+        query = identifiers.query(target, keys.column_names)
+        if target.entity.traits.names_person:
+            return self._columns(query, _NAMES)
+        return self._columns(query, ["object_id"], object_type=str(target.object_type))
 
     def whereabouts(self, target: Target, rows: pa.Table) -> pa.Table:
         """See `NumbersPeople.whereabouts`."""
         found, person = [WHEREABOUTS.empty_table()], replace(target, entity=Entity.PERSON)
         if self.is_new:
             return pa.table({"k1": rows["k1"], "person": rows["person"]} | _nowhere(len(rows)), schema=WHEREABOUTS)
+        query = identifiers.MOVED_ON.format(named=NAMED[target.person], key=target.person)
         for first in range(0, len(rows), self.batch_rows):
-            with self._transaction(commit=False):
-                self._stage(staged_keys(person, rows[first : first + self.batch_rows], self.identity))
-                columns = self._columns(identifiers.whereabouts_query(target.person), ("named", "is_there", "known_as"))
             part = rows[first : first + self.batch_rows].select(["k1", "person"])
-            columns["is_there"] = [bool(is_there) for is_there in columns["is_there"]]
-            for name, values in columns.items():
-                part = part.append_column(WHEREABOUTS.field(name), pa.array(values, WHEREABOUTS.field(name).type))
+            keys = staged_keys(person, part, self.identity)
+            with self._transaction(commit=False):
+                self._stage_keys(keys)
+                columns = self._columns(query, _NOW)
+            usual = [part["person"], True, keys[str(target.person)]]
+            place = pc.index_in(keys["seq"], pa.array(columns["seq"], pa.int64()))
+            for field, same in zip(list(WHEREABOUTS)[2:], usual, strict=True):
+                values = [bool(v) for v in columns["is_there"]] if field.name == "is_there" else columns[field.name]
+                other = pa.array(values, field.type).take(place.combine_chunks())
+                part = part.append_column(field, pc.if_else(pc.is_valid(place), other, same))
             found.append(part.cast(WHEREABOUTS))
         return pa.concat_tables(found)
 
@@ -138,7 +158,7 @@ class SQLStore(StoreDatabase):
         found, values = [_REFUSED.empty_table()], {"object_type": str(target.object_type)}
         for first in range(0, len(keys), self.batch_rows):
             with self._transaction(commit=False):
-                self._stage(staged_keys(target, keys[first : first + self.batch_rows], self.identity))
+                self._stage_keys(staged_keys(target, keys[first : first + self.batch_rows], self.identity))
                 columns = self._columns(query, ("seq", "reason"), **(values if target.object_type else {}))
             rows = [first + seq for seq in columns["seq"]]
             found.append(pa.table([pa.array(rows, pa.int64()), columns["reason"]], schema=_REFUSED))
@@ -188,7 +208,7 @@ class SQLStore(StoreDatabase):
         return ""
 
     def _try_to_write(self) -> None:
-        self._stage(staged_keys(_NOBODY, pa.table({"k1": [""]}), Identity.ID))
+        self._stage_keys(staged_keys(_NOBODY, pa.table({"k1": [""]}), Identity.ID))
         entities.write_nothing(self._execute)
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
@@ -231,7 +251,7 @@ class SQLStore(StoreDatabase):
 
         def found(wanted: pa.Table) -> pa.Table:
             with self._transaction(commit=False):
-                self._stage(staged_keys(target, wanted, self.identity))
+                self._stage_keys(staged_keys(target, wanted, self.identity))
                 return reading.sought(self._fetch, self.dialect, target)
 
         yield from reading.in_pages(found, keys)
@@ -254,11 +274,12 @@ class SQLStore(StoreDatabase):
             return self._write(target, rows, create=create)
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        self._stage(rows)
         run, columns = (self._execute, self.dialect), rows.column_names
+        if target.entity is Entity.PERSON and pc.all(pc.equal(rows["action"], str(Action.DELETE))).as_py():
+            self._delete_people(target.person, rows)
+            return Answers(exceptions={})
+        self._stage(rows)
         match target.entity:
-            case Entity.PERSON if pc.all(pc.equal(rows["action"], str(Action.DELETE))).as_py():
-                people.delete(self._execute, target.person, columns)
             case Entity.PERSON:
                 people.apply(*run, target.person, self.identity, columns, create=create)
             case Entity.OBJECT:
@@ -274,6 +295,17 @@ class SQLStore(StoreDatabase):
             exceptions={seq: (Verdict(verdict), reason) for seq, verdict, reason in exceptions},
             people=self._numbers(people.numbers_query(target.person)) if target.key_may_move else None,
         )
+
+    def _delete_people(self, key: PersonKey, rows: pa.Table) -> None:
+        if _is_numbered(rows):
+            self._execute(f"DELETE FROM people WHERE {self.dialect.numbered}", numbers=_listed(rows["person"]))
+        else:
+            self._stage_keys(rows)
+            people.delete(self._execute, key, rows.column_names)
+
+    def _stage_keys(self, rows: pa.Table) -> None:
+        """Put rows into `batch` of which the attributes do not matter."""
+        self._stage(rows)
 
     def _numbers(self, query: str) -> pa.Table:
         """The two columns of *query* as seq and person."""
@@ -297,6 +329,17 @@ class SQLStore(StoreDatabase):
             half = len(rows) // 2
             return self._unfit(target, rows[:half], create=create) | self._unfit(target, rows[half:], create=create)
         return {}
+
+
+def _is_numbered(rows: pa.Table) -> bool:
+    """Whether the person of every row is known by number."""
+    return "person" in rows.column_names and len(rows) > 0 and not rows["person"].null_count
+
+
+def _listed(numbers: pa.ChunkedArray) -> str:
+    """Numbers as a text with commas between them."""
+    texts = pa.ListArray.from_arrays([0, len(numbers)], numbers.combine_chunks().cast(pa.string()))
+    return str(pc.binary_join(texts, ",")[0].as_py())
 
 
 def _nowhere(rows: int) -> dict[str, pa.Array]:

@@ -65,7 +65,7 @@ def _find_people(session: Session) -> bool:
 
 def _look_up(session: Session, whereabouts: Whereabouts) -> None:
     """Make `whereabouts` of `pairs`, with person_exists; is_covered where a row of the result names the person."""
-    found = whereabouts(session.connection.sql("SELECT DISTINCT k1, person FROM pairs").to_arrow_table())
+    found = whereabouts(session.connection.sql("SELECT DISTINCT k1, person FROM pairs ORDER BY 2").to_arrow_table())
     session.connection.register("found", found)
     k, others = session.k, "".join(f" AND r.{key} = p.{key}" for key in session.keys[1:])
     session.execute(

@@ -93,9 +93,11 @@ def _fill_outbox(session: Session, layout: ColumnMap, number: int) -> int:
     rows = 0
     if schema.sends_removals:
         deletes = schema.definition.on_removed is OnRemoved.DELETE or not session.target.entity.traits.merges
+        action = Action.DELETE if deletes else Action.CLEAR
+        # A store finds them one after the other.
         rows = session.count(
-            f"INSERT INTO outbox SELECT row_number() OVER (), '{Action.DELETE if deletes else Action.CLEAR}', "
-            f"{k}, NULL, TRUE, person, FALSE, FALSE, change, NULL FROM changes WHERE change = 'removed'"
+            f"INSERT INTO outbox SELECT row_number() OVER (ORDER BY person), '{action}', {k}, NULL, TRUE, person, "
+            "FALSE, FALSE, change, NULL FROM changes WHERE change = 'removed'"
         )
     parts = [""]
     if schema.unique is None:
