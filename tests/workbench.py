@@ -56,6 +56,12 @@ class Alone:
     #: The sets that were announced; the key is `key`.
     announced: list[pa.Table] = field(default_factory=list)
 
+    def at_one_moment(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def at_once(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
     def newest_claim(self) -> str:
         return ""
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +46,14 @@ class SharedCoordination:
     def log_id(self) -> str:
         """The database's random name; another one means that what was known here is gone."""
         return self.database.log_id
+
+    def at_one_moment(self) -> AbstractContextManager[object]:
+        """Let everything that is read in the block be of one moment."""
+        return self.database.reading()
+
+    def at_once(self) -> AbstractContextManager[object]:
+        """Make everything that the block records durable together, when it ends; nothing of it if it raises."""
+        return self.database.writing()
 
     def newest_claim(self) -> str:
         """The run that claimed the sync last, or a text in its place; empty where none did."""
@@ -97,7 +105,10 @@ class SharedCoordination:
 
     def close_removals(self) -> None:
         """Record that every deletion that this sync announced has its answer, or will be announced again."""
+        own = (removal_sets.c.store_id == self.store_id) & (removal_sets.c.sync == self.sync)
         with self.database.writing() as connection:
+            if connection.execute(sa.select(removal_sets.c.seq).where(own, removal_sets.c.open)).first() is None:
+                return
             newest = _lock(connection, self.store_id)
             _close(connection, self.store_id, removal_sets.c.sync == self.sync, newest)
 

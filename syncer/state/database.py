@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,8 @@ class StateDatabase:
             StateDatabaseError: it cannot be reached, read or written.
         """
         self._engine = _engine(url)
+        #: Of each thread, the transaction that it is in, and whether that one writes.
+        self._inside = threading.local()
         try:
             with self.reading() as connection:
                 number, log_id = _read_state(connection)
@@ -91,18 +94,37 @@ class StateDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one moment of the database and waits for no writer."""
-        with explained(), self._engine.connect() as connection:
-            connection.exec_driver_sql(_READ[connection.dialect.name])
+        """A transaction that sees one moment of the database and waits for no writer.
+
+        Within a block of `reading` or `writing`, in the same thread, it is a part of that transaction.
+        """
+        with self._transaction(_READ, writes=False) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that is durable when the block ends, and undone when it raises."""
-        with explained(), self._engine.connect() as connection:
-            connection.exec_driver_sql(_WRITE[connection.dialect.name])
+        """A transaction that is durable when the block ends, and undone when it raises.
+
+        Within another such block, in the same thread, it is a part of that transaction.
+        """
+        with self._transaction(_WRITE, writes=True) as connection:
             yield connection
-            connection.commit()
+
+    @contextmanager
+    def _transaction(self, begin: Mapping[str, str], *, writes: bool) -> Iterator[sa.Connection]:
+        outer = getattr(self._inside, "transaction", None)
+        if outer is not None and outer[1] >= writes:
+            yield outer[0]
+            return
+        with explained(), self._engine.connect() as connection:
+            connection.exec_driver_sql(begin[connection.dialect.name])
+            self._inside.transaction = (connection, writes)
+            try:
+                yield connection
+            finally:
+                self._inside.transaction = outer
+            if writes:
+                connection.commit()
 
     @property
     def is_shared(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,12 @@ class Coordination(Protocol):
     @property
     def log_id(self) -> str:
         """The name of what keeps claims and removals; a new name means that earlier ones are gone."""
+
+    def at_one_moment(self) -> AbstractContextManager[object]:
+        """Let everything that is read in the block be of one moment."""
+
+    def at_once(self) -> AbstractContextManager[object]:
+        """Make everything that the block records durable together, when it ends; nothing of it if it raises."""
 
     def newest_claim(self) -> str:
         """The run that claimed the sync last; empty where none did."""
@@ -127,10 +133,12 @@ def catch_up(
         StoreRefusesError: another sync feeds a collection that the store replaces as a whole.
     """
     ledger, log_id = snapshot.ledger, coordination.log_id
-    seen = ledger.open(coordination.newest_claim(), log_id=log_id)
-    with coordination.removed_since(seen) as removed:
+    with ExitStack() as files:
+        with coordination.at_one_moment():
+            seen = ledger.open(coordination.newest_claim(), log_id=log_id)
+            removed = files.enter_context(coordination.removed_since(seen))
+            writers = coordination.writers(ledger.session.target.things).items()
         ledger.doubt(removed, log_id=log_id, also=other_kinds(store, ledger.session.target))
-    writers = coordination.writers(ledger.session.target.things).items()
     _refuse_sharing(ledger.session.target, store, [sync for sync, _ in writers], state_of)
     found = {sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}
     ledger.follow_writers(found, state_of, form=store.value_form)

@@ -119,11 +119,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         outbox = difference.open_outbox(claimed_by=run_id, started_at=started_at, forget_before=forget_before)
     with closing(outbox):
         with progress.during(Phase.JOURNAL):
-            if not coordination.claim(after=difference.newest_claim):
-                raise StoppedError("another run of this sync, from another machine, began to send before this one did")
-            fed = [attribute.name for attribute in staged.schema.attributes]
-            shared = coordination.attributes_of_others(definition.target.things, fed)
-            _announce(definition, outbox, store, coordination, shared)
+            shared = _claimed(coordination, staged, difference)
+            is_announced = outbox.rows > 0 and _announce(definition, outbox, store, coordination, shared)
         ended_well = False
         try:
             with progress.during(Phase.SEND, total=outbox.rows):
@@ -135,11 +132,26 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
                 _announce_again(run, outbox, coordination, shared)
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
-    coordination.close_removals()
+    if is_announced:
+        coordination.close_removals()
     if run.leftovers and not options.is_selective:
         run.leftovers.remove(run, coordination, started_at=started_at)
     if isinstance(store, NumbersPeople):
         store.forget_moves(started_at - _MOVES_KEPT)
+
+
+def _claimed(coordination: Coordination, staged: Staged, difference: Difference) -> set[str]:
+    """Claim the sync, and record what it writes; returns which attributes others write too, or wrote.
+
+    Raises:
+        StoppedError: another run has claimed it since; nothing is recorded.
+    """
+    definition = staged.schema.definition
+    with coordination.at_once():
+        if not coordination.claim(after=difference.newest_claim):
+            raise StoppedError("another run of this sync, from another machine, began to send before this one did")
+        fed = [attribute.name for attribute in staged.schema.attributes]
+        return coordination.attributes_of_others(definition.target.things, fed)
 
 
 def compare(run: SyncRun) -> tuple[Staged, Difference]:
@@ -240,10 +252,10 @@ def _take(verdicts: pa.Table, outbox: Outbox | None, progress: Progress) -> None
 
 def _announce(
     definition: SyncDefinition, outbox: Outbox, store: ProfileStore, coordination: Coordination, shared: set[str]
-) -> None:
+) -> bool:
     """Let other syncs of the store know what the outbox takes from what they sent: see `Coordination.announce`.
 
-    *shared*: the attributes that others write too.
+    *shared*: the attributes that others write too. Returns whether there is anything.
     """
     target = definition.target
     taken = Taken(
@@ -252,15 +264,18 @@ def _announce(
         identifiers=partial(store.identifiers, target) if target.entity.traits.has_other_names else None,
         also=other_kinds(store, target),
     )
-    if outbox.takes_anything(taken):
-        coordination.announce(partial(outbox.write_taken, taken))
+    if not outbox.takes_anything(taken):
+        return False
+    coordination.announce(partial(outbox.write_taken, taken))
+    return True
 
 
 def _announce_again(run: SyncRun, outbox: Outbox, coordination: Coordination, shared: set[str]) -> None:
     """Announce again what other syncs may have looked for too early, or what they began to write meanwhile."""
     things = run.definition.target.things
     newer = coordination.attributes_of_others(things, None) - shared if outbox.rows else set()
-    is_newest = coordination.confirm()
+    # Without a row, nothing was sent.
+    is_newest = not outbox.rows or coordination.confirm()
     if not is_newest:
         run.progress.notes.append("another run sent rows at the same time: the next one sends every row again")
     if newer or not is_newest:

@@ -41,6 +41,12 @@ class ClaimedCoordination:
     def log_id(self) -> str:
         return self.outer.log_id
 
+    def at_one_moment(self) -> AbstractContextManager[object]:
+        return self.outer.at_one_moment()
+
+    def at_once(self) -> AbstractContextManager[object]:
+        return self.outer.at_once()
+
     def newest_claim(self) -> str:
         return self.outer.newest_claim()
 

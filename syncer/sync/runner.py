@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
+from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError, UnusableValueError
 from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
 from syncer.model.runs import THE_CLOCK
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
@@ -83,10 +83,13 @@ class Runner:
             except Exception as exc:
                 progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
                 return self._ended_early(definition, progress, exc)
-            self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id)
             if order.term is None:
                 stack.enter_context(self.run_log.database.holding(definition.name))
-            progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
+            with self.run_log.database.writing():
+                self._coordination(definition, store).close_removals()
+                self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id)
+                run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
+            progress.run_id = run_id
             log.info("the run begins")
             return self._recorded(definition, store, snapshot, started_at, options, progress)
 
@@ -157,7 +160,6 @@ class Runner:
         coordination = self._coordination(definition, store, progress.run_id)
         state_of = WriterStates(self.settings.definitions_dir, definition)
         try:
-            coordination.close_removals()
             coordination.close_abandoned(self._has_died, before=started_at - _LONGEST_REQUEST)
             with snapshot.ledger.explaining(), _waking(store, progress):
                 if not snapshot.has_sent:
@@ -167,8 +169,8 @@ class Runner:
                 catch_up(snapshot, coordination, store, state_of)
                 with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
-            rejected = self._publish_rejections(definition, snapshot)
-            progress.acknowledged = rejected[1]
+            with snapshot.ledger.explaining():
+                refused, total = snapshot.rejections(KEPT_REJECTIONS)
         except HeldError as exc:
             if exc.by is Hold.CLOCK:
                 progress.findings.append(Finding(kind=FindingKind.CLOCK, about=THE_CLOCK))
@@ -181,7 +183,15 @@ class Runner:
                 except SyncerError:
                     progress.notes.append("what was rejected could not be recorded; the next run records it")
             return self._ended_early(definition, progress, exc)
-        return self._finish(progress, limits.status(definition, *rejected, snapshot, progress.notes), None)
+        try:
+            with self.run_log.database.writing():
+                known = self.run_log.replace_rejections(definition.name, refused, total, now=self.now())
+                progress.acknowledged = known
+                return self._finish(progress, limits.status(definition, total, known, snapshot, progress.notes), None)
+        except Exception as exc:
+            if isinstance(exc, StateDatabaseError) and not isinstance(exc, UnusableValueError):
+                raise
+            return self._ended_early(definition, progress, exc)
 
     def _ended_early(self, definition: SyncDefinition, progress: Progress, exc: BaseException) -> Run:
         """Record that a run failed or was stopped; the only place that knows every exception."""
@@ -204,28 +214,30 @@ class Runner:
         )
         return self._finish(progress, RunStatus.FAILED, error)
 
-    def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot) -> tuple[int, int]:
-        """Put what is refused now where all can read it; returns how many rows, and how many are acknowledged."""
+    def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot) -> None:
+        """Put what is refused now where all can read it."""
         with snapshot.ledger.explaining():
             rejections, total = snapshot.rejections(KEPT_REJECTIONS)
-        return total, self.run_log.replace_rejections(definition.name, rejections, total, now=self.now())
+        self.run_log.replace_rejections(definition.name, rejections, total, now=self.now())
 
     def _finish(self, progress: Progress, status: RunStatus, error: SyncerError | None) -> Run:
-        self.run_log.finish(
-            progress.run_id,
-            status,
-            self.now(),
-            counts=progress.counts,
-            delivery=progress.delivery,
-            fruitless=progress.is_fruitless(status),
-            phases=progress.phases,
-            error=str(error) if error else None,
-            hint=error.hint if error else "",
-            notes=progress.notes,
-            findings=progress.findings,
-            ended_by=progress.token.ended_by if status is RunStatus.INTERRUPTED else None,
-        )
-        return replace(self._run_of(progress.run_id, error), moved=tuple(progress.moved))
+        with self.run_log.database.writing():
+            self.run_log.finish(
+                progress.run_id,
+                status,
+                self.now(),
+                counts=progress.counts,
+                delivery=progress.delivery,
+                fruitless=progress.is_fruitless(status),
+                phases=progress.phases,
+                error=str(error) if error else None,
+                hint=error.hint if error else "",
+                notes=progress.notes,
+                findings=progress.findings,
+                ended_by=progress.token.ended_by if status is RunStatus.INTERRUPTED else None,
+            )
+            ended = self._run_of(progress.run_id, error)
+        return replace(ended, moved=tuple(progress.moved))
 
     def _run_of(self, run_id: str, cause: SyncerError | None) -> Run:
         run = self.run_log.get(run_id)
@@ -310,8 +322,9 @@ class Runner:
     def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
         now = self.now()
-        last = self.run_log.last_started(definition.name)
-        ahead = self.run_log.sent_ahead_of(definition.name, now)
+        with self.run_log.database.reading():
+            last = self.run_log.last_started(definition.name)
+            ahead = self.run_log.sent_ahead_of(definition.name, now)
         return ahead or (max(now, last + timedelta(seconds=1)) if last and last <= now else now)
 
 
