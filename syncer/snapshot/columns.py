@@ -199,6 +199,11 @@ class ColumnMap:
         """The columns that every row of a collection gets or loses: NULL ones are part of its data too."""
         return () if self._merges else tuple(c for c in self.columns if (c.fed is None) != (c.was is None))
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the file has the result's columns, each in its type, and no others."""
+        return all(c.fed is not None and c.was is c.type for c in self.columns)
+
     @cached_property
     def carried(self) -> tuple[StoredColumn, ...]:
         """Dropped columns whose attributes stay in the store: the snapshot remembers them, in case they come back.
@@ -286,3 +291,8 @@ def shown_row(columns: Sequence[StoredColumn], side: str) -> str:
     """The same as people see it, of any columns."""
     values = [(c.name, as_json(c.type, f"({getattr(c, side)()})")) for c in columns]
     return json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
+
+
+def listed(columns: Sequence[StoredColumn], side: str, prefix: str) -> str:
+    """SQL for the values of columns, as *prefix* and their number; *side* as the methods of StoredColumn."""
+    return ", ".join(f"{getattr(c, side)()} AS {prefix}{i}" for i, c in enumerate(columns)) or "1 AS nothing"

@@ -9,15 +9,17 @@ from datetime import datetime
 import pyarrow as pa
 
 from syncer.model.types import Changes
-from syncer.snapshot.columns import ColumnMap, StoredColumn, shown_row
+from syncer.snapshot.columns import ColumnMap, StoredColumn, listed, shown_row
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.outbox import Outbox, open_outbox
 from syncer.snapshot.session import Session
-from syncer.snapshot.spelling import json_said, number_said
-from syncer.snapshot.values import ColumnType, sum_of
+from syncer.snapshot.values import ColumnType
 
 #: Kinds whose equal values may have several texts.
-_SPELLED = {ColumnType.JSON: json_said, ColumnType.NUMBER: number_said}
+_SPELLED = (ColumnType.JSON, ColumnType.NUMBER)
+
+#: Tables of rows that a run may have to do with though its result is as it was.
+_OPEN = ("quarantined", "in_doubt", "kept", "rejections", "left_behind", "absent_rows", "unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +92,8 @@ class Difference:
         sums = (f"count(*) FILTER ({which.format(i=i)})" for i in range(len(columns)))
         (row,) = session.rows(
             f"SELECT {', '.join(sums)} FROM (SELECT {k} FROM changes WHERE change = 'changed') d "
-            f"JOIN (SELECT {k}, {_listed(columns, 'staged', 's')} FROM staged) s USING ({k}) "
-            f"JOIN (SELECT {k}, {_listed(columns, 'acknowledged', 'o')} FROM snapshot) o USING ({k})"
+            f"JOIN (SELECT {k}, {listed(columns, 'staged', 's')} FROM staged) s USING ({k}) "
+            f"JOIN (SELECT {k}, {listed(columns, 'acknowledged', 'o')} FROM snapshot) o USING ({k})"
         )
         return row
 
@@ -145,6 +147,9 @@ def compare(
     """
     session, layout, outdated = work.session, work.layout, work.known.is_outdated
     schema, incremental = layout.schema, layout.schema.definition.incremental
+    intent = Intent(only_some=only is not None, is_partial=not is_whole, claimed_by="")
+    if only is None and layout.is_unchanged and not _is_any(session, "staged", "gone", *_OPEN):
+        return _no_difference(work, intent, same)
     if not is_whole:
         _stage_remembered_rows(session, layout)
     _find_changes(session, layout)
@@ -171,6 +176,7 @@ def compare(
         f"(SELECT count(*) FROM in_doubt ANTI JOIN snapshot USING ({session.k}))"
     )[0]
     added, changed = counts.get("added", 0), counts.get("changed", 0)
+    is_empty = not counts and not resent and layout.is_unchanged and not _is_any(session, "restated", *_OPEN)
     return Difference(
         added=added,
         changed=changed,
@@ -180,7 +186,35 @@ def compare(
         known=snapshot + doubt,
         left=left,
         unaddressed=unaddressed,
-        intent=Intent(only_some=only is not None, is_partial=not is_whole, claimed_by=""),
+        intent=replace(intent, is_empty=is_empty),
+        work=work,
+    )
+
+
+def _is_any(session: Session, *tables: str) -> bool:
+    """Whether any of some tables has a row."""
+    return session.any(" UNION ALL ".join(f"(SELECT 1 FROM {table} LIMIT 1)" for table in tables))
+
+
+def _no_difference(work: Workspace, intent: Intent, same: int) -> Difference:
+    """The same as comparing where every row of the result is as it was acknowledged, and none is left over."""
+    session = work.session
+    for table, columns in (
+        ("changes", "NULL AS change, NULL::BIGINT AS row_id, NULL::BIGINT AS person, NULL::UINTEGER AS first_run"),
+        ("resent", "NULL::BIGINT AS row_id, FALSE AS restores"),
+        ("restated", "fingerprint"),
+    ):
+        session.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {session.k}, {columns} FROM staged LIMIT 0")
+    return Difference(
+        added=0,
+        changed=0,
+        removed=0,
+        unchanged=same,
+        sent_again=0,
+        known=session.count("SELECT count(*) FROM snapshot"),
+        left=0,
+        unaddressed=0,
+        intent=replace(intent, is_empty=True),
         work=work,
     )
 
@@ -228,68 +262,13 @@ def _find_restated(session: Session, *, keeps_nulls: bool) -> None:
 
 
 def _drop_equal_rows(session: Session, layout: ColumnMap) -> None:
-    """Look closer at rows whose only difference may be a kept NULL, or how JSON or a number is spelled."""
-    compared, keeps_nulls, k = layout.compared, layout.schema.keeps_nulls, session.k
-    near = f"SELECT {k} FROM differing WHERE change = 'changed'" + ("" if keeps_nulls else " AND alike")
-    if not session.any(near):
-        return
-    session.execute(
-        f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT * FROM ({near}) "
-        f"JOIN (SELECT {k}, {_listed(compared, 'staged', 's')} FROM staged) USING ({k}) "
-        f"JOIN (SELECT {k}, {_listed(compared, 'acknowledged', 'o')} FROM snapshot) USING ({k})"
-    )
-    differs = {i: f"s{i} IS DISTINCT FROM o{i}" for i in range(len(compared))}
-    if keeps_nulls:
-        differs |= {i: f"(s{i} IS NOT NULL AND {d})" for i, d in differs.items() if compared[i].fed is not None}
-    number = sum_of([f"CAST({d} AS INTEGER)" for d in differs.values()])
-    is_spelled = any(c.type in _SPELLED for c in compared)
-    respelled = _respelled(compared, k) if is_spelled else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
-    session.execute(
-        f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM pairs LEFT JOIN ({respelled}) USING ({k}) "
-        f"WHERE {number} = coalesce(n, 0)"
-    )
-    session.execute(
-        f"DELETE FROM changes USING equal e WHERE change = 'changed' AND {session.same_keys('changes', 'e')}"
-    )
-    session.execute("DROP TABLE pairs")
+    """See `equal_rows.drop`, if there may be any."""
+    keeps_nulls = layout.schema.keeps_nulls
+    near = f"SELECT {session.k} FROM differing WHERE change = 'changed'" + ("" if keeps_nulls else " AND alike")
+    if session.any(near):
+        from syncer.snapshot import equal_rows
 
-
-def _listed(columns: Sequence[StoredColumn], side: str, prefix: str) -> str:
-    return ", ".join(f"{getattr(c, side)()} AS {prefix}{i}" for i, c in enumerate(columns)) or "1 AS nothing"
-
-
-def _respelled(compared: Sequence[StoredColumn], k: str) -> str:
-    """SQL for in how many of the columns each row of `pairs` differs by the spelling alone: k…, n."""
-    # One row a column, so that the look into the text is planned once a kind, however many columns there are.
-    sides = [
-        f"{{'kind': '{c.type}', 'new': s{i}, 'old': o{i}, {_double(c, i)}}}"
-        for i, c in enumerate(compared)
-        if c.type in _SPELLED
-    ]
-    texts = f"SELECT {k}, unnest([{', '.join(sides)}], recursive := true) FROM pairs"
-    # A cast in the warehouse makes a decimal of each bit of a double, of which the shortest digits are sent.
-    exact = "CAST(TRY_CAST(double AS DECIMAL(38, 0)) AS VARCHAR) = other"
-    same = [
-        f"SELECT {k} FROM respelled WHERE kind = '{kind}' AND ({said('new')} = {said('old')} OR {exact})"
-        for kind, said in _SPELLED.items()
-    ]
-    return (
-        f"WITH respelled AS (SELECT * FROM ({texts}) t WHERE new <> old) "
-        f"SELECT {k}, count(*) AS n FROM ({' UNION ALL '.join(same)}) GROUP BY {k}"
-    )
-
-
-def _double(column: StoredColumn, number: int) -> str:
-    """SQL for the members `double`, a whole number beyond 2^53 on the side that is a double, and `other`, of the other.
-
-    NULL where neither side is one.
-    """
-    is_new = column.fed is not None and column.fed.kind is ColumnType.FLOAT
-    if not is_new and column.was is not ColumnType.FLOAT:
-        return "'double': NULL::DOUBLE, 'other': NULL::VARCHAR"
-    side, other = ("s", "o") if is_new else ("o", "s")
-    double = f"TRY_CAST({side}{number} AS DOUBLE)"
-    return f"'double': CASE WHEN abs({double}) >= 9007199254740992 THEN {double} END, 'other': {other}{number}"
+        equal_rows.drop(session, layout, near)
 
 
 def _stage_remembered_rows(session: Session, layout: ColumnMap) -> None:

@@ -8,13 +8,14 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from syncer.model.errors import RunInProgressError, SnapshotError
+from syncer.snapshot.session import begun, close, let_go
 from syncer.snapshot.values import literal
 
 #: Bytes; above it DuckDB writes to files beside the snapshot.
@@ -47,12 +48,7 @@ _open_paths: set[Path] = set()
 _read_paths: set[Path] = set()
 _paths = threading.Condition()
 
-#: DuckDBs without a file, for the next runs of this process: to start one takes 15 ms.
-_idle: list[duckdb.DuckDBPyConnection] = []
-#: The connections that have a file open, each to its DuckDB.
-_at_work: dict[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection] = {}
-_MOST_IDLE = 4
-#: Bytes. A DuckDB that had a larger file is not kept, nor what memory it took.
+#: Bytes. What a run over a larger file had in memory goes with its DuckDB.
 _SMALL_FILE = 16 << 20
 
 
@@ -99,7 +95,8 @@ def locked(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
         except BaseException:
             close(connection)
             raise
-        _let_go(connection, path)
+        is_small = path.exists() and path.stat().st_size < _SMALL_FILE and not _spill_of(path).exists()
+        let_go(connection, "own", is_reusable=is_small)
 
 
 @contextmanager
@@ -224,7 +221,8 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
     spill = _spill_of(path)
     try:
         path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
-        connection = _begun(spill)
+        connection = begun(_config() | {"temp_directory": str(spill)})
+        _begin_session(connection)
         try:
             _attach_after_readers(connection, path)
         except BaseException:
@@ -252,21 +250,6 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _begun(spill: Path) -> duckdb.DuckDBPyConnection:
-    """The only connection to a DuckDB without a file; what does not fit into memory goes to *spill*."""
-    config = _config()
-    with _paths:
-        instance = _idle.pop() if _idle else None
-    if instance is None:
-        instance = duckdb.connect(":memory:", config=config)
-    instance.execute(f"SET memory_limit = '{config['memory_limit']}'; SET temp_directory = {literal(str(spill))}")
-    # Its temporary tables go with it.
-    connection = instance.cursor()
-    _begin_session(connection)
-    _at_work[connection] = instance
-    return connection
-
-
 def _attach_after_readers(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     deadline = time.monotonic() + _LONGEST_LOOK
     while True:
@@ -279,26 +262,6 @@ def _attach_after_readers(connection: duckdb.DuckDBPyConnection, path: Path) -> 
         else:
             return
         time.sleep(_LOOK_AGAIN)
-
-
-def close(connection: duckdb.DuckDBPyConnection) -> None:
-    """Close a connection, and the file that it has open, without waiting for the end of `locked`."""
-    connection.close()
-    if instance := _at_work.pop(connection, None):
-        instance.close()
-
-
-def _let_go(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Close a file, whose DuckDB waits for the next run."""
-    is_small = path.exists() and path.stat().st_size < _SMALL_FILE and not _spill_of(path).exists()
-    instance = _at_work.get(connection)
-    if instance is not None and is_small and len(_idle) < _MOST_IDLE:
-        connection.close()
-        with suppress(duckdb.Error):
-            instance.execute("DETACH own")
-            del _at_work[connection]
-            _idle.append(instance)
-    close(connection)
 
 
 def _in_progress(sync: str, holder: re.Match[str] | None = None) -> RunInProgressError:

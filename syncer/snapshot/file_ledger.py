@@ -23,7 +23,7 @@ from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
 from syncer.snapshot.ledger import Asked, Intent, Known, Writer, WriterState
-from syncer.snapshot.session import Session, signature_of
+from syncer.snapshot.session import Session, close, signature_of
 from syncer.snapshot.tables import FORMATS, make_tables
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
@@ -41,13 +41,15 @@ class FileLedger:
         self._is_outdated = False
         #: What `compare_fences` found, for `meta`.
         self._fences: dict[str, str] = {}
+        #: What `meta` has; None where it must be read.
+        self._remembered: dict[str, str] | None = None
 
     @property
     def former(self) -> list[Path]:
         return [self._path.with_name(name) for name in json.loads(self._memory()["former"] or "[]")]
 
     def remember_former(self, files: Sequence[Path]) -> None:
-        with self.session.transaction():
+        with self._transaction():
             self._remember(former=json.dumps([path.name for path in files]))
 
     @contextmanager
@@ -56,7 +58,7 @@ class FileLedger:
         try:
             yield
         except duckdb.Error as exc:
-            file.close(self.session.connection)
+            close(self.session.connection)
             raise file.failed(self._path, self.session.sync, exc) from None
 
     def make_ready(self, store_id: str, address: str) -> bool:
@@ -72,16 +74,15 @@ class FileLedger:
         if any(memory[name] not in ("", value) for name, value in own.items()):
             return False
         if memory["address"] != address:
-            with self.session.transaction():
+            with self._transaction():
                 self._remember(address=address)
         self.settle_what_died()
         return True
 
     def settle_what_died(self) -> None:
         """Settle what the last run left."""
-        session = self.session
-        if session.has_table("outbox"):
-            with session.transaction():
+        if self.session.has_table("outbox"):
+            with self._transaction() as session:
                 self._settle_fence()
                 journal.settle(session, None, at=datetime.now(UTC))
             self.notes.append("the last run of this sync did not end; what it had no answer for is sent again")
@@ -105,7 +106,7 @@ class FileLedger:
                 self._remember(**of_new_file, former=json.dumps(former))
 
             FORMATS.bring_up_to_date(
-                session.transaction,
+                self._transaction,
                 read=self._format,
                 create=create,
                 record=lambda session, number: self._remember(format=str(number)),
@@ -118,7 +119,7 @@ class FileLedger:
         self._newest_claim = claim
         self._is_outdated = claim not in (mine if memory["log_id"] in ("", log_id) else ("",))
         if self._is_outdated:
-            with session.transaction():
+            with self._transaction():
                 self._put_in_doubt("TRUE")
             if session.any("SELECT 1 FROM in_doubt"):
                 self.notes.append(f"the snapshot is out of date: {_SENT_ELSEWHERE}; every row is sent again")
@@ -136,7 +137,7 @@ class FileLedger:
             rows = f"SELECT {session.k} FROM snapshot UNION ALL SELECT {session.k} FROM in_doubt"
             may_lack_some |= find_removed(session, removed.sets, rows, also=also) is None
         lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
-        with session.transaction():
+        with self._transaction():
             if removed.sets and session.any("SELECT 1 FROM removed"):
                 doubt_unset(session, "removed")
                 self._put_in_doubt(session.touched("removed"))
@@ -160,7 +161,7 @@ class FileLedger:
         session, seen = self.session, self._memory()["moves_seen"]
         moves = store.moves_since(int(seen or 0))
         if seen and moves.newest < int(seen):
-            with session.transaction():
+            with self._transaction():
                 self._put_in_doubt("TRUE")
                 self._forget_people()
             seen = ""
@@ -168,7 +169,7 @@ class FileLedger:
         session.connection.register("moved", moves.identifiers)
         session.connection.register("found", found if found is not None else WHEREABOUTS.empty_table())
         try:
-            with session.transaction():
+            with self._transaction():
                 if found is not None:
                     session.execute("UPDATE snapshot SET person = f.named FROM found f WHERE f.k1 = snapshot.k1")
                 elif moves.is_incomplete:
@@ -216,7 +217,7 @@ class FileLedger:
             )
         if is_restored or is_new_folder:
             self._is_outdated = True
-            with self.session.transaction():
+            with self._transaction():
                 self._put_in_doubt("TRUE")
                 if is_restored:
                     self._forget_people()
@@ -234,7 +235,7 @@ class FileLedger:
         dealt, notes = overwritten.find(self.session, self._path.parent, writers, known, state_of, form)
         if dealt != known:
             same = self.session.same_keys("o", "s")
-            with self.session.transaction():
+            with self._transaction():
                 self._put_in_doubt(f"EXISTS (SELECT 1 FROM overwritten o WHERE {same})")
                 self._remember(overwritten_by=json.dumps(dealt))
         self.notes += notes
@@ -258,16 +259,16 @@ class FileLedger:
     def differing(self, incoming: ResultStream, layout: ColumnMap, *, every_row: bool) -> int:
         session, k = self.session, self.session.k
         session.execute("DROP TABLE IF EXISTS staged")
-        self._read(incoming, staged_rows_sql(session, layout, every_row=every_row))
+        incoming.read(session, staged_rows_sql(session, layout, every_row=every_row))
         acknowledged = unmatched = session.count("SELECT count(*) FROM snapshot")
         source = "snapshot"
         if not every_row:
-            session.execute(
-                "CREATE OR REPLACE TEMP TABLE unmatched AS SELECT row_id FROM staged WHERE row_id IS NOT NULL"
-            )
-            if unmatched := session.count("SELECT count(*) FROM unmatched"):
+            source = "(FROM snapshot LIMIT 0)"
+            if unmatched := session.count("SELECT count(row_id) FROM staged"):
+                unmatched_rows = "SELECT row_id FROM staged WHERE row_id IS NOT NULL"
+                session.execute(f"CREATE OR REPLACE TEMP TABLE unmatched AS {unmatched_rows}")
                 session.execute("DELETE FROM staged WHERE row_id IS NOT NULL")
-            source = "snapshot h JOIN unmatched u ON h.rowid = u.row_id"
+                source = "snapshot h JOIN unmatched u ON h.rowid = u.row_id"
         none = " LIMIT 0" if layout.schema.definition.incremental else ""
         session.execute(
             f"CREATE OR REPLACE TEMP TABLE gone AS SELECT {k} FROM {source} ANTI JOIN staged USING ({k}){none}"
@@ -275,33 +276,35 @@ class FileLedger:
         return acknowledged - unmatched
 
     def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
-        with self.session.transaction():
-            rows = journal.write_intent(self.session, layout, intent)
-            self._remember(**self._fences)
+        with self._transaction():
+            rows, values = journal.write_intent(self.session, layout, intent), dict(self._fences)
             if intent.claimed_by:
-                self._remember(claimed_by=intent.claimed_by, claimed_after=known.newest_claim)
+                values |= {"claimed_by": intent.claimed_by, "claimed_after": known.newest_claim}
                 if rows:
                     # Until a verdict is here, the store may have either run's fence.
-                    self._remember(fence=intent.claimed_by, fence_before=self._memory()["fence"])
+                    before = values.get("fence", self._memory()["fence"])
+                    values |= {"fence": intent.claimed_by, "fence_before": before}
+            self._remember(**values)
             return rows
 
     def acknowledge(self, layout: ColumnMap, verdicts: pa.Table) -> None:
-        with self.session.transaction():
+        with self._transaction():
             journal.write_verdicts(self.session, layout, verdicts)
 
     def settle(
         self, layout: ColumnMap, intent: Intent, *, started_at: datetime, asked: Asked, ended_well: bool
     ) -> None:
-        with self.session.transaction():
-            self._settle_fence()
-            journal.settle(self.session, intent, at=started_at)
+        with self._transaction():
+            if not intent.is_empty:
+                self._settle_fence()
+                journal.settle(self.session, intent, at=started_at)
             if ended_well and not intent.only_some:
                 seconds, settled = str(int(asked.at.timestamp())), layout.schema.definition.hash
-                self._remember(last_sync_time=seconds, settled_definition=settled, settled_query=asked.query)
-                self._remember(column_case=layout.schema.column_case)
-                if asked.is_whole:
-                    self._remember(whole_result_at=seconds)
-        self.session.execute("CHECKPOINT")
+                values = {"settled_definition": settled, "settled_query": asked.query, "last_sync_time": seconds}
+                values |= {"whole_result_at": seconds} if asked.is_whole else {}
+                self._remember(column_case=layout.schema.column_case, **values)
+        if not intent.is_empty:
+            self.session.execute("CHECKPOINT")
 
     def _settle_fence(self) -> None:
         """Once the store has taken a row, it has the run's fence and no earlier one, nor none."""
@@ -320,29 +323,28 @@ class FileLedger:
             f"INSERT INTO in_doubt ({k}) SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {which}"
         )
 
-    def _read(self, incoming: ResultStream, statement: str) -> None:
-        session = self.session
-        # DuckDB takes a stream for tiny, and would hold all of it in memory in place of the snapshot.
-        session.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        session.connection.register("incoming", incoming.stream())
-        try:
-            session.execute(statement)
-        except Exception:
-            if incoming.failure:
-                raise incoming.failure from None
-            raise
-        finally:
-            session.connection.unregister("incoming")
-            session.execute("RESET disabled_optimizers")
-
     def _memory(self) -> dict[str, str]:
         """The entries of `meta`; an empty text for what is not among them."""
-        return defaultdict(str, self.session.rows("SELECT name, value FROM meta"))
+        if self._remembered is None:
+            self._remembered = dict(self.session.rows("SELECT name, value FROM meta"))
+        return defaultdict(str, self._remembered)
 
     def _remember(self, **values: str) -> None:
         """Replace entries of `meta`; part of the caller's transaction."""
-        self.session.execute("DELETE FROM meta WHERE list_contains(?, name)", [list(values)])
-        self.session.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(values), list(values.values())])
+        memory = dict(self._memory())
+        if new := {name: value for name, value in values.items() if memory.get(name) != value}:
+            self.session.execute("DELETE FROM meta WHERE list_contains(?, name)", [list(new)])
+            self.session.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(new), list(new.values())])
+            self._remembered = memory | new
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        try:
+            with self.session.transaction() as session:
+                yield session
+        except BaseException:
+            self._remembered = None
+            raise
 
     def _format(self, session: Session) -> int:
         return int(self._memory()["format"] or 0) if session.has_table("meta") else 0

@@ -77,6 +77,21 @@ class ResultStream:
         """The rows, as they are read."""
         return pa.RecordBatchReader.from_batches(self.schema, self._checked())
 
+    def read(self, session: Session, statement: str) -> None:
+        """Run a statement that reads the table `incoming` to its end; raises what the result's reader raised."""
+        # DuckDB takes a stream for tiny, and would hold all of it in memory in place of the snapshot.
+        session.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        session.connection.register("incoming", self.stream())
+        try:
+            session.execute(statement)
+        except Exception:
+            if self.failure:
+                raise self.failure from None
+            raise
+        finally:
+            session.connection.unregister("incoming")
+            session.execute("RESET disabled_optimizers")
+
     def seen(self) -> pa.Table:
         """The remembered columns of every row so far."""
         return pa.Table.from_batches(self._seen, pa.schema([self.schema.field(name) for name in self._remembered]))

@@ -1,4 +1,7 @@
-"""What a run writes to a ledger's tables: its intent before it sends, the verdicts, the settled snapshot."""
+"""What a run writes to a ledger's tables: its intent before it sends, the verdicts, the settled snapshot.
+
+All of it is a part of the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,17 @@ from syncer.snapshot.session import Session
 
 
 def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
-    """Put everything about to be sent into `outbox`, in the shape of this run; returns how many rows it has.
-
-    Part of the caller's transaction, as everything here.
-    """
-    schema, number = layout.schema, session.count("SELECT coalesce(max(number), 0) + 1 FROM sent_runs")
-    departed = False
-    if schema.definition.incremental and not (intent.is_partial or intent.only_some):
-        _forget_what_left(session)
+    """Put everything about to be sent into `outbox`, in the shape of this run; returns how many rows it has."""
     if session.any("SELECT 1 FROM left_rows"):
         from syncer.snapshot import history
 
         history.forget(session, before=intent.forget_before)
-    if not schema.sends_removals:
-        departed = _forget_departed(session, layout, number, intent.started_at)
+    if intent.is_empty:
+        return 0
+    schema, number = layout.schema, session.count("SELECT coalesce(max(number), 0) + 1 FROM sent_runs")
+    if schema.definition.incremental and not (intent.is_partial or intent.only_some):
+        _forget_what_left(session)
+    departed = not schema.sends_removals and _forget_departed(session, layout, number, intent.started_at)
     if session.has_table("departed"):
         from syncer.snapshot import departures
 

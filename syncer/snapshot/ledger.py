@@ -105,6 +105,8 @@ class Intent:
     started_at: datetime | None = None
     #: What left the result before is forgotten.
     forget_before: datetime | None = None
+    #: Nothing is to be sent, and no row was in doubt or rejected: the ledger's rows stay as they are.
+    is_empty: bool = False
 
 
 class WriterState(enum.StrEnum):

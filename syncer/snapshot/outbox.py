@@ -120,7 +120,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox:
-    """Everything that a run is about to send, in the tables `outbox` and `verdicts`; to be closed."""
+    """Everything that a run is about to send, if anything in the tables `outbox` and `verdicts`; to be closed."""
 
     #: Rows to send.
     rows: int
@@ -196,6 +196,8 @@ class Outbox:
         *whole*: all rows of a collection at once.
         """
         session, layout, batches = self._work.session, self._work.layout, self._pipeline.batches
+        if not self.rows:
+            return []
         if whole:
             return [Part(batches=batches(whole_collection_queries(session, layout)))]
         last = self.rows - session.count("SELECT count(*) FROM waiting")
@@ -217,6 +219,8 @@ class Outbox:
 
     def verdicts(self) -> dict[tuple[str, Verdict], int]:
         """How many rows have which verdict so far, by why they are sent (one of Changes)."""
+        if not self.rows:
+            return {}
         self._pipeline.finish()
         query = "SELECT change, verdict, count(DISTINCT seq) FROM outbox JOIN verdicts USING (seq) GROUP BY ALL"
         return {(change, Verdict(verdict)): count for change, verdict, count in self._work.session.rows(query)}
@@ -226,7 +230,8 @@ class Outbox:
 
         *started_at*: of the run. *asked*: what it asked the warehouse for. *ended_well*: every row had an answer.
         """
-        self._pipeline.finish()
+        if self.rows:
+            self._pipeline.finish()
         self._work.ledger.settle(
             self._work.layout, self._intent, started_at=started_at, asked=asked, ended_well=ended_well
         )
@@ -247,7 +252,7 @@ def open_outbox(work: Workspace, intent: Intent) -> Outbox:
         record=lambda verdicts: work.ledger.acknowledge(layout, verdicts),
     )
     session = work.session
-    tried = session.count(f"SELECT count(*) FROM outbox SEMI JOIN rejections USING ({session.k})")
+    tried = session.count(f"SELECT count(*) FROM outbox SEMI JOIN rejections USING ({session.k})") if rows else 0
     return Outbox(rows=rows, tried_before=tried, _work=replace(work, layout=layout), _intent=intent, _pipeline=pipeline)
 
 

@@ -322,6 +322,8 @@ def _repeats_a_matched_row(work: Workspace, same: int, matched: int) -> bool:
     """Whether a row of the result may have the key of one that was left out of `staged`, for it did not change."""
     if work.layout.schema.definition.incremental or same > matched:
         return True
+    if not work.session.any("SELECT 1 FROM staged"):
+        return False
     # The rows of the snapshot that have a staged key are those that matched no row and are not gone, or there are more.
     met, snapshot, gone = work.session.rows(
         f"SELECT (SELECT count(*) FROM snapshot SEMI JOIN staged USING ({work.session.k})), "
