@@ -128,7 +128,10 @@ class ProtocolWarehouse(StreamingWarehouse):
 
     def __init__(self, name: str, url: str, *, dialect: str = "") -> None:
         super().__init__(name, dialect=dialect)
-        self._connection = connect(self._named, url)
+        self._connection = self._connect(url)
+
+    def _connect(self, url: str) -> psycopg.Connection:
+        return connect(self._named, url)
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse."""

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from connectors.postgresql.connection import BoundedConnection, connect_bounded
+from connectors.postgresql.connection import BoundedConnection, connect_bounded, release, reused
 from connectors.postgresql.copying import as_text_arrays, copy_lines, numbers
 from connectors.postgresql.errors import reason
 from connectors.sql_store import people
@@ -114,12 +115,25 @@ class PostgreSQLStore(SQLStore):
         numbered="person_id = ANY(CAST('{' || :numbers || '}' AS bigint[]))",
     )
 
+    def __init__(self, name: str, url: str, *, started_at: datetime | None = None, **options: Any) -> None:
+        """See `SQLStore`; the connection of a run, which has *started_at*, may be an earlier run's."""
+        self._is_of_run = started_at is not None
+        super().__init__(name, url, **options)
+
     def close(self) -> None:
         """See `ProfileStore.close`."""
-        self._connection.close()
+        if self._is_of_run:
+            release(self._connection, self._named, self._url)
+        else:
+            self._connection.close()
 
     def _open_connection(self, url: str) -> None:
-        self._connection = self._connect(autocommit=True, patience=_STATEMENT_SECONDS + _GRACE_SECONDS)
+        patience = _STATEMENT_SECONDS + _GRACE_SECONDS
+        if self._is_of_run:
+            self._connection = reused(self._named, url, patience=patience, autocommit=True)
+            self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        else:
+            self._connection = self._connect(autocommit=True, patience=patience)
         self._used_at = time.monotonic()
 
     def _connect(self, *, autocommit: bool = False, patience: float = _UPGRADE_SECONDS) -> BoundedConnection:

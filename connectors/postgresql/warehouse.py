@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 import psycopg
 import pyarrow as pa
 from psycopg.errors import SyntaxError as RefusedSyntaxError
 
+from connectors.postgresql.connection import BoundedConnection, release, reused
 from connectors.postgresql.protocol import ProtocolWarehouse, Server
 from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReading, reading
 from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, select_columns
@@ -64,10 +66,26 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
         SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = {milliseconds}
     """
 
-    def __init__(self, name: str, url: str, **_of_other_warehouses: object) -> None:
+    def __init__(self, name: str, url: str, *, sync: str = "", **_of_other_warehouses: object) -> None:
+        """See `StreamingWarehouse`; the connection of a *sync* may be an earlier run's."""
+        self._url, self._is_of_run, self._is_left_clean = url, sync != "", False
         super().__init__(name, url)
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
+
+    def _connect(self, url: str) -> psycopg.Connection:
+        return reused(self._named, url, patience=inf, autocommit=False) if self._is_of_run else super()._connect(url)
+
+    def _disconnect(self) -> None:
+        if isinstance(self._connection, BoundedConnection) and self._is_left_clean:
+            release(self._connection, self._named, self._url)
+        else:
+            super()._disconnect()
+
+    def _interrupt(self) -> None:
+        # Who has it next must not be cancelled.
+        self._is_left_clean, self._is_of_run = False, False
+        super()._interrupt()
 
     def columns(self, sql: str) -> tuple[Column, ...]:
         """As in Warehouse; the server plans the query too, as only then it looks at the role's rights."""
@@ -96,6 +114,7 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
             copy = f"COPY ({select}) TO STDOUT (FORMAT csv, ENCODING '{encoding}')"
             server.ask(self._connection.pgconn.send_query_params, copy.encode(), None)
             yield from self._batches(server, parser)
+        self._is_left_clean = self._is_of_run
 
     def _batches(self, server: Server, parser: CsvParser) -> Iterator[pa.RecordBatch]:
         rows = 0
