@@ -48,6 +48,9 @@ _open_paths: set[Path] = set()
 _read_paths: set[Path] = set()
 _paths = threading.Condition()
 
+#: Bytes. DuckDB takes no smaller blocks, and gives one at least to each of the many tables of a snapshot.
+SMALL_BLOCK = 16_384
+
 #: Bytes. What a run over a larger file had in memory goes with its DuckDB.
 _SMALL_FILE = 16 << 20
 
@@ -224,7 +227,7 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
         connection = begun(_config() | {"temp_directory": str(spill)})
         _begin_session(connection)
         try:
-            _attach_after_readers(connection, path)
+            attach(connection, path)
         except BaseException:
             close(connection)
             raise
@@ -250,11 +253,18 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _attach_after_readers(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Open and lock a file as the database `own`, and make it the current one; who only reads it is waited for.
+
+    Raises:
+        duckdb.Error: it is locked, or cannot be opened.
+    """
     deadline = time.monotonic() + _LONGEST_LOOK
     while True:
+        # What is made is small at first: see `tables.fit_blocks`.
+        size = "" if path.exists() and path.stat().st_size else f" (BLOCK_SIZE {SMALL_BLOCK})"
         try:
-            connection.execute(f"ATTACH {literal(str(path))} AS own; USE own")
+            connection.execute(f"ATTACH {literal(str(path))} AS own{size}; USE own")
         except duckdb.IOException as exc:
             # Those who only read it share their lock.
             if "set lock" not in str(exc) or is_locked(path) or time.monotonic() > deadline:

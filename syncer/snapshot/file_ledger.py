@@ -24,7 +24,7 @@ from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
 from syncer.snapshot.ledger import Asked, Intent, Known, Writer, WriterState
 from syncer.snapshot.session import Session, close, signature_of
-from syncer.snapshot.tables import FORMATS, make_tables
+from syncer.snapshot.tables import FORMATS, fit_blocks, make_tables
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
@@ -41,7 +41,7 @@ class FileLedger:
         self._is_outdated = False
         #: What `compare_fences` found, for `meta`.
         self._fences: dict[str, str] = {}
-        #: What `meta` has; None where it must be read.
+        #: What `meta` has, once it was read.
         self._remembered: dict[str, str] | None = None
 
     @property
@@ -276,14 +276,15 @@ class FileLedger:
         return acknowledged - unmatched
 
     def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
+        if not intent.is_empty:
+            fit_blocks(self.session, self._path.resolve())
         with self._transaction():
             rows, values = journal.write_intent(self.session, layout, intent), dict(self._fences)
             if intent.claimed_by:
                 values |= {"claimed_by": intent.claimed_by, "claimed_after": known.newest_claim}
                 if rows:
                     # Until a verdict is here, the store may have either run's fence.
-                    before = values.get("fence", self._memory()["fence"])
-                    values |= {"fence": intent.claimed_by, "fence_before": before}
+                    values |= {"fence": intent.claimed_by, "fence_before": values.get("fence", self._memory()["fence"])}
             self._remember(**values)
             return rows
 
@@ -299,10 +300,10 @@ class FileLedger:
                 self._settle_fence()
                 journal.settle(self.session, intent, at=started_at)
             if ended_well and not intent.only_some:
-                seconds, settled = str(int(asked.at.timestamp())), layout.schema.definition.hash
-                values = {"settled_definition": settled, "settled_query": asked.query, "last_sync_time": seconds}
-                values |= {"whole_result_at": seconds} if asked.is_whole else {}
-                self._remember(column_case=layout.schema.column_case, **values)
+                schema, seconds = layout.schema, str(int(asked.at.timestamp()))
+                values = {"last_sync_time": seconds} | ({"whole_result_at": seconds} if asked.is_whole else {})
+                values |= {"settled_definition": schema.definition.hash, "settled_query": asked.query}
+                self._remember(column_case=schema.column_case, **values)
         if not intent.is_empty:
             self.session.execute("CHECKPOINT")
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from syncer.model.upgrades import Formats
+from syncer.snapshot import file
 from syncer.snapshot.session import Session
+from syncer.snapshot.values import literal
+
+#: From so many rows on, a file has DuckDB's own blocks: small ones would take a third more time, and half more place.
+MANY_ROWS = 20_000
 
 
 def make_tables(session: Session) -> None:
@@ -21,6 +28,28 @@ def make_tables(session: Session) -> None:
     ):
         session.execute(f"CREATE TABLE {table} ({columns})")
     _make_history(session)
+
+
+def fit_blocks(session: Session, path: Path) -> None:
+    """Give a file that was made with blocks for few rows those for many, if so many are staged; in no transaction.
+
+    At each moment *path* is a whole file. Before the new one is locked another process may lock it.
+
+    Raises:
+        duckdb.Error: it did, or the disk is full; nothing is lost.
+    """
+    many = f"FROM (SELECT 1 FROM staged OFFSET {MANY_ROWS})"
+    size = "SELECT block_size FROM pragma_database_size() WHERE database_name = 'own'"
+    if not session.any(many) or session.rows(size) != [(file.SMALL_BLOCK,)]:
+        return
+    larger = path.with_name(f"{path.name}.larger")
+    larger.unlink(missing_ok=True)
+    session.execute(f"ATTACH {literal(str(larger))} AS larger; COPY FROM DATABASE own TO larger; CHECKPOINT larger")
+    # No log of the old file may be left for the new one.
+    session.execute("CHECKPOINT own")
+    larger.replace(path)
+    session.execute("USE memory; DETACH own; DETACH larger")
+    file.attach(session.connection, path)
 
 
 def _make_history(session: Session) -> None:

@@ -111,3 +111,28 @@ def test_a_file_is_free_for_other_processes_once_its_run_has_ended(tmp_path: Pat
     assert not path.with_name("one.duckdb.wal").exists()
     with duckdb.connect(str(path)) as other:
         assert other.execute("FROM kept").fetchall() == [(1,)]
+
+
+def _block_size(path: Path) -> int:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return int(connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()[0][0])
+
+
+def test_a_snapshot_of_few_rows_is_a_small_file(project: Project) -> None:
+    for _ in range(4):
+        project.run()
+    assert project.runner.snapshot_path("people").stat().st_size <= 131_072
+
+
+def test_a_snapshot_gets_large_blocks_with_many_rows(project: Project) -> None:
+    path = project.runner.snapshot_path("people")
+    project.run()
+    assert _block_size(path) == file.SMALL_BLOCK
+    definition = project.settings.definitions_dir / "people.sql"
+    definition.write_text(_QUERY.replace("range(100)", "range(20101)"))
+    ended = project.run()
+    assert (ended.status, ended.counts.added, ended.counts.unchanged) == (RunStatus.SUCCESS, 20_001, 100)
+    assert _block_size(path) > file.SMALL_BLOCK
+    assert not [one.name for one in path.parent.iterdir() if one != path]
+    ended = project.run()
+    assert (ended.status, ended.counts.unchanged) == (RunStatus.SUCCESS, 20_101)
