@@ -133,23 +133,26 @@ class SharedCoordination:
     def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
         """Record which attributes of *things* (see `Target.things`) this sync writes, unless they are None.
 
-        Returns what others write too, or wrote: a column that comes back is compared with what they remember.
+        Returns which of those, and of those that it wrote before, others write too, or wrote: a column that comes back
+        is compared with what they remember.
         """
         table, former = written_attributes, f"former {things}"
-        in_store = table.c.store_id == self.store_id
-        query = sa.select(table.c.sync, table.c.things, table.c.attribute)
+        in_store, own = table.c.store_id == self.store_id, table.c.sync == self.sync
+        of_things = sa.select(table.c.attribute, table.c.things).where(in_store, table.c.things.in_([things, former]))
         with self.database.reading() as connection:
-            found = connection.execute(query.where(in_store, table.c.things.in_([things, former]))).all()
-        before = {attribute for sync, of, attribute in found if (sync, of) == (self.sync, things)}
+            mine = connection.execute(of_things.where(own)).all()
+            names = {attribute for attribute, _ in mine} | set(attributes or ())
+            # Hundreds of syncs may feed the same things.
+            shared = connection.execute(of_things.where(~own, table.c.attribute.in_(names))).all()
+        before = {attribute for attribute, of in mine if of == things}
         if attributes is not None and before != set(attributes):
             same = {"store_id": self.store_id, "sync": self.sync}
             rows = [same | {"things": things, "attribute": name} for name in set(attributes)]
             rows += [same | {"things": former, "attribute": name} for name in before - set(attributes)]
-            mine = (table.c.things == things) & (table.c.sync == self.sync)
             with self.database.writing() as connection:
-                connection.execute(table.delete().where(in_store, mine))
+                connection.execute(table.delete().where(in_store, own, table.c.things == things))
                 connection.execute(self.database.insert(table).on_conflict_do_nothing(), rows)
-        return {attribute for sync, _, attribute in found if sync != self.sync}
+        return {attribute for attribute, _ in shared}
 
     def take_over_attributes(self, sync: str) -> None:
         """Record what another sync writes, which has the name of this one now, as this one's.
@@ -175,12 +178,12 @@ class SharedCoordination:
         table, claims = written_attributes, newest_snapshots
         others = (table.c.store_id == self.store_id) & (table.c.things == things) & (table.c.sync != self.sync)
         claimed = table.outerjoin(claims, table.c.sync == claims.c.sync)
-        query = sa.select(table.c.sync, table.c.attribute, claims.c.run_id).select_from(claimed).where(others)
-        found: dict[str, tuple[frozenset[str], str]] = {}
+        gathered = sa.func.json_agg if self.database.is_shared else sa.func.json_group_array
+        query = sa.select(table.c.sync, gathered(table.c.attribute, type_=sa.JSON), claims.c.run_id)
+        query = query.select_from(claimed).where(others).group_by(table.c.sync, claims.c.run_id)
         with self.database.reading() as connection:
-            for sync, attribute, claim in connection.execute(query):
-                found[sync] = (found.get(sync, (frozenset(), ""))[0] | {attribute}, claim or "")
-        return found
+            found = connection.execute(query).all()
+        return {sync: (frozenset(attributes), claim or "") for sync, attributes, claim in found}
 
     @contextmanager
     def removed_since(self, seq: int) -> Iterator[Removed]:

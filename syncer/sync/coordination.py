@@ -65,7 +65,7 @@ class Coordination(Protocol):
     def attributes_of_others(self, things: str, attributes: Collection[str] | None) -> set[str]:
         """Record which attributes of *things* (see `Target.things`) this sync writes, unless they are None.
 
-        Returns what others write, or wrote.
+        Returns which of those, and of those that it wrote before, others write, or wrote.
         """
 
     def announce(self, write: Callable[[Path, str], int]) -> None:
