@@ -40,6 +40,8 @@ AGAIN = "The next run sends again what Customer.io did not answer for."
 #: A second's calls spread over so many seconds, so that a late call delays no other; and so many seconds lie at least
 #: between a call and the one that would exceed the rate, whose way may be shorter.
 _SPREAD, _WINDOW = 1.035, 1.02
+#: Seconds by which calls may be late, for want of a processor, and still be made up for by closer ones.
+_MADE_UP = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ class RateLimiter:
             turn = max(self._next, self._paused_until, self._gone[0] + _WINDOW if is_full else 0.0)
             if turn <= now:
                 # A delay of less than a turn moves no later call.
-                self._next = max(self._next, now - self._apart) + self._apart
+                self._next = max(self._next, now - max(self._apart, _MADE_UP)) + self._apart
                 self._gone.append(now)
             return max(turn - now, 0.0)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -412,6 +414,21 @@ def test_syncs_of_one_workspace_share_its_rate(server: CustomerIOServer) -> None
             assert apply(store, ACCOUNTS, put("acme")) == [ACCEPTED]
             assert apply(store, ACCOUNTS, put("acme")) == [ACCEPTED]
     assert time.monotonic() - began > 0.8
+
+
+def test_calls_that_are_late_for_want_of_a_processor_do_not_lower_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, late = 100.0, Random(1)
+    gone: list[float] = []
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now))
+    limiter = connection.RateLimiter(100)
+    while now < 120.0:
+        if seconds := limiter._seconds():
+            now += seconds + (0.03 if late.random() < 0.2 else 0.0)
+        else:
+            gone.append(now)
+
+    assert len(gone) > 0.95 * 100 * 20
+    assert min(later - first for first, later in zip(gone, gone[100:], strict=False)) > 1.0
 
 
 @pytest.mark.parametrize(
