@@ -71,17 +71,16 @@ def main() -> None:
         environment = kept.absolute()
         _install(environment)
         server = held.enter_context(postgres_server())
+        if not options.json:
+            print("| work | tool | CPU | wall | time | peak memory |\n|---|---|---|---|---|---|")
         found: dict[tuple[str, str], list[tuple[Cost, Cost]]] = {}
-        for _ in range(options.times):
+        for turn in range(1, options.times + 1):
             for tool, work, cost, read in _measure(server, environment, options.rows):
-                found.setdefault((work, tool), []).append((cost, read))
-    if not options.json:
-        print("| work | tool | CPU | wall | time | peak memory |\n|---|---|---|---|---|---|")
-    for work in _WORKS:
-        for (of, tool), costs in found.items():
-            if of == work:
-                measured = _middle(tool, work, options.rows, costs)
-                print(measured.as_json() if options.json else measured.as_markdown())
+                costs = found.setdefault((tool, work), [])
+                costs.append((cost, read))
+                if turn == options.times:
+                    measured = _middle(tool, work, options.rows, costs)
+                    print(measured.as_json() if options.json else measured.as_markdown(), flush=True)
 
 
 def _install(environment: Path) -> None:
