@@ -16,7 +16,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from syncer.docs.topics import FOLDER
-from tests.benchmarks.results import lines
+from tests.benchmarks.results import line_of
 from tests.benchmarks.works import Bench
 from tests.benchmarks.works.people import measure_usual
 
@@ -47,8 +47,8 @@ def main() -> None:
     for rows in options.rows:
         bench = Bench(rows=rows, syncs=0)
         with bench.held:
-            for line in lines(measure_usual(bench, _WORKS, rows)):
-                print(line.as_json(), flush=True)
+            for result in measure_usual(bench, _WORKS, rows):
+                print(line_of([result]).as_json(), flush=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -184,18 +184,13 @@ def from_json(text: str) -> Line:
     return Line(work=found["work"], rows=found["rows"], times=found["times"], measures=measures, how=found["how"])
 
 
-def lines(results: Iterable[Result]) -> list[Line]:
-    """A line for each work, in the order in which they came first."""
-    by_work: dict[str, list[Result]] = {}
-    for result in results:
-        by_work.setdefault(result.work, []).append(result)
-    return [
-        Line(
-            work=work,
-            rows=measured[0].rows,
-            times=len(measured),
-            measures={name: median(one.measures[name] for one in measured) for name in measured[0].measures},
-            how=measured[0].how,
-        )
-        for work, measured in by_work.items()
-    ]
+def line_of(measured: Sequence[Result]) -> Line:
+    """The line of one work, measured several times."""
+    first = measured[0]
+    return Line(
+        work=first.work,
+        rows=first.rows,
+        times=len(measured),
+        measures={name: median(one.measures[name] for one in measured) for name in first.measures},
+        how=first.how,
+    )
