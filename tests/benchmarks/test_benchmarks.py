@@ -44,7 +44,7 @@ def test_processor_time_counts_this_process_what_ended_below_it_and_what_lives()
         living.stdout.readline()
     living.communicate(b"\n")
 
-    assert 0.9 - _OFF <= cost().cpu <= 0.9 + 0.2, "the start of Python in between counts too"
+    assert 0.9 - _OFF <= cost().cpu <= 0.9 + 0.6, "the start of Python in between counts too"
 
 
 def test_processor_time_counts_what_a_server_does_for_a_connection_that_has_ended(postgres_url: str) -> None:
@@ -60,7 +60,7 @@ def test_processor_time_counts_what_a_server_does_for_a_connection_that_has_ende
         known = (int(Path(statistics).read_text().split()[0]) - before) / 1e9
 
     assert abs(living().cpu - known) <= _OFF
-    assert 0.7 * known <= ended().cpu <= 1.5 * known
+    assert known / 2 <= ended().cpu <= 2 * known
 
 
 def test_memory_is_that_of_the_program_and_not_of_this_process(tmp_path: Path) -> None:
