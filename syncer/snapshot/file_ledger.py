@@ -130,15 +130,15 @@ class FileLedger:
     def doubt(self, removed: Removed, *, log_id: str, also: Mapping[str, str]) -> None:
         session, former = self.session, self._memory()["log_id"]
         is_new_log, may_lack_some = former not in ("", log_id), removed.is_incomplete
-        if removed.sets:
+        rows = f"SELECT {session.k} FROM snapshot UNION ALL SELECT {session.k} FROM in_doubt"
+        if is_concerned := bool(removed.sets) and session.any(rows):
             from syncer.snapshot.announced import find_removed
             from syncer.snapshot.touched import doubt_moved, doubt_unset
 
-            rows = f"SELECT {session.k} FROM snapshot UNION ALL SELECT {session.k} FROM in_doubt"
             may_lack_some |= find_removed(session, removed.sets, rows, also=also) is None
         lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
         with self._transaction():
-            if removed.sets and session.any("SELECT 1 FROM removed"):
+            if is_concerned and session.any("SELECT 1 FROM removed"):
                 doubt_unset(session, "removed")
                 self._put_in_doubt(session.touched("removed"))
                 doubt_moved(session, "removed")
@@ -148,14 +148,12 @@ class FileLedger:
             if is_new_log:
                 self._remember(claimed_by="", claimed_after="", fence="", fence_before="", former_log=former)
             self._remember(log_id=log_id, removals_seen=str(removed.newest))
-        session.execute("DROP TABLE IF EXISTS temp.removed")
+        if is_concerned:
+            session.execute("DROP TABLE temp.removed")
         if is_new_log:
             self.notes.append("the run log is a new one: every row is sent again")
         elif lost_track:
-            self.notes.append(
-                "removals by other syncs since the last run were forgotten for their age, or their files are gone: "
-                "every row is sent again"
-            )
+            self.notes.append("removals by other syncs were forgotten, or their files lost: every row is sent again")
 
     def follow_people(self, store: NumbersPeople) -> None:
         session, seen = self.session, self._memory()["moves_seen"]
