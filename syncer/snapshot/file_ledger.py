@@ -24,7 +24,7 @@ from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
 from syncer.snapshot.ledger import Asked, Intent, Known, Writer, WriterState
 from syncer.snapshot.session import Session, close, signature_of
-from syncer.snapshot.tables import FORMATS, fit_blocks, make_tables
+from syncer.snapshot.tables import FORMATS, MANY_ROWS, fit_blocks, make_tables
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
@@ -163,7 +163,9 @@ class FileLedger:
                 self._put_in_doubt("TRUE")
                 self._forget_people()
             seen = ""
-        found = None if seen else store.whereabouts(session.target, self._unnumbered_keys())
+        unnumbered = "SELECT DISTINCT k1, NULL::BIGINT AS person FROM snapshot WHERE person IS NULL"
+        find = session.connection.sql
+        found = None if seen else store.whereabouts(session.target, find(unnumbered).to_arrow_table())
         session.connection.register("moved", moves.identifiers)
         session.connection.register("found", found if found is not None else WHEREABOUTS.empty_table())
         try:
@@ -190,10 +192,6 @@ class FileLedger:
         self.session.execute("UPDATE snapshot SET person = NULL")
         self.session.execute("DELETE FROM left_behind")
         self._remember(moves_seen="")
-
-    def _unnumbered_keys(self) -> pa.Table:
-        query = "SELECT DISTINCT k1, NULL::BIGINT AS person FROM snapshot WHERE person IS NULL"
-        return self.session.connection.sql(query).to_arrow_table()
 
     def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:
         memory, own = self._memory(), fences.get(log_id, "")
@@ -274,7 +272,7 @@ class FileLedger:
         return acknowledged - unmatched
 
     def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
-        if not intent.is_empty:
+        if self.session.any(f"FROM (SELECT 1 FROM staged OFFSET {MANY_ROWS})"):
             fit_blocks(self.session, self._path.resolve())
         with self._transaction():
             rows, values = journal.write_intent(self.session, layout, intent), dict(self._fences)

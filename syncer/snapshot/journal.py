@@ -1,7 +1,4 @@
-"""What a run writes to a ledger's tables: its intent before it sends, the verdicts, the settled snapshot.
-
-All of it is a part of the caller's transaction.
-"""
+"""What a run writes to a ledger's tables, in a transaction: its intent, the verdicts, the settled snapshot."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from syncer.snapshot import file
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import literal
 
-#: From so many rows on, a file has DuckDB's own blocks: small ones would take a third more time, and half more place.
+#: From so many rows of a result on, a file has DuckDB's own blocks: with small ones a run would take a third longer.
 MANY_ROWS = 20_000
 
 
@@ -31,16 +31,15 @@ def make_tables(session: Session) -> None:
 
 
 def fit_blocks(session: Session, path: Path) -> None:
-    """Give a file that was made with blocks for few rows those for many, if so many are staged; in no transaction.
+    """Give a file blocks for many rows, if it was made with those for few; in no transaction.
 
     At each moment *path* is a whole file. Before the new one is locked another process may lock it.
 
     Raises:
         duckdb.Error: it did, or the disk is full; nothing is lost.
     """
-    many = f"FROM (SELECT 1 FROM staged OFFSET {MANY_ROWS})"
     size = "SELECT block_size FROM pragma_database_size() WHERE database_name = 'own'"
-    if not session.any(many) or session.rows(size) != [(file.SMALL_BLOCK,)]:
+    if session.rows(size) != [(file.SMALL_BLOCK,)]:
         return
     larger = path.with_name(f"{path.name}.larger")
     larger.unlink(missing_ok=True)
