@@ -29,10 +29,10 @@ def begun(config: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
     """
     try:
         instance = _idle.pop()
-    except IndexError:
-        instance = duckdb.connect(":memory:", config=dict(config))
-    else:
         instance.execute("; ".join(f"SET {name} = {literal(config[name])}" for name in _OF_ONE_RUN))
+    except (IndexError, duckdb.Error):
+        # There is none, or it has written to its folder.
+        instance = duckdb.connect(":memory:", config=dict(config))
     # Its temporary tables go with it.
     connection = instance.cursor()
     _at_work[connection] = instance

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from syncer.definitions import folder
 from syncer.model.types import Order, Run, RunStatus, SyncDefinition, Trigger
 from syncer.settings import settings
-from syncer.snapshot import file
+from syncer.snapshot import file, session
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
@@ -46,6 +46,12 @@ class Project:
 
     def run(self) -> Run:
         return self.runner.run(self.definition, order=Order(trigger=Trigger.MANUAL))
+
+
+@pytest.fixture(autouse=True)
+def anew() -> None:
+    """No DuckDB of another test waits for a run."""
+    session._idle.clear()
 
 
 @pytest.fixture
@@ -136,3 +142,14 @@ def test_a_snapshot_gets_large_blocks_with_many_rows(project: Project) -> None:
     assert not [one.name for one in path.parent.iterdir() if one != path]
     ended = project.run()
     assert (ended.status, ended.counts.unchanged) == (RunStatus.SUCCESS, 20_101)
+
+
+def test_a_run_that_needs_another_folder_than_its_duckdb_can_take_gets_a_new_one(tmp_path: Path) -> None:
+    with file.locked(tmp_path / "one.duckdb", sync="one"):
+        pass
+    (idle,) = session._idle
+    idle.execute("SET memory_limit = '40MB'; CREATE TABLE many AS SELECT i, hash(i) AS h FROM range(5000000) AS t (i)")
+    with file.locked(tmp_path / "two.duckdb", sync="two") as connection:
+        assert connection.execute("SELECT current_setting('temp_directory')").fetchall() == [
+            (str(tmp_path / "two.duckdb.tmp"),)
+        ]
