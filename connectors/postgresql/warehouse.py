@@ -103,6 +103,7 @@ class PostgreSQLWarehouse(ProtocolWarehouse):
 
     def _read(self, sql: str, timeout: timedelta) -> Generator[Any]:
         """The schema, then batches."""
+        self._is_left_clean = False
         with self._transaction(timeout) as server:
             described = self._describe(server, sql)
             parser = CsvParser(described.names, described.readings)

@@ -94,6 +94,15 @@ def test_a_connection_on_which_something_failed_goes_to_nobody(postgres_url: str
     assert failed.closed
 
 
+def test_a_query_that_fails_after_another_one_leaves_no_connection(postgres_url: str) -> None:
+    used = backend(postgres_url)
+    with closing(warehouse(postgres_url)) as opened:
+        opened.query(_BACKEND, timeout=timedelta(minutes=1)).read_all()
+        with pytest.raises(WarehouseError):
+            opened.query("SELECT 1 / (2 - generate_series(1, 3)) AS x", timeout=timedelta(minutes=1)).read_all()
+    assert backend(postgres_url) != used
+
+
 def test_a_result_that_is_not_read_to_its_end_leaves_no_connection(postgres_url: str) -> None:
     used = backend(postgres_url)
     with closing(warehouse(postgres_url)) as opened:
