@@ -42,7 +42,9 @@ def fit_blocks(session: Session, path: Path) -> None:
     if session.rows(size) != [(file.SMALL_BLOCK,)]:
         return
     larger = path.with_name(f"{path.name}.larger")
-    larger.unlink(missing_ok=True)
+    for left in (larger, larger.with_name(f"{larger.name}.wal")):
+        # A run died here.
+        left.unlink(missing_ok=True)
     session.execute(f"ATTACH {literal(str(larger))} AS larger; COPY FROM DATABASE own TO larger; CHECKPOINT larger")
     # No log of the old file may be left for the new one.
     session.execute("CHECKPOINT own")

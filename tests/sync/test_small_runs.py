@@ -136,6 +136,8 @@ def test_a_snapshot_gets_large_blocks_with_many_rows(project: Project) -> None:
     assert _block_size(path) == file.SMALL_BLOCK
     definition = project.settings.definitions_dir / "people.sql"
     definition.write_text(_QUERY.replace("range(100)", "range(20101)"))
+    for left in (".larger", ".larger.wal"):
+        path.with_name(path.name + left).write_bytes(b"of a run that died")
     ended = project.run()
     assert (ended.status, ended.counts.added, ended.counts.unchanged) == (RunStatus.SUCCESS, 20_001, 100)
     assert _block_size(path) > file.SMALL_BLOCK
