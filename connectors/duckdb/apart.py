@@ -42,6 +42,8 @@ class Task:
     timeout: timedelta | None = None
     #: As `connectors.duckdb.folder` remembers them.
     types: dict[Any, Any]
+    #: Bytes that DuckDB may use.
+    memory: int
 
 
 class Apart:
@@ -139,7 +141,7 @@ def serve(opened: Callable[..., Any]) -> None:
     _limit_memory()
     TYPES.update(task.types)
     try:
-        with closing(opened(task.name, task.url, is_apart=True)) as warehouse:
+        with closing(opened(task.name, task.url, is_apart=True, memory=task.memory)) as warehouse:
             if task.timeout is None:
                 found = [{"name": one.name, "type": one.type} for one in warehouse.columns(task.sql)]
                 _say(output, {"columns": found})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from syncer.model.memory import HINT
+
 #: Kinds of error whose text names tables, columns, functions and files only.
 _QUOTABLE = {"Binder", "Catalog", "IO", "Not implemented", "Parser", "Permission"}
 
@@ -46,7 +48,7 @@ _HINTS = {
     _SEVERAL_ROWS: "Let it return one row, by an aggregate or LIMIT 1.",
     r"^Invalid Input Error": "DuckDB's message may hold a value and is not shown; run the query in DuckDB to see it.",
     r"^Permission Error": "A query can only read the warehouse's own file or folder.",
-    r"^Out of Memory": "Make the query cheaper, or give the process more memory.",
+    r"^Out of Memory": f"Make the query cheaper, or: {HINT}",
 }
 
 

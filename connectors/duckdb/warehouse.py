@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from connectors.support.warehouse import (
 )
 from syncer.model.connectors import file_of
 from syncer.model.errors import WarehouseError
+from syncer.model.memory import PROCESS
 from syncer.model.protocols import JSON, NUMBER
 from syncer.model.types import Column, Probe
 
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from connectors.duckdb.apart import Apart
 
 _BATCH_ROWS = 20_000
-
-#: What DuckDB may take of the memory; what needs more goes to files.
-_MEMORY_LIMIT = "2GB"
 
 #: Names of databases and schemas that are always there.
 _TAKEN = {"main", "memory", "temp", "system", "information_schema", "pg_catalog"}
@@ -88,8 +86,10 @@ class DuckDBWarehouse(StreamingWarehouse):
     and smallest values.
     """
 
-    def __init__(self, name: str, url: str, *, is_apart: bool = False, **_of_other_warehouses: object) -> None:
-        """Open the file or folder. *is_apart*: in this process alone, which is one for a query (see `apart`)."""
+    def __init__(
+        self, name: str, url: str, *, is_apart: bool = False, memory: int = 0, **_of_other_warehouses: object
+    ) -> None:
+        """Open the file or folder. *is_apart*: in a process for one query (see `apart`), with *memory* bytes."""
         super().__init__(name)
         self._name, self._url, self._is_apart = name, url, is_apart
         #: The process in which the query runs, if it is not this one.
@@ -103,7 +103,11 @@ class DuckDBWarehouse(StreamingWarehouse):
         self._sql = ""
         self._spill = tempfile.TemporaryDirectory(prefix="syncer-duckdb-")
         self._thread = DriverThread()
-        self._connection = duckdb.connect(config={"temp_directory": self._spill.name, "memory_limit": _MEMORY_LIMIT})
+        self._borrowed = ExitStack()
+        # What needs more goes to files.
+        self._memory = memory or self._borrowed.enter_context(PROCESS.part())
+        limit = f"{self._memory}B"
+        self._connection = duckdb.connect(config={"temp_directory": self._spill.name, "memory_limit": limit})
         try:
             with self._failures(DESCRIBE_TIMEOUT):
                 self._open(file_of(url))
@@ -222,7 +226,8 @@ class DuckDBWarehouse(StreamingWarehouse):
         from connectors.duckdb.apart import Apart, Task
 
         self._learn_types(sql)
-        task = Task(name=self._name, url=self._url, sql=sql, timeout=timeout, types=TYPES)
+        memory = self._memory
+        task = Task(name=self._name, url=self._url, sql=sql, timeout=timeout, types=TYPES, memory=memory)
         self._apart = Apart(task, folder=self._spill.name)
         try:
             yield self._apart
@@ -249,7 +254,7 @@ class DuckDBWarehouse(StreamingWarehouse):
 
     def _disconnect(self) -> None:
         # What does not come to its end keeps the thread, which then closes the connection.
-        self._thread.end(self._connection.close, self._spill.cleanup)
+        self._thread.end(self._connection.close, self._spill.cleanup, self._borrowed.close)
         deadline = time.monotonic() + _GRACE_SECONDS
         while not self._thread.has_ended(wait=_AGAIN_SECONDS) and time.monotonic() < deadline:
             # An interruption that comes before the query begins is lost, and the query would go on for ever.

@@ -18,8 +18,8 @@ from connectors.postgresql.values import BLOCK_START, CsvParser, PostgreSQLReadi
 from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, select_columns
 from syncer.model.types import Column, Probe
 
-#: Bytes of CSV to parse at once: large enough for Arrow, small enough that the server keeps working.
-_BLOCK_BYTES = 1 << 22
+#: Bytes of CSV to parse at once: large enough for Arrow, small enough that several fit into little memory.
+_BLOCK_BYTES = 1 << 19
 
 _TYPES = """
 SELECT pg_catalog.format_type(t.oid, d.modifier), t.typcategory,

@@ -46,6 +46,7 @@ def serve(
 
 def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> int:
     """Serve until a signal arrives; gives the exit code. *load* reads the definitions."""
+    from syncer.model import memory
     from syncer.observability import logs
     from syncer.service.catalog import Catalog
     from syncer.service.leadership import LeaderElection, Leadership, SingleNode
@@ -66,10 +67,12 @@ def run(project: Project, settings: Settings, *, load: Callable[[], Loaded]) -> 
         leadership = LeaderElection(project.database, project.run_log, holder=holder(now()), now=now)
     else:
         leadership = SingleNode(project.run_log, holder=holder(now()), now=now)
+    runner = replace(project.runner, patience=_PATIENCE)
+    memory.PROCESS.divide(settings.memory_bytes, runs=settings.pool_size)
     service = Service(
         settings=settings,
         catalog=Catalog(load),
-        runner=replace(project.runner, patience=_PATIENCE),
+        runner=runner,
         run_log=project.run_log,
         leadership=leadership,
         now=now,

@@ -11,6 +11,8 @@ _WORDS = {
     "int_parsing": "should be a whole number",
     "int_from_float": "should be a whole number",
     "float_parsing": "should be a number",
+    "byte_size": "should be a size, such as `512MB` or `2GB`",
+    "byte_size_unit": "should be a size, such as `512MB` or `2GB`",
     "bool_parsing": "should be true or false",
     "bool_type": "should be true or false",
     "model_attributes_type": "should be an object",

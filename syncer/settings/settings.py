@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -26,8 +26,9 @@ from pydantic_settings import (
 
 from syncer.model.connectors import matching
 from syncer.model.errors import SettingsError
+from syncer.model.memory import DEFAULT
 from syncer.model.query_variables import PATTERN, forbidden
-from syncer.settings.containers import is_set_by_cluster
+from syncer.settings.containers import is_set_by_cluster, memory_size
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
 from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, Words, beside, in_url
 from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings
@@ -36,6 +37,16 @@ _DOTENV = ".env"
 
 _NAME_RULE = "a name is 1 to 63 of the characters `a-z 0-9 _ -` and starts with one of `a-z 0-9`"
 _ConnectionName = Annotated[str, matching("[a-z0-9][a-z0-9_-]{0,62}", _NAME_RULE)]
+
+
+#: With less, not even the program and its libraries fit.
+_LEAST_MEMORY = 128_000_000
+
+
+def _enough(size: ByteSize) -> ByteSize:
+    if size < _LEAST_MEMORY:
+        raise ValueError(f"should be at least {_LEAST_MEMORY // 10**6}MB")
+    return size
 
 
 def _readable(names: list[str]) -> list[str]:
@@ -85,6 +96,11 @@ class Settings(BaseSettings):
         "prefixes such as `SHOP_*`, separated by commas. Never one of Syncer, nor a credential of a connection",
     )
     pool_size: int = Field(default=4, ge=1, le=64, description="how many syncs the service runs at a time")
+    memory_limit: Annotated[ByteSize, AfterValidator(_enough)] | None = Field(
+        default=None,
+        description="how much [memory](production.md#memory) the process may use, such as `512MB` or `2GB`. Default: "
+        "half of what the machine or the container has, at most 2 GB",
+    )
     jitter: int = Field(default=60, ge=0, le=3600, description="the most seconds by which the service delays each sync")
     grace: int = Field(default=30, ge=0, le=3600, description="how many seconds a stopping service waits for its runs")
     keep_runs: int = Field(
@@ -112,6 +128,11 @@ class Settings(BaseSettings):
     def environment(self) -> Mapping[str, str]:
         """The variables of the process, and what `.env` adds."""
         return self._environment
+
+    @property
+    def memory_bytes(self) -> int:
+        """The limit of the process's memory."""
+        return self.memory_limit or min(DEFAULT, max(memory_size() // 2, _LEAST_MEMORY))
 
     @property
     def snapshots_dir(self) -> Path:

@@ -1,4 +1,4 @@
-"""The files of snapshots: how they are opened and locked, moved aside, and what DuckDB's errors about them mean."""
+"""The files of snapshots: how they are opened, locked and moved aside."""
 
 from __future__ import annotations
 
@@ -15,25 +15,9 @@ from pathlib import Path
 import duckdb
 
 from syncer.model.errors import RunInProgressError, SnapshotError
+from syncer.model.memory import PROCESS, for_snapshot
 from syncer.snapshot.session import begun, close, let_go
 from syncer.snapshot.values import literal
-
-#: Bytes; above it DuckDB writes to files beside the snapshot.
-MEMORY_LIMIT = "640MB"
-
-#: In DuckDB 2.0's errors, in lower case, about files that were cut, overwritten or had bits flipped.
-_SIGNS_OF_DAMAGE = (
-    "corrupt",
-    "checksum",
-    "not a valid duckdb",
-    "could not read enough bytes",
-    "replaying wal",
-    "failed to deserialize",
-    "serialization error",
-)
-
-#: In the system's errors, in lower case, about a disk, a quota or a file size that is used up.
-_SIGNS_OF_FULL_DISK = ("no space left", "quota exceeded", "file too large")
 
 #: When a file was moved aside, UTC, in its name.
 _STAMP = "%Y%m%dT%H%M%S%f"
@@ -91,8 +75,8 @@ def locked(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
             f"the snapshot of `{sync}` cannot be in a folder whose path holds a `?`: {path.parent}",
             hint="Set SYNCER_STATE_DIR to another folder.",
         )
-    with _taken(path, sync):
-        connection = _connect(path, sync)
+    with _taken(path, sync), PROCESS.part() as part:
+        connection = _connect(path, sync, part)
         try:
             yield connection
         except BaseException:
@@ -130,8 +114,11 @@ def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     spill = path.with_name(path.name + ".plan.tmp")
     path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
     try:
-        with duckdb.connect(":memory:", config=_config() | {"temp_directory": str(spill)}) as connection:
-            _begin_session(connection)
+        with (
+            PROCESS.part() as part,
+            duckdb.connect(":memory:", config=_config(part) | {"temp_directory": str(spill)}) as connection,
+        ):
+            _begin_session(connection, part)
             yield connection
     finally:
         shutil.rmtree(spill, ignore_errors=True)
@@ -202,9 +189,17 @@ def _spill_of(path: Path) -> Path:
     return path.with_name(path.name + ".tmp")
 
 
-def _config() -> dict[str, str | bool | int | float | list[str]]:
+def make_room(connection: duckdb.DuckDBPyConnection, *, columns: int, rows: int) -> None:
+    """Let DuckDB use as much of the connection's part of the memory as so many columns, and rows known, need."""
+    found = connection.execute("SELECT getvariable('part')").fetchone()
+    if found and found[0]:
+        connection.execute(f"SET memory_limit = '{for_snapshot(found[0], columns=columns, rows=rows)}B'")
+
+
+def _config(part: int) -> dict[str, str | bool | int | float | list[str]]:
     return {
-        "memory_limit": MEMORY_LIMIT,
+        # Above it DuckDB writes to files beside the snapshot.
+        "memory_limit": f"{for_snapshot(part)}B",
         "preserve_insertion_order": False,
         # A run writes in small steps: seldom enough to be cheap, often enough to leave little for its end.
         "checkpoint_threshold": "64MB",
@@ -215,17 +210,17 @@ def _config() -> dict[str, str | bool | int | float | list[str]]:
     }
 
 
-def _begin_session(connection: duckdb.DuckDBPyConnection) -> None:
+def _begin_session(connection: duckdb.DuckDBPyConnection, part: int) -> None:
     # In a program that DuckDB takes for a prompt it would write on what is ours.
-    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+    connection.execute(f"SET VARIABLE part = {part}; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
 
 
-def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, sync: str, part: int) -> duckdb.DuckDBPyConnection:
     spill = _spill_of(path)
     try:
         path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
-        connection = begun(_config() | {"temp_directory": str(spill)})
-        _begin_session(connection)
+        connection = begun(_config(part) | {"temp_directory": str(spill)})
+        _begin_session(connection, part)
         try:
             attach(connection, path)
         except BaseException:
@@ -234,12 +229,6 @@ def _connect(path: Path, sync: str) -> duckdb.DuckDBPyConnection:
     except duckdb.IOException as exc:
         if is_locked(path):
             raise _in_progress(sync, holder=re.search(r"PID (\d+)", str(exc))) from None
-        text = _text_of(exc, path)
-        if "newer version" in text or "version number" in text:
-            raise SnapshotError(
-                f"the snapshot of `{sync}` was written by a newer DuckDB: {path}",
-                hint="Install the newer Syncer again, or `syncer reset` this sync.",
-            ) from None
         raise failed(path, sync, exc) from None
     except duckdb.Error as exc:
         raise failed(path, sync, exc) from None
@@ -283,37 +272,7 @@ def _in_progress(sync: str, holder: re.Match[str] | None = None) -> RunInProgres
 
 
 def failed(path: Path, sync: str, cause: duckdb.Error) -> SnapshotError:
-    """What DuckDB's error means for the person who reads it; its own text may hold values."""
-    text = _text_of(cause, path)
-    if any(sign in text for sign in _SIGNS_OF_FULL_DISK) or isinstance(cause, duckdb.OutOfMemoryException):
-        return SnapshotError(
-            f"the snapshot of `{sync}` does not fit: the disk or the memory is full: {path.parent}",
-            hint="Free some space and run the sync again; what was acknowledged is kept.",
-        )
-    if "permission denied" in text or not path.is_file():
-        return SnapshotError(
-            f"the snapshot of `{sync}` cannot be opened: {path}",
-            hint="Look at the owner and the mode of the file and its folder.",
-        )
-    if any(sign in text for sign in _SIGNS_OF_DAMAGE):
-        return _damaged(path, sync)
-    return SnapshotError(
-        f"the snapshot of `{sync}` failed: {type(cause).__name__}",
-        hint=f"Run it again; if it fails once more, `syncer reset {sync}` starts from scratch.",
-    )
+    """What DuckDB's error means for the person who reads it; a damaged file is moved aside."""
+    from syncer.snapshot import file_faults
 
-
-def _text_of(cause: duckdb.Error, path: Path) -> str:
-    """What DuckDB says, in lower case, without the names of files and folders that it quotes."""
-    text = str(cause)
-    for part in (path, path.parent, path.name):
-        text = text.replace(str(part), "")
-    return text.lower()
-
-
-def _damaged(path: Path, sync: str) -> SnapshotError:
-    aside = move_aside(path, "damaged")
-    return SnapshotError(
-        f"the snapshot of `{sync}` is damaged and was moved aside as {aside}",
-        hint=f"`syncer run {sync}` rebuilds it: every row is sent again, and nothing is removed from the store.",
-    )
+    return file_faults.explained(path, sync, cause, move_aside=move_aside)

@@ -255,16 +255,15 @@ class FileLedger:
     def differing(self, incoming: ResultStream, layout: ColumnMap, *, every_row: bool) -> int:
         session, k = self.session, self.session.k
         session.execute("DROP TABLE IF EXISTS staged")
-        incoming.read(session, staged_rows_sql(session, layout, every_row=every_row))
         acknowledged = unmatched = session.count("SELECT count(*) FROM snapshot")
-        source = "snapshot"
-        if not every_row:
-            source = "(FROM snapshot LIMIT 0)"
-            if unmatched := session.count("SELECT count(row_id) FROM staged"):
-                unmatched_rows = "SELECT row_id FROM staged WHERE row_id IS NOT NULL"
-                session.execute(f"CREATE OR REPLACE TEMP TABLE unmatched AS {unmatched_rows}")
-                session.execute("DELETE FROM staged WHERE row_id IS NOT NULL")
-                source = "snapshot h JOIN unmatched u ON h.rowid = u.row_id"
+        file.make_room(session.connection, columns=len(layout.columns), rows=acknowledged)
+        incoming.read(session, staged_rows_sql(session, layout, every_row=every_row))
+        source = "snapshot" if every_row else "(FROM snapshot LIMIT 0)"
+        if not every_row and (unmatched := session.count("SELECT count(row_id) FROM staged")):
+            unmatched_rows = "SELECT row_id FROM staged WHERE row_id IS NOT NULL"
+            session.execute(f"CREATE OR REPLACE TEMP TABLE unmatched AS {unmatched_rows}")
+            session.execute("DELETE FROM staged WHERE row_id IS NOT NULL")
+            source = "snapshot h JOIN unmatched u ON h.rowid = u.row_id"
         none = " LIMIT 0" if layout.schema.definition.incremental else ""
         session.execute(
             f"CREATE OR REPLACE TEMP TABLE gone AS SELECT {k} FROM {source} ANTI JOIN staged USING ({k}){none}"

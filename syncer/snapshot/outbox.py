@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from syncer.model.memory import PROCESS
 from syncer.model.protocols import MOVED, NUMBERED_VERDICTS, UNSET
 from syncer.model.types import Action, Verdict
 from syncer.snapshot import handover
@@ -22,7 +23,9 @@ from syncer.snapshot.session import Session
 from syncer.snapshot.values import as_key, literal
 
 #: How far the making of batches may be before the store, and the recording of its answers behind it.
-_BATCHES_AHEAD = 4
+_BATCHES_AHEAD = 2
+#: So many rows at each of several places tell how many bytes a row has; fewer rows than that make one batch.
+_SAMPLE_ROWS = 64
 #: Answers are recorded together until they are so many, exactly a row group of DuckDB's, which it writes only once
 #: where it comes whole; or until so many seconds after the last ones.
 _RECORD_ROWS = 122_880
@@ -191,7 +194,7 @@ class Outbox:
         ]
 
     def parts(self, rows: int, *, whole: bool = False) -> list[Part]:
-        """All that is to be sent, in batches of at most so many *rows*, removals first.
+        """All that is to be sent, in batches of at most so many *rows* and some MB, removals first.
 
         *whole*: all rows of a collection at once.
         """
@@ -200,6 +203,7 @@ class Outbox:
             return []
         if whole:
             return [Part(batches=batches(whole_collection_queries(session, layout)))]
+        rows = min(rows, max(1, PROCESS.batch // _row_bytes(session, layout)))
         last = self.rows - session.count("SELECT count(*) FROM waiting")
         bounds = [(0, last), (last, self.rows)] if last < self.rows else [(0, last)]
         parts = [Part(batches=batches(batch_queries(session, layout, *bound, rows=rows))) for bound in bounds]
@@ -265,6 +269,18 @@ def batch_queries(session: Session, layout: ColumnMap, after: int, until: int, *
         for query, begin, last in ((remove, after + 1, min(removals, until)), (put, max(removals, after) + 1, until))
         for first in range(begin, last + 1, rows)
     ]
+
+
+def _row_bytes(session: Session, layout: ColumnMap) -> int:
+    """About how many bytes of JSON a staged row has; 1 where there are few rows."""
+    last = session.count("SELECT count(*) FROM staged") - _SAMPLE_ROWS
+    if last < 0:
+        return 1
+    sampled = " UNION ALL ".join(
+        f"(SELECT * FROM staged WHERE rowid BETWEEN {first} AND {first + _SAMPLE_ROWS - 1})"
+        for first in (0, last // 2, last)
+    )
+    return max(1, session.count(f"SELECT coalesce(max(strlen({whole_row(layout)})), 0) FROM ({sampled})"))
 
 
 def whole_collection_queries(session: Session, layout: ColumnMap) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError, UnusableValueError
+from syncer.model.memory import explained
 from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
 from syncer.model.runs import THE_CLOCK
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
@@ -195,6 +196,7 @@ class Runner:
 
     def _ended_early(self, definition: SyncDefinition, progress: Progress, exc: BaseException) -> Run:
         """Record that a run failed or was stopped; the only place that knows every exception."""
+        exc = explained(exc)
         if isinstance(exc, (StoppedError, KeyboardInterrupt)):
             return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(str(exc) or "stopped by a signal"))
         if isinstance(exc, SyncerError):

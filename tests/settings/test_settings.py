@@ -12,7 +12,7 @@ from syncer.model.connectors import file_of, revealed
 from syncer.model.errors import SettingsError
 from syncer.model.types import Identity
 from syncer.settings import registry
-from syncer.settings.containers import set_by_cluster
+from syncer.settings.containers import memory_size, set_by_cluster
 from syncer.settings.secrets import query_variables
 from syncer.settings.settings import Settings, load
 from syncer.settings.state_modes import make_state_dir
@@ -559,6 +559,7 @@ def test_what_the_service_cannot_use_is_reported_together(tmp_path: Path) -> Non
             "SYNCER_ALERTS__ROWS": "150%",
             "SYNCER_ALERTS": "hush",
             "SYNCER_POOL_SIZE": "0",
+            "SYNCER_MEMORY_LIMIT": "hush",
             "SYNCER_KEEP_RUNS": "hush",
             "SYNCER_WEB__PROXY_ADDRESSES": "10.0.0.1, hush",
         },
@@ -569,6 +570,7 @@ def test_what_the_service_cannot_use_is_reported_together(tmp_path: Path) -> Non
         "SYNCER_ALERTS__REJECTED: should be a share such as `5%` or `0.05`",
         "SYNCER_ALERTS__ROWS: should be a share such as `5%` or `0.05`",
         "SYNCER_KEEP_RUNS: should be a whole number",
+        "SYNCER_MEMORY_LIMIT: should be a size, such as `512MB` or `2GB`",
         "SYNCER_POOL_SIZE: should be greater than or equal to 1",
         "SYNCER_WEB__PORTT: is not a setting; did you mean SYNCER_WEB__PORT?",
         "SYNCER_WEB__PROXY_ADDRESSES: should be addresses or networks such as `10.0.0.1` or `10.0.0.0/8`",
@@ -601,3 +603,60 @@ def test_a_share_is_a_percentage_or_a_number(tmp_path: Path) -> None:
     found = load(tmp_path, {"SYNCER_ALERTS__REJECTED": "5 %", "SYNCER_ALERTS__ROWS": "0.25"})
 
     assert (found.alerts.rejected, found.alerts.rows) == (0.05, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [("512MB", 512_000_000), ("2GB", 2_000_000_000), ("1 GiB", 2**30), ("300000000", 300_000_000)],
+)
+def test_a_limit_of_memory_is_a_size(tmp_path: Path, value: str, size: int) -> None:
+    assert load(tmp_path, {"SYNCER_MEMORY_LIMIT": value}).memory_bytes == size
+
+
+@pytest.mark.parametrize("value", ["12 parsecs", "-5MB", "GB"])
+def test_a_limit_of_memory_that_is_no_size_is_refused(tmp_path: Path, value: str) -> None:
+    words = "SYNCER_MEMORY_LIMIT: should be a size, such as `512MB` or `2GB`"
+    assert problems(tmp_path, {"SYNCER_MEMORY_LIMIT": value}) == [words]
+
+
+def test_a_limit_of_memory_has_room_for_the_program(tmp_path: Path) -> None:
+    assert problems(tmp_path, {"SYNCER_MEMORY_LIMIT": "64MB"}) == ["SYNCER_MEMORY_LIMIT: should be at least 128MB"]
+
+
+def test_without_a_limit_of_memory_it_is_half_of_what_there_is_and_at_most_two_gigabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = load(tmp_path, {})
+    sizes = []
+    for size in (10**9, 64 * 10**9, 10**8):
+        monkeypatch.setattr("syncer.settings.settings.memory_size", lambda size=size: size)
+        sizes.append(found.memory_bytes)
+
+    assert sizes == [500_000_000, 2_000_000_000, 128_000_000]
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "size"),
+    [
+        ("0::/a/b\n", {"a/memory.max": "700000000", "a/b/memory.max": "max"}, 700_000_000),
+        ("0::/outside/of/it\n", {"memory.max": "300000000"}, 300_000_000),
+        (
+            "4:cpu,memory:/docker/1\n0::/\n",
+            {"memory/docker/1/memory.limit_in_bytes": "400000000", "memory/memory.limit_in_bytes": str(2**63 - 4096)},
+            400_000_000,
+        ),
+        ("4:memory:/gone\n", {"memory/memory.limit_in_bytes": "500000000"}, 500_000_000),
+    ],
+)
+def test_a_control_group_bounds_the_memory(tmp_path: Path, groups: str, files: dict[str, str], size: int) -> None:
+    for name, content in {"proc/self/cgroup": groups, **{f"sys/{name}": text for name, text in files.items()}}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+
+    assert memory_size(tmp_path / "proc", tmp_path / "sys") == size
+
+
+def test_without_control_groups_the_memory_is_that_of_the_machine(tmp_path: Path) -> None:
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    assert memory_size(tmp_path / "proc", tmp_path / "sys") == machine

@@ -17,8 +17,10 @@ from urllib.parse import quote
 import duckdb
 import pytest
 
+from connectors.duckdb import warehouse as duckdb_warehouse
 from connectors.support.warehouse import quote_literal
 from syncer.model.errors import WarehouseError
+from syncer.model.memory import Memory
 from syncer.model.protocols import Warehouse
 from syncer.settings.registry import open_warehouse
 
@@ -480,6 +482,7 @@ import sys, time
 from contextlib import closing
 from datetime import timedelta
 from syncer.model.errors import WarehouseError
+from syncer.model.memory import Memory
 from syncer.settings.registry import open_warehouse
 with closing(open_warehouse("files", sys.argv[1])) as warehouse:
     began = time.monotonic()
@@ -508,7 +511,8 @@ def test_a_timeout_also_ends_a_function_that_does_not_look_for_it(tmp_path: Path
     assert float(seconds) < 7
 
 
-def test_a_query_has_a_limit_of_memory(tmp_path: Path) -> None:
+def test_a_query_has_its_part_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duckdb_warehouse, "PROCESS", Memory(2_347_483_648))
     (tmp_path / "people.csv").write_text("id\n1\n")
 
-    assert rows(tmp_path, "SELECT current_setting('memory_limit') AS id") == [{"id": "1.8 GiB"}]
+    assert rows(tmp_path, "SELECT current_setting('memory_limit') AS id") == [{"id": "1.0 GiB"}]
