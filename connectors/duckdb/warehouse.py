@@ -28,6 +28,7 @@ from connectors.support.warehouse import (
     StreamingWarehouse,
     quote_identifier,
     quote_literal,
+    rows_at_once,
     schema_of,
     select_columns,
 )
@@ -199,9 +200,8 @@ class DuckDBWarehouse(StreamingWarehouse):
             yield schema
             batches: Any = None
             try:
-                batches = self._thread.call(
-                    lambda: self._connection.sql(select).to_arrow_reader(_BATCH_ROWS), until=until
-                )
+                size = rows_at_once(_BATCH_ROWS, len(schema))
+                batches = self._thread.call(lambda: self._connection.sql(select).to_arrow_reader(size), until=until)
                 while (batch := self._thread.call(lambda: next(batches, None), until=until)) is not None:
                     if time.monotonic() >= deadline:
                         raise self._over_timeout(timeout)

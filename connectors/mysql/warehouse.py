@@ -26,7 +26,7 @@ from syncer.model.types import Column, Probe
 
 _BATCH_ROWS = 50_000
 #: Bytes of rows that become a batch at once.
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 20
 _CANCEL_SECONDS = 5.0
 #: How long after the client's deadline the server ends a query itself, if no client is left to cancel it.
 _GRACE_SECONDS = 5.0

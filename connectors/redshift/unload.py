@@ -12,7 +12,7 @@ from pyarrow import fs, parquet
 
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.values import from_parquet
-from connectors.support.warehouse import quote_literal
+from connectors.support.warehouse import quote_literal, rows_at_once
 from syncer.model.errors import WarehouseError
 
 _BATCH_ROWS = 20_000
@@ -69,7 +69,8 @@ class Unload:
                 raise
             for entry in manifest["entries"]:
                 with store.open_input_file(entry["url"].removeprefix("s3://")) as file:
-                    for batch in parquet.ParquetFile(file).iter_batches(_BATCH_ROWS):
+                    opened = parquet.ParquetFile(file)
+                    for batch in opened.iter_batches(rows_at_once(_BATCH_ROWS, opened.metadata.num_columns)):
                         rows += batch.num_rows
                         yield self._typed(batch)
         except OSError as exc:

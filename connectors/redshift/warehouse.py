@@ -31,7 +31,7 @@ from connectors.postgresql.protocol import ProtocolWarehouse, Server
 from connectors.redshift.options import RedshiftOptions
 from connectors.redshift.unload import Unload
 from connectors.redshift.values import UNLOADABLE, RowParser, exactly_selected
-from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, quote_literal
+from connectors.support.warehouse import DESCRIBE_TIMEOUT, probe_of, quote_literal, rows_at_once
 from syncer.model.errors import WarehouseError
 from syncer.model.types import Probe
 
@@ -92,7 +92,8 @@ class RedshiftWarehouse(ProtocolWarehouse):
             parser = RowParser(self._described(server, statement), self._connection)
             yield parser.schema
             if not self._goes_by_unload(parser):
-                for part in server.rows(exactly_selected(statement, parser.oids).encode(), size=_PART_ROWS):
+                size = rows_at_once(_PART_ROWS, len(parser.schema))
+                for part in server.rows(exactly_selected(statement, parser.oids).encode(), size=size):
                     yield parser.parse(part)
                 return
         yield from self._unloaded(statement, parser, timeout)

@@ -36,6 +36,7 @@ from connectors.support.warehouse import (
     DriverThread,
     LeftError,
     StreamingWarehouse,
+    rows_at_once,
     schema_of,
     uncollected,
 )
@@ -329,5 +330,6 @@ def _without_rows(statement: SelectStatement) -> str:
 def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
     """The next rows as the driver has them; SQLAlchemy's own rows take longer, and nothing needs their names."""
     with uncollected():
-        rows: Sequence[Sequence[Any]] = result.cursor_strategy.fetchmany(result, result.cursor, _BATCH_ROWS)
+        size = rows_at_once(_BATCH_ROWS, len(result.cursor.description or ()))
+        rows: Sequence[Sequence[Any]] = result.cursor_strategy.fetchmany(result, result.cursor, size)
         return rows

@@ -46,6 +46,11 @@ def schema_of(names: Iterable[str], readings: Iterable[ColumnReading]) -> pa.Sch
     return pa.schema([pa.field(n, r.type, metadata=r.metadata) for n, r in zip(names, readings, strict=True)])
 
 
+def rows_at_once(most: int, columns: int) -> int:
+    """How many rows to read at once, at most *most*: of many columns fewer, so that a batch has some MB."""
+    return max(100, min(most, 200_000 // max(1, columns)))
+
+
 def quote_identifier(name: str) -> str:
     """*name* as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'

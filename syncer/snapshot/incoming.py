@@ -32,8 +32,9 @@ from syncer.snapshot.values import (
     sum_of,
 )
 
-#: How far reading may be before staging.
+#: How far reading may be before staging: so many batches, of less than so many bytes together.
 _BATCHES_AHEAD = 4
+_BYTES_AHEAD = 8_000_000
 
 #: Told how many rows were read so far.
 Progress = Callable[[int], None]
@@ -166,9 +167,10 @@ def _read_ahead(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     """Let the warehouse's batches be read while earlier ones are staged; who stops early waits for nothing."""
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
     try:
-        upcoming = deque(worker.submit(next, reader, None) for _ in range(_BATCHES_AHEAD))
+        upcoming = deque([worker.submit(next, reader, None)])
         while (batch := upcoming.popleft().result()) is not None:
-            upcoming.append(worker.submit(next, reader, None))
+            most = min(_BATCHES_AHEAD, max(1, _BYTES_AHEAD // max(1, batch.nbytes)))
+            upcoming.extend(worker.submit(next, reader, None) for _ in range(most - len(upcoming)))
             yield batch
     finally:
         worker.shutdown(wait=False, cancel_futures=True)
