@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from connectors.postgresql.connection import BoundedConnection, connect_bounded, release, reused
 from connectors.postgresql.copying import as_text_arrays, copy_lines, numbers
 from connectors.postgresql.errors import reason
-from connectors.sql_store import people
+from connectors.sql_store import entities, people
 from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
 from connectors.sql_store.staging import Answers
 from connectors.sql_store.store import SENT_AGAIN, SQLStore
@@ -176,6 +176,8 @@ class PostgreSQLStore(SQLStore):
                 attempt += 1
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
+        if target.entity is Entity.COLLECTION and self._load_collection(str(target.collection), rows):
+            return Answers(exceptions={})
         if not self._only_puts_people(target, rows):
             return super()._write(target, rows, create=create)
         if create and not self._is_any_known(target.person, rows) and (loaded := self._load_people(rows)):
@@ -207,6 +209,22 @@ class PostgreSQLStore(SQLStore):
         except errors.UniqueViolation:
             return None
         return Answers(exceptions={}, people=pa.table({"seq": rows["seq"], "person": number}))
+
+    def _load_collection(self, collection: str, rows: pa.Table) -> bool:
+        """Load the rows as new ones of a collection; False, and nothing is stored, if they are not."""
+        known = "SELECT FROM collection_rows WHERE collection = %s AND key = ANY(%s) LIMIT 1"
+        sample = [collection, rows["key"][:_SAMPLED_ROWS].to_pylist()]
+        only_puts = pc.all(pc.equal(rows["action"], str(Action.PUT))).as_py()
+        if not only_puts or self._connection.execute(known, sample).rowcount:
+            return False
+        given = {"collection": pa.repeat(collection, len(rows)), "key": rows["key"], "data": rows["attributes"]}
+        try:
+            with self._connection.transaction():
+                entities.touch_collection(self._execute, self.dialect, collection)
+                self._copy("collection_rows", pa.table(given))
+        except errors.UniqueViolation:
+            return False
+        return True
 
     def _put_people(self, key: PersonKey, rows: pa.Table, *, create: bool) -> Answers:
         """Change the people that exist in one statement, and add the others, as `people.apply` does in several."""

@@ -376,6 +376,20 @@ def test_known_and_new_people_can_come_in_any_mixture(store: ProfileStore) -> No
     assert attributes(store, "p299") == {"b": 299}
 
 
+def test_known_and_new_rows_of_a_collection_can_come_in_any_mixture(store: ProfileStore) -> None:
+    apply(store, COUPONS, *[put(f"c{i}", attributes={"old": i, "tab": "\t\\"}) for i in range(200, 220)])
+
+    assert apply(store, COUPONS, *[put(f"c{i}", attributes={"new": i}) for i in range(300)]) == [ACCEPTED] * 300
+    apply(store, COUPONS, *[put(f"c{i}", attributes={"tab": "\t\\", "e": "é"}) for i in range(300, 310)])
+
+    found = [store.show(Entity.COLLECTION, "coupons", f"c{i}") for i in (199, 200, 309)]
+    assert [shown and (shown["row_count"], shown["rows"][0]["data"]) for shown in found] == [
+        (310, {"new": 199}),
+        (310, {"new": 200}),
+        (310, {"tab": "\t\\", "e": "é"}),
+    ]
+
+
 def test_identifiers_are_all_names_of_what_exists(store: ProfileStore) -> None:
     apply(store, PEOPLE, put("ann", email="ann@example.com"), put("bob"), put("cy"))
     apply(store, ACCOUNTS, put("acme"), put("zeta"))
