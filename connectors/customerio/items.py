@@ -58,11 +58,16 @@ def render(
     own = [name for name in ("id", "email") if name in batch.schema.names]
     lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity.traits.links else "CAST(NULL AS INTEGER)"
     length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {_too_long('strlen(item)')} END"
-    checked = _checked_sql(target, own, settings)
-    if target.entity is Entity.PERSON and settings.via is Via.PIPELINES:
-        checked = _with_iso_time(checked)
     connection.register("given", pa.table(batch))
     try:
+        is_faultless = connection.sql(_is_faultless_sql(target, own, settings)).fetchall()[0][0]
+        checked = (
+            "SELECT *, CAST(NULL AS VARCHAR) AS fault FROM given"
+            if is_faultless
+            else _checked_sql(target, own, settings)
+        )
+        if target.entity is Entity.PERSON and settings.via is Via.PIPELINES:
+            checked = _with_iso_time(checked)
         rows = connection.sql(
             f"SELECT seq, {lane} AS lane, item, coalesce(fault, {length}) AS reason FROM ("
             f"SELECT *, CASE WHEN fault IS NULL THEN {_item_sql(target, own, settings)} END AS item "
@@ -91,38 +96,82 @@ def _too_long(length: str) -> str:
     return f"'the row makes ' || {length} || ' bytes of JSON, over {LONGEST_ITEM}'"
 
 
+def _name_faults(entity: Entity) -> dict[str, str]:
+    """SQL for what is wrong with the `names` of a row's attributes, to the SQL of the reason."""
+    reserved = ", ".join(f"'{name}'" for name in _reserved_names(entity))
+    found = f"list_intersect(names, CAST([{reserved}] AS VARCHAR[]))"
+    return {
+        f"len(names) > {MOST_ATTRIBUTES}": f"'the row has ' || len(names) || ' attributes, over {MOST_ATTRIBUTES}'",
+        f"len(list_filter(names, lambda n: strlen(n) > {LONGEST_NAME})) > 0": (
+            f"'an attribute''s name is longer than {LONGEST_NAME} bytes'"
+        ),
+        f"len({found}) > 0": f"'the name `' || {found}[1] || '` is reserved'",
+    }
+
+
+def _key_faults(entity: Entity) -> dict[str, str]:
+    """The same for a row's key."""
+    keys = [name for name in ("k1", "k2") if name == "k1" or entity.traits.links]
+    return {
+        " OR ".join(f"trim({key}) = ''" for key in keys): "'the identifier is blank'",
+        " OR ".join(f"strlen({key}) > {LONGEST_IDENTIFIER}" for key in keys): (
+            f"'the identifier is longer than {LONGEST_IDENTIFIER} bytes'"
+        ),
+    }
+
+
+def _names(own: list[str], keys: str = "json_keys(attributes)") -> str:
+    """SQL for the names of all attributes of a row, of which *keys* are those of its JSON."""
+    present = ", ".join(f"CASE WHEN {name} IS NOT NULL THEN '{name}' END" for name in own)
+    lists = f"{keys}, from_json(cleared, '[\"VARCHAR\"]'){f', [{present}]' if present else ''}"
+    return f"list_filter(list_concat({lists}), lambda n: n IS NOT NULL)"
+
+
+def _is_faultless_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
+    """SQL for whether every row can be sent, which takes a fraction of what each row's own check takes.
+
+    It looks at names once for all rows that have the same, and does not vouch for rows that are long.
+    """
+    faults = [f"strlen({name}) > {LONGEST_VALUE}" for name in ("attributes", *own)]
+    faulty = " OR ".join([*faults, *_key_faults(target.entity)])
+    of_kind = "".join(f", any_value({name}) AS {name}" for name in own)
+    short = f"CASE WHEN strlen(attributes) <= {LONGEST_VALUE} THEN attributes ELSE '{{}}' END"
+    kinds = f"SELECT json_keys({short}) AS keys, cleared, bool_or({faulty}) AS faulty{of_kind} FROM given GROUP BY ALL"
+    shared = ""
+    if _must_differ(own, settings):
+        shared = " AND (SELECT count(lower(email)) = count(DISTINCT lower(email)) FROM given)"
+    return (
+        f"SELECT NOT bool_or(coalesce(faulty, FALSE) OR {' OR '.join(_name_faults(target.entity))}){shared} "
+        f"FROM (SELECT faulty, {_names(own, 'keys')} AS names FROM ({kinds}))"
+    )
+
+
+def _must_differ(own: list[str], settings: ItemSettings) -> bool:
+    """Whether no two rows may have one email."""
+    return "email" in own and settings.identity is Identity.ID_OR_EMAIL
+
+
 def _checked_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
     """SQL for the rows, with the reason why one cannot be sent as `fault`, else NULL."""
-    present = "".join(f", CASE WHEN {name} IS NOT NULL THEN '{name}' END" for name in own)
     shared = "FALSE"
-    if "email" in own and settings.identity is Identity.ID_OR_EMAIL:
+    if _must_differ(own, settings):
         others = "count(*) FILTER (action = 'put') OVER (PARTITION BY lower(email))"
         shared = f"email IS NOT NULL AND action = 'put' AND {others} > 1"
-    keys = [name for name in ("k1", "k2") if name == "k1" or target.entity.traits.links]
-    blank = " OR ".join(f"trim({key}) = ''" for key in keys)
-    long = " OR ".join(f"strlen({key}) > {LONGEST_IDENTIFIER}" for key in keys)
-    reserved = ", ".join(f"'{name}'" for name in _reserved_names(target.entity))
     # A row that is too long is not parsed as JSON: it may be nested without end.
     too_long = f"strlen(attributes) > {LONGEST_ITEM}"
+    found = _key_faults(target.entity) | {
+        "excess IS NOT NULL": _too_long("excess"),
+        "shared": "'two rows have this email'",
+        **_name_faults(target.entity),
+        "l.name IS NOT NULL": f"'attribute `' || l.name || '` is longer than {LONGEST_VALUE} bytes'",
+    }
     return (
         f"WITH sized AS (SELECT * REPLACE (CASE WHEN {too_long} THEN '{{}}' ELSE attributes END AS attributes), "
         f"CASE WHEN {too_long} THEN strlen(attributes) END AS excess, {shared} AS shared FROM given), "
-        "named AS (SELECT *, list_filter(list_concat(json_keys(attributes), from_json(cleared, '[\"VARCHAR\"]')"
-        f"{', [' + present[2:] + ']' if present else ''}), lambda n: n IS NOT NULL) AS names FROM sized), "
-        f"long_values AS ({_long_values_sql(own)}) "
+        f"named AS (SELECT *, {_names(own)} AS names FROM sized), long_values AS ({_long_values_sql(own)}) "
         "SELECT n.* EXCLUDE (excess, shared, names), "
-        f"CASE WHEN {blank} THEN 'the identifier is blank' "
-        f"WHEN {long} THEN 'the identifier is longer than {LONGEST_IDENTIFIER} bytes' "
-        f"WHEN excess IS NOT NULL THEN {_too_long('excess')} "
-        "WHEN shared THEN 'two rows have this email' "
-        f"WHEN len(names) > {MOST_ATTRIBUTES} "
-        f"THEN 'the row has ' || len(names) || ' attributes, over {MOST_ATTRIBUTES}' "
-        f"WHEN len(list_filter(names, lambda n: strlen(n) > {LONGEST_NAME})) > 0 "
-        f"THEN 'an attribute''s name is longer than {LONGEST_NAME} bytes' "
-        f"WHEN len(list_intersect(names, CAST([{reserved}] AS VARCHAR[]))) > 0 "
-        f"THEN 'the name `' || list_intersect(names, CAST([{reserved}] AS VARCHAR[]))[1] || '` is reserved' "
-        f"WHEN l.name IS NOT NULL THEN 'attribute `' || l.name || '` is longer than {LONGEST_VALUE} bytes' "
-        "END AS fault FROM named n LEFT JOIN long_values l USING (seq)"
+        f"CASE {' '.join(f'WHEN {fault} THEN {reason}' for fault, reason in found.items())} END AS fault "
+        "FROM named n LEFT JOIN long_values l USING (seq)"
     )
 
 
@@ -153,7 +202,9 @@ def _members(own: list[str], *more: str, kept: tuple[str, ...] = ()) -> str:
         "lambda n: n || ':null'), 'string_agg', ',') END"
     )
     set_ = [f"CASE WHEN {name} IS NOT NULL THEN '\"{name}\":' || {_text(name)} END" for name in own]
-    return f"'{{' || concat_ws(',', nullif(attributes[2:-2], ''), {', '.join([unset, *set_, *more])}) || '}}'"
+    nothing = " AND ".join(["cleared = '[]'", *(f"({member}) IS NULL" for member in (*set_, *more))])
+    all_ = f"concat_ws(',', nullif(attributes[2:-2], ''), {', '.join([unset, *set_, *more])})"
+    return f"CASE WHEN {nothing} THEN attributes ELSE '{{' || {all_} || '}}' END"
 
 
 def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:

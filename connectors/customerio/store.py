@@ -45,7 +45,7 @@ _APP_RATE = 10
 class CustomerIOStore:
     """One workspace."""
 
-    batch_rows = 5_000
+    batch_rows = 10_000
     collection_bytes = collections.LARGEST_COLLECTION
     value_form = ValueForm.UNIX_SECONDS
     replaces_collections: Literal[True] = True
