@@ -76,7 +76,8 @@ def change_customers(url: str, every: int) -> None:
 
 
 def remove_customers(url: str, every: int) -> None:
-    """Remove every so manieth row."""
+    """Remove every so manieth row; all of them stay in the table `former_customers`."""
+    _execute(url, "CREATE TABLE former_customers AS SELECT * FROM customers")
     _execute(url, f"DELETE FROM customers WHERE customer_id % {every} = 0")
 
 
