@@ -51,7 +51,7 @@ def _all(options: argparse.Namespace) -> Iterator[Line]:
     groups = [group for group in GROUPS if wanted & set(group.works)]
     if options.large or options.work:
         groups += [LARGE] if wanted & set(LARGE.works) else []
-    bench = Bench(rows=rows, syncs=_QUICK_SYNCS if options.quick else _SYNCS)
+    bench = Bench(rows=rows, syncs=options.syncs or (_QUICK_SYNCS if options.quick else _SYNCS))
     with bench.held:
         _warm_up(bench)
         for group in groups:
@@ -61,6 +61,7 @@ def _all(options: argparse.Namespace) -> Iterator[Line]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, help=f"of the works with the most, {_ROWS:,} where nothing else is said")
+    parser.add_argument("--syncs", type=int, help=f"of `small-syncs`, {_SYNCS} where nothing else is said")
     parser.add_argument("--times", type=int, help=f"how often to do each work, {_TIMES} where nothing else is said")
     parser.add_argument("--work", nargs="+", choices=_NAMES, metavar="NAME", help=f"only these: {', '.join(_NAMES)}")
     parser.add_argument("--large", action="store_true", help="also ten times as many rows, once")
