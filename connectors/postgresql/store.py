@@ -176,7 +176,7 @@ class PostgreSQLStore(SQLStore):
                 attempt += 1
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        if target.entity is Entity.COLLECTION and self._load_collection(str(target.collection), rows):
+        if target.collection is not None and self._load_collection(target.collection, rows):
             return Answers(exceptions={})
         if not self._only_puts_people(target, rows):
             return super()._write(target, rows, create=create)

@@ -330,6 +330,8 @@ def _without_rows(statement: SelectStatement) -> str:
 def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
     """The next rows as the driver has them; SQLAlchemy's own rows take longer, and nothing needs their names."""
     with uncollected():
-        size = rows_at_once(_BATCH_ROWS, len(result.cursor.description or ()))
+        # After the last row there is no cursor.
+        described = result.cursor.description if result.cursor else None
+        size = rows_at_once(_BATCH_ROWS, len(described or ()))
         rows: Sequence[Sequence[Any]] = result.cursor_strategy.fetchmany(result, result.cursor, size)
         return rows

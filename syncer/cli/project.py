@@ -119,7 +119,6 @@ class Project:
         from syncer.model import memory
         from syncer.sync.runner import Runner
 
-        memory.leave_pandas_out()
         memory.PROCESS.divide(self.settings.memory_bytes, runs=1)
         return Runner(settings=self.settings, run_log=self.run_log, now=now)
 

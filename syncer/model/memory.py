@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,8 @@ _USUAL = 96_000_000
 _BYTES_PER_COLUMN = 1_000_000
 #: What each row of the snapshot adds to it: its fingerprint and place are in a hash table.
 _BYTES_PER_ROW = 16
+#: As many rows DuckDB works with at once, in the steps and threads of a statement together.
+_ROWS_IN_HAND = 2_048 * 16
 #: Of one batch on its way to or from a store, at most.
 _BATCH = 4_000_000
 
@@ -74,29 +75,10 @@ def explained(cause: BaseException) -> BaseException:
     return cause
 
 
-def for_snapshot(part: int, *, columns: int = 0, rows: int = 0) -> int:
-    """How many bytes of its *part* DuckDB uses for a run with so many columns and rows of its snapshot."""
-    return min(part, max(_USUAL + columns * _BYTES_PER_COLUMN + rows * _BYTES_PER_ROW, part // 8))
+def for_snapshot(part: int, *, columns: int = 0, rows: int = 0, row_bytes: int = 0) -> int:
+    """How many bytes of its *part* DuckDB uses for a run with so many columns and rows of its snapshot.
 
-
-class _Absent:
-    """Lets pandas look as if it were not installed."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ImportError(name=name)
-
-
-def leave_pandas_out() -> None:
-    """Keep pyarrow from importing pandas only to see whether a list is one of its series: 30 MB, and half a second.
-
-    Who calls `to_pandas`, as a driver may, gets it all the same.
+    *row_bytes*: of its longest rows, on average.
     """
-    import pyarrow as pa
-
-    absent = _Absent()
-    sys.meta_path.insert(0, absent)
-    try:
-        pa.array([None])
-    finally:
-        sys.meta_path.remove(absent)
+    least = _USUAL + columns * _BYTES_PER_COLUMN + rows * _BYTES_PER_ROW + row_bytes * _ROWS_IN_HAND
+    return min(part, max(least, part // 8))

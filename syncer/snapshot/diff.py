@@ -80,9 +80,11 @@ class Difference:
 
     def _with_null(self, columns: Sequence[StoredColumn]) -> list[StoredColumn]:
         """Those of the columns that are NULL in a staged row."""
-        nulls = [f"bool_or({c.staged()} IS NULL)" for c in columns]
-        (found,) = self.work.session.rows(f"SELECT {', '.join(nulls) or '1'} FROM staged")
-        return [column for column, is_null in zip(columns, found, strict=False) if is_null]
+        if not columns:
+            return []
+        nulls = ", ".join(f"bool_or({c.staged()} IS NULL)" for c in columns)
+        (found,) = self.work.session.rows(f"SELECT {nulls} FROM staged")
+        return [column for column, is_null in zip(columns, found, strict=True) if is_null]
 
     def _changed_rows(self, columns: Sequence[StoredColumn], which: str) -> tuple[int, ...]:
         """For each column, in how many changed rows the SQL *which* is true of the staged s{i} and the old o{i}."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,15 +185,31 @@ def move_aside(path: Path, why: str, *, beside: Path | None = None) -> Path:
     return aside
 
 
+def size(path: Path) -> int:
+    """The bytes of a file; 0 if there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
 def _spill_of(path: Path) -> Path:
     return path.with_name(path.name + ".tmp")
 
 
-def make_room(connection: duckdb.DuckDBPyConnection, *, columns: int, rows: int) -> None:
-    """Let DuckDB use as much of the connection's part of the memory as so many columns, and rows known, need."""
-    found = connection.execute("SELECT getvariable('part')").fetchone()
-    if found and found[0]:
-        connection.execute(f"SET memory_limit = '{for_snapshot(found[0], columns=columns, rows=rows)}B'")
+def room_for(connection: duckdb.DuckDBPyConnection, *, columns: int, rows: int) -> Callable[[int], None]:
+    """What lets DuckDB use as much of the connection's part of the memory as such rows need: see `for_snapshot`.
+
+    It takes the bytes of a row, of which the most counts, and may be called while the connection is in use.
+    """
+    (part,) = connection.execute("SELECT getvariable('part')").fetchall()[0]
+    beside, most = connection.cursor(), 0
+
+    def make_room(row_bytes: int) -> None:
+        nonlocal most
+        most = max(most, row_bytes)
+        if part:
+            size = for_snapshot(part, columns=columns, rows=rows, row_bytes=most)
+            beside.execute(f"SET memory_limit = '{size}B'")
+
+    return make_room
 
 
 def _config(part: int) -> dict[str, str | bool | int | float | list[str]]:

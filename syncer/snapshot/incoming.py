@@ -36,6 +36,9 @@ from syncer.snapshot.values import (
 _BATCHES_AHEAD = 4
 _BYTES_AHEAD = 8_000_000
 
+#: How much longer rows must be than all before them to need more memory.
+_LONGER = 1.25
+
 #: Told how many rows were read so far.
 Progress = Callable[[int], None]
 
@@ -65,12 +68,14 @@ class ResultStream:
         self._used = tuple(sorted(set(used)))
         self._remembered = tuple(f"r{i}" for i in sorted(set(remembered)))
         self._progress = progress
+        self._make_room: Callable[[int], None] = lambda row_bytes: None
         self._names = [reader.schema.names[i] for i in self._used]
         fields = [pa.field(f"r{i}", scanned_type(reader.schema.field(i).type)) for i in self._used]
         self.schema = pa.schema([*fields, pa.field("broken", pa.string())])
         self._seen: list[pa.RecordBatch] = []
         #: Rows read so far.
         self.rows = 0
+        self._row_bytes = 0
         #: What ended the reading early; DuckDB would lose its type.
         self.failure: BaseException | None = None
 
@@ -78,8 +83,12 @@ class ResultStream:
         """The rows, as they are read."""
         return pa.RecordBatchReader.from_batches(self.schema, self._checked())
 
-    def read(self, session: Session, statement: str) -> None:
-        """Run a statement that reads the table `incoming` to its end; raises what the result's reader raised."""
+    def read(self, session: Session, statement: str, make_room: Callable[[int], None]) -> None:
+        """Run a statement that reads the table `incoming` to its end; raises what the result's reader raised.
+
+        *make_room* gets the bytes of a row, before rows that are longer than those before are handed on.
+        """
+        self._make_room = make_room
         # DuckDB takes a stream for tiny, and would hold all of it in memory in place of the snapshot.
         session.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         session.connection.register("incoming", self.stream())
@@ -103,12 +112,19 @@ class ResultStream:
                 checked = self._looked_through(batch)
                 if self._remembered:
                     self._seen.append(checked.select(list(self._remembered)))
+                self._measure(checked)
                 yield checked
                 self.rows += batch.num_rows
                 self._progress(self.rows)
         except BaseException as exc:
             self.failure = exc
             raise
+
+    def _measure(self, batch: pa.RecordBatch) -> None:
+        row_bytes = batch.nbytes // max(1, batch.num_rows)
+        if row_bytes > self._row_bytes * _LONGER:
+            self._row_bytes = row_bytes
+            self._make_room(row_bytes)
 
     def _looked_through(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [

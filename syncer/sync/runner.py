@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError, UnusableValueError
+from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
 from syncer.model.memory import explained
 from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
 from syncer.model.runs import THE_CLOCK
@@ -190,8 +190,6 @@ class Runner:
                 progress.acknowledged = known
                 return self._finish(progress, limits.status(definition, total, known, snapshot, progress.notes), None)
         except Exception as exc:
-            if isinstance(exc, StateDatabaseError) and not isinstance(exc, UnusableValueError):
-                raise
             return self._ended_early(definition, progress, exc)
 
     def _ended_early(self, definition: SyncDefinition, progress: Progress, exc: BaseException) -> Run:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.cli.conftest import Folder
+from tests.cli.conftest import MANY_ROWS, Folder
 from tests.cli.forked import Running
 from tests.cli.watching import (
     ENDLESS,
@@ -112,14 +112,14 @@ def test_a_run_that_sends_finishes_its_batch_at_a_signal_and_goes_on_at_the_next
 
     assert code == 128 + signal.SIGTERM
     (run,) = runs(sending, "many")
-    assert (run["status"], 0 < run["accepted"] < 25_000) == ("interrupted", True)
+    assert (run["status"], 0 < run["accepted"] < MANY_ROWS) == ("interrupted", True)
     assert stored_people(sending) == 3 + run["accepted"]
 
     with served(sending):
         wait_until(lambda: statuses(sending, "many") == ["interrupted", "success"])
 
     assert runs(sending, "many")[1]["unchanged"] == run["accepted"]
-    assert stored_people(sending) == 3 + 25_000
+    assert stored_people(sending) == 3 + MANY_ROWS
 
 
 def test_the_second_signal_ends_a_service_at_once(sending: Folder) -> None:
@@ -147,7 +147,7 @@ def test_after_a_crash_what_was_left_open_is_interrupted_and_run_again(sending: 
     first, second = runs(sending, "many")
     assert (first["due_at"] is not None, second["due_at"], second["term"]) == (True, None, first["term"] + 1)
     assert "this run makes up for the one before, which was interrupted" in json.loads(second["notes"])
-    assert stored_people(sending) == 3 + 25_000
+    assert stored_people(sending) == 3 + MANY_ROWS
 
 
 def test_files_that_change_are_followed(folder: Folder) -> None:

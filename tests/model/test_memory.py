@@ -1,26 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import ExitStack
 
 import pyarrow as pa
-import pytest
 
 from syncer.model.errors import SyncerError
 from syncer.model.memory import Memory, explained, for_snapshot
-
-_ARRAY_OF_A_LIST = """
-import sys
-from syncer.model.memory import leave_pandas_out
-
-leave_pandas_out()
-import pyarrow as pa
-
-pa.array([1, 2])
-assert "pandas" not in sys.modules
-assert len(pa.table({"a": [1]}).to_pandas()) == 1
-"""
 
 
 def test_parts_come_to_no_more_than_the_limit_leaves() -> None:
@@ -60,12 +45,6 @@ def test_a_snapshot_takes_no_more_than_its_part_and_more_of_it_for_wide_or_many_
 
 def test_a_larger_part_always_gives_more_in_the_end() -> None:
     assert for_snapshot(8 * 10**9) == 10**9
-
-
-def test_pyarrow_imports_pandas_only_where_it_is_needed() -> None:
-    pytest.importorskip("pandas")
-
-    subprocess.run([sys.executable, "-c", _ARRAY_OF_A_LIST], check=True, timeout=60)
 
 
 def test_a_lack_of_memory_leads_to_the_setting() -> None:

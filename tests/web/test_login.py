@@ -88,6 +88,12 @@ def test_a_session_of_the_earlier_format_stays_valid(site: Site) -> None:
         cookie = {"Cookie": f"syncer_session={client.cookies['syncer_session']}"}
     with closing(sqlite3.connect(site.path / ".syncer/runs.db")) as log, log:
         log.execute("ALTER TABLE syncer_sessions DROP COLUMN role")
+        log.execute("DROP TABLE syncer_removal_sets")
+        log.execute("DROP TABLE syncer_removal_parts")
+        log.execute(
+            "CREATE TABLE syncer_removals (store_id TEXT, sync TEXT, entity TEXT, kind TEXT, value TEXT, seq INTEGER, "
+            "open BOOLEAN, at TEXT)"
+        )
         log.execute("UPDATE syncer_state SET schema_version = 8")
 
     with site.served(GUARDED) as served:
