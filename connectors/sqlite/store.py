@@ -22,7 +22,7 @@ from connectors.sqlite import upserts
 from connectors.sqlite.upserts import Upsert
 from syncer.model.connectors import file_of
 from syncer.model.errors import StoreError
-from syncer.model.types import Entity, Target
+from syncer.model.types import Target
 
 _SCHEME = "sqlite:///"
 #: The first with `->` and IS DISTINCT FROM.
@@ -218,7 +218,7 @@ class SQLiteStore(SQLStore):
 
     def _put(self, target: Target, upsert: Upsert, rows: pa.Table) -> bool:
         ((now,),) = self._fetch(f"SELECT {self.dialect.now}")
-        if target.entity is Entity.COLLECTION:
+        if target.collection is not None:
             entities.touch_collection(self._execute, self.dialect, str(target.collection))
         self._duckdb = self._duckdb or duckdb.connect(config={"threads": 1})
         return upserts.run(self._connection, self._duckdb, upsert, rows, now=now)

@@ -17,7 +17,7 @@ from tests.cli.forked import Result, Running
 REPOSITORY = Path(__file__).parents[2]
 
 #: More than two of the store's batches.
-MANY_ROWS = 60_000
+MANY_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
