@@ -22,12 +22,17 @@ def address_removals(session: Session, whereabouts: Whereabouts | None) -> tuple
     Shapes:
         returns: how many people rows have left without a removal; how many removals find nobody for sure.
         departed: k…, person: rows that the snapshot is to forget (NULL), and people that `left_behind` is.
+        vanished: k…, person: of rows in doubt, people who are gone; whoever gets the row now is somebody else.
     """
     k = session.k
     session.execute(f"CREATE OR REPLACE TEMP TABLE departed AS SELECT {k}, person FROM left_behind LIMIT 0")
+    session.execute("CREATE OR REPLACE TEMP TABLE vanished AS FROM departed")
     left = 0
     if whereabouts is not None and _find_people(session):
         _look_up(session, whereabouts)
+        session.execute(
+            f"INSERT INTO vanished SELECT {k}, person FROM whereabouts WHERE origin = 'moved' AND NOT person_exists"
+        )
         session.execute(
             "UPDATE changes SET person = w.person FROM whereabouts w WHERE changes.change = 'removed' "
             f"AND w.origin = 'removed' AND NOT w.is_covered AND {session.same_keys('changes', 'w')}"
@@ -93,7 +98,9 @@ def _spare_strangers(session: Session) -> int:
 
 
 def forget(session: Session) -> None:
-    """Drop what `departed` names from the ledger's tables; part of the caller's transaction."""
+    """Drop from the ledger's tables what `departed` and `vanished` name; part of the caller's transaction."""
+    same = session.same_keys("snapshot", "v")
+    session.execute(f"UPDATE snapshot SET person = NULL FROM vanished v WHERE v.person = snapshot.person AND {same}")
     for table in ("snapshot", "in_doubt", "kept"):
         same = session.same_keys(table, "d")
         session.execute(f"DELETE FROM {table} USING departed d WHERE d.person IS NULL AND {same}")

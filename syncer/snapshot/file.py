@@ -28,6 +28,10 @@ _LONGEST_LOOK = 10.0
 #: Seconds between two attempts to open a file that another process reads.
 _LOOK_AGAIN = 0.01
 
+#: How many times as large rows are in memory as in a file, and for how few of them the file's own size weighs.
+_COMPRESSION = 4
+_FEW_ROWS = 1_000
+
 _open_paths: set[Path] = set()
 _read_paths: set[Path] = set()
 _paths = threading.Condition()
@@ -185,9 +189,9 @@ def move_aside(path: Path, why: str, *, beside: Path | None = None) -> Path:
     return aside
 
 
-def size(path: Path) -> int:
-    """The bytes of a file; 0 if there is none."""
-    return path.stat().st_size if path.exists() else 0
+def row_bytes(path: Path, rows: int) -> int:
+    """About how many bytes each of so many rows of a snapshot file has in memory; 0 if there is no file."""
+    return _COMPRESSION * path.stat().st_size // max(_FEW_ROWS, rows) if path.exists() else 0
 
 
 def _spill_of(path: Path) -> Path:

@@ -27,10 +27,6 @@ from syncer.snapshot.ledger import Asked, Intent, Known, Writer, WriterState
 from syncer.snapshot.session import Session, close, signature_of
 from syncer.snapshot.tables import FORMATS, MANY_ROWS, fit_blocks, make_tables
 
-#: How many times as large rows are in memory as in the file, and for how few of them the file's own size weighs.
-_COMPRESSION = 4
-_FEW_ROWS = 1_000
-
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
 
@@ -263,7 +259,7 @@ class FileLedger:
         acknowledged = unmatched = session.count("SELECT count(*) FROM snapshot")
         make_room = file.room_for(session.connection, columns=len(layout.columns), rows=acknowledged)
         # A collection becomes one text.
-        make_room(self._stored_row_bytes(acknowledged) if session.target.collection is None else sys.maxsize)
+        make_room(file.row_bytes(self._path, acknowledged) if session.target.collection is None else sys.maxsize)
         incoming.read(session, staged_rows_sql(session, layout, every_row=every_row), make_room)
         source = "snapshot" if every_row else "(FROM snapshot LIMIT 0)"
         if not every_row and (unmatched := session.count("SELECT count(row_id) FROM staged")):
@@ -276,10 +272,6 @@ class FileLedger:
             f"CREATE OR REPLACE TEMP TABLE gone AS SELECT {k} FROM {source} ANTI JOIN staged USING ({k}){none}"
         )
         return acknowledged - unmatched
-
-    def _stored_row_bytes(self, rows: int) -> int:
-        """About how many bytes a row of the snapshot has; a file that does not exist yet has none."""
-        return _COMPRESSION * file.size(self._path) // max(_FEW_ROWS, rows)
 
     def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
         if self.session.any(f"FROM (SELECT 1 FROM staged OFFSET {MANY_ROWS})"):

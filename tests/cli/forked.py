@@ -36,6 +36,8 @@ _processes.set_forkserver_preload(
         "sqlglot.dialects.postgres",
         "sqlalchemy.dialects.postgresql",
         "sqlalchemy.dialects.sqlite",
+        # Of an upgrade, also by a user who cannot read the environment.
+        "pyarrow.parquet",
         "syncer.cli",
         "syncer.sync.runner",
         "syncer.starter",

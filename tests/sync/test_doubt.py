@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from syncer.model.errors import StoreError
+from syncer.model.protocols import NumbersPeople
 from syncer.model.types import Counts, OnNull, OnRemoved
 from tests.sync.house import BY_ID, House
 from tests.workbench import Workbench, table
@@ -16,6 +19,36 @@ GOLD: Result = {"id": [1], "tier": ["gold"], "x": ["x"]}
 SILVER: Result = {"id": [1], "tier": ["silver"], "x": ["x"]}
 DROPPED: Result = {"id": [1], "x": ["x"]}
 NULL: Result = {"id": [1], "tier": [None], "x": ["x"]}
+
+
+class Silent:
+    """A store that takes one batch, and whose answer is lost."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        self._inner.apply(*args, **kwargs)
+        raise StoreError("gone")
+
+
+@dataclass
+class Forgetful(House):
+    """Whose store may be silent."""
+
+    is_silent: bool = False
+
+    def wrapped(self, inner: Any) -> Any:
+        return Silent(inner) if self.is_silent and isinstance(inner, NumbersPeople) else inner
+
+    def lose_the_answer(self) -> None:
+        self.is_silent = True
+        with pytest.raises(StoreError):
+            self.run()
+        self.is_silent = False
 
 
 @pytest.fixture
@@ -110,3 +143,26 @@ def test_an_attribute_stays_unknown_until_it_is_sent(bench: Workbench) -> None:
     bench.run(table(GOLD))
 
     assert bench.store.people == {"1": {"tier": "gold", "x": "x"}}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_whoever_was_deleted_and_came_back_without_an_answer_can_be_removed(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/people.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    house = Forgetful(folder=tmp_path, store_url=url)
+    house.sync("people", BY_ID, "id tier", OnRemoved.DELETE)
+    house.put("people", "1 gold", "2 gold")
+    house.run()
+    house.put("people", "2 gold")
+    house.lose_the_answer()
+    house.put("people", "1 gold", "2 gold")
+    house.lose_the_answer()
+    assert house.person("1") is not None
+
+    house.put("people", "2 gold")
+    house.run()
+
+    assert house.person("1") is None
+    assert house.person("2") is not None
+    assert house.run().counts.accepted == 0
