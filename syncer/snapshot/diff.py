@@ -13,10 +13,6 @@ from syncer.snapshot.columns import ColumnMap, StoredColumn, listed, shown_row
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.outbox import Outbox, open_outbox
 from syncer.snapshot.session import Session
-from syncer.snapshot.values import ColumnType
-
-#: Kinds whose equal values may have several texts.
-_SPELLED = (ColumnType.JSON, ColumnType.NUMBER)
 
 #: Tables of rows that a run may have to do with though its result is as it was.
 _OPEN = ("quarantined", "in_doubt", "kept", "rejections", "left_behind", "absent_rows", "unknown")
@@ -155,7 +151,7 @@ def compare(
     if not is_whole:
         _stage_remembered_rows(session, layout)
     _find_changes(session, layout)
-    if not layout.reshaping and (schema.keeps_nulls or any(c.type in _SPELLED for c in layout.compared)):
+    if not layout.reshaping and (schema.keeps_nulls or any(c.type.has_spellings for c in layout.compared)):
         _drop_equal_rows(session, layout)
     _find_restated(session, keeps_nulls=schema.keeps_nulls)
     remembered = 0
@@ -233,7 +229,7 @@ def _find_changes(session: Session, layout: ColumnMap) -> None:
     k, compared = session.k, layout.compared
     if not session.any("SELECT 1 FROM snapshot"):
         compared = ()
-    parts = [[c for c in compared if c.type not in _SPELLED], [c for c in compared if c.type in _SPELLED]]
+    parts = [[c for c in compared if not c.type.has_spellings], [c for c in compared if c.type.has_spellings]]
     new = [_row_hash([c.staged() for c in part]) for part in parts]
     old = [_row_hash([c.acknowledged() for c in part]) for part in parts]
     if layout.reshaping:

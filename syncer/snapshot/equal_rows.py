@@ -9,8 +9,8 @@ from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import json_said, number_said
 from syncer.snapshot.values import ColumnType, sum_of
 
-#: Kinds whose equal values may have several texts.
-_SPELLED = {ColumnType.JSON: json_said, ColumnType.NUMBER: number_said}
+#: SQL for the value of a text, for each kind that has spellings.
+_SAID = {ColumnType.JSON: json_said, ColumnType.NUMBER: number_said}
 
 
 def drop(session: Session, layout: ColumnMap, near: str) -> None:
@@ -28,7 +28,7 @@ def drop(session: Session, layout: ColumnMap, near: str) -> None:
     if keeps_nulls:
         differs |= {i: f"(s{i} IS NOT NULL AND {d})" for i, d in differs.items() if compared[i].fed is not None}
     number = sum_of([f"CAST({d} AS INTEGER)" for d in differs.values()])
-    is_spelled = any(c.type in _SPELLED for c in compared)
+    is_spelled = any(c.type.has_spellings for c in compared)
     respelled = _respelled(compared, k) if is_spelled else f"SELECT {k}, 0 AS n FROM pairs LIMIT 0"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE equal AS SELECT {k} FROM pairs LEFT JOIN ({respelled}) USING ({k}) "
@@ -46,14 +46,14 @@ def _respelled(compared: Sequence[StoredColumn], k: str) -> str:
     sides = [
         f"{{'kind': '{c.type}', 'new': s{i}, 'old': o{i}, {_double(c, i)}}}"
         for i, c in enumerate(compared)
-        if c.type in _SPELLED
+        if c.type.has_spellings
     ]
     texts = f"SELECT {k}, unnest([{', '.join(sides)}], recursive := true) FROM pairs"
     # A cast in the warehouse makes a decimal of each bit of a double, of which the shortest digits are sent.
     exact = "CAST(TRY_CAST(double AS DECIMAL(38, 0)) AS VARCHAR) = other"
     same = [
         f"SELECT {k} FROM respelled WHERE kind = '{kind}' AND ({said('new')} = {said('old')} OR {exact})"
-        for kind, said in _SPELLED.items()
+        for kind, said in _SAID.items()
     ]
     return (
         f"WITH respelled AS (SELECT * FROM ({texts}) t WHERE new <> old) "

@@ -43,6 +43,11 @@ class ColumnType(enum.StrEnum):
         """Whether a value may have no JSON form, and is then taken for NULL."""
         return self in (ColumnType.NUMBER, ColumnType.FLOAT, ColumnType.TIMESTAMP, ColumnType.DATE)
 
+    @property
+    def has_spellings(self) -> bool:
+        """Whether equal values may have several texts."""
+        return self in (ColumnType.JSON, ColumnType.NUMBER)
+
 
 _BLANKS = f"'{BLANKS}'"
 
