@@ -5,7 +5,8 @@ ratios are to the mean of the two: a machine may be twice as fast in one minute 
 alone make the same change to people beside those of the store. Processor time counts client and server together. Each
 work is done several times; of each measure the median counts.
 
-With PYTHONPATH=FOLDER it measures the Syncer of another checkout.
+With PYTHONPATH=FOLDER it measures the Syncer of another checkout. To compare two, let --json append to a file for each
+in turn, and read the medians with --measured.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import pytest
 
 from tests.benchmarks.people import make_customers
 from tests.benchmarks.project import new_project
-from tests.benchmarks.results import MARKDOWN_HEADER, Line, Result, from_json, line_of
+from tests.benchmarks.results import MARKDOWN_HEADER, Line, Result, from_json, joined, line_of
 from tests.benchmarks.works import GROUPS, LARGE, Bench, Group
 
 _ROWS, _SYNCS, _TIMES = 1_000_000, 200, 3
-_QUICK_ROWS, _QUICK_SYNCS = 5_000, 5
+_QUICK_ROWS, _QUICK_SYNCS = 100_000, 5
 _NAMES = [work for group in (*GROUPS, LARGE) for work in group.works]
 
 
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def _read(file: Path | None) -> list[Line]:
-    return [from_json(line) for line in file.read_text().splitlines()] if file else []
+    return joined(map(from_json, file.read_text().splitlines())) if file else []
 
 
 def _all(options: argparse.Namespace) -> Iterator[Line]:
@@ -66,7 +67,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", nargs="+", choices=_NAMES, metavar="NAME", help=f"only these: {', '.join(_NAMES)}")
     parser.add_argument("--large", action="store_true", help="also ten times as many rows, once")
     parser.add_argument("--quick", action="store_true", help="few rows, once: whether all of it runs")
-    parser.add_argument("--measured", type=Path, metavar="FILE", help="print what --json printed into FILE before")
+    parser.add_argument(
+        "--measured", type=Path, metavar="FILE", help="print what --json printed into FILE, medians of each work"
+    )
     parser.add_argument("--before", type=Path, metavar="FILE", help="with --markdown: put what is in FILE beside it")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object per line")

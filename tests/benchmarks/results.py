@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -191,6 +191,21 @@ def line_of(measured: Sequence[Result]) -> Line:
         work=first.work,
         rows=first.rows,
         times=len(measured),
-        measures={name: median(one.measures[name] for one in measured) for name in first.measures},
+        measures=_medians([one.measures for one in measured]),
         how=first.how,
     )
+
+
+def joined(lines: Iterable[Line]) -> list[Line]:
+    """A line for each work, in the order in which they come, of all the times that it was measured."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line.work, []).append(line)
+    return [
+        replace(same[0], times=sum(line.times for line in same), measures=_medians([line.measures for line in same]))
+        for same in found.values()
+    ]
+
+
+def _medians(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: median(one[name] for one in measured) for name in measured[0]}

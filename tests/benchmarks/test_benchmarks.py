@@ -14,7 +14,7 @@ import pytest
 
 from tests.benchmarks.growth import drawn
 from tests.benchmarks.measuring import Cost, costs, run
-from tests.benchmarks.results import TARGETS, TITLES, Result, from_json, line_of
+from tests.benchmarks.results import TARGETS, TITLES, Result, from_json, joined, line_of
 from tests.benchmarks.works import GROUPS, LARGE
 
 _ROOT = Path(__file__).parents[2]
@@ -92,6 +92,8 @@ def test_a_line_is_the_median_of_each_measure_and_says_which_targets_are_missed(
     assert (found["cpu_ratio"], found["bare_ratio"], found["peak_mb"]) == (8, pytest.approx(16 / 6, abs=1e-3), 310)
     assert (found["target"], found["met"], found["missed"]) == (9, False, ["peak_mb"])
     assert from_json(line.as_json()).as_text() == line.as_text()
+    alone = [line_of([_result(cpu, peak_mb)]) for cpu, peak_mb in ((14, 310), (30, 280), (16, 320))]
+    assert joined([*alone]) == [line]
     assert line.as_markdown(before=line_of([_result(40, 683)])) == (
         "| every row changed | 10 | 20 × CPU, 683 MB | 8.00 × CPU, 310 MB | 3.0 × | 9 × CPU, 300 MB: **not met** |"
     )
