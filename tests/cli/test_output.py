@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -183,3 +184,23 @@ finally:
 
     assert "Usage" in ended.stdout
     assert ended.stderr.strip() == "[]"
+
+
+def test_a_run_does_not_import_pandas(tmp_path: Path) -> None:
+    """It may be installed for a driver that needs it, and takes a fifth of a small run's time."""
+    program = """
+import sys
+from syncer.cli import main
+sys.argv = ["syncer", "run", "--all"]
+try:
+    main()
+finally:
+    print("pandas" in sys.modules, file=sys.stderr)
+    import pandas, pyarrow
+    print(pyarrow.table({"a": [1]}).to_pandas().shape, file=sys.stderr)
+"""
+    subprocess.run([sys.executable, "-m", "syncer", "init", "."], cwd=tmp_path, check=True, capture_output=True)
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert ended.stderr.split("\n")[-3:] == ["False", "(1, 1)", ""]
