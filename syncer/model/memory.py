@@ -61,7 +61,7 @@ class Memory:
     @property
     def batch(self) -> int:
         """The bytes that one batch may have."""
-        return min(_BATCH, self._part // 16)
+        return min(_BATCH, self._part // 32)
 
 
 #: That of this process.

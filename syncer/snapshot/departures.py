@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from syncer.model.types import Action
 from syncer.snapshot.session import Session
 
 #: As `NumbersPeople.whereabouts`, for the target of the sync.
@@ -106,3 +107,13 @@ def forget(session: Session) -> None:
         session.execute(f"DELETE FROM {table} USING departed d WHERE d.person IS NULL AND {same}")
     same = session.same_keys("left_behind", "d")
     session.execute(f"DELETE FROM left_behind USING departed d WHERE d.person = left_behind.person AND {same}")
+
+
+def leave_to_rows(session: Session) -> None:
+    """Leave to a key's own row what is in `answered`: that its former person was reached says nothing of it."""
+    k = session.k
+    session.execute(
+        f"CREATE OR REPLACE TEMP TABLE answered AS SELECT {k}, verdict, reason FROM outbox o LEFT JOIN verdicts "
+        f"USING (seq) WHERE action = '{Action.PUT}' OR NOT EXISTS "
+        f"(SELECT 1 FROM outbox p WHERE p.action = '{Action.PUT}' AND {session.same_keys('o', 'p')})"
+    )

@@ -44,7 +44,7 @@ def find_waiting(session: Session, layout: ColumnMap) -> None:
 
 
 def release_queries(session: Session, layout: ColumnMap, *, rows: int) -> list[str]:
-    """A query for each batch, of at most so many *rows*, that unsets what waiting rows give up."""
+    """A query for at most so many *rows* each, that unsets what waiting rows give up."""
     giving = session.count("SELECT count(*) FROM waiting WHERE gives")
     own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.other_identifiers)
     query = (

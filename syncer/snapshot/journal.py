@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -63,9 +64,9 @@ def _reshape(session: Session, layout: ColumnMap) -> None:
                 change = f"ALTER {c.physical} TYPE {c.type.storage} USING {c.acknowledged()}"
             if change:
                 session.execute(f"ALTER TABLE {table} {change}")
-    kept = [(c.name, c.physical, c.type.value) for c in layout.columns if c not in forgotten]
     session.execute("DELETE FROM columns")
-    columns = [[column[i] for column in kept] for i in range(3)]
+    kept = [c for c in layout.columns if c not in forgotten]
+    columns = [[c.name for c in kept], [c.physical for c in kept], [c.type.value for c in kept]]
     session.execute("INSERT INTO columns SELECT unnest($1), unnest($2), unnest($3)", columns)
 
 
@@ -84,9 +85,9 @@ def _fill_outbox(session: Session, layout: ColumnMap, number: int) -> int:
     keys = ", ".join(f"{key} VARCHAR" for key in session.keys)
     session.execute(
         f"CREATE TABLE outbox (seq BIGINT, action VARCHAR, {keys}, row_id BIGINT, known BOOLEAN, person BIGINT, "
-        "doubted BOOLEAN, restores BOOLEAN, change VARCHAR, first_run UINTEGER)"
+        "doubted BOOLEAN, restores BOOLEAN, change VARCHAR, first_run UINTEGER); "
+        "CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)"
     )
-    session.execute("CREATE TABLE verdicts (seq BIGINT, verdict VARCHAR, reason VARCHAR)")
     rows = 0
     if schema.sends_removals:
         deletes = schema.definition.on_removed is OnRemoved.DELETE or not session.target.entity.traits.merges
@@ -103,19 +104,23 @@ def _fill_outbox(session: Session, layout: ColumnMap, number: int) -> int:
         handover.find_waiting(session, layout)
         # Those that wait come last.
         parts = [f" {join} JOIN waiting USING (row_id)" for join in ("ANTI", "SEMI")]
+    doubted = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('o', 'd')})"
     # Most runs begin without doubt.
-    is_doubted = "FALSE"
-    if session.any("SELECT 1 FROM in_doubt"):
-        is_doubted = f"EXISTS (SELECT 1 FROM in_doubt d WHERE {session.same_keys('o', 'd')})"
-    for part in parts:
+    is_doubted = doubted if session.any("SELECT 1 FROM in_doubt") else "FALSE"
+    sources = [
+        f"SELECT {k}, row_id, change <> 'added' AS known, FALSE AS restores, change, "
+        f"CASE WHEN change = 'added' THEN {number} ELSE first_run END AS run FROM changes WHERE change <> 'removed'"
+    ]
+    if session.any("SELECT 1 FROM resent"):
+        sources.append(
+            f"SELECT {session.keys_of('r')}, row_id, TRUE AS known, restores, 'resent' AS change, "
+            f"CASE WHEN b.k1 IS NULL THEN {number} ELSE b.first_run END AS run "
+            f"FROM resent r LEFT JOIN snapshot b ON {session.same_keys('r', 'b')}"
+        )
+    for part, source in itertools.product(parts, sources):
         rows += session.count(
             f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL, "
-            f"{is_doubted}, restores, change, first_run "
-            f"FROM (SELECT {k}, row_id, change <> 'added' AS known, FALSE AS restores, change, "
-            f"CASE WHEN change = 'added' THEN {number} ELSE first_run END AS first_run FROM changes "
-            f"WHERE change <> 'removed' UNION ALL SELECT {session.keys_of('r')}, row_id, TRUE, restores, 'resent', "
-            f"CASE WHEN b.k1 IS NULL THEN {number} ELSE b.first_run END FROM resent r "
-            f"LEFT JOIN snapshot b ON {session.same_keys('r', 'b')}) o{part}"
+            f"{is_doubted}, restores, change, run FROM ({source}) o{part}"
         )
     if session.any("SELECT 1 FROM in_doubt WHERE unset"):
         # Without an answer, more is in doubt of what is sent with its NULLs.
@@ -253,8 +258,8 @@ def _new_values(session: Session, layout: ColumnMap, *, is_doubted: bool) -> dic
 
     *is_doubted*: whether rows were in doubt; what such a row did not send is NULL, as nobody knows it.
     """
-    number = session.count("SELECT max(number) FROM sent_runs")
-    runs = {"person": "o.person", "first_run": "o.first_run", "last_run": str(number)}
+    runs = {"person": "o.person", "first_run": "o.first_run"}
+    runs["last_run"] = str(session.count("SELECT max(number) FROM sent_runs"))
     fed = [c.physical for c in layout.fed]
     certain = " AND NOT o.doubted" if is_doubted else ""
     values = {"fingerprint": "s.fingerprint"} | runs | {name: f"s.{name}" for name in fed}
@@ -281,7 +286,9 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
         f"FROM outbox LEFT JOIN verdicts USING (seq) {which}"
     )
     if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL"):
-        _drop_departures(session)
+        from syncer.snapshot import departures
+
+        departures.leave_to_rows(session)
     # A rejection leaves open whether an earlier send of the same row arrived.
     _delete_answered(session, "in_doubt", "a.verdict IN ('accepted', 'absent')")
     # An incremental query does not return again who is absent, and may exist at the next run.
@@ -306,18 +313,7 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
         session.execute(
             f"DELETE FROM unknown WHERE NOT EXISTS (SELECT 1 FROM snapshot s WHERE {session.same_keys('unknown', 's')})"
         )
-    for table in ("outbox", "verdicts", "answered", "rejected"):
-        session.execute(f"DROP TABLE {table}")
-
-
-def _drop_departures(session: Session) -> None:
-    """Leave to a key's own row what is in `answered`: that its former person was reached says nothing of it."""
-    k = session.k
-    session.execute(
-        f"CREATE OR REPLACE TEMP TABLE answered AS SELECT {k}, verdict, reason FROM outbox o LEFT JOIN verdicts "
-        f"USING (seq) WHERE action = '{Action.PUT}' OR NOT EXISTS "
-        f"(SELECT 1 FROM outbox p WHERE p.action = '{Action.PUT}' AND {session.same_keys('o', 'p')})"
-    )
+    session.execute("DROP TABLE outbox; DROP TABLE verdicts; DROP TABLE answered; DROP TABLE rejected")
 
 
 def _find_rejected(session: Session, *, quarantine: bool, at: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,8 +23,10 @@ from syncer.snapshot.ledger import Asked, Intent, Workspace
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import as_key, literal
 
-#: How far the making of batches may be before the store, and the recording of its answers behind it.
-_BATCHES_AHEAD = 2
+#: So many batches are made by one query, of wide rows in half the time; while a store takes them, the next ones are.
+_BATCHES_A_QUERY = 4
+#: How far the recording of a store's answers may be behind it.
+_RECORDINGS_BEHIND = 2
 #: So many rows at each of several places tell how many bytes a row has; fewer rows than that make one batch.
 _SAMPLE_ROWS = 64
 #: Answers are recorded together until they are so many, exactly a row group of DuckDB's, which it writes only once
@@ -41,7 +44,7 @@ class BatchPipeline:
         """Nothing runs yet.
 
         Shapes:
-            make: a batch from its query.
+            make: some batches as one, from their query.
             record: makes verdicts durable.
         """
         self._make = make
@@ -51,14 +54,14 @@ class BatchPipeline:
         self._unrecorded = NUMBERED_VERDICTS.empty_table()
         self._recorded_at = time.monotonic()
 
-    def batches(self, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """The batches in order; the next ones are made meanwhile."""
+    def batches(self, queries: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """What the queries give, in order, in batches of at most so many *rows*; the next ones are made meanwhile."""
         waiting = iter(queries)
-        upcoming = deque(self._worker.submit(self._make, query) for query in islice(waiting, _BATCHES_AHEAD))
+        upcoming = [self._worker.submit(self._make, query) for query in islice(waiting, 1)]
         while upcoming:
-            batch = upcoming.popleft().result()
-            upcoming.extend(self._worker.submit(self._make, query) for query in islice(waiting, 1))
-            yield batch
+            made = upcoming.pop().result()
+            upcoming = [self._worker.submit(self._make, query) for query in islice(waiting, 1)]
+            yield from (made.slice(first, rows) for first in range(0, made.num_rows, rows))
 
     def record(self, verdicts: pa.Table) -> None:
         """Record *verdicts* soon; those of batches in quick succession together.
@@ -93,7 +96,7 @@ class BatchPipeline:
         verdicts, self._unrecorded = self._unrecorded[:rows], self._unrecorded[rows:]
         self._recorded_at = time.monotonic()
         self._recordings.append(self._worker.submit(self._record, verdicts))
-        if len(self._recordings) > _BATCHES_AHEAD:
+        if len(self._recordings) > _RECORDINGS_BEHIND:
             self._recordings.popleft().result()
 
 
@@ -202,13 +205,14 @@ class Outbox:
         if not self.rows:
             return []
         if whole:
-            return [Part(batches=batches(whole_collection_queries(session, layout)))]
+            return [Part(batches=batches(whole_collection_queries(session, layout), sys.maxsize))]
         rows = min(rows, max(1, PROCESS.batch // _row_bytes(session, layout)))
         last = self.rows - session.count("SELECT count(*) FROM waiting")
         bounds = [(0, last), (last, self.rows)] if last < self.rows else [(0, last)]
-        parts = [Part(batches=batches(batch_queries(session, layout, *bound, rows=rows))) for bound in bounds]
-        if last < self.rows and (releases := handover.release_queries(session, layout, rows=rows)):
-            parts.insert(0, Part(batches=batches(releases), is_preparation=True))
+        made = rows * _BATCHES_A_QUERY
+        parts = [Part(batches=batches(batch_queries(session, layout, *bound, rows=made), rows)) for bound in bounds]
+        if last < self.rows and (releases := handover.release_queries(session, layout, rows=made)):
+            parts.insert(0, Part(batches=batches(releases, rows), is_preparation=True))
         return parts
 
     def record(self, verdicts: pa.Table) -> None:
@@ -261,7 +265,7 @@ def open_outbox(work: Workspace, intent: Intent) -> Outbox:
 
 
 def batch_queries(session: Session, layout: ColumnMap, after: int, until: int, *, rows: int) -> list[str]:
-    """A query for each batch of at most so many *rows*, in the order to send, of those between two places."""
+    """A query for at most so many *rows* each, in the order to send, of those between two places."""
     removals = session.count(f"SELECT count(*) FROM outbox WHERE action <> '{Action.PUT}'")
     remove, put = _removal_sql(session, layout), _put_sql(session, layout)
     return [

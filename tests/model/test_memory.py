@@ -32,7 +32,7 @@ def test_what_is_taken_comes_back() -> None:
 
 
 def test_a_batch_is_small_where_the_limit_is() -> None:
-    assert [Memory(limit).batch for limit in (2_000_000_000, 128_000_000)] == [4_000_000, 2_000_000]
+    assert [Memory(limit).batch for limit in (2_000_000_000, 128_000_000)] == [4_000_000, 1_000_000]
 
 
 def test_a_snapshot_takes_no_more_than_its_part_and_more_of_it_for_wide_or_many_rows() -> None:
