@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import re
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -189,7 +190,7 @@ def move_aside(path: Path, why: str, *, beside: Path | None = None) -> Path:
     return aside
 
 
-def row_bytes(path: Path, rows: int) -> int:
+def _row_bytes(path: Path, rows: int) -> int:
     """About how many bytes each of so many rows of a snapshot file has in memory; 0 if there is no file."""
     return _COMPRESSION * path.stat().st_size // max(_FEW_ROWS, rows) if path.exists() else 0
 
@@ -198,21 +199,28 @@ def _spill_of(path: Path) -> Path:
     return path.with_name(path.name + ".tmp")
 
 
-def room_for(connection: duckdb.DuckDBPyConnection, *, columns: int, rows: int) -> Callable[[int], None]:
+def room_for(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, columns: int, rows: int, is_whole: bool
+) -> Callable[[int, int], None]:
     """What lets DuckDB use as much of the connection's part of the memory as such rows need: see `for_snapshot`.
 
-    It takes the bytes of a row, of which the most counts, and may be called while the connection is in use.
+    That is at once what the *rows* of the file at *path* need, or all of the part where they become one text.
+
+    Shapes:
+        returns: takes the bytes of a row, and how many rows there are, of which the most counts each; may be called
+            while the connection is in use.
     """
     (part,) = connection.execute("SELECT getvariable('part')").fetchall()[0]
-    beside, most = connection.cursor(), 0
+    beside, longest, most = connection.cursor(), 0, 0
 
-    def make_room(row_bytes: int) -> None:
-        nonlocal most
-        most = max(most, row_bytes)
+    def make_room(row_bytes: int, rows: int) -> None:
+        nonlocal longest, most
+        longest, most = max(longest, row_bytes), max(most, rows)
         if part:
-            size = for_snapshot(part, columns=columns, rows=rows, row_bytes=most)
+            size = for_snapshot(part, columns=columns, rows=most, row_bytes=longest)
             beside.execute(f"SET memory_limit = '{size}B'")
 
+    make_room(sys.maxsize if is_whole else _row_bytes(path, rows), rows)
     return make_room
 
 

@@ -7,7 +7,6 @@ left behind.
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
 from syncer.snapshot.ledger import Asked, Intent, Known, Writer, WriterState
-from syncer.snapshot.session import Session, close, signature_of
+from syncer.snapshot.session import Session, close, retried, signature_of
 from syncer.snapshot.tables import FORMATS, MANY_ROWS, fit_blocks, make_tables
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
@@ -257,15 +256,13 @@ class FileLedger:
         session, k = self.session, self.session.k
         session.execute("DROP TABLE IF EXISTS staged")
         acknowledged = unmatched = session.count("SELECT count(*) FROM snapshot")
-        make_room = file.room_for(session.connection, columns=len(layout.columns), rows=acknowledged)
-        # A collection becomes one text.
-        make_room(file.row_bytes(self._path, acknowledged) if session.target.collection is None else sys.maxsize)
+        columns, is_whole = len(layout.columns), session.target.collection is not None
+        make_room = file.room_for(session.connection, self._path, columns=columns, rows=acknowledged, is_whole=is_whole)
         incoming.read(session, staged_rows_sql(session, layout, every_row=every_row), make_room)
         source = "snapshot" if every_row else "(FROM snapshot LIMIT 0)"
         if not every_row and (unmatched := session.count("SELECT count(row_id) FROM staged")):
-            unmatched_rows = "SELECT row_id FROM staged WHERE row_id IS NOT NULL"
-            session.execute(f"CREATE OR REPLACE TEMP TABLE unmatched AS {unmatched_rows}")
-            session.execute("DELETE FROM staged WHERE row_id IS NOT NULL")
+            which = "FROM staged WHERE row_id IS NOT NULL"
+            session.execute(f"CREATE OR REPLACE TEMP TABLE unmatched AS SELECT row_id {which}; DELETE {which}")
             source = "snapshot h JOIN unmatched u ON h.rowid = u.row_id"
         none = " LIMIT 0" if layout.schema.definition.incremental else ""
         session.execute(
@@ -273,6 +270,7 @@ class FileLedger:
         )
         return acknowledged - unmatched
 
+    @retried
     def intend(self, layout: ColumnMap, intent: Intent, known: Known) -> int:
         if self.session.any(f"FROM (SELECT 1 FROM staged OFFSET {MANY_ROWS})"):
             fit_blocks(self.session, self._path.resolve())
@@ -286,6 +284,7 @@ class FileLedger:
             self._remember(**values)
             return rows
 
+    @retried
     def acknowledge(self, layout: ColumnMap, verdicts: pa.Table) -> None:
         with self._transaction():
             journal.write_verdicts(self.session, layout, verdicts)
@@ -293,17 +292,19 @@ class FileLedger:
     def settle(
         self, layout: ColumnMap, intent: Intent, *, started_at: datetime, asked: Asked, ended_well: bool
     ) -> None:
+        schema, values = layout.schema, asked.memory if ended_well and not intent.only_some else {}
+        of_result = {"settled_definition": schema.definition.hash, "column_case": schema.column_case} if values else {}
+        self._settle(intent, values | of_result, at=started_at)
+        if not intent.is_empty:
+            self.session.execute("CHECKPOINT")
+
+    @retried
+    def _settle(self, intent: Intent, values: dict[str, str], *, at: datetime) -> None:
         with self._transaction():
             if not intent.is_empty:
                 self._settle_fence()
-                journal.settle(self.session, intent, at=started_at)
-            if ended_well and not intent.only_some:
-                schema, seconds = layout.schema, str(int(asked.at.timestamp()))
-                values = {"last_sync_time": seconds} | ({"whole_result_at": seconds} if asked.is_whole else {})
-                values |= {"settled_definition": schema.definition.hash, "settled_query": asked.query}
-                self._remember(column_case=schema.column_case, **values)
-        if not intent.is_empty:
-            self.session.execute("CHECKPOINT")
+                journal.settle(self.session, intent, at=at)
+            self._remember(**values)
 
     def _settle_fence(self) -> None:
         """Once the store has taken a row, it has the run's fence and no earlier one, nor none."""

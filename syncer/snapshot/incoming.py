@@ -36,8 +36,9 @@ from syncer.snapshot.values import (
 _BATCHES_AHEAD = 4
 _BYTES_AHEAD = 8_000_000
 
-#: How much longer rows must be than all before them to need more memory.
+#: How much longer rows must be than all before them, or how many more there must be, to need more memory.
 _LONGER = 1.25
+_MANY = 1_000_000
 
 #: Told how many rows were read so far.
 Progress = Callable[[int], None]
@@ -68,14 +69,14 @@ class ResultStream:
         self._used = tuple(sorted(set(used)))
         self._remembered = tuple(f"r{i}" for i in sorted(set(remembered)))
         self._progress = progress
-        self._make_room: Callable[[int], None] = lambda row_bytes: None
+        self._make_room: Callable[[int, int], None] = lambda row_bytes, rows: None
         self._names = [reader.schema.names[i] for i in self._used]
         fields = [pa.field(f"r{i}", scanned_type(reader.schema.field(i).type)) for i in self._used]
         self.schema = pa.schema([*fields, pa.field("broken", pa.string())])
         self._seen: list[pa.RecordBatch] = []
         #: Rows read so far.
         self.rows = 0
-        self._row_bytes = 0
+        self._row_bytes = self._measured_rows = 0
         #: What ended the reading early; DuckDB would lose its type.
         self.failure: BaseException | None = None
 
@@ -83,10 +84,11 @@ class ResultStream:
         """The rows, as they are read."""
         return pa.RecordBatchReader.from_batches(self.schema, self._checked())
 
-    def read(self, session: Session, statement: str, make_room: Callable[[int], None]) -> None:
+    def read(self, session: Session, statement: str, make_room: Callable[[int, int], None]) -> None:
         """Run a statement that reads the table `incoming` to its end; raises what the result's reader raised.
 
-        *make_room* gets the bytes of a row, before rows that are longer than those before are handed on.
+        *make_room* gets the bytes of a row and how many there are: before rows that are longer than those before are
+        handed on, for each million rows, and at the end.
         """
         self._make_room = make_room
         # DuckDB takes a stream for tiny, and would hold all of it in memory in place of the snapshot.
@@ -119,12 +121,14 @@ class ResultStream:
         except BaseException as exc:
             self.failure = exc
             raise
+        self._make_room(self._row_bytes, self.rows)
 
     def _measure(self, batch: pa.RecordBatch) -> None:
         row_bytes = batch.nbytes // max(1, batch.num_rows)
-        if row_bytes > self._row_bytes * _LONGER:
-            self._row_bytes = row_bytes
-            self._make_room(row_bytes)
+        is_longer, are_many = row_bytes > self._row_bytes * _LONGER, self.rows >= self._measured_rows + _MANY
+        if is_longer or are_many:
+            self._row_bytes, self._measured_rows = max(row_bytes, self._row_bytes), self.rows
+            self._make_room(self._row_bytes, self.rows)
 
     def _looked_through(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [

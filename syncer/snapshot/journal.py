@@ -117,10 +117,12 @@ def _fill_outbox(session: Session, layout: ColumnMap, number: int) -> int:
             f"CASE WHEN b.k1 IS NULL THEN {number} ELSE b.first_run END AS run "
             f"FROM resent r LEFT JOIN snapshot b ON {session.same_keys('r', 'b')}"
         )
+    # A first load is in the order in which it was staged; in that order a batch is in one place there.
+    order = "ORDER BY row_id" if session.any("SELECT 1 FROM snapshot") else ""
     for part, source in itertools.product(parts, sources):
         rows += session.count(
-            f"INSERT INTO outbox SELECT {rows} + row_number() OVER (), '{Action.PUT}', {k}, row_id, known, NULL, "
-            f"{is_doubted}, restores, change, run FROM ({source}) o{part}"
+            f"INSERT INTO outbox SELECT {rows} + row_number() OVER ({order}), '{Action.PUT}', {k}, row_id, known, "
+            f"NULL, {is_doubted}, restores, change, run FROM ({source}) o{part}"
         )
     if session.any("SELECT 1 FROM in_doubt WHERE unset"):
         # Without an answer, more is in doubt of what is sent with its NULLs.

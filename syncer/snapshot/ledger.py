@@ -80,6 +80,13 @@ class Asked:
     #: Whether it asked for the whole result.
     is_whole: bool = True
 
+    @property
+    def memory(self) -> dict[str, str]:
+        """What a ledger keeps of it, by name."""
+        seconds = str(int(self.at.timestamp()))
+        whole = {"whole_result_at": seconds} if self.is_whole else {}
+        return {"last_sync_time": seconds, "settled_query": self.query} | whole
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:

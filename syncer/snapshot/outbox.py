@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,17 +17,15 @@ from syncer.model.memory import PROCESS
 from syncer.model.protocols import MOVED, NUMBERED_VERDICTS, UNSET
 from syncer.model.types import Action, Verdict
 from syncer.snapshot import handover
-from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
+from syncer.snapshot.batches import batch_queries, row_bytes, whole_collection_queries
 from syncer.snapshot.ledger import Asked, Intent, Workspace
-from syncer.snapshot.session import Session
+from syncer.snapshot.session import with_more_memory
 from syncer.snapshot.values import as_key, literal
 
 #: So many batches are made by one query, of wide rows in half the time; while a store takes them, the next ones are.
 _BATCHES_A_QUERY = 4
 #: How far the recording of a store's answers may be behind it.
 _RECORDINGS_BEHIND = 2
-#: So many rows at each of several places tell how many bytes a row has; fewer rows than that make one batch.
-_SAMPLE_ROWS = 64
 #: Answers are recorded together until they are so many, exactly a row group of DuckDB's, which it writes only once
 #: where it comes whole; or until so many seconds after the last ones.
 _RECORD_ROWS = 122_880
@@ -55,13 +52,19 @@ class BatchPipeline:
         self._recorded_at = time.monotonic()
 
     def batches(self, queries: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """What the queries give, in order, in batches of at most so many *rows*; the next ones are made meanwhile."""
+        """What each query gives, by `seq`, in batches of at most so many *rows*; the next ones are made meanwhile."""
+        for made in self.whole(queries):
+            ordered = made.sort_by("seq")
+            yield from (ordered.slice(first, rows) for first in range(0, made.num_rows, rows))
+
+    def whole(self, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """What each query gives, as one batch in the query's own order."""
         waiting = iter(queries)
         upcoming = [self._worker.submit(self._make, query) for query in islice(waiting, 1)]
         while upcoming:
             made = upcoming.pop().result()
             upcoming = [self._worker.submit(self._make, query) for query in islice(waiting, 1)]
-            yield from (made.slice(first, rows) for first in range(0, made.num_rows, rows))
+            yield made
 
     def record(self, verdicts: pa.Table) -> None:
         """Record *verdicts* soon; those of batches in quick succession together.
@@ -205,8 +208,8 @@ class Outbox:
         if not self.rows:
             return []
         if whole:
-            return [Part(batches=batches(whole_collection_queries(session, layout), sys.maxsize))]
-        rows = min(rows, max(1, PROCESS.batch // _row_bytes(session, layout)))
+            return [Part(batches=self._pipeline.whole(whole_collection_queries(session, layout)))]
+        rows = min(rows, max(1, PROCESS.batch // row_bytes(session, layout)))
         last = self.rows - session.count("SELECT count(*) FROM waiting")
         bounds = [(0, last), (last, self.rows)] if last < self.rows else [(0, last)]
         made = rows * _BATCHES_A_QUERY
@@ -230,7 +233,11 @@ class Outbox:
         if not self.rows:
             return {}
         self._pipeline.finish()
-        query = "SELECT change, verdict, count(DISTINCT seq) FROM outbox JOIN verdicts USING (seq) GROUP BY ALL"
+        # DuckDB keeps a count of distinct values in memory, and writes the rows of DISTINCT to files.
+        query = (
+            "SELECT change, verdict, count(*) FROM outbox "
+            "JOIN (SELECT DISTINCT seq, verdict FROM verdicts) USING (seq) GROUP BY ALL"
+        )
         return {(change, Verdict(verdict)): count for change, verdict, count in self._work.session.rows(query)}
 
     def settle(self, *, started_at: datetime, asked: Asked, ended_well: bool) -> None:
@@ -256,97 +263,11 @@ def open_outbox(work: Workspace, intent: Intent) -> Outbox:
     # While a run sends, only the pipeline's thread uses the connection.
     pipeline = BatchPipeline(
         work.session.sync,
-        make=lambda query: connection.sql(query).to_arrow_table().combine_chunks().to_batches()[0],
+        make=lambda query: with_more_memory(
+            connection, lambda: connection.sql(query).to_arrow_table().combine_chunks().to_batches()[0]
+        ),
         record=lambda verdicts: work.ledger.acknowledge(layout, verdicts),
     )
     session = work.session
     tried = session.count(f"SELECT count(*) FROM outbox SEMI JOIN rejections USING ({session.k})") if rows else 0
     return Outbox(rows=rows, tried_before=tried, _work=replace(work, layout=layout), _intent=intent, _pipeline=pipeline)
-
-
-def batch_queries(session: Session, layout: ColumnMap, after: int, until: int, *, rows: int) -> list[str]:
-    """A query for at most so many *rows* each, in the order to send, of those between two places."""
-    removals = session.count(f"SELECT count(*) FROM outbox WHERE action <> '{Action.PUT}'")
-    remove, put = _removal_sql(session, layout), _put_sql(session, layout)
-    return [
-        f"{query} WHERE seq BETWEEN {first} AND {min(first + rows - 1, last)} ORDER BY seq"
-        for query, begin, last in ((remove, after + 1, min(removals, until)), (put, max(removals, after) + 1, until))
-        for first in range(begin, last + 1, rows)
-    ]
-
-
-def _row_bytes(session: Session, layout: ColumnMap) -> int:
-    """About how many bytes of JSON a staged row has; 1 where there are few rows."""
-    last = session.count("SELECT count(*) FROM staged") - _SAMPLE_ROWS
-    if last < 0:
-        return 1
-    sampled = " UNION ALL ".join(
-        f"(SELECT * FROM staged WHERE rowid BETWEEN {first} AND {first + _SAMPLE_ROWS - 1})"
-        for first in (0, last // 2, last)
-    )
-    return max(1, session.count(f"SELECT coalesce(max(strlen({whole_row(layout)})), 0) FROM ({sampled})"))
-
-
-def whole_collection_queries(session: Session, layout: ColumnMap) -> list[str]:
-    """One query for all rows of a collection, in the order of their keys; none where nothing is in the outbox.
-
-    What is not in the outbox is taken as it was acknowledged: nothing is sent that is not in doubt before.
-    """
-    if not session.any("SELECT 1 FROM outbox"):
-        return []
-    k = session.k
-    acknowledged = whole_row(layout, "acknowledged")
-    return [
-        f"SELECT o.seq, o.action, {session.keys_of('o')}, "
-        f"CASE WHEN o.action = '{Action.PUT}' THEN s.whole ELSE '{{}}' END AS attributes, '[]' AS cleared, "
-        "b.acknowledged "
-        f"FROM outbox o LEFT JOIN (SELECT rowid AS row_id, {whole_row(layout)} AS whole FROM staged) s "
-        f"USING (row_id) LEFT JOIN (SELECT {k}, {acknowledged} AS acknowledged FROM snapshot) b "
-        f"ON {session.same_keys('o', 'b')} "
-        f"UNION ALL SELECT NULL, '{Action.PUT}', {k}, acknowledged, '[]', acknowledged "
-        f"FROM (SELECT {k}, {acknowledged} AS acknowledged FROM snapshot) ANTI JOIN outbox USING ({k}) ORDER BY {k}"
-    ]
-
-
-def _removal_sql(session: Session, layout: ColumnMap) -> str:
-    every = json_array([literal(_json_text(c.name)) for c in in_file(session, layout.compared)])
-    own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.other_identifiers)
-    person = ", person" if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL") else ""
-    return (
-        f"SELECT seq, action, {session.k}, '{{}}' AS attributes, "
-        f"CASE WHEN action = '{Action.CLEAR}' THEN {every} ELSE '[]' END AS cleared{own}{person} FROM outbox"
-    )
-
-
-def _put_sql(session: Session, layout: ColumnMap) -> str:
-    own = layout.other_identifiers
-    if not session.target.entity.traits.merges:
-        attributes, cleared = whole_row(layout), "'[]'"
-    else:
-        # NULL stays NULL: such members are left out.
-        members = [f"{json_name(c.name)} || {c.sent(c.physical)}" for c in layout.fed if c not in own]
-        attributes = json_object(members)
-        unset = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
-        cleared = f"CASE WHEN o.restores THEN '[]' ELSE {unset} END"
-    return (
-        f"SELECT seq, action, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
-        + "".join(f", {_identifier(c)} AS {c.name}" for c in own)
-        + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
-    )
-
-
-def _cleared(layout: ColumnMap, column: StoredColumn) -> str:
-    """SQL for the attribute's name as JSON where this row unsets it, else NULL; empty where it never does."""
-    name = literal(_json_text(column.name))
-    if column.fed is None:
-        return name
-    return "" if layout.schema.keeps_nulls else f"CASE WHEN {column.physical} IS NULL THEN {name} END"
-
-
-def _identifier(column: StoredColumn) -> str:
-    """SQL for another identifier as the key would be spelled; NULL where it is blank, which sets and unsets nothing."""
-    return f"nullif({as_key(column.type, column.physical, fold=column.name == 'email')}, '')"
-
-
-def _json_text(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

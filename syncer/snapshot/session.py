@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, assert_never
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, assert_never
 
 import duckdb
 
@@ -14,10 +14,22 @@ from syncer.model.protocols import MOVED
 from syncer.model.types import Entity, PersonKey, Target
 from syncer.snapshot.values import literal
 
+_Result = TypeVar("_Result")
+_Given = ParamSpec("_Given")
+_Owner = TypeVar("_Owner", bound="_OfSession")
+
+
+class _OfSession(Protocol):
+    @property
+    def session(self) -> Session: ...
+
+
 #: DuckDBs for the next runs of this process: to start one takes 15 ms.
 _idle: list[duckdb.DuckDBPyConnection] = []
 _MOST_IDLE = 4
 _OF_ONE_RUN = ("memory_limit", "temp_directory")
+#: Of bytes, as DuckDB writes them.
+_UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 #: The connections of runs, each to its DuckDB.
 _at_work: dict[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection] = {}
 
@@ -56,6 +68,47 @@ def let_go(connection: duckdb.DuckDBPyConnection, database: str, *, is_reusable:
             del _at_work[connection]
             _idle.append(instance)
     close(connection)
+
+
+def with_more_memory(connection: duckdb.DuckDBPyConnection, work: Callable[[], _Result]) -> _Result:
+    """Do *work*; while DuckDB has too little memory for it, again with twice as much, up to the connection's part.
+
+    What a run usually has is enough for most statements, and leaves room for other runs. Work that fails within a
+    transaction has to be undone first.
+    """
+    while True:
+        try:
+            return work()
+        except duckdb.OutOfMemoryException:
+            if not _widen(connection):
+                raise
+
+
+def retried(
+    method: Callable[Concatenate[_Owner, _Given], _Result],
+) -> Callable[Concatenate[_Owner, _Given], _Result]:
+    """A method that undoes what it did where it fails, and is done once more where DuckDB has too little memory."""
+
+    @wraps(method)
+    def with_room(owner: _Owner, /, *given: _Given.args, **named: _Given.kwargs) -> _Result:
+        return with_more_memory(owner.session.connection, lambda: method(owner, *given, **named))
+
+    return with_room
+
+
+def _widen(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Double what DuckDB may use; False if it has all of its part."""
+    try:
+        ((part, shown),) = connection.execute("SELECT getvariable('part'), current_setting('memory_limit')").fetchall()
+    except duckdb.Error:
+        # A transaction that has failed answers no query.
+        return False
+    number, unit = shown.split()
+    limit = int(float(number) * _UNITS[unit])
+    if not part or limit > 0.9 * part:
+        return False
+    connection.execute(f"SET memory_limit = '{min(part, 2 * limit)}B'")
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +203,11 @@ class Session:
 
     def execute(self, statement: str, parameters: Any = None) -> None:
         """Run a statement whose result nobody needs."""
-        self.connection.execute(statement, parameters)
+        with_more_memory(self.connection, lambda: self.connection.execute(statement, parameters))
 
     def rows(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """All rows of a query that returns few."""
-        return self.connection.execute(query, parameters).fetchall()
+        return with_more_memory(self.connection, lambda: self.connection.execute(query, parameters).fetchall())
 
     def count(self, query: str, parameters: Any = None) -> int:
         """The one number of a query, or how many rows a statement changed."""

@@ -59,6 +59,21 @@ def test_wide_rows_take_little_memory(tmp_path: Path) -> None:
     assert megabytes < 800
 
 
+def test_many_rows_take_little_memory(tmp_path: Path) -> None:
+    make_wide(tmp_path, 1)
+    many = "SELECT id, 'name of ' || id AS name, {} AS plan FROM range(400000) t (id)"
+    for plan in ("'free'", "'pro'"):
+        (tmp_path / "sync_definitions/wide.sql").write_text(
+            _DEFINITION.replace("SELECT * FROM wide", many.format(plan))
+        )
+
+        # 40 MB are for the rows.
+        ended, megabytes, _ = run(tmp_path, SYNCER_MEMORY_LIMIT="280MB")
+
+        assert (ended["status"], ended["accepted"]) == ("success", 400_000)
+        assert megabytes < 450
+
+
 def test_a_run_that_needs_more_memory_than_it_may_have_names_the_setting(tmp_path: Path) -> None:
     make_wide(tmp_path, 1_000)
 

@@ -1,0 +1,98 @@
+"""The batches of an outbox, as SQL: what is removed, what is put, and a collection as a whole."""
+
+from __future__ import annotations
+
+from syncer.model.types import Action
+from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
+from syncer.snapshot.session import Session
+from syncer.snapshot.values import as_key, literal
+
+#: So many rows at each of several places tell how many bytes a row has; fewer rows than that make one batch.
+_SAMPLE_ROWS = 64
+
+
+def batch_queries(session: Session, layout: ColumnMap, after: int, until: int, *, rows: int) -> list[str]:
+    """A query for at most so many *rows* each, in any order, of those between two places; the next ones come later."""
+    removals = session.count(f"SELECT count(*) FROM outbox WHERE action <> '{Action.PUT}'")
+    remove, put = _removal_sql(session, layout), _put_sql(session, layout)
+    return [
+        f"{query} WHERE seq BETWEEN {first} AND {min(first + rows - 1, last)}"
+        for query, begin, last in ((remove, after + 1, min(removals, until)), (put, max(removals, after) + 1, until))
+        for first in range(begin, last + 1, rows)
+    ]
+
+
+def row_bytes(session: Session, layout: ColumnMap) -> int:
+    """About how many bytes of JSON a row of the outbox has; 1 where there are few rows."""
+    last = session.count("SELECT count(*) FROM outbox") - _SAMPLE_ROWS
+    if last < 0:
+        return 1
+    # Places in `staged` say nothing: it also had, and lost, places of the snapshot's rows.
+    sampled = " OR ".join(f"seq BETWEEN {first + 1} AND {first + _SAMPLE_ROWS}" for first in (0, last // 2, last))
+    size = f"SELECT coalesce(max(strlen({whole_row(layout)})), 0) FROM staged"
+    return max(1, session.count(f"{size} WHERE rowid IN (SELECT row_id FROM outbox WHERE {sampled})"))
+
+
+def whole_collection_queries(session: Session, layout: ColumnMap) -> list[str]:
+    """One query for all rows of a collection, in the order of their keys; none where nothing is in the outbox.
+
+    What is not in the outbox is taken as it was acknowledged: nothing is sent that is not in doubt before.
+    """
+    if not session.any("SELECT 1 FROM outbox"):
+        return []
+    k = session.k
+    acknowledged = whole_row(layout, "acknowledged")
+    return [
+        f"SELECT o.seq, o.action, {session.keys_of('o')}, "
+        f"CASE WHEN o.action = '{Action.PUT}' THEN s.whole ELSE '{{}}' END AS attributes, '[]' AS cleared, "
+        "b.acknowledged "
+        f"FROM outbox o LEFT JOIN (SELECT rowid AS row_id, {whole_row(layout)} AS whole FROM staged) s "
+        f"USING (row_id) LEFT JOIN (SELECT {k}, {acknowledged} AS acknowledged FROM snapshot) b "
+        f"ON {session.same_keys('o', 'b')} "
+        f"UNION ALL SELECT NULL, '{Action.PUT}', {k}, acknowledged, '[]', acknowledged "
+        f"FROM (SELECT {k}, {acknowledged} AS acknowledged FROM snapshot) ANTI JOIN outbox USING ({k}) ORDER BY {k}"
+    ]
+
+
+def _removal_sql(session: Session, layout: ColumnMap) -> str:
+    every = json_array([literal(_json_text(c.name)) for c in in_file(session, layout.compared)])
+    own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.other_identifiers)
+    person = ", person" if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL") else ""
+    return (
+        f"SELECT seq, action, {session.k}, '{{}}' AS attributes, "
+        f"CASE WHEN action = '{Action.CLEAR}' THEN {every} ELSE '[]' END AS cleared{own}{person} FROM outbox"
+    )
+
+
+def _put_sql(session: Session, layout: ColumnMap) -> str:
+    own = layout.other_identifiers
+    if not session.target.entity.traits.merges:
+        attributes, cleared = whole_row(layout), "'[]'"
+    else:
+        # NULL stays NULL: such members are left out.
+        members = [f"{json_name(c.name)} || {c.sent(c.physical)}" for c in layout.fed if c not in own]
+        attributes = json_object(members)
+        unset = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
+        cleared = f"CASE WHEN o.restores THEN '[]' ELSE {unset} END"
+    return (
+        f"SELECT seq, action, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
+        + "".join(f", {_identifier(c)} AS {c.name}" for c in own)
+        + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
+    )
+
+
+def _cleared(layout: ColumnMap, column: StoredColumn) -> str:
+    """SQL for the attribute's name as JSON where this row unsets it, else NULL; empty where it never does."""
+    name = literal(_json_text(column.name))
+    if column.fed is None:
+        return name
+    return "" if layout.schema.keeps_nulls else f"CASE WHEN {column.physical} IS NULL THEN {name} END"
+
+
+def _identifier(column: StoredColumn) -> str:
+    """SQL for another identifier as the key would be spelled; NULL where it is blank, which sets and unsets nothing."""
+    return f"nullif({as_key(column.type, column.physical, fold=column.name == 'email')}, '')"
+
+
+def _json_text(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
