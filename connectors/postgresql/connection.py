@@ -71,6 +71,11 @@ def _bounded(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, An
         return end.value
 
 
+def spelled(sql: str) -> str:
+    """A statement whose variables are `:name`, as psycopg spells them."""
+    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", sql)
+
+
 def connect(named: ConnectionName, url: str, **arguments: Any) -> psycopg.Connection:
     """A connection to a warehouse or store.
 

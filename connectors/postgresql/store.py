@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ import pyarrow.compute as pc
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from connectors.postgresql.connection import BoundedConnection, connect_bounded, release, reused
+from connectors.postgresql.connection import BoundedConnection, connect_bounded, release, reused, spelled
 from connectors.postgresql.copying import as_text_arrays, copy_lines, numbers
 from connectors.postgresql.errors import reason
 from connectors.sql_store import entities, people
@@ -84,11 +83,7 @@ _ELSEWHERE = (
 _HINTS = {
     "25006": "Name a primary server in {setting}__URL, not a replica.",
     "42501": "GRANT this user what is missing; it must be able to create tables, and own them to upgrade them.",
-    "42P07": _ELSEWHERE,
-    "42P01": _ELSEWHERE,
-    "42703": _ELSEWHERE,
-    "42804": _ELSEWHERE,
-    "42883": _ELSEWHERE,
+    **dict.fromkeys(("42P07", "42P01", "42703", "42804", "42883"), _ELSEWHERE),
     "3F000": "Create the schema that the search path in {setting}__URL names, or name another one.",
     "57014": f"The server had {_STATEMENT_SECONDS} seconds; look what keeps it busy. {SENT_AGAIN}",
     "53100": "Free space on the server's disk.",
@@ -285,6 +280,14 @@ class PostgreSQLStore(SQLStore):
             yield
             self._used_at = time.monotonic()
 
+    def duplicates(self, names: Sequence[str], limit: int | None) -> Generator[pa.Table, None, None]:
+        """See `FindsDuplicates.duplicates`."""
+        from connectors.postgresql import duplicates
+
+        if not self.is_new:
+            with self._reading():
+                yield from duplicates.found(self._connection, names, limit)
+
     def _stage(self, rows: pa.Table) -> None:
         self._connection.execute(_BATCH)
         if "cleared" in rows.column_names:
@@ -312,12 +315,12 @@ class PostgreSQLStore(SQLStore):
                     copy.write(lines[start : start + _SENT_BYTES])
 
     def _execute(self, sql: str, **values: str | int) -> int:
-        return self._connection.execute(_named(sql), values or None).rowcount
+        return self._connection.execute(spelled(sql), values or None).rowcount
 
     def _fetch(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
         with self._explained():
             self._revive()
-            return self._connection.execute(_named(sql), values or None).fetchall()
+            return self._connection.execute(spelled(sql), values or None).fetchall()
 
     def _fetch_within(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
         with self._connection.transaction():
@@ -343,8 +346,3 @@ class PostgreSQLStore(SQLStore):
 
 class _RaceError(StoreError):
     """Another program wrote the same rows at the same time; nothing of the batch was stored."""
-
-
-def _named(sql: str) -> str:
-    """psycopg's spelling of `:name`."""
-    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", sql)

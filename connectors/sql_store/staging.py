@@ -71,6 +71,17 @@ class Answers:
         )
 
 
+def is_numbered(rows: pa.Table) -> bool:
+    """Whether the person of every row is known by number."""
+    return "person" in rows.column_names and len(rows) > 0 and not rows["person"].null_count
+
+
+def listed(numbers: pa.ChunkedArray) -> str:
+    """Numbers as a text with commas between them."""
+    texts = pa.ListArray.from_arrays([0, len(numbers)], numbers.combine_chunks().cast(pa.string()))
+    return str(pc.binary_join(texts, ",")[0].as_py())
+
+
 def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array]:
     match target.entity:
         case Entity.PERSON:

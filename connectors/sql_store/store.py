@@ -15,7 +15,7 @@ from connectors.sql_store import contents, entities, identifiers, people
 from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.people import NAMED
-from connectors.sql_store.staging import Answers, staged, staged_keys
+from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
 from connectors.sql_store.upgrades import WITH_FENCES, WITH_MOVES
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreError
@@ -116,9 +116,9 @@ class SQLStore(StoreDatabase):
 
     def _names(self, target: Target, keys: pa.Table) -> dict[str, list[Any]]:
         """The identifiers of people, or those of objects, in columns; within a transaction."""
-        if target.entity.traits.names_person and _is_numbered(keys):
+        if target.entity.traits.names_person and is_numbered(keys):
             query = f"SELECT id, email, person_id AS cio_id FROM people WHERE {self.dialect.numbered}"
-            return self._columns(query, _NAMES, numbers=_listed(keys["person"]))
+            return self._columns(query, _NAMES, numbers=listed(keys["person"]))
         self._stage_keys(staged_keys(target, keys, self.identity))
         query = identifiers.query(target, keys.column_names)
         if target.entity.traits.names_person:
@@ -234,6 +234,14 @@ class SQLStore(StoreDatabase):
         """See `SearchesPeople.people_with`."""
         return [] if self.is_new else contents.people_with(self._fetch, self.dialect.each_attribute, text, limit)
 
+    def why_no_duplicates(self, names: Sequence[str]) -> list[str]:
+        """See `FindsDuplicates.why_no_duplicates`."""
+        from connectors.sql_store import duplicates
+
+        if self.is_new:
+            return ["the store does not exist yet"]
+        return list(duplicates.why_none(self._fetch, self.dialect.each_attribute, self.identity, names))
+
     def can_list(self, target: Target) -> bool:
         """See `ReadsBack.can_list`."""
         return True
@@ -297,8 +305,8 @@ class SQLStore(StoreDatabase):
         )
 
     def _delete_people(self, key: PersonKey, rows: pa.Table) -> None:
-        if _is_numbered(rows):
-            self._execute(f"DELETE FROM people WHERE {self.dialect.numbered}", numbers=_listed(rows["person"]))
+        if is_numbered(rows):
+            self._execute(f"DELETE FROM people WHERE {self.dialect.numbered}", numbers=listed(rows["person"]))
         else:
             self._stage_keys(rows)
             people.delete(self._execute, key, rows.column_names)
@@ -329,17 +337,6 @@ class SQLStore(StoreDatabase):
             half = len(rows) // 2
             return self._unfit(target, rows[:half], create=create) | self._unfit(target, rows[half:], create=create)
         return {}
-
-
-def _is_numbered(rows: pa.Table) -> bool:
-    """Whether the person of every row is known by number."""
-    return "person" in rows.column_names and len(rows) > 0 and not rows["person"].null_count
-
-
-def _listed(numbers: pa.ChunkedArray) -> str:
-    """Numbers as a text with commas between them."""
-    texts = pa.ListArray.from_arrays([0, len(numbers)], numbers.combine_chunks().cast(pa.string()))
-    return str(pc.binary_join(texts, ",")[0].as_py())
 
 
 def _nowhere(rows: int) -> dict[str, pa.Array]:

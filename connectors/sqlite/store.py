@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -234,6 +234,14 @@ class SQLiteStore(SQLStore):
         found = self._columns(query, ("named", "person"), keys=named)
         people = pa.array(found["person"], pa.int64()).take(pc.index_in(key, pa.array(found["named"], pa.string())))
         return pa.table({"seq": rows["seq"], "person": people})
+
+    def duplicates(self, names: Sequence[str], limit: int | None) -> Generator[pa.Table, None, None]:
+        """See `FindsDuplicates.duplicates`."""
+        from connectors.sqlite import duplicates
+
+        if not self.is_new:
+            with self._reading():
+                yield from duplicates.found(self._connection, names, limit)
 
     def _stage(self, rows: pa.Table) -> None:
         for statement in _BATCH:

@@ -18,6 +18,7 @@ from syncer.cli import (
     completion,
     connections,
     docs,
+    duplicates,
     files,
     lsp,
     new,
@@ -98,6 +99,7 @@ for name, command in COMMANDS.items():
     app.command(name, cls=Command)(command)
 app.add_typer(show.app, name="show")
 app.add_typer(show.explain, name="explain")
+app.add_typer(duplicates.app, name="duplicates")
 
 
 def _print_version(wanted: bool) -> None:

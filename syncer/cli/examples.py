@@ -79,6 +79,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "explain object": [("syncer explain object account acc_001", "an account")],
     "explain relationship": [("syncer explain relationship 42 account acc_001", "a person in an account")],
     "explain collection": [("syncer explain collection coupons A1", "one row")],
+    "duplicates person": [
+        ("syncer duplicates person --by email", "the first pairs"),
+        ("syncer duplicates person --by name+birthday --json > duplicates.jsonl", "all of them, for SQL"),
+    ],
 }
 
 #: Command to the codes that it may exit with, beside 0, 2 and those of signals.
@@ -100,6 +104,7 @@ _CODES: Mapping[str, Sequence[int]] = {
     "explain object": (1, 4),
     "explain relationship": (1, 4),
     "explain collection": (1, 4),
+    "duplicates person": (1,),
 }
 
 

@@ -13,7 +13,7 @@ IN_PROGRESS = 4
 #: What each code means, for the manual.
 MEANINGS = {
     0: "success",
-    FAILED: "a run failed, or rows are rejected; `show` or `explain` found nothing, or `verify` a difference",
+    FAILED: "a run failed; rows are rejected; `show`, `explain`, `duplicates` found nothing, or `verify` a difference",
     UNUSABLE: "the command line, a setting or a definition has an error",
     3: "a limit, or a wrong clock, held a run",
     IN_PROGRESS: "the sync is already running, or another service uses the state folder",

@@ -48,6 +48,7 @@ def test_the_words_are_those_of_the_commands() -> None:
         ("syncer run --allow ", ["limits", "clock", "removed=", "changed=", "cleared=", "added=", "empty"]),
         ("syncer show person 1 --by e", ["email"]),
         ("syncer explain person 1 --sync c", ["customers"]),
+        ("syncer duplicates person --by ", ["email", "phone", "name+birthday"]),
         ("syncer docs first", ["first-steps"]),
         ("syncer -C sync_definitions/sample_data pause c", ["customers"]),
         ("syncer -C nowhere pause c", ["customers"]),

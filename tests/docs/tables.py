@@ -23,6 +23,7 @@ from syncer.cli import PARSER
 from syncer.cli.exit_codes import MEANINGS as CODES
 from syncer.definitions.fields import FIELDS, default_of
 from syncer.docs.topics import FOLDER
+from syncer.model.duplicates import DUPLICATES
 from syncer.service.metrics import ServiceCollector
 from syncer.settings import registry, settings
 from syncer.settings.registry import StoreSettings
@@ -135,6 +136,7 @@ def json_fields() -> str:
         found = {name: _printed(Path(folder), arguments) for name, arguments in _WITH_JSON.items()}
     about_row = ["run_id", "sync", "status", "error", "hint", "file", "line", "file_changed", "suspects"]
     found["explain-error"] = about_row
+    found["duplicates"] = [*DUPLICATES.names, "by"]
     found["alerts"] = [*(field.name for field in fields(Alert)), "muted_until", "target", "taken"]
     by_command = table(
         ("command", "fields"),
