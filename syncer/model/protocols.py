@@ -13,32 +13,17 @@ WRITTEN_NAMES is a JSON array of the names as the warehouse has them.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.abc import MetaPathFinder
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from syncer.model.arrow import work_without_pandas
 from syncer.model.types import Column, Entity, Identity, Probe, Target, ValueForm
 
-
-class _WithoutPandas(MetaPathFinder):
-    """Keeps Arrow from importing pandas, where it is installed, at the first list: 0.2 seconds and 30 MB of each run.
-
-    Arrow asks once; a driver that converts to pandas later makes it ask again.
-    """
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError(name=fullname)
-
-
-sys.meta_path.insert(0, _WithoutPandas())
-pa.array([0])
-del sys.meta_path[0]
+work_without_pandas()
 
 #: The key of a field's metadata that marks JSON and digits.
 KIND = b"syncer"
