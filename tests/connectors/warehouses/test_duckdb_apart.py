@@ -19,7 +19,9 @@ from syncer.model.protocols import JSON
 from tests.connectors.warehouses.test_duckdb import opened, refusal, rows
 
 #: It works for minutes in many short functions, and for half an hour in a long one.
-LONG, ENDLESS = "SELECT max(list_sum(range(i))) FROM range(100000) t (i)", "SELECT length(repeat('x', 2000000000)) AS n"
+LONG = "SELECT max(list_sum(range(i))) FROM range(100000) t (i)"
+#: One call, which nothing interrupts.
+ENDLESS = "SELECT levenshtein(repeat('x', 200000), repeat('y', 200000)) AS n"
 
 
 def processes_of(parent: int) -> list[int]:
