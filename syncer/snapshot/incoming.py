@@ -95,7 +95,8 @@ class ResultStream:
         session.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         session.connection.register("incoming", self.stream())
         try:
-            session.execute(statement)
+            # Not by the session, which may run it again: what is left of a stream is no result.
+            session.connection.execute(statement)
         except Exception:
             if self.failure:
                 raise self.failure from None
