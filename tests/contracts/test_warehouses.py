@@ -64,9 +64,9 @@ def refusal(warehouse: Warehouse, sql: str, timeout: timedelta = TIMEOUT) -> War
 def eventually(claim: Callable[[], bool]) -> bool:
     """Whether *claim* comes true, at once but on a busy machine."""
     deadline = time.monotonic() + 60
-    while not claim() and time.monotonic() < deadline:
+    while not (is_true := claim()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return claim()
+    return is_true
 
 
 def value(column: pa.ChunkedArray) -> Any:
