@@ -18,7 +18,7 @@ from tests.benchmarks.project import Project
 
 #: What `pip` installs for them.
 PACKAGES = (
-    "dlt[postgres,sql_database]>=1.31",
+    "dlt[postgres,sql-database]>=1.31",
     "adbc-driver-postgresql>=1.13",
     "pyarrow>=18",
     "drt-core[postgres]>=1.2",
