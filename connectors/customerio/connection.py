@@ -185,6 +185,7 @@ class Api:
         address: str,
         *,
         login: tuple[str, str] | str,
+        or_login: tuple[str, str] | None = None,
         key_setting: str,
         per_second: int,
         headers: Mapping[str, str] | None = None,
@@ -193,6 +194,7 @@ class Api:
 
         Shapes:
             login: user and password, or a bearer's token.
+            or_login: user and password for an API that refuses *login*.
             key_setting: the setting to check if the API refuses the login.
         """
         self._store, self.label = named.name, named.label
@@ -205,19 +207,24 @@ class Api:
         #: The time that the first answer bore, and when it came, by the monotonic clock.
         self._dated: tuple[datetime, float] | None = None
         own = {"User-Agent": "syncer", "Content-Type": "application/json", **(headers or {})}
-        if isinstance(login, str):
-            own["Authorization"] = f"Bearer {login}"
+        self._or_login = or_login
         user = login if isinstance(login, str) else login[0]
         self._limiter = _limiters.setdefault((address, user), RateLimiter(per_second))
         self._client = _client(
             self._http,
             self.label,
             base_url=address,
-            auth=login if isinstance(login, tuple) else None,
             headers=own,
             timeout=self._http.Timeout(TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
             follow_redirects=False,
         )
+        self._log_in(login)
+
+    def _log_in(self, login: tuple[str, str] | str) -> None:
+        if isinstance(login, str):
+            self._client.headers["Authorization"] = f"Bearer {login}"
+        else:
+            self._client.auth = login
 
     def call(
         self,
@@ -301,6 +308,10 @@ class Api:
         self._limiter.record(failed=answer.status >= 500)
         if self._dated is None and (date := moment(response.headers.get("Date"))):
             self._dated = date, time.monotonic()
+        if answer.status == 401 and self._or_login is not None:
+            self._log_in(self._or_login)
+            self._or_login = None
+            return self._once(method, path, content, query)
         self._refuse_unusable(answer, response.headers)
         return answer
 

@@ -38,6 +38,11 @@ def _mapping(value: Any) -> Any:
     return value
 
 
+#: How keys begin that are for every API of a workspace: on servers, and in browsers and apps, which may not read.
+#: https://docs.customer.io/release-notes/2026-10-30-public-private-api-keys/ (read 2026-11-30)
+_PRIVATE, _PUBLIC = "sk_", "pk_"
+
+
 class Via(enum.StrEnum):
     """Through which of Customer.io's APIs people go."""
 
@@ -48,10 +53,16 @@ class Via(enum.StrEnum):
 class CustomerIOOptions(Options):
     """The keys and addresses of a workspace's APIs, and how they are used."""
 
-    site_id: SecretStr | None = Field(default=None, description="the site id of the Track API; required")
-    api_key: SecretStr | None = Field(default=None, description="the key of the Track API; required")
+    site_id: SecretStr | None = Field(
+        default=None, description="the site id of the Track API; required, but not with a private key"
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="the key of the Track API, or [a private key](customerio.md#keys) (`sk_…`) for it and for the "
+        "App API; required",
+    )
     app_api_key: SecretStr | None = Field(
-        default=None, description="the key of the App API, for collections and reading back"
+        default=None, description="the key of the App API, for collections and reading back, beside a Track API key"
     )
     cdp_api_key: SecretStr | None = Field(default=None, description="the key of the Pipelines API")
     track_url: _ApiUrl | None = Field(
@@ -75,11 +86,30 @@ class CustomerIOOptions(Options):
 
     @model_validator(mode="after")
     def _whole(self) -> CustomerIOOptions:
-        if self.site_id is None or self.api_key is None:
-            raise ValueError("`site_id` and `api_key` are needed for customerio URLs")
+        for name in ("api_key", "app_api_key"):
+            if revealed(getattr(self, name)).startswith(_PUBLIC):
+                raise ValueError(
+                    f"`{name}` is a public key (`{_PUBLIC}…`), which is for browsers and apps; give a private one "
+                    f"(`{_PRIVATE}…`)"
+                )
+        if self.api_key is None or (self.site_id is None and not self.has_private_key):
+            raise ValueError(
+                "`site_id` and `api_key` are needed for customerio URLs, or as the `api_key` a private key "
+                f"(`{_PRIVATE}…`) alone"
+            )
         if self.via is Via.PIPELINES and self.cdp_api_key is None:
             raise ValueError("`cdp_api_key` is needed for `via` pipelines")
         return self
+
+    @property
+    def has_private_key(self) -> bool:
+        """Whether the key of the Track API is one for all APIs."""
+        return revealed(self.api_key).startswith(_PRIVATE)
+
+    @property
+    def app_key(self) -> str:
+        """The key of the App API; empty where there is none."""
+        return revealed(self.app_api_key) or (revealed(self.api_key) if self.has_private_key else "")
 
 
 STORE = StoreConnector(
@@ -93,7 +123,10 @@ STORE = StoreConnector(
 )
 
 #: What is said where the App API has no key, and the next step.
-NEEDS_APP_KEY = "collections and reading back need the App API", "Set {setting}__APP_API_KEY."
+NEEDS_APP_KEY = (
+    "collections and reading back need the App API",
+    "Set {setting}__APP_API_KEY, or a private key (`sk_…`) as {setting}__API_KEY.",
+)
 
 _KNOWN_BY = {
     Identity.ID: (PersonKey.ID, PersonKey.CIO_ID),
@@ -120,7 +153,7 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
                 hint="Leave `create` out.",
                 field="create",
             )
-    if not (target.entity.traits.merges or revealed(options.app_api_key)):
+    if not (target.entity.traits.merges or options.app_key):
         raise StoreRefusesError(f"{named.label}: {NEEDS_APP_KEY[0]}", hint=named.hint(NEEDS_APP_KEY[1]))
     if goes_through_pipelines(target, options) and (key is not PersonKey.ID or not create):
         raise StoreRefusesError(

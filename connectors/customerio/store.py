@@ -75,15 +75,31 @@ class CustomerIOStore:
         self._closed = self._interrupted = self._confirmed = False
         self._apis: list[Api] = []
         self._sender: BatchSender | None = None
-        site_id = revealed(options.site_id)
+        self._environment: Any = None
         self._track = self._api(
             options.track_url or _HOSTS[self._region][0],
-            login=(site_id, revealed(options.api_key)),
-            key_setting=f"{self._setting}__SITE_ID and {self._setting}__API_KEY",
+            **self._track_login(),
             per_second=options.requests_per_second,
         )
-        #: No secret: nobody can find the site id by it.
-        self.store_id = hashlib.sha256(f"customerio:{self._region}:{site_id}".encode()).hexdigest()[:32]
+
+    @cached_property
+    def store_id(self) -> str:
+        """See `ProfileStore`; by the site id, or else by the workspace's own number.
+
+        Raises:
+            StoreError: Customer.io cannot be reached, or does not tell the number.
+        """
+        workspace = revealed(self._options.site_id)
+        if not workspace:
+            self._confirm_region()
+            if self._environment in (None, ""):
+                raise StoreError(
+                    f"{self._label}: Customer.io does not tell which workspace the private key is for",
+                    hint=f"Set {self._setting}__SITE_ID to the workspace's site id.",
+                )
+            workspace = f"environment {self._environment}"
+        # No secret: nobody can find the site id by it.
+        return hashlib.sha256(f"customerio:{self._region}:{workspace}".encode()).hexdigest()[:32]
 
     def check(self, target: Target, *, create: bool = True) -> None:
         """See `ProfileStore.check`.
@@ -99,13 +115,14 @@ class CustomerIOStore:
         """See `AddressesTargets`: the number of an object's type; of a key of its own, which workspace that may be."""
         if target.object_type is not None:
             return self._options.object_types.get(target.object_type, target.object_type)
-        through, key = "app", self._options.app_api_key
+        # A private key without a site id is for the workspace that `store_id` tells, also after another one.
+        through, key = "app", self._options.app_key if self._options.site_id else revealed(self._options.app_api_key)
         if target.person_key is not None:
-            through, key = str(self._options.via), self._options.cdp_api_key
+            through, key = str(self._options.via), revealed(self._options.cdp_api_key)
         if through == Via.TRACK:
             return through
         # No secret, as for `store_id`.
-        return f"{through} {hashlib.sha256(f'{self.store_id}:{revealed(key)}'.encode()).hexdigest()[:16]}"
+        return f"{through} {hashlib.sha256(f'{self.store_id}:{key}'.encode()).hexdigest()[:16]}"
 
     def forecast(self, target: Target, *, rows: int, row_bytes: int) -> str:
         """See `ForecastingChanges`."""
@@ -120,7 +137,7 @@ class CustomerIOStore:
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`; without an App API key only the key itself."""
-        if target.entity.traits.names_person and self._options.app_api_key:
+        if target.entity.traits.names_person and self._options.app_key:
             return reading.identifiers_of_people(self._app, target.person, keys["k1"].to_pylist())
         kind = target.object_type if target.entity.traits.names_object else target.person_key
         rows = len(keys)
@@ -192,7 +209,7 @@ class CustomerIOStore:
         """See `Probing`; nothing tests a key of the Pipelines API without sending data."""
         self._confirm_region()
         notes = [f"Syncer takes its identity to be `{self.identity}`."]
-        if self._options.app_api_key:
+        if self._options.app_key:
             collections.find(self._app, "")
         else:
             notes.append("Without an App API key, Syncer cannot send collections or read anything back.")
@@ -224,7 +241,7 @@ class CustomerIOStore:
         return self._api(
             self._options.app_url or _HOSTS[self._region][1],
             login=self._app_key(),
-            key_setting=f"{self._setting}__APP_API_KEY",
+            key_setting=f"{self._setting}__{'APP_API_KEY' if self._options.app_api_key else 'API_KEY'}",
             per_second=_APP_RATE,
         )
 
@@ -247,8 +264,16 @@ class CustomerIOStore:
             api.stop()
         return api
 
+    def _track_login(self) -> dict[str, Any]:
+        key = revealed(self._options.api_key)
+        if self._options.has_private_key:
+            # Not documented: whether the Track API takes it as the App API takes keys, or as the Pipelines API does.
+            return {"login": key, "or_login": (key, ""), "key_setting": f"{self._setting}__API_KEY"}
+        setting = f"{self._setting}__SITE_ID and {self._setting}__API_KEY"
+        return {"login": (revealed(self._options.site_id), key), "key_setting": setting}
+
     def _app_key(self) -> str:
-        if not (key := revealed(self._options.app_api_key)):
+        if not (key := self._options.app_key):
             fault, hint = NEEDS_APP_KEY
             raise SettingsError(f"{self._label}: {fault}", hint=self._named.hint(hint))
         return key
@@ -264,7 +289,7 @@ class CustomerIOStore:
                 f"{self._label}: the workspace is {found}, and the URL says `{self._region}`",
                 hint=f"Set {self._setting}__URL to the workspace's region, customerio://us or customerio://eu.",
             )
-        self._confirmed = True
+        self._confirmed, self._environment = True, content.get("environment_id")
 
 
 def _duration(seconds: float) -> str:

@@ -67,13 +67,22 @@ class _Apis:
         self._in_flight: Counter[tuple[Any, ...]] = Counter()
 
     def track_login(self, request: Request) -> bool:
-        return _basic(request) == f"{self._w.site_id}:{self._w.api_key}"
+        return _basic(request) == f"{self._w.site_id}:{self._w.api_key}" or self._private(request, self._w.private_as)
 
     def cdp_login(self, request: Request) -> bool:
         return _basic(request) == f"{self._w.cdp_api_key}:"
 
     def app_login(self, request: Request) -> bool:
-        return request.headers.get("authorization") == f"Bearer {self._w.app_api_key}"
+        key = request.headers.get("authorization")
+        return key == f"Bearer {self._w.app_api_key}" or self._private(request, "Bearer")
+
+    def _private(self, request: Request, scheme: str) -> bool:
+        """Whether the login is the private key, as an API takes it: as a bearer's token, or as a user's name."""
+        if not self._w.private_key:
+            return False
+        if scheme == "Basic":
+            return _basic(request) == f"{self._w.private_key}:"
+        return request.headers.get("authorization") == f"Bearer {self._w.private_key}"
 
     def guarded(self, handler: Handler, login: Callable[[Request], bool]) -> Handler:
         async def handle(request: Request) -> Response:

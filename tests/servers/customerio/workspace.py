@@ -41,6 +41,9 @@ class Workspace:
     api_key: str = "track-secret"
     app_api_key: str = "app-secret"
     cdp_api_key: str = "cdp-secret"
+    #: For every API, where the workspace has one; and how the Track API takes it, `Bearer` or `Basic`.
+    private_key: str = ""
+    private_as: str = "Bearer"
     region: str = "us"
     #: Calls a second that the App API takes.
     app_rate: int = 10
