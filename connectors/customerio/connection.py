@@ -269,6 +269,10 @@ class Api:
         date, at = self._dated
         return date + timedelta(seconds=time.monotonic() - at)
 
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until nothing more is to be sent."""
+        self._stopped.wait(seconds)
+
     def stop(self) -> None:
         """Send nothing more, and wake every thread that waits; answers on their way have some seconds left."""
         self._stopped.set()

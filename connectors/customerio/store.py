@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +15,7 @@ from connectors.customerio import collections, reading
 from connectors.customerio.connection import Api, kept_rate
 from connectors.customerio.delivery import BatchSender
 from connectors.customerio.items import ItemSettings
+from connectors.customerio.keyed_writes import ROWS_OF_A_WRITE
 from connectors.customerio.options import (
     NEEDS_APP_KEY,
     CustomerIOOptions,
@@ -129,7 +131,8 @@ class CustomerIOStore:
         if not rows:
             return ""
         if not target.entity.traits.merges:
-            return "Customer.io: the whole collection again, in 2 calls"
+            alone = 2 + 2 * math.ceil(rows / ROWS_OF_A_WRITE)
+            return f"Customer.io: about {alone} calls for these rows alone, or 3 for the whole collection"
         calls = expected_calls(target.entity, rows=rows, row_bytes=row_bytes)
         rate = self._options.requests_per_second
         about = "1 call" if calls == 1 else f"about {calls:,} calls"
@@ -150,7 +153,7 @@ class CustomerIOStore:
         if self._closed:
             raise StoreError(f"{self._label} is closed")
         if not target.entity.traits.merges:
-            return collections.replace(self._app, str(target.collection), batch)
+            return collections.deliver(self._app, target, batch)
         self._sender = self._sender or self._sender_of(target, create=create)
         return self._sender.add(batch)
 

@@ -108,7 +108,7 @@ class StoreConnector(Connector):
     checked_by: str = ""
     #: Whether its owner pays for each person, so that a query that creates too many costs money.
     bills_people: bool = False
-    #: Whether a collection is replaced as a whole (see `ReplacesCollections`), so that no two syncs can share it.
+    #: Whether a collection may be replaced as a whole (see `ReplacesCollections`), so that no two syncs can share it.
     replaces_collections: bool = False
 
     def check(self, name: str, target: Target, *, create: bool, identity: Identity, options: Options) -> None:

@@ -311,7 +311,7 @@ class ReadsBack(Protocol):
 
 @runtime_checkable
 class ReplacesCollections(Protocol):
-    """A store whose collections can only be replaced as a whole: `apply` is given all of one as one batch."""
+    """A store that may have to replace a whole collection to change a row: `apply` is given all of one as one batch."""
 
     replaces_collections: Literal[True]
 

@@ -1,7 +1,7 @@
 """After any history of results, faults and deaths, one clean run makes a workspace of Customer.io equal to the queries.
 
 What that API cannot tell is left out: a relationship makes the ends that are missing, so that people and objects may be
-there of which no other query speaks, and a collection is refused as a whole.
+there of which no other query speaks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from connectors.customerio import connection, delivery, items, requests
+from connectors.customerio import connection, delivery, items, keyed_writes, requests, store
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Identity
@@ -36,6 +36,7 @@ from tests.properties.convergence import (
     proven_in,
 )
 from tests.servers.customerio import CustomerIOServer, customerio_server
+from tests.servers.customerio.collections import Keyed
 from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.servers.customerio.workspace import Workspace
 from tests.servers.fake_store import Key
@@ -44,6 +45,8 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.early]
 
 #: Seconds until the client gives up, and until the server answers.
 PATIENCE, HANGING = 0.2, 0.5
+#: Calls a second that the App API takes.
+RATE = 10_000
 
 HTML = b"<html>Service unavailable</html>"
 FAULTS = {
@@ -82,10 +85,13 @@ class WorkspaceOnTrial:
         self.patch.setattr(connection, "ATTEMPTS", 2)
         self.patch.setattr(connection, "FIRST_WAIT", 0.001)
         self.patch.setattr(connection, "FAILURES_IN_A_ROW", 10**6)
-        self._running = customerio_server()
+        self.patch.setattr(keyed_writes, "FIRST_LOOK", 0.001)
+        self.patch.setattr(keyed_writes, "LOOKING_SECONDS", 0.01)
+        self.patch.setattr(store, "_APP_RATE", RATE)
+        self._running = customerio_server(app_rate=RATE)
         self.server: CustomerIOServer = self._running.__enter__()
-        with self._connected(datetime.now(UTC)) as store:
-            self.store_id = store.store_id
+        with self._connected(datetime.now(UTC)) as opened:
+            self.store_id = opened.store_id
 
     @property
     def workspace(self) -> Workspace:
@@ -110,25 +116,25 @@ class WorkspaceOnTrial:
 
     @contextmanager
     def opened(self, started_at: datetime, life: Life) -> Iterator[ProfileStore]:
-        with self._connected(started_at) as store:
+        with self._connected(started_at) as opened:
             for name in ("_track", "_app"):
                 # The process may die before and after each call.
-                setattr(store, name, Mortal(getattr(store, name), life))
-            yield store
+                setattr(opened, name, Mortal(getattr(opened, name), life))
+            yield opened
 
     @contextmanager
     def _connected(self, started_at: datetime) -> Iterator[Any]:
-        store = open_store(
+        opened = open_store(
             "crm", "customerio://us", identity=Identity.ID, options=self.server.options(), started_at=started_at
         )
         try:
-            yield store
+            yield opened
         finally:
             # Not a step of its life: whatever it sent is answered by now.
             for name in ("_track", "_app"):
-                if isinstance(api := vars(store).get(name), Mortal):
-                    setattr(store, name, api.inner)
-            store.close()
+                if isinstance(api := vars(opened).get(name), Mortal):
+                    setattr(opened, name, api.inner)
+            opened.close()
 
     def mark(self) -> tuple[int, int, set[Key]]:
         writes = [method for method, _ in self.workspace.requests if method != "GET"]
@@ -164,8 +170,10 @@ class WorkspaceOnTrial:
             faults.poison = is_about
         else:
             faults.refuses, faults.partly = is_about, how
+        self.workspace.held_collections.refuses = lambda row: "on-purpose" if row.get("code") == key else ""
         yield
         faults.poison = faults.refuses = lambda item: False
+        self.workspace.held_collections.refuses = lambda row: ""
 
     def close(self) -> None:
         self.patch.undo()
@@ -194,6 +202,19 @@ class WithCustomerIO(Convergence):
                 self._run(name)
         with self.store.refusing(refused, how):
             self._run(name)
+
+    @rule(keyed=st.sampled_from(list(Keyed)), tells_fields=st.booleans(), looks=st.integers(0, 1))
+    def be_an_older_or_newer_workspace(self, keyed: Keyed, tells_fields: bool, looks: int) -> None:
+        held = self.store.workspace.held_collections
+        held.keyed, held.tells_fields, held.looks = keyed, tells_fields, looks
+
+    @rule(rows=ROWS)
+    def run_and_look_up_in_vain(self, rows: Rows) -> None:
+        held = self.store.workspace.held_collections
+        self.put_all("coupons", rows)
+        held.looks = 1_000
+        self._run("coupons")
+        held.looks = 0
 
     @invariant()
     def nothing_of_one_entity_was_on_its_way_twice(self) -> None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.customerio import connection
+from connectors.customerio import connection, keyed_writes
+from connectors.customerio.keyed_writes import DELETE_FIELD
 from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
 from syncer.model.types import Entity, Identity, Target
@@ -24,7 +25,7 @@ from tests.servers.customerio.faults import Fault
 NAMES = [
     "errors", "batch_index", "reason", "field", "message", "detail", "meta", "error", "collection", "collections",
     "rows", "id", "name", "customer", "customers", "attributes", "identifiers", "cio_relationships", "object",
-    "object_id", "updated_at",
+    "object_id", "updated_at", "write", "state", "items", "code", "index", "key_field", "delete_field",
 ]  # fmt: skip
 SCALARS = st.sampled_from([None, True, 0, 1, -1, 2, 1.5, 10**30, "", "x", "coupons", "ann", "a\nb\0", "\ud800"])
 ANSWERS = st.recursive(
@@ -54,6 +55,13 @@ SHAPED = st.one_of(
     st.builds(lambda inner: {"object": inner, "cio_relationships": inner}, ANSWERS),
     st.builds(lambda inner: {"errors": [{"batch_index": inner, "reason": inner}]}, ANSWERS),
 )
+ITEMS = st.builds(lambda place, code: {"index": place, "code": code}, SCALARS, ANSWERS)
+#: What a look-up of a write may tell.
+ENDS = st.builds(
+    lambda state, items: {"write": {"state": state, "items": items}},
+    st.sampled_from(["failed", "applied", "queued"]) | ANSWERS,
+    st.lists(ITEMS, max_size=3) | ANSWERS,
+)
 PROPERTY = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -64,6 +72,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(connection, "ATTEMPTS", 2)
     monkeypatch.setattr("connectors.customerio.store._APP_RATE", 10_000)
+    monkeypatch.setattr(keyed_writes, "FIRST_LOOK", 0.001)
+    monkeypatch.setattr(keyed_writes, "LOOKING_SECONDS", 0.003)
     with customerio_server() as running:
         running.workspace.app_rate = 10_000
         yield running
@@ -117,6 +127,39 @@ def test_an_answer_about_a_collection_is_for_all_of_its_rows(
 
     assert verdicts.schema == VERDICTS
     assert len(verdicts) in (0, 2)
+
+
+@PROPERTY
+@given(told=SHAPED | ENDS, status=st.sampled_from([None, 200, 202, 400, 404, 422]), listed=st.booleans())
+def test_an_answer_about_rows_of_a_collection_is_a_verdict_or_a_doubt(
+    store: Any, server: CustomerIOServer, told: Any, status: int | None, listed: bool
+) -> None:
+    """*status*: of the answer to the write, where that is told; else what the look-up tells."""
+    held = server.workspace.held_collections
+    have: list[dict[str, Any]] = [{"code": code, "off": 1} for code in "abcd"]
+    held.replace("coupons", have, 1, key_field="code", delete_field=DELETE_FIELD)
+    held.told, held.tells_fields = None if status else told, listed
+    server.workspace.faults.next.clear()
+    if status:
+        server.workspace.faults.next.append(Fault(status=status, body=json.dumps(told).encode()))
+    known = [json.dumps(row) for row in have]
+    changed = [put(row["code"], attributes=row | {"off": 2}) for row in have[:2]]
+    batch = batch_of(*changed, *(put(row["code"], attributes=row) for row in have[2:]))
+    seqs = pa.array([100, 101, None, None], pa.int64())
+    batch = batch.set_column(0, "seq", seqs).append_column("acknowledged", pa.array(known))
+
+    try:
+        verdicts = store.apply(COUPONS, batch, create=True)
+    except StoreError:
+        # Of a write that does not end.
+        return
+
+    assert verdicts.schema == VERDICTS
+    accepted = {row["seq"] for row in verdicts.to_pylist() if row["verdict"] == "accepted"}
+    stored = {row["code"]: row["off"] for row in server.workspace.collections["coupons"]["data"]}
+    if status is not None:
+        assert all(stored[code] == 2 for seq, code in ((100, "a"), (101, "b")) if seq in accepted)
+    assert set(verdicts["seq"].to_pylist()) <= {100, 101}
 
 
 @PROPERTY

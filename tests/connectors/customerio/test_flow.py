@@ -391,7 +391,7 @@ def test_one_row_of_a_collection_is_sent_with_the_others_as_they_were(
 
 def test_a_collection_is_found_by_its_name_among_others(collection: Bench, server: CustomerIOServer) -> None:
     for name in ("coupon", "coupons 2", "Coupons"):
-        server.workspace.replace_collection(name, [{"code": "theirs"}])
+        server.workspace.held_collections.replace(name, [{"code": "theirs"}])
 
     collection.feed(coupons(ten=10))
     collection.feed(coupons(ten=12))

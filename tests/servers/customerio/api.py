@@ -23,8 +23,6 @@ from tests.servers.customerio.workspace import BATCH_BYTES, ITEM_BYTES, Person, 
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_ROW_BYTES, _COLLECTION_BYTES = 10_000, 10_000_000
-
 
 class _Broken(Response):
     """A connection that ends without an answer."""
@@ -36,21 +34,28 @@ class _Broken(Response):
 
 def application(workspace: Workspace) -> Starlette:
     """The three APIs under one address; their paths do not meet."""
-    apis = _Apis(workspace)
+    apis, collections = _Apis(workspace), workspace.held_collections
     return Starlette(
         routes=[
             Route("/api/v1/accounts/region", apis.guarded(apis.region, apis.track_login)),
             Route("/api/v2/batch", apis.guarded(apis.writing(apis.batch), apis.track_login), methods=["POST"]),
             Route("/v1/batch", apis.guarded(apis.writing(apis.calls), apis.cdp_login), methods=["POST"]),
-            Route("/v1/collections", apis.guarded(apis.list_collections, apis.app_login), methods=["GET"]),
-            Route("/v1/collections", apis.guarded(apis.writing(apis.put_collection), apis.app_login), methods=["POST"]),
-            Route("/v1/collections/{id:int}", apis.guarded(apis.one_collection, apis.app_login), methods=["GET"]),
-            Route(
-                "/v1/collections/{id:int}",
-                apis.guarded(apis.writing(apis.put_collection), apis.app_login),
-                methods=["PUT"],
+            *(
+                Route(
+                    f"/v1/collections{path}",
+                    apis.guarded(handler if method == "GET" else apis.writing(handler), apis.app_login),
+                    methods=[method],
+                )
+                for method, path, handler in (
+                    ("GET", "", collections.listing),
+                    ("POST", "", collections.put),
+                    ("GET", "/{id:int}", collections.one),
+                    ("PUT", "/{id:int}", collections.put),
+                    ("GET", "/{id:int}/content", collections.content),
+                    ("POST", "/{id:int}/writes", collections.submit),
+                    ("GET", "/{id:int}/writes/{write}", collections.look_up),
+                )
             ),
-            Route("/v1/collections/{id:int}/content", apis.guarded(apis.collection_content, apis.app_login)),
             Route("/v1/customers/attributes", apis.guarded(apis.people, apis.app_login), methods=["POST"]),
             Route("/v1/customers/{id:path}/attributes", apis.guarded(apis.person, apis.app_login)),
             Route("/v1/customers/{id:path}/relationships", apis.guarded(apis.relationships, apis.app_login)),
@@ -190,26 +195,6 @@ class _Apis:
             if not self._in_flight[entity]:
                 del self._in_flight[entity]
 
-    async def list_collections(self, request: Request) -> Response:
-        return JSONResponse({"collections": [_described(held) for held in self._w.collections.values()]})
-
-    async def one_collection(self, request: Request) -> Response:
-        held = self._held(request)
-        return JSONResponse({"collection": _described(held)}) if held else JSONResponse({}, 404)
-
-    async def collection_content(self, request: Request) -> Response:
-        held = self._held(request)
-        return JSONResponse(held["data"]) if held else JSONResponse({}, 404)
-
-    async def put_collection(self, request: Request) -> Response:
-        body = await request.json()
-        held = self._held(request)
-        sizes = [len(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()) for row in body["data"]]
-        if any(size > _ROW_BYTES for size in sizes) or sum(sizes) > _COLLECTION_BYTES:
-            return JSONResponse({"errors": [{"detail": "too large", "status": "422"}]}, 422)
-        made = self._w.replace_collection(body["name"], body["data"], held["id"] if held else None)
-        return JSONResponse({"collection": _described(made)}, 200 if held else 201)
-
     async def person(self, request: Request) -> Response:
         found = self._person(request)
         return JSONResponse({"customer": _read(found)}) if found else JSONResponse({"errors": []}, 404)
@@ -242,10 +227,6 @@ class _Apis:
     def _person(self, request: Request) -> Person | None:
         return self._w.person(**{request.query_params.get("id_type", "id"): request.path_params["id"]})
 
-    def _held(self, request: Request) -> dict[str, Any] | None:
-        number = request.path_params.get("id")
-        return next((held for held in self._w.collections.values() if held["id"] == number), None)
-
     def _over_rate(self) -> bool:
         now = time.monotonic()
         while self._app_calls and now - self._app_calls[0] > 1:
@@ -271,12 +252,6 @@ def _faulty(fault: Fault) -> Response:
 
 def _bad(reason: str, field: str, message: str = "") -> Response:
     return JSONResponse({"errors": [{"reason": reason, "field": field, "message": message}]}, 400)
-
-
-def _described(held: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(held["data"], ensure_ascii=False)
-    schema = sorted({name for row in held["data"] for name in row})
-    return {"id": held["id"], "name": held["name"], "rows": len(held["data"]), "bytes": len(text), "schema": schema}
 
 
 def _texts(attributes: dict[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from tests.servers.customerio.collections import Collections
 from tests.servers.customerio.faults import Faults
 
 #: Bytes.
@@ -53,7 +54,7 @@ class Workspace:
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     #: cio_id, object type, object id.
     relationships: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
-    collections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    held_collections: Collections = field(default_factory=Collections)
     faults: Faults = field(default_factory=Faults)
     #: Whether requests are checked against the vendor's definitions.
     checked: bool = True
@@ -75,6 +76,12 @@ class Workspace:
     _people: dict[str, Person] = field(default_factory=dict)
     #: Who has a unique identifier: its kind and value.
     _named: dict[tuple[str, Any], Person] = field(default_factory=dict)
+
+    @property
+    def collections(self) -> dict[str, dict[str, Any]]:
+        """By name, once all that is queued for them is done."""
+        self.held_collections.work()
+        return self.held_collections.held
 
     @property
     def people(self) -> list[Person]:
@@ -128,13 +135,6 @@ class Workspace:
             self._identify({"identifiers": who, "attributes": call["traits"]})
         elif call.get("event") == "User Deleted":
             self._delete_person({"identifiers": who})
-
-    def replace_collection(self, name: str, rows: list[Any], number: int | None = None) -> dict[str, Any]:
-        """Make or replace a collection."""
-        number = number if number is not None else next(self._numbers)
-        held = {"id": number, "name": name, "data": rows}
-        self.collections[name] = held
-        return held
 
     def _found(self, identifiers: dict[str, Any]) -> Person | None:
         ((kind, value),) = identifiers.items()
