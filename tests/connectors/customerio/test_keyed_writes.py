@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -520,3 +522,52 @@ def test_a_run_that_is_killed_during_a_write_is_made_good_by_the_next(
     assert rows(server) == HELD
     (again,) = forked.run("run", "coupons", "--json", folder=tmp_path, environment=ENVIRONMENT).objects
     assert (again["status"], again["unchanged"]) == ("success", 5)
+
+
+# Histories
+
+FAULTS = [
+    LOST_BEFORE,
+    LOST_AFTER,
+    Fault(status=503),
+    Fault(status=422),
+    Fault(status=404),
+    Fault(applied=True, status=200, body=b"<html>"),
+    Fault(applied=True, status=500),
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_one_clean_run_makes_the_collection_what_the_query_says(
+    bench: Bench, server: CustomerIOServer, held: Collections, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workspaces that change their version, queues that stand still, rows that are refused, and others who write."""
+    monkeypatch.setattr(connection, "ATTEMPTS", 2)
+    monkeypatch.setattr(connection, "FAILURES_IN_A_ROW", 10_000)
+    monkeypatch.setattr(keyed_writes, "LOOKING_SECONDS", 0.02)
+    monkeypatch.setattr(keyed_writes, "ROWS_OF_A_WRITE", 3)
+    chance = random.Random(seed)
+    wanted = {f"k{i}": 0 for i in range(12)}
+    for _ in range(25):
+        for name in chance.sample([f"k{i}" for i in range(16)], chance.choice([1, 2, 5])):
+            wanted[name] = chance.randrange(4)
+        for name in [name for name in wanted if chance.random() < 0.05]:
+            del wanted[name]
+        held.keyed, held.tells_fields = chance.choice(list(Keyed)), chance.random() < 0.7
+        held.looks = chance.choice([0, 0, 1, 1_000])
+        refused = f"k{chance.randrange(40)}"
+        held.refuses = lambda row, refused=refused: "refused" if row.get("code") == refused else ""
+        if chance.random() < 0.1 and "coupons" in held.held:
+            held.replace("coupons", [row("theirs", 1)], held.held["coupons"]["id"])
+        server.workspace.faults.next.extend(chance.choices([None, *FAULTS], weights=[14, *[1] * len(FAULTS)], k=6))
+        with suppress(StoreError):
+            bench.feed(coupons(**wanted), allow_limits=True)
+        server.workspace.faults.next.clear()
+    held.looks, held.refuses = 0, lambda row: ""
+
+    bench.feed(coupons(**wanted), allow_limits=True)
+    # What others wrote stays until a row changes.
+    bench.feed(coupons(**(wanted | {"k0": 9})), allow_limits=True)
+
+    assert rows(server) == wanted | {"k0": 9}
+    assert bench.feed(coupons(**(wanted | {"k0": 9}))).counts.unchanged == len(wanted | {"k0": 9})
