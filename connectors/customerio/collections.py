@@ -51,7 +51,9 @@ def deliver(api: Api, target: Target, batch: pa.RecordBatch) -> pa.Table:
         return _verdicts(batch, refused, rows, created)
     path = f"{PATH}/{_number(api, name, listed)}"
     writes, keyed = KeyedWrites(api, path, listed), keyed_rows(batch, target, too_long)
-    if keyed is not None and keyed.are_few:
+    if keyed is not None and not keyed.are_few:
+        writes.wait_for_others(keyed)
+    elif keyed is not None:
         is_sent = writes.send(keyed)
         refused = pa.concat_tables([refused, writes.refused])
         rows = _rows(batch, refused["seq"].combine_chunks())

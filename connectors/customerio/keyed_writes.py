@@ -71,7 +71,7 @@ class KeyedRows:
     put: pa.Table
     #: Of the key alone, with DELETE_FIELD.
     deleted: pa.Table
-    #: A row that the collection has, or is to have: to write it does no harm.
+    #: A row that the collection has, or is to have: to write it does no harm before the others are written.
     harmless: pa.Table
     #: How many rows the collection has, with those that are deleted.
     rows: int
@@ -132,7 +132,8 @@ SELECT seq, '{{' || $name || ':' || CAST(old AS VARCHAR) || ',"{DELETE_FIELD}":t
 FROM keyed WHERE seq IS NOT NULL AND action = '{Action.DELETE}'
 """
 _HARMLESS = f"""
-SELECT seq, attributes AS text FROM keyed WHERE action = '{Action.PUT}' AND NOT is_long ORDER BY seq NULLS FIRST LIMIT 1
+SELECT seq, CASE WHEN action = '{Action.PUT}' THEN attributes ELSE acknowledged END AS text
+FROM keyed WHERE NOT is_long ORDER BY seq NULLS FIRST LIMIT 1
 """
 
 
@@ -170,6 +171,17 @@ class KeyedWrites:
         if not self.are_offered or not self._may_have_modes:
             return False
         return self._is_taken(rows.deleted, mode="delete") and self._is_taken(rows.put, mode="upsert")
+
+    def wait_for_others(self, rows: KeyedRows) -> None:
+        """Wait for every write that an earlier run may have queued: writes have an order, and others may have none.
+
+        Raises:
+            StoreError: as for `send`.
+        """
+        if self._listed.get("key_field", rows.key) != rows.key or self._is_taken(rows.harmless):
+            return
+        if self.are_offered and self._may_have_modes:
+            self._is_taken(rows.harmless, mode="upsert")
 
     def replace(self, data: bytes, key: str) -> bool:
         """Replace all rows by *data*, and make *key* their key, where that is a write; False where it is not."""
@@ -212,7 +224,15 @@ class KeyedWrites:
         head = b"".join(b"%s:%s," % (_json(name), _json(text)) for name, text in members.items())
         answer = self._api.call("POST", self._path, content=b"{" + head + b'"data":' + data + b"}")
         self.are_offered = answer.status not in _NOT_OFFERED
-        write_id = _write_id(answer.json()) if answer.ok else None
+        if not answer.ok:
+            return None
+        told = answer.json()
+        if not isinstance(told, dict):
+            raise StoreError(
+                f"{self._api.label}: Customer.io's answer {answer.status} to rows of a collection cannot be understood",
+                hint=f"Does a proxy answer in its place? {AGAIN}",
+            )
+        write_id = _write_id(told)
         if write_id is None:
             return None
         ended = self._ended(write_id)
@@ -255,9 +275,9 @@ def _member(content: Any, name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write_id(content: Any) -> str | None:
+def _write_id(told: dict[str, Any]) -> str | None:
     """The id in the answer to a write, wherever it is; the page shows it only in a look-up."""
-    written = _member(content, "write") or (content if isinstance(content, dict) else {})
+    written = _member(told, "write") or told
     found = written.get("id", written.get("write_id"))
     return found if isinstance(found, str) and found else None
 

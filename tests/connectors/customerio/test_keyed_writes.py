@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,16 +174,19 @@ def test_a_workspace_may_learn_and_forget_keyed_writes(
             assert rows(server) == wanted
 
 
-@pytest.mark.parametrize(("changed", "call"), [(2, "POST writes"), (3, "PUT 1")])
+@pytest.mark.parametrize("changed", [2, 3])
 def test_many_changed_rows_go_with_all_the_others(
-    keyed: Bench, server: CustomerIOServer, changed: int, call: str
+    keyed: Bench, server: CustomerIOServer, held: Collections, changed: int
 ) -> None:
     wanted = {name: 0 if place < changed else off for place, (name, off) in enumerate(HELD.items())}
+    held.writes.clear()
 
     keyed.feed(coupons(**wanted), allow_limits=True)
 
     assert rows(server) == wanted
-    assert sent(server) == [call]
+    # A row that stays as it is shows that nothing is queued any more.
+    assert held.writes == [{"data": [row("a", 0), row("b", 0)]} if changed == 2 else {"data": [row("d", 4)]}]
+    assert sent(server) == ["POST writes"] if changed == 2 else ["POST writes", "PUT 1"]
 
 
 def test_more_rows_than_one_write_saves_at_once_are_several(
@@ -432,6 +436,27 @@ def test_a_look_up_that_does_not_end_leaves_the_rows_in_doubt(
     assert keyed.feed(coupons(**HELD)).counts.unchanged == 5
 
 
+@pytest.mark.parametrize("version", [Keyed.FIELDS, Keyed.MODES])
+def test_a_write_that_is_still_queued_does_not_overtake_the_whole(
+    keyed: Bench, server: CustomerIOServer, held: Collections, monkeypatch: pytest.MonkeyPatch, version: Keyed
+) -> None:
+    monkeypatch.setattr(keyed_writes, "LOOKING_SECONDS", 0.05)
+    held.keyed, held.overtakes = version, True
+    queue_for_ever(held)
+    with pytest.raises(StoreError, match="has not told whether it took the rows"):
+        keyed.feed(coupons(**(HELD | {"a": 0})))
+    wanted = dict.fromkeys(HELD, 7)
+
+    with pytest.raises(StoreError, match="has not told whether it took the rows"):
+        keyed.feed(coupons(**wanted))
+    assert "PUT 1" not in sent(server)
+    held.looks = 0
+    keyed.feed(coupons(**wanted))
+
+    assert sent(server)[-1] == "PUT 1"
+    assert rows(server) == wanted
+
+
 def test_a_write_may_take_its_time(keyed: Bench, server: CustomerIOServer, held: Collections) -> None:
     held.looks = 3
 
@@ -537,6 +562,10 @@ FAULTS = [
 ]
 
 
+def refuse(code: str, row: dict[str, Any]) -> str:
+    return "refused" if row.get("code") == code else ""
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_happens_one_clean_run_makes_the_collection_what_the_query_says(
     bench: Bench, server: CustomerIOServer, held: Collections, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -555,8 +584,7 @@ def test_whatever_happens_one_clean_run_makes_the_collection_what_the_query_says
             del wanted[name]
         held.keyed, held.tells_fields = chance.choice(list(Keyed)), chance.random() < 0.7
         held.looks = chance.choice([0, 0, 1, 1_000])
-        refused = f"k{chance.randrange(40)}"
-        held.refuses = lambda row, refused=refused: "refused" if row.get("code") == refused else ""
+        held.refuses = partial(refuse, f"k{chance.randrange(40)}")
         if chance.random() < 0.1 and "coupons" in held.held:
             held.replace("coupons", [row("theirs", 1)], held.held["coupons"]["id"])
         server.workspace.faults.next.extend(chance.choices([None, *FAULTS], weights=[14, *[1] * len(FAULTS)], k=6))

@@ -57,6 +57,8 @@ class Collections:
     looks: int = 0
     #: What the look-up answers to everything, where it is told to.
     told: Any = None
+    #: Whether a replacement of the whole does not wait for what is queued.
+    overtakes: bool = False
     #: Whether a write is known to the look-up.
     remembers: bool = True
     #: The code of a row that is not taken, or an empty text.
@@ -68,10 +70,11 @@ class Collections:
     _numbers: Any = field(default_factory=lambda: count(1))
 
     def replace(self, name: str, rows: list[Any], number: int | None = None, **fields: Any) -> dict[str, Any]:
-        """Make or replace a collection, after all that is queued for it."""
+        """Make or replace a collection, after all that is queued for it unless that is overtaken."""
         if number is None:
             number = next(self._numbers)
-        self.work(number)
+        if not self.overtakes:
+            self.work(number)
         before = next((one for one in self.held.values() if one["id"] == number), {})
         kept = {name: before.get(name) for name in _FIELDS}
         self.held[name] = {"id": number, "name": name, "data": rows, **kept, **fields}
