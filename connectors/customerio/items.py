@@ -236,7 +236,8 @@ def _object(value: str, object_type: str) -> str:
 
 def _entity_sql(kind: str, who: str, members: str, more: str = "") -> str:
     return (
-        f'CASE WHEN action = \'delete\' THEN \'{{"type":"{kind}","action":"delete",\' || {who} || \'}}\' '
+        f"CASE WHEN action IN ('delete', 'suppress', 'unsuppress') "
+        f'THEN \'{{"type":"{kind}","action":"\' || action || \'",\' || {who} || \'}}\' '
         f'ELSE \'{{"type":"{kind}","action":"identify",\' || {who} || '
         f"',{more}\"attributes\":' || {members} || '}}' END"
     )
@@ -275,7 +276,9 @@ def _pipelines_sql(own: list[str], settings: ItemSettings) -> str:
     moment = datetime.fromtimestamp(settings.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = f"',\"userId\":' || {_text('k1')} || ',\"messageId\":\"' || md5({content}) || '\"'"
     common = f'{names} || \',"timestamp":"{moment}"\''
+    event = "CASE action WHEN 'suppress' THEN 'Suppressed' WHEN 'unsuppress' THEN 'Unsuppressed' ELSE 'Deleted' END"
     return (
-        f'CASE WHEN action = \'delete\' THEN \'{{"type":"track","event":"User Deleted"\' || {common} || \'}}\' '
+        f"CASE WHEN action IN ('delete', 'suppress', 'unsuppress') "
+        f'THEN \'{{"type":"track","event":"User \' || {event} || \'"\' || {common} || \'}}\' '
         f"ELSE '{{\"type\":\"identify\"' || {common} || ',\"traits\":' || {traits} || '}}' END"
     )

@@ -27,4 +27,5 @@ STORE = StoreConnector(
     schemes=_SCHEMES,
     opened_by="connectors.postgresql.store:PostgreSQLStore",
     checked_by="connectors.sql_store.people:check",
+    counts_people=True,
 )

@@ -106,6 +106,7 @@ class PostgreSQLStore(SQLStore):
         find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
         as_json="SELECT CAST(json_agg(json_build_array({columns})) AS text) FROM ({rows}) AS page",
         each_attribute="jsonb_each_text(p.attributes)",
+        each_text="json_array_elements_text(CAST(:values AS json)) AS e (value)",
         # A look at each takes half of the time of a join with a temporary table.
         numbered="person_id = ANY(CAST('{' || :numbers || '}' AS bigint[]))",
     )

@@ -143,6 +143,10 @@ class StoreDatabase(ABC):
     def _stage(self, rows: pa.Table) -> None:
         """Put *rows* into an empty temporary table `batch`."""
 
+    def _stage_keys(self, rows: pa.Table) -> None:
+        """Put rows into `batch` of which the attributes do not matter."""
+        self._stage(rows)
+
     @abstractmethod
     def _execute(self, sql: str, **values: str | int) -> int:
         """Run one statement, in which `:name` stands for a value; returns how many rows it touched."""

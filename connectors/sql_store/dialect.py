@@ -32,6 +32,8 @@ class SQLDialect:
     as_json: str
     #: A table of the attributes of the person `p`: `key`, `value`.
     each_attribute: str
+    #: A table `e` of the texts in the JSON array `:values`, in the column `value`.
+    each_text: str
     #: Whether a person is one of `:numbers`, which are a text with commas between them.
     numbered: str
 

@@ -16,6 +16,7 @@ _WRITTEN = {
     "collections": "name",
     "collection_rows": "collection, key, data",
     "identifier_moves": "seq, kind, value, moved_at",
+    "suppressions": "kind, value, since",
     "sync_fences": "ledger, sync, fence, run_id",
 }
 

@@ -48,6 +48,8 @@ def query(target: Target, columns: Collection[str]) -> str:
 
 def refused_query(target: Target, *, create: bool) -> str:
     """A query for the rows of the batch that would not be put: seq, reason; empty if all would be."""
+    if target.action is not None:
+        return ""
     links, key = target.entity.traits.links, target.person_key
     nobody, nothing = _MISSING if create else _ABSENT
     parts = []

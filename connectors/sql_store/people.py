@@ -12,7 +12,7 @@ from collections.abc import Collection
 from connectors.sql_store.dialect import Execute, SQLDialect
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreRefusesError
-from syncer.model.types import Identity, PersonKey, Target
+from syncer.model.types import Identity, ListAction, PersonKey, Target
 
 #: The columns that no two people share.
 UNIQUE = {Identity.ID: ("id",), Identity.EMAIL: ("email",), Identity.ID_OR_EMAIL: ("id", "email")}
@@ -215,6 +215,13 @@ def _reject_disputed(execute: Execute, disputed: list[str]) -> int:
 def check(name: str, target: Target, *, identity: Identity, **_of_other_stores: object) -> None:
     """See `StoreConnector.checked_by`."""
     key = target.person_key
+    if key is PersonKey.CIO_ID and target.action not in (None, ListAction.DELETE):
+        raise StoreRefusesError(
+            f"{ConnectionName('store', name).label} cannot {target.action} people by `cio_id`, its own number of a "
+            "person, which is gone with them",
+            hint="List people by another identifier.",
+            field="person",
+        )
     if key in (None, PersonKey.CIO_ID) or key in UNIQUE[identity]:
         return
     known = " or ".join(f"`{name}`" for name in (*UNIQUE[identity], PersonKey.CIO_ID))

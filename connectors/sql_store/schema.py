@@ -118,6 +118,15 @@ moves = sa.Table(
     sa.Column("moved_at", _TIME, nullable=False),
 )
 
+#: Identifiers by which nobody may be known; see `connectors.sql_store.suppressions`.
+suppressions = sa.Table(
+    "suppressions",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("value", _NAME, primary_key=True),
+    sa.Column("since", _TIME, nullable=False, server_default=_Now()),
+)
+
 #: One row.
 workspace = sa.Table(
     "workspace",

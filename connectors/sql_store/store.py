@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.sql_store import contents, entities, identifiers, people
-from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.people import NAMED
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
+from connectors.sql_store.suppressions import ListStore
 from connectors.sql_store.upgrades import WITH_FENCES, WITH_MOVES
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreError
@@ -46,7 +46,7 @@ _NOW = ("seq", *WHEREABOUTS.names[2:])
 _NOBODY = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 
 
-class SQLStore(StoreDatabase):
+class SQLStore(ListStore):
     """A profile store over one connection. A transaction of a writer keeps other writers waiting."""
 
     batch_rows: int
@@ -150,18 +150,22 @@ class SQLStore(StoreDatabase):
         """See `ForecastsRefusals`."""
         may_adopt = target.entity is Entity.PERSON and self.identity is Identity.ID_OR_EMAIL
         query = identifiers.refused_query(target, create=create)
-        if not query or (may_adopt and target.person_key is not PersonKey.CIO_ID):
-            return _REFUSED.empty_table()
-        if self.is_new:
+        if may_adopt and target.person_key is not PersonKey.CIO_ID:
+            query = ""
+        if self.is_new and query:
             reason = identifiers.refused_by_nothing(target, create=create)
             return pa.table([pa.array(range(len(keys)), pa.int64()), pa.repeat(reason, len(keys))], schema=_REFUSED)
         found, values = [_REFUSED.empty_table()], {"object_type": str(target.object_type)}
-        for first in range(0, len(keys), self.batch_rows):
+        for first in range(0, 0 if self.is_new or target.action else len(keys), self.batch_rows):
+            rows = staged_keys(target, keys[first : first + self.batch_rows], self.identity)
             with self._transaction(commit=False):
-                self._stage_keys(staged_keys(target, keys[first : first + self.batch_rows], self.identity))
-                columns = self._columns(query, ("seq", "reason"), **(values if target.object_type else {}))
-            rows = [first + seq for seq in columns["seq"]]
-            found.append(pa.table([pa.array(rows, pa.int64()), columns["reason"]], schema=_REFUSED))
+                refused = {seq: reason for seq, (_, reason) in self._suppressed(rows).items()}
+                if query:
+                    self._stage_keys(rows)
+                    columns = self._columns(query, ("seq", "reason"), **(values if target.object_type else {}))
+                    refused = dict(zip(columns["seq"], columns["reason"], strict=True)) | refused
+            places = pa.array([first + seq for seq in refused], pa.int64())
+            found.append(pa.table([places, list(refused.values())], schema=_REFUSED))
         return pa.concat_tables(found)
 
     def moves_since(self, seq: int) -> Moves:
@@ -279,9 +283,14 @@ class SQLStore(StoreDatabase):
         with self._transaction():
             if self._fence:
                 self._execute(_FENCE, **self._fence)
-            return self._write(target, rows, create=create)
+            if refused := self._suppressed(rows):
+                rows = rows.filter(pc.invert(pc.is_in(rows["seq"], pa.array(list(refused), pa.int64()))))
+            answers = self._write(target, rows, create=create) if len(rows) else Answers(exceptions={})
+            return replace(answers, exceptions={**answers.exceptions, **refused}) if refused else answers
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
+        if target.action is not None:
+            return self._apply_list(target.person, target.action, rows)
         run, columns = (self._execute, self.dialect), rows.column_names
         if target.entity is Entity.PERSON and pc.all(pc.equal(rows["action"], str(Action.DELETE))).as_py():
             self._delete_people(target.person, rows)
@@ -303,17 +312,6 @@ class SQLStore(StoreDatabase):
             exceptions={seq: (Verdict(verdict), reason) for seq, verdict, reason in exceptions},
             people=self._numbers(people.numbers_query(target.person)) if target.key_may_move else None,
         )
-
-    def _delete_people(self, key: PersonKey, rows: pa.Table) -> None:
-        if is_numbered(rows):
-            self._execute(f"DELETE FROM people WHERE {self.dialect.numbered}", numbers=listed(rows["person"]))
-        else:
-            self._stage_keys(rows)
-            people.delete(self._execute, key, rows.column_names)
-
-    def _stage_keys(self, rows: pa.Table) -> None:
-        """Put rows into `batch` of which the attributes do not matter."""
-        self._stage(rows)
 
     def _numbers(self, query: str) -> pa.Table:
         """The two columns of *query* as seq and person."""

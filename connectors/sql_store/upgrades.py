@@ -39,8 +39,21 @@ def _leave_room(connection: sa.Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE objects SET (fillfactor = 50)")
 
 
-#: The tables in `schema` are those of the newest format: an upgrade changes both.
-FORMATS: Formats[sa.Connection] = Formats((_add_fences, _add_moves, _leave_room))
+def _add_suppressions(connection: sa.Connection) -> None:
+    name, time, now = "TEXT", "TEXT", "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
+    if connection.dialect.name == "postgresql":
+        name, time, now = 'TEXT COLLATE "C"', "TIMESTAMP WITH TIME ZONE", "now()"
+    connection.exec_driver_sql(
+        f"CREATE TABLE suppressions (kind TEXT NOT NULL, value {name} NOT NULL, since {time} DEFAULT {now} NOT NULL, "
+        "PRIMARY KEY (kind, value))"
+    )
 
-#: The formats from which on the store remembers which run wrote last, and which identifiers people lost.
-WITH_FENCES, WITH_MOVES = 2, 3
+
+#: The tables in `schema` are those of the newest format: an upgrade changes both.
+FORMATS: Formats[sa.Connection] = Formats((_add_fences, _add_moves, _leave_room, _add_suppressions))
+
+#: The formats from which on the store remembers which run wrote last, which identifiers people lost, and which are
+#: suppressed.
+WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS = (
+    2 + FORMATS.upgrades.index(upgrade) for upgrade in (_add_fences, _add_moves, _add_suppressions)
+)

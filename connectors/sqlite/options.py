@@ -8,5 +8,6 @@ STORE = StoreConnector(
     schemes=("sqlite",),
     opened_by="connectors.sqlite.store:SQLiteStore",
     checked_by="connectors.sql_store.people:check",
+    counts_people=True,
     is_file=True,
 )

@@ -85,6 +85,7 @@ class SQLiteStore(SQLStore):
         find_workspace="SELECT 1 FROM sqlite_master WHERE name = 'workspace'",
         as_json="SELECT json_group_array(json_array({columns})) FROM ({rows})",
         each_attribute="json_each(p.attributes)",
+        each_text="json_each(:values) AS e",
         numbered="person_id IN (SELECT value FROM json_each('[' || :numbers || ']'))",
     )
 

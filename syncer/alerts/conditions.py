@@ -132,7 +132,8 @@ def _rejected(run: Run, limit: float, acknowledged: int) -> str:
 
 def _far_off(record: Record, limit: float) -> str:
     newest, *earlier = (run.counts.queried for run in record.well[: COMPARED + 1])
-    if record.definition.incremental or len(earlier) < FEWEST_COMPARED:
+    is_queue = record.definition.incremental or record.definition.target.action is not None
+    if is_queue or len(earlier) < FEWEST_COMPARED:
         return ""
     usual = median(earlier)
     if usual < FEWEST_ROWS or abs(newest - usual) <= limit * usual:

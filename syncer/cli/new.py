@@ -14,7 +14,7 @@ from syncer.cli import output
 from syncer.cli.project import Project
 from syncer.model.errors import SelectionError
 from syncer.model.spelling import quoted
-from syncer.model.types import Entity, OnRemoved
+from syncer.model.types import Entity, ListAction, OnRemoved
 
 
 def new(
@@ -22,6 +22,10 @@ def new(
     entity: Annotated[
         Entity | None,
         typer.Option("--entity", metavar="person|object|relationship|collection", help="What the sync feeds."),
+    ] = None,
+    action: Annotated[
+        ListAction | None,
+        typer.Option("--action", metavar="delete|suppress|unsuppress", help="Makes it a list of people."),
     ] = None,
     table: Annotated[str | None, typer.Option("--from", metavar="TABLE", help="The table that it reads.")] = None,
     person: Annotated[
@@ -56,10 +60,14 @@ def new(
     """Write the file of a new sync; asks for what no option says."""
     project = Project()
     path = _path(project, name)
-    if entity is None:
+    if entity is None and action is not None:
+        entity = Entity.PERSON
+    elif entity is None:
         entity = Entity(_answer("--entity", "What does it feed: person, object, relationship or collection?", "person"))
     target, keys = _target(entity, person=person, thing=thing, collection=collection or name, key=key)
     header = [f"entity: {entity}", *target]
+    if action is not None:
+        header.append(f"action: {action}")
     if description:
         header.insert(0, f"description: {json.dumps(description, ensure_ascii=False)}")
     if schedule is not None:
@@ -67,7 +75,7 @@ def new(
     if on_removed is not None:
         header.append(f"on_removed: {on_removed}")
     table = table or _answer("--from", "Which table does it read?", name)
-    sent = [*dict.fromkeys([*keys, *_words(columns)])] if columns else []
+    sent = [*dict.fromkeys([*keys, *_words(columns)])] if columns else keys if action else []
     query = f"SELECT {', '.join(map(_sql, sent)) or '*'}\nFROM {table}"
     _write(project, path, name, "\n".join(["/* sync", *header, "*/", query, ""]))
     output.line(str(path))

@@ -15,7 +15,7 @@ from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now, print_definition_errors
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.json_text import differing, json_text
-from syncer.model.types import Counts, OnRemoved, SyncDefinition
+from syncer.model.types import Counts, ListAction, OnRemoved, SyncDefinition
 
 if TYPE_CHECKING:
     from syncer.sync.flow import SyncRun
@@ -80,10 +80,12 @@ class _Wanted:
     def of(self, project: Project, run: SyncRun, plan: Plan) -> Plan:
         """The plan with what is wanted of it."""
         from syncer.snapshot import change_set
+        from syncer.sync import plans
         from syncer.sync.kept_plans import PlanFolder
 
         if self.rows is None or self.search:
-            plan = replace(plan, sample=change_set.found(plan.difference, self.search, self.rows))
+            sample = change_set.found(plan.difference, self.search, self.rows)
+            plan = replace(plan, sample=plans.shown(run, sample))
         if self.export is not None:
             try:
                 change_set.export(plan.difference, self.export)
@@ -183,10 +185,10 @@ def _print(definition: SyncDefinition, counts: Counts, plan: Plan, sample_rows: 
             total = numbers.get(change, len(sample))
             part = f", {len(sample)} of {total:,}" if len(sample) < total else ""
             output.line()
-            output.line(f"  {change}{part}" + (f": {_removal(definition)}" if change == "removed" else ""))
+            output.line(f"  {change}{part}{_meaning(definition, change)}")
         for row_key, before, after in sample:
             output.line(f"    {key} {row_key}")
-            for text in _values(change, before, after):
+            for text in _values(change, before, after, definition.target.action):
                 output.line(f"      {text}")
     _print_rejections(plan, key, sample_rows)
     if plan.kept:
@@ -205,8 +207,10 @@ def _print_rejections(plan: Plan, key: str, rows: int | None) -> None:
             output.line(f"    {f'{key} {row_key}' if row_key else 'a row without a key'}: {reason}")
 
 
-def _values(change: str, before: str | None, after: str | None) -> list[str]:
+def _values(change: str, before: str | None, after: str | None, action: ListAction | None) -> list[str]:
     """The lines of one row, below its key."""
+    if action is not None:
+        return [f"{_shown(before)} → {action.done}"] if before else []
     if change == "removed":
         return []
     differences = differing(before, after)
@@ -215,10 +219,16 @@ def _values(change: str, before: str | None, after: str | None) -> list[str]:
     return [f"{name}: {_shown(old)} → {_shown(new)}" for name, old, new in differences]
 
 
-def _removal(definition: SyncDefinition) -> str:
+def _meaning(definition: SyncDefinition, change: str) -> str:
+    """What becomes of rows with a change that says it in no other way, after a colon."""
+    action = definition.target.action
+    if change != "removed":
+        return f": {action.done}" if action else ""
+    if action:
+        return ": they left the list, which does nothing"
     if definition.incremental:
-        return "kept in the store"
-    return _REMOVED[definition.on_removed] if definition.target.entity.traits.merges else "dropped"
+        return ": kept in the store"
+    return ": " + (_REMOVED[definition.on_removed] if definition.target.entity.traits.merges else "dropped")
 
 
 def _shown(value: str) -> str:

@@ -181,7 +181,8 @@ def _show(seek: Callable[[Lookup], Sought], *, as_json: bool) -> None:
         named = {"store": sought.store, "entity": sought.entity}
         # `held` is the name that `content` had before; it stays for one release.
         content = {"content": found.content, "held": found.content}
-        syncs = {"syncs": [sync.name for sync in found.feeding], "rejections": [*map(rejection_object, found.rejected)]}
+        feeding = [sync.name for sync in found.feeding if sync.target.action is None]
+        syncs = {"syncs": feeding, "rejections": [*map(rejection_object, found.rejected)]}
         output.json_line({**named, **content, **syncs})
     else:
         missing = f"The store `{sought.store}` has no such {sought.entity}."
@@ -193,7 +194,8 @@ def _print(project: Project, found: Stored, content: str) -> None:
     for line in content.split("\n"):
         output.line(line)
     last_status = project.run_log.last_status()
-    fed = ", ".join(f"{sync.name} ({last_status.get(sync.name, 'never run')})" for sync in found.feeding)
+    feeding = [sync.name for sync in found.feeding if sync.target.action is None]
+    fed = ", ".join(f"{sync} ({last_status.get(sync, 'never run')})" for sync in feeding)
     output.line(f"Fed by: {fed or 'no sync'}")
     for row in found.rejected:
         times = "once" if row.attempts == 1 else f"{row.attempts} times"

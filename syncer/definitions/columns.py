@@ -93,12 +93,14 @@ def key_columns(definition: SyncDefinition, columns: Sequence[str]) -> tuple[str
 def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
     """Attribute to the result's column, in the header's order, or else in the result's.
 
-    A collection's key is among its attributes, first where the header names others.
+    A collection's key is among its attributes, first where the header names others. A list has none.
 
     Raises:
         DefinitionError: the result lacks a column that the header names.
     """
     identifiers = key_columns(definition, columns)
+    if definition.target.action is not None:
+        return {}
     is_whole = not definition.target.entity.traits.merges
     if definition.attributes is not None:
         named = {

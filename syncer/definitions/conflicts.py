@@ -1,4 +1,4 @@
-"""What `validate` warns of: syncs that conflict, and limits that are missing."""
+"""What `validate` warns of: syncs that conflict, limits that are missing, and what lists do not do."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncer.definitions.columns import attribute_columns
+from syncer.definitions.columns import attribute_columns, match_column
 from syncer.model.errors import DefinitionError
 from syncer.model.query_variables import QueryVariables
 from syncer.model.spelling import listed
-from syncer.model.types import PersonKey, SyncDefinition
+from syncer.model.types import Entity, ListAction, PersonKey, SyncDefinition
 from syncer.queries import query
 
 
@@ -94,7 +94,7 @@ def neighbours_to_ask(
 def different_person_keys(definitions: Sequence[SyncDefinition]) -> list[DefinitionWarning]:
     """A warning for each sync that knows the people of a store by another identifier than most syncs of that store."""
     keys: dict[str, Counter[str]] = defaultdict(Counter)
-    people = [one for one in definitions if one.target.entity.traits.names_person]
+    people = [one for one in definitions if one.target.entity.traits.names_person and one.target.action is None]
     for definition in people:
         keys[definition.store][definition.target.person] += 1
     most = {store: max(count, key=lambda key: (count[key], key == PersonKey.ID)) for store, count in keys.items()}
@@ -125,7 +125,43 @@ def missing_limits(definitions: Sequence[SyncDefinition], billed: Collection[str
         and definition.create
         and definition.limits.added is None
         and definition.target.entity.traits.names_person
+        and definition.target.action is None
     ]
+
+
+def people_made_anew(definitions: Sequence[SyncDefinition]) -> list[DefinitionWarning]:
+    """A warning for each list that deletes people whom other syncs of the store may make again."""
+    makers = defaultdict[str, list[str]](list)
+    for definition in sorted(definitions, key=lambda one: one.name):
+        is_maker = definition.target.entity is Entity.PERSON and definition.target.action is None
+        if is_maker and definition.create and definition.enabled:
+            makers[definition.store].append(definition.name)
+    return [
+        _at(
+            definition,
+            "action",
+            f"{listed(names, last='and')} {'makes' if len(names) == 1 else 'make'} a deleted person anew where the "
+            "query still returns them: leave them out of it, or write `action: suppress`",
+        )
+        for definition in definitions
+        if definition.target.action is ListAction.DELETE and (names := makers[definition.store])
+    ]
+
+
+def columns_not_sent(
+    definitions: Sequence[SyncDefinition], columns_by_sync: Mapping[str, Sequence[str]]
+) -> list[DefinitionWarning]:
+    """A warning for each list whose query returns more than the person; *columns_by_sync* as `shared_attributes`."""
+    warnings = []
+    for definition in definitions:
+        if definition.target.action is None:
+            continue
+        columns = columns_by_sync.get(definition.name) or _columns_in_text(definition) or ()
+        keys = {match_column(key, columns) for key in definition.target.key_columns}
+        if others := [column for column in columns if column not in keys]:
+            message = f"a list sends no attributes, and leaves out {listed(others, last='and')}"
+            warnings.append(_at(definition, "action", message))
+    return warnings
 
 
 def _at(definition: SyncDefinition, field: str, message: str) -> DefinitionWarning:

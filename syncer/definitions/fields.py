@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from syncer.definitions import values
 from syncer.definitions.values import Field
-from syncer.model.types import CatchUp, Entity, OnNull, OnRemoved, PersonKey
+from syncer.model.types import CatchUp, Entity, ListAction, OnNull, OnRemoved, PersonKey
 
 
 class Empty(enum.StrEnum):
@@ -22,6 +22,9 @@ _IDENTIFIED_BY = {
     field: frozenset(entity for entity in Entity if field in entity.traits.identified_by)
     for field in ("person", "object", "collection", "key")
 }
+
+#: The fields that a sync with `action` does not have.
+NOT_OF_LISTS = frozenset({"attributes", "exclude", "on_removed", "on_null", "create"})
 
 #: In the order in which a header reads best.
 FIELDS: Mapping[str, Field] = {
@@ -51,6 +54,13 @@ FIELDS: Mapping[str, Field] = {
         "(the store's own number).",
         entities=_IDENTIFIED_BY["person"],
         example="{id: column}",
+    ),
+    "action": Field(
+        values.choice(ListAction),
+        "Makes the rows a [list of people](#lists-of-people-to-delete-or-suppress): `delete` deletes each one once, "
+        "`suppress` also refuses them from then on, `unsuppress` accepts them again. Default: the rows say what people "
+        "are like.",
+        entities=frozenset({Entity.PERSON}),
     ),
     "object": Field(
         values.mapping(
@@ -119,6 +129,11 @@ FIELDS: Mapping[str, Field] = {
                     default="20%",
                 ),
                 "added": Field(values.LIMIT, "The most rows to add in one run. Default: no limit."),
+                "deleted": Field(
+                    values.LIMIT,
+                    "The most people that a list may delete in one run, a share of the store's people. Default: 1 % "
+                    "of them and at least 10; 100 where the store cannot count them, such as Customer.io.",
+                ),
                 "empty": Field(values.choice(Empty), "What an empty result does: `hold` or `allow`.", default="hold"),
             },
             "{removed: 15%, changed: 100%, cleared: 20%, empty: hold}",

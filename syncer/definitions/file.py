@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from syncer.definitions import columns, yaml_header
-from syncer.definitions.fields import FIELDS, Empty
+from syncer.definitions.fields import FIELDS, NOT_OF_LISTS, Empty
 from syncer.definitions.values import name_fault, read_fields
 from syncer.definitions.yaml_header import DefinitionText, Node
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import listed, quoted
-from syncer.model.types import NONE, Cron, Entity, Limits, OnRemoved, PersonKey, SyncDefinition, Target
+from syncer.model.types import (
+    NONE,
+    Cron,
+    Entity,
+    Limits,
+    ListAction,
+    OnRemoved,
+    PersonKey,
+    SyncDefinition,
+    Target,
+)
 from syncer.queries import query
 
 #: Fields that go into the definition as they are read.
@@ -68,7 +78,7 @@ def _definition(path: Path, name: str, text: DefinitionText, errors: list[Defini
     if "entity" not in values:
         return None
     errors += _misplaced(values["entity"], text.fields)
-    errors += _contradictions(path, values, text.fields, incremental_line)
+    errors += [*_contradictions(path, values, text.fields, incremental_line), *_of_lists(values, text.fields)]
     return None if errors else _built(path, name, text, values, incremental=incremental_line is not None)
 
 
@@ -83,6 +93,7 @@ def _built(
         object_type=thing.get("type"),
         collection=values.get("collection"),
         key_columns=(*person.values(), *([thing["id"]] if thing else []), *values.get("key", ())),
+        action=values.get("action"),
     )
     plain = {field: values[field] for field in _PLAIN if field in values}
     if not entity.traits.merges:
@@ -146,6 +157,27 @@ def _contradictions(
         empty = fields["limits"].value
         assert isinstance(empty, dict)
         yield empty["empty"].error(f"{why}, so `limits.empty` has no effect", "Remove `empty`.")
+
+
+def _of_lists(values: Mapping[str, Any], fields: Mapping[str, Node]) -> Iterator[DefinitionError]:
+    """Fields that mean nothing for a list, or only for one."""
+    action: ListAction | None = values.get("action")
+    if action is not None:
+        for name in NOT_OF_LISTS & fields.keys():
+            yield fields[name].error(
+                f"`{name}` does not belong to a sync with `action`: it sends no attributes, and a row that leaves the "
+                "list does nothing",
+                "Remove it, or remove `action`.",
+            )
+    deletes = action is not None and action.deletes
+    for part in values.get("limits", {}):
+        has_effect = deletes if part == "deleted" else action is None
+        if not has_effect:
+            limits = fields["limits"].value
+            assert isinstance(limits, dict)
+            why = f"with `action: {action}`" if action else "without an `action` that deletes people"
+            hint = "Write `deleted`: it is the limit of a list." if deletes else f"Remove `{part}`."
+            yield limits[part].error(f"`limits.{part}` has no effect {why}", hint)
 
 
 def _incremental_line(path: Path, text: DefinitionText, errors: list[DefinitionError]) -> int | None:

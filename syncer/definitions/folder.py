@@ -137,7 +137,7 @@ def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefiniti
     ordered: list[SyncDefinition] = []
     while sorter.is_active():
         for name in sorter.get_ready():
-            heapq.heappush(ready, (by_name[name].target.entity.traits.order, name))
+            heapq.heappush(ready, (by_name[name].target.order, name))
         _, first = heapq.heappop(ready)
         ordered.append(by_name[first])
         sorter.done(first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncer.definitions.fields import FIELDS
+from syncer.definitions.fields import FIELDS, NOT_OF_LISTS
 from syncer.model.types import Entity
 
 
@@ -18,8 +18,14 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "required": ["entity"],
         "properties": {name: field.schema() for name, field in FIELDS.items()},
-        "allOf": [_rules_of(entity) for entity in Entity],
+        "allOf": [*map(_rules_of, Entity), _rules_of_lists()],
     }
+
+
+def _rules_of_lists() -> dict[str, Any]:
+    misplaced: dict[str, Any] = dict.fromkeys(sorted(NOT_OF_LISTS), False)
+    limits = {"propertyNames": {"const": "deleted"}}
+    return {"if": {"required": ["action"]}, "then": {"properties": misplaced | {"limits": limits}}}
 
 
 def _rules_of(entity: Entity) -> dict[str, Any]:

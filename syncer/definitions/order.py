@@ -24,12 +24,12 @@ class Precedence:
     def goes_before(self, first: str, second: str) -> bool:
         """Whether *first* goes before *second* when both are due at one tick.
 
-        What it depends on does; and of one store, people go before objects, those before relationships, and those
-        before collections.
+        What it depends on does; and of one store, lists go before people, those before objects, those before
+        relationships, and those before collections.
         """
         if first not in self._rank or second not in self._rank or self._rank[first] >= self._rank[second]:
             return False
         one, other = self._definitions[first], self._definitions[second]
         if first in other.depends_on:
             return True
-        return one.store == other.store and one.target.entity.traits.order < other.target.entity.traits.order
+        return one.store == other.store and one.target.order < other.target.order

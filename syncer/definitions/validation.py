@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.definitions.columns import error_at
-from syncer.definitions.conflicts import different_person_keys, missing_limits, shared_attributes
+from syncer.definitions.conflicts import (
+    columns_not_sent,
+    different_person_keys,
+    missing_limits,
+    people_made_anew,
+    shared_attributes,
+)
 from syncer.model.errors import DefinitionError, StoreRefusesError
 from syncer.model.types import Run, SyncDefinition
 from syncer.queries import query
@@ -150,6 +156,7 @@ def warnings(
     connectors = {name: registry.connector_of(url, registry.stores()) for name, url in urls.items()}
     billed = [name for name, connector in connectors.items() if connector is not None and connector.bills_people]
     found += missing_limits(definitions, billed)
+    found += [*people_made_anew(definitions), *columns_not_sent(definitions, columns)]
     return {
         Diagnostic(file=str(warning.path), line=warning.line, level="warning", message=warning.message, hint="")
         for warning in found

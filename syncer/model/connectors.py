@@ -108,6 +108,8 @@ class StoreConnector(Connector):
     checked_by: str = ""
     #: Whether its owner pays for each person, so that a query that creates too many costs money.
     bills_people: bool = False
+    #: Whether it says how many people it has (see `CountsPeople`), so that a limit can be a share of them.
+    counts_people: bool = False
     #: Whether a collection may be replaced as a whole (see `ReplacesCollections`), so that no two syncs can share it.
     replaces_collections: bool = False
 

@@ -39,6 +39,26 @@ class PersonKey(enum.StrEnum):
     CIO_ID = "cio_id"
 
 
+class ListAction(enum.StrEnum):
+    """What happens once to each person of a list: of a sync whose rows say whom, and not what they are like."""
+
+    DELETE = "delete"
+    #: Delete, and let nobody be known by that identifier again.
+    SUPPRESS = "suppress"
+    #: Let somebody be known by it again; this restores nothing.
+    UNSUPPRESS = "unsuppress"
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the person is gone then."""
+        return self is not ListAction.UNSUPPRESS
+
+    @property
+    def done(self) -> str:
+        """What people have become: `deleted`, `suppressed`, `unsuppressed`."""
+        return f"{self.removesuffix('e')}ed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
     """One row of the table."""
@@ -92,6 +112,15 @@ class Target:
     #: The names of the key's columns in the result, 1 to n: a person or object has one, a relationship
     #: two (person, object), a collection one or more in the header's order.
     key_columns: tuple[str, ...] = ()
+    #: Set where the rows are a list of people, which says what happens to them.
+    action: ListAction | None = None
+
+    @property
+    def order(self) -> int:
+        """Its place in a run, before targets of a greater number: lists first, so that what they refuse is refused."""
+        if self.action is None:
+            return self.entity.traits.order
+        return -2 if self.action.deletes else -1
 
     @property
     def person(self) -> PersonKey:
@@ -121,12 +150,17 @@ class Target:
 
     @property
     def key_may_move(self) -> bool:
-        """Whether its key names a person by an identifier that may be somebody else's one day."""
-        return self.person_key in (PersonKey.ID, PersonKey.EMAIL)
+        """Whether its key names a person by an identifier that may be somebody else's one day.
+
+        A list is for whoever had it when it was sent.
+        """
+        return self.action is None and self.person_key in (PersonKey.ID, PersonKey.EMAIL)
 
     @property
     def words(self) -> str:
-        """What a sync feeds, for people: `people by id`, "objects of type `account`"."""
+        """What a sync feeds, for people: `people by id`, "objects of type `account`", `people to delete, by id`."""
+        if self.action is not None:
+            return f"people to {self.action}, by {self.person_key}"
         match self.entity:
             case Entity.PERSON:
                 return f"people by {self.person_key}"

@@ -107,7 +107,8 @@ class ProfileStore(Protocol):
         Shapes:
             batch: 1 to `batch_rows` rows, no key twice, of:
                 seq int64, ascending.
-                action string, `put`, `clear` or `delete` (see below).
+                action string, `put`, `clear` or `delete` (see below); of a list its own alone (see ListAction), which
+                    is accepted also where there is no such person.
                 k1, … string, not null: the target's key. A person's id, email (folded to lower case) or
                     cio_id; an object's id; for a relationship the person, then the object; for a
                     collection as many as its key has columns.

@@ -27,6 +27,8 @@ class LimitKind(enum.StrEnum):
     CHANGED = "changed"
     CLEARED = "cleared"
     ADDED = "added"
+    #: People, by a list.
+    DELETED = "deleted"
     #: An empty result, where the snapshot has rows.
     EMPTY = "empty"
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from syncer.model.entities import Entity as Entity
+from syncer.model.entities import ListAction as ListAction
 from syncer.model.entities import PersonKey as PersonKey
 from syncer.model.entities import Target as Target
 from syncer.model.runs import CONCLUSIVE as CONCLUSIVE
@@ -70,6 +71,8 @@ class Action(enum.StrEnum):
     PUT = "put"
     CLEAR = "clear"
     DELETE = "delete"
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
 
 
 class Verdict(enum.StrEnum):
@@ -140,6 +143,8 @@ class Limits:
     cleared: Limit = Limit(share=0.2)
     #: None accepts any number.
     added: Limit | None = None
+    #: People whom a list deletes; None has the default, which depends on the store.
+    deleted: Limit | None = None
     #: Whether an empty result is accepted where the snapshot has rows.
     allow_empty: bool = False
 

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from syncer.model.connectors import ANY_OTHER, Connector, Options, StoreConnector, WarehouseConnector, scheme_of
-from syncer.model.errors import SettingsError
+from syncer.model.errors import SettingsError, StoreRefusesError
 from syncer.model.types import Identity, SyncDefinition
 
 if TYPE_CHECKING:
@@ -301,6 +301,13 @@ class StoreSettings(ConnectionSettings):
         if connector := connector_of(self.url.get_secret_value(), stores()):
             create, options = definition.create, self.options
             connector.check(name, definition.target, create=create, identity=self.identity, options=options)
+            deleted = definition.limits.deleted
+            if deleted is not None and deleted.share is not None and not connector.counts_people:
+                raise StoreRefusesError(
+                    f"store `{name}` cannot count its people, so `deleted` cannot be a share of them",
+                    hint="Write a number of rows, such as `limits: {deleted: 100}`.",
+                    field="limits.deleted",
+                )
 
     def open(
         self, name: str, *, started_at: datetime | None = None, fed_by: SyncDefinition | None = None

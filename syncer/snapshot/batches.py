@@ -74,8 +74,9 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
         attributes = json_object(members)
         unset = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
         cleared = f"CASE WHEN o.restores THEN '[]' ELSE {unset} END"
+    action = "action" if session.target.action is None else f"'{session.target.action}' AS action"
     return (
-        f"SELECT seq, action, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
+        f"SELECT seq, {action}, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
         + "".join(f", {_identifier(c)} AS {c.name}" for c in own)
         + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
     )

@@ -52,6 +52,15 @@ class Difference:
         removed = self.removed if self.work.layout.schema.sends_removals else 0
         return Changes(added=self.added, changed=self.changed, removed=removed, resent=self.sent_again)
 
+    @property
+    def made_anew(self) -> int:
+        """People whom other syncs have deleted, and whom this run makes again."""
+        session = self.work.session
+        if not (self.sent_again or self.changed) or not session.has_table("deleted_elsewhere"):
+            return 0
+        sent = f"SELECT {session.k} FROM resent UNION ALL SELECT {session.k} FROM changes WHERE change = 'changed'"
+        return session.count(f"SELECT count(*) FROM deleted_elsewhere SEMI JOIN ({sent}) USING ({session.k})")
+
     def changed_attributes(self) -> dict[str, int]:
         """In how many changed rows each attribute differs, most first; attributes that differ nowhere are left out."""
         compared = self.work.layout.compared

@@ -133,12 +133,13 @@ class FileLedger:
         rows = f"SELECT {session.k} FROM snapshot UNION ALL SELECT {session.k} FROM in_doubt"
         if is_concerned := bool(removed.sets) and session.any(rows):
             from syncer.snapshot.announced import find_removed
-            from syncer.snapshot.touched import doubt_moved, doubt_unset
+            from syncer.snapshot.touched import doubt_moved, doubt_unset, find_deleted
 
             may_lack_some |= find_removed(session, removed.sets, rows, also=also) is None
         lost_track = may_lack_some and not is_new_log and session.any("SELECT 1 FROM snapshot")
         with self._transaction():
             if is_concerned and session.any("SELECT 1 FROM removed"):
+                find_deleted(session, "removed")
                 doubt_unset(session, "removed")
                 self._put_in_doubt(session.touched("removed"))
                 doubt_moved(session, "removed")
@@ -164,8 +165,7 @@ class FileLedger:
                 self._forget_people()
             seen = ""
         unnumbered = "SELECT DISTINCT k1, NULL::BIGINT AS person FROM snapshot WHERE person IS NULL"
-        find = session.connection.sql
-        found = None if seen else store.whereabouts(session.target, find(unnumbered).to_arrow_table())
+        found = None if seen else store.whereabouts(session.target, session.connection.sql(unnumbered).to_arrow_table())
         session.connection.register("moved", moves.identifiers)
         session.connection.register("found", found if found is not None else WHEREABOUTS.empty_table())
         try:

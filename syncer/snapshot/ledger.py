@@ -21,10 +21,10 @@ change them. The stages keep what they find in temporary tables beside these:
     kept        k…, c…: newest values of rows in doubt, absent or rejected, where the query will not return them again
     rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
     outbox      seq, action, k…, row_id, known, person, doubted, restores, change, first_run: only while a run sends:
-                every row that it may have sent; `person` is whom a removal reaches, NULL where the key says it;
-                `doubted` where it was in doubt; `restores` where it was `unset` and did not change: its values alone
-                are sent, as what is NULL in it was unset before, and another sync may have set it since; `change` is
-                one of Changes; `first_run` is what the snapshot is to have
+                every row that it may have sent, those of a list as `put`; `person` is whom a removal reaches, NULL
+                where the key says it; `doubted` where it was in doubt; `restores` where it was `unset` and did not
+                change: its values alone are sent, as what is NULL in it was unset before, and another sync may have
+                set it since; `change` is one of Changes; `first_run` is what the snapshot is to have
     verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
 """
 

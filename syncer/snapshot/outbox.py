@@ -163,9 +163,10 @@ class Outbox:
 
     def _rows_taken(self, taken: Taken) -> list[tuple[str, str, bool]]:
         """For each sort of entity (see IDENTIFIERS), SQL for rows (seq, k…, person), and whether their names count."""
-        session, layout = self._work.session, self._work.layout
+        session, layout, list_action = self._work.session, self._work.layout, self._work.session.target.action
         found = "SELECT seq, {k}, person FROM outbox WHERE action = '{action}'".format
-        rows = [(str(session.target.entity), found(k=session.k, action=Action.DELETE), True)]
+        deletion = Action.PUT if list_action and list_action.deletes else Action.DELETE
+        rows = [(str(session.target.entity), found(k=session.k, action=deletion), True)]
         columns = [c for c in layout.compared if c.name in taken.unset]
         cleared = " OR ".join(
             f"{c.staged()} IS NULL" for c in columns if c.fed is None or not layout.schema.keeps_nulls

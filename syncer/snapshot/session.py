@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, assert_never
 import duckdb
 
 from syncer.model.protocols import MOVED
-from syncer.model.types import Entity, PersonKey, Target
+from syncer.model.types import Entity, ListAction, PersonKey, Target
 from syncer.snapshot.values import literal
 
 _Result = TypeVar("_Result")
@@ -251,7 +251,8 @@ class Session:
 def signature_of(target: Target) -> str:
     """What must stay the same for acknowledged rows to mean the same things in the store."""
     keys = ",".join(target.key_columns) if target.collection is not None else ""
-    parts = (target.entity, target.person_key, target.object_type, target.collection, keys)
+    entity = target.entity if target.action is None else f"{target.entity}:{target.action}"
+    parts = (entity, target.person_key, target.object_type, target.collection, keys)
     return "|".join("" if part is None else str(part) for part in parts)
 
 
@@ -259,6 +260,7 @@ def target_of(signature: str, keys: int) -> Target:
     """A target of this signature, with so many columns of the key, which are called k1, k2, …"""
     entity, person_key, rest = signature.split("|", 2)
     named = rest.rpartition("|")[0]
+    entity, _, action = entity.partition(":")
     object_type, collection = ("", named[1:]) if named.startswith("|") else (named.removesuffix("|"), "")
     return Target(
         entity=Entity(entity),
@@ -266,4 +268,5 @@ def target_of(signature: str, keys: int) -> Target:
         object_type=object_type or None,
         collection=collection or None,
         key_columns=tuple(f"k{i}" for i in range(1, keys + 1)),
+        action=ListAction(action) if action else None,
     )

@@ -25,6 +25,7 @@ from syncer.snapshot.diff import Difference, compare
 from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.incoming import Progress, ResultStream
 from syncer.snapshot.ledger import Known, Ledger, Workspace
+from syncer.snapshot.list_ledger import ListLedger
 from syncer.snapshot.session import Session
 
 
@@ -296,14 +297,18 @@ def _in_file(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
         RunInProgressError, SnapshotError: as `file.locked`.
     """
     with file.locked(path, sync=sync) as connection:
-        yield FileLedger(Session(connection=connection, sync=sync, target=target), path)
+        yield _ledger(Session(connection=connection, sync=sync, target=target), path)
 
 
 @contextmanager
 def _in_memory(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
     """An empty ledger of which nothing stays."""
     with file.in_memory(path) as connection:
-        yield FileLedger(Session(connection=connection, sync=sync, target=target), path)
+        yield _ledger(Session(connection=connection, sync=sync, target=target), path)
+
+
+def _ledger(session: Session, path: Path) -> FileLedger:
+    return FileLedger(session, path) if session.target.action is None else ListLedger(session, path)
 
 
 def _set_aside(work: Workspace, seen: Callable[[], pa.Table] | None, *, is_any_faulty: bool) -> quarantine.SetAside:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syncer.model.protocols import MOVED, UNSET
+from syncer.model.types import Entity
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import literal
 
@@ -25,6 +26,17 @@ def doubt_unset(session: Session, removed: str) -> None:
         f"INSERT INTO in_doubt ({k}, unset) SELECT {k}, NOT {kept} FROM snapshot s ANTI JOIN in_doubt USING ({k}) "
         f"WHERE {is_unset(session, removed)}"
     )
+
+
+def find_deleted(session: Session, removed: str) -> None:
+    """Fill `deleted_elsewhere` (k…) with the people of the snapshot whom others deleted; *removed*: IDENTIFIERS."""
+    entity, kind, value = session.entity
+    is_about_people = session.target.entity is Entity.PERSON
+    if is_about_people:
+        session.execute(
+            f"CREATE OR REPLACE TEMP TABLE deleted_elsewhere AS SELECT {session.k} FROM snapshot WHERE {value} IN "
+            f"(SELECT value FROM {removed} WHERE entity = {entity} AND kind = {kind})"
+        )
 
 
 def doubt_moved(session: Session, table: str) -> None:

@@ -136,6 +136,7 @@ class _OneSync:
             last_sent=self._last_sent(row),
             in_doubt=row.in_doubt,
             attributes=[*self._attributes(row, target)],
+            done=target.action.done if target.action else "",
         )
         if row.refused is not None:
             found = replace(found, rejected=RejectedSince(reason=row.refused.reason, since=row.refused.since))

@@ -32,6 +32,8 @@ class RowState(enum.StrEnum):
     OVERWRITTEN = "overwritten"
     #: Accepted, and what the store has now is not known.
     DELIVERED = "delivered"
+    #: A list did to the person what it does.
+    DONE = "done"
     STANDS = "in the store"
 
 
@@ -44,6 +46,7 @@ _WORDS: Mapping[RowState, str] = {
     RowState.ABSENT: "the store has nothing to update, and the header says `create: false`",
     RowState.OVERWRITTEN: "delivered, but the store has other values of {attributes}",
     RowState.DELIVERED: "delivered; what the store has now is not known",
+    RowState.DONE: "{done} by this list, once",
     RowState.STANDS: "delivered, and the store has these values",
 }
 
@@ -132,6 +135,8 @@ class Explanation:
     now: RowNow | None = None
     #: Whether a run has the snapshot open, so that only the run log could be read.
     busy: bool = False
+    #: What a list does, such as `deleted`; empty for what is none.
+    done: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -159,6 +164,8 @@ class Explanation:
             return RowState.UNSENT
         if self.last_sent.verdict is Verdict.ABSENT:
             return RowState.ABSENT
+        if self.done:
+            return RowState.DONE
         if self.overwritten:
             return RowState.OVERWRITTEN
         is_seen = any(one.stands for one in self.attributes)
@@ -167,14 +174,14 @@ class Explanation:
     @property
     def is_well(self) -> bool:
         """Whether the store has what was sent, as far as that is known."""
-        return self.state in (RowState.STANDS, RowState.DELIVERED)
+        return self.state in (RowState.STANDS, RowState.DELIVERED, RowState.DONE)
 
     @property
     def summary(self) -> str:
         """The same as the end of a sentence, for people."""
         words = _WORDS[self.state]
         reason = self.rejected.reason if self.rejected else ""
-        return words.format(reason=reason, attributes=listed(self.overwritten or ["-"], last="and"))
+        return words.format(reason=reason, attributes=listed(self.overwritten or ["-"], last="and"), done=self.done)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

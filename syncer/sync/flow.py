@@ -28,8 +28,7 @@ from syncer.snapshot.outbox import Outbox, Taken
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
 from syncer.sync.coordination import Coordination, other_kinds
-from syncer.sync.limits import Exceeded
-from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
+from syncer.sync.progress import Exceeded, HeldError, Phase, Progress, RunOptions, StoppedError
 
 #: How long a store knows which identifiers people lost: a sync that did not run for longer sends every row again.
 _MOVES_KEPT = timedelta(days=30)
@@ -306,7 +305,7 @@ def _count_answers(progress: Progress, outbox: Outbox, *, one_row: bool) -> None
 def _check_limits(run: SyncRun, staged: Staged, difference: Difference) -> None:
     options = run.options
     if options.only is None and not options.allow_limits:
-        found, removed = limits.exceeded(run.definition, staged, difference), difference.removed
+        found, removed = limits.exceeded(run.definition, staged, difference, run.store), difference.removed
         if run.leftovers and not options.is_selective:
             rows, exceeded = run.leftovers.counted(run)
             found, removed = [*found, *exceeded], removed + rows
@@ -332,6 +331,11 @@ def _notes(staged: Staged, difference: Difference, *, one_row: bool) -> list[str
         notes.append(f"values that were NaN, infinite or out of range, and count as NULL: {staged.taken_for_null:,}")
     if difference.sent_again and not one_row:
         notes.append(f"rows that are sent again though they did not change: {difference.sent_again:,}")
+    if staged.schema.definition.create and (people := difference.made_anew):
+        notes.append(
+            f"people whom another sync deleted, and whom this query still returns: {people:,}; the store makes them "
+            "anew, unless they are on a list with `action: suppress`"
+        )
     if difference.left:
         notes.append(
             f"people who lost the identifier of a row, and count as removed with what it gave them: {difference.left:,}"

@@ -79,6 +79,7 @@ class PlanFolder:
             exceeded={kind: max(e.rows for e in plan.exceeded if e.kind is kind) for kind in plan.limit_kinds},
             clock=Hold.CLOCK in plan.holds,
             deletes=schema.deletes,
+            is_of_deletions=bool(definition.target.action and definition.target.action.deletes),
         )
         try:
             self.path.mkdir(mode=0o770, parents=True, exist_ok=True)

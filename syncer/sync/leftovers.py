@@ -19,8 +19,8 @@ from syncer.snapshot.snapshot import Snapshot
 from syncer.state.coordination import SharedCoordination
 from syncer.sync.coordination import Coordination
 from syncer.sync.flow import SyncRun, run_sync
-from syncer.sync.limits import Exceeded, over_removed
-from syncer.sync.progress import Progress, RunOptions
+from syncer.sync.limits import over_removed
+from syncer.sync.progress import Exceeded, Progress, RunOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from syncer.model.errors import QueryResultError
@@ -12,7 +11,7 @@ from syncer.model.runs import LimitKind
 from syncer.model.types import Limit, OnNull, RunStatus, SyncDefinition
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Snapshot, Staged
-from syncer.sync.progress import HeldError, RunOptions
+from syncer.sync.progress import Exceeded, HeldError, RunOptions
 
 #: A share means something from so many rows on; a broken query must not remove small syncs either.
 SHARES_COUNT_FROM = 20
@@ -44,17 +43,6 @@ def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exceeded:
-    """A limit that a run exceeds."""
-
-    kind: LimitKind
-    #: By how many rows it does what the limit bounds; of an empty result, the rows of the snapshot.
-    rows: int
-    #: A sentence.
-    reason: str
-
-
 def check(options: RunOptions, found: Sequence[Exceeded], *, removed: int) -> None:
     """Go on only within the limits, or what is allowed of them.
 
@@ -73,8 +61,16 @@ def check(options: RunOptions, found: Sequence[Exceeded], *, removed: int) -> No
         raise HeldError(held)
 
 
-def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference) -> list[Exceeded]:
-    """Which limits this run would exceed; empty where it may go on."""
+def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference, store: ProfileStore) -> list[Exceeded]:
+    """Which limits this run would exceed; empty where it may go on.
+
+    Raises:
+        StoreError: *store* did not say how many people it has.
+    """
+    if definition.target.action is not None:
+        from syncer.sync import lists
+
+        return lists.exceeded(definition, difference, store)
     limits, known = definition.limits, difference.known
     reasons: list[Exceeded] = []
 

@@ -11,9 +11,9 @@ from syncer.model.runs import LimitKind
 from syncer.model.types import Changes, Counts, Hold
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.snapshot import Staged
-from syncer.sync import limits
+from syncer.sync import limits, lists
 from syncer.sync.flow import SyncRun, compare
-from syncer.sync.limits import Exceeded
+from syncer.sync.progress import Exceeded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,8 @@ class KeptPlan:
     clock: bool
     #: Whether it deletes from the store what it removes.
     deletes: bool
+    #: Whether it deletes the people whom it adds.
+    is_of_deletions: bool = False
     #: The run that has sent it; empty where none has.
     used_by: str = field(default="", compare=False)
 
@@ -52,6 +54,8 @@ class KeptPlan:
     @property
     def deletions(self) -> int:
         """Rows that its run deletes from the store."""
+        if self.is_of_deletions:
+            return self.planned.added + self.planned.changed + self.planned.resent
         return self.planned.removed if self.deletes else 0
 
 
@@ -67,8 +71,8 @@ class Plan:
     sends_removals: bool
     #: In how many changed rows each attribute differs, most first.
     attributes: dict[str, int]
-    #: Change, key, and the JSON objects before and after.
-    sample: list[tuple[str, str, str | None, str | None]]
+    #: Change, key, and the JSON objects before and after; after a list, a JSON text such as `"deleted"`.
+    sample: lists.Sample
     #: What would hold the run, a sentence each.
     held: list[str]
     #: Of which kinds.
@@ -92,7 +96,8 @@ class Plan:
 def planned(run: SyncRun, *, sample_rows: int) -> Plan:
     """Query and compare for a plan; it shows *sample_rows* of each kind of change."""
     staged, difference = compare(run)
-    notes, exceeded = _forecast(run, staged, difference), limits.exceeded(run.definition, staged, difference)
+    notes = _forecast(run, staged, difference)
+    exceeded = limits.exceeded(run.definition, staged, difference, run.store)
     if run.leftovers:
         rows, found = run.leftovers.counted(run)
         exceeded += found
@@ -109,7 +114,7 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
         counts=run.progress.counts,
         sends_removals=staged.schema.sends_removals,
         attributes=difference.changed_attributes(),
-        sample=difference.sample(sample_rows),
+        sample=shown(run, difference.sample(sample_rows)),
         held=[reason for reasons in held.values() for reason in reasons],
         holds=frozenset(hold for hold, reasons in held.items() if reasons),
         exceeded=exceeded,
@@ -117,6 +122,13 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
         would_reject_rows=staged.quarantined + refused_rows,
         notes=[*run.progress.notes, *notes],
     )
+
+
+def shown(run: SyncRun, sample: lists.Sample) -> lists.Sample:
+    """The rows of a plan as people are to see them."""
+    if run.definition.target.action is None:
+        return sample
+    return lists.with_outcome(run.definition.target, run.definition.target.action, sample, run.store)
 
 
 def _refused(run: SyncRun, difference: Difference) -> tuple[list[tuple[str, str]], int]:

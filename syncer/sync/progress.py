@@ -279,6 +279,17 @@ _HELD_HINTS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exceeded:
+    """A limit that a run exceeds."""
+
+    kind: LimitKind
+    #: By how many rows it does what the limit bounds; of an empty result, the rows of the snapshot.
+    rows: int
+    #: A sentence.
+    reason: str
+
+
 class HeldError(Exception):
     """A limit, the clock, or that a plan is out of date holds this run; nothing was sent."""
 

@@ -72,6 +72,8 @@ def verify(
     Raises:
         SyncerError: as there, and RunInProgressError.
     """
+    if definition.target.action is not None:
+        return _not_compared(definition)
     path = runner.snapshot_path(definition.name)
     beside = neighbours(path, definition, definitions, runner.run_log)
     with (
@@ -83,6 +85,13 @@ def verify(
             database=runner.run_log.database, sync=definition.name, store_id=store.store_id
         )
         return compare_with_store(definition, snapshot, store, coordination, beside, rows=rows, repair=repair)
+
+
+def _not_compared(definition: SyncDefinition) -> Verified:
+    """A list says what was done once; who was on it may be in the store again, and rightly so."""
+    note = f"`{definition.name}` is a list: what it did once is not compared with the store"
+    counts = dict.fromkeys(("checked", "equal", "different", "missing", "extra", "repaired"), 0)
+    return Verified(**counts, different_keys=[], missing_keys=[], extra_keys=[], notes=[note])
 
 
 def neighbours(

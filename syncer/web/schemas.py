@@ -13,6 +13,7 @@ from syncer.model.types import (
     Counts,
     EndedBy,
     Entity,
+    ListAction,
     OnNull,
     OnRemoved,
     RunScope,
@@ -152,6 +153,9 @@ class SyncDetailAnswer(SyncAnswer):
     definition_hash: str = Field(description="Changes with the definition.")
     sql: str = Field(description="The query.")
     key_columns: list[str] = Field(description="The columns of the key.")
+    action: ListAction | None = Field(
+        description="Of a list of people, `delete`, `suppress` or `unsuppress`; null for other syncs."
+    )
     attributes: dict[str, str] | None = Field(description="Attribute to column; null sends every column.")
     depends_on: list[str] = Field(description="Syncs that run first.")
     on_removed: OnRemoved = Field(description="`keep`, `clear` or `delete`.")
@@ -271,6 +275,7 @@ class ExplanationAnswer(BaseModel):
     attributes: list[AttributeAnswer] = Field(description="What the store accepted.")
     now: RowNowAnswer | None = Field(description="What the warehouse has now; null if it was not asked.")
     busy: bool = Field(description="Whether a run or a plan has the snapshot open, so that only `rejected` is known.")
+    done: str = Field(description="What a list does to the person, such as `deleted`; empty for other syncs.")
 
 
 class ExplanationPage(BaseModel):

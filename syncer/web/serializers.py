@@ -72,6 +72,7 @@ def sync_detail_of(status: SyncStatus, last_run: Run | None, folder: Path) -> Sy
         definition_hash=definition.hash,
         sql=definition.sql,
         key_columns=list(definition.target.key_columns),
+        action=definition.target.action,
         attributes=definition.attributes,
         depends_on=list(definition.depends_on),
         on_removed=definition.on_removed,

@@ -18,6 +18,7 @@ from tests.cli.test_output import on_a_terminal
     [
         ["--entity", "person", "--person", "id=customer id", "--from", "people", "--columns", "plan, First Name"],
         ["--entity", "person", "--person", "email=email", "--from", "shop.people", "--on-removed", "clear"],
+        ["--action", "suppress", "--person", "id=customer id", "--from", "requests"],
         ["--entity", "object", "--object", "account=no", "--from", "accounts", "--schedule", "every 2 hours"],
         ["--entity", "relationship", "--person", "id=id", "--object", "team=team", "--from", "members"],
         ["--entity", "collection", "--key", "code,country", "--from", "coupons", "--description", 'It\'s: "new"'],

@@ -41,6 +41,7 @@ MEANINGS: Mapping[str, str] = {
     "in_doubt": "true if the row was sent and no answer came: the next run sends it again",
     "now": "what the warehouse has now; null if it was not asked",
     "busy": "true if a run or a plan has the snapshot open, so that only `rejected` is known",
+    "done": "what a list did to the person, such as `deleted`; empty for other syncs",
     "held": "what would hold the run; for `show` the same as `content`, until the next release",
     "would_reject": "rows that would be rejected, or have nobody to update, as far as it can be known: each with `key` "
     "and `reason`, at most 1,000",

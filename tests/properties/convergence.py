@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,7 +19,18 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from syncer.model.errors import SyncerError
 from syncer.model.protocols import ProfileStore
-from syncer.model.types import Entity, Limit, Limits, OnNull, OnRemoved, PersonKey, Removed, SyncDefinition, Target
+from syncer.model.types import (
+    Entity,
+    Limit,
+    Limits,
+    ListAction,
+    OnNull,
+    OnRemoved,
+    PersonKey,
+    Removed,
+    SyncDefinition,
+    Target,
+)
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.outbox import Outbox
@@ -66,6 +77,10 @@ class StoreOnTrial(Protocol):
     @property
     def collections(self) -> dict[Key, dict[str, Any]]:
         """Rows, by name and key."""
+
+    @property
+    def suppressed(self) -> set[str]:
+        """The ids of which nobody is made."""
 
     def opened(self, started_at: datetime, life: Life) -> AbstractContextManager[ProfileStore]:
         """The store for one run, in a process of this life."""
@@ -163,8 +178,16 @@ def _person(key: str = "user_id") -> Target:
     return Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=(key,))
 
 
+def _list(name: str, action: ListAction) -> Sync:
+    made = _sync(name, replace(_person(), action=action), OnRemoved.KEEP, "requested")
+    limits = Limits(deleted=Limit(count=MOST_REMOVED))
+    return replace(made, definition=replace(made.definition, limits=limits))
+
+
 def _syncs() -> dict[str, Sync]:
     return {
+        "forgotten": _list("forgotten", ListAction.DELETE),
+        "refused": _list("refused", ListAction.SUPPRESS),
         "people": _sync("people", _person(), OnRemoved.DELETE, "plan"),
         "values": _sync("values", _person(), OnRemoved.CLEAR, "ltv"),
         "accounts": _sync(
@@ -318,10 +341,15 @@ class Convergence(RuleBasedStateMachine):
     def _valid(self, name: str) -> dict[Key, Any]:
         return {key: values[0] for key, values in self.syncs[name].rows.items() if len(values) == 1}
 
+    def _listed(self, name: str) -> set[str]:
+        return {key[0] for key in self.syncs[name].rows}
+
     def _set_aside(self, name: str) -> set[Key]:
         return {key for key, values in self.syncs[name].rows.items() if len(values) > 1}
 
     def _check_store_equals_queries(self) -> None:
+        assert self._listed("refused") <= self.store.suppressed
+        assert not self.store.suppressed & self.store.people.keys()
         self._check_people("people", "plan")
         self._check_people("values", "ltv")
         self._check_objects()
@@ -335,6 +363,7 @@ class Convergence(RuleBasedStateMachine):
     def _check_people(self, name: str, attribute: str) -> None:
         people, expected = self.store.people, {key[0]: value for key, value in self._valid(name).items()}
         set_aside = {key[0] for key in self._set_aside(name)}
+        expected = {key: value for key, value in expected.items() if key not in self.store.suppressed}
         assert expected.keys() <= people.keys()
         held = {key: a.get(attribute) for key, a in people.items() if key not in set_aside}
         assert {k: v for k, v in held.items() if v is not None} == {k: v for k, v in expected.items() if v is not None}
@@ -351,6 +380,7 @@ class Convergence(RuleBasedStateMachine):
         members = {
             ("account", *key): value
             for key, value in self._valid("members").items()
+            if key[0] not in store.suppressed
             if store.makes_ends or (key[0] in store.people and ("account", key[1]) in store.objects)
         }
         aside: set[Key] = {("account", *key) for key in self._set_aside("members")}

@@ -111,6 +111,10 @@ class WorkspaceOnTrial:
         return {("account", ids[cio_id], id_): a for (cio_id, _, id_), a in self.workspace.relationships.items()}
 
     @property
+    def suppressed(self) -> set[str]:
+        return {value for _, value in self.workspace.suppressed}
+
+    @property
     def collections(self) -> dict[Key, dict[str, Any]]:
         return {(name, row["code"]): row for name, held in self.workspace.collections.items() for row in held["data"]}
 

@@ -29,6 +29,8 @@ class FakeStore:
     objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
     relationships: dict[Key, dict[str, Any]] = field(default_factory=dict)
     collections: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    #: Ids of which nobody is made.
+    suppressed: set[str] = field(default_factory=set)
     #: Batches until the fault strikes, counted from 0; None for never.
     strikes_at: int | None = None
     #: `before` or `after` taking the batch, or `reply`: takes it and answers for half of it.
@@ -80,6 +82,8 @@ class FakeStore:
         verdict, reason = "accepted", None
         if self.refuses(key):
             verdict, reason = "rejected", "refused"
+        elif row["action"] == "put" and target.entity.traits.names_person and key[0] in self.suppressed:
+            verdict, reason = "rejected", "suppressed"
         elif row["action"] == "put":
             verdict, reason = self._put(target, key, row, create)
         else:
@@ -126,6 +130,11 @@ class FakeStore:
             for name in json.loads(row["cleared"]):
                 table.get(place, {}).pop(name, None)
             return
+        if row["action"] == "unsuppress":
+            self.suppressed.discard(key[0])
+            return
+        if row["action"] == "suppress":
+            self.suppressed.add(key[0])
         table.pop(place, None)
         for ends in list(self.relationships):
             _, person, thing = ends

@@ -205,6 +205,8 @@ def _header(target: Target) -> str:
     lines = [f"entity: {target.entity}"]
     if target.person_key is not None:
         lines.append(f"person: {{{target.person_key}: {target.key_columns[0]}}}")
+    if target.action:
+        lines.append(f"action: {target.action}")
     if target.object_type:
         lines.append(f"object: {{type: {target.object_type}, id: {target.key_columns[-1]}}}")
     return "\n".join(lines)

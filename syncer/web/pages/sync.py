@@ -83,7 +83,7 @@ class PlannedChange:
 
     change: str
     total: int
-    #: A sample of them: the key, and each attribute with its old and new value as JSON.
+    #: A sample of them: the key, and each attribute with its old and new value as JSON. Of a list, what the store has.
     sample: Sequence[tuple[str, Sequence[tuple[str, str, str]]]]
 
 
@@ -214,13 +214,17 @@ def _number(text: str) -> int | None:
 
 def _plan_page(view: View, definition: SyncDefinition, plan: Plan) -> Response:
     counts = {name: count for name, count in asdict(plan.counts).items() if name not in ("accepted", "absent")}
+    sample = plan.sample
+    if definition.target.action is not None:
+        # What people become is said once, above them.
+        sample = [(change, key, before, None) for change, key, before, _ in sample]
     changes = [
         PlannedChange(
             change=change,
             total=counts[change],
             sample=[
                 (key, [(name, _cut(old), _cut(new)) for name, old, new in differing(before, after)])
-                for of, key, before, after in plan.sample
+                for of, key, before, after in sample
                 if of == change
             ],
         )

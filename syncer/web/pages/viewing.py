@@ -82,7 +82,7 @@ def back_to(path: str, message: str) -> Response:
 
 
 _FILTERS = (
-    "clock done_differently limits moment number plain prose read_time removal seconds_of span started_by when "
+    "clock done_differently limits_of moment number plain prose read_time removal seconds_of span started_by when "
     "when_exactly who_ended"
 )
 

@@ -160,11 +160,26 @@ def who_ended(by: EndedBy) -> str:
 
 def removal(definition: SyncDefinition) -> str:
     """What happens to rows that leave the result, as the end of a sentence."""
+    if definition.target.action is not None:
+        return "mean nothing: a list acts once on each row, and again if the row comes anew"
     if definition.incremental:
         return "stay in the store, as the query only returns what changed"
     if not definition.target.entity.traits.merges:
         return "are dropped from the collection"
     return _REMOVED[definition.on_removed]
+
+
+def limits_of(definition: SyncDefinition) -> str:
+    """What the limits of a sync bound, with the default of a list's."""
+    action = definition.target.action
+    if action is None:
+        return limits(definition.limits)
+    if not action.deletes:
+        return "none"
+    given = definition.limits.deleted
+    if given is None:
+        return f"1% of the store's people {action.done}, at least 10, or 100 where the store cannot count them"
+    return f"{given.words}{' of the people in the store' if given.share is not None else ''} {action.done}"
 
 
 def limits(given: Limits) -> str:

@@ -71,6 +71,8 @@ class Workspace:
     #: Entities of which two operations were in flight at once.
     breaches: list[tuple[Any, ...]] = field(default_factory=list)
     message_ids: set[str] = field(default_factory=set)
+    #: Identifiers of which nobody is made: kind and value.
+    suppressed: set[tuple[str, str]] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
     _numbers: Any = field(default_factory=lambda: count(1))
     _people: dict[str, Person] = field(default_factory=dict)
@@ -114,6 +116,8 @@ class Workspace:
             {
                 "identify": self._identify,
                 "delete": self._delete_person,
+                "suppress": self._suppress,
+                "unsuppress": self._unsuppress,
                 "add_relationships": self._relate,
                 "delete_relationships": self._unrelate,
             }[action](item)
@@ -133,8 +137,12 @@ class Workspace:
         who = {"id": call["userId"]}
         if call["type"] == "identify":
             self._identify({"identifiers": who, "attributes": call["traits"]})
-        elif call.get("event") == "User Deleted":
-            self._delete_person({"identifiers": who})
+        else:
+            {
+                "User Deleted": self._delete_person,
+                "User Suppressed": self._suppress,
+                "User Unsuppressed": self._unsuppress,
+            }[call["event"]]({"identifiers": who})
 
     def _found(self, identifiers: dict[str, Any]) -> Person | None:
         ((kind, value),) = identifiers.items()
@@ -164,6 +172,8 @@ class Workspace:
         given = dict(item.get("attributes") or {})
         only_known = given.pop("_update", False)
         _check(given)
+        if self._is_suppressed(item):
+            return
         person = self._found(item["identifiers"])
         if person is None:
             named = [self.person(**{name: given[name]}) for name in self.unique if given.get(name)]
@@ -197,6 +207,18 @@ class Workspace:
             for key in [key for key in self.relationships if key[0] == person.cio_id]:
                 del self.relationships[key]
 
+    def _suppress(self, item: dict[str, Any]) -> None:
+        person = self._found(item["identifiers"])
+        names = dict(item["identifiers"]) if person is None else {}
+        if person is not None:
+            names = {kind: person.attributes[kind] for kind in self.unique if kind in person.attributes}
+        self.suppressed |= {(kind, _folded(kind, value)) for kind, value in names.items()}
+        self._delete_person(item)
+
+    def _unsuppress(self, item: dict[str, Any]) -> None:
+        self._found(item["identifiers"])
+        self.suppressed -= {(kind, _folded(kind, value)) for kind, value in item["identifiers"].items()}
+
     def _object_key(self, identifiers: dict[str, Any]) -> tuple[str, str]:
         key = identifiers["object_type_id"], identifiers["object_id"]
         if key[0] not in self.object_types:
@@ -218,7 +240,13 @@ class Workspace:
         for name, value in given.items():
             _set(held, name, value)
 
+    def _is_suppressed(self, item: dict[str, Any]) -> bool:
+        """Whether nobody may have the identifier: the operation is taken, and does nothing."""
+        return any((kind, _folded(kind, value)) in self.suppressed for kind, value in item["identifiers"].items())
+
     def _relate(self, item: dict[str, Any]) -> None:
+        if self._is_suppressed(item):
+            return
         person = self._found(item["identifiers"]) or self._made(item["identifiers"])
         for one in item["cio_relationships"]:
             key = self._object_key(one["identifiers"])

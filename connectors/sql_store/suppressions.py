@@ -1,0 +1,88 @@
+"""Lists of people, and the identifiers by which nobody may be known: what a store deletes, and whom it refuses.
+
+An identifier is suppressed by itself: a person's `id` and `email` are two rows of `suppressions`, which do not say that
+they were one person's.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import assert_never
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.sql_store import people
+from connectors.sql_store.database import StoreDatabase
+from connectors.sql_store.people import NAMED, UNIQUE
+from connectors.sql_store.staging import Answers, is_numbered, listed
+from connectors.sql_store.upgrades import WITH_SUPPRESSIONS
+from syncer.model.types import Action, ListAction, PersonKey, Verdict
+
+#: The identifiers that can be suppressed, by which columns of a batch may have them.
+KINDS = ("id", "email")
+
+#: Why a row is rejected, by the kind of identifier.
+_REASON = (
+    "the person's {} is suppressed in this store: leave them out of the query, or take it off with a list that has "
+    "`action: unsuppress`"
+)
+
+_NONE = "SELECT 1 FROM suppressions LIMIT 1"
+_SUPPRESSED = "SELECT s.value FROM {} JOIN suppressions AS s ON s.kind = :kind AND s.value = e.value"
+_SUPPRESS = "INSERT INTO suppressions (kind, value, since) SELECT DISTINCT '{kind}', {value}, {now} FROM {rows} "
+_SUPPRESS += "WHERE {value} IS NOT NULL ON CONFLICT (kind, value) DO NOTHING"
+
+
+class ListStore(StoreDatabase):
+    """A store that takes lists of people, and refuses whom it is to refuse."""
+
+    def count_people(self) -> int:
+        """See `CountsPeople.count_people`."""
+        return 0 if self.is_new else int(self._fetch("SELECT count(*) FROM people")[0][0])
+
+    def _apply_list(self, key: PersonKey, action: ListAction, rows: pa.Table) -> Answers:
+        """Do what a list says to each of its people; within a transaction."""
+        match action:
+            case ListAction.DELETE:
+                self._delete_people(key, rows)
+            case ListAction.SUPPRESS:
+                place = rows.column_names.index("action")
+                self._stage_keys(rows.set_column(place, "action", pa.repeat(str(Action.DELETE), len(rows))))
+                self._suppress(key)
+                people.delete(self._execute, key, rows.column_names)
+            case ListAction.UNSUPPRESS:
+                self._stage_keys(rows)
+                self._execute(f"DELETE FROM suppressions WHERE kind = '{key}' AND value IN (SELECT {key} FROM batch)")
+            case _:
+                assert_never(action)
+        return Answers(exceptions={})
+
+    def _delete_people(self, key: PersonKey, rows: pa.Table) -> None:
+        if is_numbered(rows):
+            self._execute(f"DELETE FROM people WHERE {self.dialect.numbered}", numbers=listed(rows["person"]))
+        else:
+            self._stage_keys(rows)
+            people.delete(self._execute, key, rows.column_names)
+
+    def _suppress(self, key: PersonKey) -> None:
+        """Suppress the identifiers in `batch`, and the others by which the store knows the same people."""
+        now, found = self.dialect.now, f"batch AS b JOIN people AS p ON {NAMED[key]}"
+        self._execute(_SUPPRESS.format(kind=key, value=f"b.{key}", now=now, rows="batch AS b"))
+        for kind in UNIQUE[self.identity]:
+            if kind != key:
+                self._execute(_SUPPRESS.format(kind=kind, value=f"p.{kind}", now=now, rows=found))
+
+    def _suppressed(self, rows: pa.Table) -> dict[int, tuple[Verdict, str | None]]:
+        """The rows that put somebody who is suppressed, by `seq`; within a transaction."""
+        if self._format < WITH_SUPPRESSIONS or not self._fetch(_NONE):
+            return {}
+        puts, found = rows.filter(pc.equal(rows["action"], str(Action.PUT))), dict[int, tuple[Verdict, str | None]]()
+        for kind in KINDS:
+            if kind in puts.column_names:
+                given = json.dumps(puts[kind].drop_null().to_pylist(), ensure_ascii=False)
+                query = _SUPPRESSED.format(self.dialect.each_text)
+                values = [value for (value,) in self._fetch(query, kind=kind, values=given)]
+                refused = puts["seq"].filter(pc.is_in(puts[kind], pa.array(values, pa.string())))
+                found |= dict.fromkeys(refused.to_pylist(), (Verdict.REJECTED, _REASON.format(kind)))
+        return found

@@ -1,0 +1,76 @@
+"""Lists of people to delete, suppress or unsuppress: how many a run may delete, and what a plan shows of them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from syncer.model.errors import StoreError
+from syncer.model.json_text import json_text, json_value
+from syncer.model.lists import CountsPeople
+from syncer.model.protocols import ProfileStore, ReadsBack
+from syncer.model.runs import LimitKind
+from syncer.model.types import Limit, ListAction, SyncDefinition, Target
+from syncer.snapshot.diff import Difference
+from syncer.sync.progress import Exceeded
+
+#: The default of `limits: {deleted: …}`: a share of the store's people, and so many at least; so many where a store
+#: cannot count its people.
+_SHARE, _AT_LEAST, _UNCOUNTED = Limit(share=0.01), 10, 100
+
+#: Of so many people at most a plan shows what the store has.
+_SHOWN = 200
+
+Sample = list[tuple[str, str, str | None, str | None]]
+
+
+def exceeded(definition: SyncDefinition, difference: Difference, store: ProfileStore) -> list[Exceeded]:
+    """The limit, or none, that a list exceeds: from the first run on, and with every row that is sent again.
+
+    Raises:
+        StoreError: *store* did not say how many people it has.
+    """
+    action, planned = definition.target.action, difference.planned
+    rows = planned.added + planned.changed + planned.resent
+    limit = definition.limits.deleted
+    if action is None or not action.deletes or rows <= (_AT_LEAST if limit is None else limit.count or 0):
+        return []
+    if limit is not None and limit.count is not None:
+        return [_over(rows, limit.words)]
+    if not isinstance(store, CountsPeople):
+        return [_over(rows, f"{_UNCOUNTED} rows")] if rows > _UNCOUNTED else []
+    people, share = store.count_people(), limit or _SHARE
+    if rows <= (share.share or 0.0) * people:
+        return []
+    return [_over(rows, f"{share.words} of the store's {people:,} people")]
+
+
+def _over(rows: int, limit: str) -> Exceeded:
+    people = "1 person" if rows == 1 else f"{rows:,} people"
+    return Exceeded(kind=LimitKind.DELETED, rows=rows, reason=f"{people} would be deleted, over the limit of {limit}")
+
+
+def with_outcome(target: Target, action: ListAction, sample: Sample, store: ProfileStore) -> Sample:
+    """A plan's *sample* of a list: what the store has of each person now, and what they would become."""
+    keys = [key for change, key, *_ in sample if change != "removed"][:_SHOWN]
+    held = _held(target, keys, store) if action.deletes and keys else {}
+    done = json_text(action.done)
+    return [
+        (change, key, held.get(key), done) if change != "removed" else (change, key, None, None)
+        for change, key, *_ in sample
+    ]
+
+
+def _held(target: Target, keys: list[str], store: ProfileStore) -> dict[str, str]:
+    """What the store has of people, as a JSON object by key, as far as it can be asked at once."""
+    if not isinstance(store, ReadsBack) or not store.can_list(target):
+        return {}
+    found: dict[str, str] = {}
+    try:
+        for table in store.contained(target, pa.table({"k1": keys})):
+            for person in table.to_pylist():
+                known = {name: person[name] for name in ("id", "email") if person[name] is not None}
+                found[person[target.person]] = json_text(known | json_value(person["attributes"]))
+    except StoreError:
+        # The notes say it.
+        return {}
+    return found
