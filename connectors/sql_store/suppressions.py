@@ -16,7 +16,7 @@ from connectors.sql_store import people
 from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.people import NAMED, UNIQUE
 from connectors.sql_store.staging import Answers, is_numbered, listed
-from connectors.sql_store.upgrades import WITH_SUPPRESSIONS
+from connectors.sql_store.upgrades import WITH_MOVES, WITH_SUPPRESSIONS
 from syncer.model.types import Action, ListAction, PersonKey, Verdict
 
 #: The identifiers that can be suppressed, by which columns of a batch may have them.
@@ -40,6 +40,18 @@ class ListStore(StoreDatabase):
     def count_people(self) -> int:
         """See `CountsPeople.count_people`."""
         return 0 if self.is_new else int(self._fetch("SELECT count(*) FROM people")[0][0])
+
+    def erase_traces(self, names: pa.Table) -> None:
+        """See `ErasesTraces.erase_traces`; a database server keeps deleted rows until it cleans up."""
+        if self.is_new or self._format < WITH_MOVES:
+            return
+        moved = f"value IN (SELECT e.value FROM {self.dialect.each_text})"
+        with self._transaction():
+            for kind in KINDS:
+                values = json.dumps([n["value"] for n in names.to_pylist() if n["kind"] == kind], ensure_ascii=False)
+                # The newest move keeps its number, for the next ones to follow.
+                blank = f"UPDATE identifier_moves SET value = '' WHERE kind = :kind AND {moved}"
+                self._execute(blank, kind=kind, values=values)
 
     def _apply_list(self, key: PersonKey, action: ListAction, rows: pa.Table) -> Answers:
         """Do what a list says to each of its people; within a transaction."""

@@ -244,6 +244,14 @@ class SQLiteStore(SQLStore):
             with self._reading():
                 yield from duplicates.found(self._connection, names, limit)
 
+    def erase_traces(self, names: pa.Table) -> None:
+        """See `ErasesTraces.erase_traces`; the file is written anew, as free pages have what was there before."""
+        super().erase_traces(names)
+        if not self.is_new:
+            with self._explained():
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _stage(self, rows: pa.Table) -> None:
         for statement in _BATCH:
             self._connection.execute(statement)

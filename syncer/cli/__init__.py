@@ -20,6 +20,7 @@ from syncer.cli import (
     docs,
     duplicates,
     files,
+    forget,
     lsp,
     new,
     output,
@@ -100,6 +101,7 @@ for name, command in COMMANDS.items():
 app.add_typer(show.app, name="show")
 app.add_typer(show.explain, name="explain")
 app.add_typer(duplicates.app, name="duplicates")
+app.add_typer(forget.app, name="forget")
 
 
 def _print_version(wanted: bool) -> None:

@@ -33,19 +33,36 @@ def make_tables(session: Session) -> None:
 def fit_blocks(session: Session, path: Path) -> None:
     """Give a file blocks for many rows, if it was made with those for few; in no transaction.
 
+    Raises:
+        duckdb.Error: as `write_anew`.
+    """
+    if _block_size(session) == file.SMALL_BLOCK:
+        _write_anew(session, path, "")
+
+
+def write_anew(session: Session, path: Path) -> None:
+    """Write a file anew, so that nothing is left in it of what was deleted; in no transaction.
+
     At each moment *path* is a whole file. Before the new one is locked another process may lock it.
 
     Raises:
         duckdb.Error: it did, or the disk is full; nothing is lost.
     """
-    size = "SELECT block_size FROM pragma_database_size() WHERE database_name = 'own'"
-    if session.rows(size) != [(file.SMALL_BLOCK,)]:
-        return
+    _write_anew(session, path, f" (BLOCK_SIZE {_block_size(session)})")
+
+
+def _block_size(session: Session) -> int:
+    return session.count("SELECT block_size FROM pragma_database_size() WHERE database_name = 'own'")
+
+
+def _write_anew(session: Session, path: Path, size: str) -> None:
     larger = path.with_name(f"{path.name}.larger")
     for left in (larger, larger.with_name(f"{larger.name}.wal")):
         # A run died here.
         left.unlink(missing_ok=True)
-    session.execute(f"ATTACH {literal(str(larger))} AS larger; COPY FROM DATABASE own TO larger; CHECKPOINT larger")
+    session.execute(
+        f"ATTACH {literal(str(larger))} AS larger{size}; COPY FROM DATABASE own TO larger; CHECKPOINT larger"
+    )
     # No log of the old file may be left for the new one.
     session.execute("CHECKPOINT own")
     larger.replace(path)

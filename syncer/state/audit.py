@@ -25,6 +25,7 @@ class AuditAction(enum.StrEnum):
     UNACKNOWLEDGE = "unacknowledge"
     MUTE = "mute"
     UNMUTE = "unmute"
+    FORGET = "forget"
     LOGIN = "login"
     FAILED_LOGIN = "failed_login"
     LOGOUT = "logout"

@@ -1,0 +1,219 @@
+"""Forgetting one person: out of the stores, and out of everything that Syncer keeps beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from syncer.model.errors import StoreError
+from syncer.model.lists import ErasesTraces
+from syncer.model.protocols import IDENTIFIERS, ProfileStore
+from syncer.model.types import Entity, Identity, ListAction, PersonKey, SyncDefinition, Target, Verdict
+from syncer.snapshot import forgetting
+from syncer.snapshot.forgetting import Names
+from syncer.state.audit import Audit, AuditAction
+from syncer.state.coordination import SharedCoordination
+from syncer.state.forgetting import forget_rejections
+from syncer.sync.lookup import key_parts
+from syncer.sync.runner import Runner
+
+#: Which identifiers tell people apart in a store; an email that may repeat could be another person's.
+_TELLING = {
+    Identity.ID: (PersonKey.ID,),
+    Identity.EMAIL: (PersonKey.EMAIL,),
+    Identity.ID_OR_EMAIL: (PersonKey.ID, PersonKey.EMAIL),
+}
+#: Under this name a removal is announced; no sync can have it.
+_ANNOUNCED_BY = "forget person"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Whom to forget, and where."""
+
+    #: `id` or `email`.
+    kind: PersonKey
+    #: As stores spell it.
+    value: str
+    #: The stores, by name; at least one.
+    stores: tuple[str, ...]
+    #: Whether these are all of them, so that what belongs to none counts too.
+    is_everywhere: bool
+    #: Whether the stores accept the person again.
+    may_return: bool
+    #: Who asks.
+    actor: str
+
+    @property
+    def target(self) -> Target:
+        """As of a list with this person."""
+        action = ListAction.DELETE if self.may_return else ListAction.SUPPRESS
+        return Target(entity=Entity.PERSON, person_key=self.kind, key_columns=(str(self.kind),), action=action)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What was found of the person beside the stores, and is gone."""
+
+    #: Rows of snapshots, also of those that were moved aside.
+    rows: int
+    rejections: int
+    #: Saved plans that named them; they are deleted as a whole.
+    plans: int
+    #: Damaged snapshots that had been moved aside: nobody can see who is in them.
+    damaged: int
+
+
+def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: Request) -> Forgotten:
+    """Take one person out of stores, snapshots, saved plans and rejections; done twice is the same as once.
+
+    Shapes:
+        definitions: by name.
+    Raises:
+        RunInProgressError: a run or a plan has a snapshot open. Before anything was done; or, if it began meanwhile,
+            after the stores were done with: to be called again.
+        StoreRefusesError: a store does not tell people apart by this; nothing was done.
+        SyncerError: of a store, the run log or a snapshot; to be called again.
+    """
+    settings, now = runner.settings, runner.now
+    with ExitStack() as stack:
+        stores = {
+            name: stack.enter_context(closing(settings.stores[name].open(name, started_at=now())))
+            for name in request.stores
+        }
+        for store in stores.values():
+            store.check(request.target)
+        files = forgetting.files_in(settings.snapshots_dir)
+        known = _Known(request, stores)
+        for path in files.readable:
+            known.add(forgetting.other_names(path, known.of))
+        audit = Audit(database=runner.run_log.database, now=now)
+        options = [f"by_{request.kind}", *(["allow_return"] if request.may_return else [])]
+        audit.record(AuditAction.FORGET, actor=request.actor, address="", options=options)
+        for name, store in stores.items():
+            _take_away(runner, request, name, store, known.in_store[store.store_id])
+    rows = sum(forgetting.forget(path, known.of) for path in files.readable)
+    for path in files.damaged:
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    return Forgotten(
+        rows=rows,
+        rejections=forget_rejections(runner.run_log.database, partial(known.is_rejected, definitions)),
+        plans=_forget_plans(settings.state_dir / "plans", known.everywhere),
+        damaged=len(files.damaged),
+    )
+
+
+class _Known:
+    """What the person is known by, in each store."""
+
+    def __init__(self, request: Request, stores: Mapping[str, ProfileStore]) -> None:
+        self._request = request
+        self._ids = {name: store.store_id for name, store in stores.items()}
+        #: By the store's id.
+        self.in_store = {store.store_id: _names(request, store) for store in stores.values()}
+
+    @property
+    def everywhere(self) -> Names:
+        """The identifiers of all stores; the own number of one means nothing in another."""
+        kinds = (PersonKey.ID, PersonKey.EMAIL)
+        return {kind: set().union(*(names.get(kind, set()) for names in self.in_store.values())) for kind in kinds}
+
+    def of(self, store_id: str) -> Names | None:
+        """See `forgetting.NamesOf`."""
+        elsewhere = self.everywhere if self._request.is_everywhere else None
+        return self.in_store.get(store_id, elsewhere)
+
+    def add(self, found: tuple[str, Names] | None) -> None:
+        """Add what a snapshot knows them by, which tells where else they may be, and no store whom to delete."""
+        if found is None:
+            return
+        store_id, names = found
+        for store_names in [self.in_store[store_id]] if store_id in self.in_store else self.in_store.values():
+            for kind, values in names.items():
+                if kind in store_names:
+                    store_names[kind] |= values
+
+    def is_rejected(self, definitions: Mapping[str, SyncDefinition], sync: str, key: str, values: str | None) -> bool:
+        """Whether a rejected row is about them."""
+        definition = definitions.get(sync)
+        if definition is None:
+            names = self.everywhere if self._request.is_everywhere else {}
+            return _is_named(names, [key, *_first_part(key)], values)
+        store_id = self._ids.get(definition.store)
+        if store_id is None or not definition.target.entity.traits.names_person:
+            return False
+        names, kind = self.in_store[store_id], definition.target.person
+        own = {str(kind): names.get(kind, set())}
+        return _is_named(own, key_parts(definition, key)[:1], None) or _is_named(names, [], values)
+
+
+def _names(request: Request, store: ProfileStore) -> dict[str, set[str]]:
+    names: dict[str, set[str]] = {kind: set() for kind in (*_TELLING[store.identity], PersonKey.CIO_ID)}
+    names[request.kind] = {request.value}
+    for found in store.identifiers(request.target, pa.table({"k1": [request.value]})).to_pylist():
+        if found["kind"] in names:
+            names[found["kind"]].add(found["value"])
+    return names
+
+
+def _is_named(names: Names, keys: Iterable[str], values: str | None) -> bool:
+    held = json.loads(values) if values else {}
+    of_row = {str(held[kind]) for kind in names if isinstance(held, dict) and held.get(kind) is not None}
+    return bool(set().union(*names.values()) & {*keys, *of_row})
+
+
+def _first_part(key: str) -> list[str]:
+    try:
+        parts = json.loads(key)
+    except ValueError:
+        return []
+    return [str(parts[0])] if isinstance(parts, list) and parts else []
+
+
+def _take_away(runner: Runner, request: Request, name: str, store: ProfileStore, names: Names) -> None:
+    """Delete the person from a store, and suppress them unless they may return."""
+    table = pa.Table.from_pylist(
+        [{"entity": str(Entity.PERSON), "kind": kind, "value": value} for kind in names for value in names[kind]],
+        schema=IDENTIFIERS,
+    )
+    database = runner.run_log.database
+    coordination = SharedCoordination(database=database, sync=_ANNOUNCED_BY, store_id=store.store_id)
+    if database.is_shared:
+        # Snapshots of other machines have the person too.
+        coordination.announce(partial(forgetting.write_announcement, table, request.target))
+    batch = pa.RecordBatch.from_pylist(
+        [{"seq": 1, "action": str(request.target.action), "k1": request.value, "attributes": "{}", "cleared": "[]"}]
+    )
+    verdicts = pa.concat_tables([store.apply(request.target, batch, create=True), store.flush()])
+    refused = verdicts.filter(pc.not_equal(verdicts["verdict"], str(Verdict.ACCEPTED)))
+    if len(refused) or not len(verdicts):
+        reason = refused["reason"][0].as_py() if len(refused) else "it did not answer"
+        raise StoreError(f"store `{name}` did not forget the person: {reason}", hint="Run the command again.")
+    if database.is_shared:
+        coordination.close_removals()
+    if isinstance(store, ErasesTraces):
+        store.erase_traces(table)
+
+
+def _forget_plans(folder: Path, names: Names) -> int:
+    """Delete the saved plans with rows that name the person; returns how many."""
+    found = {path.stem for path in folder.glob("*.parquet") if forgetting.is_in_plan(path, names)}
+    # A run of a plan that was out of date has left the keys of some rows.
+    found |= {path.stem for path in folder.glob("*.moved") if _is_in_keys(path.read_bytes(), names)}
+    for plan in found:
+        for part in folder.glob(f"{plan}.*"):
+            part.unlink(missing_ok=True)
+    return len(found)
+
+
+def _is_in_keys(moved: bytes, names: Names) -> bool:
+    keys = [key for key, _ in json.loads(moved)[1] if key is not None]
+    return _is_named(names, [part for key in keys for part in (key, *_first_part(key))], None)
