@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.customerio import merges
 from connectors.customerio.options import Via
 from syncer.model.types import Entity, Identity, PersonKey, Target
 
@@ -57,6 +58,9 @@ def render(
     """
     own = [name for name in ("id", "email") if name in batch.schema.names]
     lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity.traits.links else "CAST(NULL AS INTEGER)"
+    if target.merged_key is not None:
+        # Pairs may share people.
+        lane, batch = "0", merges.with_roots(connection, target, batch)
     length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {_too_long('strlen(item)')} END"
     connection.register("given", pa.table(batch))
     try:
@@ -66,6 +70,8 @@ def render(
             if is_faultless
             else _checked_sql(target, own, settings)
         )
+        if target.merged_key is not None:
+            checked = merges.checked_sql(checked)
         if target.entity is Entity.PERSON and settings.via is Via.PIPELINES:
             checked = _with_iso_time(checked)
         rows = connection.sql(
@@ -86,7 +92,7 @@ def _reserved_names(entity: Entity) -> tuple[str, ...]:
             return ("cio_id", "_relationship", "_created_in_customerio_at", "_update", "_timestamp")
         case Entity.OBJECT:
             return ("cio_object_id", "object_id", "objectId", "relationship")
-        case Entity.RELATIONSHIP | Entity.COLLECTION:
+        case Entity.RELATIONSHIP | Entity.COLLECTION | Entity.MERGE:
             return ()
         case _:
             assert_never(entity)
@@ -111,7 +117,7 @@ def _name_faults(entity: Entity) -> dict[str, str]:
 
 def _key_faults(entity: Entity) -> dict[str, str]:
     """The same for a row's key."""
-    keys = [name for name in ("k1", "k2") if name == "k1" or entity.traits.links]
+    keys = [name for name in ("k1", "k2") if name == "k1" or entity.traits.links or entity is Entity.MERGE]
     return {
         " OR ".join(f"trim({key}) = ''" for key in keys): "'the identifier is blank'",
         " OR ".join(f"strlen({key}) > {LONGEST_IDENTIFIER}" for key in keys): (
@@ -220,6 +226,12 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
             return _entity_sql("object", _object("k1", settings.object_type), _members([]))
         case Entity.RELATIONSHIP:
             return _relationship_sql(target, settings)
+        case Entity.MERGE:
+            primary, secondary = _named(target.person, "k1"), _named(target.merged, "k2")
+            return (
+                f'\'{{"type":"person","action":"merge","primary":\' || {primary} '
+                f"|| ',\"secondary\":' || {secondary} || '}}'"
+            )
         case Entity.COLLECTION:
             raise ValueError("a collection is sent as a whole")
         case _:
@@ -227,7 +239,11 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
 
 
 def _person(key: PersonKey | None) -> str:
-    return f"'\"identifiers\":{{\"{key}\":' || {_text('k1')} || '}}'"
+    return f"'\"identifiers\":' || {_named(key, 'k1')}"
+
+
+def _named(key: PersonKey | None, value: str) -> str:
+    return f"'{{\"{key}\":' || {_text(value)} || '}}'"
 
 
 def _object(value: str, object_type: str) -> str:

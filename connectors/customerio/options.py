@@ -138,12 +138,12 @@ _KNOWN_BY = {
 def check(name: str, target: Target, *, create: bool, identity: Identity, options: CustomerIOOptions) -> None:
     """See `StoreConnector.checked_by`."""
     named, key = ConnectionName("store", name), target.person_key
-    if key is not None and key not in _KNOWN_BY[identity]:
+    if wrong := [one for one in (key, target.merged_key) if one not in (None, *_KNOWN_BY[identity])]:
         known = " or ".join(f"`{name}`" for name in _KNOWN_BY[identity])
         raise StoreRefusesError(
-            f"{named.label} cannot tell people apart by `{key}`: its identity is `{identity}`",
+            f"{named.label} cannot tell people apart by `{wrong[0]}`: its identity is `{identity}`",
             hint=f"Identify people by {known}, or set {named.setting}__IDENTITY to what the workspace has.",
-            field="person",
+            field="person" if target.merged_key is None else "keep" if key is wrong[0] else "merge",
         )
     if target.entity.traits.names_object:
         type_number(named, str(target.object_type), options)

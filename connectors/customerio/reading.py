@@ -98,6 +98,8 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
                 yield _texts(_read_relationships(api, target.person, type_number, person_id))
         case Entity.COLLECTION:
             yield _texts([{"attributes": json_text(row)} for row in _rows_of_collection(api, str(target.collection))])
+        case Entity.MERGE:
+            raise ValueError("who was merged cannot be read back")
         case _:
             assert_never(target.entity)
 

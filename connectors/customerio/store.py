@@ -189,8 +189,8 @@ class CustomerIOStore:
                 return reading.one_object(self._app, kind, type_number(self._named, kind, self._options), value)
             case Entity.COLLECTION:
                 return reading.collection(self._app, kind)
-            case Entity.RELATIONSHIP:
-                raise ValueError("a relationship is shown with its person and with its object")
+            case Entity.RELATIONSHIP | Entity.MERGE:
+                raise ValueError("a relationship, or who was merged, is shown with the people")
             case _:
                 assert_never(entity)
 

@@ -17,6 +17,7 @@ _WRITTEN = {
     "collection_rows": "collection, key, data",
     "identifier_moves": "seq, kind, value, moved_at",
     "suppressions": "kind, value, since",
+    "merged_people": "kind, value, person_id, merged_at",
     "sync_fences": "ledger, sync, fence, run_id",
 }
 

@@ -155,6 +155,11 @@ def _join(execute: Execute, dialect: SQLDialect, key: PersonKey) -> None:
         "UPDATE batch SET person_id = absorbed_id, absorbed_id = person_id "
         "WHERE absorbed_id IS NOT NULL AND absorbed_id < person_id"
     )
+    absorb(execute, dialect)
+
+
+def absorb(execute: Execute, dialect: SQLDialect) -> None:
+    """Let the person of each row that has an `absorbed_id` get what they lack of that one, who is gone then."""
     execute(
         f"UPDATE people AS x SET attributes = (SELECT {dialect.merged} FROM people AS t, "
         f"(SELECT attributes, {dialect.nothing_cleared} AS cleared FROM people AS k WHERE k.person_id = x.person_id) "
@@ -212,21 +217,29 @@ def _reject_disputed(execute: Execute, disputed: list[str]) -> int:
     return rejected
 
 
+def field_of(target: Target, key: PersonKey | None) -> str:
+    """The header's field that says how a sync knows people."""
+    if target.merged_key is None:
+        return "person"
+    return "keep" if key is target.person_key else "merge"
+
+
 def check(name: str, target: Target, *, identity: Identity, **_of_other_stores: object) -> None:
     """See `StoreConnector.checked_by`."""
     key = target.person_key
-    if key is PersonKey.CIO_ID and target.action not in (None, ListAction.DELETE):
+    if key is PersonKey.CIO_ID and target.action in (ListAction.SUPPRESS, ListAction.UNSUPPRESS):
         raise StoreRefusesError(
             f"{ConnectionName('store', name).label} cannot {target.action} people by `cio_id`, its own number of a "
             "person, which is gone with them",
             hint="List people by another identifier.",
             field="person",
         )
-    if key in (None, PersonKey.CIO_ID) or key in UNIQUE[identity]:
+    wrong = [one for one in (key, target.merged_key) if one not in (None, PersonKey.CIO_ID, *UNIQUE[identity])]
+    if not wrong:
         return
     known = " or ".join(f"`{name}`" for name in (*UNIQUE[identity], PersonKey.CIO_ID))
     raise StoreRefusesError(
-        f"{ConnectionName('store', name).label} cannot tell people apart by `{key}`: its identity is `{identity}`",
+        f"{ConnectionName('store', name).label} cannot tell people apart by `{wrong[0]}`: its identity is `{identity}`",
         hint=f"Identify people by {known}, or feed a store with another identity.",
-        field="person",
+        field=field_of(target, wrong[0]),
     )

@@ -145,5 +145,7 @@ def _listing(target: Target) -> _Listing:
                 order={"key": "c.key"},
                 condition="c.collection = :collection",
             )
+        case Entity.MERGE:
+            raise ValueError("who was merged cannot be read back")
         case _:
             assert_never(target.entity)

@@ -127,6 +127,16 @@ suppressions = sa.Table(
     sa.Column("since", _TIME, nullable=False, server_default=_Now()),
 )
 
+#: What merged people were known by, of every kind, and the person who was kept; see `connectors.sql_store.merges`.
+merged_people = sa.Table(
+    "merged_people",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("value", _NAME, primary_key=True),
+    sa.Column("person_id", _NUMBER, sa.ForeignKey(people.c.person_id, ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("merged_at", _TIME, nullable=False),
+)
+
 #: One row.
 workspace = sa.Table(
     "workspace",

@@ -29,6 +29,8 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
         columns |= _other_identifiers(target, batch)
     if "email" in columns and identity is not Identity.ID:
         columns["email"] = pc.utf8_lower(columns["email"])
+    if target.merged_key is PersonKey.EMAIL and identity is not Identity.ID:
+        columns["key"] = pc.utf8_lower(columns["key"])
     if "person" in batch.schema.names:
         columns["person"] = batch["person"]
     return pa.table(columns | {name: batch[name] for name in ("attributes", "cleared")})
@@ -92,6 +94,8 @@ def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array
             return _person(target, batch["k1"]) | {"object_id": batch["k2"]}
         case Entity.COLLECTION:
             return {"key": batch["k1"] if len(target.key_columns) == 1 else _joined_key(target, batch)}
+        case Entity.MERGE:
+            return _person(target, batch["k1"]) | _merged(target, batch["k2"])
         case _:
             assert_never(target.entity)
 
@@ -99,8 +103,17 @@ def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array
 def _person(target: Target, key: pa.Array) -> dict[str, pa.Array]:
     if target.person_key is not PersonKey.CIO_ID:
         return {str(target.person_key): key}
-    number = pc.if_else(pc.match_substring_regex(key, CIO_ID), key, None)
-    return {"cio_id": number.cast(pa.int64())}
+    return {"cio_id": _number(key)}
+
+
+def _number(key: pa.Array) -> pa.Array:
+    return pc.if_else(pc.match_substring_regex(key, CIO_ID), key, None).cast(pa.int64())
+
+
+def _merged(target: Target, key: pa.Array) -> dict[str, pa.Array]:
+    if target.merged_key is PersonKey.CIO_ID:
+        return {"person": _number(key)}
+    return {"key": key}
 
 
 def _joined_key(target: Target, batch: pa.RecordBatch | pa.Table) -> pa.Array:

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.sql_store import contents, entities, identifiers, people
+from connectors.sql_store import contents, entities, identifiers, merges, people
 from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.people import NAMED
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
@@ -229,8 +229,8 @@ class SQLStore(ListStore):
                 return contents.one_object(self._fetch, kind, value)
             case Entity.COLLECTION:
                 return contents.collection(self._fetch, kind, value)
-            case Entity.RELATIONSHIP:
-                raise ValueError("`show` gives a relationship with its person and with its object")
+            case Entity.RELATIONSHIP | Entity.MERGE:
+                raise ValueError("`show` gives a relationship, or who was merged, with the people")
             case _:
                 assert_never(entity)
 
@@ -289,7 +289,7 @@ class SQLStore(ListStore):
             return replace(answers, exceptions={**answers.exceptions, **refused}) if refused else answers
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        if target.action is not None:
+        if target.action is not None and target.entity is Entity.PERSON:
             return self._apply_list(target.person, target.action, rows)
         run, columns = (self._execute, self.dialect), rows.column_names
         if target.entity is Entity.PERSON and pc.all(pc.equal(rows["action"], str(Action.DELETE))).as_py():
@@ -305,6 +305,8 @@ class SQLStore(ListStore):
                 entities.apply_relationships(*run, target.person, str(target.object_type), columns, create=create)
             case Entity.COLLECTION:
                 entities.apply_collection(*run, str(target.collection))
+            case Entity.MERGE:
+                merges.apply(*run, target.person, target.merged)
             case _:
                 assert_never(target.entity)
         exceptions = self._fetch("SELECT seq, verdict, reason FROM batch WHERE verdict IS NOT NULL")

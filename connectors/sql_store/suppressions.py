@@ -16,7 +16,7 @@ from connectors.sql_store import people
 from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.people import NAMED, UNIQUE
 from connectors.sql_store.staging import Answers, is_numbered, listed
-from connectors.sql_store.upgrades import WITH_MOVES, WITH_SUPPRESSIONS
+from connectors.sql_store.upgrades import WITH_MERGES, WITH_MOVES, WITH_SUPPRESSIONS
 from syncer.model.types import Action, ListAction, PersonKey, Verdict
 
 #: The identifiers that can be suppressed, by which columns of a batch may have them.
@@ -52,6 +52,8 @@ class ListStore(StoreDatabase):
                 # The newest move keeps its number, for the next ones to follow.
                 blank = f"UPDATE identifier_moves SET value = '' WHERE kind = :kind AND {moved}"
                 self._execute(blank, kind=kind, values=values)
+                if self._format >= WITH_MERGES:
+                    self._execute(f"DELETE FROM merged_people WHERE kind = :kind AND {moved}", kind=kind, values=values)
 
     def _apply_list(self, key: PersonKey, action: ListAction, rows: pa.Table) -> Answers:
         """Do what a list says to each of its people; within a transaction."""
@@ -66,6 +68,8 @@ class ListStore(StoreDatabase):
             case ListAction.UNSUPPRESS:
                 self._stage_keys(rows)
                 self._execute(f"DELETE FROM suppressions WHERE kind = '{key}' AND value IN (SELECT {key} FROM batch)")
+            case ListAction.MERGE:
+                raise ValueError("pairs of people are no list of people")
             case _:
                 assert_never(action)
         return Answers(exceptions={})

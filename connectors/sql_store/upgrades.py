@@ -49,11 +49,23 @@ def _add_suppressions(connection: sa.Connection) -> None:
     )
 
 
-#: The tables in `schema` are those of the newest format: an upgrade changes both.
-FORMATS: Formats[sa.Connection] = Formats((_add_fences, _add_moves, _leave_room, _add_suppressions))
+def _add_merged_people(connection: sa.Connection) -> None:
+    name, number, time = "TEXT", "INTEGER", "TEXT"
+    if connection.dialect.name == "postgresql":
+        name, number, time = 'TEXT COLLATE "C"', "BIGINT", "TIMESTAMP WITH TIME ZONE"
+    connection.exec_driver_sql(
+        f"CREATE TABLE merged_people (kind TEXT NOT NULL, value {name} NOT NULL, person_id {number} NOT NULL, "
+        f"merged_at {time} NOT NULL, PRIMARY KEY (kind, value), "
+        "FOREIGN KEY(person_id) REFERENCES people (person_id) ON DELETE CASCADE)"
+    )
+    connection.exec_driver_sql("CREATE INDEX ix_merged_people_person_id ON merged_people (person_id)")
 
-#: The formats from which on the store remembers which run wrote last, which identifiers people lost, and which are
-#: suppressed.
-WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS = (
-    2 + FORMATS.upgrades.index(upgrade) for upgrade in (_add_fences, _add_moves, _add_suppressions)
+
+#: The tables in `schema` are those of the newest format: an upgrade changes both.
+FORMATS: Formats[sa.Connection] = Formats((_add_fences, _add_moves, _leave_room, _add_suppressions, _add_merged_people))
+
+#: The formats from which on the store remembers which run wrote last, which identifiers people lost, which are
+#: suppressed, and which were merged.
+WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS, WITH_MERGES = (
+    2 + FORMATS.upgrades.index(upgrade) for upgrade in (_add_fences, _add_moves, _add_suppressions, _add_merged_people)
 )

@@ -21,7 +21,7 @@ def new(
     name: Annotated[str, typer.Argument(help="The name of the sync, and of its file.")],
     entity: Annotated[
         Entity | None,
-        typer.Option("--entity", metavar="person|object|relationship|collection", help="What the sync feeds."),
+        typer.Option("--entity", metavar="person|object|relationship|collection|merge", help="What the sync feeds."),
     ] = None,
     action: Annotated[
         ListAction | None,
@@ -31,6 +31,12 @@ def new(
     person: Annotated[
         str | None,
         typer.Option("--person", metavar="id=COLUMN", help="What identifies a person: id, email or cio_id."),
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="id=COLUMN", help="Of a merge: what identifies who is kept.")
+    ] = None,
+    goes: Annotated[
+        str | None, typer.Option("--merge", metavar="email=COLUMN", help="Of a merge: what identifies who goes.")
     ] = None,
     thing: Annotated[
         str | None,
@@ -63,8 +69,12 @@ def new(
     if entity is None and action is not None:
         entity = Entity.PERSON
     elif entity is None:
-        entity = Entity(_answer("--entity", "What does it feed: person, object, relationship or collection?", "person"))
-    target, keys = _target(entity, person=person, thing=thing, collection=collection or name, key=key)
+        question = "What does it feed: person, object, relationship, collection or merge?"
+        entity = Entity(_answer("--entity", question, "person"))
+    if entity is Entity.MERGE:
+        target, keys = _pairs(keep, goes)
+    else:
+        target, keys = _target(entity, person=person, thing=thing, collection=collection or name, key=key)
     header = [f"entity: {entity}", *target]
     if action is not None:
         header.append(f"action: {action}")
@@ -75,7 +85,8 @@ def new(
     if on_removed is not None:
         header.append(f"on_removed: {on_removed}")
     table = table or _answer("--from", "Which table does it read?", name)
-    sent = [*dict.fromkeys([*keys, *_words(columns)])] if columns else keys if action else []
+    is_list = action is not None or entity is Entity.MERGE
+    sent = [*dict.fromkeys([*keys, *_words(columns)])] if columns else keys if is_list else []
     query = f"SELECT {', '.join(map(_sql, sent)) or '*'}\nFROM {table}"
     _write(project, path, name, "\n".join(["/* sync", *header, "*/", query, ""]))
     output.line(str(path))
@@ -102,6 +113,13 @@ def _target(
         keys += _words(key or _answer("--key", "Which columns tell its rows apart?", "id"))
         lines += [f"collection: {_yaml(collection)}", f"key: [{', '.join(map(_yaml, keys))}]"]
     return lines, keys
+
+
+def _pairs(keep: str | None, goes: str | None) -> tuple[list[str], list[str]]:
+    """The same of a merge."""
+    kept, column = _pair("--keep", keep, "Which column identifies who is kept, such as id=user_id?", "id=id")
+    merged, other = _pair("--merge", goes, "And who goes, such as id=other_id?", "id=other_id")
+    return [f"keep: {{{kept}: {_yaml(column)}}}", f"merge: {{{merged}: {_yaml(other)}}}"], [column, other]
 
 
 def _path(project: Project, name: str) -> Path:

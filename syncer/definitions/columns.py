@@ -137,6 +137,8 @@ def _key_fields(definition: SyncDefinition) -> list[str]:
     target = definition.target
     if "key" in target.entity.traits.identified_by:
         return [f"key.{column}" for column in target.key_columns]
+    if target.merged_key is not None:
+        return [f"keep.{target.person_key}", f"merge.{target.merged_key}"]
     fields = [] if target.person_key is None else [f"person.{target.person_key}"]
     return fields if target.object_type is None else [*fields, "object.id"]
 

@@ -129,8 +129,14 @@ def missing_limits(definitions: Sequence[SyncDefinition], billed: Collection[str
     ]
 
 
+_HOW_TO_STOP = {
+    ListAction.DELETE: "leave them out of it, or write `action: suppress`",
+    ListAction.MERGE: "leave them out of it once they are merged",
+}
+
+
 def people_made_anew(definitions: Sequence[SyncDefinition]) -> list[DefinitionWarning]:
-    """A warning for each list that deletes people whom other syncs of the store may make again."""
+    """A warning for each list that deletes or merges people whom other syncs of the store may make again."""
     makers = defaultdict[str, list[str]](list)
     for definition in sorted(definitions, key=lambda one: one.name):
         is_maker = definition.target.entity is Entity.PERSON and definition.target.action is None
@@ -140,11 +146,11 @@ def people_made_anew(definitions: Sequence[SyncDefinition]) -> list[DefinitionWa
         _at(
             definition,
             "action",
-            f"{listed(names, last='and')} {'makes' if len(names) == 1 else 'make'} a deleted person anew where the "
-            "query still returns them: leave them out of it, or write `action: suppress`",
+            f"{listed(names, last='and')} {'makes' if len(names) == 1 else 'make'} a {definition.target.action.done} "
+            f"person anew where the query still returns them: {_HOW_TO_STOP[definition.target.action]}",
         )
         for definition in definitions
-        if definition.target.action is ListAction.DELETE and (names := makers[definition.store])
+        if definition.target.action in _HOW_TO_STOP and (names := makers[definition.store])
     ]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from syncer.definitions import values
 from syncer.definitions.values import Field
-from syncer.model.types import CatchUp, Entity, ListAction, OnNull, OnRemoved, PersonKey
+from syncer.model.entities import PERSON_ACTIONS
+from syncer.model.types import CatchUp, Entity, OnNull, OnRemoved, PersonKey
 
 
 class Empty(enum.StrEnum):
@@ -20,8 +21,18 @@ class Empty(enum.StrEnum):
 _MERGED = frozenset(entity for entity in Entity if entity.traits.merges)
 _IDENTIFIED_BY = {
     field: frozenset(entity for entity in Entity if field in entity.traits.identified_by)
-    for field in ("person", "object", "collection", "key")
+    for field in ("person", "object", "collection", "key", "keep", "merge")
 }
+
+_PERSON = values.mapping(
+    {
+        PersonKey.ID: Field(values.TEXT, "The column that holds the person's id."),
+        PersonKey.EMAIL: Field(values.TEXT, "The column that holds the person's email."),
+        PersonKey.CIO_ID: Field(values.TEXT, "The column that holds the store's own id."),
+    },
+    "{id: column}",
+    needs="one",
+)
 
 #: The fields that a sync with `action` does not have.
 NOT_OF_LISTS = frozenset({"attributes", "exclude", "on_removed", "on_null", "create"})
@@ -38,25 +49,18 @@ FIELDS: Mapping[str, Field] = {
     "tags": Field(values.NAMES, "A list of words to select syncs by, as `tag:word`.", default=[]),
     "entity": Field(
         values.choice(Entity),
-        "What the rows describe: `person`, `object`, `relationship` or `collection` (a reference table).",
+        "What the rows describe: `person`, `object`, `relationship`, `collection` (a reference table), or `merge` "
+        "(pairs of people who are one).",
     ),
     "person": Field(
-        values.mapping(
-            {
-                PersonKey.ID: Field(values.TEXT, "The column that holds the person's id."),
-                PersonKey.EMAIL: Field(values.TEXT, "The column that holds the person's email."),
-                PersonKey.CIO_ID: Field(values.TEXT, "The column that holds the store's own id."),
-            },
-            "{id: column}",
-            needs="one",
-        ),
+        _PERSON,
         "The column that identifies the person: `{id: column}`, `{email: column}` or `{cio_id: column}` "
         "(the store's own number).",
         entities=_IDENTIFIED_BY["person"],
         example="{id: column}",
     ),
     "action": Field(
-        values.choice(ListAction),
+        values.choice(PERSON_ACTIONS),
         "Makes the rows a [list of people](#lists-of-people-to-delete-or-suppress): `delete` deletes each one once, "
         "`suppress` also refuses them from then on, `unsuppress` accepts them again. Default: the rows say what people "
         "are like.",
@@ -83,6 +87,18 @@ FIELDS: Mapping[str, Field] = {
         "The column, or a list of columns, that identifies a row of the collection.",
         entities=_IDENTIFIED_BY["key"],
         example="column",
+    ),
+    "keep": Field(
+        _PERSON,
+        "The column that identifies the person who is kept, as for `person`.",
+        entities=_IDENTIFIED_BY["keep"],
+        example="{id: column}",
+    ),
+    "merge": Field(
+        _PERSON,
+        "The column that identifies the person who becomes part of the other, and is gone then.",
+        entities=_IDENTIFIED_BY["merge"],
+        example="{email: column}",
     ),
     "attributes": Field(
         values.ATTRIBUTES,
@@ -133,6 +149,11 @@ FIELDS: Mapping[str, Field] = {
                     values.LIMIT,
                     "The most people that a list may delete in one run, a share of the store's people. Default: 1 % "
                     "of them and at least 10; 100 where the store cannot count them, such as Customer.io.",
+                ),
+                "merged": Field(
+                    values.LIMIT,
+                    "The most pairs of people to merge in one run, a share of the store's people. Default: as for "
+                    "`deleted`.",
                 ),
                 "empty": Field(values.choice(Empty), "What an empty result does: `hold` or `allow`.", default="hold"),
             },

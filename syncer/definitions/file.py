@@ -86,14 +86,21 @@ def _built(
     path: Path, name: str, text: DefinitionText, values: Mapping[str, Any], *, incremental: bool
 ) -> SyncDefinition:
     entity: Entity = values["entity"]
-    person, thing, limits = values.get("person", {}), values.get("object", {}), values.get("limits", {})
+    person, merged = values.get("person") or values.get("keep", {}), values.get("merge", {})
+    thing, limits = values.get("object", {}), values.get("limits", {})
     target = Target(
         entity=entity,
         person_key=PersonKey(next(iter(person))) if person else None,
+        merged_key=PersonKey(next(iter(merged))) if merged else None,
         object_type=thing.get("type"),
         collection=values.get("collection"),
-        key_columns=(*person.values(), *([thing["id"]] if thing else []), *values.get("key", ())),
-        action=values.get("action"),
+        key_columns=(
+            *person.values(),
+            *merged.values(),
+            *([thing["id"]] if thing else []),
+            *values.get("key", ()),
+        ),
+        action=_action(values),
     )
     plain = {field: values[field] for field in _PLAIN if field in values}
     if not entity.traits.merges:
@@ -161,23 +168,33 @@ def _contradictions(
 
 def _of_lists(values: Mapping[str, Any], fields: Mapping[str, Node]) -> Iterator[DefinitionError]:
     """Fields that mean nothing for a list, or only for one."""
-    action: ListAction | None = values.get("action")
+    action = _action(values)
+    field = "entity: merge" if action is ListAction.MERGE else "action"
     if action is not None:
         for name in NOT_OF_LISTS & fields.keys():
             yield fields[name].error(
-                f"`{name}` does not belong to a sync with `action`: it sends no attributes, and a row that leaves the "
+                f"`{name}` does not belong to a sync with `{field}`: it sends no attributes, and a row that leaves the "
                 "list does nothing",
-                "Remove it, or remove `action`.",
+                f"Remove it, or remove `{field}`.",
             )
-    deletes = action is not None and action.deletes
+    own = {"merged" if action is ListAction.MERGE else "deleted"} if action and action.deletes else set[str]()
     for part in values.get("limits", {}):
-        has_effect = deletes if part == "deleted" else action is None
+        has_effect = part in own if action or part in ("deleted", "merged") else True
         if not has_effect:
             limits = fields["limits"].value
             assert isinstance(limits, dict)
-            why = f"with `action: {action}`" if action else "without an `action` that deletes people"
-            hint = "Write `deleted`: it is the limit of a list." if deletes else f"Remove `{part}`."
+            lacking = "`entity: merge`" if part == "merged" else "an `action` that deletes people"
+            why = f"with `{field if field != 'action' else f'action: {action}'}`" if action else f"without {lacking}"
+            hint = f"Write `{min(own)}`: it is the limit of a list." if own else f"Remove `{part}`."
             yield limits[part].error(f"`limits.{part}` has no effect {why}", hint)
+
+
+def _action(values: Mapping[str, Any]) -> ListAction | None:
+    """What a list does to each of its rows; None for a sync that is none."""
+    if values["entity"] is Entity.MERGE:
+        return ListAction.MERGE
+    action: ListAction | None = values.get("action")
+    return action
 
 
 def _incremental_line(path: Path, text: DefinitionText, errors: list[DefinitionError]) -> int | None:

@@ -18,14 +18,17 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "required": ["entity"],
         "properties": {name: field.schema() for name, field in FIELDS.items()},
-        "allOf": [*map(_rules_of, Entity), _rules_of_lists()],
+        "allOf": [*map(_rules_of, Entity), *_rules_of_lists()],
     }
 
 
-def _rules_of_lists() -> dict[str, Any]:
+def _rules_of_lists() -> list[dict[str, Any]]:
     misplaced: dict[str, Any] = dict.fromkeys(sorted(NOT_OF_LISTS), False)
-    limits = {"propertyNames": {"const": "deleted"}}
-    return {"if": {"required": ["action"]}, "then": {"properties": misplaced | {"limits": limits}}}
+    is_merge = {"properties": {"entity": {"const": str(Entity.MERGE)}}, "required": ["entity"]}
+    return [
+        {"if": condition, "then": {"properties": misplaced | {"limits": {"propertyNames": {"const": limit}}}}}
+        for condition, limit in (({"required": ["action"]}, "deleted"), (is_merge, "merged"))
+    ]
 
 
 def _rules_of(entity: Entity) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any
@@ -113,8 +113,8 @@ def text(fault: Callable[[str], str] = lambda text: "", **schema: Any) -> FieldT
     return parsed(parse, type="string", **schema)
 
 
-def choice(words: type[enum.StrEnum]) -> FieldType:
-    """One word of an enumeration."""
+def choice(words: Iterable[enum.StrEnum]) -> FieldType:
+    """One word of an enumeration, or of some of its words."""
     known = {str(word): word for word in words}
     return parsed(lambda text: _chosen(text, known), "a word", enum=list(known))
 

@@ -14,6 +14,7 @@ class Entity(enum.StrEnum):
     OBJECT = "object"
     RELATIONSHIP = "relationship"
     COLLECTION = "collection"
+    MERGE = "merge"
 
     @property
     def traits(self) -> Traits:
@@ -27,6 +28,8 @@ class Entity(enum.StrEnum):
                 return _RELATIONSHIP
             case Entity.COLLECTION:
                 return _COLLECTION
+            case Entity.MERGE:
+                return _MERGE
             case _:
                 assert_never(self)
 
@@ -40,23 +43,29 @@ class PersonKey(enum.StrEnum):
 
 
 class ListAction(enum.StrEnum):
-    """What happens once to each person of a list: of a sync whose rows say whom, and not what they are like."""
+    """What happens once to each row of a list: of a sync whose rows say whom, and not what they are like."""
 
     DELETE = "delete"
     #: Delete, and let nobody be known by that identifier again.
     SUPPRESS = "suppress"
     #: Let somebody be known by it again; this restores nothing.
     UNSUPPRESS = "unsuppress"
+    #: Make one of two people; of the entity `merge`, whose rows are pairs.
+    MERGE = "merge"
 
     @property
     def deletes(self) -> bool:
-        """Whether the person is gone then."""
+        """Whether a person is gone then."""
         return self is not ListAction.UNSUPPRESS
 
     @property
     def done(self) -> str:
-        """What people have become: `deleted`, `suppressed`, `unsuppressed`."""
+        """What people have become: `deleted`, `suppressed`, `unsuppressed`, `merged`."""
         return f"{self.removesuffix('e')}ed"
+
+
+#: What a list of people may do to them.
+PERSON_ACTIONS = (ListAction.DELETE, ListAction.SUPPRESS, ListAction.UNSUPPRESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +101,7 @@ _PERSON = Traits(order=0, identified_by=("person",), merges=True, has_other_iden
 _OBJECT = Traits(order=1, identified_by=("object",), merges=True, has_other_names=True)
 _RELATIONSHIP = Traits(order=2, identified_by=("person", "object"), merges=True, links=True)
 _COLLECTION = Traits(order=3, identified_by=("collection", "key"), merges=False)
+_MERGE = Traits(order=4, identified_by=("keep", "merge"), merges=True, has_other_names=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,24 +113,26 @@ class Target:
     """
 
     entity: Entity
-    #: Set for a person and a relationship.
+    #: Set for a person and a relationship, and for a merge: whom it keeps.
     person_key: PersonKey | None = None
+    #: Set for a merge: who is gone then.
+    merged_key: PersonKey | None = None
     #: Set for an object and a relationship.
     object_type: str | None = None
     #: Set for a collection.
     collection: str | None = None
-    #: The names of the key's columns in the result, 1 to n: a person or object has one, a relationship
-    #: two (person, object), a collection one or more in the header's order.
+    #: The names of the key's columns in the result, 1 to n: a person or object has one, a relationship two (person,
+    #: object), a merge two (who is kept, who goes), a collection one or more in the header's order.
     key_columns: tuple[str, ...] = ()
-    #: Set where the rows are a list of people, which says what happens to them.
+    #: Set where the rows are a list, of people or of pairs, which says what happens to them.
     action: ListAction | None = None
 
     @property
     def order(self) -> int:
         """Its place in a run, before targets of a greater number: lists first, so that what they refuse is refused."""
-        if self.action is None:
+        if self.action in (None, ListAction.MERGE):
             return self.entity.traits.order
-        return -2 if self.action.deletes else -1
+        return -1 if self.action is ListAction.UNSUPPRESS else -2
 
     @property
     def person(self) -> PersonKey:
@@ -134,6 +146,22 @@ class Target:
         return self.person_key
 
     @property
+    def merged(self) -> PersonKey:
+        """The `merged_key` of a merge.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if self.merged_key is None:
+            raise ValueError(f"a {self.entity} merges nobody")
+        return self.merged_key
+
+    @property
+    def keys_of_people(self) -> tuple[PersonKey, ...]:
+        """What the first columns of its key know people by: those of a merge two of them; empty if it names none."""
+        return tuple(key for key in (self.person_key, self.merged_key) if key is not None)
+
+    @property
     def things(self) -> str:
         """What a sync feeds, whatever it knows them by: `people`, "objects `account`"."""
         match self.entity:
@@ -145,6 +173,8 @@ class Target:
                 return f"relationships to objects `{self.object_type}`"
             case Entity.COLLECTION:
                 return f"the collection `{self.collection}`"
+            case Entity.MERGE:
+                return "merges of people"
             case _:
                 assert_never(self.entity)
 
@@ -159,7 +189,7 @@ class Target:
     @property
     def words(self) -> str:
         """What a sync feeds, for people: `people by id`, "objects of type `account`", `people to delete, by id`."""
-        if self.action is not None:
+        if self.action is not None and self.entity is Entity.PERSON:
             return f"people to {self.action}, by {self.person_key}"
         match self.entity:
             case Entity.PERSON:
@@ -170,5 +200,7 @@ class Target:
                 return f"relationships of people to {self.object_type}"
             case Entity.COLLECTION:
                 return f"the collection {self.collection}"
+            case Entity.MERGE:
+                return f"people to merge: whom to keep by {self.person_key}, who goes by {self.merged_key}"
             case _:
                 assert_never(self.entity)

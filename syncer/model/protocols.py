@@ -107,11 +107,12 @@ class ProfileStore(Protocol):
         Shapes:
             batch: 1 to `batch_rows` rows, no key twice, of:
                 seq int64, ascending.
-                action string, `put`, `clear` or `delete` (see below); of a list its own alone (see ListAction), which
-                    is accepted also where there is no such person.
+                action string, `put`, `clear` or `delete` (see below); of a list its own alone (see ListAction). What
+                    deletes somebody, or lets them return, is accepted also where there is no such person; what merges
+                    two who are one already, or were merged before, is accepted too.
                 k1, … string, not null: the target's key. A person's id, email (folded to lower case) or
                     cio_id; an object's id; for a relationship the person, then the object; for a
-                    collection as many as its key has columns.
+                    collection as many as its key has columns; for a merge whom to keep, then who goes.
                 attributes string: a JSON object of the values to set, without nulls at its top level and without
                     spaces around it or, where it is empty, in it. For a collection the row's whole `data`.
                 cleared string: a JSON array of the attributes to unset.
@@ -339,6 +340,8 @@ class Interruptible(Protocol):
 
 #: In the place of an entity: a person who has lost this identifier, perhaps to somebody else.
 MOVED = "moved"
+#: In the place of an entity: a person into whom another one was merged.
+KEPT = "kept"
 #: In the place of an entity: one of this sort of which attributes were unset that other syncs write too.
 UNSET = {entity: f"unset {entity}" for entity in Entity}
 

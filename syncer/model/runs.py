@@ -29,6 +29,8 @@ class LimitKind(enum.StrEnum):
     ADDED = "added"
     #: People, by a list.
     DELETED = "deleted"
+    #: Pairs of people.
+    MERGED = "merged"
     #: An empty result, where the snapshot has rows.
     EMPTY = "empty"
 

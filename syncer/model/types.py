@@ -73,6 +73,7 @@ class Action(enum.StrEnum):
     DELETE = "delete"
     SUPPRESS = "suppress"
     UNSUPPRESS = "unsuppress"
+    MERGE = "merge"
 
 
 class Verdict(enum.StrEnum):
@@ -145,6 +146,8 @@ class Limits:
     added: Limit | None = None
     #: People whom a list deletes; None has the default, which depends on the store.
     deleted: Limit | None = None
+    #: Pairs of people to merge, likewise.
+    merged: Limit | None = None
     #: Whether an empty result is accepted where the snapshot has rows.
     allow_empty: bool = False
 

@@ -301,13 +301,13 @@ class StoreSettings(ConnectionSettings):
         if connector := connector_of(self.url.get_secret_value(), stores()):
             create, options = definition.create, self.options
             connector.check(name, definition.target, create=create, identity=self.identity, options=options)
-            deleted = definition.limits.deleted
-            if deleted is not None and deleted.share is not None and not connector.counts_people:
-                raise StoreRefusesError(
-                    f"store `{name}` cannot count its people, so `deleted` cannot be a share of them",
-                    hint="Write a number of rows, such as `limits: {deleted: 100}`.",
-                    field="limits.deleted",
-                )
+            for part, limit in (("deleted", definition.limits.deleted), ("merged", definition.limits.merged)):
+                if limit is not None and limit.share is not None and not connector.counts_people:
+                    raise StoreRefusesError(
+                        f"store `{name}` cannot count its people, so `{part}` cannot be a share of them",
+                        hint=f"Write a number of rows, such as `limits: {{{part}: 100}}`.",
+                        field=f"limits.{part}",
+                    )
 
     def open(
         self, name: str, *, started_at: datetime | None = None, fed_by: SyncDefinition | None = None

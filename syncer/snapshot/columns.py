@@ -47,9 +47,10 @@ class ResultSchema:
     form: ValueForm = ValueForm.EXACT
 
     @property
-    def fold_key(self) -> bool:
-        """Whether the first key is an e-mail address, which is compared in lower case."""
-        return self.definition.target.person_key is PersonKey.EMAIL
+    def folded_keys(self) -> frozenset[int]:
+        """Which of the keys, from 0 on, are e-mail addresses, which are compared in lower case."""
+        kinds = (self.definition.target.person_key, self.definition.target.merged_key)
+        return frozenset(place for place, kind in enumerate(kinds) if kind is PersonKey.EMAIL)
 
     @property
     def limit_key_bytes(self) -> bool:

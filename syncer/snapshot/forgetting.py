@@ -125,7 +125,7 @@ def _opened(path: Path, names_of: NamesOf) -> Iterator[tuple[Session, str, Names
             yield None
             return
         target = target_of(meta["target"], session.keys_in())
-        if not target.entity.traits.names_person:
+        if not target.keys_of_people:
             yield None
             return
         ledger = FileLedger(Session(connection=connection, sync=sync, target=target), path)
@@ -136,7 +136,8 @@ def _opened(path: Path, names_of: NamesOf) -> Iterator[tuple[Session, str, Names
 
 def _rows_named(session: Session, names: Names) -> str:
     """SQL for the keys (k…) of rows that name a person, in the key or in another column."""
-    k, is_named = session.k, _is_among("k1", names.get(session.target.person, set()))
+    k, kinds = session.k, enumerate(session.target.keys_of_people, start=1)
+    is_named = " OR ".join(_is_among(f"k{place}", names.get(kind, set())) for place, kind in kinds)
     parts = [f"SELECT {k} FROM {table} WHERE {is_named}" for table in _TABLES]
     for column in columns_of(session, ""):
         if column.is_identifier and column.name in names:

@@ -206,7 +206,7 @@ _RULES = 2
 
 def key_sql(schema: ResultSchema) -> list[str]:
     """SQL for each column of a scanned row's key."""
-    return [as_key(key.kind, _scanned(key), fold=schema.fold_key and i == 0) for i, key in enumerate(schema.keys)]
+    return [as_key(key.kind, _scanned(key), fold=i in schema.folded_keys) for i, key in enumerate(schema.keys)]
 
 
 def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool) -> str:
@@ -303,6 +303,9 @@ def _fault_sql(session: Session, schema: ResultSchema, fed: list[tuple[StoredCol
     cases = [("broken IS NOT NULL", "broken")]
     for key, k in zip(schema.keys, session.keys, strict=True):
         cases += _key_faults(session, schema, key, k)
+    target = schema.definition.target
+    if target.merged_key is not None and target.merged_key is target.person_key:
+        cases.append(("k1 = k2", literal("a person cannot be merged with themselves")))
     for _, a in fed:
         if a.kind is ColumnType.JSON:
             cases += _json_faults(a)

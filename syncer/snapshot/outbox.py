@@ -8,14 +8,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
 from syncer.model.memory import PROCESS
-from syncer.model.protocols import MOVED, NUMBERED_VERDICTS, UNSET
-from syncer.model.types import Action, Verdict
+from syncer.model.protocols import KEPT, MOVED, NUMBERED_VERDICTS, UNSET
+from syncer.model.types import Action, Entity, Target, Verdict
 from syncer.snapshot import handover
 from syncer.snapshot.batches import batch_queries, row_bytes, whole_collection_queries
 from syncer.snapshot.ledger import Asked, Intent, Workspace
@@ -121,10 +122,25 @@ class Taken:
     unset: Collection[str]
     #: Whether the store numbers people: then it tells itself of identifiers that move.
     is_numbered: bool
-    #: Gives the names of entities by their keys, as `ProfileStore.identifiers`; None where they have no others.
-    identifiers: Callable[[pa.Table], pa.Table] | None
+    #: Gives the names of a target's entities by their keys, as `ProfileStore.identifiers`; None where there are no
+    #: others.
+    identifiers: Callable[[Target, pa.Table], pa.Table] | None
     #: To the kinds of some objects and relationships, by which other kinds they are known too.
     also: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """Some rows of an outbox that concern other syncs: whom they name, as what, and whether by all their names."""
+
+    entity: str
+    target: Target
+    #: SQL for what names a row's entity.
+    kind: str
+    value: str
+    #: SQL for the rows: seq, k… of the target, person.
+    query: str
+    asks: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,32 +157,47 @@ class Outbox:
 
     def takes_anything(self, taken: Taken) -> bool:
         """Whether it takes anything from other syncs."""
-        queries = [query for _, query, _ in self._rows_taken(taken)]
+        queries = [share.query for share in self._shares(taken)]
         return any(self._work.session.any(query) for query in queries + self._moves(taken))
 
     def write_taken(self, taken: Taken, path: Path, key: str) -> int:
         """Write the file of a RemovedSet, whose hashes have *key*, of what it takes; returns how many names it has."""
         from syncer.snapshot.announced import Announcement
 
-        session, (_, kind, value) = self._work.session, self._work.session.entity
-        announcement = Announcement(session, key, taken.also)
-        for entity, query, asks in self._rows_taken(taken):
-            announcement.add(f"SELECT {literal(entity)} AS entity, {kind} AS kind, {value} AS value FROM ({query})")
-            for first in range(0, self.rows if asks and taken.identifiers else 0, _ASKED_ROWS):
-                part = f"SELECT * EXCLUDE seq FROM ({query}) WHERE seq > {first} AND seq <= {first + _ASKED_ROWS}"
-                keys = session.connection.sql(part).to_arrow_table()
+        session, announcement = self._work.session, Announcement(self._work.session, key, taken.also)
+        for share in self._shares(taken):
+            named = f"{literal(share.entity)} AS entity, {share.kind} AS kind, {share.value} AS value"
+            announcement.add(f"SELECT {named} FROM ({share.query})")
+            for first in range(0, self.rows if share.asks and taken.identifiers else 0, _ASKED_ROWS):
+                which = f"WHERE seq > {first} AND seq <= {first + _ASKED_ROWS}"
+                keys = session.connection.sql(f"SELECT * EXCLUDE seq FROM ({share.query}) {which}").to_arrow_table()
                 if len(keys) and taken.identifiers:
-                    announcement.add_table(taken.identifiers(keys), entity)
+                    announcement.add_table(taken.identifiers(share.target, keys), share.entity)
         for query in self._moves(taken):
             announcement.add(query)
         return announcement.write(path)
 
-    def _rows_taken(self, taken: Taken) -> list[tuple[str, str, bool]]:
-        """For each sort of entity (see IDENTIFIERS), SQL for rows (seq, k…, person), and whether their names count."""
-        session, layout, list_action = self._work.session, self._work.layout, self._work.session.target.action
+    def _shares(self, taken: Taken) -> list[_Share]:
+        """What is taken from others, one for each sort of entity (see IDENTIFIERS)."""
+        session, layout, target = self._work.session, self._work.layout, self._work.session.target
         found = "SELECT seq, {k}, person FROM outbox WHERE action = '{action}'".format
-        deletion = Action.PUT if list_action and list_action.deletes else Action.DELETE
-        rows = [(str(session.target.entity), found(k=session.k, action=deletion), True)]
+        if target.merged_key is not None:
+            sides = ((KEPT, target.person, "k1"), (str(Entity.PERSON), target.merged_key, "k2 AS k1"))
+            return [
+                _Share(
+                    entity=entity,
+                    target=Target(entity=Entity.PERSON, person_key=key, key_columns=("k1",)),
+                    kind=literal(key),
+                    value="k1",
+                    query=found(k=side, action=Action.PUT),
+                    asks=True,
+                )
+                for entity, key, side in sides
+            ]
+        _, kind, value = session.entity
+        share = partial(_Share, target=target, kind=kind, value=value)
+        deletion = Action.PUT if target.action and target.action.deletes else Action.DELETE
+        shares = [share(entity=str(target.entity), query=found(k=session.k, action=deletion), asks=True)]
         columns = [c for c in layout.compared if c.name in taken.unset]
         cleared = " OR ".join(
             f"{c.staged()} IS NULL" for c in columns if c.fed is None or not layout.schema.keeps_nulls
@@ -178,8 +209,8 @@ class Outbox:
                     f" UNION ALL SELECT seq, {session.k}, NULL FROM (SELECT * FROM outbox WHERE NOT restores) "
                     f"SEMI JOIN (SELECT rowid AS row_id FROM staged WHERE {cleared}) USING (row_id)"
                 )
-            rows.append((UNSET[session.target.entity], unset, taken.is_numbered))
-        return rows
+            shares.append(share(entity=UNSET[target.entity], query=unset, asks=taken.is_numbered))
+        return shares
 
     def _moves(self, taken: Taken) -> list[str]:
         """SQL for the identifiers beside the key that rows take from people or move: IDENTIFIERS.

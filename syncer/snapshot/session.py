@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, assert_never
 
 import duckdb
 
-from syncer.model.protocols import MOVED
+from syncer.model.protocols import KEPT, MOVED
 from syncer.model.types import Entity, ListAction, PersonKey, Target
 from syncer.snapshot.values import literal
 
@@ -179,17 +179,23 @@ class Session:
                 kind = f"{target.person_key}:{target.object_type}"
             case Entity.COLLECTION:
                 kind = str(target.collection)
+            case Entity.MERGE:
+                kind = f"{target.person_key}:{target.merged_key}"
             case _:
                 assert_never(target.entity)
         return target.entity, kind, self.key_text
 
     @cached_property
     def names(self) -> list[tuple[str, str, str]]:
-        """As `own_name`, and the same of the ends of a relationship, and of an identifier that may move."""
+        """As `own_name`, and the same of the ends of a relationship, of a person who was merged with another, and of an
+        identifier that may move.
+        """
         named = [self.own_name]
         if self.target.entity.traits.links:
             named.append((Entity.PERSON, str(self.target.person_key), "k1"))
             named.append((Entity.OBJECT, str(self.target.object_type), "k2"))
+        if self.target.entity.traits.names_person:
+            named.append((KEPT, str(self.target.person_key), "k1"))
         if self.target.key_may_move:
             named.append((MOVED, str(self.target.person_key), "k1"))
         return named
@@ -252,7 +258,8 @@ def signature_of(target: Target) -> str:
     """What must stay the same for acknowledged rows to mean the same things in the store."""
     keys = ",".join(target.key_columns) if target.collection is not None else ""
     entity = target.entity if target.action is None else f"{target.entity}:{target.action}"
-    parts = (entity, target.person_key, target.object_type, target.collection, keys)
+    second = target.merged_key or target.object_type
+    parts = (entity, target.person_key, second, target.collection, keys)
     return "|".join("" if part is None else str(part) for part in parts)
 
 
@@ -261,11 +268,13 @@ def target_of(signature: str, keys: int) -> Target:
     entity, person_key, rest = signature.split("|", 2)
     named = rest.rpartition("|")[0]
     entity, _, action = entity.partition(":")
-    object_type, collection = ("", named[1:]) if named.startswith("|") else (named.removesuffix("|"), "")
+    second, collection = ("", named[1:]) if named.startswith("|") else (named.removesuffix("|"), "")
+    is_merge = entity == Entity.MERGE
     return Target(
         entity=Entity(entity),
         person_key=PersonKey(person_key) if person_key else None,
-        object_type=object_type or None,
+        merged_key=PersonKey(second) if is_merge else None,
+        object_type=(second or None) if not is_merge else None,
         collection=collection or None,
         key_columns=tuple(f"k{i}" for i in range(1, keys + 1)),
         action=ListAction(action) if action else None,

@@ -260,7 +260,7 @@ def _announce(
     taken = Taken(
         unset=shared,
         is_numbered=isinstance(store, NumbersPeople),
-        identifiers=partial(store.identifiers, target) if target.entity.traits.has_other_names else None,
+        identifiers=store.identifiers if target.entity.traits.has_other_names else None,
         also=other_kinds(store, target),
     )
     if not outbox.takes_anything(taken):

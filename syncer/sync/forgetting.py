@@ -148,11 +148,12 @@ class _Known:
             names = self.everywhere if self._request.is_everywhere else {}
             return _is_named(names, [key, *_first_part(key)], values)
         store_id = self._ids.get(definition.store)
-        if store_id is None or not definition.target.entity.traits.names_person:
+        kinds = definition.target.keys_of_people
+        if store_id is None or not kinds:
             return False
-        names, kind = self.in_store[store_id], definition.target.person
-        own = {str(kind): names.get(kind, set())}
-        return _is_named(own, key_parts(definition, key)[:1], None) or _is_named(names, [], values)
+        names = self.in_store[store_id]
+        own = zip(kinds, key_parts(definition, key), strict=False)
+        return any(part in names.get(kind, set()) for kind, part in own) or _is_named(names, [], values)
 
 
 def _names(request: Request, store: ProfileStore) -> dict[str, set[str]]:

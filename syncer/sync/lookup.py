@@ -62,6 +62,8 @@ class Sought:
                 return target.entity.traits.links and target.object_type == self.kind
             case Entity.COLLECTION:
                 return target.collection == self.kind
+            case Entity.MERGE:
+                return target.merged_key is not None
             case _:
                 assert_never(self.entity)
 
@@ -76,6 +78,8 @@ class Sought:
                 return self._places_of_person(target, {"k2": self.value})
             case Entity.OBJECT:
                 return [{f"k{len(target.key_columns)}": self.value}]
+            case Entity.MERGE:
+                return []
             case Entity.COLLECTION:
                 keys = ([self.value], _parts(self.value))
                 return [

@@ -45,7 +45,10 @@ def test_the_words_are_those_of_the_commands() -> None:
         ("syncer run entity:p", ["entity:person"]),
         ("syncer list warehouse:", ["warehouse:default"]),
         ("syncer run --allow", ["--allow-limits", "--allow"]),
-        ("syncer run --allow ", ["limits", "clock", "removed=", "changed=", "cleared=", "added=", "empty"]),
+        (
+            "syncer run --allow ",
+            ["limits", "clock", "removed=", "changed=", "cleared=", "added=", "deleted=", "merged=", "empty"],
+        ),
         ("syncer show person 1 --by e", ["email"]),
         ("syncer explain person 1 --sync c", ["customers"]),
         ("syncer duplicates person --by ", ["email", "phone", "name+birthday"]),

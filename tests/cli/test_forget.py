@@ -45,6 +45,13 @@ def lived_in(folder: Folder) -> Folder:
     folder.define("gone", "SELECT '1' AS id, 'Oslo' AS city")
     folder.syncer("run", "--all")
     people(folder, "Zanzibar-now")
+    # Pairs, one that was merged and one that cannot be.
+    folder.define("spares", "SELECT 'spare' AS id")
+    folder.define(
+        "merges",
+        f"SELECT '{NAMES[0]}' AS keep, unnest(['spare', 'nobody']) AS goes",
+        "entity: merge\nkeep: {id: keep}\nmerge: {id: goes}",
+    )
     # A snapshot that was moved aside.
     folder.define("older", "SELECT id, 'Zanzibar-now' AS place FROM (VALUES ('forget-me-42')) t (id)")
     folder.syncer("run", "--all")
@@ -91,7 +98,7 @@ def test_nothing_of_a_person_is_left_in_any_file_and_table(lived_in: Folder) -> 
 
     assert forgotten.code == 0, forgotten.err
     (found,) = forgotten.objects
-    assert (found["stores"], found["action"], found["plans"], found["rejections"]) == (["default"], "suppress", 1, 1)
+    assert (found["stores"], found["action"], found["plans"], found["rejections"]) == (["default"], "suppress", 1, 2)
     assert found["rows"] > 3
     assert places(lived_in, *VALUES) == set()
     # Who is refused has to be known.

@@ -45,6 +45,8 @@ def _sought(
             return lookup.relationship(person, _given(object_type, "type"), _given(object_id, "object"))
         case Entity.COLLECTION:
             return lookup.collection(store, _given(name, "name"), _given(value, "value"))
+        case Entity.MERGE:
+            raise ProblemError(404, "a merge is explained with the person who was kept")
         case _:
             assert_never(entity)
 

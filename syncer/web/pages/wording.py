@@ -19,6 +19,7 @@ from syncer.model.types import (
     EndedBy,
     Entity,
     Limits,
+    ListAction,
     OnRemoved,
     Rejection,
     Run,
@@ -176,7 +177,7 @@ def limits_of(definition: SyncDefinition) -> str:
         return limits(definition.limits)
     if not action.deletes:
         return "none"
-    given = definition.limits.deleted
+    given = definition.limits.merged if action is ListAction.MERGE else definition.limits.deleted
     if given is None:
         return f"1% of the store's people {action.done}, at least 10, or 100 where the store cannot count them"
     return f"{given.words}{' of the people in the store' if given.share is not None else ''} {action.done}"
@@ -222,8 +223,8 @@ def entity_url(entity: Entity, kind: str, value: str, store: str) -> str:
             path, query = "/objects", {"type": kind, "id": value}
         case Entity.COLLECTION:
             path, query = "/collections", {"name": kind, "key": value}
-        case Entity.RELATIONSHIP:
-            raise ValueError("a relationship has no page; its person and its object have")
+        case Entity.RELATIONSHIP | Entity.MERGE:
+            raise ValueError("a relationship or a merge has no page; its people have")
         case _:
             assert_never(entity)
     return f"{path}?{urlencode({**query, 'store': store})}"

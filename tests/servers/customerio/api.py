@@ -23,6 +23,9 @@ from tests.servers.customerio.workspace import BATCH_BYTES, ITEM_BYTES, Person, 
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+#: Where an operation says whom or what it is about.
+_NAMES = ("identifiers", "primary", "secondary")
+
 
 class _Broken(Response):
     """A connection that ends without an answer."""
@@ -133,7 +136,8 @@ class _Apis:
             self._w.bodies.append(body)
         if told := self._refused(body, items, self._faults("track", posted)):
             return told
-        entities = {(item["type"], *item["identifiers"].items()) for item in items}
+        named = [(item["type"], item[part]) for item in items for part in _NAMES if part in item]
+        entities = {(kind, *identifiers.items()) for kind, identifiers in named}
         self._enter(entities)
         # Long enough for another request to come in between, were one sent.
         await anyio.sleep(0.001)

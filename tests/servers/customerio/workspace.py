@@ -118,6 +118,7 @@ class Workspace:
                 "delete": self._delete_person,
                 "suppress": self._suppress,
                 "unsuppress": self._unsuppress,
+                "merge": self._merge,
                 "add_relationships": self._relate,
                 "delete_relationships": self._unrelate,
             }[action](item)
@@ -125,6 +126,9 @@ class Workspace:
             self._object(item)
         else:
             raise RefusedError("invalid", "type")
+        if action == "merge":
+            self.taken.append((action, json.dumps([kind, item["primary"], item["secondary"]])))
+            return
         related = [one["identifiers"] for one in item.get("cio_relationships", [])]
         unsets = (item.get("attributes") or {}).get("_update", False)
         self.taken.append(("clear" if unsets else action, json.dumps([kind, item["identifiers"], *related])))
@@ -206,6 +210,22 @@ class Workspace:
                 self._named.pop((kind, person.attributes.get(kind)), None)
             for key in [key for key in self.relationships if key[0] == person.cio_id]:
                 del self.relationships[key]
+
+    def _merge(self, item: dict[str, Any]) -> None:
+        """Nothing happens where one of the two is not there."""
+        primary, secondary = self._found(item["primary"]), self._found(item["secondary"])
+        if primary is None or secondary is None or primary is secondary:
+            return
+        inherited = {name: value for name, value in secondary.attributes.items() if name not in primary.attributes}
+        links = {key[1:]: held for key, held in self.relationships.items() if key[0] == secondary.cio_id}
+        self._delete_person({"identifiers": {"cio_id": secondary.cio_id}})
+        for name, value in inherited.items():
+            if name in self.unique:
+                self._name(primary, name, value)
+            else:
+                primary.attributes[name] = value
+        for key, held in links.items():
+            self.relationships.setdefault((primary.cio_id, *key), held)
 
     def _suppress(self, item: dict[str, Any]) -> None:
         person = self._found(item["identifiers"])
