@@ -14,7 +14,7 @@ LONGEST = 500
 _EMAIL = re.compile(r"[^\s\"'`<>(),;:]+@[^\s\"'`<>(),;:]+")
 _WORD = re.compile(r"[^\s\"'`<>(){}\[\],;:=\\]{6,}")
 #: The members of an operation beside its identifiers and attributes.
-_CONSTANTS = frozenset({"type", "action", "event", "messageId", "timestamp", "object_type_id"})
+_CONSTANTS = frozenset({"type", "action", "event", "messageId", "timestamp", "object_type_id", "platform"})
 
 
 def kept(reason: str, *, item: str) -> str:

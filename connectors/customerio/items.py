@@ -1,8 +1,4 @@
-"""A batch as the JSON of Customer.io's operations, which DuckDB makes and checks, never row by row.
-
-The limits: https://docs.customer.io/api/track/ and the reserved names:
-https://docs.customer.io/journeys/people/reserved-attributes/
-"""
+"""A batch as the JSON of Customer.io's operations, which DuckDB makes and checks, never row by row."""
 
 from __future__ import annotations
 
@@ -15,15 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.customerio import merges
+from connectors.customerio.checks import LONGEST_ITEM, checked_sql, is_faultless_sql, too_long
 from connectors.customerio.options import Via
 from syncer.model.types import Entity, Identity, PersonKey, Target
 
-#: Bytes of UTF-8, as all limits here.
-LONGEST_IDENTIFIER = 150
-LONGEST_NAME = 150
-LONGEST_VALUE = 1_000
-LONGEST_ITEM = 32_000
-MOST_ATTRIBUTES = 300
 #: A person's attributes that the Track API does not take as null, and those that the Pipelines API does not.
 UNCLEARABLE = ("id", "cio_subscription_preferences")
 UNCLEARABLE_TRAITS = (*UNCLEARABLE, "email", "createdAt", "unsubscribed")
@@ -52,7 +43,7 @@ def render(
     """The items that send *batch*, and the rows that cannot be sent.
 
     Shapes:
-        batch: as for `ProfileStore.apply`, of a person, an object or a relationship.
+        batch: as for `ProfileStore.apply`, of a person, an object, a relationship or a device.
         returns: the items as `seq`, `lane`, `item`, a JSON text, in order; the rejected rows as `seq`, `reason`.
             Different lanes are about different entities; no other item is about the entity of one without a lane.
     """
@@ -61,17 +52,20 @@ def render(
     if target.merged_key is not None:
         # Pairs may share people.
         lane, batch = "0", merges.with_roots(connection, target, batch)
-    length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {_too_long('strlen(item)')} END"
+    length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {too_long('strlen(item)')} END"
     connection.register("given", pa.table(batch))
     try:
-        is_faultless = connection.sql(_is_faultless_sql(target, own, settings)).fetchall()[0][0]
+        is_faultless = connection.sql(is_faultless_sql(target, own, settings)).fetchall()[0][0]
         checked = (
             "SELECT *, CAST(NULL AS VARCHAR) AS fault FROM given"
             if is_faultless
-            else _checked_sql(target, own, settings)
+            else checked_sql(target, own, settings)
         )
         if target.merged_key is not None:
             checked = merges.checked_sql(checked)
+        if target.entity.traits.names_device:
+            absent = [f"CAST(NULL AS VARCHAR) AS {name}" for name in _OF_DEVICE if name not in batch.schema.names]
+            checked = f"SELECT {', '.join(['*', *absent])} FROM ({checked})"
         if target.entity is Entity.PERSON and settings.via is Via.PIPELINES:
             checked = _with_iso_time(checked)
         rows = connection.sql(
@@ -84,113 +78,6 @@ def render(
     rows = rows.set_column(2, "item", rows["item"].cast(pa.string()))
     fits = pc.is_null(rows["reason"])
     return rows.filter(fits).drop_columns("reason"), rows.filter(pc.invert(fits)).select(["seq", "reason"])
-
-
-def _reserved_names(entity: Entity) -> tuple[str, ...]:
-    match entity:
-        case Entity.PERSON:
-            return ("cio_id", "_relationship", "_created_in_customerio_at", "_update", "_timestamp")
-        case Entity.OBJECT:
-            return ("cio_object_id", "object_id", "objectId", "relationship")
-        case Entity.RELATIONSHIP | Entity.COLLECTION | Entity.MERGE:
-            return ()
-        case _:
-            assert_never(entity)
-
-
-def _too_long(length: str) -> str:
-    return f"'the row makes ' || {length} || ' bytes of JSON, over {LONGEST_ITEM}'"
-
-
-def _name_faults(entity: Entity) -> dict[str, str]:
-    """SQL for what is wrong with the `names` of a row's attributes, to the SQL of the reason."""
-    reserved = ", ".join(f"'{name}'" for name in _reserved_names(entity))
-    found = f"list_intersect(names, CAST([{reserved}] AS VARCHAR[]))"
-    return {
-        f"len(names) > {MOST_ATTRIBUTES}": f"'the row has ' || len(names) || ' attributes, over {MOST_ATTRIBUTES}'",
-        f"len(list_filter(names, lambda n: strlen(n) > {LONGEST_NAME})) > 0": (
-            f"'an attribute''s name is longer than {LONGEST_NAME} bytes'"
-        ),
-        f"len({found}) > 0": f"'the name `' || {found}[1] || '` is reserved'",
-    }
-
-
-def _key_faults(entity: Entity) -> dict[str, str]:
-    """The same for a row's key."""
-    keys = [name for name in ("k1", "k2") if name == "k1" or entity.traits.links or entity is Entity.MERGE]
-    return {
-        " OR ".join(f"trim({key}) = ''" for key in keys): "'the identifier is blank'",
-        " OR ".join(f"strlen({key}) > {LONGEST_IDENTIFIER}" for key in keys): (
-            f"'the identifier is longer than {LONGEST_IDENTIFIER} bytes'"
-        ),
-    }
-
-
-def _names(own: list[str], keys: str = "json_keys(attributes)") -> str:
-    """SQL for the names of all attributes of a row, of which *keys* are those of its JSON."""
-    present = ", ".join(f"CASE WHEN {name} IS NOT NULL THEN '{name}' END" for name in own)
-    lists = f"{keys}, from_json(cleared, '[\"VARCHAR\"]'){f', [{present}]' if present else ''}"
-    return f"list_filter(list_concat({lists}), lambda n: n IS NOT NULL)"
-
-
-def _is_faultless_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
-    """SQL for whether every row can be sent, which takes a fraction of what each row's own check takes.
-
-    It looks at names once for all rows that have the same, and does not vouch for rows that are long.
-    """
-    faults = [f"strlen({name}) > {LONGEST_VALUE}" for name in ("attributes", *own)]
-    faulty = " OR ".join([*faults, *_key_faults(target.entity)])
-    of_kind = "".join(f", any_value({name}) AS {name}" for name in own)
-    short = f"CASE WHEN strlen(attributes) <= {LONGEST_VALUE} THEN attributes ELSE '{{}}' END"
-    kinds = f"SELECT json_keys({short}) AS keys, cleared, bool_or({faulty}) AS faulty{of_kind} FROM given GROUP BY ALL"
-    shared = ""
-    if _must_differ(own, settings):
-        shared = " AND (SELECT count(lower(email)) = count(DISTINCT lower(email)) FROM given)"
-    return (
-        f"SELECT NOT bool_or(coalesce(faulty, FALSE) OR {' OR '.join(_name_faults(target.entity))}){shared} "
-        f"FROM (SELECT faulty, {_names(own, 'keys')} AS names FROM ({kinds}))"
-    )
-
-
-def _must_differ(own: list[str], settings: ItemSettings) -> bool:
-    """Whether no two rows may have one email."""
-    return "email" in own and settings.identity is Identity.ID_OR_EMAIL
-
-
-def _checked_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
-    """SQL for the rows, with the reason why one cannot be sent as `fault`, else NULL."""
-    shared = "FALSE"
-    if _must_differ(own, settings):
-        others = "count(*) FILTER (action = 'put') OVER (PARTITION BY lower(email))"
-        shared = f"email IS NOT NULL AND action = 'put' AND {others} > 1"
-    # A row that is too long is not parsed as JSON: it may be nested without end.
-    too_long = f"strlen(attributes) > {LONGEST_ITEM}"
-    found = _key_faults(target.entity) | {
-        "excess IS NOT NULL": _too_long("excess"),
-        "shared": "'two rows have this email'",
-        **_name_faults(target.entity),
-        "l.name IS NOT NULL": f"'attribute `' || l.name || '` is longer than {LONGEST_VALUE} bytes'",
-    }
-    return (
-        f"WITH sized AS (SELECT * REPLACE (CASE WHEN {too_long} THEN '{{}}' ELSE attributes END AS attributes), "
-        f"CASE WHEN {too_long} THEN strlen(attributes) END AS excess, {shared} AS shared FROM given), "
-        f"named AS (SELECT *, {_names(own)} AS names FROM sized), long_values AS ({_long_values_sql(own)}) "
-        "SELECT n.* EXCLUDE (excess, shared, names), "
-        f"CASE {' '.join(f'WHEN {fault} THEN {reason}' for fault, reason in found.items())} END AS fault "
-        "FROM named n LEFT JOIN long_values l USING (seq)"
-    )
-
-
-def _long_values_sql(own: list[str]) -> str:
-    text = "CASE WHEN v.type = 'VARCHAR' THEN v.value->>'$' ELSE CAST(v.value AS VARCHAR) END"
-    long_rows = f"SELECT seq, attributes FROM sized WHERE strlen(attributes) > {LONGEST_VALUE}"
-    found = (
-        f"SELECT s.seq, v.key AS name FROM ({long_rows}) s, "
-        f"json_each(s.attributes) v WHERE strlen({text}) > {LONGEST_VALUE}"
-    )
-    for name in own:
-        found += f" UNION ALL SELECT seq, '{name}' FROM sized WHERE strlen({name}) > {LONGEST_VALUE}"
-    return f"SELECT seq, min(name) AS name FROM ({found}) GROUP BY seq"
 
 
 def _text(value: str) -> str:
@@ -232,6 +119,10 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
                 f'\'{{"type":"person","action":"merge","primary":\' || {primary} '
                 f"|| ',\"secondary\":' || {secondary} || '}}'"
             )
+        case Entity.DEVICE if settings.via is Via.PIPELINES:
+            return _device_event_sql(settings)
+        case Entity.DEVICE:
+            return _device_sql(target)
         case Entity.COLLECTION:
             raise ValueError("a collection is sent as a whole")
         case _:
@@ -266,6 +157,50 @@ def _relationship_sql(target: Target, settings: ItemSettings) -> str:
         "CASE WHEN action = 'delete' THEN 'delete_relationships' ELSE 'add_relationships' END || '\",' || "
         f"{who} || ',\"cio_relationships\":[{{' || {what} || CASE WHEN action = 'delete' THEN '' "
         f"ELSE ',\"relationship_attributes\":' || {_members([])} END || '}}]}}'"
+    )
+
+
+#: What a batch has of devices, and what `cleared` may name of that.
+_OF_DEVICE = ("platform", "last_used")
+
+
+def _device_sql(target: Target) -> str:
+    # The API takes texts alone, and no null: an empty one unsets.
+    texts = "CAST(to_json(CAST(CAST(attributes AS JSON) AS MAP(VARCHAR, VARCHAR))) AS VARCHAR)"
+    names = f"list_filter(from_json(cleared, '[\"VARCHAR\"]'), lambda n: n NOT IN {_OF_DEVICE})"
+    unset = (
+        f"list_aggregate(list_transform({names}, lambda n: CAST(to_json(n) AS VARCHAR) || ':\"\"'), 'string_agg', ',')"
+    )
+    members = f"nullif(concat_ws(',', nullif({texts}[2:-2], ''), CASE WHEN cleared <> '[]' THEN {unset} END), '')"
+    device = (
+        f"'{{\"token\":' || {_text('k2')} || ',\"platform\":' || {_text('platform')} "
+        f"|| coalesce(',\"last_used\":' || last_used, '') "
+        f"|| coalesce(',\"attributes\":{{' || {members} || '}}', '') || '}}'"
+    )
+    return (
+        '\'{"type":"person","action":"\' || '
+        f"CASE WHEN action = 'delete' THEN 'delete_device\",' || {_person(target.person_key)} || "
+        f"',\"device\":{{\"token\":' || {_text('k2')} || '}}}}' "
+        f"ELSE 'add_device\",' || {_person(target.person_key)} || ',\"device\":' || {device} || '}}' END"
+    )
+
+
+def _device_event_sql(settings: ItemSettings) -> str:
+    """The same as an event of the Pipelines API, which has a time, and no `last_used`."""
+    properties = _members([], kept=_OF_DEVICE)
+    content = (
+        f"concat_ws(chr(31), '{settings.store_id}', '{settings.timestamp}', action, k1, k2, platform, last_used, "
+        f"{properties})"
+    )
+    used = f"make_timestamp(1000000 * coalesce(CAST(last_used AS BIGINT), {settings.timestamp}))"
+    common = (
+        f'\',"userId":\' || {_text("k1")} || \',"messageId":"\' || md5({content}) || \'","timestamp":"\' '
+        f'|| strftime({used}, \'%Y-%m-%dT%H:%M:%SZ\') || \'","context":{{"device":{{"token":\' || {_text("k2")}'
+    )
+    return (
+        f'CASE WHEN action = \'delete\' THEN \'{{"type":"track","event":"Device Deleted"\' || {common} || \'}}}}}}\' '
+        f'ELSE \'{{"type":"track","event":"Device Created or Updated"\' || {common} '
+        f"|| ',\"type\":' || {_text('platform')} || '}}}},\"properties\":' || {properties} || '}}' END"
     )
 
 

@@ -44,7 +44,7 @@ _PRIVATE, _PUBLIC = "sk_", "pk_"
 
 
 class Via(enum.StrEnum):
-    """Through which of Customer.io's APIs people go."""
+    """Through which of Customer.io's APIs people and devices go."""
 
     TRACK = "track"
     PIPELINES = "pipelines"
@@ -80,7 +80,7 @@ class CustomerIOOptions(Options):
     )
     via: Via = Field(
         default=Via.TRACK,
-        description="`track`, or `pipelines` to send people "
+        description="`track`, or `pipelines` to send people and devices "
         "[through the Pipelines API](customerio.md#the-pipelines-api)",
     )
 
@@ -147,12 +147,13 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
         )
     if target.entity.traits.names_object:
         type_number(named, str(target.object_type), options)
-        if not create:
-            raise StoreRefusesError(
-                f"{named.label} cannot tell which objects exist, so `create: false` is only for people",
-                hint="Leave `create` out.",
-                field="create",
-            )
+    if target.entity.traits.merges and target.entity is not Entity.PERSON and not create:
+        raise StoreRefusesError(
+            f"{named.label} cannot tell which {'people' if target.entity.traits.names_device else 'objects'} exist, so "
+            "`create: false` is only for people",
+            hint="Leave `create` out.",
+            field="create",
+        )
     if not (target.entity.traits.merges or options.app_key):
         raise StoreRefusesError(f"{named.label}: {NEEDS_APP_KEY[0]}", hint=named.hint(NEEDS_APP_KEY[1]))
     if goes_through_pipelines(target, options) and (key is not PersonKey.ID or not create):
@@ -165,7 +166,7 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
 
 def goes_through_pipelines(target: Target, options: CustomerIOOptions) -> bool:
     """Whether a target's rows go to the Pipelines API."""
-    return target.entity is Entity.PERSON and options.via is Via.PIPELINES
+    return target.entity in (Entity.PERSON, Entity.DEVICE) and options.via is Via.PIPELINES
 
 
 def type_number(named: ConnectionName, object_type: str, options: CustomerIOOptions) -> str:

@@ -26,7 +26,7 @@ _IDENTIFIERS = ("id", "email", "cio_id")
 
 
 def person(api: Api, key: PersonKey, value: str) -> dict[str, Any] | None:
-    """One person with the first of their relationships; None if it does not exist."""
+    """One person with the first of their relationships, and their devices; None if it does not exist."""
     path, query = f"/v1/customers/{quote(value, safe='')}", {"id_type": str(key)}
     found = _member(api, _one(api, f"{path}/attributes", "customer", query), "customer", dict)
     if found is None:
@@ -45,7 +45,24 @@ def person(api: Api, key: PersonKey, value: str) -> dict[str, Any] | None:
             }
             for one in _related(api, f"{path}/relationships", query)
         ],
+        "devices": _devices(api, found),
     }
+
+
+def _devices(api: Api, customer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The devices in an answer about a person."""
+    listed = _member(api, customer, "devices", list) or []
+    if not all(isinstance(one, dict) for one in listed):
+        raise _unexpected(api)
+    return [
+        {
+            "token": one.get("id"),
+            "platform": one.get("platform"),
+            "last_used": one.get("last_used"),
+            "attributes": _member(api, one, "attributes", dict) or {},
+        }
+        for one in listed
+    ]
 
 
 def one_object(api: Api, object_type: str, type_number: str, object_id: str) -> dict[str, Any] | None:
@@ -93,9 +110,9 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
                 if found is not None:
                     attributes = json_text(_member(api, found, "attributes", dict) or {})
                     yield _texts([{"object_id": object_id, "attributes": attributes}])
-        case Entity.RELATIONSHIP:
+        case Entity.RELATIONSHIP | Entity.DEVICE:
             for person_id in dict.fromkeys(keys["k1"].to_pylist()):
-                yield _texts(_read_relationships(api, target.person, type_number, person_id))
+                yield _texts(_read_links(api, target, type_number, person_id))
         case Entity.COLLECTION:
             yield _texts([{"attributes": json_text(row)} for row in _rows_of_collection(api, str(target.collection))])
         case Entity.MERGE:
@@ -145,7 +162,12 @@ def _answered(api: Api, answer: Answer) -> Answer:
 
 
 #: What `contained` gives.
-_CONTAINED = pa.schema([(name, pa.string()) for name in (*_IDENTIFIERS, "object_id", "key", "attributes")])
+_CONTAINED = pa.schema(
+    [
+        (name, pa.string())
+        for name in (*_IDENTIFIERS, "object_id", "key", "token", "platform", "last_used", "attributes")
+    ]
+)
 
 
 def _texts(rows: list[dict[str, Any]]) -> pa.Table:
@@ -155,6 +177,12 @@ def _texts(rows: list[dict[str, Any]]) -> pa.Table:
 def _read_person(found: dict[str, Any]) -> dict[str, Any]:
     names = {name: found.get(name) or None for name in _IDENTIFIERS}
     return names | {"attributes": json_text({n: value for n, value in found.items() if n not in _IDENTIFIERS})}
+
+
+def _read_links(api: Api, target: Target, type_number: str, value: str) -> list[dict[str, Any]]:
+    if target.entity.traits.names_device:
+        return _read_devices(api, target.person, value)
+    return _read_relationships(api, target.person, type_number, value)
 
 
 def _read_relationships(api: Api, key: PersonKey, type_number: str, value: str) -> list[dict[str, Any]]:
@@ -174,6 +202,20 @@ def _read_relationships(api: Api, key: PersonKey, type_number: str, value: str) 
         if not following or following == start:
             return found
         start = str(following)
+
+
+def _read_devices(api: Api, key: PersonKey, value: str) -> list[dict[str, Any]]:
+    path, query = f"/v1/customers/{quote(value, safe='')}/attributes", {"id_type": str(key)}
+    found = _member(api, _one(api, path, "customer", query), "customer", dict)
+    return [
+        {
+            str(key): value,
+            **one,
+            "last_used": None if one["last_used"] is None else str(one["last_used"]),
+            "attributes": json_text(one["attributes"]),
+        }
+        for one in (_devices(api, found) if found else [])
+    ]
 
 
 def identifiers_of_people(api: Api, key: PersonKey, keys: list[str]) -> pa.Table:

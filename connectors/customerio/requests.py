@@ -9,7 +9,8 @@ from itertools import zip_longest
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.customerio.items import LANES, LONGEST_ITEM
+from connectors.customerio.checks import LONGEST_ITEM
+from connectors.customerio.items import LANES
 from syncer.model.types import Entity
 
 #: Bytes of UTF-8.

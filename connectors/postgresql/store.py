@@ -28,8 +28,7 @@ from syncer.model.types import Action, Entity, PersonKey, Target, Verdict
 _UPGRADE_LOCK = 7305712
 _WAIT_SECONDS = 60
 #: For one statement, after which the server cancels it; a server that is frozen, or has vanished, gets a little longer.
-_STATEMENT_SECONDS = 300
-_GRACE_SECONDS = 15
+_STATEMENT_SECONDS, _GRACE_SECONDS = 300, 15
 #: For one statement of an upgrade, which may write every row anew.
 _UPGRADE_SECONDS = 3600
 #: After so many seconds without use, the connection is tried first: a firewall or a pooler may have closed it.
@@ -57,9 +56,9 @@ _BATCH = """
     CREATE TEMP TABLE batch (
         seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint,
         clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0,
-        object_id text COLLATE "C", key text COLLATE "C", attributes jsonb, cleared text[],
-        person bigint, person_id bigint, absorbed_id bigint, verdict text, reason text
-    ) ON COMMIT DROP"""
+        object_id text COLLATE "C", key text COLLATE "C", token text COLLATE "C", platform text, last_used timestamptz,
+        clears_last_used smallint NOT NULL DEFAULT 0, attributes jsonb, cleared text[],
+        person bigint, person_id bigint, absorbed_id bigint, verdict text, reason text) ON COMMIT DROP"""
 
 #: Numbers for so many people.
 _NUMBERS = (
@@ -101,6 +100,8 @@ class PostgreSQLStore(SQLStore):
         version="SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)",
         now="now()",
         merged=_MERGED,
+        nothing="'{}'::jsonb",
+        moment="replace(to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '.000000', '') || '+00:00'",
         nothing_cleared="'{}'::text[]",
         as_array="json_agg",
         find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",

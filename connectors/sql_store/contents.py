@@ -19,8 +19,11 @@ _COLLECTION_ROWS = 20
 _JSON = ("attributes", "data")
 
 
-def person(fetch: Fetch, key: PersonKey, value: str) -> dict[str, Any] | None:
-    """One person with their relationships; of several people with one e-mail address the first."""
+def person(fetch: Fetch, key: PersonKey, value: str, *, moment: str) -> dict[str, Any] | None:
+    """One person with their relationships and devices; of several people with one e-mail address the first.
+
+    *moment*: see `SQLDialect`; empty where the store has no devices.
+    """
     by_number = key is PersonKey.CIO_ID
     if by_number and not re.fullmatch(CIO_ID, value):
         return None
@@ -38,7 +41,22 @@ def person(fetch: Fetch, key: PersonKey, value: str) -> dict[str, Any] | None:
         "FROM relationships WHERE person_id = :person_id ORDER BY object_type, object_id",
         person_id=found[0]["person_id"],
     )
-    return found[0] | {"relationships": related}
+    return found[0] | {
+        "relationships": related,
+        "devices": _devices(fetch, moment, found[0]["person_id"]) if moment else [],
+    }
+
+
+def _devices(fetch: Fetch, moment: str, person_id: int) -> list[dict[str, Any]]:
+    """Those that were used last come first."""
+    used = moment.format("last_used")
+    rows = fetch(
+        f"SELECT token, platform, {used}, CAST(attributes AS text) FROM devices WHERE person_id = :person_id "
+        "ORDER BY last_used IS NULL, last_used DESC, token",
+        person_id=person_id,
+    )
+    names = ("token", "platform", "last_used", "attributes")
+    return [{name: _shown(name, value) for name, value in zip(names, row, strict=True)} for row in rows]
 
 
 def people_with(fetch: Fetch, each_attribute: str, text: str, limit: int) -> list[dict[str, Any]]:

@@ -22,6 +22,10 @@ class SQLDialect:
     now: str
     #: The attributes of the stored row `t` after the batch's row `b`: without what `b` clears, with what it sets.
     merged: str
+    #: An object without attributes.
+    nothing: str
+    #: The time in a column `{}` as the text that a batch has of it.
+    moment: str
     #: No attributes, as the column `cleared` of a batch has them.
     nothing_cleared: str
     #: The aggregate that makes a JSON array of a column.

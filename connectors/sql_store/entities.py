@@ -1,4 +1,4 @@
-"""Objects, relationships and collections, as SQL over a batch in the temporary table `batch`."""
+"""Objects, relationships, collections and devices, as SQL over a batch in the temporary table `batch`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from connectors.sql_store import people
 from connectors.sql_store.dialect import Execute, SQLDialect
+from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_MERGES, WITH_MOVES, WITH_SUPPRESSIONS
 from syncer.model.types import PersonKey
 
 #: Every table that runs write, and the columns that they give.
@@ -13,12 +14,21 @@ _WRITTEN = {
     "people": "id, email, attributes",
     "objects": "object_type, object_id, attributes",
     "relationships": "person_id, object_type, object_id, attributes",
+    "devices": "token, person_id, platform, last_used, attributes",
     "collections": "name",
     "collection_rows": "collection, key, data",
     "identifier_moves": "seq, kind, value, moved_at",
     "suppressions": "kind, value, since",
     "merged_people": "kind, value, person_id, merged_at",
     "sync_fences": "ledger, sync, fence, run_id",
+}
+#: The format that each of them came with, where it is not the first.
+_SINCE = {
+    "sync_fences": WITH_FENCES,
+    "identifier_moves": WITH_MOVES,
+    "suppressions": WITH_SUPPRESSIONS,
+    "merged_people": WITH_MERGES,
+    "devices": WITH_DEVICES,
 }
 
 
@@ -103,9 +113,47 @@ def touch_collection(execute: Execute, dialect: SQLDialect, collection: str, *, 
         execute(f"INSERT INTO collections (name) SELECT :name WHERE {where}", name=collection)
 
 
-def write_nothing(execute: Execute) -> None:
-    """Change no row of every table that runs write: the database refuses it where this login may not."""
+def apply_devices(
+    execute: Execute, dialect: SQLDialect, key: PersonKey, columns: Collection[str], *, create: bool
+) -> None:
+    """Bring the devices of people in line with the batch, which has these *columns*.
+
+    A token that somebody else has moves with its row, and nothing else of the device does.
+    """
+    people.find(execute, key, columns)
+    execute(
+        "DELETE FROM devices WHERE (person_id, token) IN "
+        "(SELECT person_id, token FROM batch WHERE action = 'delete' AND person_id IS NOT NULL)"
+    )
+    if create and key is not PersonKey.CIO_ID:
+        made = f"INSERT INTO people ({key}, attributes) SELECT DISTINCT {key}, {dialect.nothing} FROM batch "
+        if execute(f"{made}WHERE action = 'put' AND person_id IS NULL"):
+            people.find(execute, key, columns)
+    people.reject_missing(execute, people.NO_CIO_ID, create=create)
+    execute(
+        "DELETE FROM devices WHERE EXISTS (SELECT 1 FROM batch AS b WHERE b.action = 'put' AND b.verdict IS NULL "
+        "AND b.token = devices.token AND b.person_id <> devices.person_id)"
+    )
+    used = "last_used = CASE WHEN b.clears_last_used = 1 THEN NULL ELSE coalesce(b.last_used, t.last_used) END"
+    execute(
+        f"UPDATE devices AS t SET platform = b.platform, {used}, attributes = {dialect.merged}, "
+        f"updated_at = {dialect.now} FROM batch AS b WHERE t.token = b.token AND b.action = 'put' AND b.verdict IS NULL"
+    )
+    execute(
+        "INSERT INTO devices (token, person_id, platform, last_used, attributes) "
+        "SELECT b.token, b.person_id, b.platform, b.last_used, b.attributes FROM batch AS b "
+        "WHERE b.action = 'put' AND b.verdict IS NULL "
+        "AND NOT EXISTS (SELECT 1 FROM devices AS t WHERE t.token = b.token)"
+    )
+
+
+def write_nothing(execute: Execute, number: int) -> None:
+    """Change no row of every table that runs write, and a store of this format has: it is refused where this login may
+    not.
+    """
     for table, columns in _WRITTEN.items():
+        if _SINCE.get(table, 1) > number:
+            continue
         first = columns.partition(",")[0]
         execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} WHERE 1 = 0")
         execute(f"UPDATE {table} SET {first} = {first} WHERE 1 = 0")

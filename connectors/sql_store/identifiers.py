@@ -50,7 +50,7 @@ def refused_query(target: Target, *, create: bool) -> str:
     """A query for the rows of the batch that would not be put: seq, reason; empty if all would be."""
     if target.action is not None:
         return ""
-    links, key = target.entity.traits.links, target.person_key
+    links, key = _waits(target), target.person_key
     nobody, nothing = _MISSING if create else _ABSENT
     parts = []
     if key is not None and (links or not create or key is PersonKey.CIO_ID):
@@ -65,8 +65,13 @@ def refused_query(target: Target, *, create: bool) -> str:
     return f"SELECT seq, reason FROM ({reasons}) AS f WHERE reason IS NOT NULL"
 
 
+def _waits(target: Target) -> bool:
+    """Whether a row waits for the ends that it links, and makes none of them."""
+    return target.entity.traits.links and target.entity.traits.names_object
+
+
 def refused_by_nothing(target: Target, *, create: bool) -> str:
     """Why a store without people and objects would not put a row of which `refused_query` says something."""
-    if target.person_key is PersonKey.CIO_ID and create and not target.entity.traits.links:
+    if target.person_key is PersonKey.CIO_ID and create and not _waits(target):
         return "no person has this cio_id"
     return (_MISSING if create else _ABSENT)[target.person_key is None]

@@ -173,6 +173,10 @@ def absorb(execute: Execute, dialect: SQLDialect) -> None:
         "(SELECT 1 FROM relationships AS k WHERE k.person_id = m.person_id "
         "AND k.object_type = r.object_type AND k.object_id = r.object_id)"
     )
+    execute(
+        "UPDATE devices AS d SET person_id = m.person_id FROM batch AS m "
+        "WHERE m.absorbed_id IS NOT NULL AND d.person_id = m.absorbed_id"
+    )
     for name in ("id", "email"):
         _record_moves(execute, dialect, name, "p.person_id = b.absorbed_id")
     execute("DELETE FROM people WHERE person_id IN (SELECT absorbed_id FROM batch WHERE absorbed_id IS NOT NULL)")

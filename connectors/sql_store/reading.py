@@ -34,7 +34,7 @@ class _Listing:
 
 def listed(fetch: Fetch, dialect: SQLDialect, target: Target) -> Iterator[pa.Table]:
     """Every entity, page by page; the caller's transaction keeps them as of one moment."""
-    listing, after, values, most = _listing(target), "", _values(target), PAGE_ROWS
+    listing, after, values, most = _listing(dialect, target), "", _values(target), PAGE_ROWS
     by = list(listing.order.values())
     with duckdb.connect() as connection:
         while True:
@@ -78,7 +78,7 @@ def in_pages(found: Callable[[pa.Table], pa.Table], keys: pa.Table) -> Iterator[
 
 def sought(fetch: Fetch, dialect: SQLDialect, target: Target) -> pa.Table:
     """The entities of the keys in `batch`, of which there are at most PAGE_ROWS."""
-    listing = _listing(target)
+    listing = _listing(dialect, target)
     rows = f"SELECT {_selected(listing)} FROM batch AS b {listing.joined} WHERE {listing.condition}"
     with duckdb.connect() as connection:
         return _page(fetch, dialect, listing, rows, _values(target), connection)
@@ -109,7 +109,7 @@ def _values(target: Target) -> dict[str, str | int]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _listing(target: Target) -> _Listing:
+def _listing(dialect: SQLDialect, target: Target) -> _Listing:
     person = {"cio_id": "CAST(p.person_id AS text)", "id": "p.id", "email": "p.email"}
     match target.entity:
         case Entity.PERSON:
@@ -136,6 +136,16 @@ def _listing(target: Target) -> _Listing:
                 f"JOIN {related} ON r.person_id = p.person_id AND r.object_id = b.object_id",
                 order={"cio_id": "r.person_id", "object_id": "r.object_id"},
                 condition="r.object_type = :object_type",
+            )
+        case Entity.DEVICE:
+            used = dialect.moment.format("d.last_used")
+            own = {"token": "d.token", "platform": "d.platform", "last_used": used}
+            return _Listing(
+                columns=person | own | {"attributes": "CAST(d.attributes AS text)"},
+                table="devices AS d JOIN people AS p ON p.person_id = d.person_id",
+                joined=f"JOIN people AS p ON {people.NAMED[target.person]} "
+                "JOIN devices AS d ON d.person_id = p.person_id AND d.token = b.token",
+                order={"token": "d.token"},
             )
         case Entity.COLLECTION:
             return _Listing(

@@ -82,6 +82,18 @@ relationships = sa.Table(
     postgresql_with=_FILLED_WITH_LINKS,
 )
 
+devices = sa.Table(
+    "devices",
+    metadata,
+    sa.Column("token", _NAME, primary_key=True),
+    sa.Column("person_id", _NUMBER, sa.ForeignKey(people.c.person_id, ondelete="CASCADE"), nullable=False),
+    sa.Column("platform", sa.Text, nullable=False),
+    sa.Column("last_used", _TIME),
+    *_attributes(),
+    sa.Index("devices_of_person", "person_id"),
+    postgresql_with=_FILLED,
+)
+
 collections = sa.Table(
     "collections",
     metadata,

@@ -22,11 +22,14 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
     Shapes:
         batch: as for `ProfileStore.apply`.
         returns: seq, action, the key's columns, attributes, cleared and, where the batch has it, person; for people
-            also `id` and `email` and, as 0 or 1, `clears_id` and `clears_email`, where the batch has them.
+            also `id` and `email` and, as 0 or 1, `clears_id` and `clears_email`, where the batch has them; so for
+            devices `platform`, `last_used` and `clears_last_used`.
     """
     columns = {name: batch[name] for name in ("seq", "action")} | _key(target, batch)
     if target.entity.traits.has_other_identifiers:
-        columns |= _other_identifiers(target, batch)
+        columns |= _own_columns(batch, [name for name in ("id", "email") if name != target.person_key])
+    elif target.entity.traits.names_device:
+        columns |= _own_columns(batch, ["platform", "last_used"])
     if "email" in columns and identity is not Identity.ID:
         columns["email"] = pc.utf8_lower(columns["email"])
     if target.merged_key is PersonKey.EMAIL and identity is not Identity.ID:
@@ -92,6 +95,8 @@ def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array
             return {"object_id": batch["k1"]}
         case Entity.RELATIONSHIP:
             return _person(target, batch["k1"]) | {"object_id": batch["k2"]}
+        case Entity.DEVICE:
+            return _person(target, batch["k1"]) | {"token": batch["k2"]}
         case Entity.COLLECTION:
             return {"key": batch["k1"] if len(target.key_columns) == 1 else _joined_key(target, batch)}
         case Entity.MERGE:
@@ -125,8 +130,8 @@ def _joined_key(target: Target, batch: pa.RecordBatch | pa.Table) -> pa.Array:
         return keys.project(f"CAST(json_array({', '.join(names)}) AS VARCHAR)").to_arrow_table().column(0)
 
 
-def _other_identifiers(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array]:
-    others = [name for name in ("id", "email") if name != target.person_key]
+def _own_columns(batch: pa.RecordBatch | pa.Table, others: list[str]) -> dict[str, pa.Array]:
+    """What rows say for columns of the store's own, and which of these they unset."""
     given = {name: batch[name] for name in others if name in batch.schema.names}
     clears = {f"clears_{name}": pc.match_substring(batch["cleared"], f'"{name}"') for name in others}
     return given | {name: named.cast(pa.int8()) for name, named in clears.items() if pc.any(named).as_py()}

@@ -16,7 +16,7 @@ from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.people import NAMED
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
 from connectors.sql_store.suppressions import ListStore
-from connectors.sql_store.upgrades import WITH_FENCES, WITH_MOVES
+from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_MOVES
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, WHEREABOUTS, Moves
@@ -213,7 +213,7 @@ class SQLStore(ListStore):
 
     def _try_to_write(self) -> None:
         self._stage_keys(staged_keys(_NOBODY, pa.table({"k1": [""]}), Identity.ID))
-        entities.write_nothing(self._execute)
+        entities.write_nothing(self._execute, self._format)
 
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`."""
@@ -224,13 +224,14 @@ class SQLStore(ListStore):
                 key = PersonKey(kind)
                 if key is PersonKey.EMAIL and self.identity is not Identity.ID:
                     value = pc.utf8_lower(value).as_py()
-                return contents.person(self._fetch, key, value)
+                moment = self.dialect.moment if self._format >= WITH_DEVICES else ""
+                return contents.person(self._fetch, key, value, moment=moment)
             case Entity.OBJECT:
                 return contents.one_object(self._fetch, kind, value)
             case Entity.COLLECTION:
                 return contents.collection(self._fetch, kind, value)
-            case Entity.RELATIONSHIP | Entity.MERGE:
-                raise ValueError("`show` gives a relationship, or who was merged, with the people")
+            case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE:
+                raise ValueError(f"`show` gives a {entity} with its person")
             case _:
                 assert_never(entity)
 
@@ -254,7 +255,7 @@ class SQLStore(ListStore):
         """See `ReadsBack.contained`."""
         from connectors.sql_store import reading
 
-        if self.is_new:
+        if self.is_new or (target.entity.traits.names_device and self._format < WITH_DEVICES):
             return
         if keys is None:
             with self._reading():
@@ -303,6 +304,8 @@ class SQLStore(ListStore):
                 entities.apply_objects(*run, str(target.object_type), create=create)
             case Entity.RELATIONSHIP:
                 entities.apply_relationships(*run, target.person, str(target.object_type), columns, create=create)
+            case Entity.DEVICE:
+                entities.apply_devices(*run, target.person, columns, create=create)
             case Entity.COLLECTION:
                 entities.apply_collection(*run, str(target.collection))
             case Entity.MERGE:

@@ -61,11 +61,29 @@ def _add_merged_people(connection: sa.Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX ix_merged_people_person_id ON merged_people (person_id)")
 
 
+def _add_devices(connection: sa.Connection) -> None:
+    name, number, json, time, now = "TEXT", "INTEGER", "TEXT", "TEXT", "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
+    filled = ""
+    if connection.dialect.name == "postgresql":
+        name, number, json, time = 'TEXT COLLATE "C"', "BIGINT", "JSONB", "TIMESTAMP WITH TIME ZONE"
+        now, filled = "now()", " WITH (fillfactor = 50)"
+    connection.exec_driver_sql(
+        f"CREATE TABLE devices (token {name} NOT NULL, person_id {number} NOT NULL, platform TEXT NOT NULL, "
+        f"last_used {time}, attributes {json} NOT NULL, created_at {time} DEFAULT {now} NOT NULL, "
+        f"updated_at {time} DEFAULT {now} NOT NULL, PRIMARY KEY (token), "
+        f"FOREIGN KEY(person_id) REFERENCES people (person_id) ON DELETE CASCADE){filled}"
+    )
+    connection.exec_driver_sql("CREATE INDEX devices_of_person ON devices (person_id)")
+
+
 #: The tables in `schema` are those of the newest format: an upgrade changes both.
-FORMATS: Formats[sa.Connection] = Formats((_add_fences, _add_moves, _leave_room, _add_suppressions, _add_merged_people))
+FORMATS: Formats[sa.Connection] = Formats(
+    (_add_fences, _add_moves, _leave_room, _add_suppressions, _add_merged_people, _add_devices)
+)
 
 #: The formats from which on the store remembers which run wrote last, which identifiers people lost, which are
-#: suppressed, and which were merged.
-WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS, WITH_MERGES = (
-    2 + FORMATS.upgrades.index(upgrade) for upgrade in (_add_fences, _add_moves, _add_suppressions, _add_merged_people)
+#: suppressed, and which were merged, and from which on it has devices.
+WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS, WITH_MERGES, WITH_DEVICES = (
+    2 + FORMATS.upgrades.index(upgrade)
+    for upgrade in (_add_fences, _add_moves, _add_suppressions, _add_merged_people, _add_devices)
 )

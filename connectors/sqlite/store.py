@@ -35,7 +35,8 @@ _BATCH = (
     """CREATE TEMP TABLE IF NOT EXISTS batch (
         seq INTEGER, action TEXT, id TEXT, email TEXT, cio_id INTEGER,
         clears_id INTEGER NOT NULL DEFAULT 0, clears_email INTEGER NOT NULL DEFAULT 0,
-        object_id TEXT, key TEXT, attributes TEXT, cleared TEXT,
+        object_id TEXT, key TEXT, token TEXT, platform TEXT, last_used TEXT,
+        clears_last_used INTEGER NOT NULL DEFAULT 0, attributes TEXT, cleared TEXT,
         person INTEGER, person_id INTEGER, absorbed_id INTEGER, verdict TEXT, reason TEXT
     )""",
     "DROP INDEX IF EXISTS temp.batch_person",
@@ -80,6 +81,8 @@ class SQLiteStore(SQLStore):
         version="SELECT 'SQLite ' || sqlite_version()",
         now="strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
         merged=_MERGED,
+        nothing="'{}'",
+        moment="{}",
         nothing_cleared="'[]'",
         as_array="json_group_array",
         find_workspace="SELECT 1 FROM sqlite_master WHERE name = 'workspace'",

@@ -14,14 +14,16 @@ from syncer.cli import output
 from syncer.cli.project import Project
 from syncer.model.errors import SelectionError
 from syncer.model.spelling import quoted
-from syncer.model.types import Entity, ListAction, OnRemoved
+from syncer.model.types import Entity, ListAction, OnRemoved, Platform
 
 
 def new(
     name: Annotated[str, typer.Argument(help="The name of the sync, and of its file.")],
     entity: Annotated[
         Entity | None,
-        typer.Option("--entity", metavar="person|object|relationship|collection|merge", help="What the sync feeds."),
+        typer.Option(
+            "--entity", metavar="person|object|relationship|collection|device|merge", help="What the sync feeds."
+        ),
     ] = None,
     action: Annotated[
         ListAction | None,
@@ -41,6 +43,14 @@ def new(
     thing: Annotated[
         str | None,
         typer.Option("--object", metavar="TYPE=COLUMN", help="An object's type, and the column of its id."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="token=COLUMN,platform=ios|android|COLUMN",
+            help="The columns of a device's token and platform, or its platform; and last_used=COLUMN.",
+        ),
     ] = None,
     collection: Annotated[
         str | None, typer.Option("--collection", metavar="NAME", help="The collection. Default: the name of the sync.")
@@ -69,12 +79,14 @@ def new(
     if entity is None and action is not None:
         entity = Entity.PERSON
     elif entity is None:
-        question = "What does it feed: person, object, relationship, collection or merge?"
+        question = "What does it feed: person, object, relationship, collection, device or merge?"
         entity = Entity(_answer("--entity", question, "person"))
     if entity is Entity.MERGE:
         target, keys = _pairs(keep, goes)
     else:
-        target, keys = _target(entity, person=person, thing=thing, collection=collection or name, key=key)
+        target, keys = _target(
+            entity, person=person, thing=thing, device=device, collection=collection or name, key=key
+        )
     header = [f"entity: {entity}", *target]
     if action is not None:
         header.append(f"action: {action}")
@@ -96,9 +108,9 @@ def new(
 
 
 def _target(
-    entity: Entity, *, person: str | None, thing: str | None, collection: str, key: str | None
+    entity: Entity, *, person: str | None, thing: str | None, device: str | None, collection: str, key: str | None
 ) -> tuple[list[str], list[str]]:
-    """The lines of the header that say what the rows are about, and the columns of their key."""
+    """The lines of the header that say what the rows are about, and the columns that these name."""
     lines: list[str] = []
     keys: list[str] = []
     if entity.traits.names_person:
@@ -109,6 +121,10 @@ def _target(
         kind, column = _pair("--object", thing, "Which type, and which column has its id, as account=account_id?", "")
         lines.append(f"object: {{type: {_yaml(kind)}, id: {_yaml(column)}}}")
         keys.append(column)
+    if entity.traits.names_device:
+        line, columns = _device(device)
+        lines.append(line)
+        keys += columns
     if not entity.traits.merges:
         keys += _words(key or _answer("--key", "Which columns tell its rows apart?", "id"))
         lines += [f"collection: {_yaml(collection)}", f"key: [{', '.join(map(_yaml, keys))}]"]
@@ -120,6 +136,22 @@ def _pairs(keep: str | None, goes: str | None) -> tuple[list[str], list[str]]:
     kept, column = _pair("--keep", keep, "Which column identifies who is kept, such as id=user_id?", "id=id")
     merged, other = _pair("--merge", goes, "And who goes, such as id=other_id?", "id=other_id")
     return [f"keep: {{{kept}: {_yaml(column)}}}", f"merge: {{{merged}: {_yaml(other)}}}"], [column, other]
+
+
+def _device(given: str | None) -> tuple[str, list[str]]:
+    """The line of the header that says what its rows tell of devices, and its columns."""
+    question = "Which columns, as token=push_token,platform=os,last_used=seen_at? A platform may be ios or android."
+    default = "token=token,platform=platform"
+    parts = _words(given or _answer("--device", question, default))
+    named = dict(_pair("--device", part, "", default) for part in parts)
+    if not {"token", "platform"} <= named.keys() <= {"token", "platform", "last_used"}:
+        raise SelectionError(f"--device should name token, platform and perhaps last_used, such as `{default}`")
+    is_same = named["platform"] in set(Platform)
+    written = {name: _yaml(column) for name, column in named.items()}
+    if not is_same:
+        written["platform"] = f"{{column: {written['platform']}}}"
+    line = ", ".join(f"{name}: {written[name]}" for name in ("token", "platform", "last_used") if name in written)
+    return f"device: {{{line}}}", [column for name, column in named.items() if name != "platform" or not is_same]
 
 
 def _path(project: Project, name: str) -> Path:

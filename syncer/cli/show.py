@@ -44,7 +44,7 @@ def person(
     store: Store = "default",
     as_json: Json = False,
 ) -> None:
-    """Show a person and their relationships."""
+    """Show a person, and their relationships and devices."""
     _show(lambda lookup: lookup.person(store, value, by), as_json=as_json)
 
 
@@ -76,7 +76,7 @@ def collection(
 def explain_person(
     value: Value, by: By = None, sync: Sync = None, now: Now = False, store: Store = "default", as_json: Json = False
 ) -> None:
-    """Explain what each sync had to do with a person and their relationships."""
+    """Explain what each sync had to do with a person, and their relationships and devices."""
     _explain(lambda lookup: lookup.person(store, value, by), sync, now=now, as_json=as_json)
 
 
@@ -111,6 +111,20 @@ def explain_relationship(
         now=now,
         as_json=as_json,
     )
+
+
+@explain.command("device", cls=Command)
+def explain_device(
+    value: Value,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The device's push token.")],
+    by: By = None,
+    sync: Sync = None,
+    now: Now = False,
+    store: Store = "default",
+    as_json: Json = False,
+) -> None:
+    """Explain what each sync had to do with a device of a person."""
+    _explain(lambda lookup: lookup.device(lookup.person(store, value, by), token), sync, now=now, as_json=as_json)
 
 
 @explain.command("collection", cls=Command)

@@ -28,7 +28,7 @@ _NAMED = {
 }
 
 _STATUSES = ("success", "warning", "failed", "held", "skipped", "interrupted")
-_ENTITIES = ("person", "object", "relationship", "collection")
+_ENTITIES = ("person", "object", "relationship", "collection", "device")
 _METHODS = ("tag:", "entity:", "warehouse:", "result:")
 
 

@@ -40,7 +40,14 @@ def check_columns(definition: SyncDefinition, columns: Sequence[str], written: S
 def header_errors(definition: SyncDefinition) -> Iterator[DefinitionError]:
     """What is wrong with the columns that the header names, whatever the query returns."""
     attributes = definition.attributes or {}
-    named = dict.fromkeys((*definition.target.key_columns, *attributes.values(), *definition.exclude))
+    named = dict.fromkeys(
+        (
+            *definition.target.key_columns,
+            *(definition.device.columns.values() if definition.device else ()),
+            *attributes.values(),
+            *definition.exclude,
+        )
+    )
     return column_errors(definition, list(named))
 
 
@@ -69,10 +76,14 @@ def column_errors(
             yield error_at(
                 definition, f"exclude.{column}", f"{quoted(column)} is the identifier and cannot be left out"
             )
-    for attribute, column in attribute_columns(definition, columns).items():
+    own, others = _device_columns(definition, columns), _other_columns(definition, columns)
+    for attribute, column in (*own.items(), *others.items()):
         fault = _fault(definition, attribute, column, identifiers)
+        if definition.device and attribute in others and attribute in definition.target.entity.traits.own_columns:
+            fault = f"the attribute {quoted(attribute)} is what `device` says, and cannot come from another column"
         if fault:
             field = f"attributes.{attribute}" if definition.attributes is not None else "entity"
+            field = f"device.{attribute}" if attribute not in others else field
             hint = "Rename it, in `attributes` or in the query with AS, or leave it out."
             yield error_at(definition, field, fault, hint)
 
@@ -93,11 +104,17 @@ def key_columns(definition: SyncDefinition, columns: Sequence[str]) -> tuple[str
 def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
     """Attribute to the result's column, in the header's order, or else in the result's.
 
-    A collection's key is among its attributes, first where the header names others. A list has none.
+    A collection's key is among its attributes, first where the header names others; so is what the header says of a
+    device, but for a platform that no column has. A list has none.
 
     Raises:
         DefinitionError: the result lacks a column that the header names.
     """
+    return _other_columns(definition, columns) | _device_columns(definition, columns)
+
+
+def _other_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
+    """The same without what the header says of a device."""
     identifiers = key_columns(definition, columns)
     if definition.target.action is not None:
         return {}
@@ -111,7 +128,14 @@ def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dic
         return {column: column for column in keys} | named
     left_out = {_found(definition, f"exclude.{column}", column, columns) for column in definition.exclude}
     left_out |= set() if is_whole else set(identifiers)
+    left_out |= {*_device_columns(definition, columns).values()}
     return {column: column for column in columns if column not in left_out}
+
+
+def _device_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
+    """What the header says of a device, beside its key, and a column has: attribute to column."""
+    named = definition.device.columns if definition.device else {}
+    return {name: _found(definition, f"device.{name}", column, columns) for name, column in named.items()}
 
 
 def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers: Sequence[str]) -> str:
@@ -140,6 +164,8 @@ def _key_fields(definition: SyncDefinition) -> list[str]:
     if target.merged_key is not None:
         return [f"keep.{target.person_key}", f"merge.{target.merged_key}"]
     fields = [] if target.person_key is None else [f"person.{target.person_key}"]
+    if target.entity.traits.names_device:
+        fields.append("device.token")
     return fields if target.object_type is None else [*fields, "object.id"]
 
 

@@ -35,15 +35,17 @@ def written_attributes(definition: SyncDefinition, columns: Sequence[str] | None
         columns: of the query's result; None if they are unknown; then the query's text is read.
     """
     if columns is None and definition.attributes is not None:
-        columns = (*definition.target.key_columns, *definition.attributes.values())
+        own = definition.device.columns if definition.device else {}
+        columns = (*definition.target.key_columns, *own.values(), *definition.attributes.values())
     elif columns is None:
         columns = _columns_in_text(definition)
     if columns is None:
         return None
     try:
-        return tuple(attribute_columns(definition, columns))
+        written = attribute_columns(definition, columns)
     except DefinitionError:
         return None
+    return (*written, "platform") if definition.device and definition.device.platform else tuple(written)
 
 
 def shared_attributes(

@@ -21,7 +21,7 @@ class Empty(enum.StrEnum):
 _MERGED = frozenset(entity for entity in Entity if entity.traits.merges)
 _IDENTIFIED_BY = {
     field: frozenset(entity for entity in Entity if field in entity.traits.identified_by)
-    for field in ("person", "object", "collection", "key", "keep", "merge")
+    for field in ("person", "object", "device", "collection", "key", "keep", "merge")
 }
 
 _PERSON = values.mapping(
@@ -49,8 +49,8 @@ FIELDS: Mapping[str, Field] = {
     "tags": Field(values.NAMES, "A list of words to select syncs by, as `tag:word`.", default=[]),
     "entity": Field(
         values.choice(Entity),
-        "What the rows describe: `person`, `object`, `relationship`, `collection` (a reference table), or `merge` "
-        "(pairs of people who are one).",
+        "What the rows describe: `person`, `object`, `relationship`, `collection` (a reference table), `device`, or "
+        "`merge` (pairs of people who are one).",
     ),
     "person": Field(
         _PERSON,
@@ -78,6 +78,21 @@ FIELDS: Mapping[str, Field] = {
         "The type of the object, and the column that identifies it: `{type: account, id: column}`.",
         entities=_IDENTIFIED_BY["object"],
         example="{type: account, id: column}",
+    ),
+    "device": Field(
+        values.mapping(
+            {
+                "token": Field(values.TEXT, "The column that holds the device's push token."),
+                "platform": Field(values.PLATFORM, "`ios`, `android`, or the column that says which: `{column: os}`."),
+                "last_used": Field(values.TEXT, "The column of the time at which the device was used last."),
+            },
+            "{token: column, platform: ios}",
+            needs=("token", "platform"),
+        ),
+        "The column of the device's push token; its platform, `ios`, `android` or `{column: os}`; and, if the result "
+        "has it, the column of the time of its last use: `{token: column, platform: ios, last_used: column}`.",
+        entities=_IDENTIFIED_BY["device"],
+        example="{token: column, platform: ios}",
     ),
     "collection": Field(
         values.STORE_NAME, "The name of the collection.", entities=_IDENTIFIED_BY["collection"], example="name"
@@ -124,8 +139,8 @@ FIELDS: Mapping[str, Field] = {
     "on_removed": Field(
         values.choice(OnRemoved),
         "What to do when a row leaves the result: `keep` does nothing, `clear` unsets the attributes that "
-        "this sync wrote, `delete` deletes the person, object or relationship. Default: `keep`; a collection always "
-        "drops the row.",
+        "this sync wrote, `delete` deletes the person, object, relationship or device. Default: `keep`; a collection "
+        "always drops the row, and a device has no `clear`.",
     ),
     "on_null": Field(
         values.choice(OnNull),
@@ -180,7 +195,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "depends_on": Field(
         values.names(values.SYNC_NAME),
-        "A list of syncs that run first. People, objects, relationships and collections run in this order anyway.",
+        "A list of syncs that run first. People, objects, relationships, collections and devices run in this order "
+        "anyway.",
         default=[],
     ),
     "enabled": Field(values.FLAG, "`false` takes the sync off the schedule.", default=True),

@@ -17,11 +17,13 @@ from syncer.model.spelling import listed, quoted
 from syncer.model.types import (
     NONE,
     Cron,
+    DeviceFields,
     Entity,
     Limits,
     ListAction,
     OnRemoved,
     PersonKey,
+    Platform,
     SyncDefinition,
     Target,
 )
@@ -87,19 +89,15 @@ def _built(
 ) -> SyncDefinition:
     entity: Entity = values["entity"]
     person, merged = values.get("person") or values.get("keep", {}), values.get("merge", {})
-    thing, limits = values.get("object", {}), values.get("limits", {})
+    thing, limits, device = values.get("object", {}), values.get("limits", {}), values.get("device", {})
+    own = (*merged.values(), *([thing["id"]] if thing else []), *([device["token"]] if device else []))
     target = Target(
         entity=entity,
         person_key=PersonKey(next(iter(person))) if person else None,
         merged_key=PersonKey(next(iter(merged))) if merged else None,
         object_type=thing.get("type"),
         collection=values.get("collection"),
-        key_columns=(
-            *person.values(),
-            *merged.values(),
-            *([thing["id"]] if thing else []),
-            *values.get("key", ()),
-        ),
+        key_columns=(*person.values(), *own, *values.get("key", ())),
         action=_action(values),
     )
     plain = {field: values[field] for field in _PLAIN if field in values}
@@ -113,6 +111,7 @@ def _built(
         sql=text.sql,
         sql_line=text.sql_line,
         target=target,
+        device=_device(device) if device else None,
         limits=Limits(
             **{part: limit for part, limit in limits.items() if part != "empty"},
             allow_empty=limits.get("empty") is Empty.ALLOW,
@@ -122,6 +121,13 @@ def _built(
         lines=dict(line for node in text.fields.values() for line in node.lines()),
         **plain,
     )
+
+
+def _device(values: Mapping[str, Any]) -> DeviceFields:
+    platform, last_used = values["platform"], values.get("last_used")
+    if isinstance(platform, Platform):
+        return DeviceFields(platform=platform, last_used=last_used)
+    return DeviceFields(platform_column=platform, last_used=last_used)
 
 
 def _misplaced(entity: Entity, fields: Mapping[str, Node]) -> Iterator[DefinitionError]:
@@ -151,6 +157,10 @@ def _contradictions(
     if not entity.traits.merges and values.get("on_removed", OnRemoved.DELETE) is not OnRemoved.DELETE:
         yield fields["on_removed"].error(
             f"a {entity} always drops the rows that left the result", "Remove `on_removed`."
+        )
+    if entity.traits.names_device and values.get("on_removed") is OnRemoved.CLEAR:
+        yield fields["on_removed"].error(
+            "a device cannot be cleared: without its token and platform it is none", "Write `keep` or `delete`."
         )
     if incremental_line is None:
         return

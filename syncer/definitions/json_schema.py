@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from syncer.definitions.fields import FIELDS, NOT_OF_LISTS
-from syncer.model.types import Entity
+from syncer.model.types import Entity, OnRemoved
 
 
 def schema() -> dict[str, Any]:
@@ -33,8 +33,10 @@ def _rules_of_lists() -> list[dict[str, Any]]:
 
 def _rules_of(entity: Entity) -> dict[str, Any]:
     required = [name for name, field in FIELDS.items() if field.example and entity in field.entities]
-    misplaced = {name: False for name, field in FIELDS.items() if entity not in field.entities}
+    properties: dict[str, Any] = {name: False for name, field in FIELDS.items() if entity not in field.entities}
+    if entity.traits.names_device:
+        properties["on_removed"] = {"enum": [OnRemoved.KEEP, OnRemoved.DELETE]}
     return {
         "if": {"properties": {"entity": {"const": str(entity)}}, "required": ["entity"]},
-        "then": {"required": required, "properties": misplaced},
+        "then": {"required": required, "properties": properties},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from syncer.definitions import schedules
 from syncer.definitions.yaml_header import Node, without_comma
 from syncer.model.errors import DefinitionError, SyncerError
 from syncer.model.spelling import did_you_mean, listed, quoted
-from syncer.model.types import Cron, Entity, Limit
+from syncer.model.types import Cron, Entity, Limit, Platform
 
 #: UTF-8 bytes of a name that goes to a store, such as an attribute's.
 NAME_BYTES = 150
@@ -140,32 +140,31 @@ def names(item: FieldType, *, least: int = 0) -> FieldType:
     return FieldType(read=read, schema={"anyOf": [item.schema, array]})
 
 
-def mapping(parts: Mapping[str, Field], example: str, *, needs: str = "any") -> FieldType:
-    """A mapping with named parts: any of them, all of them, or exactly one."""
+def mapping(parts: Mapping[str, Field], example: str, *, needs: str | Collection[str] = "any") -> FieldType:
+    """A mapping with named parts: any of them, all of them, exactly one, or those that are named and any others."""
     kinds = {name: part.kind for name, part in parts.items()}
     hint = f"Write it as `{example}`."
+    required = {"one": (), "all": tuple(parts), "any": ()}[needs] if isinstance(needs, str) else needs
 
     def read(node: Node) -> dict[str, Any]:
         if not isinstance(node.value, dict):
             raise node.error(f"`{node.name}` is not a mapping", hint)
         values, errors = read_fields(kinds, node.value)
-        missing = [name for name in parts if name not in values]
+        missing = [name for name in required if name not in values]
         if errors:
             raise ExceptionGroup(f"faults of {node.name}", errors)
         if needs == "one" and len(values) != 1:
             found = f"`{node.name}` has {len(values)} parts"
             raise node.error(f"{found}: expected exactly one of {listed(list(parts))}", hint)
-        if needs == "all" and missing:
+        if missing:
             raise node.error(f"`{node.name}` lacks {listed(missing, last='and')}", hint)
         return values
 
-    count: dict[str, dict[str, Any]] = {
-        "one": {"minProperties": 1, "maxProperties": 1},
-        "all": {"required": list(parts)},
-        "any": {},
-    }
+    count: dict[str, Any] = {"minProperties": 1, "maxProperties": 1} if needs == "one" else {}
+    if required:
+        count = {"required": [*required]}
     properties = {name: part.schema() for name, part in parts.items()}
-    schema = {"type": "object", "additionalProperties": False, "properties": properties, **count[needs]}
+    schema = {"type": "object", "additionalProperties": False, "properties": properties, **count}
     return FieldType(read=read, schema=schema)
 
 
@@ -261,3 +260,20 @@ def _attributes(node: Node) -> dict[str, str]:
 ATTRIBUTES = FieldType(
     read=_attributes, schema={"anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, NAMES.schema]}
 )
+
+
+_PLATFORM = choice(Platform)
+_PLATFORM_COLUMN = mapping(
+    {"column": Field(TEXT, "The column that holds `ios` or `android`.")}, "{column: os}", needs="all"
+)
+
+
+def _platform(node: Node) -> Platform | str:
+    if isinstance(node.value, dict):
+        return str(_PLATFORM_COLUMN.read(node)["column"])
+    platform: Platform = _PLATFORM.read(node)
+    return platform
+
+
+#: A platform of all rows, or the name of the column that has each row's.
+PLATFORM = FieldType(read=_platform, schema={"anyOf": [_PLATFORM.schema, _PLATFORM_COLUMN.schema]})

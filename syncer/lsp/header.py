@@ -17,7 +17,18 @@ from syncer.model.types import Entity
 
 _FIELD = re.compile(r"([A-Za-z_]+)[ \t]*:")
 #: Fields that take columns of the query's result, and those of which every field inside does.
-_COLUMNS = {"person.id", "person.email", "person.cio_id", "object.id", "key", "exclude"}
+_COLUMNS = {
+    "person.id",
+    "person.email",
+    "person.cio_id",
+    "object.id",
+    "device.token",
+    "device.last_used",
+    # Of the platform.
+    "device.column",
+    "key",
+    "exclude",
+}
 _NAMED_COLUMNS = {"attributes"}
 
 

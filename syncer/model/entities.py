@@ -15,6 +15,7 @@ class Entity(enum.StrEnum):
     RELATIONSHIP = "relationship"
     COLLECTION = "collection"
     MERGE = "merge"
+    DEVICE = "device"
 
     @property
     def traits(self) -> Traits:
@@ -30,6 +31,8 @@ class Entity(enum.StrEnum):
                 return _COLLECTION
             case Entity.MERGE:
                 return _MERGE
+            case Entity.DEVICE:
+                return _DEVICE
             case _:
                 assert_never(self)
 
@@ -68,6 +71,13 @@ class ListAction(enum.StrEnum):
 PERSON_ACTIONS = (ListAction.DELETE, ListAction.SUPPRESS, ListAction.UNSUPPRESS)
 
 
+class Platform(enum.StrEnum):
+    """What a device is, which decides through whom it is reached."""
+
+    IOS = "ios"
+    ANDROID = "android"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
     """One row of the table."""
@@ -81,6 +91,8 @@ class Traits:
     merges: bool
     #: Whether its rows may carry the other identifiers of the entity, such as a person's email beside the id.
     has_other_identifiers: bool = False
+    #: The attributes that stores keep in columns of their own, as a text each.
+    own_columns: tuple[str, ...] = ()
     #: Whether the store knows it by names beyond its key, which a deletion must announce to other syncs.
     has_other_names: bool = False
     #: Whether it is deleted together with the people and objects that it links.
@@ -96,12 +108,27 @@ class Traits:
         """Whether its key names an object."""
         return "object" in self.identified_by
 
+    @property
+    def names_device(self) -> bool:
+        """Whether its key names a device: the person, then a token, which is nobody else's."""
+        return "device" in self.identified_by
 
-_PERSON = Traits(order=0, identified_by=("person",), merges=True, has_other_identifiers=True, has_other_names=True)
+
+_PERSON = Traits(
+    order=0,
+    identified_by=("person",),
+    merges=True,
+    has_other_identifiers=True,
+    own_columns=("id", "email"),
+    has_other_names=True,
+)
 _OBJECT = Traits(order=1, identified_by=("object",), merges=True, has_other_names=True)
 _RELATIONSHIP = Traits(order=2, identified_by=("person", "object"), merges=True, links=True)
 _COLLECTION = Traits(order=3, identified_by=("collection", "key"), merges=False)
 _MERGE = Traits(order=4, identified_by=("keep", "merge"), merges=True, has_other_names=True)
+_DEVICE = Traits(
+    order=4, identified_by=("person", "device"), merges=True, own_columns=("platform", "last_used"), links=True
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +140,7 @@ class Target:
     """
 
     entity: Entity
-    #: Set for a person and a relationship, and for a merge: whom it keeps.
+    #: Set for a person, a relationship and a device, and for a merge: whom it keeps.
     person_key: PersonKey | None = None
     #: Set for a merge: who is gone then.
     merged_key: PersonKey | None = None
@@ -122,7 +149,8 @@ class Target:
     #: Set for a collection.
     collection: str | None = None
     #: The names of the key's columns in the result, 1 to n: a person or object has one, a relationship two (person,
-    #: object), a merge two (who is kept, who goes), a collection one or more in the header's order.
+    #: object), a device two (person, token), a merge two (who is kept, who goes), a collection one or more in the
+    #: header's order.
     key_columns: tuple[str, ...] = ()
     #: Set where the rows are a list, of people or of pairs, which says what happens to them.
     action: ListAction | None = None
@@ -175,6 +203,8 @@ class Target:
                 return f"the collection `{self.collection}`"
             case Entity.MERGE:
                 return "merges of people"
+            case Entity.DEVICE:
+                return "devices"
             case _:
                 assert_never(self.entity)
 
@@ -202,5 +232,7 @@ class Target:
                 return f"the collection {self.collection}"
             case Entity.MERGE:
                 return f"people to merge: whom to keep by {self.person_key}, who goes by {self.merged_key}"
+            case Entity.DEVICE:
+                return f"devices of people by {self.person_key}"
             case _:
                 assert_never(self.entity)

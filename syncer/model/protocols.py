@@ -69,7 +69,7 @@ class Warehouse(Protocol):
 
 
 class ProfileStore(Protocol):
-    """Where people, objects, relationships and collections live. Used by one thread at a time."""
+    """Where people, objects, relationships, collections and devices live. Used by one thread at a time."""
 
     #: The store's own permanent id; a store that was created again has another one.
     store_id: str
@@ -107,25 +107,26 @@ class ProfileStore(Protocol):
         Shapes:
             batch: 1 to `batch_rows` rows, no key twice, of:
                 seq int64, ascending.
-                action string, `put`, `clear` or `delete` (see below); of a list its own alone (see ListAction). What
-                    deletes somebody, or lets them return, is accepted also where there is no such person; what merges
-                    two who are one already, or were merged before, is accepted too.
+                action string, `put`, `clear` or `delete` (see below); of a list its own alone (see ListAction), which
+                    is accepted where it is done already: nobody is there, or two people are one.
                 k1, … string, not null: the target's key. A person's id, email (folded to lower case) or
-                    cio_id; an object's id; for a relationship the person, then the object; for a
-                    collection as many as its key has columns; for a merge whom to keep, then who goes.
+                    cio_id; an object's id; for a relationship the person, then the object; for a device the person,
+                    then the token; for a collection as many as its key has; for a merge whom to keep, then who goes.
                 attributes string: a JSON object of the values to set, without nulls at its top level and without
                     spaces around it or, where it is empty, in it. For a collection the row's whole `data`.
                 cleared string: a JSON array of the attributes to unset.
                 person int64: see NumbersPeople.
                 id, email string: only for a person, and only where the result has such a column beside
                     the identifier: the value to set, or NULL: unset where `cleared` names it, else untouched.
+                platform, last_used string: the same for a device. A platform is `ios` or `android`; a time is ISO-8601
+                    with an offset, or unix seconds where `value_form` says so.
             returns: VERDICTS, a row for each row of this batch or of earlier ones that the store answered for and has
                 not told yet, in any order.
-
-            `put` merges the attributes: what is not named stays. Without *create* it touches only people and
-            objects that exist, else the verdict is `absent`. `clear` unsets the attributes in `cleared` of what
-            exists. `delete` deletes the person, object, relationship or collection row. Clearing or
-            deleting what does not exist is accepted.
+            `put` merges the attributes: what is not named stays. Without *create* it touches only people and objects
+            that exist, else the verdict is `absent`. `clear` unsets the attributes in `cleared` of what exists.
+            `delete` deletes the person, object, relationship, collection row or device. Clearing or deleting what does
+            not exist is accepted. A `put` of a device takes its token from whoever else has it, without what was known
+            of it there; a `delete` is of its person's device alone. A token has one put in a batch, after deletes.
             Where the store replaces collections (see ReplacesCollections), a collection's batch is all of it: rows that
             stay have no seq (null) and need no verdict, and a column `acknowledged` has what the store last accepted
             of a row, as a JSON object, or NULL; `attributes` of a row to delete are empty, and a rejected row stays as
@@ -299,10 +300,10 @@ class ReadsBack(Protocol):
 
         Shapes:
             keys: strings `k1`, … in the order of the target's key; None for every entity.
-            returns: tables of strings, in any order. For a person and a relationship `id`, `email` and `cio_id`; for
-                an object and a relationship `object_id`; for a collection `key`, which is NULL where the store keeps
-                none: then all rows come. `attributes` is a JSON object, of a collection the row's whole `data`, and
-                NULL where the store does not give them.
+            returns: tables of strings, in any order. For a person, a relationship and a device `id`, `email` and
+                `cio_id`; for an object and a relationship `object_id`; for a device `token`, `platform`, `last_used` as
+                in `apply`; for a collection `key`, which is NULL where the store keeps none: then all rows come.
+                `attributes` is a JSON object, of a collection a row's `data`, and NULL where the store gives none.
         Raises:
             StoreError: the store failed.
         """

@@ -11,6 +11,7 @@ from pathlib import Path
 from syncer.model.entities import Entity as Entity
 from syncer.model.entities import ListAction as ListAction
 from syncer.model.entities import PersonKey as PersonKey
+from syncer.model.entities import Platform as Platform
 from syncer.model.entities import Target as Target
 from syncer.model.runs import CONCLUSIVE as CONCLUSIVE
 from syncer.model.runs import ENDED_WELL as ENDED_WELL
@@ -153,6 +154,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFields:
+    """What a header says of devices, beside the person and the token, which are the key."""
+
+    #: Of every row; None where a column says it.
+    platform: Platform | None = None
+    #: The column that says it.
+    platform_column: str | None = None
+    #: The column of the time at which a device was used last.
+    last_used: str | None = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The attributes that columns have, each to its column."""
+        named = {"platform": self.platform_column, "last_used": self.last_used}
+        return {attribute: column for attribute, column in named.items() if column is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncDefinition:
     """One parsed `.sql` file."""
 
@@ -163,6 +182,8 @@ class SyncDefinition:
     #: Counted from 1.
     sql_line: int
     target: Target
+    #: Set for a device.
+    device: DeviceFields | None = None
     description: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()

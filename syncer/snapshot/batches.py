@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syncer.model.types import Action
+from syncer.snapshot import devices
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import as_key, literal
@@ -56,7 +57,7 @@ def whole_collection_queries(session: Session, layout: ColumnMap) -> list[str]:
 
 def _removal_sql(session: Session, layout: ColumnMap) -> str:
     every = json_array([literal(_json_text(c.name)) for c in in_file(session, layout.compared)])
-    own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.other_identifiers)
+    own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.own)
     person = ", person" if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL") else ""
     return (
         f"SELECT seq, action, {session.k}, '{{}}' AS attributes, "
@@ -65,7 +66,7 @@ def _removal_sql(session: Session, layout: ColumnMap) -> str:
 
 
 def _put_sql(session: Session, layout: ColumnMap) -> str:
-    own = layout.other_identifiers
+    own = layout.own
     if not session.target.entity.traits.merges:
         attributes, cleared = whole_row(layout), "'[]'"
     else:
@@ -77,7 +78,7 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
     action = "action" if session.target.action is None else f"'{session.target.action}' AS action"
     return (
         f"SELECT seq, {action}, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
-        + "".join(f", {_identifier(c)} AS {c.name}" for c in own)
+        + "".join(f", {_own_text(c)} AS {c.name}" for c in own)
         + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
     )
 
@@ -90,8 +91,11 @@ def _cleared(layout: ColumnMap, column: StoredColumn) -> str:
     return "" if layout.schema.keeps_nulls else f"CASE WHEN {column.physical} IS NULL THEN {name} END"
 
 
-def _identifier(column: StoredColumn) -> str:
-    """SQL for another identifier as the key would be spelled; NULL where it is blank, which sets and unsets nothing."""
+def _own_text(column: StoredColumn) -> str:
+    """SQL for what a store's own column gets: another identifier as the key would be spelled; NULL where it is blank,
+    which sets and unsets nothing."""
+    if column.is_of_device:
+        return devices.sent_text(column.type, column.physical, column.form)
     return f"nullif({as_key(column.type, column.physical, fold=column.name == 'email')}, '')"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from syncer.model.spelling import numbers_as_text, text_as_numbers
 from syncer.model.types import ValueForm
+from syncer.snapshot import devices
 from syncer.snapshot.columns import json_name, json_object
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import json_said, number_said, said_of_texts
@@ -36,7 +37,9 @@ class AttributeColumn:
     physical: str
     kind: ColumnType
     #: Whether stores have a column of their own for it.
-    is_identifier: bool
+    is_own: bool
+    #: Whether that is what makes a device.
+    is_of_device: bool
 
 
 class Cells:
@@ -50,7 +53,7 @@ class Cells:
         """Whether a NULL of an attribute means that the store has none."""
         rules = self.rules
         is_written = rules.written is None or column.name in rules.written
-        return is_written and not rules.keeps_nulls and not column.is_identifier
+        return is_written and not rules.keeps_nulls and not column.is_own
 
     @property
     def names(self) -> str:
@@ -62,21 +65,19 @@ class Cells:
         members = [
             f"{json_name(c.name)} || coalesce({as_sent(c.kind, c.physical, self.rules.form)}, 'null')"
             for c in columns
-            if not c.is_identifier
+            if not c.is_own
         ]
         of = {c.name: c for c in columns}
-        given = [of.get(c.name) for c in self.columns if c.is_identifier]
-        own = [
-            f"nullif({as_key(c.kind, c.physical, fold=c.name == 'email')}, '')" if c else "NULL::VARCHAR" for c in given
-        ]
+        given = [of.get(c.name) for c in self.columns if c.is_own]
+        own = [own_text(c, self.rules.form) if c else "NULL::VARCHAR" for c in given]
         return self._list(numbers_as_text(json_object(members)), own)
 
     def of_stored(self, table: str) -> str:
         """The same of what is stored."""
-        return self._list(f"{table}.said", [f"{table}.{c.name}" for c in self.columns if c.is_identifier])
+        return self._list(f"{table}.said", [f"{table}.{c.name}" for c in self.columns if c.is_own])
 
     def _list(self, said: str, identifiers: Sequence[str]) -> str:
-        paths = ", ".join(pointer(c.name, "#") for c in self.columns if not c.is_identifier)
+        paths = ", ".join(pointer(c.name, "#") for c in self.columns if not c.is_own)
         plain = f"json_extract({said}, [{paths}])" if paths else "[]::JSON[]"
         own = ", ".join(f"to_json({name} || '#')" for name in identifiers)
         return f"list_concat({plain}, [{own}]::JSON[])"
@@ -104,12 +105,25 @@ class Cells:
 
 def columns_of(session: Session, schema: str) -> tuple[AttributeColumn, ...]:
     """The columns of a snapshot, the identifiers that the store has columns for last."""
-    own = ("id", "email") if session.target.entity.traits.has_other_identifiers else ()
+    own, is_device = session.target.entity.traits.own_columns, session.target.entity.traits.names_device
     found = [
-        AttributeColumn(name=name, physical=physical, kind=ColumnType(kind), is_identifier=name in own)
+        AttributeColumn(
+            name=name,
+            physical=physical,
+            kind=ColumnType(kind),
+            is_own=name in own,
+            is_of_device=is_device and name in own,
+        )
         for name, physical, kind in session.rows(f"SELECT name, physical, kind FROM {schema}columns")
     ]
-    return tuple(sorted(found, key=lambda c: c.is_identifier))
+    return tuple(sorted(found, key=lambda c: c.is_own))
+
+
+def own_text(column: AttributeColumn, form: ValueForm) -> str:
+    """SQL for what a store's own column has of a row of a snapshot."""
+    if column.is_of_device:
+        return devices.sent_text(column.kind, column.physical, form)
+    return f"nullif({as_key(column.kind, column.physical, fold=column.name == 'email')}, '')"
 
 
 def pointer(name: str, mark: str) -> str:

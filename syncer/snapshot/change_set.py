@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from syncer.model.json_text import differing
 from syncer.model.runs import Moved
+from syncer.snapshot import devices
 from syncer.snapshot.columns import ColumnMap, shown_row
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Workspace
@@ -156,6 +157,7 @@ def _restricted(session: Session, difference: Difference) -> Difference:
         unchanged=difference.unchanged + left_out,
         sent_again=session.count("SELECT count(*) FROM resent"),
         unaddressed=0,
+        moved=devices.moved_rows(session) if session.target.entity.traits.names_device else 0,
         intent=replace(difference.intent, only_some=True),
     )
 

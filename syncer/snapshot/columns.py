@@ -12,9 +12,15 @@ import pyarrow as pa
 from syncer.definitions.columns import attribute_columns, check_columns, match_column
 from syncer.model.errors import QueryResultError
 from syncer.model.protocols import COLUMN_CASE, WRITTEN_NAMES
-from syncer.model.types import Identity, OnNull, OnRemoved, PersonKey, SyncDefinition, ValueForm
+from syncer.model.types import DeviceFields, Entity, Identity, OnNull, OnRemoved, PersonKey, SyncDefinition, ValueForm
+from syncer.snapshot import devices
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_json, as_sent, column_type, literal
+
+#: Bytes of UTF-8. Customer.io refuses longer ids (Track API limits), and every store keeps to the same.
+LONGEST_KEY = 150
+#: Those of Google have more than 150 and no limit of their own; it is that of every other value at Customer.io.
+LONGEST_TOKEN = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,10 @@ class Attribute:
     position: int
     kind: ColumnType
     type: pa.DataType
+    #: Whether it is what the header says of a device: see `snapshot.devices`.
+    is_of_device: bool = False
+    #: The value of every row, where no column of the result has it; its position is beyond them.
+    constant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +62,12 @@ class ResultSchema:
         kinds = (self.definition.target.person_key, self.definition.target.merged_key)
         return frozenset(place for place, kind in enumerate(kinds) if kind is PersonKey.EMAIL)
 
-    @property
-    def limit_key_bytes(self) -> bool:
-        """Whether identifiers have the length limit of people and objects."""
-        return self.definition.target.entity.traits.merges
+    def longest(self, key: Attribute) -> int | None:
+        """The most bytes of a part of the key; None where there is no limit."""
+        if not self.definition.target.entity.traits.merges:
+            return None
+        is_token = self.definition.target.entity.traits.names_device and key is self.keys[1]
+        return LONGEST_TOKEN if is_token else LONGEST_KEY
 
     def form_of(self, attribute: str) -> ValueForm:
         """How the store takes the values of an attribute; other identifiers are text, spelled as keys are."""
@@ -112,6 +124,8 @@ def result_schema(
         return Attribute(name=name, position=position, kind=column_type(field), type=field.type)
 
     attributes = tuple(attribute(n, c) for n, c in attribute_columns(definition, names).items())
+    if definition.device is not None:
+        attributes = _of_device(definition.device, attributes, len(names))
     return ResultSchema(
         definition=definition,
         keys=tuple(attribute(c, c) for c in definition.target.key_columns),
@@ -121,6 +135,19 @@ def result_schema(
         column_case=column_case(schema),
         form=form,
     )
+
+
+def _of_device(device: DeviceFields, attributes: tuple[Attribute, ...], width: int) -> tuple[Attribute, ...]:
+    """The same with what the header says of devices as it is stored."""
+    own = Entity.DEVICE.traits.own_columns
+    devices.check_types(device, {a.name: a.kind for a in attributes if a.name in own})
+    found = [
+        replace(a, kind=devices.kind_of(a.name, a.kind), is_of_device=True) if a.name in own else a for a in attributes
+    ]
+    if device.platform is not None:
+        text = {"kind": ColumnType.TEXT, "type": pa.string()}
+        found.append(Attribute(name="platform", position=width, is_of_device=True, constant=device.platform, **text))
+    return tuple(found)
 
 
 def column_case(schema: pa.Schema) -> str:
@@ -158,6 +185,8 @@ class StoredColumn:
     fed: Attribute | None
     #: How the store takes its values.
     form: ValueForm
+    #: Whether it is what the header says of a device.
+    is_of_device: bool
 
     def staged(self) -> str:
         """SQL for its value in the staged row."""
@@ -165,7 +194,7 @@ class StoredColumn:
 
     def sent(self, value: str) -> str:
         """SQL for the JSON text, as the store takes it, of a *value* in the new type; NULL stays NULL."""
-        return as_sent(self.type, value, self.form)
+        return (devices.sent_json if self.is_of_device else as_sent)(self.type, value, self.form)
 
     def acknowledged(self) -> str:
         """SQL for its value in the snapshot's row, in the new type."""
@@ -216,11 +245,10 @@ class ColumnMap:
         return tuple(c for c in self.columns if c.fed is None)
 
     @cached_property
-    def other_identifiers(self) -> tuple[StoredColumn, ...]:
-        """A person's identifiers beside the key: a store has columns of its own for them."""
-        if not self.schema.definition.target.entity.traits.has_other_identifiers:
-            return ()
-        return tuple(c for c in self.fed if c.name in ("id", "email"))
+    def own(self) -> tuple[StoredColumn, ...]:
+        """The attributes for which a store has columns of its own: other identifiers, and what makes a device."""
+        own = self.schema.definition.target.entity.traits.own_columns
+        return tuple(c for c in self.fed if c.name in own)
 
     @property
     def _merges(self) -> bool:
@@ -235,10 +263,7 @@ def layout_of(session: Session, schema: ResultSchema) -> ColumnMap:
     """Match the result's attributes with the file's columns; new ones come last."""
     rows = session.rows("SELECT name, physical, kind FROM columns")
     fed = {a.name: a for a in schema.attributes}
-    known = [
-        _known_column(name, physical, ColumnType(type_), fed.get(name), schema.form_of(name))
-        for name, physical, type_ in rows
-    ]
+    known = [_known_column(name, physical, ColumnType(type_), fed.get(name), schema) for name, physical, type_ in rows]
     taken = {c.name for c in known}
     number = max((int(c.physical[1:]) for c in known), default=0)
     new = [a for a in schema.attributes if a.name not in taken]
@@ -248,7 +273,13 @@ def layout_of(session: Session, schema: ResultSchema) -> ColumnMap:
             *known,
             *(
                 StoredColumn(
-                    name=a.name, physical=f"c{number + i}", type=a.kind, was=None, fed=a, form=schema.form_of(a.name)
+                    name=a.name,
+                    physical=f"c{number + i}",
+                    type=a.kind,
+                    was=None,
+                    fed=a,
+                    form=schema.form_of(a.name),
+                    is_of_device=a.is_of_device,
                 )
                 for i, a in enumerate(new, start=1)
             ),
@@ -256,9 +287,19 @@ def layout_of(session: Session, schema: ResultSchema) -> ColumnMap:
     )
 
 
-def _known_column(name: str, physical: str, was: ColumnType, fed: Attribute | None, form: ValueForm) -> StoredColumn:
-    type_ = was if fed is None or fed.kind is was else ColumnType.JSON
-    return StoredColumn(name=name, physical=physical, type=type_, was=was, fed=fed, form=form)
+def _known_column(
+    name: str, physical: str, was: ColumnType, fed: Attribute | None, schema: ResultSchema
+) -> StoredColumn:
+    entity = schema.definition.target.entity
+    return StoredColumn(
+        name=name,
+        physical=physical,
+        type=was if fed is None or fed.kind is was else ColumnType.JSON,
+        was=was,
+        fed=fed,
+        form=schema.form_of(name),
+        is_of_device=entity.traits.names_device and name in entity.traits.own_columns,
+    )
 
 
 def in_file(session: Session, columns: Sequence[StoredColumn]) -> tuple[StoredColumn, ...]:

@@ -9,6 +9,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from syncer.model.types import Changes
+from syncer.snapshot import devices
 from syncer.snapshot.columns import ColumnMap, StoredColumn, listed, shown_row
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.outbox import Outbox, open_outbox
@@ -43,6 +44,8 @@ class Difference:
     left: int
     #: Rows that left the result after their identifier moved: nobody knows who got them, and nothing is removed.
     unaddressed: int
+    #: Of the removed rows, devices that the result has for somebody else.
+    moved: int
     intent: Intent = field(repr=False, compare=False)
     work: Workspace = field(repr=False, compare=False)
 
@@ -170,6 +173,8 @@ def compare(
     left, unaddressed = 0, 0
     if incremental or (outdated and schema.definition.target.entity.traits.merges):
         session.execute("DELETE FROM changes WHERE change = 'removed'")
+        if incremental and session.target.entity.traits.names_device:
+            devices.find_moved(session)
     else:
         _find_removals_in_doubt(session)
         if only is None and schema.sends_removals and schema.definition.target.key_may_move:
@@ -193,6 +198,7 @@ def compare(
         known=snapshot + doubt,
         left=left,
         unaddressed=unaddressed,
+        moved=devices.moved_rows(session) if session.target.entity.traits.names_device else 0,
         intent=replace(intent, is_empty=is_empty),
         work=work,
     )
@@ -221,6 +227,7 @@ def _no_difference(work: Workspace, intent: Intent, same: int) -> Difference:
         known=session.count("SELECT count(*) FROM snapshot"),
         left=0,
         unaddressed=0,
+        moved=0,
         intent=replace(intent, is_empty=True),
         work=work,
     )
@@ -284,9 +291,12 @@ def _stage_remembered_rows(session: Session, layout: ColumnMap) -> None:
     values = "".join(f", {c.acknowledged()}" for c in layout.fed)
     names = "".join(f", {c.physical}" for c in layout.fed)
     returned = f"(SELECT {k} FROM staged UNION ALL SELECT {k} FROM quarantined)"
+    # A token that the result has for somebody else has moved on.
+    told_by = "k2" if session.target.entity.traits.names_device else k
     for table, limit in (("kept", ""), ("snapshot", f" SEMI JOIN in_doubt USING ({k})")):
         session.execute(
-            f"INSERT INTO staged ({k}{names}) SELECT {k}{values} FROM {table}{limit} ANTI JOIN {returned} USING ({k})"
+            f"INSERT INTO staged ({k}{names}) SELECT {k}{values} FROM {table}{limit} "
+            f"ANTI JOIN {returned} USING ({told_by})"
         )
 
 

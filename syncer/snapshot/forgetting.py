@@ -69,7 +69,7 @@ def other_names(path: Path, names_of: NamesOf) -> tuple[str, Names] | None:
                 if value
             }
             for column in columns_of(session, "")
-            if column.is_identifier and column.name in names
+            if column.is_own and column.name in names
         }
         return store_id, more
 
@@ -140,7 +140,7 @@ def _rows_named(session: Session, names: Names) -> str:
     is_named = " OR ".join(_is_among(f"k{place}", names.get(kind, set())) for place, kind in kinds)
     parts = [f"SELECT {k} FROM {table} WHERE {is_named}" for table in _TABLES]
     for column in columns_of(session, ""):
-        if column.is_identifier and column.name in names:
+        if column.is_own and column.name in names:
             value = as_key(column.kind, column.physical, fold=column.name == "email")
             is_theirs = _is_among(value, names[column.name])
             parts += [f"SELECT {k} FROM {table} WHERE {is_theirs}" for table in ("snapshot", "kept")]

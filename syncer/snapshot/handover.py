@@ -46,7 +46,7 @@ def find_waiting(session: Session, layout: ColumnMap) -> None:
 def release_queries(session: Session, layout: ColumnMap, *, rows: int) -> list[str]:
     """A query for at most so many *rows* each, that unsets what waiting rows give up."""
     giving = session.count("SELECT count(*) FROM waiting WHERE gives")
-    own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.other_identifiers)
+    own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.own)
     query = (
         f"SELECT o.seq, '{Action.CLEAR}' AS action, {session.keys_of('o')}, '{{}}' AS attributes, "
         f"{_UNSET} AS cleared{own} FROM outbox o JOIN waiting w USING (row_id) WHERE w.gives ORDER BY o.seq"

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from syncer.model.types import ValueForm
+from syncer.model.types import DeviceFields, ValueForm
+from syncer.snapshot import devices
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, StoredColumn
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import DEEPEST_JSON, is_too_deep, last_of_each_name
@@ -197,9 +198,6 @@ def _read_ahead(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         worker.shutdown(wait=False, cancel_futures=True)
 
 
-#: Bytes of UTF-8. Customer.io refuses longer ids (Track API limits), and every store keeps to the same.
-LONGEST_KEY = 150
-
 #: To be raised whenever equal rows of a result may be stored, or quarantined, otherwise than before.
 _RULES = 2
 
@@ -218,7 +216,10 @@ def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool) -> 
             no row of the result, but the place of a row of the snapshot that none matched.
     """
     schema, keys = layout.schema, session.keys
-    source = f"SELECT CASE WHEN broken IS NULL THEN {_fingerprint(layout)} END AS p, * FROM incoming"
+    incoming = "incoming"
+    if constants := [f"{literal(a.constant)} AS r{a.position}" for a in schema.attributes if a.constant is not None]:
+        incoming = f"(SELECT *, {', '.join(constants)} FROM incoming)"
+    source = f"SELECT CASE WHEN broken IS NULL THEN {_fingerprint(layout)} END AS p, * FROM {incoming}"
     every = f"SELECT *, NULL::BIGINT AS row_id FROM ({source})"
     source = every if every_row else _differing(session, source, schema)
     fed = [(c, c.fed) for c in layout.columns if c.fed is not None]
@@ -271,12 +272,16 @@ def _fingerprint(layout: ColumnMap) -> str:
 
 def _nulled_sql(fed: list[tuple[StoredColumn, Attribute]]) -> str:
     """SQL for how many values of a row are taken for NULL."""
-    nulled = [f"CAST({_present(a)} AND {_scanned(a)} IS NULL AS INTEGER)" for _, a in fed if a.kind.may_be_infinite]
+    numbers = (a for _, a in fed if a.kind.may_be_infinite and not a.is_of_device)
+    nulled = [f"CAST({_present(a)} AND {_scanned(a)} IS NULL AS INTEGER)" for a in numbers]
     return sum_of(nulled)
 
 
 def _scanned(attribute: Attribute) -> str:
     """SQL for the canonical value of a scanned column."""
+    value = f"r{attribute.position}"
+    if attribute.is_of_device:
+        return devices.read(attribute.name, attribute.type, value)
     return f"({canonical(attribute.kind, attribute.type, f'r{attribute.position}')})"
 
 
@@ -311,6 +316,9 @@ def _fault_sql(session: Session, schema: ResultSchema, fed: list[tuple[StoredCol
             cases += _json_faults(a)
             if a.name in ("id", "email") and schema.definition.target.entity.traits.has_other_identifiers:
                 cases.append((holds_members(_scanned(a)), literal(f"`{a.name}` is a JSON object or array")))
+        if a.is_of_device and a.constant is None:
+            column = (schema.definition.device or DeviceFields()).columns[a.name]
+            cases.append(devices.fault(a.name, column, value=_scanned(a), is_given=_present(a)))
     return f"CASE {' '.join(f'WHEN {test} THEN {reason}' for test, reason in cases)} END"
 
 
@@ -322,8 +330,8 @@ def _key_faults(session: Session, schema: ResultSchema, key: Attribute, k: str) 
     faults.append((f"{k} IS NULL", literal(f"{name} is NULL")))
     if not session.may_be_blank:
         faults.append((f"{k} = ''", literal(f"{name} is blank")))
-    if schema.limit_key_bytes:
-        faults.append((f"strlen({k}) > {LONGEST_KEY}", literal(f"{name} is longer than {LONGEST_KEY} bytes")))
+    if longest := schema.longest(key):
+        faults.append((f"strlen({k}) > {longest}", literal(f"{name} is longer than {longest} bytes")))
     return faults
 
 

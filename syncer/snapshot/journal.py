@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from syncer.model.types import Action, OnRemoved
-from syncer.snapshot import handover
+from syncer.snapshot import devices, handover
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file
 from syncer.snapshot.ledger import Intent
 from syncer.snapshot.session import Session
@@ -45,6 +45,8 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
     if not intent.only_some:
         _forget_kept(session, incremental=schema.definition.incremental)
     if schema.definition.incremental:
+        if session.target.entity.traits.names_device:
+            devices.forget_moved(session)
         _keep_values(session, layout)
     return rows
 

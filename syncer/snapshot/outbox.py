@@ -234,7 +234,7 @@ class Outbox:
     def parts(self, rows: int, *, whole: bool = False) -> list[Part]:
         """All that is to be sent, in batches of at most so many *rows* and some MB, removals first.
 
-        *whole*: all rows of a collection at once.
+        *whole*: all rows of a collection at once. A device that moves is removed before it is sent for somebody else.
         """
         session, layout, batches = self._work.session, self._work.layout, self._pipeline.batches
         if not self.rows:
@@ -244,6 +244,9 @@ class Outbox:
         rows = min(rows, max(1, PROCESS.batch // row_bytes(session, layout)))
         last = self.rows - session.count("SELECT count(*) FROM waiting")
         bounds = [(0, last), (last, self.rows)] if last < self.rows else [(0, last)]
+        if session.target.entity.traits.names_device:
+            removals = session.count(f"SELECT count(*) FROM outbox WHERE action <> '{Action.PUT}'")
+            bounds = [(first, end) for first, end in ((0, removals), (removals, last)) if first < end]
         made = rows * _BATCHES_A_QUERY
         parts = [Part(batches=batches(batch_queries(session, layout, *bound, rows=made), rows)) for bound in bounds]
         if last < self.rows and (releases := handover.release_queries(session, layout, rows=made)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from syncer.snapshot import devices
 from syncer.snapshot.columns import Attribute, ColumnMap
 from syncer.snapshot.incoming import key_sql
 from syncer.snapshot.session import Session
@@ -41,6 +42,8 @@ def set_aside(session: Session, layout: ColumnMap, seen: Callable[[], pa.Table] 
     repeated, no_longer_same = _settle_repeated_keys(session, layout, seen)
     if layout.schema.unique is not None:
         _mark_shared_identifiers(session, layout, layout.schema.unique)
+    if session.target.entity.traits.names_device:
+        no_longer_same += _mark_shared_tokens(session, layout, seen)
     quarantined = _move_faulty_rows(session)
     return SetAside(quarantined=quarantined, repeated=repeated, no_longer_same=no_longer_same)
 
@@ -136,6 +139,26 @@ def _mark_shared_identifiers(session: Session, layout: ColumnMap, unique: Attrib
         f"UPDATE staged SET fault = {reason} WHERE fault IS NULL AND {value} IN (SELECT {value} FROM staged "
         f"WHERE {value} <> '' AND fault IS NULL GROUP BY {value} HAVING count(*) > 1)"
     )
+
+
+def _mark_shared_tokens(session: Session, layout: ColumnMap, seen: Callable[[], pa.Table] | None) -> int:
+    """See `devices.mark_shared`."""
+
+    def is_returned(row: str) -> str:
+        if not layout.schema.definition.incremental:
+            return "TRUE"
+        if seen is None:
+            return "FALSE"
+        keys = zip(key_sql(layout.schema), session.keys, strict=True)
+        return f"EXISTS (SELECT 1 FROM seen WHERE {' AND '.join(f'{sql} = {row}.{key}' for sql, key in keys)})"
+
+    if seen is not None:
+        session.connection.register("seen", seen())
+    columns = {c.physical: c.acknowledged() for c in layout.fed}
+    put = devices.mark_shared(session, columns, is_returned)
+    if seen is not None:
+        session.connection.unregister("seen")
+    return put
 
 
 def _move_faulty_rows(session: Session) -> int:

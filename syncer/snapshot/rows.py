@@ -16,10 +16,10 @@ import duckdb
 from syncer.model.errors import SnapshotError
 from syncer.model.json_text import members
 from syncer.model.types import Target, ValueForm
-from syncer.snapshot import file
-from syncer.snapshot.cells import AttributeColumn, columns_of
+from syncer.snapshot import devices, file
+from syncer.snapshot.cells import AttributeColumn, columns_of, own_text
 from syncer.snapshot.session import Session, target_of
-from syncer.snapshot.values import as_key, as_sent, literal
+from syncer.snapshot.values import as_sent, literal
 
 Key = tuple[str, ...]
 
@@ -213,10 +213,11 @@ class SnapshotReader:
         return {row[:width]: dict(zip(names, row[width:], strict=True)) for row in session.rows(query)}
 
     def _sent(self, column: AttributeColumn) -> str:
-        if column.is_identifier:
+        if column.is_of_device:
+            return devices.sent_json(column.kind, column.physical, self._form)
+        if column.is_own:
             # A store has it as text.
-            key = as_key(column.kind, column.physical, fold=column.name == "email")
-            return f"CAST(to_json(nullif({key}, '')) AS VARCHAR)"
+            return f"CAST(to_json({own_text(column, self._form)}) AS VARCHAR)"
         sent = as_sent(column.kind, column.physical, self._form)
         return f"CASE WHEN {column.physical} IS NOT NULL THEN {sent} END"
 

@@ -181,18 +181,21 @@ class Session:
                 kind = str(target.collection)
             case Entity.MERGE:
                 kind = f"{target.person_key}:{target.merged_key}"
+            case Entity.DEVICE:
+                kind = str(target.person_key)
             case _:
                 assert_never(target.entity)
         return target.entity, kind, self.key_text
 
     @cached_property
     def names(self) -> list[tuple[str, str, str]]:
-        """As `own_name`, and the same of the ends of a relationship, of a person who was merged with another, and of an
-        identifier that may move.
+        """As `own_name`, and the same of the ends of a relationship, of a device's person, of a person who was merged
+        with another, and of an identifier that may move.
         """
         named = [self.own_name]
         if self.target.entity.traits.links:
             named.append((Entity.PERSON, str(self.target.person_key), "k1"))
+        if self.target.entity.traits.links and self.target.entity.traits.names_object:
             named.append((Entity.OBJECT, str(self.target.object_type), "k2"))
         if self.target.entity.traits.names_person:
             named.append((KEPT, str(self.target.person_key), "k1"))

@@ -19,7 +19,7 @@ from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
 from syncer.model.protocols import DEFAULT_CASE, AddressesTargets, ProfileStore
 from syncer.model.types import Rejection, SyncDefinition, Target
-from syncer.snapshot import file, quarantine
+from syncer.snapshot import devices, file, quarantine
 from syncer.snapshot.columns import ColumnMap, ResultSchema, column_case, layout_of, whole_row, written_names
 from syncer.snapshot.diff import Difference, compare
 from syncer.snapshot.file_ledger import FileLedger
@@ -201,7 +201,7 @@ class Snapshot:
         every_row = every_row or not session.any("SELECT 1 FROM snapshot")
         incoming = ResultStream(
             reader,
-            used=[a.position for a in (*schema.keys, *schema.attributes)],
+            used=[a.position for a in (*schema.keys, *schema.attributes) if a.constant is None],
             remembered=[] if every_row else [key.position for key in schema.keys],
             progress=progress,
         )
@@ -318,8 +318,12 @@ def _set_aside(work: Workspace, seen: Callable[[], pa.Table] | None, *, is_any_f
     session.execute(f"CREATE OR REPLACE TEMP TABLE quarantined AS {none}")
     session.execute("CREATE OR REPLACE TEMP TABLE faulty AS SELECT * FROM staged LIMIT 0")
     # Two keys of one hash are looked at once more.
-    repeats = f"SELECT 1 FROM staged GROUP BY hash({k}) HAVING count(*) > 1"
-    if is_any_faulty or seen or work.layout.schema.unique is not None or session.any(repeats):
+    is_device = session.target.entity.traits.names_device
+    alone = "k2" if is_device else k
+    repeats = f"SELECT 1 FROM staged GROUP BY hash({alone}) HAVING count(*) > 1"
+    is_alone = work.layout.schema.unique is None and not session.any(repeats)
+    is_alone = is_alone and not (is_device and devices.may_share(session))
+    if is_any_faulty or seen or not is_alone:
         return quarantine.set_aside(session, work.layout, seen)
     return quarantine.SetAside()
 

@@ -3,8 +3,8 @@
 Temporary tables of the session have what is compared:
 
     wanted   k…, row_id: the rows of the snapshot that are looked at
-    stored   k… (NULL where no row of the sync can have that key), id, email, cio_id, object_id, key, said: what the
-             store contains; `said` is the JSON of the attributes by `numbers_as_text`
+    stored   k… (NULL where no row of the sync can have that key), id, email, cio_id, object_id, key, token, platform,
+             last_used, said: what the store contains; `said` is the JSON of the attributes by `numbers_as_text`
     cells    k…, name, mine, theirs: attributes that differ, as JSON by `numbers_as_text`
     missing  k…
     surplus  k…, shown (the key for people), row_id (of `stored`): what the store contains beyond the sync's rows
@@ -29,7 +29,7 @@ from syncer.snapshot.session import Session, target_of
 from syncer.snapshot.touched import is_unset
 from syncer.snapshot.values import ColumnType, as_key, literal
 
-_NAMES = ("id", "email", "cio_id", "object_id", "key")
+_NAMES = ("id", "email", "cio_id", "object_id", "key", "token", "platform", "last_used")
 #: Tables of a ledger that name rows which are the sync's own.
 _OWN = ("snapshot", "in_doubt", "rejections")
 
@@ -209,6 +209,7 @@ class StoreComparison:
         target = self._session.target
         if target.collection is None:
             person = [str(target.person_key)] if target.person_key is not None else []
+            person += ["token"] if target.entity.traits.names_device else []
             return [*person, "object_id"] if target.object_type is not None else person
         inside = [self._key_in_row(name) for name in self._cells.rules.key_names]
         if len(inside) == 1:
@@ -265,4 +266,6 @@ class StoreComparison:
         same = [f"o.k1 = s.{target.person_key}"] if target.person_key is not None else []
         if target.object_type is not None:
             same.append(f"o.{other.keys[-1]} = s.object_id")
+        if target.entity.traits.names_device:
+            same.append("o.k2 = s.token")
         return " AND ".join(same)

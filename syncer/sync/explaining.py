@@ -16,8 +16,6 @@ from syncer.snapshot.rows import KnownRow, KnownRows, SentRun, reading_snapshots
 from syncer.sync.explanation import MOST_ROWS, AttributeState, Explained, Explanation, LastSent, RejectedSince
 from syncer.sync.lookup import Lookup, Sought, Stored
 
-_IDENTIFIERS = ("id", "email")
-
 
 def explain(lookup: Lookup, sought: Sought, *, sync: str | None = None) -> Explained:
     """Ask the snapshots and the run log about one entity; a snapshot that a run has open is `busy`.
@@ -185,7 +183,8 @@ class _OneSync:
         if "rows" in content:
             rows = [one["data"] for one in content["rows"] if one["key"] in (row.key[0], row.text)]
             return rows[0] if rows else None
-        return {**(content.get("attributes") or {}), **{name: content.get(name) for name in _IDENTIFIERS}}
+        own = target.entity.traits.own_columns
+        return {**(content.get("attributes") or {}), **{name: content.get(name) for name in own}}
 
 
 def _sent(verdict: Verdict | None, run: SentRun | None, values: Mapping[str, Any] | None) -> LastSent:
@@ -204,7 +203,14 @@ def _values(texts: Mapping[str, str | None]) -> dict[str, Any]:
 def _related(
     content: Mapping[str, Any], sought: Sought, target: Target, key: Sequence[str]
 ) -> Mapping[str, Any] | None:
-    """The attributes of a relationship, as the store shows it with its person or its object; None if not known."""
+    """The attributes of a relationship, as the store shows it with its person or its object; None if not known.
+
+    Those of a device, as the store shows it with its person.
+    """
+    if target.entity.traits.names_device:
+        devices = [one for one in content.get("devices", ()) if one["token"] == key[1]]
+        own = target.entity.traits.own_columns
+        return {**devices[0]["attributes"], **{name: devices[0][name] for name in own}} if devices else {}
     if "relationships" in content:
         is_meant = replace(sought, kind=str(target.object_type), value=key[1]).is_related
         found = [one for one in content["relationships"] if is_meant(one)]

@@ -28,6 +28,7 @@ from syncer.snapshot.outbox import Outbox, Taken
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import limits
 from syncer.sync.coordination import Coordination, other_kinds
+from syncer.sync.notes import notes_on_rows
 from syncer.sync.progress import Exceeded, HeldError, Phase, Progress, RunOptions, StoppedError
 
 #: How long a store knows which identifiers people lost: a sync that did not run for longer sends every row again.
@@ -192,7 +193,9 @@ def _count_changes(run: SyncRun, staged: Staged, difference: Difference) -> None
         rejected=staged.quarantined,
     )
     progress.delivery = Delivery(planned=difference.planned, quarantined=staged.quarantined)
-    progress.notes.extend([*run.snapshot.ledger.notes, *_notes(staged, difference, one_row=options.only is not None)])
+    progress.notes.extend(
+        [*run.snapshot.ledger.notes, *notes_on_rows(staged, difference, one_row=options.only is not None)]
+    )
     about = f"store {run.definition.store}"
     found = run.snapshot.ledger.store_findings.items()
     progress.findings.extend(Finding(kind=kind, about=about, detail=detail) for kind, detail in found)
@@ -305,7 +308,8 @@ def _count_answers(progress: Progress, outbox: Outbox, *, one_row: bool) -> None
 def _check_limits(run: SyncRun, staged: Staged, difference: Difference) -> None:
     options = run.options
     if options.only is None and not options.allow_limits:
-        found, removed = limits.exceeded(run.definition, staged, difference, run.store), difference.removed
+        found = limits.exceeded(run.definition, staged, difference, run.store)
+        removed = difference.removed - difference.moved
         if run.leftovers and not options.is_selective:
             rows, exceeded = run.leftovers.counted(run)
             found, removed = [*found, *exceeded], removed + rows
@@ -321,28 +325,3 @@ def _find_one_row(staged: Staged, key: tuple[str, ...]) -> None:
     raise SelectionError(
         "the query's result has no row of this key", hint="Keys are text, spelled as `syncer plan` shows them."
     )
-
-
-def _notes(staged: Staged, difference: Difference, *, one_row: bool) -> list[str]:
-    notes = []
-    if staged.repeated:
-        notes.append(f"rows that stood in the result once more, and count once: {staged.repeated:,}")
-    if staged.taken_for_null:
-        notes.append(f"values that were NaN, infinite or out of range, and count as NULL: {staged.taken_for_null:,}")
-    if difference.sent_again and not one_row:
-        notes.append(f"rows that are sent again though they did not change: {difference.sent_again:,}")
-    if staged.schema.definition.create and (people := difference.made_anew):
-        notes.append(
-            f"people whom another sync deleted, and whom this query still returns: {people:,}; the store makes them "
-            "anew, unless they are on a list with `action: suppress`"
-        )
-    if difference.left:
-        notes.append(
-            f"people who lost the identifier of a row, and count as removed with what it gave them: {difference.left:,}"
-        )
-    if difference.unaddressed:
-        notes.append(
-            "rows that left the result after their identifier moved to another person, so that nothing is removed: "
-            f"{difference.unaddressed:,}"
-        )
-    return notes

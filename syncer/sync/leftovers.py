@@ -136,7 +136,9 @@ def take_over_renamed(
 def _remove(run: SyncRun, snapshot: Snapshot, coordination: Coordination, started_at: datetime) -> None:
     """Let the ordinary flow find that nothing of a former snapshot is in the result any more."""
     target = snapshot.ledger.session.target
-    definition = replace(run.definition, target=target, attributes=None, exclude=(), incremental=False, create=True)
+    definition = replace(
+        run.definition, target=target, device=None, attributes=None, exclude=(), incremental=False, create=True
+    )
     progress = Progress(token=run.progress.token)
     options, claimed = RunOptions(allow_limits=True), ClaimedCoordination(coordination)
     inner = SyncRun(

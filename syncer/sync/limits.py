@@ -80,7 +80,7 @@ def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference,
     if staged.queried == 0 and known > 0 and not limits.allow_empty and not definition.incremental:
         add(LimitKind.EMPTY, known, f"the query returned no row, where the snapshot has {known:,}")
     if staged.schema.sends_removals:
-        reasons += over_removed(definition, difference.removed, known)
+        reasons += over_removed(definition, difference.removed - difference.moved, known)
     if _over(limits.changed, difference.changed, known):
         rows = _share(difference.changed, known)
         most = [f"; `{name}` changed in {n:,} of them" for name, n in difference.changed_attributes().items()]

@@ -25,22 +25,22 @@ _SHORTEST_PART, _MOST_PEOPLE = 3, 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
-    """A person, an object, a relationship, or a collection or one of its rows, that a store may contain."""
+    """A person, an object, a relationship, a device, or a collection or one of its rows, that a store may contain."""
 
     store: str
     entity: Entity
-    #: `id`, `email` or `cio_id`; the type of an object, or of a relationship's; a collection's name.
+    #: `id`, `email` or `cio_id`; the type of an object, or of a relationship's; a collection's name; `token`.
     kind: str
-    #: An identifier as stores spell it, of a relationship the object's; a collection's key, or empty for its first
-    #: rows.
+    #: An identifier as stores spell it, of a relationship the object's; a device's token; a collection's key, or empty
+    #: for its first rows.
     value: str
-    #: The other identifiers that the store knows a person by; of a relationship, all of its person's.
+    #: The other identifiers that the store knows a person by; of a relationship or a device, all of its person's.
     others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identifiers(self) -> Mapping[str, str]:
         """All that is known of a person's identifiers, by kind."""
-        return self.others if self.entity is Entity.RELATIONSHIP else {**self.others, self.kind: self.value}
+        return self.others if self.entity.traits.links else {**self.others, self.kind: self.value}
 
     @property
     def is_whole(self) -> bool:
@@ -48,11 +48,11 @@ class Sought:
         return self.entity is Entity.COLLECTION and not self.value
 
     def is_fed_by(self, sync: SyncDefinition) -> bool:
-        """Whether a sync writes such entities, their relationships included."""
+        """Whether a sync writes such entities, their relationships and devices included."""
         return sync.store == self.store and self.is_of(sync.target)
 
     def is_of(self, target: Target) -> bool:
-        """Whether a target is of such entities, or of their relationships."""
+        """Whether a target is of such entities, or of their relationships or devices."""
         match self.entity:
             case Entity.PERSON:
                 return target.entity.traits.names_person
@@ -60,6 +60,8 @@ class Sought:
                 return target.object_type == self.kind
             case Entity.RELATIONSHIP:
                 return target.entity.traits.links and target.object_type == self.kind
+            case Entity.DEVICE:
+                return target.entity.traits.names_device
             case Entity.COLLECTION:
                 return target.collection == self.kind
             case Entity.MERGE:
@@ -74,7 +76,7 @@ class Sought:
         match self.entity:
             case Entity.PERSON:
                 return self._places_of_person(target, {})
-            case Entity.RELATIONSHIP:
+            case Entity.RELATIONSHIP | Entity.DEVICE:
                 return self._places_of_person(target, {"k2": self.value})
             case Entity.OBJECT:
                 return [{f"k{len(target.key_columns)}": self.value}]
@@ -91,7 +93,10 @@ class Sought:
                 assert_never(self.entity)
 
     def is_related(self, one: Mapping[str, Any]) -> bool:
-        """Whether this is about the object of one of a person's relationships, as `ProfileStore.show` has them."""
+        """Whether this is about one of a person's devices, or the object of one of their relationships, as
+        `ProfileStore.show` has them."""
+        if "token" in one:
+            return self.entity.traits.names_device and one["token"] == self.value
         return (one.get("object_type", self.kind), one["object_id"]) == (self.kind, self.value)
 
     def _places_of_person(self, target: Target, others: Place) -> Sequence[Place]:
@@ -218,6 +223,11 @@ class Lookup:
         value = identifier(object_id)
         return Sought(store=person.store, entity=Entity.RELATIONSHIP, kind=object_type, value=value, others=known)
 
+    def device(self, person: Sought, token: str) -> Sought:
+        """The device of a person that has a token."""
+        known = {person.kind: person.value}
+        return Sought(store=person.store, entity=Entity.DEVICE, kind="token", value=identifier(token), others=known)
+
     def look(self, sought: Sought) -> Stored:
         """What the store, the definitions and the run log know of one entity.
 
@@ -304,7 +314,8 @@ def _read(store: ProfileStore, sought: Sought) -> tuple[dict[str, Any] | None, S
     known = {str(kind): content.get(name, content.get(kind)) for kind, name in names.items()}
     sought = replace(sought, others={kind: str(value) for kind, value in known.items() if value is not None})
     if is_link:
-        return next((one for one in content["relationships"] if sought.is_related(one)), None), sought
+        links = content.get("devices" if sought.entity.traits.names_device else "relationships", ())
+        return next((one for one in links if sought.is_related(one)), None), sought
     return content, sought
 
 

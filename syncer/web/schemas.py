@@ -119,7 +119,7 @@ class SyncAnswer(BaseModel):
     description: str = Field(description="From the header.")
     owner: str = Field(description="From the header.")
     tags: list[str] = Field(description="From the header.")
-    entity: Entity = Field(description="`person`, `object`, `relationship` or `collection`.")
+    entity: Entity = Field(description="`person`, `object`, `relationship`, `collection` or `device`.")
     warehouse: str = Field(description="The name of the warehouse.")
     store: str = Field(description="The name of the store.")
     schedule: str = Field(description="When it runs.")

@@ -21,6 +21,17 @@ from tests.cli.test_output import on_a_terminal
         ["--action", "suppress", "--person", "id=customer id", "--from", "requests"],
         ["--entity", "object", "--object", "account=no", "--from", "accounts", "--schedule", "every 2 hours"],
         ["--entity", "relationship", "--person", "id=id", "--object", "team=team", "--from", "members"],
+        ["--entity", "device", "--person", "id=id", "--device", "token=t,platform=ios", "--from", "phones"],
+        [
+            "--entity",
+            "device",
+            "--person",
+            "id=id",
+            "--device",
+            "token=a b,platform=os,last_used=at",
+            "--from",
+            "phones",
+        ],
         ["--entity", "collection", "--key", "code,country", "--from", "coupons", "--description", 'It\'s: "new"'],
     ],
 )
@@ -55,6 +66,7 @@ def test_a_new_sync_is_written_from_answers(folder: Folder) -> None:
         (["fresh", "--entity", "person", "--person", "mail=x", "--from", "t"], "no file was written: "),
         (["fresh", "--entity", "person", "--person", "email=x", "--from", "t"], "cannot tell people apart by `email`"),
         (["fresh", "--entity", "object", "--object", "team", "--from", "t"], "--object should have two parts"),
+        (["fresh", "--entity", "device", "--person", "id=id", "--device", "token=t", "--from", "t"], "--device should"),
     ],
 )
 def test_what_cannot_be_a_sync_is_not_written(folder: Folder, words: list[str], message: str) -> None:

@@ -20,17 +20,21 @@ MEMBERS = Target(
     object_type="account",
     key_columns=("user_id", "account_id"),
 )
+DEVICES = Target(entity=Entity.DEVICE, person_key=PersonKey.ID, key_columns=("user_id", "token"))
 COUPONS = Target(entity=Entity.COLLECTION, collection="coupons", key_columns=("code",))
 PRICES = Target(entity=Entity.COLLECTION, collection="prices", key_columns=("sku", "country"))
 
 S = TypeVar("S", bound=ProfileStore)
+
+#: What stores have columns for, of people and of devices.
+OWN = ("id", "email", "platform", "last_used")
 
 ACCEPTED = ("accepted", None)
 ABSENT = ("absent", None)
 
 
 def put(*key: str, attributes: dict[str, Any] | str = "{}", cleared: tuple[str, ...] = (), **own: Any) -> Any:
-    """A row that sets *attributes*, a dict or JSON text, unsets *cleared*, and sets the columns `id` and `email`."""
+    """A row that sets *attributes*, a dict or JSON text, unsets *cleared*, and sets the columns of OWN."""
     return "put", key, attributes, cleared, own
 
 
@@ -45,8 +49,8 @@ def delete(*key: str) -> Any:
 
 
 def batch_of(*rows: Any) -> pa.RecordBatch:
-    """The rows in the order given, numbered from 100; `id` and `email` are columns where a row has them."""
-    own = [name for name in ("id", "email") if any(name in row[4] for row in rows)]
+    """The rows in the order given, numbered from 100; those of OWN are columns where a row has them."""
+    own = [name for name in OWN if any(name in row[4] for row in rows)]
     table = pa.table(
         {
             "seq": pa.array(range(100, 100 + len(rows)), pa.int64()),

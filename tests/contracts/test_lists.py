@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from syncer.model.entities import PERSON_ACTIONS
 from syncer.model.errors import StoreRefusesError
 from syncer.model.lists import CountsPeople
 from syncer.model.protocols import ProfileStore
@@ -183,7 +184,7 @@ def test_a_store_counts_its_people(store: Any, opened: OpenStore) -> None:
 
 
 @SQL
-@pytest.mark.parametrize("action", list(ListAction))
+@pytest.mark.parametrize("action", PERSON_ACTIONS)
 def test_by_its_own_number_a_store_can_only_delete(store: ProfileStore, action: ListAction) -> None:
     apply(store, PEOPLE, put("ann"), put("bob"))
     number = str(person(store, "ann")["person_id"])

@@ -9,7 +9,7 @@ import pytest
 
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, ListAction, PersonKey, Target
-from tests.contracts.batches import ACCEPTED, ACCOUNTS, MEMBERS, PEOPLE, apply, attributes, person, put
+from tests.contracts.batches import ACCEPTED, ACCOUNTS, DEVICES, MEMBERS, PEOPLE, apply, attributes, person, put
 
 NOBODY_KEPT = ("rejected", "the person to keep does not exist")
 NOBODY_MERGED = ("rejected", "the person to merge does not exist")
@@ -44,12 +44,15 @@ def test_who_is_kept_keeps_what_they_have_and_gets_what_they_lack(store: Profile
     apply(store, MEMBERS, put("ann", "acme", attributes={"role": "owner"}))
     apply(store, MEMBERS, put("old", "acme", attributes={"role": "guest"}), put("old", "zeta", attributes={"x": 1}))
 
+    apply(store, DEVICES, put("old", "token-1", attributes={"model": "x"}, platform="ios"))
+
     assert apply(store, pairs(), merge("ann", "old")) == [ACCEPTED]
 
     ann = person(store, "ann")
     assert (ann["email"], ann["attributes"]) == ("ann@example.com", {"plan": "pro", "age": 40, "city": "Oslo"})
     held = {one["object_id"]: one["attributes"] for one in ann["relationships"]}
     assert held == {"acme": {"role": "owner"}, "zeta": {"x": 1}}
+    assert [one["token"] for one in ann["devices"]] == ["token-1"]
     assert store.show(Entity.PERSON, "id", "old") is None
 
 

@@ -10,6 +10,7 @@ from syncer.model.errors import DefinitionError
 from syncer.model.types import SyncDefinition
 
 PERSON = "entity: person\nperson: {id: user_id}\n"
+DEVICE = "entity: device\nperson: {id: user_id}\ndevice: {token: token, platform: {column: os}, last_used: seen}\n"
 RELATIONSHIP = "entity: relationship\nperson: {id: user_id}\nobject: {type: account, id: account_id}\n"
 COLLECTION = "entity: collection\ncollection: coupons\nkey: [shop, code]\n"
 
@@ -45,6 +46,13 @@ def test_a_column_is_matched_exactly_first_and_else_by_letter_case(
         (PERSON + "attributes: {tier: plan, level: plan}\n", ["user_id", "plan"], {"tier": "plan", "level": "plan"}),
         (PERSON + "exclude: [Age]\n", ["user_id", "age", "plan"], {"plan": "plan"}),
         (RELATIONSHIP, ["account_id", "user_id", "role"], {"role": "role"}),
+        (DEVICE, ["OS", "user_id", "token", "app", "seen"], {"app": "app", "platform": "OS", "last_used": "seen"}),
+        (DEVICE.replace("{column: os}", "ios"), ["user_id", "token", "os", "seen"], {"os": "os", "last_used": "seen"}),
+        (
+            DEVICE + "attributes: [os]\n",
+            ["user_id", "token", "os", "seen"],
+            {"os": "os", "platform": "os", "last_used": "seen"},
+        ),
         (COLLECTION, ["code", "percent", "shop"], {"code": "code", "percent": "percent", "shop": "shop"}),
         (
             COLLECTION + "attributes: {off: percent, code: code}\n",
@@ -81,6 +89,10 @@ def test_attributes_come_from_the_header_or_else_from_the_result(
         (PERSON + "exclude: USER_ID\n", ["user_id"], 4, "`USER_ID` is the identifier"),
         (RELATIONSHIP, ["user_id", "account"], 4, "no column `account_id`"),
         (RELATIONSHIP.replace("account_id", "USER_ID"), ["user_id"], 4, "`user_id` is named twice"),
+        (DEVICE, ["user_id", "os", "seen"], 4, "no column `token`"),
+        (DEVICE, ["user_id", "token", "os", "sen"], 4, "Did you mean `sen`"),
+        (DEVICE, ["user_id", "token", "system", "seen"], 4, "no column `os`"),
+        (DEVICE, ["user_id", "token", "os", "seen", "platform"], 2, "`platform` is what `device` says"),
         (COLLECTION, ["shop", "cod"], 4, "Did you mean `cod`"),
     ],
 )

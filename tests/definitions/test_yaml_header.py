@@ -13,6 +13,7 @@ from syncer.model.types import Entity, OnRemoved
 PATH = Path("customers.sql")
 PERSON = "entity: person\nperson: {id: user_id}\n"
 OBJECT = "entity: object\nobject: {type: account, id: account_id}\n"
+DEVICE = "entity: device\nperson: {id: a}\ndevice: {token: t, platform: ios}\n"
 RELATIONSHIP = "entity: relationship\nperson: {id: user_id}\nobject: {type: account, id: account_id}\n"
 COLLECTION = "entity: collection\ncollection: coupons\nkey: code\n"
 QUERY = "SELECT user_id, plan FROM users"
@@ -129,6 +130,16 @@ def test_a_mistake_in_the_header_is_reported_with_its_line(header: str, line: in
         ("entity: collection\ncollection: coupons\n", 2, "needs `key`"),
         ("entity: collection\ncollection: coupons\nkey: []\n", 4, "`key` is empty"),
         ("entity: relationship\nperson: {id: a}\nobject: {type: x, id: a}\n", 4, "`a` is named twice as an identifier"),
+        ("entity: device\nperson: {id: a}\n", 2, "needs `device`. Add `device: {token: column, platform: ios}`"),
+        ("entity: device\nperson: {id: a}\ndevice: {token: t}\n", 4, "`device` lacks `platform`"),
+        (DEVICE.replace("ios", "windows"), 4, "expected `ios` or `android`, not `windows`"),
+        (DEVICE.replace("ios", "{colum: os}"), 4, "Did you mean `column`"),
+        (DEVICE.replace("ios", "[ios]"), 4, "is a list"),
+        (DEVICE.replace("token: t", "token: a"), 4, "`a` is named twice as an identifier"),
+        (DEVICE.replace("ios", "ios, last_used: t"), 4, "`t` is the identifier"),
+        (DEVICE + "on_removed: clear\n", 5, "a device cannot be cleared"),
+        (DEVICE + "attributes: [platform]\n", 5, "`platform` is what `device` says"),
+        (DEVICE + "object: {type: x, id: o}\n", 5, "`object` does not belong to a sync of entity `device`"),
         (COLLECTION + "person: {id: a}\n", 5, "`person` does not belong to a sync of entity `collection`"),
         (COLLECTION + "on_removed: keep\n", 5, "always drops the rows"),
         (COLLECTION + "create: false\n", 5, "`create` does not belong"),

@@ -64,7 +64,7 @@ MEANINGS: Mapping[str, str] = {
     "missing": "rows that the store does not have",
     "extra": "with `--all`, what the store has although the sync removed it, or never sent it",
     "repaired": "with `--repair`, rows that the next run sends again or removes",
-    "entity": "`person`, `object`, `relationship` or `collection`",
+    "entity": "`person`, `object`, `relationship`, `collection` or `device`",
     "description": "from the header",
     "owner": "from the header",
     "tags": "from the header",

@@ -50,7 +50,7 @@ def test_the_fields_that_the_entity_takes_and_that_are_not_there_are_suggested(e
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("entity: |", ["person", "object", "relationship", "collection"]),
+        ("entity: |", ["person", "object", "relationship", "collection", "device"]),
         ("ent|", ["entity: "]),
         ("entity: rel|", ["relationship"]),
         ("limits: {rem|", ["removed: ", "empty: "]),
@@ -66,6 +66,11 @@ def test_the_fields_that_the_entity_takes_and_that_are_not_there_are_suggested(e
         ("timezone: |", ["Europe/Berlin"]),
         ("schedule: |", ["every 1 hour", "manual"]),
         ("person: {id: |", ["user_id", "total"]),
+        ("device: {|", ["token: ", "platform: ", "last_used: "]),
+        ("device: {token: |", ["user_id", "total"]),
+        ("device: {token: a, platform: |", ["ios", "android"]),
+        ("device: {token: a, platform: {column: |", ["user_id", "total"]),
+        ("device: {token: a, platform: ios, last_used: |", ["user_id", "total"]),
         ("person: {|", ["id: ", "email: ", "cio_id: "]),
         ("exclude: [user_id, |]", ["total"]),
         ("attributes: {ltv: |", ["total"]),

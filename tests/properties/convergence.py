@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,13 +21,14 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from syncer.model.errors import SyncerError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import (
+    DeviceFields,
     Entity,
     Limit,
     Limits,
     ListAction,
-    OnNull,
     OnRemoved,
     PersonKey,
+    Platform,
     Removed,
     SyncDefinition,
     Target,
@@ -81,6 +83,10 @@ class StoreOnTrial(Protocol):
     @property
     def suppressed(self) -> set[str]:
         """The ids of which nobody is made."""
+
+    @property
+    def devices(self) -> dict[str, dict[str, Any]]:
+        """By token; each has its `person` beside its attributes."""
 
     def opened(self, started_at: datetime, life: Life) -> AbstractContextManager[ProfileStore]:
         """The store for one run, in a process of this life."""
@@ -159,7 +165,7 @@ class Sync:
         return pa.table([[row[i] for row in rows] for i in range(len(self.schema))], schema=self.schema)
 
 
-def _sync(name: str, target: Target, on_removed: OnRemoved, value: str, on_null: OnNull = OnNull.CLEAR) -> Sync:
+def _sync(name: str, target: Target, on_removed: OnRemoved, value: str, **fields: Any) -> Sync:
     definition = SyncDefinition(
         name=name,
         path=Path(f"{name}.sql"),
@@ -167,8 +173,8 @@ def _sync(name: str, target: Target, on_removed: OnRemoved, value: str, on_null:
         sql_line=1,
         target=target,
         on_removed=on_removed,
-        on_null=on_null,
         limits=Limits(removed=Limit(count=MOST_REMOVED), allow_empty=True),
+        **fields,
     )
     names = [*target.key_columns, value]
     return Sync(definition, pa.schema([(n, pa.string()) for n in names]))
@@ -212,6 +218,13 @@ def _syncs() -> dict[str, Sync]:
             Target(entity=Entity.COLLECTION, collection="coupons", key_columns=("code",)),
             OnRemoved.KEEP,
             "discount",
+        ),
+        "devices": _sync(
+            "devices",
+            Target(entity=Entity.DEVICE, person_key=PersonKey.ID, key_columns=("user_id", "token")),
+            OnRemoved.DELETE,
+            "model",
+            device=DeviceFields(platform=Platform.IOS),
         ),
     }
 
@@ -264,6 +277,14 @@ class Convergence(RuleBasedStateMachine):
     @rule(name=NAMES, first=IDS, second=IDS)
     def leave(self, name: str, first: str, second: str) -> None:
         self.syncs[name].rows.pop(self._key(name, first, second), None)
+
+    @rule(first=IDS, second=IDS, value=VALUES)
+    def move(self, first: str, second: str, value: str | None) -> None:
+        """A device changes hands."""
+        rows = self.syncs["devices"].rows
+        for key in [key for key in rows if key[1] == second]:
+            del rows[key]
+        self.put("devices", first, second, value)
 
     @rule(name=NAMES, first=IDS, second=IDS)
     def repeat_with_another_value(self, name: str, first: str, second: str) -> None:
@@ -335,7 +356,8 @@ class Convergence(RuleBasedStateMachine):
                 coordination=Mortal(coordination, life),
                 started_at=self.clock,
             )
-        if not allow_limits:
+        if not allow_limits and name != "devices":
+            # A device that moves is removed, and counts for no limit.
             assert self.store.removed_since(mark) <= MOST_REMOVED, "a run removed more than its limit"
 
     def _valid(self, name: str) -> dict[Key, Any]:
@@ -357,6 +379,7 @@ class Convergence(RuleBasedStateMachine):
         coupons = {
             ("coupons", *key): {"code": key[0], "discount": value} for key, value in self._valid("coupons").items()
         }
+        self._check_devices()
         aside: set[Key] = {("coupons", *key) for key in self._set_aside("coupons")}
         assert {k: data for k, data in self.store.collections.items() if k not in aside} == coupons
 
@@ -385,6 +408,15 @@ class Convergence(RuleBasedStateMachine):
         }
         aside: set[Key] = {("account", *key) for key in self._set_aside("members")}
         assert {k: a.get("role") for k, a in store.relationships.items() if k not in aside} == members
+
+    def _check_devices(self) -> None:
+        owners = Counter(token for _, token in self.syncs["devices"].rows)
+        aside = {token for _, token in self._set_aside("devices")} | {t for t, people in owners.items() if people > 1}
+        expected = {
+            token: (person, value) for (person, token), value in self._valid("devices").items() if token not in aside
+        }
+        held = {token: (one["person"], one.get("model")) for token, one in self.store.devices.items()}
+        assert {token: one for token, one in held.items() if token not in aside} == expected
 
 
 class WithoutOutbox(Convergence):

@@ -118,6 +118,12 @@ class WorkspaceOnTrial:
     def collections(self) -> dict[Key, dict[str, Any]]:
         return {(name, row["code"]): row for name, held in self.workspace.collections.items() for row in held["data"]}
 
+    @property
+    def devices(self) -> dict[str, dict[str, Any]]:
+        ids = {p.cio_id: p.attributes["id"] for p in self.workspace.people}
+        held = self.workspace.devices.items()
+        return {token: {**one["attributes"], "person": ids[one["cio_id"]]} for token, one in held}
+
     @contextmanager
     def opened(self, started_at: datetime, life: Life) -> Iterator[ProfileStore]:
         with self._connected(started_at) as opened:

@@ -74,14 +74,12 @@ def test_a_run_finds_the_same_with_fingerprints_and_without(
                 result = pa.concat_tables([before, result])
             with bench.opened() as snapshot:
                 shape = result_schema(bench.definition, result.schema, bench.store.identity)
-                assert _found(snapshot, shape, result, every_row=False) == _found(
-                    snapshot, shape, result, every_row=True
-                )
+                assert found(snapshot, shape, result, every_row=False) == found(snapshot, shape, result, every_row=True)
             bench.run(result)
             before = result
 
 
-def _found(snapshot: Snapshot, shape: ResultSchema, result: pa.Table, *, every_row: bool) -> list[Any]:
+def found(snapshot: Snapshot, shape: ResultSchema, result: pa.Table, *, every_row: bool) -> list[Any]:
     """What a run would send, refuse and count."""
     staged = snapshot.stage(result.to_reader(), shape, every_row=every_row)
     counted = staged.diff()

@@ -18,7 +18,7 @@ Key = tuple[str, ...]
 
 @dataclass
 class FakeStore:
-    """People by id, objects by type and id, relationships and collection rows, as plain dicts."""
+    """People by id, objects by type and id, relationships, collection rows and devices by token, as plain dicts."""
 
     store_id: str = "fake"
     identity: Identity = Identity.ID
@@ -31,6 +31,8 @@ class FakeStore:
     collections: dict[Key, dict[str, Any]] = field(default_factory=dict)
     #: Ids of which nobody is made.
     suppressed: set[str] = field(default_factory=set)
+    #: Each with its `person` beside the attributes.
+    devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Batches until the fault strikes, counted from 0; None for never.
     strikes_at: int | None = None
     #: `before` or `after` taking the batch, or `reply`: takes it and answers for half of it.
@@ -84,6 +86,8 @@ class FakeStore:
             verdict, reason = "rejected", "refused"
         elif row["action"] == "put" and target.entity.traits.names_person and key[0] in self.suppressed:
             verdict, reason = "rejected", "suppressed"
+        elif target.entity is Entity.DEVICE:
+            self._take_device(key, row)
         elif row["action"] == "put":
             verdict, reason = self._put(target, key, row, create)
         else:
@@ -91,6 +95,21 @@ class FakeStore:
         if verdict == "accepted":
             self.taken.append((row["action"], key))
         return {"seq": row["seq"], "verdict": verdict, "reason": reason}
+
+    def _take_device(self, key: Key, row: dict[str, Any]) -> None:
+        person, token = key
+        held = self.devices.get(token, {})
+        if row["action"] == "delete":
+            if held.get("person") == person:
+                del self.devices[token]
+            return
+        self.people.setdefault(person, {})
+        kept = held if held.get("person") == person else {}
+        own: dict[str, Any] = {name: row[name] for name in ("platform", "last_used") if name in row}
+        self.devices[token] = {**kept, **json.loads(row["attributes"]), **own, "person": person}
+        for name in json.loads(row["cleared"]):
+            if name not in own:
+                self.devices[token].pop(name, None)
 
     def _table(self, target: Target) -> dict[Any, dict[str, Any]]:
         tables: dict[Entity, dict[Any, dict[str, Any]]] = {
@@ -136,6 +155,8 @@ class FakeStore:
         if row["action"] == "suppress":
             self.suppressed.add(key[0])
         table.pop(place, None)
+        if target.entity is Entity.PERSON:
+            self.devices = {token: held for token, held in self.devices.items() if held["person"] != key[0]}
         for ends in list(self.relationships):
             _, person, thing = ends
             if target.entity is Entity.PERSON and person == key[0]:

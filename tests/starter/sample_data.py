@@ -27,6 +27,7 @@ _CUSTOMERS = 2_000
 _ORDERS = 6_000
 _MEMBERSHIPS = 1_500
 _COUPONS = 60
+_DEVICES = 1_200
 
 _FIRST_DAY = datetime(2023, 1, 1)  # noqa: DTZ001 - a database's timestamp without a zone, as most shops keep it
 _LAST_DAY = datetime(2026, 10, 31)  # noqa: DTZ001
@@ -67,6 +68,7 @@ def sample_files() -> dict[str, bytes]:
         "accounts.json": _json_lines(list(_accounts(random, memberships))),
         "memberships.csv": _csv(memberships),
         "coupons.json": _json_lines(coupons),
+        "devices.csv": _csv(list(_devices(Random(_SEED + 1), customers))),
     }
 
 
@@ -155,6 +157,19 @@ def _coupons(random: Random) -> Iterator[_Row]:
             "countries": countries or None,
             "valid_until": date(2026, 12, 31) + timedelta(days=30 * int(8 * random.random())),
             "withdrawn": random.random() < 0.1,
+        }
+
+
+def _devices(random: Random, customers: _Rows) -> Iterator[_Row]:
+    """Phones; some customers have several, and some have not used theirs for long."""
+    for _ in range(_DEVICES):
+        customer = _skewed(random, customers)
+        yield {
+            "customer_id": customer["customer_id"],
+            "push_token": "".join(_pick(random, "0123456789abcdef") for _ in range(32)),
+            "os": _skewed(random, ("Android", "iOS")),
+            "app_version": f"{_skewed(random, (5, 4, 3))}.{int(10 * random.random())}",
+            "seen_at": _moment(random, customer["signed_up_at"], _LAST_DAY),
         }
 
 

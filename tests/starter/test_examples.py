@@ -97,6 +97,15 @@ def test_every_membership_is_of_a_customer_and_an_account(shop: duckdb.DuckDBPyC
     assert memberships.num_rows < shop.sql("FROM memberships").to_arrow_table().num_rows
 
 
+def test_every_device_is_of_a_customer_and_some_have_several(shop: duckdb.DuckDBPyConnection) -> None:
+    devices, people = (result(shop, DEFINITIONS[name]) for name in ("devices", "customers"))
+
+    owners = devices["customer_id"].to_pylist()
+    assert {*owners} <= set(people["customer_id"].to_pylist())
+    assert len({*devices["push_token"].to_pylist()}) == len(owners) > len({*owners})
+    assert devices.num_rows < shop.sql("FROM devices").to_arrow_table().num_rows
+
+
 def test_the_lifetime_value_is_what_a_customer_has_paid(shop: duckdb.DuckDBPyConnection) -> None:
     orders = shop.sql("FROM orders").to_arrow_table().to_pylist()
     people = result(shop, DEFINITIONS["customers"]).to_pylist()

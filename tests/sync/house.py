@@ -207,6 +207,8 @@ def _header(target: Target) -> str:
         lines.append(f"person: {{{target.person_key}: {target.key_columns[0]}}}")
     if target.action:
         lines.append(f"action: {target.action}")
+    if target.entity is Entity.DEVICE:
+        lines.append(f"device: {{token: {target.key_columns[1]}, platform: ios}}")
     if target.object_type:
         lines.append(f"object: {{type: {target.object_type}, id: {target.key_columns[-1]}}}")
     return "\n".join(lines)

@@ -25,7 +25,14 @@ PARAMETERS = {
     "/api/v1/explain": {"entity": "person", "value": "1", "by": "id"},
 }
 RELATIONSHIP_CANARY = "canary-role"
-ROWS = {"1": "canary-card-4111", "a1": "canary-contract", "r1": "canary-role", "c1": "canary-coupon"}
+DEVICE_CANARY = "canary-phone"
+ROWS = {
+    "1": "canary-card-4111",
+    "a1": "canary-contract",
+    "r1": "canary-role",
+    "c1": "canary-coupon",
+    "d1": "canary-phone",
+}
 
 #: The queries name the rows, never their values, which pages that show the SQL would show.
 DEFINITIONS = {
@@ -37,6 +44,10 @@ DEFINITIONS = {
     "roles": (
         "SELECT '1' AS id, 'a1' AS account, plan AS role FROM cards WHERE id = 'r1'",
         "entity: relationship\nperson: {id: id}\nobject: {type: account, id: account}",
+    ),
+    "phones": (
+        "SELECT '1' AS id, id AS token, plan AS model FROM cards WHERE id = 'd1'",
+        "entity: device\nperson: {id: id}\ndevice: {token: token, platform: android}",
     ),
     "coupons": (
         "SELECT id AS code, plan AS text FROM cards WHERE id = 'c1'",
@@ -95,7 +106,9 @@ def test_who_may_run_and_who_logged_in_see_each_entity(shop: tuple[Site, Served]
     for client in (served.client(RUN_TOKEN), person):
         for path, canary in CANARIES.items():
             assert canary in _page(client, path).text
-        assert RELATIONSHIP_CANARY in _page(client, "/people").text
+        assert RELATIONSHIP_CANARY in (page := _page(client, "/people").text)
+        assert DEVICE_CANARY in page
+        assert page.count("<code>d1</code>") == 1
         assert _page(client, "/find").status_code == 200
         assert 'action="/find"' in client.get("/").text
     assert 'action="/find"' not in served.client(READ_TOKEN).get("/").text
@@ -115,15 +128,18 @@ def test_each_entity_is_explained_as_json(shop: tuple[Site, Served]) -> None:
 
     person = explained(entity="person", by="id", value="1").json()
     relationship = explained(entity="relationship", value="1", type="account", object="a1", sync="roles").json()
+    device = explained(entity="device", value="1", token="d1").json()
     thing = explained(entity="object", type="account", value="a1").json()
     row = explained(entity="collection", name="coupons", value="c1").json()
 
     assert [(one["sync"], one["attributes"][0]["stored"]) for one in person["items"]] == [
-        ("cards", "canary-card-4111"), ("roles", "canary-role")
+        ("cards", "canary-card-4111"), ("phones", "canary-phone"), ("roles", "canary-role")
     ]  # fmt: skip
     assert [one["key"] for one in relationship["items"]] == ['["1","a1"]']
+    assert [(one["key"], one["attributes"][1]["stored"]) for one in device["items"]] == [('["1","d1"]', "android")]
     assert [one["sync"] for one in thing["items"]] == ["contracts", "roles"]
     assert [one["in_result"] for one in row["items"]] == [True]
     nobody = explained(entity="person", by="id", value="9")
     assert (nobody.status_code, nobody.json()["detail"][:16]) == (404, "No sync knows it")
     assert "`type`" in explained(entity="object", value="a1").json()["detail"]
+    assert "`token`" in explained(entity="device", value="1").json()["detail"]

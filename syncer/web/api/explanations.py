@@ -31,6 +31,7 @@ def _sought(
     by: Annotated[PersonKey | None, Query(description="The kind of a person's identifier.")] = None,
     object_type: Annotated[str, Query(alias="type", description="Of an object or a relationship.")] = "",
     object_id: Annotated[str, Query(alias="object", max_length=500, description="Of a relationship, its object.")] = "",
+    token: Annotated[str, Query(max_length=1_000, description="Of a device.")] = "",
     name: Annotated[str, Query(description="Of a collection.")] = "",
     store: Annotated[str, Query(description="The store to read.")] = "default",
 ) -> Sought:
@@ -43,6 +44,8 @@ def _sought(
         case Entity.RELATIONSHIP:
             person = lookup.person(store, value, by)
             return lookup.relationship(person, _given(object_type, "type"), _given(object_id, "object"))
+        case Entity.DEVICE:
+            return lookup.device(lookup.person(store, value, by), _given(token, "token"))
         case Entity.COLLECTION:
             return lookup.collection(store, _given(name, "name"), _given(value, "value"))
         case Entity.MERGE:
@@ -64,7 +67,7 @@ def explain(
     sync: Annotated[str | None, Query(max_length=200, description="Ask only the sync of this name.")] = None,
     now: Annotated[bool, Query(description="Ask the warehouse too what it has now of these rows.")] = False,
 ) -> Response:
-    """Explain what each sync had to do with a person, an object, a relationship or a row of a collection."""
+    """Explain what each sync had to do with a person, an object, a relationship, a device or a row of a collection."""
     found = explaining.explain(service.lookup, sought, sync=sync)
     if now:
         found = with_now(service.settings, found)

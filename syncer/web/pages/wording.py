@@ -223,8 +223,8 @@ def entity_url(entity: Entity, kind: str, value: str, store: str) -> str:
             path, query = "/objects", {"type": kind, "id": value}
         case Entity.COLLECTION:
             path, query = "/collections", {"name": kind, "key": value}
-        case Entity.RELATIONSHIP | Entity.MERGE:
-            raise ValueError("a relationship or a merge has no page; its people have")
+        case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE:
+            raise ValueError(f"a {entity} has no page; its person has")
         case _:
             assert_never(entity)
     return f"{path}?{urlencode({**query, 'store': store})}"
@@ -241,4 +241,6 @@ def key_links(sync: SyncDefinition, row: Rejection) -> list[tuple[str, str, str]
     urls = [entity_url(Entity.PERSON, target.person_key, parts[0], sync.store)] if target.person_key else []
     if target.object_type:
         urls.append(entity_url(Entity.OBJECT, target.object_type, parts[-1], sync.store))
+    if target.entity.traits.names_device:
+        urls.append(urls[0])
     return list(zip(target.key_columns, parts, urls, strict=True))

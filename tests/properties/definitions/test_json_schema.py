@@ -29,6 +29,12 @@ object: {type: account, id: account_id}
 on_removed: delete
 """,
     """\
+entity: device
+person: {email: mail}
+device: {token: push_token, platform: {column: os}, last_used: seen_at}
+on_removed: delete
+""",
+    """\
 name: coupons-2026
 entity: collection
 collection: coupons
@@ -90,6 +96,9 @@ def test_an_example_is_right_for_the_schema_and_for_the_parser(header: str) -> N
         "entity: person\nperson: {id: a}\ntimeout: 0\n",
         "entity: person\nperson: {id: a}\ntags: [a, a]\n",
         "entity: object\nobject: {type: account}\n",
+        "entity: device\nperson: {id: a}\ndevice: {token: t}\n",
+        "entity: device\nperson: {id: a}\ndevice: {token: t, platform: windows}\n",
+        "entity: device\nperson: {id: a}\ndevice: {token: t, platform: ios}\non_removed: clear\n",
         "entity: collection\ncollection: c\nkey: []\n",
         "entity: collection\ncollection: c\nkey: a\ncreate: true\n",
     ],
@@ -129,10 +138,12 @@ def headers(draw: st.DrawFn) -> dict[str, Any]:
     entity = draw(st.sampled_from(Entity))
     first, second, *others = draw(COLUMNS)
     header: dict[str, Any] = {"entity": str(entity)}
-    if entity in (Entity.PERSON, Entity.RELATIONSHIP):
+    if entity in (Entity.PERSON, Entity.RELATIONSHIP, Entity.DEVICE):
         header["person"] = {"id": first}
     if entity in (Entity.OBJECT, Entity.RELATIONSHIP):
         header["object"] = {"type": draw(TEXTS), "id": second}
+    if entity is Entity.DEVICE:
+        header["device"] = {"token": second, "platform": draw(st.sampled_from(["ios", "android"]))}
     if entity is Entity.COLLECTION:
         header |= {"collection": draw(TEXTS), "key": [first, second]}
     optional = {
@@ -164,5 +175,6 @@ def test_any_right_header_reads_back_as_it_was_written(header: dict[str, Any], f
     assert set(definition.target.key_columns) <= {
         *header.get("person", {}).values(),
         *header.get("object", {}).values(),
+        *header.get("device", {}).values(),
         *header.get("key", ()),
     }

@@ -201,7 +201,14 @@ class _Apis:
 
     async def person(self, request: Request) -> Response:
         found = self._person(request)
-        return JSONResponse({"customer": _read(found)}) if found else JSONResponse({"errors": []}, 404)
+        if found is None:
+            return JSONResponse({"errors": []}, 404)
+        devices = [
+            {"id": token, **held, "attributes": _texts(held["attributes"])}
+            for token, held in self._w.devices.items()
+            if held["cio_id"] == found.cio_id
+        ]
+        return JSONResponse({"customer": {**_read(found), "devices": devices}})
 
     async def people(self, request: Request) -> Response:
         ids = (await request.json())["ids"]

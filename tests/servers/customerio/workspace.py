@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -16,6 +18,8 @@ from tests.servers.customerio.faults import Faults
 #: Bytes.
 ITEM_BYTES, BATCH_BYTES = 32_000, 500_000
 ID_BYTES, NAME_BYTES, VALUE_BYTES, ATTRIBUTES = 150, 150, 1_000, 300
+#: Of a device.
+PLATFORMS = ("ios", "android")
 
 
 class RefusedError(Exception):
@@ -36,7 +40,8 @@ class Person:
 
 @dataclass
 class Workspace:
-    """One workspace. A relationship makes the ends that are missing; an unset attribute is one that is not there."""
+    """One workspace. A relationship makes the ends that are missing, and a device its person; an unset attribute is one
+    that is not there. A device that somebody else adds is theirs alone from then on."""
 
     site_id: str
     api_key: str = "track-secret"
@@ -55,6 +60,8 @@ class Workspace:
     #: cio_id, object type, object id.
     relationships: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     held_collections: Collections = field(default_factory=Collections)
+    #: By token: `cio_id`, `platform`, `last_used` and `attributes`.
+    devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     #: Whether requests are checked against the vendor's definitions.
     checked: bool = True
@@ -121,6 +128,8 @@ class Workspace:
                 "merge": self._merge,
                 "add_relationships": self._relate,
                 "delete_relationships": self._unrelate,
+                "add_device": self._add_device,
+                "delete_device": self._delete_device,
             }[action](item)
         elif kind == "object":
             self._object(item)
@@ -130,6 +139,7 @@ class Workspace:
             self.taken.append((action, json.dumps([kind, item["primary"], item["secondary"]])))
             return
         related = [one["identifiers"] for one in item.get("cio_relationships", [])]
+        related += [item["device"]["token"]] if "device" in item else []
         unsets = (item.get("attributes") or {}).get("_update", False)
         self.taken.append(("clear" if unsets else action, json.dumps([kind, item["identifiers"], *related])))
 
@@ -141,6 +151,13 @@ class Workspace:
         who = {"id": call["userId"]}
         if call["type"] == "identify":
             self._identify({"identifiers": who, "attributes": call["traits"]})
+        elif call.get("event") == "Device Created or Updated":
+            device = call["context"]["device"]
+            used = int(datetime.fromisoformat(call["timestamp"]).timestamp())
+            given = {"token": device["token"], "platform": device["type"], "last_used": used}
+            self._add_device({"identifiers": who, "device": given | {"attributes": call.get("properties") or {}}})
+        elif call.get("event") == "Device Deleted":
+            self._delete_device({"identifiers": who, "device": call["context"]["device"]})
         else:
             {
                 "User Deleted": self._delete_person,
@@ -210,6 +227,31 @@ class Workspace:
                 self._named.pop((kind, person.attributes.get(kind)), None)
             for key in [key for key in self.relationships if key[0] == person.cio_id]:
                 del self.relationships[key]
+            for token in [token for token, held in self.devices.items() if held["cio_id"] == person.cio_id]:
+                del self.devices[token]
+
+    def _add_device(self, item: dict[str, Any]) -> None:
+        device = item["device"]
+        token, given = device["token"], device.get("attributes") or {}
+        if not token.strip() or _is_longer(token, VALUE_BYTES) or device["platform"] not in PLATFORMS:
+            raise RefusedError("invalid", "device")
+        _check(given)
+        person = self._found(item["identifiers"])
+        if person is None:
+            if "cio_id" in item["identifiers"]:
+                return
+            person = self._made(item["identifiers"])
+        held = self.devices.get(token)
+        if held is None or held["cio_id"] != person.cio_id:
+            held = self.devices[token] = {"cio_id": person.cio_id, "attributes": {}}
+        held |= {"platform": device["platform"], "last_used": device.get("last_used", int(time.time()))}
+        for name, value in given.items():
+            _set(held["attributes"], name, value)
+
+    def _delete_device(self, item: dict[str, Any]) -> None:
+        person, token = self._found(item["identifiers"]), item["device"]["token"]
+        if person is not None and self.devices.get(token, {}).get("cio_id") == person.cio_id:
+            del self.devices[token]
 
     def _merge(self, item: dict[str, Any]) -> None:
         """Nothing happens where one of the two is not there."""
@@ -218,6 +260,9 @@ class Workspace:
             return
         inherited = {name: value for name, value in secondary.attributes.items() if name not in primary.attributes}
         links = {key[1:]: held for key, held in self.relationships.items() if key[0] == secondary.cio_id}
+        for held in self.devices.values():
+            if held["cio_id"] == secondary.cio_id:
+                held["cio_id"] = primary.cio_id
         self._delete_person({"identifiers": {"cio_id": secondary.cio_id}})
         for name, value in inherited.items():
             if name in self.unique:
