@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -82,9 +83,14 @@ def _held(target: Target, keys: list[str], store: ProfileStore) -> dict[str, str
         for table in store.contained(wanted, pa.table({"k1": list(named)})):
             for person in table.to_pylist():
                 known = {name: person[name] for name in ("id", "email") if person[name] is not None}
-                text = json_text(known | json_value(person["attributes"]))
+                text = _object(known | json_value(person["attributes"]))
                 found |= dict.fromkeys(named[person[wanted.person]], text)
     except StoreError:
         # The notes say it.
         return {}
     return found
+
+
+def _object(values: dict[str, Any]) -> str:
+    """A JSON object as snapshots write one: without a blank around its members."""
+    return f"{{{','.join(f'{json_text(name)}:{json_text(value)}' for name, value in values.items())}}}"

@@ -33,6 +33,8 @@ class AllowedRows(BaseModel):
     changed: int | None = Field(default=None, ge=0, description="Rows that it may change.")
     cleared: int | None = Field(default=None, ge=0, description="Rows in which it may unset an attribute.")
     added: int | None = Field(default=None, ge=0, description="Rows that it may add.")
+    deleted: int | None = Field(default=None, ge=0, description="People that a list may delete or suppress.")
+    merged: int | None = Field(default=None, ge=0, description="Pairs of people that a list may merge.")
     empty: int | None = Field(default=None, ge=0, description="Rows of the snapshot, where the result has none.")
     clock: Literal[True] | None = Field(default=None, description="The same as `allow_clock`.")
 

@@ -41,7 +41,7 @@ def test_a_plan_of_a_list_shows_whom_it_deletes_and_the_run_does_it_once(folder:
         "",
         "  added: deleted",
         "    id 2",
-        '      {"id": "2", "plan": "pro"} → deleted',
+        '      {"id":"2","plan":"pro"} → deleted',
         "    id 9",
     ]
     assert as_json.objects[0]["sample"] == [

@@ -54,7 +54,7 @@ def test_a_plan_shows_the_pairs_and_the_run_merges_them_once(merged: Folder) -> 
         "",
         "  added: merged",
         '    [keep, goes] ["a","b"]',
-        '      {"id": "b", "plan": "plan of b", "city": "Oslo"} → merged',
+        '      {"id":"b","plan":"plan of b","city":"Oslo"} → merged',
     ]
     assert [one["after"] for one in as_json.objects[0]["sample"]] == ["merged"]
     assert (ran.code, ran.objects[0]["added"], ran.objects[0]["accepted"]) == (0, 1, 1)

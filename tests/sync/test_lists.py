@@ -296,7 +296,7 @@ def test_a_plan_shows_what_the_store_has_and_what_becomes_of_it(house: House) ->
     plan = house.plan("forgotten")
 
     assert plan.sample == [
-        ("added", "1", '{"id": "1", "email": "a@x.com", "plan": "pro"}', '"deleted"'),
+        ("added", "1", '{"id":"1","email":"a@x.com","plan":"pro"}', '"deleted"'),
         ("added", "9", None, '"deleted"'),
     ]
     assert house.person("1") is not None
