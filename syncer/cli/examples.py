@@ -84,6 +84,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("syncer duplicates person --by email", "the first pairs"),
         ("syncer duplicates person --by name+birthday --json > duplicates.jsonl", "all of them, for SQL"),
     ],
+    "forget person": [
+        ("syncer forget person --id 42", "delete and suppress them"),
+        ("syncer forget person --email ada@example.com --allow-return", "delete them only"),
+    ],
 }
 
 #: Command to the codes that it may exit with, beside 0, 2 and those of signals.
@@ -107,6 +111,7 @@ _CODES: Mapping[str, Sequence[int]] = {
     "explain device": (1, 4),
     "explain collection": (1, 4),
     "duplicates person": (1,),
+    "forget person": (1, 4),
 }
 
 

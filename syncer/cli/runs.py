@@ -61,7 +61,7 @@ def run(
             "--allow",
             metavar="WHAT[=ROWS]",
             help="Let a run through once that this would hold: removed=8000 for so many rows at most, also changed, "
-            "cleared, added or empty; clock; limits for all of them. May be repeated.",
+            "cleared, added, deleted, merged or empty; clock; limits for all. May be repeated.",
         ),
     ] = None,
     plan: Annotated[
