@@ -141,9 +141,7 @@ def _rows(batch: pa.RecordBatch, refused: pa.Array) -> pa.Array:
 
 def _has_rows(api: Api, path: str, rows: int) -> bool:
     """Whether the collection has so many rows; if not, it has another key, or somebody else writes to it."""
-    content = api.call("GET", path).json()
-    stored = content.get("collection") if isinstance(content, dict) else None
-    return isinstance(stored, dict) and stored.get("rows", rows) == rows
+    return _is_whole(api.call("GET", path), rows)
 
 
 def _is_whole(answer: Answer, rows: int) -> bool:
