@@ -24,7 +24,7 @@ LINES_OF_FEATURES = 24_000
 MOST_FILES = 40
 #: What looks for the project upwards, whether a state folder of another user can be used, whether another process
 #: cancelled the run; what makes a store with its first row, whom its identity knows, and which limits a run may exceed;
-#: what shares memory, keeps connections, and has rows on their way to a store; whom a store refuses; lists, and devices.
+#: what shares memory, keeps connections, and has rows on their way to a store; whom a store refuses; lists; devices.
 FILES_OF_FEATURES = 14
 
 DEFINITION = """/* sync
