@@ -290,7 +290,7 @@ class SQLStore(ListStore):
             return replace(answers, exceptions={**answers.exceptions, **refused}) if refused else answers
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        if target.action is not None and target.entity is Entity.PERSON:
+        if target.action is not None and not target.entity.traits.names_pair:
             return self._apply_list(target.person, target.action, rows)
         run, columns = (self._execute, self.dialect), rows.column_names
         if target.entity is Entity.PERSON and pc.all(pc.equal(rows["action"], str(Action.DELETE))).as_py():

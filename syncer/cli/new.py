@@ -81,7 +81,7 @@ def new(
     elif entity is None:
         question = "What does it feed: person, object, relationship, collection, device or merge?"
         entity = Entity(_answer("--entity", question, "person"))
-    if entity is Entity.MERGE:
+    if entity.traits.names_pair:
         target, keys = _pairs(keep, goes)
     else:
         target, keys = _target(

@@ -201,7 +201,7 @@ def _of_lists(values: Mapping[str, Any], fields: Mapping[str, Node]) -> Iterator
 
 def _action(values: Mapping[str, Any]) -> ListAction | None:
     """What a list does to each of its rows; None for a sync that is none."""
-    if values["entity"] is Entity.MERGE:
+    if values["entity"].traits.names_pair:
         return ListAction.MERGE
     action: ListAction | None = values.get("action")
     return action

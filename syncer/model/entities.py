@@ -113,6 +113,11 @@ class Traits:
         """Whether its key names a device: the person, then a token, which is nobody else's."""
         return "device" in self.identified_by
 
+    @property
+    def names_pair(self) -> bool:
+        """Whether its key names two people, of whom one is kept."""
+        return "keep" in self.identified_by
+
 
 _PERSON = Traits(
     order=0,
@@ -125,7 +130,7 @@ _PERSON = Traits(
 _OBJECT = Traits(order=1, identified_by=("object",), merges=True, has_other_names=True)
 _RELATIONSHIP = Traits(order=2, identified_by=("person", "object"), merges=True, links=True)
 _COLLECTION = Traits(order=3, identified_by=("collection", "key"), merges=False)
-_MERGE = Traits(order=4, identified_by=("keep", "merge"), merges=True, has_other_names=True)
+_MERGE = Traits(order=5, identified_by=("keep", "merge"), merges=True, has_other_names=True)
 _DEVICE = Traits(
     order=4, identified_by=("person", "device"), merges=True, own_columns=("platform", "last_used"), links=True
 )
@@ -219,7 +224,7 @@ class Target:
     @property
     def words(self) -> str:
         """What a sync feeds, for people: `people by id`, "objects of type `account`", `people to delete, by id`."""
-        if self.action is not None and self.entity is Entity.PERSON:
+        if self.action is not None and not self.entity.traits.names_pair:
             return f"people to {self.action}, by {self.person_key}"
         match self.entity:
             case Entity.PERSON:

@@ -306,8 +306,9 @@ def reader_url(postgres: PostgresServer, postgres_url: str, store: PostgreSQLSto
 RIGHTS = [
     "GRANT TEMP ON DATABASE {database} TO {role}",
     "GRANT UPDATE ON workspace TO {role}",
-    "GRANT INSERT, UPDATE, DELETE ON people, objects, relationships, collections TO {role}",
+    "GRANT INSERT, UPDATE, DELETE ON people, objects, relationships, devices, collections TO {role}",
     "GRANT INSERT, UPDATE, DELETE ON collection_rows, sync_fences, identifier_moves TO {role}",
+    "GRANT INSERT, UPDATE, DELETE ON suppressions, merged_people TO {role}",
     "GRANT USAGE ON SEQUENCE people_person_id_seq TO {role}",
 ]
 

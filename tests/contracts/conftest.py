@@ -38,6 +38,8 @@ NOT_FOR_CUSTOMERIO = {
     "test_a_relationship_waits_for_both_ends": _ELSEWHERE,
     "test_without_create_a_device_of_nobody_is_absent": _ELSEWHERE,
     "test_devices_find_people_by_email_and_by_cio_id": _ELSEWHERE,
+    "test_who_is_kept_of_two_gets_the_devices_of_who_goes": _ELSEWHERE,
+    "test_a_device_of_who_is_suppressed_is_refused": _ELSEWHERE,
     "test_a_time_that_a_row_unsets_is_gone": "it takes the moment of the request where it is told of none",
     "test_relationships_find_people_by_email": _ELSEWHERE,
     "test_a_person_can_be_known_by_cio_id": _ELSEWHERE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from syncer.model.protocols import ProfileStore
-from syncer.model.types import Entity, Identity, PersonKey, Target, ValueForm
+from syncer.model.types import Entity, Identity, ListAction, PersonKey, Target, ValueForm
 from tests.contracts.batches import (
     ABSENT,
     ACCEPTED,
@@ -181,3 +182,33 @@ def test_devices_are_read_back_as_they_were_sent(store: ProfileStore, is_listed:
     told = [found["t1"][name] for name in ("id", "platform", "last_used", "attributes")]
     assert [*told[:3], told[3].replace(" ", "")] == ["ann", "ios", at(store, NEXT_DAY), '{"a":"1"}']
     assert found["t2"]["platform"] == "android"
+
+
+def test_who_is_kept_of_two_gets_the_devices_of_who_goes(store: ProfileStore) -> None:
+    apply(store, DEVICES, put("ann", "t1", platform="ios"), put("old", "t2", attributes={"a": "1"}, platform="android"))
+    pairs = Target(
+        entity=Entity.MERGE,
+        action=ListAction.MERGE,
+        person_key=PersonKey.ID,
+        merged_key=PersonKey.ID,
+        key_columns=("keep", "merge"),
+    )
+
+    assert apply(store, pairs, ("merge", ("ann", "old"), {}, (), {})) == [ACCEPTED]
+
+    found = devices(store, "ann")
+    assert {*found} == {"t1", "t2"}
+    assert found["t2"]["attributes"] == {"a": "1"}
+
+
+def test_a_device_of_who_is_suppressed_is_refused(store: ProfileStore) -> None:
+    apply(store, DEVICES, put("ann", "t1", platform="ios"))
+    suppressed = replace(PEOPLE, action=ListAction.SUPPRESS)
+    assert apply(store, suppressed, ("suppress", ("ann",), {}, (), {})) == [ACCEPTED]
+
+    rows = [put("ann", "t1", platform="ios"), put("bob", "t2", platform="ios")]
+    (refused, _), taken = apply(store, DEVICES, *rows)
+
+    assert (refused, taken) == ("rejected", ACCEPTED)
+    assert store.show(Entity.PERSON, "id", "ann") is None
+    assert {*devices(store, "bob")} == {"t2"}
