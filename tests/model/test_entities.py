@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 #: The modules that have to decide what an entity means to them.
 DECIDING = {
+    "connectors/customerio/checks.py",
     "connectors/customerio/items.py",
     "connectors/customerio/reading.py",
     "connectors/customerio/store.py",
