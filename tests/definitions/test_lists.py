@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from syncer.definitions import file as definition_file
-from syncer.definitions import folder, json_schema
+from syncer.definitions import folder
 from syncer.definitions.conflicts import (
     columns_not_sent,
     different_person_keys,
@@ -81,23 +80,6 @@ def test_a_list_may_have_its_limit() -> None:
     found = [parsed(f"{LIST}action: delete\nlimits: {{deleted: {text}}}\n").definition for text in ("25", "2%")]
 
     assert [one and one.limits.deleted for one in found] == [Limit(count=25), Limit(share=0.02)]
-
-
-@pytest.mark.parametrize(
-    ("fields", "fits"),
-    [
-        ({"action": "delete"}, True),
-        ({"action": "delete", "limits": {"deleted": "5%"}}, True),
-        ({"action": "erase"}, False),
-        ({"action": "delete", "on_removed": "keep"}, False),
-        ({"action": "delete", "limits": {"removed": 5}}, False),
-        ({"limits": {"removed": 5}}, True),
-    ],
-)
-def test_the_json_schema_says_the_same(fields: dict[str, object], *, fits: bool) -> None:
-    header = {"entity": "person", "person": {"id": "id"}} | fields
-
-    assert jsonschema.Draft7Validator(json_schema.schema()).is_valid(header) is fits
 
 
 def test_lists_go_first_and_what_accepts_people_again_goes_last_of_them(tmp_path: Path) -> None:

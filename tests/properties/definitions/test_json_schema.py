@@ -178,3 +178,20 @@ def test_any_right_header_reads_back_as_it_was_written(header: dict[str, Any], f
         *header.get("device", {}).values(),
         *header.get("key", ()),
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "fits"),
+    [
+        ({"action": "delete"}, True),
+        ({"action": "delete", "limits": {"deleted": "5%"}}, True),
+        ({"action": "erase"}, False),
+        ({"action": "delete", "on_removed": "keep"}, False),
+        ({"action": "delete", "limits": {"removed": 5}}, False),
+        ({"limits": {"removed": 5}}, True),
+    ],
+)
+def test_the_schema_knows_what_a_list_does_not_have(fields: dict[str, object], *, fits: bool) -> None:
+    header = {"entity": "person", "person": {"id": "id"}} | fields
+
+    assert validator().is_valid(header) is fits
