@@ -29,7 +29,7 @@ def _reserved_names(entity: Entity) -> tuple[str, ...]:
             return ("cio_object_id", "object_id", "objectId", "relationship")
         case Entity.DEVICE:
             return ("_last_status",)
-        case Entity.RELATIONSHIP | Entity.COLLECTION | Entity.MERGE:
+        case Entity.RELATIONSHIP | Entity.COLLECTION | Entity.MERGE | Entity.EVENT:
             return ()
         case _:
             assert_never(entity)

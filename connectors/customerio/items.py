@@ -125,6 +125,8 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
             return _device_sql(target)
         case Entity.COLLECTION:
             raise ValueError("a collection is sent as a whole")
+        case Entity.EVENT:
+            raise ValueError("the store refuses events")
         case _:
             assert_never(target.entity)
 

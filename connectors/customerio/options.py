@@ -138,6 +138,10 @@ _KNOWN_BY = {
 def check(name: str, target: Target, *, create: bool, identity: Identity, options: CustomerIOOptions) -> None:
     """See `StoreConnector.checked_by`."""
     named, key = ConnectionName("store", name), target.person_key
+    if target.entity.traits.happens:
+        raise StoreRefusesError(
+            f"{named.label} takes no events yet", hint="Feed them to a store in SQLite or PostgreSQL.", field="entity"
+        )
     if wrong := [one for one in (key, target.merged_key) if one not in (None, *_KNOWN_BY[identity])]:
         known = " or ".join(f"`{name}`" for name in _KNOWN_BY[identity])
         raise StoreRefusesError(

@@ -115,8 +115,8 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
                 yield _texts(_read_links(api, target, type_number, person_id))
         case Entity.COLLECTION:
             yield _texts([{"attributes": json_text(row)} for row in _rows_of_collection(api, str(target.collection))])
-        case Entity.MERGE:
-            raise ValueError("who was merged cannot be read back")
+        case Entity.MERGE | Entity.EVENT:
+            raise ValueError("neither who was merged nor an event is read back")
         case _:
             assert_never(target.entity)
 

@@ -189,7 +189,7 @@ class CustomerIOStore:
                 return reading.one_object(self._app, kind, type_number(self._named, kind, self._options), value)
             case Entity.COLLECTION:
                 return reading.collection(self._app, kind)
-            case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE:
+            case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE | Entity.EVENT:
                 raise ValueError(f"a {entity} is shown with its person")
             case _:
                 assert_never(entity)

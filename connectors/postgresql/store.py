@@ -54,10 +54,10 @@ _READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL st
 
 _BATCH = """
     CREATE TEMP TABLE batch (
-        seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint,
+        seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint, attributes jsonb,
         clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0,
         object_id text COLLATE "C", key text COLLATE "C", token text COLLATE "C", platform text, last_used timestamptz,
-        clears_last_used smallint NOT NULL DEFAULT 0, attributes jsonb, cleared text[],
+        clears_last_used smallint NOT NULL DEFAULT 0, event_id text, name text, occurred_at timestamptz, cleared text[],
         person bigint, person_id bigint, absorbed_id bigint, verdict text, reason text) ON COMMIT DROP"""
 
 #: Numbers for so many people.
@@ -110,6 +110,7 @@ class PostgreSQLStore(SQLStore):
         each_text="json_array_elements_text(CAST(:values AS json)) AS e (value)",
         # A look at each takes half of the time of a join with a temporary table.
         numbered="person_id = ANY(CAST('{' || :numbers || '}' AS bigint[]))",
+        by_index="SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off",
     )
 
     def __init__(self, name: str, url: str, *, started_at: datetime | None = None, **options: Any) -> None:
@@ -229,8 +230,7 @@ class PostgreSQLStore(SQLStore):
         if pc.all(pc.equal(rows["cleared"], "[]")).as_py():
             rows, merged = rows.drop_columns("cleared"), "t.attributes || b.attributes"
         self._stage(rows.drop_columns("action"))
-        # A merge join would read the people's index from its start for each batch.
-        self._connection.execute("SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off")
+        self._connection.execute(self.dialect.by_index)
         names = people.given(key, rows.column_names)
         identifiers = "".join(f"{name} = {people.settled(name, self.identity, 't')}, " for name in names)
         changed = self._numbers_of(

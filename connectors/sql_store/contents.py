@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors.sql_store.staging import CIO_ID
+from connectors.sql_store.upgrades import WITH_DEVICES, WITH_EVENTS
 from syncer.model.json_text import json_value
 from syncer.model.types import PersonKey
 
@@ -16,13 +17,14 @@ Fetch = Callable[..., list[tuple[Any, ...]]]
 
 _RELATED_PEOPLE = 100
 _COLLECTION_ROWS = 20
+_EVENTS = 20
 _JSON = ("attributes", "data")
 
 
-def person(fetch: Fetch, key: PersonKey, value: str, *, moment: str) -> dict[str, Any] | None:
-    """One person with their relationships and devices; of several people with one e-mail address the first.
+def person(fetch: Fetch, key: PersonKey, value: str, *, moment: str, format_: int) -> dict[str, Any] | None:
+    """One person with their relationships, devices and newest events; of several with one e-mail address the first.
 
-    *moment*: see `SQLDialect`; empty where the store has no devices.
+    *moment*: see `SQLDialect`. *format_*: of the store, which may have no devices or events yet.
     """
     by_number = key is PersonKey.CIO_ID
     if by_number and not re.fullmatch(CIO_ID, value):
@@ -43,8 +45,19 @@ def person(fetch: Fetch, key: PersonKey, value: str, *, moment: str) -> dict[str
     )
     return found[0] | {
         "relationships": related,
-        "devices": _devices(fetch, moment, found[0]["person_id"]) if moment else [],
+        "devices": _devices(fetch, moment, found[0]["person_id"]) if format_ >= WITH_DEVICES else [],
+        "events": _events(fetch, found[0]["person_id"]) if format_ >= WITH_EVENTS else [],
     }
+
+
+def _events(fetch: Fetch, person_id: int) -> list[dict[str, Any]]:
+    """The newest ones, newest first."""
+    return _rows(
+        fetch,
+        "event_id name kind occurred_at data",
+        f"FROM events WHERE person_id = :person_id ORDER BY occurred_at DESC, event_id DESC LIMIT {_EVENTS}",
+        person_id=person_id,
+    )
 
 
 def _devices(fetch: Fetch, moment: str, person_id: int) -> list[dict[str, Any]]:
@@ -116,4 +129,7 @@ def _rows(fetch: Fetch, columns: str, rest: str, **values: str | int) -> list[di
 def _shown(name: str, value: Any) -> Any:
     if name in _JSON:
         return json_value(value)
+    if name == "occurred_at" and isinstance(value, str):
+        # SQLite compares its texts, and has them in one form.
+        value = datetime.fromisoformat(value)
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

@@ -40,6 +40,9 @@ class SQLDialect:
     each_text: str
     #: Whether a person is one of `:numbers`, which are a text with commas between them.
     numbered: str
+    #: A statement after which this transaction finds people one after the other, and not by a join that would read
+    #: their index from its start for each batch; empty if none is needed.
+    by_index: str = ""
 
 
 #: Runs one statement, in which `:name` stands for a value, in the batch's transaction; returns the count of its rows.

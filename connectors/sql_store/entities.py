@@ -6,7 +6,14 @@ from collections.abc import Collection
 
 from connectors.sql_store import people
 from connectors.sql_store.dialect import Execute, SQLDialect
-from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_MERGES, WITH_MOVES, WITH_SUPPRESSIONS
+from connectors.sql_store.upgrades import (
+    WITH_DEVICES,
+    WITH_EVENTS,
+    WITH_FENCES,
+    WITH_MERGES,
+    WITH_MOVES,
+    WITH_SUPPRESSIONS,
+)
 from syncer.model.types import PersonKey
 
 #: Every table that runs write, and the columns that they give.
@@ -21,6 +28,17 @@ _WRITTEN = {
     "suppressions": "kind, value, since",
     "merged_people": "kind, value, person_id, merged_at",
     "sync_fences": "ledger, sync, fence, run_id",
+    "events": "event_id, person_id, anonymous_id, name, kind, occurred_at, received_at, data",
+    "event_starts": "name, key_columns, start_at",
+}
+#: The first format of a store that has the table.
+_SINCE = {
+    "sync_fences": WITH_FENCES,
+    "identifier_moves": WITH_MOVES,
+    "suppressions": WITH_SUPPRESSIONS,
+    "merged_people": WITH_MERGES,
+    "events": WITH_EVENTS,
+    "event_starts": WITH_EVENTS,
 }
 #: The format that each of them came with, where it is not the first.
 _SINCE = {

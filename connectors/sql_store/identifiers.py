@@ -51,10 +51,11 @@ def refused_query(target: Target, *, create: bool) -> str:
     if target.action is not None:
         return ""
     links, key = _waits(target), target.person_key
-    nobody, nothing = _MISSING if create else _ABSENT
+    nobody, nothing = _MISSING if create or target.event else _ABSENT
     parts = []
     if key is not None and (links or not create or key is PersonKey.CIO_ID):
-        reason = "no person has this cio_id" if create and not links else nobody
+        is_number = key is PersonKey.CIO_ID and (create or target.event is not None)
+        reason = "no person has this cio_id" if is_number and not links else nobody
         parts.append(f"WHEN NOT EXISTS (SELECT 1 FROM people AS p WHERE {NAMED[key]}) THEN '{reason}'")
     if target.object_type is not None and (links or not create):
         stored = "o.object_type = :object_type AND o.object_id = b.object_id"
@@ -72,6 +73,7 @@ def _waits(target: Target) -> bool:
 
 def refused_by_nothing(target: Target, *, create: bool) -> str:
     """Why a store without people and objects would not put a row of which `refused_query` says something."""
-    if target.person_key is PersonKey.CIO_ID and create and not _waits(target):
+    may_make = create or target.event is not None
+    if target.person_key is PersonKey.CIO_ID and may_make and not _waits(target):
         return "no person has this cio_id"
-    return (_MISSING if create else _ABSENT)[target.person_key is None]
+    return (_MISSING if may_make else _ABSENT)[target.person_key is None]

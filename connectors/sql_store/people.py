@@ -177,6 +177,10 @@ def absorb(execute: Execute, dialect: SQLDialect) -> None:
         "UPDATE devices AS d SET person_id = m.person_id FROM batch AS m "
         "WHERE m.absorbed_id IS NOT NULL AND d.person_id = m.absorbed_id"
     )
+    execute(
+        "UPDATE events AS e SET person_id = m.person_id FROM batch AS m "
+        "WHERE m.absorbed_id IS NOT NULL AND e.person_id = m.absorbed_id"
+    )
     for name in ("id", "email"):
         _record_moves(execute, dialect, name, "p.person_id = b.absorbed_id")
     execute("DELETE FROM people WHERE person_id IN (SELECT absorbed_id FROM batch WHERE absorbed_id IS NOT NULL)")

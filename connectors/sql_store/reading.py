@@ -147,6 +147,8 @@ def _listing(dialect: SQLDialect, target: Target) -> _Listing:
                 "JOIN devices AS d ON d.person_id = p.person_id AND d.token = b.token",
                 order={"token": "d.token"},
             )
+        case Entity.EVENT:
+            raise ValueError("events are not read back")
         case Entity.COLLECTION:
             return _Listing(
                 columns={"key": "c.key", "attributes": "CAST(c.data AS text)"},

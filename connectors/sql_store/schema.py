@@ -109,6 +109,32 @@ collection_rows = sa.Table(
     sa.Column("data", _JSON, nullable=False),
 )
 
+#: What happened, each once: an event is the same whatever its id says of its time.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("event_id", _NAME, primary_key=True),
+    sa.Column("person_id", _NUMBER, sa.ForeignKey(people.c.person_id, ondelete="CASCADE")),
+    sa.Column("anonymous_id", _NAME),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("occurred_at", _TIME, nullable=False),
+    sa.Column("received_at", _TIME, nullable=False, server_default=_Now()),
+    sa.Column("data", _JSON, nullable=False),
+    sa.Index("events_once", "name", sa.text("substr(event_id, 11)"), unique=True),
+    sa.Index("events_of_person", "person_id", "occurred_at"),
+    sa.Index("events_by_name", "name", "occurred_at"),
+)
+
+#: From when on the events of a name and a key count.
+event_starts = sa.Table(
+    "event_starts",
+    metadata,
+    sa.Column("name", _NAME, primary_key=True),
+    sa.Column("key_columns", _NAME, primary_key=True),
+    sa.Column("start_at", _TIME, nullable=False),
+)
+
 #: Which run wrote last for each sync: of a store that was put back from a backup it is an older one.
 fences = sa.Table(
     "sync_fences",

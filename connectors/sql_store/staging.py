@@ -23,7 +23,8 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
         batch: as for `ProfileStore.apply`.
         returns: seq, action, the key's columns, attributes, cleared and, where the batch has it, person; for people
             also `id` and `email` and, as 0 or 1, `clears_id` and `clears_email`, where the batch has them; so for
-            devices `platform`, `last_used` and `clears_last_used`.
+            devices `platform`, `last_used` and `clears_last_used`. For events the person's column in place of the
+            key's, `event_id`, `name`, `occurred_at`, and nothing that is cleared.
     """
     columns = {name: batch[name] for name in ("seq", "action")} | _key(target, batch)
     if target.entity.traits.has_other_identifiers:
@@ -36,7 +37,8 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
         columns["key"] = pc.utf8_lower(columns["key"])
     if "person" in batch.schema.names:
         columns["person"] = batch["person"]
-    return pa.table(columns | {name: batch[name] for name in ("attributes", "cleared")})
+    data = ("attributes",) if "event_id" in columns else ("attributes", "cleared")
+    return pa.table(columns | {name: batch[name] for name in data})
 
 
 def staged_keys(target: Target, keys: pa.Table, identity: Identity) -> pa.Table:
@@ -97,12 +99,22 @@ def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array
             return _person(target, batch["k1"]) | {"object_id": batch["k2"]}
         case Entity.DEVICE:
             return _person(target, batch["k1"]) | {"token": batch["k2"]}
+        case Entity.EVENT:
+            return _person(target, batch["who"]) | _event(batch)
         case Entity.COLLECTION:
             return {"key": batch["k1"] if len(target.key_columns) == 1 else _joined_key(target, batch)}
         case Entity.MERGE:
             return _person(target, batch["k1"]) | _merged(target, batch["k2"])
         case _:
             assert_never(target.entity)
+
+
+def _event(batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array]:
+    """The columns of an event beside its person and its data; of keys alone there are none."""
+    if "event_id" not in batch.schema.names:
+        return {}
+    time = pc.strftime(batch["happened"].cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S+00:00")
+    return {"event_id": batch["event_id"], "name": batch["name"], "occurred_at": time}
 
 
 def _person(target: Target, key: pa.Array) -> dict[str, pa.Array]:

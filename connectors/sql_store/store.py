@@ -11,7 +11,7 @@ from typing import Any, assert_never
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.sql_store import contents, entities, identifiers, merges, people
+from connectors.sql_store import contents, entities, events, identifiers, merges, people
 from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.people import NAMED
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
@@ -46,7 +46,7 @@ _NOW = ("seq", *WHEREABOUTS.names[2:])
 _NOBODY = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 
 
-class SQLStore(ListStore):
+class SQLStore(events.EventTables, ListStore):
     """A profile store over one connection. A transaction of a writer keeps other writers waiting."""
 
     batch_rows: int
@@ -224,13 +224,12 @@ class SQLStore(ListStore):
                 key = PersonKey(kind)
                 if key is PersonKey.EMAIL and self.identity is not Identity.ID:
                     value = pc.utf8_lower(value).as_py()
-                moment = self.dialect.moment if self._format >= WITH_DEVICES else ""
-                return contents.person(self._fetch, key, value, moment=moment)
+                return contents.person(self._fetch, key, value, moment=self.dialect.moment, format_=self._format)
             case Entity.OBJECT:
                 return contents.one_object(self._fetch, kind, value)
             case Entity.COLLECTION:
                 return contents.collection(self._fetch, kind, value)
-            case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE:
+            case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE | Entity.EVENT:
                 raise ValueError(f"`show` gives a {entity} with its person")
             case _:
                 assert_never(entity)
@@ -310,6 +309,8 @@ class SQLStore(ListStore):
                 entities.apply_collection(*run, str(target.collection))
             case Entity.MERGE:
                 merges.apply(*run, target.person, target.merged)
+            case Entity.EVENT:
+                events.apply(*run, target.person, target.events.kind, create=create)
             case _:
                 assert_never(target.entity)
         exceptions = self._fetch("SELECT seq, verdict, reason FROM batch WHERE verdict IS NOT NULL")

@@ -76,14 +76,32 @@ def _add_devices(connection: sa.Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX devices_of_person ON devices (person_id)")
 
 
+def _add_events(connection: sa.Connection) -> None:
+    name, number, json, time, now = "TEXT", "INTEGER", "TEXT", "TEXT", "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
+    if connection.dialect.name == "postgresql":
+        name, number, json, time, now = 'TEXT COLLATE "C"', "BIGINT", "JSONB", "TIMESTAMP WITH TIME ZONE", "now()"
+    for statement in (
+        f"CREATE TABLE events (event_id {name} NOT NULL, person_id {number}, anonymous_id {name}, "
+        f"name {name} NOT NULL, kind TEXT NOT NULL, occurred_at {time} NOT NULL, "
+        f"received_at {time} DEFAULT {now} NOT NULL, data {json} NOT NULL, PRIMARY KEY (event_id), "
+        "FOREIGN KEY(person_id) REFERENCES people (person_id) ON DELETE CASCADE)",
+        "CREATE UNIQUE INDEX events_once ON events (name, substr(event_id, 11))",
+        "CREATE INDEX events_of_person ON events (person_id, occurred_at)",
+        "CREATE INDEX events_by_name ON events (name, occurred_at)",
+        f"CREATE TABLE event_starts (name {name} NOT NULL, key_columns {name} NOT NULL, start_at {time} NOT NULL, "
+        "PRIMARY KEY (name, key_columns))",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 #: The tables in `schema` are those of the newest format: an upgrade changes both.
 FORMATS: Formats[sa.Connection] = Formats(
-    (_add_fences, _add_moves, _leave_room, _add_suppressions, _add_merged_people, _add_devices)
+    (_add_fences, _add_moves, _leave_room, _add_suppressions, _add_merged_people, _add_devices, _add_events)
 )
 
 #: The formats from which on the store remembers which run wrote last, which identifiers people lost, which are
-#: suppressed, and which were merged, and from which on it has devices.
-WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS, WITH_MERGES, WITH_DEVICES = (
+#: suppressed, and which were merged, and from which on it has devices, and events.
+WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS, WITH_MERGES, WITH_DEVICES, WITH_EVENTS = (
     2 + FORMATS.upgrades.index(upgrade)
-    for upgrade in (_add_fences, _add_moves, _add_suppressions, _add_merged_people, _add_devices)
+    for upgrade in (_add_fences, _add_moves, _add_suppressions, _add_merged_people, _add_devices, _add_events)
 )

@@ -22,7 +22,9 @@ def new(
     entity: Annotated[
         Entity | None,
         typer.Option(
-            "--entity", metavar="person|object|relationship|collection|device|merge", help="What the sync feeds."
+            "--entity",
+            metavar="person|object|relationship|collection|device|merge|event",
+            help="What the sync feeds.",
         ),
     ] = None,
     action: Annotated[
@@ -58,6 +60,21 @@ def new(
     key: Annotated[
         str | None, typer.Option("--key", metavar="COLUMNS", help="The key of a collection, separated by commas.")
     ] = None,
+    event: Annotated[
+        str | None,
+        typer.Option("--event", metavar="NAME", help="The name of the events. Default: the name of the sync."),
+    ] = None,
+    event_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="COLUMNS", help="What makes a row one event, separated by commas."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="COLUMN", help="The column that says when an event happened.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", metavar="all|now|DATE", help="What the first run does with events that are there."),
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -79,7 +96,7 @@ def new(
     if entity is None and action is not None:
         entity = Entity.PERSON
     elif entity is None:
-        question = "What does it feed: person, object, relationship, collection, device or merge?"
+        question = "What does it feed: person, object, relationship, collection, device, merge or event?"
         entity = Entity(_answer("--entity", question, "person"))
     if entity.traits.names_pair:
         target, keys = _pairs(keep, goes)
@@ -87,6 +104,9 @@ def new(
         target, keys = _target(
             entity, person=person, thing=thing, device=device, collection=collection or name, key=key
         )
+    if entity.traits.happens:
+        lines, more = _event(event or name, event_id, time, start)
+        target, keys = [*target, *lines], [*keys, *more]
     header = [f"entity: {entity}", *target]
     if action is not None:
         header.append(f"action: {action}")
@@ -125,7 +145,7 @@ def _target(
         line, columns = _device(device)
         lines.append(line)
         keys += columns
-    if not entity.traits.merges:
+    if not entity.traits.merges and not entity.traits.happens:
         keys += _words(key or _answer("--key", "Which columns tell its rows apart?", "id"))
         lines += [f"collection: {_yaml(collection)}", f"key: [{', '.join(map(_yaml, keys))}]"]
     return lines, keys
@@ -152,6 +172,15 @@ def _device(given: str | None) -> tuple[str, list[str]]:
         written["platform"] = f"{{column: {written['platform']}}}"
     line = ", ".join(f"{name}: {written[name]}" for name in ("token", "platform", "last_used") if name in written)
     return f"device: {{{line}}}", [column for name, column in named.items() if name != "platform" or not is_same]
+
+
+def _event(name: str, ids: str | None, time: str | None, start: str | None) -> tuple[list[str], list[str]]:
+    """The lines of the header that say what makes rows events, and the columns that they name."""
+    keys = _words(ids or _answer("--id", "Which columns make a row one event, for ever?", "id"))
+    time = time or _answer("--time", "Which column says when it happened?", "created_at")
+    start = start or _answer("--start", "What about the events that are there: all, now (none of them) or a date?", "")
+    named = f"name: {_yaml(name)}, id: [{', '.join(map(_yaml, keys))}], time: {_yaml(time)}"
+    return [f"event: {{{named}}}", f"start: {start}"], [*keys, time]
 
 
 def _path(project: Project, name: str) -> Path:

@@ -164,7 +164,8 @@ def _print_json(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
 
 def _print(definition: SyncDefinition, counts: Counts, plan: Plan, sample_rows: int | None) -> None:
     numbers = {name: number for name, number in asdict(counts).items() if name not in ("accepted", "absent")}
-    counted = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number or name != "rejected")
+    shown = {name: number for name, number in numbers.items() if number or name not in ("rejected", "altered")}
+    counted = ", ".join(f"{number:,} {name}" for name, number in shown.items())
     output.line(f"{definition.name}: {counted}")
     for note in plan.notes:
         output.line(f"  note: {note}")
@@ -179,7 +180,7 @@ def _print(definition: SyncDefinition, counts: Counts, plan: Plan, sample_rows: 
         )
     columns = definition.target.key_columns
     key = columns[0] if len(columns) == 1 else f"[{', '.join(columns)}]"
-    for change in ("added", "changed", "removed", "resent"):
+    for change in ("added", "changed", "removed", "resent", "altered"):
         sample = [(key, before, after) for sort, key, before, after in plan.sample if sort == change]
         if sample:
             total = numbers.get(change, len(sample))
@@ -214,7 +215,7 @@ def _values(change: str, before: str | None, after: str | None, action: ListActi
     if change == "removed":
         return []
     differences = differing(before, after)
-    if change == "added":
+    if change in ("added", "altered"):
         return [f"{name}: {_shown(new)}" for name, _, new in differences]
     return [f"{name}: {_shown(old)} → {_shown(new)}" for name, old, new in differences]
 
@@ -222,6 +223,8 @@ def _values(change: str, before: str | None, after: str | None, action: ListActi
 def _meaning(definition: SyncDefinition, change: str) -> str:
     """What becomes of rows with a change that says it in no other way, after a colon."""
     action = definition.target.action
+    if change == "altered":
+        return ": sent before, and not sent again"
     if change != "removed":
         return f": {action.done}" if action else ""
     if action:

@@ -61,7 +61,7 @@ def run(
             "--allow",
             metavar="WHAT[=ROWS]",
             help="Let a run through once that this would hold: removed=8000 for so many rows at most, also changed, "
-            "cleared, added, deleted, merged or empty; clock; limits for all. May be repeated.",
+            "cleared, added, deleted, merged, events or empty; clock; limits for all. May be repeated.",
         ),
     ] = None,
     plan: Annotated[
@@ -259,7 +259,7 @@ def _key(text: str, chosen: Sequence[SyncDefinition]) -> tuple[str, ...]:
     target = chosen[0].target
     parts = [text] if len(target.key_columns) == 1 else _parts(text, target.key_columns)
     key = [identifier(part) for part in parts]
-    if target.person_key is PersonKey.EMAIL:
+    if target.keys_of_people[:1] == (PersonKey.EMAIL,):
         key[0] = key[0].lower()
     return tuple(key)
 
@@ -284,7 +284,9 @@ class _Report:
     def __init__(self, chosen: Collection[SyncDefinition], *, as_json: bool) -> None:
         self._as_json = as_json
         updates_only = any(not definition.create for definition in chosen)
-        self._counts = [count for count in _COUNTS if count != "absent" or updates_only]
+        are_events = any(definition.target.entity.traits.happens for definition in chosen)
+        shown = {"absent": updates_only, "altered": are_events}
+        self._counts = [count for count in _COUNTS if shown.get(count, True)]
         self._headings = ["sync", "status", *self._counts, "seconds"]
         name_width = max(len(name) for name in ("sync", *(definition.name for definition in chosen)))
         self._widths = [name_width, len("success"), *map(len, self._headings[2:])]

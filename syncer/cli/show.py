@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +31,7 @@ By = Annotated[
         "--by", metavar="id|email|cio_id", help="The kind of VALUE. Default: what identifies people in the store."
     ),
 ]
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 Type = Annotated[str, typer.Argument(metavar="TYPE", help="The type of the object, such as account.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id of the object.")]
 Sync = Annotated[str | None, typer.Option("--sync", metavar="SYNC", help="Ask only this sync.")]
@@ -70,6 +72,29 @@ def collection(
 ) -> None:
     """Show a row of a collection, or its first rows."""
     _show(lambda lookup: lookup.collection(store, name, key), as_json=as_json)
+
+
+@app.command(cls=Command)
+def events(
+    name: Annotated[str, typer.Argument(help="The name of the events.")],
+    since: Annotated[
+        datetime,
+        typer.Option("--since", metavar="TIME", help="From when on, in UTC.", formats=_TIMES),
+    ],
+    at_least: Annotated[int, typer.Option("--at-least", min=1, help="How many of them a person has at least.")] = 1,
+    store: Store = "default",
+    as_json: Json = False,
+) -> None:
+    """Show who did something how often, the most frequent first."""
+    from syncer.sync.events import counted
+
+    found = counted(Project().settings, store, name, since=since.replace(tzinfo=UTC), at_least=at_least)
+    if as_json:
+        for one in found:
+            output.json_line(asdict(one))
+        return
+    rows = [(str(one.person_id), one.id or "", f"{one.count:,}") for one in found]
+    output.table(("cio_id", "id", "count"), rows, right=("count",))
 
 
 @explain.command("person", cls=Command)

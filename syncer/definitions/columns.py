@@ -40,9 +40,11 @@ def check_columns(definition: SyncDefinition, columns: Sequence[str], written: S
 def header_errors(definition: SyncDefinition) -> Iterator[DefinitionError]:
     """What is wrong with the columns that the header names, whatever the query returns."""
     attributes = definition.attributes or {}
+    rules = definition.event_rules
     named = dict.fromkeys(
         (
             *definition.target.key_columns,
+            *((rules.person_column, rules.time_column) if rules else ()),
             *(definition.device.columns.values() if definition.device else ()),
             *attributes.values(),
             *definition.exclude,
@@ -104,8 +106,8 @@ def key_columns(definition: SyncDefinition, columns: Sequence[str]) -> tuple[str
 def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
     """Attribute to the result's column, in the header's order, or else in the result's.
 
-    A collection's key is among its attributes, first where the header names others; so is what the header says of a
-    device, but for a platform that no column has. A list has none.
+    The key of a collection or an event is among them, first where the header names others; so is what the header says
+    of a device, but for a platform that no column has. An event's person and time are not. A list has none.
 
     Raises:
         DefinitionError: the result lacks a column that the header names.
@@ -118,16 +120,16 @@ def _other_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[s
     identifiers = key_columns(definition, columns)
     if definition.target.action is not None:
         return {}
-    is_whole = not definition.target.entity.traits.merges
+    is_whole, own = not definition.target.entity.traits.merges, event_columns(definition, columns)
     if definition.attributes is not None:
         named = {
             attribute: _found(definition, f"attributes.{attribute}", column, columns)
             for attribute, column in definition.attributes.items()
         }
-        keys = [column for column in identifiers if is_whole and column not in named.values()]
+        keys = [column for column in identifiers if is_whole and column not in (*named.values(), *own)]
         return {column: column for column in keys} | named
     left_out = {_found(definition, f"exclude.{column}", column, columns) for column in definition.exclude}
-    left_out |= set() if is_whole else set(identifiers)
+    left_out |= set(own) if is_whole else set(identifiers)
     left_out |= {*_device_columns(definition, columns).values()}
     return {column: column for column in columns if column not in left_out}
 
@@ -136,6 +138,19 @@ def _device_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[
     """What the header says of a device, beside its key, and a column has: attribute to column."""
     named = definition.device.columns if definition.device else {}
     return {name: _found(definition, f"device.{name}", column, columns) for name, column in named.items()}
+
+
+def event_columns(definition: SyncDefinition, columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of an event's person and time as the result spells them; empty of anything else.
+
+    Raises:
+        DefinitionError: the result does not have one.
+    """
+    rules = definition.event_rules
+    if rules is None:
+        return ()
+    named = {f"person.{definition.target.person_key}": rules.person_column, "event.time": rules.time_column}
+    return tuple(_found(definition, field, column, columns) for field, column in named.items())
 
 
 def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers: Sequence[str]) -> str:
@@ -159,6 +174,10 @@ def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers:
 
 def _key_fields(definition: SyncDefinition) -> list[str]:
     target = definition.target
+    if target.event is not None:
+        named = [target.event.column] if target.event.column else []
+        ids = target.key_columns[: len(target.key_columns) - len(named)]
+        return [*(f"event.id.{column}" for column in ids), *("event.name.column" for _ in named)]
     if "key" in target.entity.traits.identified_by:
         return [f"key.{column}" for column in target.key_columns]
     if target.merged_key is not None:

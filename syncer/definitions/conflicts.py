@@ -59,9 +59,10 @@ def shared_attributes(
         columns_by_sync: name to the columns of its result, as far as they are known.
         paths: of the files that get the warning, as far as they are of the group; None for its last one.
     """
-    fed = {definition.name: _fed(definition) for definition in definitions}
+    # Events take nothing from each other.
+    fed = {one.name: _fed(one) for one in definitions if not one.target.entity.traits.happens}
     several = {things for things, count in Counter(fed.values()).items() if count > 1}
-    by_name = {definition.name: definition for definition in definitions if fed[definition.name] in several}
+    by_name = {definition.name: definition for definition in definitions if fed.get(definition.name) in several}
     writers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, definition in sorted(by_name.items()):
         for attribute in written_attributes(definition, columns_by_sync.get(name)) or ():
@@ -88,7 +89,7 @@ def neighbours_to_ask(
     chosen: Collection[SyncDefinition], definitions: Sequence[SyncDefinition]
 ) -> list[SyncDefinition]:
     """Other syncs that feed what *chosen* ones feed, and whose attributes only the warehouse knows."""
-    fed = {_fed(definition) for definition in chosen}
+    fed = {_fed(definition) for definition in chosen if not definition.target.entity.traits.happens}
     others = [one for one in definitions if one not in chosen and _fed(one) in fed]
     return [one for one in others if written_attributes(one, None) is None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from syncer.definitions import values
+from syncer.definitions import event_values, values
 from syncer.definitions.values import Field
 from syncer.model.entities import PERSON_ACTIONS
 from syncer.model.types import CatchUp, Entity, OnNull, OnRemoved, PersonKey
@@ -19,9 +19,11 @@ class Empty(enum.StrEnum):
 
 
 _MERGED = frozenset(entity for entity in Entity if entity.traits.merges)
+_HAPPENING = frozenset(entity for entity in Entity if entity.traits.happens)
+_KEPT = frozenset(Entity) - _HAPPENING
 _IDENTIFIED_BY = {
     field: frozenset(entity for entity in Entity if field in entity.traits.identified_by)
-    for field in ("person", "object", "device", "collection", "key", "keep", "merge")
+    for field in ("person", "object", "device", "collection", "key", "keep", "merge", "event", "start")
 }
 
 _PERSON = values.mapping(
@@ -49,8 +51,8 @@ FIELDS: Mapping[str, Field] = {
     "tags": Field(values.NAMES, "A list of words to select syncs by, as `tag:word`.", default=[]),
     "entity": Field(
         values.choice(Entity),
-        "What the rows describe: `person`, `object`, `relationship`, `collection` (a reference table), `device`, or "
-        "`merge` (pairs of people who are one).",
+        "What the rows describe: `person`, `object`, `relationship`, `collection` (a reference table), `device`, "
+        "`merge` (pairs of people who are one), or `event`.",
     ),
     "person": Field(
         _PERSON,
@@ -115,6 +117,20 @@ FIELDS: Mapping[str, Field] = {
         entities=_IDENTIFIED_BY["merge"],
         example="{email: column}",
     ),
+    "event": Field(
+        event_values.EVENT,
+        "What makes a row an [event](#events): `{name: order_paid, id: order_id, time: paid_at}`. `name` may be "
+        "`{column: event_type}`, `id` a list of columns, and `kind` one of `event`, `page` and `screen`.",
+        entities=_IDENTIFIED_BY["event"],
+        example="{name: order_paid, id: column, time: column}",
+    ),
+    "start": Field(
+        event_values.START,
+        "What the first run does with events that are there already: `all` sends them, `now` takes them as past, a "
+        "date such as `2026-01-31` sends from then on (UTC). It is decided once.",
+        entities=_IDENTIFIED_BY["start"],
+        example="now",
+    ),
     "attributes": Field(
         values.ATTRIBUTES,
         "A list of columns to send, or `{attribute: column}` to rename them. Default: every column that "
@@ -141,6 +157,7 @@ FIELDS: Mapping[str, Field] = {
         "What to do when a row leaves the result: `keep` does nothing, `clear` unsets the attributes that "
         "this sync wrote, `delete` deletes the person, object, relationship or device. Default: `keep`; a collection "
         "always drops the row, and a device has no `clear`.",
+        entities=_KEPT,
     ),
     "on_null": Field(
         values.choice(OnNull),
@@ -148,7 +165,12 @@ FIELDS: Mapping[str, Field] = {
         default="clear",
         entities=_MERGED,
     ),
-    "create": Field(values.FLAG, "`false` updates only people and objects that exist.", default=True, entities=_MERGED),
+    "create": Field(
+        values.FLAG,
+        "`false` updates only people and objects that exist.",
+        default=True,
+        entities=_MERGED | _HAPPENING,
+    ),
     "limits": Field(
         values.mapping(
             {
@@ -171,11 +193,13 @@ FIELDS: Mapping[str, Field] = {
                     "`deleted`.",
                 ),
                 "empty": Field(values.choice(Empty), "What an empty result does: `hold` or `allow`.", default="hold"),
+                "events": Field(event_values.COUNT, "The most events to send in one run. Default: no limit."),
             },
             "{removed: 15%, changed: 100%, cleared: 20%, empty: hold}",
         ),
         "The most rows that a run may remove, change, clear an attribute of, or add, each a share or a count, and "
-        "whether an empty result holds the run. Default: `{removed: 15%, changed: 100%, cleared: 20%, empty: hold}`.",
+        "whether an empty result holds the run. Default: `{removed: 15%, changed: 100%, cleared: 20%, empty: hold}`. "
+        "Of events only how many are sent: `{events: 100000}`.",
     ),
     "tolerate": Field(
         values.mapping({"rejected": Field(values.LIMIT, "The most rejected rows.", default="0")}, "{rejected: 1%}"),
@@ -185,8 +209,14 @@ FIELDS: Mapping[str, Field] = {
     "lookback": Field(
         values.LOOKBACK,
         "How far before the last run an [incremental query](#incremental-queries) looks again, such as `0`, "
-        "`10 minutes` or `6h`.",
-        default="10 minutes",
+        "`10 minutes` or `6h`; with `last_event_time`, how far before the newest event. Default: `10 minutes`; of "
+        "events `1 day`.",
+    ),
+    "remember": Field(
+        event_values.REMEMBER,
+        "How long before the newest event the ids of sent ones are known, more than `lookback`; older rows are not "
+        "sent. Default: for ever; with an incremental query `90 days`.",
+        entities=_HAPPENING,
     ),
     "full_every": Field(
         values.PERIOD,
@@ -195,8 +225,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "depends_on": Field(
         values.names(values.SYNC_NAME),
-        "A list of syncs that run first. People, objects, relationships, collections and devices run in this order "
-        "anyway.",
+        "A list of syncs that run first. People, objects, relationships, collections, devices and events run in this "
+        "order anyway.",
         default=[],
     ),
     "enabled": Field(values.FLAG, "`false` takes the sync off the schedule.", default=True),
@@ -207,7 +237,7 @@ def default_of(field: Field) -> str:
     """A field's default for people, in Markdown, or who must have it; empty where its description says so."""
     if field.example:
         needing = [
-            f"a {entity}" if entity is not Entity.OBJECT else "an object"
+            f"an {entity}" if str(entity)[0] in "aeiou" else f"a {entity}"
             for entity in Entity
             if entity in field.entities
         ]

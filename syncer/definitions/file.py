@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from syncer.definitions import columns, yaml_header
 from syncer.definitions.fields import FIELDS, NOT_OF_LISTS, Empty
@@ -19,6 +20,9 @@ from syncer.model.types import (
     Cron,
     DeviceFields,
     Entity,
+    EventKind,
+    EventRules,
+    EventType,
     Limits,
     ListAction,
     OnRemoved,
@@ -29,11 +33,18 @@ from syncer.model.types import (
 )
 from syncer.queries import query
 
+if TYPE_CHECKING:
+    from syncer.queries.template import Template
+
 #: Fields that go into the definition as they are read.
 _PLAIN = (
     "description", "owner", "tags", "attributes", "exclude", "warehouse", "store", "schedule", "catch_up", "on_removed",
     "on_null", "create", "timeout", "lookback", "full_every", "depends_on", "enabled",
 )  # fmt: skip
+
+
+#: Unless the header says otherwise: how far back an incremental query of events looks; how long their ids are known.
+_LOOKBACK_OF_EVENTS, _REMEMBERED = timedelta(days=1), timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +84,18 @@ def _definition(path: Path, name: str, text: DefinitionText, errors: list[Defini
     if "name" not in text.fields and name_fault(name):
         message = f"the file's name {quoted(name)} is not a valid sync name: {name_fault(name)}"
         errors.append(DefinitionError(message, path=path, hint="Rename the file, or give the sync a `name`."))
-    incremental_line = _incremental_line(path, text, errors)
+    template = _template(path, text, errors)
+    incremental_line = template.incremental_line if template else None
     if "entity" not in text.fields:
         message = f"`entity` is missing: expected {listed(list(Entity))}"
         errors.append(DefinitionError(message, path=path, hint="Add a line `entity: person`."))
     if "entity" not in values:
         return None
-    errors += _misplaced(values["entity"], text.fields)
+    entity: Entity = values["entity"]
+    if template and template.event_line and not entity.traits.happens:
+        message = f"`last_event_time` does not belong to a sync of entity `{entity}`, only of events"
+        errors.append(DefinitionError(message, path=path, line=template.event_line, hint="Use `last_sync_time`."))
+    errors += _misplaced(entity, text.fields)
     errors += [*_contradictions(path, values, text.fields, incremental_line), *_of_lists(values, text.fields)]
     return None if errors else _built(path, name, text, values, incremental=incremental_line is not None)
 
@@ -88,20 +104,13 @@ def _built(
     path: Path, name: str, text: DefinitionText, values: Mapping[str, Any], *, incremental: bool
 ) -> SyncDefinition:
     entity: Entity = values["entity"]
-    person, merged = values.get("person") or values.get("keep", {}), values.get("merge", {})
-    thing, limits, device = values.get("object", {}), values.get("limits", {}), values.get("device", {})
-    own = (*merged.values(), *([thing["id"]] if thing else []), *([device["token"]] if device else []))
-    target = Target(
-        entity=entity,
-        person_key=PersonKey(next(iter(person))) if person else None,
-        merged_key=PersonKey(next(iter(merged))) if merged else None,
-        object_type=thing.get("type"),
-        collection=values.get("collection"),
-        key_columns=(*person.values(), *own, *values.get("key", ())),
-        action=_action(values),
-    )
+    limits, device = values.get("limits", {}), values.get("device", {})
     plain = {field: values[field] for field in _PLAIN if field in values}
-    if not entity.traits.merges:
+    rules: EventRules | None = None
+    if entity.traits.happens:
+        rules = _event_rules(values, incremental=incremental)
+        plain.setdefault("lookback", _LOOKBACK_OF_EVENTS)
+    elif not entity.traits.merges:
         plain["on_removed"] = OnRemoved.DELETE
     if isinstance(plain.get("schedule"), Cron):
         plain["schedule"] = replace(plain["schedule"], timezone=values.get("timezone", "UTC"))
@@ -110,8 +119,9 @@ def _built(
         path=path,
         sql=text.sql,
         sql_line=text.sql_line,
-        target=target,
+        target=_target(values),
         device=_device(device) if device else None,
+        event_rules=rules,
         limits=Limits(
             **{part: limit for part, limit in limits.items() if part != "empty"},
             allow_empty=limits.get("empty") is Empty.ALLOW,
@@ -120,6 +130,37 @@ def _built(
         incremental=incremental,
         lines=dict(line for node in text.fields.values() for line in node.lines()),
         **plain,
+    )
+
+
+def _target(values: Mapping[str, Any]) -> Target:
+    person, merged = values.get("person") or values.get("keep", {}), values.get("merge", {})
+    thing, device, event = values.get("object", {}), values.get("device", {}), values.get("event")
+    own = (*merged.values(), *([thing["id"]] if thing else []), *([device["token"]] if device else []))
+    key_columns = (*person.values(), *own, *values.get("key", ()))
+    kind: EventType | None = None
+    if event is not None:
+        kind = EventType(**event["name"], kind=event.get("kind", EventKind.EVENT))
+        key_columns = (*event["id"], *filter(None, [kind.column]))
+    return Target(
+        entity=values["entity"],
+        person_key=PersonKey(next(iter(person))) if person else None,
+        merged_key=PersonKey(next(iter(merged))) if merged else None,
+        object_type=thing.get("type"),
+        collection=values.get("collection"),
+        event=kind,
+        key_columns=key_columns,
+        action=_action(values),
+    )
+
+
+def _event_rules(values: Mapping[str, Any], *, incremental: bool) -> EventRules:
+    (person_column,) = values["person"].values()
+    return EventRules(
+        person_column=person_column,
+        time_column=values["event"]["time"],
+        start=values["start"],
+        remember=values.get("remember", _REMEMBERED if incremental else None),
     )
 
 
@@ -154,6 +195,10 @@ def _contradictions(
             "`exclude` cannot be used with `attributes`, which lists every column to send", "Keep one of the two."
         )
     entity: Entity = values["entity"]
+    yield from _misplaced_limits(entity, fields)
+    if entity.traits.happens:
+        yield from _forgetting(values, fields, incremental=incremental_line is not None)
+        return
     if not entity.traits.merges and values.get("on_removed", OnRemoved.DELETE) is not OnRemoved.DELETE:
         yield fields["on_removed"].error(
             f"a {entity} always drops the rows that left the result", "Remove `on_removed`."
@@ -207,11 +252,35 @@ def _action(values: Mapping[str, Any]) -> ListAction | None:
     return action
 
 
-def _incremental_line(path: Path, text: DefinitionText, errors: list[DefinitionError]) -> int | None:
-    """The file's line of the first use of `last_sync_time` outside of comments."""
+def _misplaced_limits(entity: Entity, fields: Mapping[str, Node]) -> Iterator[DefinitionError]:
+    """The limits that mean nothing to a sync of this entity."""
+    given = fields["limits"].value if "limits" in fields else {}
+    for part, node in given.items() if isinstance(given, dict) else ():
+        if (part == "events") is not entity.traits.happens:
+            known = "`limits.events` is the only limit of events" if entity.traits.happens else "it is one of events"
+            yield node.error(f"`limits.{part}` does not belong to a sync of entity `{entity}`: {known}", "Remove it.")
+
+
+def _forgetting(
+    values: Mapping[str, Any], fields: Mapping[str, Node], *, incremental: bool
+) -> Iterator[DefinitionError]:
+    """Whether an event sync forgets the ids of events that its query may return again."""
+    remember, lookback = values.get("remember"), values.get("lookback", _LOOKBACK_OF_EVENTS)
+    if remember is not None and remember <= lookback:
+        yield fields["remember"].error(
+            "`remember` is not longer than `lookback`, so that events would be sent again after they were forgotten",
+            "Make it longer, such as `90 days`.",
+        )
+    elif incremental and remember is None and lookback >= _REMEMBERED:
+        yield fields["lookback"].error(
+            "`lookback` is not shorter than the 90 days for which the ids of sent events are known",
+            "Make it shorter, or give a longer `remember`.",
+        )
+
+
+def _template(path: Path, text: DefinitionText, errors: list[DefinitionError]) -> Template | None:
     try:
-        template = query.template(path, text.sql, text.sql_line)
+        return query.template(path, text.sql, text.sql_line)
     except DefinitionError as error:
         errors.append(error)
         return None
-    return template.incremental_line if template else None

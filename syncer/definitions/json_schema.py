@@ -33,10 +33,13 @@ def _rules_of_lists() -> list[dict[str, Any]]:
 
 def _rules_of(entity: Entity) -> dict[str, Any]:
     required = [name for name, field in FIELDS.items() if field.example and entity in field.entities]
-    properties: dict[str, Any] = {name: False for name, field in FIELDS.items() if entity not in field.entities}
+    misplaced: dict[str, Any] = {name: False for name, field in FIELDS.items() if entity not in field.entities}
     if entity.traits.names_device:
-        properties["on_removed"] = {"enum": [OnRemoved.KEEP, OnRemoved.DELETE]}
+        misplaced["on_removed"] = {"enum": [OnRemoved.KEEP, OnRemoved.DELETE]}
+    # `events` is the only limit of events, and theirs alone.
+    limits = FIELDS["limits"].kind.schema["properties"]
+    misplaced["limits"] = {"properties": {n: False for n in limits if (n == "events") is not entity.traits.happens}}
     return {
         "if": {"properties": {"entity": {"const": str(entity)}}, "required": ["entity"]},
-        "then": {"required": required, "properties": properties},
+        "then": {"required": required, "properties": misplaced},
     }

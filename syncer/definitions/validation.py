@@ -52,6 +52,7 @@ def rendered(settings: Settings, definition: SyncDefinition, last_sync_time: int
     return query.render(
         definition,
         last_sync_time=last_sync_time,
+        last_event_time=last_sync_time,
         variables=settings.vars,
         environment=lambda: query_variables(settings),
     )

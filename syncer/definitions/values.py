@@ -189,14 +189,14 @@ def _limit(text: str) -> Limit:
     )
 
 
-def _duration(least: str, most: str) -> FieldType:
+def duration(least: str, most: str) -> FieldType:
     """A time between two others, in seconds or with its unit."""
-    shortest, longest = _parsed_duration(least), _parsed_duration(most)
+    shortest, longest = _parsedduration(least), _parsedduration(most)
     assert shortest is not None
     assert longest is not None
 
     def parse(text: str) -> timedelta:
-        duration = _parsed_duration(text)
+        duration = _parsedduration(text)
         if duration is None or not shortest <= duration <= longest:
             raise SyncerError(
                 f"{quoted(text)} is not a time from {least} to {most}",
@@ -209,7 +209,7 @@ def _duration(least: str, most: str) -> FieldType:
     return parsed(parse, anyOf=[{"type": "integer", **number}, {"type": "string", "pattern": f"^{_DURATION}$"}])
 
 
-def _parsed_duration(text: str) -> timedelta | None:
+def _parsedduration(text: str) -> timedelta | None:
     match = re.fullmatch(_DURATION, text)
     return timedelta(seconds=int(match[1]) * _SECONDS[(match[2] or "")[:1]]) if match else None
 
@@ -228,9 +228,9 @@ LIMIT = parsed(
         {"type": "string", "pattern": r"^([0-9]{1,15}|([0-9]{1,2}(\.[0-9]{1,6})?|100(\.0{1,6})?) ?%)$"},
     ],
 )
-TIMEOUT = _duration("1 second", "24 hours")
-LOOKBACK = _duration("0 seconds", "366 days")
-PERIOD = _duration("1 minute", "366 days")
+TIMEOUT = duration("1 second", "24 hours")
+LOOKBACK = duration("0 seconds", "366 days")
+PERIOD = duration("1 minute", "366 days")
 
 _INTERVAL = parsed(schedules.parse, type="string", pattern="^(manual|every ([1-9][0-9]* )?(minute|hour|day)s?)$")
 _CRON = mapping(

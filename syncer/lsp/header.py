@@ -24,6 +24,8 @@ _COLUMNS = {
     "object.id",
     "device.token",
     "device.last_used",
+    "event.id",
+    "event.time",
     # Of the platform.
     "device.column",
     "key",

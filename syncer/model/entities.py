@@ -16,6 +16,7 @@ class Entity(enum.StrEnum):
     COLLECTION = "collection"
     MERGE = "merge"
     DEVICE = "device"
+    EVENT = "event"
 
     @property
     def traits(self) -> Traits:
@@ -33,8 +34,22 @@ class Entity(enum.StrEnum):
                 return _MERGE
             case Entity.DEVICE:
                 return _DEVICE
+            case Entity.EVENT:
+                return _EVENT
             case _:
                 assert_never(self)
+
+
+#: Bytes of an event's name, in UTF-8.
+EVENT_NAME_BYTES = 100
+
+
+class EventKind(enum.StrEnum):
+    """Which sort of event a row is."""
+
+    EVENT = "event"
+    PAGE = "page"
+    SCREEN = "screen"
 
 
 class PersonKey(enum.StrEnum):
@@ -97,10 +112,12 @@ class Traits:
     has_other_names: bool = False
     #: Whether it is deleted together with the people and objects that it links.
     links: bool = False
+    #: Whether it has happened: a row is sent once, never changed or removed, and remembered by its id alone.
+    happens: bool = False
 
     @property
     def names_person(self) -> bool:
-        """Whether its key names a person."""
+        """Whether its rows name a person, by the key's first part unless it `happens`."""
         return "person" in self.identified_by
 
     @property
@@ -134,6 +151,23 @@ _MERGE = Traits(order=5, identified_by=("keep", "merge"), merges=True, has_other
 _DEVICE = Traits(
     order=4, identified_by=("person", "device"), merges=True, own_columns=("platform", "last_used"), links=True
 )
+_EVENT = Traits(order=6, identified_by=("person", "event", "start"), merges=False, happens=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """Which events a sync feeds."""
+
+    #: The name of all of them; empty where a column has it.
+    name: str = ""
+    #: The column that has the name of each, the last one of the key; empty where they have one name.
+    column: str = ""
+    kind: EventKind = EventKind.EVENT
+
+    @property
+    def label(self) -> str:
+        """The name, or the column in braces."""
+        return self.name or f"{{{self.column}}}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +179,7 @@ class Target:
     """
 
     entity: Entity
-    #: Set for a person, a relationship and a device, and for a merge: whom it keeps.
+    #: Set for a person, a relationship, a device and an event, and for a merge: whom it keeps.
     person_key: PersonKey | None = None
     #: Set for a merge: who is gone then.
     merged_key: PersonKey | None = None
@@ -153,9 +187,11 @@ class Target:
     object_type: str | None = None
     #: Set for a collection.
     collection: str | None = None
+    #: Set for an event.
+    event: EventType | None = None
     #: The names of the key's columns in the result, 1 to n: a person or object has one, a relationship two (person,
     #: object), a device two (person, token), a merge two (who is kept, who goes), a collection one or more in the
-    #: header's order.
+    #: header's order; an event those that make it one for ever, and that of its name.
     key_columns: tuple[str, ...] = ()
     #: Set where the rows are a list, of people or of pairs, which says what happens to them.
     action: ListAction | None = None
@@ -179,6 +215,17 @@ class Target:
         return self.person_key
 
     @property
+    def events(self) -> EventType:
+        """The `event` of a target of events.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if self.event is None:
+            raise ValueError(f"a {self.entity} is no event")
+        return self.event
+
+    @property
     def merged(self) -> PersonKey:
         """The `merged_key` of a merge.
 
@@ -192,6 +239,8 @@ class Target:
     @property
     def keys_of_people(self) -> tuple[PersonKey, ...]:
         """What the first columns of its key know people by: those of a merge two of them; empty if it names none."""
+        if self.entity.traits.happens:
+            return ()
         return tuple(key for key in (self.person_key, self.merged_key) if key is not None)
 
     @property
@@ -210,6 +259,8 @@ class Target:
                 return "merges of people"
             case Entity.DEVICE:
                 return "devices"
+            case Entity.EVENT:
+                return f"events `{self.events.label}`"
             case _:
                 assert_never(self.entity)
 
@@ -219,7 +270,8 @@ class Target:
 
         A list is for whoever had it when it was sent.
         """
-        return self.action is None and self.person_key in (PersonKey.ID, PersonKey.EMAIL)
+        known = (PersonKey.ID, PersonKey.EMAIL)
+        return self.action is None and not self.entity.traits.happens and self.person_key in known
 
     @property
     def words(self) -> str:
@@ -239,5 +291,7 @@ class Target:
                 return f"people to merge: whom to keep by {self.person_key}, who goes by {self.merged_key}"
             case Entity.DEVICE:
                 return f"devices of people by {self.person_key}"
+            case Entity.EVENT:
+                return f"events {self.events.label} of people by {self.person_key}"
             case _:
                 assert_never(self.entity)

@@ -115,7 +115,7 @@ class ProfileStore(Protocol):
                 attributes string: a JSON object of the values to set, without nulls at its top level and without
                     spaces around it or, where it is empty, in it. For a collection the row's whole `data`.
                 cleared string: a JSON array of the attributes to unset.
-                person int64: see NumbersPeople.
+                person int64: see NumbersPeople. Of an event there are more columns: see `model.event_stores`.
                 id, email string: only for a person, and only where the result has such a column beside
                     the identifier: the value to set, or NULL: unset where `cleared` names it, else untouched.
                 platform, last_used string: the same for a device. A platform is `ios` or `android`; a time is ISO-8601

@@ -33,6 +33,8 @@ class LimitKind(enum.StrEnum):
     MERGED = "merged"
     #: An empty result, where the snapshot has rows.
     EMPTY = "empty"
+    #: New events.
+    EVENTS = "events"
 
 
 class Moved(NamedTuple):
@@ -126,7 +128,10 @@ class Trigger(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Rows of one run. `queried` = `added` + `changed` + `unchanged` + rows set aside before the comparison."""
+    """Rows of one run.
+
+    `queried` = `added` + `changed` + `unchanged` + `altered` + rows set aside before the comparison.
+    """
 
     queried: int = 0
     added: int = 0
@@ -136,6 +141,8 @@ class Counts:
     accepted: int = 0
     rejected: int = 0
     absent: int = 0
+    #: Events that changed after they were sent, and are not sent again.
+    altered: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

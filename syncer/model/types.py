@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from syncer.model.entities import Entity as Entity
+from syncer.model.entities import EventKind as EventKind
+from syncer.model.entities import EventType as EventType
 from syncer.model.entities import ListAction as ListAction
 from syncer.model.entities import PersonKey as PersonKey
 from syncer.model.entities import Platform as Platform
@@ -149,8 +151,33 @@ class Limits:
     deleted: Limit | None = None
     #: Pairs of people to merge, likewise.
     merged: Limit | None = None
+    #: New events; None accepts any number.
+    events: Limit | None = None
     #: Whether an empty result is accepted where the snapshot has rows.
     allow_empty: bool = False
+
+
+class Start(enum.StrEnum):
+    """What the first run of an event sync does with the events that are there."""
+
+    #: It sends all of them.
+    ALL = "all"
+    #: It takes them as past, and sends none.
+    NOW = "now"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRules:
+    """What the header of an event sync says beside its target."""
+
+    #: The column that has the person's identifier.
+    person_column: str
+    #: The column that says when it happened.
+    time_column: str
+    #: A date: events before it (UTC) are never sent.
+    start: Start | date
+    #: How long before the newest event the ids of sent ones are known; None for ever.
+    remember: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +234,10 @@ class SyncDefinition:
     full_every: timedelta | None = None
     depends_on: tuple[str, ...] = ()
     enabled: bool = True
-    #: Whether the query uses `last_sync_time`, not only in a comment.
+    #: Whether the query uses `last_sync_time` or `last_event_time`, not only in a comment.
     incremental: bool = False
+    #: Set for events.
+    event_rules: EventRules | None = None
     #: SHA-256 of the file's bytes, in hex.
     hash: str = ""
     #: Header field to its line in the file, counted from 1; nested fields as `limits.removed`.

@@ -67,6 +67,7 @@ def render(
     definition: SyncDefinition,
     *,
     last_sync_time: int,
+    last_event_time: int = 0,
     variables: Mapping[str, str],
     environment: Callable[[], QueryVariables],
 ) -> str:
@@ -76,7 +77,7 @@ def render(
         variables: by name in lower case; what `var` reads.
         environment: gives what `env_var` reads; called for a template only.
     Units:
-        last_sync_time: seconds since 1970, UTC; 0 where there was none.
+        last_sync_time, last_event_time: seconds since 1970, UTC; 0 where there was none.
     Raises:
         DefinitionError: a value is missing, a variable may not be read, or the template fails or does too much.
     """
@@ -89,7 +90,8 @@ def render(
     for name, line in parsed.reads.items():
         if refusal := readable.refusal(name):
             raise DefinitionError(refusal.message, path=definition.path, line=line, hint=refusal.hint)
-    names = sandbox.names(last_sync_time=last_sync_time, variables=variables, environment=readable.readable())
+    times = {"last_sync_time": last_sync_time, "last_event_time": last_event_time}
+    names = sandbox.names(**times, variables=variables, environment=readable.readable())
     rendered = parsed.render(names)
     # Python spells other bytes of a variable as halves of surrogate pairs.
     if any("\ud800" <= character <= "\udfff" for character in rendered):

@@ -46,7 +46,9 @@ class RefusedError(Exception):
         self.hint = hint
 
 
-def names(*, last_sync_time: int, variables: Mapping[str, str], environment: Mapping[str, str]) -> Mapping[str, Any]:
+def names(
+    *, last_sync_time: int, last_event_time: int, variables: Mapping[str, str], environment: Mapping[str, str]
+) -> Mapping[str, Any]:
     """What a query's expressions may use, for `Template.render`."""
 
     def var(name: str, *default: Any) -> Any:
@@ -55,7 +57,8 @@ def names(*, last_sync_time: int, variables: Mapping[str, str], environment: Map
     def env_var(name: str, *default: Any) -> Any:
         return _looked_up("env_var", name, environment.get(name), default, name, environment)
 
-    return {"last_sync_time": last_sync_time, "var": var, "env_var": env_var, "range": _range}
+    times = {"last_sync_time": last_sync_time, "last_event_time": last_event_time}
+    return {**times, "var": var, "env_var": env_var, "range": _range}
 
 
 def _looked_up(

@@ -26,10 +26,14 @@ _TOKENS_LIMIT = 60_000
 
 _CALLS = ("var", "env_var", "range")
 
-_NAMES = ("last_sync_time", *_CALLS)
+#: What an incremental query uses.
+_TIMES = ("last_sync_time", "last_event_time")
+
+_NAMES = (*_TIMES, *_CALLS)
 
 _KNOWN = (
-    "A query has `{{ last_sync_time }}`, `{{ var('x') }}`, `{{ env_var('X') }}`, `if`, `for`, `set`, simple filters."
+    "A query has `{{ last_sync_time }}`, `{{ var('x') }}`, `{{ env_var('X') }}`, `if`, `for`, `set`, simple filters; "
+    "one of events `{{ last_event_time }}`."
 )
 
 _TOO_LONG, _IN_SQL = "the template is too long", "Let the warehouse do the work, in SQL."
@@ -63,8 +67,10 @@ class Template:
     #: The file's line of the template's first.
     first_line: int
     tree: nodes.Template
-    #: The file's line of the first use of `last_sync_time`, unless all are in comments of the SQL.
+    #: The file's line of the first use of one of the two times, unless all are in comments of the SQL.
     incremental_line: int | None
+    #: The file's line of the first use of `last_event_time`, also in a comment; None if there is none.
+    event_line: int | None
     #: The variables of the environment that it names, each to the file's line of its first use.
     reads: Mapping[str, int]
 
@@ -116,7 +122,8 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
         for name, line in mentions.items():
             if name not in _NAMES:
                 raise error(f"the name {quoted(name)} is unknown", line, did_you_mean(name, _NAMES))
-        incremental_line = use_outside_comments(tree, "last_sync_time") if "last_sync_time" in mentions else None
+        used = (use_outside_comments(tree, name) for name in _TIMES if name in mentions)
+        incremental_line = min((line for line in used if line is not None), default=None)
         _Bounds().visit(tree).set_environment(Sandbox())
         Sandbox().compile(tree)
     except TemplateSyntaxError as exc:
@@ -127,7 +134,14 @@ def parse(path: Path, sql: str, first_line: int) -> Template:
     if incremental_line is not None:
         incremental_line += first_line - 1
     reads = {name: first_line - 1 + line for name, line in _reads(tree).items()}
-    return Template(path=path, first_line=first_line, tree=tree, incremental_line=incremental_line, reads=reads)
+    return Template(
+        path=path,
+        first_line=first_line,
+        tree=tree,
+        incremental_line=incremental_line,
+        event_line=first_line - 1 + mentions["last_event_time"] if "last_event_time" in mentions else None,
+        reads=reads,
+    )
 
 
 def _faults(tree: nodes.Template) -> Iterator[tuple[str, int, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from syncer.model.types import Action
 from syncer.snapshot import devices
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
+from syncer.snapshot.event_rows import id_sql
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import as_key, literal
 
@@ -14,6 +15,11 @@ _SAMPLE_ROWS = 64
 
 def batch_queries(session: Session, layout: ColumnMap, after: int, until: int, *, rows: int) -> list[str]:
     """A query for at most so many *rows* each, in any order, of those between two places; the next ones come later."""
+    if layout.schema.event is not None:
+        return [
+            f"{_event_sql(session, layout)} WHERE o.seq BETWEEN {first} AND {min(first + rows - 1, until)}"
+            for first in range(after + 1, until + 1, rows)
+        ]
     removals = session.count(f"SELECT count(*) FROM outbox WHERE action <> '{Action.PUT}'")
     remove, put = _removal_sql(session, layout), _put_sql(session, layout)
     return [
@@ -80,6 +86,16 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
         f"SELECT seq, {action}, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
         + "".join(f", {_own_text(c)} AS {c.name}" for c in own)
         + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
+    )
+
+
+def _event_sql(session: Session, layout: ColumnMap) -> str:
+    event = session.target.events
+    name = session.keys[-1] if event.column else literal(event.name)
+    return (
+        f"SELECT seq, action, {session.keys_of('o')}, {whole_row(layout)} AS attributes, '[]' AS cleared, "
+        f"{id_sql('s')} AS event_id, {f's.{name}' if event.column else name} AS name, s.who, "
+        "s.happened FROM outbox o JOIN staged s ON s.rowid = o.row_id"
     )
 
 

@@ -13,6 +13,7 @@ from syncer.model.runs import Moved
 from syncer.snapshot import devices
 from syncer.snapshot.columns import ColumnMap, shown_row
 from syncer.snapshot.diff import Difference
+from syncer.snapshot.event_rows import shown_staged
 from syncer.snapshot.ledger import Workspace
 from syncer.snapshot.session import Session
 
@@ -36,18 +37,20 @@ class Selection:
 
 
 def rows_sql(work: Workspace) -> str:
-    """SQL for all rows that a run would send or forget: change, k…, person, key, before, after (JSON objects).
+    """SQL for all rows that a run would send or forget: change, k…, person, key, before, after (JSON objects), and
+    of events `who`.
 
     Shapes:
         change: one of Changes; `before` and `after` are NULL where there is no such row.
     """
     session, layout, k = work.session, work.layout, work.session.k
-    before, after = _before(layout), shown_row(layout.fed, "staged")
+    before, after = _before(layout), shown_staged(layout)
+    staged, own = ("who, ", ", s.who") if session.target.event is not None else ("", "")
     return (
-        f"SELECT d.change, {session.keys_of('d')}, d.person, {session.key_text_of('d')} AS key, o.before, s.after "
+        f"SELECT d.change, {session.keys_of('d')}, d.person, {session.key_text_of('d')} AS key, o.before, s.after{own} "
         f"FROM (SELECT change, {k}, person, row_id FROM changes "
         f"UNION ALL SELECT 'resent', {k}, NULL, row_id FROM resent) d "
-        f"LEFT JOIN (SELECT rowid AS row_id, {after} AS after FROM staged) s ON s.row_id = d.row_id "
+        f"LEFT JOIN (SELECT {staged}rowid AS row_id, {after} AS after FROM staged) s ON s.row_id = d.row_id "
         f"LEFT JOIN (SELECT {k}, {before} AS before FROM snapshot) o ON {session.same_keys('d', 'o')}"
     )
 
@@ -163,10 +166,12 @@ def _restricted(session: Session, difference: Difference) -> Difference:
 
 
 def puts(difference: Difference) -> pa.Table:
-    """The rows that a run would put: k… and `key`, as people see it."""
+    """The rows that a run would put: k… and `key`, as people see it; of events also `who`."""
     session = difference.work.session
     keys = f"SELECT {session.k} FROM changes WHERE change <> 'removed' UNION ALL SELECT {session.k} FROM resent"
-    query = f"SELECT {session.k}, {session.key_text} AS key FROM ({keys}) ORDER BY {session.k}"
+    if session.target.event is not None:
+        keys = f"SELECT {session.k}, who FROM ({keys}) JOIN (SELECT {session.k}, who FROM staged) USING ({session.k})"
+    query = f"SELECT *, {session.key_text} AS key FROM ({keys}) ORDER BY {session.k}"
     return session.connection.sql(query).to_arrow_table()
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
 import pyarrow as pa
 
-from syncer.definitions.columns import attribute_columns, check_columns, match_column
+from syncer.definitions.columns import attribute_columns, check_columns, event_columns, match_column
 from syncer.model.errors import QueryResultError
 from syncer.model.protocols import COLUMN_CASE, WRITTEN_NAMES
 from syncer.model.types import DeviceFields, Entity, Identity, OnNull, OnRemoved, PersonKey, SyncDefinition, ValueForm
 from syncer.snapshot import devices
+from syncer.snapshot.attributes import Attribute as Attribute
+from syncer.snapshot.attributes import EventColumns, as_event_columns
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_json, as_sent, column_type, literal
 
@@ -21,21 +24,6 @@ from syncer.snapshot.values import ColumnType, as_json, as_sent, column_type, li
 LONGEST_KEY = 150
 #: Those of Google have more than 150 and no limit of their own; it is that of every other value at Customer.io.
 LONGEST_TOKEN = 1_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attribute:
-    """One attribute that the query feeds."""
-
-    name: str
-    #: Its place in the result, counted from 0.
-    position: int
-    kind: ColumnType
-    type: pa.DataType
-    #: Whether it is what the header says of a device: see `snapshot.devices`.
-    is_of_device: bool = False
-    #: The value of every row, where no column of the result has it; its position is beyond them.
-    constant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +43,25 @@ class ResultSchema:
     column_case: str = ""
     #: How the store takes values.
     form: ValueForm = ValueForm.EXACT
+    #: Set for events.
+    event: EventColumns | None = None
+
+    @property
+    def used(self) -> tuple[Attribute, ...]:
+        """All columns of the result that matter."""
+        own = (self.event.person, self.event.time) if self.event else ()
+        return (*self.keys, *self.attributes, *own)
 
     @property
     def folded_keys(self) -> frozenset[int]:
         """Which of the keys, from 0 on, are e-mail addresses, which are compared in lower case."""
-        kinds = (self.definition.target.person_key, self.definition.target.merged_key)
+        kinds = self.definition.target.keys_of_people
         return frozenset(place for place, kind in enumerate(kinds) if kind is PersonKey.EMAIL)
 
     def longest(self, key: Attribute) -> int | None:
         """The most bytes of a part of the key; None where there is no limit."""
         if not self.definition.target.entity.traits.merges:
-            return None
+            return LONGEST_KEY if self.event and key is self.event.person else None
         is_token = self.definition.target.entity.traits.names_device and key is self.keys[1]
         return LONGEST_TOKEN if is_token else LONGEST_KEY
 
@@ -93,18 +89,25 @@ class ResultSchema:
     @property
     def sends_removals(self) -> bool:
         """Whether a row that left the result is a removal in the store."""
-        if self.definition.incremental:
+        if self.definition.incremental or self.event:
             return False
         return self.definition.on_removed is not OnRemoved.KEEP or not self.definition.target.entity.traits.merges
 
 
 def result_schema(
-    definition: SyncDefinition, schema: pa.Schema, identity: Identity, form: ValueForm = ValueForm.EXACT
+    definition: SyncDefinition,
+    schema: pa.Schema,
+    identity: Identity,
+    form: ValueForm = ValueForm.EXACT,
+    *,
+    now: datetime | None = None,
+    store_id: str = "",
 ) -> ResultSchema:
     """Sort the columns of a result.
 
     Shapes:
-        identity, form: of the store; see `ProfileStore`.
+        identity, form, store_id: of the store; see `ProfileStore`.
+        now: the time by the warehouse's clock, which events may not be ahead of; None for this machine's.
     Raises:
         DefinitionError: the header names a column that the result lacks, or two columns have one name.
         QueryResultError: a column's type cannot be used.
@@ -134,6 +137,7 @@ def result_schema(
         unique=_unique_identifier(definition, attributes, identity),
         column_case=column_case(schema),
         form=form,
+        event=as_event_columns([attribute(c, c) for c in event_columns(definition, names)], now, store_id),
     )
 
 

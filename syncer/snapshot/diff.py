@@ -11,6 +11,7 @@ import pyarrow as pa
 from syncer.model.types import Changes
 from syncer.snapshot import devices
 from syncer.snapshot.columns import ColumnMap, StoredColumn, listed, shown_row
+from syncer.snapshot.event_rows import shown_staged
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.outbox import Outbox, open_outbox
 from syncer.snapshot.session import Session
@@ -110,9 +111,8 @@ class Difference:
     def sample(self, rows: int) -> list[tuple[str, str, str | None, str | None]]:
         """At most *rows* changes of each sort: change, key, JSON object before and after (None: no such row)."""
         session, layout, k = self.work.session, self.work.layout, self.work.session.k
-        before = shown_row([c for c in layout.compared if c.was is not None], "acknowledged")
-        after = shown_row(layout.fed, "staged")
-        found = session.rows(
+        before, after = shown_row([c for c in layout.compared if c.was], "acknowledged"), shown_staged(layout)
+        return session.rows(
             f"SELECT change, {session.key_text_of('d')}, o.values, s.values FROM "
             f"(SELECT * FROM changes QUALIFY row_number() OVER (PARTITION BY change ORDER BY {k}) <= {rows}) d "
             f"LEFT JOIN (SELECT {k}, {after} AS values FROM staged SEMI JOIN changes USING ({k})) s "
@@ -120,7 +120,6 @@ class Difference:
             f"LEFT JOIN (SELECT {k}, {before} AS values FROM snapshot SEMI JOIN changes USING ({k})) o "
             f"ON {session.same_keys('d', 'o')} ORDER BY change, {session.keys_of('d')}"
         )
-        return [(change, key, old, new) for change, key, old, new in found]
 
     @property
     def newest_claim(self) -> str:

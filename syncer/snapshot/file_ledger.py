@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -22,7 +23,7 @@ from syncer.model.types import FindingKind, Removed, ValueForm
 from syncer.snapshot import file, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
-from syncer.snapshot.ledger import Asked, Intent, Known, Writer, WriterState
+from syncer.snapshot.ledger import Asked, Intent, Journal, Known, Writer, WriterState
 from syncer.snapshot.session import Session, close, retried, signature_of
 from syncer.snapshot.tables import FORMATS, MANY_ROWS, fit_blocks, make_tables
 
@@ -32,6 +33,8 @@ _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was 
 class FileLedger:
     """One sync's file, open and locked; see `Ledger`."""
 
+    _journal: ClassVar[Journal] = journal
+
     def __init__(self, session: Session, path: Path) -> None:
         self.session = session
         self.notes: list[str] = []
@@ -39,8 +42,8 @@ class FileLedger:
         self._path = path
         self._newest_claim = ""
         self._is_outdated = False
-        #: What `compare_fences` found, for `meta`.
-        self._fences: dict[str, str] = {}
+        #: What `meta` is to have with the next intent.
+        self._with_intent: dict[str, str] = {}
         #: What `meta` has, once it was read.
         self._remembered: dict[str, str] | None = None
 
@@ -93,8 +96,7 @@ class FileLedger:
         self.settle_what_died()
 
     def _bring_up_to_date(self, **of_new_file: str) -> None:
-        session = self.session
-        found = self._format(session)
+        session, found = self.session, self._format(self.session)
         if found > FORMATS.newest:
             reset = f"start from scratch with `syncer reset {session.sync}`"
             raise FORMATS.newer(found, what=f"the snapshot of `{session.sync}`", error=SnapshotError, otherwise=reset)
@@ -217,7 +219,7 @@ class FileLedger:
                 self._put_in_doubt("TRUE")
                 if is_restored:
                     self._forget_people()
-        self._fences = {"fence": own, "fence_before": own, "other_ledgers": json.dumps(others)}
+        self._with_intent |= {"fence": own, "fence_before": own, "other_ledgers": json.dumps(others)}
         return former if former in fences else ""
 
     def follow_writers(
@@ -240,10 +242,9 @@ class FileLedger:
         k, memory = self.session.k, self._memory()
         unknown = f"SELECT 1 FROM in_doubt ANTI JOIN kept USING ({k}) ANTI JOIN snapshot USING ({k})"
         needs_all = self._is_outdated or self.session.any(unknown)
-        quarantined = f"SELECT 1 FROM rejections ANTI JOIN kept USING ({k})"
         return Known(
             last_sync_time=0 if needs_all else int(memory["last_sync_time"] or 0),
-            has_quarantined=self.session.any(quarantined),
+            has_quarantined=self.session.any(f"SELECT 1 FROM rejections ANTI JOIN kept USING ({k})"),
             settled_definition=memory["settled_definition"],
             settled_query=memory["settled_query"],
             column_case=memory["column_case"],
@@ -265,9 +266,8 @@ class FileLedger:
             session.execute(f"CREATE OR REPLACE TEMP TABLE unmatched AS SELECT row_id {which}; DELETE {which}")
             source = "snapshot h JOIN unmatched u ON h.rowid = u.row_id"
         none = " LIMIT 0" if layout.schema.definition.incremental else ""
-        session.execute(
-            f"CREATE OR REPLACE TEMP TABLE gone AS SELECT {k} FROM {source} ANTI JOIN staged USING ({k}){none}"
-        )
+        gone = f"SELECT {k} FROM {source} ANTI JOIN staged USING ({k}){none}"
+        session.execute(f"CREATE OR REPLACE TEMP TABLE gone AS {gone}")
         return acknowledged - unmatched
 
     @retried
@@ -275,7 +275,7 @@ class FileLedger:
         if self.session.any(f"FROM (SELECT 1 FROM staged OFFSET {MANY_ROWS})"):
             fit_blocks(self.session, self._path.resolve())
         with self._transaction():
-            rows, values = journal.write_intent(self.session, layout, intent), dict(self._fences)
+            rows, values = self._journal.write_intent(self.session, layout, intent), {**self._with_intent}
             if intent.claimed_by:
                 values |= {"claimed_by": intent.claimed_by, "claimed_after": known.newest_claim}
                 if rows:
@@ -287,19 +287,19 @@ class FileLedger:
     @retried
     def acknowledge(self, layout: ColumnMap, verdicts: pa.Table) -> None:
         with self._transaction():
-            journal.write_verdicts(self.session, layout, verdicts)
+            self._journal.write_verdicts(self.session, layout, verdicts)
 
     def settle(
         self, layout: ColumnMap, intent: Intent, *, started_at: datetime, asked: Asked, ended_well: bool
     ) -> None:
         schema, values = layout.schema, asked.memory if ended_well and not intent.only_some else {}
         of_result = {"settled_definition": schema.definition.hash, "column_case": schema.column_case} if values else {}
-        self._settle(intent, values | of_result, at=started_at)
+        self._settle(layout, intent, values | of_result, at=started_at)
         if not intent.is_empty:
             self.session.execute("CHECKPOINT")
 
     @retried
-    def _settle(self, intent: Intent, values: dict[str, str], *, at: datetime) -> None:
+    def _settle(self, layout: ColumnMap, intent: Intent, values: dict[str, str], *, at: datetime) -> None:
         with self._transaction():
             if not intent.is_empty:
                 self._settle_fence()

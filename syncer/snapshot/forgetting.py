@@ -99,7 +99,7 @@ def is_in_plan(path: Path, names: Names) -> bool:
     """Whether the rows of a saved plan name a person, in a key or in another column; see `change_set.keep`."""
     with duckdb.connect() as connection:
         rows = connection.read_parquet(str(path))
-        keys = [f"CAST({column} AS VARCHAR)" for column in rows.columns if column[:1] == "k"]
+        keys = [f"CAST({column} AS VARCHAR)" for column in rows.columns if column[:1] == "k" or column == "who"]
         told = [f"json_extract_string({side}, '$.{kind}')" for side in ("before", "after") for kind in names]
         which = " OR ".join(_is_among(value, set().union(*names.values())) for value in (*keys, *told))
         return bool(rows.filter(which).limit(1).fetchall())
@@ -125,7 +125,7 @@ def _opened(path: Path, names_of: NamesOf) -> Iterator[tuple[Session, str, Names
             yield None
             return
         target = target_of(meta["target"], session.keys_in())
-        if not target.keys_of_people:
+        if not target.keys_of_people and target.event is None:
             yield None
             return
         ledger = FileLedger(Session(connection=connection, sync=sync, target=target), path)
@@ -136,6 +136,9 @@ def _opened(path: Path, names_of: NamesOf) -> Iterator[tuple[Session, str, Names
 
 def _rows_named(session: Session, names: Names) -> str:
     """SQL for the keys (k…) of rows that name a person, in the key or in another column."""
+    if session.target.event is not None:
+        # Of events, only what is to be tried again has its person; the ids of others name nobody.
+        return f"SELECT {session.k} FROM kept WHERE {_is_among('who', set().union(*names.values()))}"
     k, kinds = session.k, enumerate(session.target.keys_of_people, start=1)
     is_named = " OR ".join(_is_among(f"k{place}", names.get(kind, set())) for place, kind in kinds)
     parts = [f"SELECT {k} FROM {table} WHERE {is_named}" for table in _TABLES]

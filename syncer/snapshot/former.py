@@ -73,6 +73,8 @@ class Former:
         changed = f"this sync feeds {new.words} now, and fed {self.target.words} before"
         if self.target.words == new.words:
             changed = f"the key of {new.words} is another than before"
+        if new.entity.traits.happens:
+            return f"{changed}: events from `start` on are sent, and nothing is removed"
         if self.is_removable(definition):
             return f"{changed}: every row is sent, and what was sent before is removed"
         if self.target.entity is new.entity and new.entity.traits.merges and definition.on_removed is OnRemoved.KEEP:
@@ -87,11 +89,13 @@ def of(session: Session, store_id: str, address: Callable[[Target], str] = lambd
     """The snapshot that a session has open."""
     meta = dict(session.rows("SELECT name, value FROM meta"))
     target = target_of(meta["target"], session.keys_in())
+    tables = ["snapshot", "in_doubt", *(["sent_events"] if target.event is not None else [])]
+    rows = " UNION ALL ".join(f"SELECT 1 FROM {table}" for table in tables)
     return Former(
         target=target,
         is_of_this_store=meta["store_id"] == store_id,
         is_at_its_address=meta.get("address", "") in ("", address(target)),
-        has_rows=session.any("SELECT 1 FROM (SELECT k1 FROM snapshot UNION ALL SELECT k1 FROM in_doubt)"),
+        has_rows=session.any(f"SELECT 1 FROM ({rows})") or bool(meta.get("event_start")),
         meta={name: meta[name] for name in _OF_THE_SYNC if name in meta},
     )
 
@@ -230,6 +234,8 @@ def forget(session: Session, keys: pa.Table) -> None:
 
 def _removes(definition: SyncDefinition) -> bool:
     """Whether rows that left the result are removed from the store."""
+    if definition.target.entity.traits.happens:
+        return False
     is_kept = definition.on_removed is OnRemoved.KEEP or definition.incremental
     return not (definition.target.entity.traits.merges and is_kept)
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 
 from syncer.model.types import DeviceFields, ValueForm
-from syncer.snapshot import devices
+from syncer.snapshot import devices, event_rows
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, StoredColumn
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import DEEPEST_JSON, is_too_deep, last_of_each_name
@@ -211,7 +211,7 @@ def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool) -> 
     """SQL that reads `incoming` (see ResultStream) into the temporary table `staged`.
 
     Shapes:
-        staged: k…, c…, nulled (values taken for NULL), fingerprint, fault (why a row cannot be sent, or NULL), row_id.
+        staged: k…, of events `event_rows.COLUMNS`, c…, nulled (values taken for NULL), fingerprint, fault, row_id.
             Without *every_row*, rows whose fingerprint the snapshot has are left out, and a line that has a row_id is
             no row of the result, but the place of a row of the snapshot that none matched.
     """
@@ -224,11 +224,11 @@ def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool) -> 
     source = every if every_row else _differing(session, source, schema)
     fed = [(c, c.fed) for c in layout.columns if c.fed is not None]
     values = [f"{sql} AS {key}" for sql, key in zip(key_sql(schema), keys, strict=True)]
-    values += [f"{_stored(c, a)} AS {c.physical}" for c, a in fed]
-    kept = ", ".join([*keys, *(c.physical for c, _ in fed), "nulled", "row_id"])
+    values += [f"{_stored(c, a)} AS {c.physical}" for c, a in fed] + event_rows.columns_sql(schema, _scanned)
+    kept = ", ".join([*keys, *event_rows.names_sql(session, schema), *(c.physical for c, _ in fed), "nulled", "row_id"])
     return (
         f"CREATE TEMP TABLE staged AS SELECT {kept}, CASE WHEN nulled = 0 THEN p END AS fingerprint, "
-        f"CASE WHEN row_id IS NULL THEN {_fault_sql(session, schema, fed)} END AS fault "
+        f"CASE WHEN row_id IS NULL THEN {_fault_sql(session, layout, fed)} END AS fault "
         f"FROM (SELECT *, {', '.join(values)}, {_nulled_sql(fed)} AS nulled FROM ({source}))"
     )
 
@@ -259,13 +259,13 @@ def _differing(session: Session, scanned: str, schema: ResultSchema) -> str:
 def _fingerprint(layout: ColumnMap) -> str:
     """SQL for a number that is the same for rows with the same values, read by the same rules."""
     schema = layout.schema
-    read = [(a.name, a.position, a.kind, str(a.type)) for a in (*schema.keys, *schema.attributes)]
+    read = [(a.name, a.position, a.kind, str(a.type)) for a in schema.used]
     stored = [(c.name, c.type, c.fed is not None) for c in layout.compared]
     # Where a store takes values in a form of its own, types that meet as JSON are stored in it.
     forms = [(c.name, c.form) for c in layout.fed if _is_mixed(c) and c.form is not ValueForm.EXACT]
     rules = repr((_RULES, read, stored, schema.keeps_nulls, *forms)).encode()
     seed = int.from_bytes(hashlib.sha256(rules).digest()[:8])
-    used = {a.position: a.type for a in (*schema.keys, *schema.attributes)}
+    used = {a.position: a.type for a in schema.used}
     values = [hashed(type_, f"r{position}") for position, type_ in sorted(used.items(), key=lambda item: item[0])]
     return f"xor(hash({', '.join(values)}), {seed}::UBIGINT)"
 
@@ -303,9 +303,9 @@ def _is_mixed(column: StoredColumn) -> bool:
     return column.fed is not None and column.fed.kind is not column.type
 
 
-def _fault_sql(session: Session, schema: ResultSchema, fed: list[tuple[StoredColumn, Attribute]]) -> str:
+def _fault_sql(session: Session, layout: ColumnMap, fed: list[tuple[StoredColumn, Attribute]]) -> str:
     """SQL for why a row cannot be sent, NULL where it can; names columns, never values."""
-    cases = [("broken IS NOT NULL", "broken")]
+    schema, cases = layout.schema, [("broken IS NOT NULL", "broken")]
     for key, k in zip(schema.keys, session.keys, strict=True):
         cases += _key_faults(session, schema, key, k)
     target = schema.definition.target
@@ -319,6 +319,7 @@ def _fault_sql(session: Session, schema: ResultSchema, fed: list[tuple[StoredCol
         if a.is_of_device and a.constant is None:
             column = (schema.definition.device or DeviceFields()).columns[a.name]
             cases.append(devices.fault(a.name, column, value=_scanned(a), is_given=_present(a)))
+    cases += event_rows.fault_cases(layout, session, _key_faults)
     return f"CASE {' '.join(f'WHEN {test} THEN {reason}' for test, reason in cases)} END"
 
 

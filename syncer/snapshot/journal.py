@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from syncer.model.types import Action, OnRemoved
-from syncer.snapshot import devices, handover
+from syncer.snapshot import devices, handover, refusals
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file
 from syncer.snapshot.ledger import Intent
 from syncer.snapshot.session import Session
@@ -30,7 +30,7 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
         from syncer.snapshot import departures
 
         departures.forget(session)
-    _reshape(session, layout)
+    reshape(session, layout)
     session.execute(
         f"UPDATE snapshot SET fingerprint = r.fingerprint FROM restated r WHERE {session.same_keys('snapshot', 'r')}"
     )
@@ -51,7 +51,7 @@ def write_intent(session: Session, layout: ColumnMap, intent: Intent) -> int:
     return rows
 
 
-def _reshape(session: Session, layout: ColumnMap) -> None:
+def reshape(session: Session, layout: ColumnMap) -> None:
     """Give the file's tables the columns and types of this run."""
     dropped = [c for c in layout.columns if c.fed is None]
     forgotten = [c for c in dropped if c in layout.reshaping or _is_forgotten(session, c)]
@@ -294,9 +294,9 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
 
         departures.leave_to_rows(session)
     # A rejection leaves open whether an earlier send of the same row arrived.
-    _delete_answered(session, "in_doubt", "a.verdict IN ('accepted', 'absent')")
+    refusals.delete_answered(session, "in_doubt", "a.verdict IN ('accepted', 'absent')")
     # An incremental query does not return again who is absent, and may exist at the next run.
-    _delete_answered(session, "kept", "a.verdict = 'accepted'")
+    refusals.delete_answered(session, "kept", "a.verdict = 'accepted'")
     session.execute(
         f"INSERT INTO in_doubt ({k}) SELECT {k} FROM (SELECT {k} FROM answered WHERE verdict IS NULL) "
         f"ANTI JOIN in_doubt USING ({k})"
@@ -306,45 +306,9 @@ def settle(session: Session, intent: Intent | None, *, at: datetime) -> None:
         from syncer.snapshot import history
 
         history.remember_absent(session, is_whole=looked_at_all and intent is not None and not intent.is_partial)
-    _find_rejected(session, quarantine=looked_at_all, at=at)
-    if intent is not None and looked_at_all:
-        _end_rejections(session, partial=intent.is_partial)
-    else:
-        _delete_answered(session, "rejections", "a.verdict IS NOT NULL")
-    session.execute(f"DELETE FROM rejections USING rejected r WHERE {session.same_keys('rejections', 'r')}")
-    session.execute("INSERT INTO rejections SELECT * FROM rejected")
+    refusals.settle(session, intent, at=at)
     if session.any("SELECT 1 FROM unknown"):
         session.execute(
             f"DELETE FROM unknown WHERE NOT EXISTS (SELECT 1 FROM snapshot s WHERE {session.same_keys('unknown', 's')})"
         )
-    session.execute("DROP TABLE outbox; DROP TABLE verdicts; DROP TABLE answered; DROP TABLE rejected")
-
-
-def _find_rejected(session: Session, *, quarantine: bool, at: datetime) -> None:
-    """Fill `rejected` with the rows that are rejected or quarantined now, in the columns of `rejections`."""
-    k = session.k
-    known = " AND ".join(f"r.{key} IS NOT DISTINCT FROM o.{key}" for key in session.keys)
-    rejected = f"SELECT {k}, reason, 1 AS rows FROM answered WHERE verdict = 'rejected'"
-    if quarantine:
-        rejected += f" UNION ALL SELECT {k}, reason, rows FROM quarantined"
-    session.execute(
-        f"CREATE OR REPLACE TEMP TABLE rejected AS SELECT {session.keys_of('r')}, r.reason, r.rows, "
-        f"coalesce(o.attempts, 0) + 1 AS attempts, coalesce(o.first_seen, $at) AS first_seen, $at AS last_seen "
-        f"FROM ({rejected}) r LEFT JOIN rejections o ON {known} AND (NOT ({session.lacks_key('r')}) "
-        "OR r.reason = o.reason)",
-        {"at": at.replace(tzinfo=None)},
-    )
-
-
-def _end_rejections(session: Session, *, partial: bool) -> None:
-    """Drop the rejections that a whole look has shown to be over."""
-    staged = f"EXISTS (SELECT 1 FROM staged s WHERE {session.same_keys('rejections', 's')})"
-    which = f"({session.lacks_key('rejections')} OR {staged}) AND " if partial else ""
-    session.execute(
-        f"DELETE FROM rejections WHERE {which}NOT EXISTS (SELECT 1 FROM answered a "
-        f"WHERE a.verdict IS NULL AND {session.same_keys('rejections', 'a')})"
-    )
-
-
-def _delete_answered(session: Session, table: str, which: str) -> None:
-    session.execute(f"DELETE FROM {table} USING answered a WHERE {session.same_keys(table, 'a')} AND {which}")
+    session.execute("DROP TABLE outbox; DROP TABLE verdicts; DROP TABLE answered")

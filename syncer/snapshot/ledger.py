@@ -25,6 +25,9 @@ change them. The stages keep what they find in temporary tables beside these:
                 where the key says it; `doubted` where it was in doubt; `restores` where it was `unset` and did not
                 change: its values alone are sent, as what is NULL in it was unset before, and another sync may have
                 set it since; `change` is one of Changes; `first_run` is what the snapshot is to have
+    sent_events high, low, second, print: only of events, whose outbox is temporary, and which have nothing else here
+                but `kept` and `rejections`: the 80 bits that are the id, without its time; the time in unix seconds;
+                and a part of the fingerprint. `kept` has who, happened and fingerprint too.
     verdicts    seq, verdict, reason: beside the outbox: what the store answered so far
 """
 
@@ -67,6 +70,12 @@ class Known:
     newest_claim: str = ""
     #: Whether that claim is not this ledger's: rows may have been sent that it does not know.
     is_outdated: bool = False
+    #: Of events: the newest one that was sent or is past, at the last run that ended well, in unix seconds; else 0.
+    last_event_time: int = 0
+    #: From when on events count, aware; None where no run has decided it.
+    event_start: datetime | None = None
+    #: Before when the ids of sent events are forgotten, in unix seconds; 0 if none are.
+    forgotten_before: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +123,14 @@ class Intent:
     forget_before: datetime | None = None
     #: Nothing is to be sent, and no row was in doubt or rejected: the ledger's rows stay as they are.
     is_empty: bool = False
+    #: From when on events count, where this run decides it.
+    event_start: datetime | None = None
+    #: Of the events of the result that were sent before, or are past, in unix seconds.
+    newest_known: int = 0
+    #: How many events changed after they were sent; are past; and are older than what is remembered.
+    altered: int = 0
+    past: int = 0
+    forgotten: int = 0
 
 
 class WriterState(enum.StrEnum):
@@ -133,6 +150,16 @@ class Writer:
     attributes: frozenset[str]
     #: Its newest claim.
     claim: str
+
+
+class Journal(Protocol):
+    """What writes the rows of a run to a ledger's tables, within a transaction."""
+
+    def write_intent(self, session: Session, layout: ColumnMap, intent: Intent) -> int:
+        """See `Ledger.intend`."""
+
+    def write_verdicts(self, session: Session, layout: ColumnMap, verdicts: pa.Table) -> None:
+        """See `Ledger.acknowledge`."""
 
 
 class Ledger(Protocol):

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, assert_never
 import duckdb
 
 from syncer.model.protocols import KEPT, MOVED
-from syncer.model.types import Entity, ListAction, PersonKey, Target
+from syncer.model.types import Entity, EventType, ListAction, PersonKey, Target
 from syncer.snapshot.values import literal
 
 _Result = TypeVar("_Result")
@@ -142,7 +142,7 @@ class Session:
     @property
     def may_be_blank(self) -> bool:
         """Whether a part of a key may be empty: in the JSON array that is a collection's key of several columns."""
-        return not self.target.entity.traits.merges and len(self.keys) > 1
+        return self.target.collection is not None and len(self.keys) > 1
 
     def keys_of(self, table: str) -> str:
         """SQL for the columns of the key of one table."""
@@ -183,6 +183,8 @@ class Session:
                 kind = f"{target.person_key}:{target.merged_key}"
             case Entity.DEVICE:
                 kind = str(target.person_key)
+            case Entity.EVENT:
+                kind = target.events.label
             case _:
                 assert_never(target.entity)
         return target.entity, kind, self.key_text
@@ -259,6 +261,9 @@ class Session:
 
 def signature_of(target: Target) -> str:
     """What must stay the same for acknowledged rows to mean the same things in the store."""
+    if target.event is not None:
+        # Whoever did it, the event is the same.
+        return f"{target.entity}|||{target.event.label}|{','.join(target.key_columns)}"
     keys = ",".join(target.key_columns) if target.collection is not None else ""
     entity = target.entity if target.action is None else f"{target.entity}:{target.action}"
     second = target.merged_key or target.object_type
@@ -272,13 +277,14 @@ def target_of(signature: str, keys: int) -> Target:
     named = rest.rpartition("|")[0]
     entity, _, action = entity.partition(":")
     second, collection = ("", named[1:]) if named.startswith("|") else (named.removesuffix("|"), "")
-    is_merge = entity == Entity.MERGE
+    is_merge, is_event = entity == Entity.MERGE, entity == Entity.EVENT
     return Target(
         entity=Entity(entity),
         person_key=PersonKey(person_key) if person_key else None,
         merged_key=PersonKey(second) if is_merge else None,
         object_type=(second or None) if not is_merge else None,
-        collection=collection or None,
+        collection=None if is_event else collection or None,
+        event=EventType(name=collection) if is_event else None,
         key_columns=tuple(f"k{i}" for i in range(1, keys + 1)),
         action=ListAction(action) if action else None,
     )

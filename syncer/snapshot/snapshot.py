@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
 from syncer.model.protocols import DEFAULT_CASE, AddressesTargets, ProfileStore
 from syncer.model.types import Rejection, SyncDefinition, Target
-from syncer.snapshot import devices, file, quarantine
+from syncer.snapshot import devices, events, file, quarantine
 from syncer.snapshot.columns import ColumnMap, ResultSchema, column_case, layout_of, whole_row, written_names
 from syncer.snapshot.diff import Difference, compare
+from syncer.snapshot.event_ledger import EventLedger
 from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.incoming import Progress, ResultStream
 from syncer.snapshot.ledger import Known, Ledger, Workspace
@@ -64,13 +66,17 @@ class Staged:
         full: bool = False,
         only: tuple[str, ...] | None = None,
         whereabouts: Callable[[pa.Table], pa.Table] | None = None,
+        event_start: datetime | None = None,
     ) -> Difference:
         """Compare with what was acknowledged, is in doubt, or was rejected.
 
         *is_whole*: the query was asked for its whole result, so that what it lacks has left it; as most are.
         *full* sends every row again; *only* looks at the row of one key. Both need every row staged.
         *whereabouts* as `NumbersPeople` has it, for the target: by it removals find the people who got the rows.
+        *event_start*: from when on events count, aware, where the ledger does not know it yet.
         """
+        if self.schema.event is not None:
+            return events.compare(self._work, is_whole=is_whole, full=full, only=only, start=event_start)
         return compare(self._work, same=self.same, is_whole=is_whole, full=full, only=only, whereabouts=whereabouts)
 
     def has(self, key: tuple[str, ...]) -> bool:
@@ -201,7 +207,7 @@ class Snapshot:
         every_row = every_row or not session.any("SELECT 1 FROM snapshot")
         incoming = ResultStream(
             reader,
-            used=[a.position for a in (*schema.keys, *schema.attributes) if a.constant is None],
+            used=[a.position for a in schema.used if a.constant is None],
             remembered=[] if every_row else [key.position for key in schema.keys],
             progress=progress,
         )
@@ -308,6 +314,8 @@ def _in_memory(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
 
 
 def _ledger(session: Session, path: Path) -> FileLedger:
+    if session.target.event is not None:
+        return EventLedger(session, path)
     return FileLedger(session, path) if session.target.action is None else ListLedger(session, path)
 
 

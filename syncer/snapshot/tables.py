@@ -28,6 +28,10 @@ def make_tables(session: Session) -> None:
     ):
         session.execute(f"CREATE TABLE {table} ({columns})")
     _make_history(session)
+    if session.target.entity.traits.happens:
+        from syncer.snapshot import event_journal
+
+        event_journal.make_tables(session)
 
 
 def fit_blocks(session: Session, path: Path) -> None:
@@ -108,4 +112,8 @@ def _add_history(session: Session) -> None:
     _make_history(session)
 
 
-FORMATS = Formats((_add_fingerprints, _add_people, _add_unknown, _add_unset, _add_history))
+def _know_events(session: Session) -> None:
+    """A file that has the tables of events is made so; those of before have none, and only say that they may."""
+
+
+FORMATS = Formats((_add_fingerprints, _add_people, _add_unknown, _add_unset, _add_history, _know_events))

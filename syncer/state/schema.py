@@ -82,7 +82,7 @@ DELIVERY = (
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 10
+NEWEST = 11
 
 #: One row. `schema_version` is the format.
 state = sa.Table(

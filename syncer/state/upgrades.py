@@ -189,6 +189,11 @@ def _number_runs(connection: sa.Connection) -> None:
     fill_latest(connection)
 
 
+def _know_altered_events(connection: sa.Connection) -> None:
+    """Format 11: how many events changed after they were sent."""
+    _add_column(connection, runs.c.altered)
+
+
 def fill_latest(connection: sa.Connection) -> None:
     """Bring every row of `latest` up to date, and make those that are missing, from the runs."""
     first = sa.select(runs.c.sync, sa.func.min(runs.c.started_at)).group_by(runs.c.sync)
@@ -230,6 +235,7 @@ FORMATS: Formats[sa.Connection] = Formats(
         _know_what_people_know,
         _know_roles_of_sessions,
         _know_sets_of_removals,
+        _know_altered_events,
     )
 )
 

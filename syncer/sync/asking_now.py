@@ -71,7 +71,7 @@ class _Question:
             SyncerError: of the warehouse or the result, or the key's column cannot be filtered.
         """
         definition, warehouses = self.definition, self.settings.warehouses
-        query = prepared(self.settings, definition, Known(), 0)
+        query = prepared(self.settings, definition, Known(), None)
         address = warehouses[definition.warehouse]
         with closing(address.open(definition.warehouse, sync=definition.name)) as warehouse, query.errors_placed():
             names = [column.name for column in warehouse.columns(query.statement)]
@@ -79,7 +79,7 @@ class _Question:
             statement = self._filtered(query.statement, key_columns(definition, names), dialect)
             reader = warehouse.query(statement, timeout=definition.timeout)
             identity = self.settings.stores[definition.store].identity
-            schema = result_schema(definition, reader.schema, identity, self.facts.form)
+            schema = result_schema(definition, reader.schema, identity, self.facts.form, store_id=self.facts.store_id)
             self._check(schema)
             # There is no such file: the snapshot is empty, and in memory.
             path = self.settings.snapshots_dir / f"{definition.name}.now"

@@ -141,7 +141,9 @@ def catch_up(
         ledger.doubt(removed, log_id=log_id, also=other_kinds(store, ledger.session.target))
     _refuse_sharing(ledger.session.target, store, [sync for sync, _ in writers], state_of)
     found = {sync: Writer(attributes=names, claim=claim) for sync, (names, claim) in writers}
-    ledger.follow_writers(found, state_of, form=store.value_form)
+    # What happened is nobody else's to write over.
+    if not ledger.session.target.entity.traits.happens:
+        ledger.follow_writers(found, state_of, form=store.value_form)
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:

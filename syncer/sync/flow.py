@@ -26,7 +26,7 @@ from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked
 from syncer.snapshot.outbox import Outbox, Taken
 from syncer.snapshot.snapshot import Snapshot, Staged
-from syncer.sync import limits
+from syncer.sync import events, limits
 from syncer.sync.coordination import Coordination, other_kinds
 from syncer.sync.notes import notes_on_rows
 from syncer.sync.progress import Exceeded, HeldError, Phase, Progress, RunOptions, StoppedError
@@ -69,6 +69,8 @@ class SyncRun:
     approved: Approval | None = None
     #: How long what left the result is remembered.
     remembers: timedelta = timedelta(days=90)
+    #: The time by the warehouse's clock, aware, where it matters; None for this machine's.
+    now: datetime | None = None
 
 
 class Leftovers(Protocol):
@@ -112,6 +114,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         raise HeldError(run.clock_faults, Hold.CLOCK)
     staged, difference = compare(run)
     _check_limits(run, staged, difference)
+    if difference.intent.event_start is not None:
+        events.decide_start(definition, store, difference.intent.event_start)
     if run.approved is not None:
         run.approved.use()
     with progress.during(Phase.JOURNAL):
@@ -150,7 +154,8 @@ def _claimed(coordination: Coordination, staged: Staged, difference: Difference)
     with coordination.at_once():
         if not coordination.claim(after=difference.newest_claim):
             raise StoppedError("another run of this sync, from another machine, began to send before this one did")
-        fed = [attribute.name for attribute in staged.schema.attributes]
+        # What happens takes no attribute from others.
+        fed = [] if staged.schema.event else [attribute.name for attribute in staged.schema.attributes]
         return coordination.attributes_of_others(definition.target.things, fed)
 
 
@@ -163,13 +168,21 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
         named = run.snapshot.with_kept_names(definition, reader.schema)
         if named.names != reader.schema.names:
             progress.notes.append(_NAMES_KEPT)
-        schema = result_schema(definition, named, store.identity, store.value_form)
+        schema = result_schema(
+            definition, named, store.identity, store.value_form, now=run.now, store_id=store.store_id
+        )
         every_row = options.full or options.only is not None
         staged = run.snapshot.stage(reader, schema, progress.reached, every_row=every_row)
     with progress.during(Phase.COMPARE):
         whereabouts = partial(store.whereabouts, definition.target) if isinstance(store, NumbersPeople) else None
         is_whole = run.asked is None or run.asked.is_whole
-        difference = staged.diff(is_whole=is_whole, full=options.full, only=options.only, whereabouts=whereabouts)
+        difference = staged.diff(
+            is_whole=is_whole,
+            full=options.full,
+            only=options.only,
+            whereabouts=whereabouts,
+            event_start=_event_start(run, schema),
+        )
         moved_on = None
         if run.approved is not None:
             difference, moved_on = run.approved.select(run, schema, difference)
@@ -181,6 +194,13 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     return staged, difference
 
 
+def _event_start(run: SyncRun, schema: ResultSchema) -> datetime | None:
+    """From when on events count, unless the ledger knows it, or one row is named; None for anything else."""
+    if schema.event is None or run.snapshot.known.event_start is not None or run.options.only is not None:
+        return None
+    return events.start_of(run.definition, run.store, schema.event.now)
+
+
 def _count_changes(run: SyncRun, staged: Staged, difference: Difference) -> None:
     """Let the progress have what the run is about to do."""
     progress, options = run.progress, run.options
@@ -190,6 +210,7 @@ def _count_changes(run: SyncRun, staged: Staged, difference: Difference) -> None
         changed=difference.changed,
         removed=difference.removed,
         unchanged=difference.unchanged,
+        altered=difference.intent.altered,
         rejected=staged.quarantined,
     )
     progress.delivery = Delivery(planned=difference.planned, quarantined=staged.quarantined)

@@ -148,10 +148,12 @@ class _Known:
             names = self.everywhere if self._request.is_everywhere else {}
             return _is_named(names, [key, *_first_part(key)], values)
         store_id = self._ids.get(definition.store)
-        kinds = definition.target.keys_of_people
-        if store_id is None or not kinds:
+        kinds, rules = definition.target.keys_of_people, definition.event_rules
+        if store_id is None or not (kinds or rules):
             return False
         names = self.in_store[store_id]
+        if rules is not None:
+            return _is_named({rules.person_column: set().union(*names.values())}, [], values)
         own = zip(kinds, key_parts(definition, key), strict=False)
         return any(part in names.get(kind, set()) for kind, part in own) or _is_named(names, [], values)
 

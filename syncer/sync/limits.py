@@ -67,10 +67,8 @@ def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference,
     Raises:
         StoreError: *store* did not say how many people it has.
     """
-    if definition.target.action is not None:
-        from syncer.sync import lists
-
-        return lists.exceeded(definition, difference, store)
+    if definition.target.action is not None or definition.target.entity.traits.happens:
+        return _over_own(definition, difference, store)
     limits, known = definition.limits, difference.known
     reasons: list[Exceeded] = []
 
@@ -99,6 +97,19 @@ def exceeded(definition: SyncDefinition, staged: Staged, difference: Difference,
     return reasons
 
 
+def _over_own(definition: SyncDefinition, difference: Difference, store: ProfileStore) -> list[Exceeded]:
+    """The same of a list, or of events, each of which has a limit of its own alone."""
+    if definition.target.action is not None:
+        from syncer.sync import lists
+
+        return lists.exceeded(definition, difference, store)
+    limit, rows = definition.limits.events, difference.added
+    if limit is None or not _over(limit, rows, known=0):
+        return []
+    reason = f"{rows:,} events would be sent, over the limit of {limit.count:,}"
+    return [Exceeded(kind=LimitKind.EVENTS, rows=rows, reason=reason)]
+
+
 def over_removed(definition: SyncDefinition, rows: int, known: int, what: str = "") -> list[Exceeded]:
     """The limit, or none, that *rows* removed of *known* exceed; *what* they are, if no rows of the snapshot."""
     limit = definition.limits.removed
@@ -114,7 +125,7 @@ def check_collection_size(definition: SyncDefinition, staged: Staged, store: Pro
     Raises:
         QueryResultError: it is.
     """
-    if definition.target.entity.traits.merges:
+    if definition.target.collection is None:
         return
     size = staged.json_bytes()
     if size > store.collection_bytes:

@@ -66,12 +66,15 @@ class Sought:
                 return target.collection == self.kind
             case Entity.MERGE:
                 return target.merged_key is not None
+            case Entity.EVENT:
+                return False
             case _:
                 assert_never(self.entity)
 
     def places(self, target: Target) -> Sequence[Place]:
         """Where rows about it are in the snapshot of a sync with this target; none where they cannot be known."""
-        if not self.is_of(target):
+        # Of events the snapshot has no rows, only ids.
+        if not self.is_of(target) or target.entity.traits.happens:
             return []
         match self.entity:
             case Entity.PERSON:
@@ -89,6 +92,8 @@ class Sought:
                     for key in keys
                     if self.value and len(key) == len(target.key_columns)
                 ]
+            case Entity.EVENT:
+                return []
             case _:
                 assert_never(self.entity)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syncer.snapshot.diff import Difference
+from syncer.snapshot.ledger import Intent
 from syncer.snapshot.snapshot import Staged
 
 
@@ -37,4 +38,13 @@ def notes_on_rows(staged: Staged, difference: Difference, *, one_row: bool) -> l
             "rows that left the result after their identifier moved to another person, so that nothing is removed: "
             f"{difference.unaddressed:,}"
         )
-    return notes
+    return notes + _on_events(difference.intent)
+
+
+def _on_events(intent: Intent) -> list[str]:
+    words = {
+        "events that are past, as `start` says, and are not sent": intent.past,
+        "events that are not known, and older than what `remember` keeps, so that they are not sent": intent.forgotten,
+        "events that changed after they were sent, and are not sent again": intent.altered,
+    }
+    return [f"{what}: {rows:,}" for what, rows in words.items() if rows]

@@ -114,7 +114,7 @@ def planned(run: SyncRun, *, sample_rows: int) -> Plan:
         counts=run.progress.counts,
         sends_removals=staged.schema.sends_removals,
         attributes=difference.changed_attributes(),
-        sample=shown(run, difference.sample(sample_rows)),
+        sample=[*shown(run, difference.sample(sample_rows)), *_altered(difference, sample_rows)],
         held=[reason for reasons in held.values() for reason in reasons],
         holds=frozenset(hold for hold, reasons in held.items() if reasons),
         exceeded=exceeded,
@@ -129,6 +129,14 @@ def shown(run: SyncRun, sample: lists.Sample) -> lists.Sample:
     if run.definition.target.action is None:
         return sample
     return lists.with_outcome(run.definition.target, run.definition.target.action, sample, run.store)
+
+
+def _altered(difference: Difference, rows: int) -> lists.Sample:
+    if not difference.intent.altered:
+        return []
+    from syncer.snapshot import events
+
+    return events.altered_sample(difference, rows)
 
 
 def _refused(run: SyncRun, difference: Difference) -> tuple[list[tuple[str, str]], int]:

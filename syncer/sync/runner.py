@@ -28,7 +28,7 @@ from syncer.sync.coordination import WriterStates, catch_up
 from syncer.sync.flow import Leftovers, SyncRun, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
-from syncer.sync.window import now_at, prepared, query_hash, window
+from syncer.sync.window import Window, now_at, prepared, query_hash, window
 
 if TYPE_CHECKING:
     from syncer.sync.kept_plans import ApprovedPlan
@@ -256,15 +256,16 @@ class Runner:
         """The warehouse opened, and the query for it, whose errors name the definition's file and line."""
         opened = self.settings.warehouses[definition.warehouse].open(definition.warehouse, sync=definition.name)
         with closing(opened) as warehouse, progress.token.interruptible(warehouse.close):
-            last_sync_time, asked = 0, None
+            found: Window | None = None
+            at: datetime | None = None
             clock_faults = self._clock_faults(definition, store)
-            if definition.incremental:
+            if definition.incremental or definition.event_rules:
                 at = now_at(warehouse, self.now())
                 clock_faults += limits.differs(self.now(), at, f"warehouse `{definition.warehouse}`")
+            if definition.incremental and at is not None:
                 found = window(definition, snapshot.known, options, at=at, query=query_hash(self.settings, definition))
-                last_sync_time, asked = found.last_sync_time, found.asked
                 progress.notes.extend(filter(None, [found.note]))
-            query = prepared(self.settings, definition, snapshot.known, last_sync_time)
+            query = prepared(self.settings, definition, snapshot.known, found)
             approved = self._approved(definition, options, progress.run_id)
             with query.errors_placed():
                 yield SyncRun(
@@ -275,11 +276,12 @@ class Runner:
                     store=store,
                     options=approved.lifted(options) if approved else options,
                     progress=progress,
-                    asked=asked,
+                    asked=found.asked if found else None,
                     clock_faults=clock_faults,
                     leftovers=_leftovers(snapshot),
                     approved=approved,
                     remembers=timedelta(days=self.settings.keep_runs),
+                    now=at,
                 )
 
     def _approved(self, definition: SyncDefinition, options: RunOptions, run_id: str) -> ApprovedPlan | None:

@@ -136,6 +136,11 @@ def compare_with_store(
     """
     if not isinstance(store, ReadsBack):
         raise StoreError(f"store `{definition.store}` cannot be read back", hint="`syncer show` reads single entities.")
+    if definition.target.entity.traits.happens:
+        raise StoreError(
+            f"`{definition.name}` sends events, which are not compared: none changes, and none is removed",
+            hint="`syncer show person` has the newest events of one person.",
+        )
     store.check(definition.target, create=definition.create)
     _catch_up(definition, snapshot, coordination, store)
     notes = [*snapshot.ledger.notes]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from syncer.model.protocols import TellsTime, Warehouse
-from syncer.model.types import SyncDefinition
+from syncer.model.types import Start, SyncDefinition
 from syncer.queries import query as queries
 from syncer.queries.query import Query
 from syncer.settings import registry
@@ -27,6 +27,8 @@ class Window:
 
     #: Unix seconds; 0 for the whole result.
     last_sync_time: int
+    #: The same for events: their newest, less the lookback.
+    last_event_time: int
     asked: Asked
     #: Why it is the whole result, a sentence for people; empty if there is nothing to say.
     note: str
@@ -51,12 +53,21 @@ def window(definition: SyncDefinition, known: Known, options: RunOptions, *, at:
     is_first = options.full or options.only is not None or known.last_sync_time == 0
     note = "" if is_first else _why_whole(definition, known, at=at, query=query)
     is_whole = is_first or note != ""
-    since = known.last_sync_time - int(definition.lookback.total_seconds())
+    lookback = int(definition.lookback.total_seconds())
     return Window(
-        last_sync_time=0 if is_whole else max(0, since),
+        last_sync_time=0 if is_whole else max(0, known.last_sync_time - lookback),
+        last_event_time=max(_first_event_time(definition), 0 if is_whole else known.last_event_time - lookback),
         asked=Asked(at=at, query=query, is_whole=is_whole),
         note=note,
     )
+
+
+def _first_event_time(definition: SyncDefinition) -> int:
+    """The date from which on events are sent, in unix seconds; 0 if there is none."""
+    rules = definition.event_rules
+    if rules is None or isinstance(rules.start, Start):
+        return 0
+    return int(datetime.combine(rules.start, time(), UTC).timestamp())
 
 
 def _why_whole(definition: SyncDefinition, known: Known, *, at: datetime, query: str) -> str:
@@ -76,9 +87,10 @@ def _why_whole(definition: SyncDefinition, known: Known, *, at: datetime, query:
     return found and f"{found}: this run asks for the whole result, sends only what differs, and removes nothing"
 
 
-def prepared(settings: Settings, definition: SyncDefinition, known: Known, last_sync_time: int) -> Query:
-    """The query of a run, rendered and checked."""
-    rendered = statement = _rendered(settings, definition, last_sync_time)
+def prepared(settings: Settings, definition: SyncDefinition, known: Known, found: Window | None) -> Query:
+    """The query of a run, rendered and checked; *found* is what an incremental one asks for."""
+    times = (found.last_sync_time, found.last_event_time) if found else (0, _first_event_time(definition))
+    rendered = statement = _rendered(settings, definition, *times)
     dialect = registry.dialect(settings.warehouses[definition.warehouse].url.get_secret_value())
     # The very text that has passed the check before needs none, which costs a tenth of a second.
     if known.settled_definition != definition.hash or rendered != definition.sql:
@@ -92,10 +104,11 @@ def query_hash(settings: Settings, definition: SyncDefinition) -> str:
     return hashlib.sha256(f"{place}\n{_rendered(settings, definition, 0)}".encode()).hexdigest()
 
 
-def _rendered(settings: Settings, definition: SyncDefinition, last_sync_time: int) -> str:
+def _rendered(settings: Settings, definition: SyncDefinition, last_sync_time: int, last_event_time: int = 0) -> str:
     return queries.render(
         definition,
         last_sync_time=last_sync_time,
+        last_event_time=last_event_time,
         variables=settings.vars,
         environment=lambda: query_variables(settings),
     )

@@ -32,6 +32,7 @@ class AllowedRows(BaseModel):
     removed: int | None = Field(default=None, ge=0, description="Rows that it may remove.")
     changed: int | None = Field(default=None, ge=0, description="Rows that it may change.")
     cleared: int | None = Field(default=None, ge=0, description="Rows in which it may unset an attribute.")
+    events: int | None = Field(default=None, ge=0, description="Events that it may send.")
     added: int | None = Field(default=None, ge=0, description="Rows that it may add.")
     deleted: int | None = Field(default=None, ge=0, description="People that a list may delete or suppress.")
     merged: int | None = Field(default=None, ge=0, description="Pairs of people that a list may merge.")

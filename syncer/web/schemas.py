@@ -68,7 +68,8 @@ class RunAnswer(BaseModel):
     started_at: datetime = Field(description="When it began.")
     finished_at: datetime | None = Field(description="When it ended.")
     counts: Counts = Field(
-        description="Rows: `queried`, `added`, `changed`, `removed`, `unchanged`, `accepted`, `rejected` and `absent`."
+        description="Rows: `queried`, `added`, `changed`, `removed`, `unchanged`, `accepted`, `rejected`, `absent` and "
+        "`altered` (events that changed after they were sent)."
     )
     planned: Changes = Field(description="Rows that it was to send: `added`, `changed`, `removed` and `resent`.")
     delivered: Changes | None = Field(description="Those that the store accepted; null of an earlier version's run.")
@@ -119,7 +120,9 @@ class SyncAnswer(BaseModel):
     description: str = Field(description="From the header.")
     owner: str = Field(description="From the header.")
     tags: list[str] = Field(description="From the header.")
-    entity: Entity = Field(description="`person`, `object`, `relationship`, `collection` or `device`.")
+    entity: Entity = Field(
+        description="`person`, `object`, `relationship`, `collection`, `device`, `merge` or `event`."
+    )
     warehouse: str = Field(description="The name of the warehouse.")
     store: str = Field(description="The name of the store.")
     schedule: str = Field(description="When it runs.")

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from connectors.sql_store import database, schema, upgrades
 from syncer.model.errors import StoreError
+from syncer.model.protocols import TriesWriting
 from syncer.model.types import Entity, Identity
 from syncer.settings.registry import open_store
 from tests.contracts import batches
@@ -23,7 +24,9 @@ from tests.fixtures.earlier_versions import VERSIONS, unpack
 OPENING = """
 import sys
 from syncer.settings.registry import open_store
-from syncer.model.types import Identity
+from syncer.model.protocols import TriesWriting
+from syncer.model.protocols import TriesWriting
+from syncer.model.types import Entity, Identity
 from tests.contracts.batches import made
 url, with_note, making = sys.argv[1:]
 if with_note:
@@ -123,6 +126,21 @@ def test_a_store_of_an_earlier_version_becomes_like_a_new_one(url: str, tmp_path
 
     assert made(folder.store) != store_id
     assert structure(folder.store) == earlier
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_store_of_an_earlier_version_can_be_looked_at_before_it_is_upgraded(
+    url: str, tmp_path: Path, version: str
+) -> None:
+    folder = unpack(version, tmp_path, url if url.startswith("postgresql:") else "")
+
+    with closing(open_store("default", folder.store, identity=Identity.ID)) as opened:
+        assert isinstance(opened, TriesWriting)
+        assert opened.write_fault() == ""
+        people = [opened.show(Entity.PERSON, "cio_id", str(number)) for number in range(1, 50)]
+
+    assert any(people)
+    assert [found["events"] for found in people if found] == [[] for found in people if found]
 
 
 def test_processes_that_start_at_once_make_one_store(url: str) -> None:

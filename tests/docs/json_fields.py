@@ -20,6 +20,7 @@ MEANINGS: Mapping[str, str] = {
     "undelivered": "the other ones, by why not: see below",
     "quarantined": "rows that Syncer rejected before the comparison: see below",
     "absent": "with `create: false`, rows of people and objects that do not exist; the next run looks at them again",
+    "altered": "events that changed after they were sent, and are not sent again",
     "seconds": "how long the run took",
     "error": "what went wrong; null if nothing did",
     "hint": "what to do about it",

@@ -46,13 +46,13 @@ def test_a_new_entity_fails_the_type_check_where_somebody_has_to_decide(tmp_path
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     before = type_errors(tmp_path)
     table = tmp_path / "syncer/model/entities.py"
-    member = '    COLLECTION = "collection"\n'
-    table.write_text(table.read_text().replace(member, f'{member}    EVENT = "event"\n', 1))
+    member = '    EVENT = "event"\n'
+    table.write_text(table.read_text().replace(member, f'{member}    LETTER = "letter"\n', 1))
 
     errors = type_errors(tmp_path) - before
 
     assert {line.partition(":")[0] for line in errors} == DECIDING
-    assert all("assert_never" in line and "Entity.EVENT" in line for line in errors)
+    assert all("assert_never" in line and "Entity.LETTER" in line for line in errors)
 
 
 def test_nothing_looks_an_entity_up_in_a_mapping_of_its_own() -> None:

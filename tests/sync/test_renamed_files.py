@@ -60,7 +60,7 @@ class Shop:
         return [json.loads(text).get(column) for _, text in rows]
 
 
-@pytest.fixture(params=list(Entity))
+@pytest.fixture(params=list(HEADERS))
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
     return Shop(Folder(path=tmp_path), request.param)
 

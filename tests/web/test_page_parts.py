@@ -259,3 +259,29 @@ def test_a_rejected_row_without_a_key_is_found_by_its_values(site: Site) -> None
     for page in (found, listed):
         assert "no usable key" in page
         assert "ann@example.com" in page
+
+
+def test_pages_show_events_with_their_person_and_their_sync(site: Site) -> None:
+    header = "entity: event\nperson: {id: id}\nevent: {name: joined, id: id, time: at}\nstart: all"
+    row = "SELECT '{}' AS id, TIMESTAMP '{}' AS at, 'blue' AS colour"
+    rows = " UNION ALL ".join(row.format(*one) for one in (("7", "2026-01-02"), ("8", "1960-01-01")))
+    site.define("joined", rows, header + "\nlimits: {events: 2000}\ncreate: true")
+    with site.served() as served:
+        served.service.run_now("joined", actor="ann").ended.wait(SECONDS)
+        client = served.client()
+        person, sync = client.get("/people?value=7").text, client.get("/syncs/joined").text
+        rejected, explained = (
+            client.get("/syncs/joined/rejected").text,
+            client.get("/api/v1/explain?entity=event&value=7"),
+        )
+        counts = client.get("/api/v1/runs?sync=joined").json()["items"][0]["counts"]
+
+    assert "Newest events" in person
+    assert "<code>joined</code>" in person
+    assert "blue" in person
+    assert "2,000 events sent" in sync
+    assert "stay in the store: they have happened" in sync
+    assert "<code>8</code>" in rejected
+    assert "is before 1970" in rejected
+    assert (explained.status_code, "ask for its person" in explained.text) == (404, True)
+    assert (counts["accepted"], counts["altered"]) == (1, 0)

@@ -50,6 +50,8 @@ def _sought(
             return lookup.collection(store, _given(name, "name"), _given(value, "value"))
         case Entity.MERGE:
             raise ProblemError(404, "a merge is explained with the person who was kept")
+        case Entity.EVENT:
+            raise ProblemError(404, "an event is not explained by itself; ask for its person")
         case _:
             assert_never(entity)
 

@@ -142,7 +142,7 @@ def show_run(view: TheView, run: TheRun) -> Response:
             run=run,
             active_run=active_run,
             is_open=run.status in OPEN,
-            tiles=[(name, getattr(counts, name)) for name in _TILES] if _did_anything(run, counts) else [],
+            tiles=[(name, getattr(counts, name)) for name in _tiles(counts)] if _did_anything(run, counts) else [],
             rows_by_change=_rows_by_change(run, active_run),
             why_not=[(_WHY_NOT[name], n) for name, n in asdict(run.undelivered).items() if n]
             if run.undelivered
@@ -155,6 +155,10 @@ def show_run(view: TheView, run: TheRun) -> Response:
             explained=explanation(view.service.settings, definition, run) if has_failed and definition else None,
         )
     )
+
+
+def _tiles(counts: Counts) -> tuple[str, ...]:
+    return (*_TILES, "altered") if counts.altered else _TILES
 
 
 def _did_anything(run: Run, counts: Counts) -> bool:

@@ -163,6 +163,8 @@ def removal(definition: SyncDefinition) -> str:
     """What happens to rows that leave the result, as the end of a sentence."""
     if definition.target.action is not None:
         return "mean nothing: a list acts once on each row, and again if the row comes anew"
+    if definition.target.entity.traits.happens:
+        return "stay in the store: they have happened"
     if definition.incremental:
         return "stay in the store, as the query only returns what changed"
     if not definition.target.entity.traits.merges:
@@ -173,6 +175,8 @@ def removal(definition: SyncDefinition) -> str:
 def limits_of(definition: SyncDefinition) -> str:
     """What the limits of a sync bound, with the default of a list's."""
     action = definition.target.action
+    if definition.target.entity.traits.happens:
+        return "none" if (most := definition.limits.events) is None else f"{most.count:,} events sent"
     if action is None:
         return limits(definition.limits)
     if not action.deletes:
@@ -223,7 +227,7 @@ def entity_url(entity: Entity, kind: str, value: str, store: str) -> str:
             path, query = "/objects", {"type": kind, "id": value}
         case Entity.COLLECTION:
             path, query = "/collections", {"name": kind, "key": value}
-        case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE:
+        case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE | Entity.EVENT:
             raise ValueError(f"a {entity} has no page; its person has")
         case _:
             assert_never(entity)
@@ -231,13 +235,18 @@ def entity_url(entity: Entity, kind: str, value: str, store: str) -> str:
 
 
 def key_links(sync: SyncDefinition, row: Rejection) -> list[tuple[str, str, str]]:
-    """Each part of a rejected row's key: its column, its text, and the page of its entity; empty without a key."""
+    """Each part of a rejected row's key: its column, its text, and the page of its entity; empty without a key.
+
+    An event has no page, and the text is empty.
+    """
     target, parts = sync.target, key_parts(sync, row.key)
     if not any(parts):
         return []
     if target.collection is not None:
         url = entity_url(target.entity, target.collection, row.key, sync.store)
         return [(column, part, url) for column, part in zip(target.key_columns, parts, strict=True)]
+    if target.event is not None:
+        return [(column, part, "") for column, part in zip(target.key_columns, parts, strict=True)]
     urls = [entity_url(Entity.PERSON, target.person_key, parts[0], sync.store)] if target.person_key else []
     if target.object_type:
         urls.append(entity_url(Entity.OBJECT, target.object_type, parts[-1], sync.store))

@@ -50,6 +50,16 @@ timeout: 90
 depends_on: [people, accounts]
 enabled: false
 """,
+    """\
+entity: event
+person: {email: mail}
+event: {name: {column: what}, id: [shop, order_id], time: paid_at, kind: page}
+start: "2026-01-31"
+lookback: 2 days
+remember: 30 days
+limits: {events: 100000}
+create: false
+""",
 )
 
 
@@ -101,6 +111,12 @@ def test_an_example_is_right_for_the_schema_and_for_the_parser(header: str) -> N
         "entity: device\nperson: {id: a}\ndevice: {token: t, platform: ios}\non_removed: clear\n",
         "entity: collection\ncollection: c\nkey: []\n",
         "entity: collection\ncollection: c\nkey: a\ncreate: true\n",
+        "entity: event\nperson: {id: a}\nevent: {name: x, id: b, time: c}\n",
+        "entity: event\nperson: {id: a}\nevent: {name: x, id: b}\nstart: now\n",
+        "entity: event\nperson: {id: a}\nevent: {name: {col: x}, id: b, time: c}\nstart: now\n",
+        "entity: event\nperson: {id: a}\nevent: {name: x, id: b, time: c}\nstart: now\nlimits: {removed: 5}\n",
+        "entity: event\nperson: {id: a}\nevent: {name: x, id: b, time: c}\nstart: now\non_removed: keep\n",
+        "entity: person\nperson: {id: a}\nlimits: {events: 5}\n",
     ],
 )
 def test_a_mistake_is_seen_by_the_schema_and_by_the_parser(header: str) -> None:
@@ -133,12 +149,15 @@ TEXTS = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=
 COLUMNS = st.lists(TEXTS.filter(lambda text: text not in ("id", "cio_id")), min_size=2, max_size=6, unique=True)
 
 
+STARTS = st.sampled_from(["all", "now", "2026-01-31"])
+
+
 @st.composite
 def headers(draw: st.DrawFn) -> dict[str, Any]:
     entity = draw(st.sampled_from(Entity))
     first, second, *others = draw(COLUMNS)
     header: dict[str, Any] = {"entity": str(entity)}
-    if entity in (Entity.PERSON, Entity.RELATIONSHIP, Entity.DEVICE):
+    if entity.traits.names_person:
         header["person"] = {"id": first}
     if entity in (Entity.OBJECT, Entity.RELATIONSHIP):
         header["object"] = {"type": draw(TEXTS), "id": second}
@@ -146,6 +165,10 @@ def headers(draw: st.DrawFn) -> dict[str, Any]:
         header["device"] = {"token": second, "platform": draw(st.sampled_from(["ios", "android"]))}
     if entity is Entity.COLLECTION:
         header |= {"collection": draw(TEXTS), "key": [first, second]}
+    if entity is Entity.MERGE:
+        header |= {"keep": {"id": first}, "merge": {"email": second}}
+    if entity is Entity.EVENT:
+        header |= {"event": {"name": draw(TEXTS), "id": [second], "time": first}, "start": draw(STARTS)}
     optional = {
         "name": NAMES,
         "owner": TEXTS,
@@ -156,6 +179,11 @@ def headers(draw: st.DrawFn) -> dict[str, Any]:
         "timeout": st.integers(1, 86_400),
         "enabled": st.booleans(),
     }
+    if entity is Entity.MERGE:
+        del optional["exclude"]
+        optional["limits"] = st.fixed_dictionaries({}, optional={"merged": st.integers(0, 10**6)})
+    if entity is Entity.EVENT:
+        optional["limits"] = st.fixed_dictionaries({}, optional={"events": st.integers(0, 10**6)})
     return header | draw(st.fixed_dictionaries({}, optional=optional))
 
 
@@ -174,9 +202,12 @@ def test_any_right_header_reads_back_as_it_was_written(header: dict[str, Any], f
     assert definition.timeout.total_seconds() == header.get("timeout", 30 * 60)
     assert set(definition.target.key_columns) <= {
         *header.get("person", {}).values(),
+        *header.get("keep", {}).values(),
+        *header.get("merge", {}).values(),
         *header.get("object", {}).values(),
         *header.get("device", {}).values(),
         *header.get("key", ()),
+        *header.get("event", {}).get("id", ()),
     }
 
 

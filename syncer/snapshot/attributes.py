@@ -1,0 +1,56 @@
+"""The columns of a result by what they are to Syncer: attributes, and what an event has beside its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from syncer.model.errors import QueryResultError
+from syncer.snapshot.values import ColumnType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute:
+    """One attribute that the query feeds."""
+
+    name: str
+    #: Its place in the result, counted from 0.
+    position: int
+    kind: ColumnType
+    type: pa.DataType
+    #: Whether it is what the header says of a device: see `snapshot.devices`.
+    is_of_device: bool = False
+    #: The value of every row, where no column of the result has it; its position is beyond them.
+    constant: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventColumns:
+    """The columns of an event beside its data."""
+
+    person: Attribute
+    time: Attribute
+    #: The time by the warehouse's clock, aware.
+    now: datetime
+    #: Of the store that gets them.
+    store_id: str
+
+
+def as_event_columns(found: Sequence[Attribute], now: datetime | None, store_id: str) -> EventColumns | None:
+    """An event's person and time, of which no attribute may be; None if *found* is empty.
+
+    Raises:
+        QueryResultError: the time is of a type that says none.
+    """
+    if not found:
+        return None
+    person, time = found
+    if time.kind in (ColumnType.BOOLEAN, ColumnType.BINARY, ColumnType.JSON):
+        raise QueryResultError(
+            f"column `{time.name}` has the type {time.type}, which is no time",
+            hint="Let the query return a timestamp, a date, unix seconds, or text such as 2026-01-31T09:30:00Z.",
+        )
+    return EventColumns(person=person, time=time, now=now or datetime.now(UTC), store_id=store_id)
