@@ -6,12 +6,9 @@ https://docs.customer.io/journeys/people/reserved-attributes/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from syncer.model.types import Entity, Identity, Target
-
-if TYPE_CHECKING:
-    from connectors.customerio.items import ItemSettings
 
 #: Bytes of UTF-8, as all limits here.
 LONGEST_IDENTIFIER = 150
@@ -36,6 +33,7 @@ def _reserved_names(entity: Entity) -> tuple[str, ...]:
 
 
 def too_long(length: str) -> str:
+    """SQL for the reason of a row whose JSON is so many bytes, SQL too."""
     return f"'the row makes ' || {length} || ' bytes of JSON, over {LONGEST_ITEM}'"
 
 
@@ -72,7 +70,7 @@ def _names(own: list[str], keys: str = "json_keys(attributes)") -> str:
     return f"list_filter(list_concat({lists}), lambda n: n IS NOT NULL)"
 
 
-def is_faultless_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
+def is_faultless_sql(target: Target, own: list[str], identity: Identity) -> str:
     """SQL for whether every row can be sent, which takes a fraction of what each row's own check takes.
 
     It looks at names once for all rows that have the same, and does not vouch for rows that are long.
@@ -83,7 +81,7 @@ def is_faultless_sql(target: Target, own: list[str], settings: ItemSettings) -> 
     short = f"CASE WHEN strlen(attributes) <= {LONGEST_VALUE} THEN attributes ELSE '{{}}' END"
     kinds = f"SELECT json_keys({short}) AS keys, cleared, bool_or({faulty}) AS faulty{of_kind} FROM given GROUP BY ALL"
     shared = ""
-    if _must_differ(own, settings):
+    if _must_differ(own, identity):
         shared = " AND (SELECT count(lower(email)) = count(DISTINCT lower(email)) FROM given)"
     return (
         f"SELECT NOT bool_or(coalesce(faulty, FALSE) OR {' OR '.join(_name_faults(target.entity))}){shared} "
@@ -91,15 +89,15 @@ def is_faultless_sql(target: Target, own: list[str], settings: ItemSettings) -> 
     )
 
 
-def _must_differ(own: list[str], settings: ItemSettings) -> bool:
+def _must_differ(own: list[str], identity: Identity) -> bool:
     """Whether no two rows may have one email."""
-    return "email" in own and settings.identity is Identity.ID_OR_EMAIL
+    return "email" in own and identity is Identity.ID_OR_EMAIL
 
 
-def checked_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
+def checked_sql(target: Target, own: list[str], identity: Identity) -> str:
     """SQL for the rows, with the reason why one cannot be sent as `fault`, else NULL."""
     shared = "FALSE"
-    if _must_differ(own, settings):
+    if _must_differ(own, identity):
         others = "count(*) FILTER (action = 'put') OVER (PARTITION BY lower(email))"
         shared = f"email IS NOT NULL AND action = 'put' AND {others} > 1"
     # A row that is too long is not parsed as JSON: it may be nested without end.

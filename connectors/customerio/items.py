@@ -55,11 +55,11 @@ def render(
     length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {too_long('strlen(item)')} END"
     connection.register("given", pa.table(batch))
     try:
-        is_faultless = connection.sql(is_faultless_sql(target, own, settings)).fetchall()[0][0]
+        is_faultless = connection.sql(is_faultless_sql(target, own, settings.identity)).fetchall()[0][0]
         checked = (
             "SELECT *, CAST(NULL AS VARCHAR) AS fault FROM given"
             if is_faultless
-            else checked_sql(target, own, settings)
+            else checked_sql(target, own, settings.identity)
         )
         if target.merged_key is not None:
             checked = merges.checked_sql(checked)
