@@ -31,15 +31,6 @@ _WRITTEN = {
     "events": "event_id, person_id, anonymous_id, name, kind, occurred_at, received_at, data",
     "event_starts": "name, key_columns, start_at",
 }
-#: The first format of a store that has the table.
-_SINCE = {
-    "sync_fences": WITH_FENCES,
-    "identifier_moves": WITH_MOVES,
-    "suppressions": WITH_SUPPRESSIONS,
-    "merged_people": WITH_MERGES,
-    "events": WITH_EVENTS,
-    "event_starts": WITH_EVENTS,
-}
 #: The format that each of them came with, where it is not the first.
 _SINCE = {
     "sync_fences": WITH_FENCES,
@@ -47,6 +38,8 @@ _SINCE = {
     "suppressions": WITH_SUPPRESSIONS,
     "merged_people": WITH_MERGES,
     "devices": WITH_DEVICES,
+    "events": WITH_EVENTS,
+    "event_starts": WITH_EVENTS,
 }
 
 

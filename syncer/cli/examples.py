@@ -67,6 +67,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "docs": [("syncer docs", "the contents"), ("syncer docs commands", "one topic")],
     "show person": [("syncer show person 42", "by id"), ("syncer show person ann@example.com --by email", "by email")],
     "show object": [("syncer show object account acc_001", "an account")],
+    "show events": [
+        ("syncer show events order_paid --since 2026-11-01", "who has paid since then, the most often first"),
+        ("syncer show events order_paid --since 2026-11-01 --at-least 3 --json", "for a script"),
+    ],
     "show collection": [
         ("syncer show collection coupons", "its first rows"),
         ("syncer show collection coupons A1", "one row"),

@@ -8,7 +8,7 @@ from syncer.snapshot import file
 from tests.cli.conftest import Folder
 
 FIELDS = [
-    "sync", "key", "in_result", "since_run", "last_sent", "rejected", "in_doubt", "attributes", "now", "busy"
+    "sync", "key", "in_result", "since_run", "last_sent", "rejected", "in_doubt", "attributes", "now", "busy", "done"
 ]  # fmt: skip
 MEMBER = "entity: relationship\nperson: {id: person}\nobject: {type: team, id: team}"
 
