@@ -117,6 +117,7 @@ def test_growth_is_drawn_with_a_point_for_each_work_and_count_of_rows() -> None:
 
 
 @pytest.mark.early
+@pytest.mark.timeout(900)
 def test_every_work_runs_on_few_rows() -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "--quick", "--json"]
     output = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout

@@ -288,7 +288,7 @@ def test_a_template_that_would_work_for_ever_is_stopped(sql: str) -> None:
     error = error_of(sql)
 
     # The limit is in seconds of a clock; of the processor it may only get a part.
-    assert time.thread_time() - started < 2
+    assert time.thread_time() - started < 4
     assert error.line == FIRST_LINE
 
 
