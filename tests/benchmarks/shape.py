@@ -26,7 +26,7 @@ MOST_FILES = 40
 #: cancelled the run; what makes a store with its first row, whom its identity knows, and which limits a run may exceed;
 #: what shares memory, keeps connections, and has rows on their way to a store; whom a store refuses; lists;
 #: devices; which rows are rejected, and from when on events count.
-FILES_OF_FEATURES = 15
+FILES_OF_FEATURES = 16
 
 DEFINITION = """/* sync
 entity: person
