@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.customerio import merges
+from connectors.customerio import events, merges
 from connectors.customerio.checks import LONGEST_ITEM, checked_sql, is_faultless_sql, too_long
 from connectors.customerio.options import Via
 from syncer.model.types import Entity, Identity, PersonKey, Target
@@ -43,41 +43,54 @@ def render(
     """The items that send *batch*, and the rows that cannot be sent.
 
     Shapes:
-        batch: as for `ProfileStore.apply`, of a person, an object, a relationship or a device.
+        batch: as for `ProfileStore.apply`, of anything but a collection.
         returns: the items as `seq`, `lane`, `item`, a JSON text, in order; the rejected rows as `seq`, `reason`.
             Different lanes are about different entities; no other item is about the entity of one without a lane.
     """
     own = [name for name in ("id", "email") if name in batch.schema.names]
-    lane = f"CAST(hash(k1) % {LANES} AS INTEGER)" if target.entity.traits.links else "CAST(NULL AS INTEGER)"
-    if target.merged_key is not None:
-        # Pairs may share people.
-        lane, batch = "0", merges.with_roots(connection, target, batch)
+    given = merges.with_roots(connection, target, batch) if target.merged_key is not None else pa.table(batch)
     length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {too_long('strlen(item)')} END"
-    connection.register("given", pa.table(batch))
+    connection.register("given", given)
     try:
-        is_faultless = connection.sql(is_faultless_sql(target, own, settings.identity)).fetchall()[0][0]
-        checked = (
-            "SELECT *, CAST(NULL AS VARCHAR) AS fault FROM given"
-            if is_faultless
-            else checked_sql(target, own, settings.identity)
-        )
-        if target.merged_key is not None:
-            checked = merges.checked_sql(checked)
-        if target.entity.traits.names_device:
-            absent = [f"CAST(NULL AS VARCHAR) AS {name}" for name in _OF_DEVICE if name not in batch.schema.names]
-            checked = f"SELECT {', '.join(['*', *absent])} FROM ({checked})"
-        if target.entity is Entity.PERSON and settings.via is Via.PIPELINES:
-            checked = _with_iso_time(checked)
         rows = connection.sql(
-            f"SELECT seq, {lane} AS lane, item, coalesce(fault, {length}) AS reason FROM ("
+            f"SELECT seq, {_lane_sql(target)} AS lane, item, coalesce(fault, {length}) AS reason FROM ("
             f"SELECT *, CASE WHEN fault IS NULL THEN {_item_sql(target, own, settings)} END AS item "
-            f"FROM ({checked})) ORDER BY seq"
+            f"FROM ({_checked_sql(connection, target, own, settings)})) ORDER BY seq"
         ).to_arrow_table()
     finally:
         connection.unregister("given")
     rows = rows.set_column(2, "item", rows["item"].cast(pa.string()))
     fits = pc.is_null(rows["reason"])
     return rows.filter(fits).drop_columns("reason"), rows.filter(pc.invert(fits)).select(["seq", "reason"])
+
+
+def _lane_sql(target: Target) -> str:
+    if target.merged_key is not None:
+        # Pairs may share people.
+        return "0"
+    person = "who" if target.event is not None else "k1" if target.entity.traits.links else ""
+    return f"CAST(hash({person}) % {LANES} AS INTEGER)" if person else "CAST(NULL AS INTEGER)"
+
+
+def _checked_sql(connection: duckdb.DuckDBPyConnection, target: Target, own: list[str], settings: ItemSettings) -> str:
+    """SQL for the rows of `given` as items need them, with the reason why one cannot be sent as `fault`, else NULL."""
+    if target.event is not None:
+        return events.checked_sql(target.event.kind, by_pipelines=settings.via is Via.PIPELINES)
+    is_faultless = connection.sql(is_faultless_sql(target, own, settings.identity)).fetchall()[0][0]
+    checked = (
+        "SELECT *, CAST(NULL AS VARCHAR) AS fault FROM given"
+        if is_faultless
+        else checked_sql(target, own, settings.identity)
+    )
+    if target.merged_key is not None:
+        checked = merges.checked_sql(checked)
+    if target.entity.traits.names_device:
+        given = connection.table("given").columns
+        absent = [f"CAST(NULL AS VARCHAR) AS {name}" for name in _OF_DEVICE if name not in given]
+        checked = f"SELECT {', '.join(['*', *absent])} FROM ({checked})"
+    if target.entity is Entity.PERSON and settings.via is Via.PIPELINES:
+        checked = _with_iso_time(checked)
+    return checked
 
 
 def _text(value: str) -> str:
@@ -126,7 +139,7 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
         case Entity.COLLECTION:
             raise ValueError("a collection is sent as a whole")
         case Entity.EVENT:
-            raise ValueError("the store refuses events")
+            return events.item_sql(target, settings.via)
         case _:
             assert_never(target.entity)
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from connectors.support.connection import ConnectionName
 from syncer.model.connectors import Options, StoreConnector, matching, revealed
 from syncer.model.errors import StoreRefusesError
-from syncer.model.types import Entity, Identity, PersonKey, Target
+from syncer.model.types import Entity, EventKind, EventType, Identity, PersonKey, Target
 
 _TYPES_RULE = 'should give each type its number, such as `{"account": "1"}`'
 
@@ -44,7 +44,7 @@ _PRIVATE, _PUBLIC = "sk_", "pk_"
 
 
 class Via(enum.StrEnum):
-    """Through which of Customer.io's APIs people and devices go."""
+    """Through which of Customer.io's APIs people, devices and events go."""
 
     TRACK = "track"
     PIPELINES = "pipelines"
@@ -80,7 +80,7 @@ class CustomerIOOptions(Options):
     )
     via: Via = Field(
         default=Via.TRACK,
-        description="`track`, or `pipelines` to send people and devices "
+        description="`track`, or `pipelines` to send people, devices and events "
         "[through the Pipelines API](customerio.md#the-pipelines-api)",
     )
 
@@ -128,6 +128,25 @@ NEEDS_APP_KEY = (
     "Set {setting}__APP_API_KEY, or a private key (`sk_…`) as {setting}__API_KEY.",
 )
 
+#: What can go through the Pipelines API.
+_BY_PIPELINES = (Entity.PERSON, Entity.DEVICE, Entity.EVENT)
+
+#: In lower case, the names of `track` calls that the Pipelines API takes for orders, such as to delete the person.
+#: https://docs.customer.io/integrations/data-in/semantic-events/cio-journeys/ (read 2026-11-30)
+ORDERS = frozenset(
+    {
+        "device created or updated",
+        "device deleted",
+        "object deleted",
+        "relationship deleted",
+        "report content event",
+        "report delivery event",
+        "user deleted",
+        "user suppressed",
+        "user unsuppressed",
+    }
+)
+
 _KNOWN_BY = {
     Identity.ID: (PersonKey.ID, PersonKey.CIO_ID),
     Identity.EMAIL: (PersonKey.EMAIL, PersonKey.CIO_ID),
@@ -138,10 +157,6 @@ _KNOWN_BY = {
 def check(name: str, target: Target, *, create: bool, identity: Identity, options: CustomerIOOptions) -> None:
     """See `StoreConnector.checked_by`."""
     named, key = ConnectionName("store", name), target.person_key
-    if target.entity.traits.happens:
-        raise StoreRefusesError(
-            f"{named.label} takes no events yet", hint="Feed them to a store in SQLite or PostgreSQL.", field="entity"
-        )
     if wrong := [one for one in (key, target.merged_key) if one not in (None, *_KNOWN_BY[identity])]:
         known = " or ".join(f"`{name}`" for name in _KNOWN_BY[identity])
         raise StoreRefusesError(
@@ -151,14 +166,14 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
         )
     if target.entity.traits.names_object:
         type_number(named, str(target.object_type), options)
-    if target.entity.traits.merges and target.entity is not Entity.PERSON and not create:
+    if target.collection is None and target.entity is not Entity.PERSON and not create:
+        unknown = "objects" if target.entity.traits.names_object else "people"
         raise StoreRefusesError(
-            f"{named.label} cannot tell which {'people' if target.entity.traits.names_device else 'objects'} exist, so "
-            "`create: false` is only for people",
+            f"{named.label} cannot tell which {unknown} exist, so `create: false` is only for people",
             hint="Leave `create` out.",
             field="create",
         )
-    if not (target.entity.traits.merges or options.app_key):
+    if target.collection is not None and not options.app_key:
         raise StoreRefusesError(f"{named.label}: {NEEDS_APP_KEY[0]}", hint=named.hint(NEEDS_APP_KEY[1]))
     if goes_through_pipelines(target, options) and (key is not PersonKey.ID or not create):
         raise StoreRefusesError(
@@ -166,11 +181,23 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
             hint=f"Leave {named.setting}__VIA out, or identify people by `id` and leave `create` out.",
             field="person",
         )
+    if goes_through_pipelines(target, options) and target.event is not None:
+        _refuse_order(named, target.event)
+
+
+def _refuse_order(named: ConnectionName, event: EventType) -> None:
+    if event.kind is EventKind.EVENT and event.name.strip().lower() in ORDERS:
+        raise StoreRefusesError(
+            f"{named.label}: the Pipelines API takes an event `{event.name}` for an order, not for something that "
+            "happened",
+            hint="Give the event another name.",
+            field="event",
+        )
 
 
 def goes_through_pipelines(target: Target, options: CustomerIOOptions) -> bool:
     """Whether a target's rows go to the Pipelines API."""
-    return target.entity in (Entity.PERSON, Entity.DEVICE) and options.via is Via.PIPELINES
+    return target.entity in _BY_PIPELINES and options.via is Via.PIPELINES
 
 
 def type_number(named: ConnectionName, object_type: str, options: CustomerIOOptions) -> str:

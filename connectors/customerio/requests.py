@@ -23,7 +23,7 @@ _PART = LONGEST_REQUEST - LONGEST_ITEM - 1_000
 #: The least that an item counts, so that a request has at most MOST_ITEMS.
 _LEAST_WEIGHT = _PART // MOST_ITEMS
 #: Bytes of an item beside its row, about.
-_AROUND, _AROUND_LINK = 85, 135
+_AROUND, _AROUND_LINK, _AROUND_EVENT = 85, 135, 175
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,10 @@ class Packing:
 
 def expected_calls(entity: Entity, *, rows: int, row_bytes: int) -> int:
     """About how many requests so many rows of *row_bytes* bytes of JSON each will take."""
-    links = entity.traits.links
-    full = rows * max(row_bytes + (_AROUND_LINK if links else _AROUND), _LEAST_WEIGHT) / _PART
-    if not links:
+    links, happens = entity.traits.links, entity.traits.happens
+    around = _AROUND_EVENT if happens else _AROUND_LINK if links else _AROUND
+    full = rows * max(row_bytes + around, _LEAST_WEIGHT) / _PART
+    if not (links or happens):
         return math.ceil(full)
     # The last request of every lane is half full, on the average.
     return math.ceil(min(rows, max(LANES, full + LANES / 2)))

@@ -114,7 +114,12 @@ class CustomerIOStore:
         self._confirm_region()
 
     def address(self, target: Target) -> str:
-        """See `AddressesTargets`: the number of an object's type; of a key of its own, which workspace that may be."""
+        """See `AddressesTargets`: the number of an object's type; of a key of its own, which workspace that may be.
+
+        Of events nothing: by another way, or with a new key, they would happen again.
+        """
+        if target.event is not None:
+            return ""
         if target.object_type is not None:
             return self._options.object_types.get(target.object_type, target.object_type)
         # A private key without a site id is for the workspace that `store_id` tells, also after another one.
@@ -130,7 +135,7 @@ class CustomerIOStore:
         """See `ForecastingChanges`."""
         if not rows:
             return ""
-        if not target.entity.traits.merges:
+        if target.collection is not None:
             alone = 2 + 2 * math.ceil(rows / ROWS_OF_A_WRITE)
             return f"Customer.io: about {alone} calls for these rows alone, or 3 for the whole collection"
         calls = expected_calls(target.entity, rows=rows, row_bytes=row_bytes)
@@ -152,7 +157,7 @@ class CustomerIOStore:
         """See `ProfileStore.apply`."""
         if self._closed:
             raise StoreError(f"{self._label} is closed")
-        if not target.entity.traits.merges:
+        if target.collection is not None:
             return collections.deliver(self._app, target, batch)
         self._sender = self._sender or self._sender_of(target, create=create)
         return self._sender.add(batch)
@@ -196,7 +201,7 @@ class CustomerIOStore:
 
     def can_list(self, target: Target) -> bool:
         """See `ReadsBack.can_list`."""
-        return not target.entity.traits.merges
+        return target.collection is not None
 
     def contained(self, target: Target, keys: pa.Table | None) -> Iterator[pa.Table]:
         """See `ReadsBack.contained`."""

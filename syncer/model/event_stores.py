@@ -24,7 +24,8 @@ from syncer.model.types import Target
 
 @runtime_checkable
 class KeepsEventStarts(Protocol):
-    """A store that keeps from when on events count, so that it is decided once whatever becomes of a state folder."""
+    """Keeps from when on events count: a store, so that it is decided once whatever becomes of a state folder, or the
+    run log in the place of one that cannot."""
 
     def event_start(self, target: Target) -> datetime | None:
         """What was decided for events of this name and key, aware, in UTC; None if nothing was."""

@@ -82,7 +82,7 @@ DELIVERY = (
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 11
+NEWEST = 12
 
 #: One row. `schema_version` is the format.
 state = sa.Table(
@@ -289,6 +289,16 @@ forgotten_removals = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
 )
 
+
+#: From when on the events of a store count that keeps it nowhere itself, by the event's name and key.
+event_starts = sa.Table(
+    "syncer_event_starts",
+    metadata,
+    sa.Column("store_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("key_columns", sa.Text, primary_key=True),
+    sa.Column("start_at", AwareDateTime, nullable=False),
+)
 
 #: Which attributes each sync of a store writes.
 written_attributes = sa.Table(

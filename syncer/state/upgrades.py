@@ -18,6 +18,7 @@ from syncer.model.types import EndedBy, RunStatus
 from syncer.model.upgrades import Formats
 from syncer.state.schema import (
     DELIVERY,
+    event_starts,
     forgotten_removals,
     latest,
     metadata,
@@ -194,6 +195,11 @@ def _know_altered_events(connection: sa.Connection) -> None:
     _add_column(connection, runs.c.altered)
 
 
+def _know_starts_of_events(connection: sa.Connection) -> None:
+    """Format 12: from when on events count, for stores that do not keep it."""
+    event_starts.create(connection)
+
+
 def fill_latest(connection: sa.Connection) -> None:
     """Bring every row of `latest` up to date, and make those that are missing, from the runs."""
     first = sa.select(runs.c.sync, sa.func.min(runs.c.started_at)).group_by(runs.c.sync)
@@ -236,6 +242,7 @@ FORMATS: Formats[sa.Connection] = Formats(
         _know_roles_of_sessions,
         _know_sets_of_removals,
         _know_altered_events,
+        _know_starts_of_events,
     )
 )
 

@@ -1,4 +1,4 @@
-"""From when on the events of a sync count: decided once, and kept by the store."""
+"""From when on the events of a sync count: decided once, and kept by the store or the run log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from syncer.model.errors import SelectionError, StoreError, StoreRefusesError
+from syncer.model.errors import SelectionError, StoreError
 from syncer.model.event_stores import CountsEvents, EventCount, KeepsEventStarts
 from syncer.model.protocols import ProfileStore
 from syncer.model.spelling import did_you_mean, quoted
@@ -15,34 +15,49 @@ from syncer.sync.progress import StoppedError
 
 if TYPE_CHECKING:
     from syncer.settings.settings import Settings
+    from syncer.snapshot.attributes import EventColumns
+    from syncer.state.runs import RunLog
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def start_of(definition: SyncDefinition, store: ProfileStore, now: datetime) -> datetime | None:
-    """From when on events count: as the store has it, or else as the header says, where it is *now*.
+def kept_in(run_log: RunLog, store: ProfileStore) -> KeepsEventStarts:
+    """What the run log keeps for a store."""
+    from syncer.state.event_starts import EventStarts
+
+    return EventStarts(database=run_log.database, store_id=store.store_id)
+
+
+def start_of(
+    definition: SyncDefinition, store: ProfileStore, run_log: KeepsEventStarts | None, event: EventColumns | None
+) -> datetime | None:
+    """From when on events count: as it was decided, or else as the header says; None for anything but events.
+
+    *run_log*: keeps it where the store does not.
 
     Raises:
-        StoreError: the store did not answer, or cannot keep it.
+        SyncerError: what keeps it did not answer.
     """
     rules = definition.event_rules
-    if rules is None:
+    if rules is None or event is None:
         return None
-    if (kept := _keeper(definition, store).event_start(definition.target)) is not None:
+    if (kept := _keeper(store, run_log).event_start(definition.target)) is not None:
         return kept
     if isinstance(rules.start, Start):
-        return _FIRST if rules.start is Start.ALL else now
+        return _FIRST if rules.start is Start.ALL else event.now
     return datetime.combine(rules.start, time(), UTC)
 
 
-def decide_start(definition: SyncDefinition, store: ProfileStore, at: datetime) -> None:
-    """Let the store keep it, before anything is sent.
+def decide_start(
+    definition: SyncDefinition, store: ProfileStore, run_log: KeepsEventStarts | None, at: datetime
+) -> None:
+    """Decide it for ever, before anything is sent; *run_log* as for `start_of`.
 
     Raises:
         StoppedError: another run has decided otherwise at the same moment.
-        StoreError: the store did not answer.
+        SyncerError: what keeps it did not answer.
     """
-    if _keeper(definition, store).start_events(definition.target, at) != at:
+    if _keeper(store, run_log).start_events(definition.target, at) != at:
         raise StoppedError("another run decided at the same time from when on these events count; the next run sends")
 
 
@@ -61,9 +76,8 @@ def counted(settings: Settings, store: str, name: str, *, since: datetime, at_le
         return list(opened.event_counts(name, since=since, at_least=at_least))
 
 
-def _keeper(definition: SyncDefinition, store: ProfileStore) -> KeepsEventStarts:
-    if not isinstance(store, KeepsEventStarts):
-        raise StoreRefusesError(
-            f"store `{definition.store}` cannot keep from when on events count", hint="Feed events to an SQL store."
-        )
-    return store
+def _keeper(store: ProfileStore, run_log: KeepsEventStarts | None) -> KeepsEventStarts:
+    keeper = store if isinstance(store, KeepsEventStarts) else run_log
+    if keeper is None:
+        raise ValueError("nothing keeps from when on events count")
+    return keeper

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from syncer.model.errors import SelectionError, StoreError
+from syncer.model.event_stores import KeepsEventStarts
 from syncer.model.protocols import (
     Interruptible,
     NumbersPeople,
@@ -71,6 +72,8 @@ class SyncRun:
     remembers: timedelta = timedelta(days=90)
     #: The time by the warehouse's clock, aware, where it matters; None for this machine's.
     now: datetime | None = None
+    #: Keeps from when on events count, where the store does not.
+    event_starts: KeepsEventStarts | None = None
 
 
 class Leftovers(Protocol):
@@ -115,7 +118,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
     staged, difference = compare(run)
     _check_limits(run, staged, difference)
     if difference.intent.event_start is not None:
-        events.decide_start(definition, store, difference.intent.event_start)
+        events.decide_start(definition, store, run.event_starts, difference.intent.event_start)
     if run.approved is not None:
         run.approved.use()
     with progress.during(Phase.JOURNAL):
@@ -176,12 +179,13 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     with progress.during(Phase.COMPARE):
         whereabouts = partial(store.whereabouts, definition.target) if isinstance(store, NumbersPeople) else None
         is_whole = run.asked is None or run.asked.is_whole
+        begins = schema.event is not None and run.snapshot.known.event_start is None and options.only is None
         difference = staged.diff(
             is_whole=is_whole,
             full=options.full,
             only=options.only,
             whereabouts=whereabouts,
-            event_start=_event_start(run, schema),
+            event_start=events.start_of(definition, store, run.event_starts, schema.event) if begins else None,
         )
         moved_on = None
         if run.approved is not None:
@@ -192,13 +196,6 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     if options.only is not None:
         _find_one_row(staged, options.only)
     return staged, difference
-
-
-def _event_start(run: SyncRun, schema: ResultSchema) -> datetime | None:
-    """From when on events count, unless the ledger knows it, or one row is named; None for anything else."""
-    if schema.event is None or run.snapshot.known.event_start is not None or run.options.only is not None:
-        return None
-    return events.start_of(run.definition, run.store, schema.event.now)
 
 
 def _count_changes(run: SyncRun, staged: Staged, difference: Difference) -> None:
@@ -223,7 +220,7 @@ def _count_changes(run: SyncRun, staged: Staged, difference: Difference) -> None
 
 
 def _send(definition: SyncDefinition, outbox: Outbox, store: ProfileStore, progress: Progress) -> None:
-    whole = not definition.target.entity.traits.merges and isinstance(store, ReplacesCollections)
+    whole = definition.target.collection is not None and isinstance(store, ReplacesCollections)
     sent, stopping = 0, False
     answers: Outbox | None = outbox
     try:

@@ -23,7 +23,7 @@ from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
 from syncer.state.schema import KEPT_REJECTIONS
-from syncer.sync import limits
+from syncer.sync import events, limits
 from syncer.sync.coordination import WriterStates, catch_up
 from syncer.sync.flow import Leftovers, SyncRun, run_sync
 from syncer.sync.plans import Plan, planned
@@ -257,11 +257,9 @@ class Runner:
         opened = self.settings.warehouses[definition.warehouse].open(definition.warehouse, sync=definition.name)
         with closing(opened) as warehouse, progress.token.interruptible(warehouse.close):
             found: Window | None = None
-            at: datetime | None = None
+            at = now_at(warehouse, self.now()) if definition.incremental or definition.event_rules else None
             clock_faults = self._clock_faults(definition, store)
-            if definition.incremental or definition.event_rules:
-                at = now_at(warehouse, self.now())
-                clock_faults += limits.differs(self.now(), at, f"warehouse `{definition.warehouse}`")
+            clock_faults += limits.differs(self.now(), at, f"warehouse `{definition.warehouse}`")
             if definition.incremental and at is not None:
                 found = window(definition, snapshot.known, options, at=at, query=query_hash(self.settings, definition))
                 progress.notes.extend(filter(None, [found.note]))
@@ -282,6 +280,7 @@ class Runner:
                     approved=approved,
                     remembers=timedelta(days=self.settings.keep_runs),
                     now=at,
+                    event_starts=events.kept_in(self.run_log, store) if definition.event_rules else None,
                 )
 
     def _approved(self, definition: SyncDefinition, options: RunOptions, run_id: str) -> ApprovedPlan | None:

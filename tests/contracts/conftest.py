@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,15 @@ NOT_FOR_CUSTOMERIO = {
     "test_devices_find_people_by_email_and_by_cio_id": _ELSEWHERE,
     "test_who_is_kept_of_two_gets_the_devices_of_who_goes": _ELSEWHERE,
     "test_a_device_of_who_is_suppressed_is_refused": _ELSEWHERE,
+    "test_an_event_is_kept_once_whatever_its_time_and_never_changes": "an event is known by all of its id",
+    "test_the_same_id_under_another_name_is_another_event": "an event is known by its id, which its name is part of",
+    "test_without_create_an_event_of_nobody_is_rejected_alone": _ELSEWHERE,
+    "test_people_are_found_by_number_and_none_is_made": _ELSEWHERE,
+    "test_two_people_who_become_one_have_the_events_of_both": _ELSEWHERE,
+    "test_an_event_of_somebody_suppressed_is_rejected_alone": _ELSEWHERE,
+    "test_only_the_newest_twenty_are_shown": _OWN_READING,
+    "test_people_are_counted_by_what_they_did": _OWN_READING,
+    "test_a_start_is_decided_once": "the run log keeps it: tests/state/test_event_starts.py",
     "test_a_time_that_a_row_unsets_is_gone": "it takes the moment of the request where it is told of none",
     "test_relationships_find_people_by_email": _ELSEWHERE,
     "test_a_person_can_be_known_by_cio_id": _ELSEWHERE,
@@ -117,6 +127,11 @@ class WorkspaceReader:
                 {"token": token, **{name: held[name] for name in ("platform", "last_used", "attributes")}}
                 for token, held in self._workspace.devices.items()
                 if held["cio_id"] == found.cio_id
+            ],
+            "events": [
+                {"event_id": one["id"], "occurred_at": datetime.fromtimestamp(one["timestamp"], UTC).isoformat()}
+                | {name: one[name] for name in ("name", "kind", "data")}
+                for one in sorted(self._workspace.events.of(found.cio_id), key=lambda one: -one["timestamp"])
             ],
         }
 

@@ -161,8 +161,11 @@ class _Apis:
         if told := self._refused(body, posted["batch"], self._faults("pipelines", posted)):
             return told
         with self._w.lock:
-            for call in posted["batch"]:
-                self._w.take_call(call)
+            try:
+                for call in posted["batch"]:
+                    self._w.take_call(call)
+            except RefusedError as exc:
+                return JSONResponse({"errors": [exc.told]}, 400)
         return JSONResponse({"success": True})
 
     def _faults(self, api: str, posted: Any) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from tests.servers.customerio import events
 from tests.servers.customerio.collections import Collections
 from tests.servers.customerio.faults import Faults
 
@@ -62,6 +63,7 @@ class Workspace:
     held_collections: Collections = field(default_factory=Collections)
     #: By token: `cio_id`, `platform`, `last_used` and `attributes`.
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: events.Events = field(default_factory=lambda: events.Events())
     faults: Faults = field(default_factory=Faults)
     #: Whether requests are checked against the vendor's definitions.
     checked: bool = True
@@ -130,6 +132,9 @@ class Workspace:
                 "delete_relationships": self._unrelate,
                 "add_device": self._add_device,
                 "delete_device": self._delete_device,
+                "event": self._happen,
+                "page": self._happen,
+                "screen": self._happen,
             }[action](item)
         elif kind == "object":
             self._object(item)
@@ -147,10 +152,15 @@ class Workspace:
         """Apply one call of the Pipelines API; one that came before is not taken again."""
         if call.get("messageId") in self.message_ids:
             return
+        self._take_new_call(call)
         self.message_ids.add(call["messageId"])
+
+    def _take_new_call(self, call: dict[str, Any]) -> None:
         who = {"id": call["userId"]}
         if call["type"] == "identify":
             self._identify({"identifiers": who, "attributes": call["traits"]})
+        elif events.is_event(call):
+            self._happen(events.as_operation(call))
         elif call.get("event") == "Device Created or Updated":
             device = call["context"]["device"]
             used = int(datetime.fromisoformat(call["timestamp"]).timestamp())
@@ -229,6 +239,7 @@ class Workspace:
                 del self.relationships[key]
             for token in [token for token, held in self.devices.items() if held["cio_id"] == person.cio_id]:
                 del self.devices[token]
+            self.events.move(person.cio_id, "")
 
     def _add_device(self, item: dict[str, Any]) -> None:
         device = item["device"]
@@ -253,6 +264,19 @@ class Workspace:
         if person is not None and self.devices.get(token, {}).get("cio_id") == person.cio_id:
             del self.devices[token]
 
+    def _happen(self, item: dict[str, Any]) -> None:
+        """An event; one of somebody unknown makes them."""
+        if wrong := events.fault(item):
+            raise RefusedError("invalid", wrong)
+        if self._is_suppressed(item):
+            return
+        person = self._found(item["identifiers"])
+        if person is None:
+            if "cio_id" in item["identifiers"]:
+                return
+            person = self._made(item["identifiers"])
+        self.events.add(item, person.cio_id)
+
     def _merge(self, item: dict[str, Any]) -> None:
         """Nothing happens where one of the two is not there."""
         primary, secondary = self._found(item["primary"]), self._found(item["secondary"])
@@ -263,6 +287,7 @@ class Workspace:
         for held in self.devices.values():
             if held["cio_id"] == secondary.cio_id:
                 held["cio_id"] = primary.cio_id
+        self.events.move(secondary.cio_id, primary.cio_id)
         self._delete_person({"identifiers": {"cio_id": secondary.cio_id}})
         for name, value in inherited.items():
             if name in self.unique:
