@@ -157,6 +157,12 @@ _KNOWN_BY = {
 def check(name: str, target: Target, *, create: bool, identity: Identity, options: CustomerIOOptions) -> None:
     """See `StoreConnector.checked_by`."""
     named, key = ConnectionName("store", name), target.person_key
+    if target.names_visitors:
+        raise StoreRefusesError(
+            f"{named.label} takes no visitors yet: `anonymous` is for stores in SQLite and PostgreSQL",
+            hint="Leave `anonymous` out, or feed an SQL store.",
+            field="person",
+        )
     if wrong := [one for one in (key, target.merged_key) if one not in (None, *_KNOWN_BY[identity])]:
         known = " or ".join(f"`{name}`" for name in _KNOWN_BY[identity])
         raise StoreRefusesError(

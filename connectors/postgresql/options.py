@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connectors.sql_store.options import SQLStoreOptions
 from syncer.model.connectors import StoreConnector, WarehouseConnector
 
 _SCHEMES = ("postgresql", "postgres")
@@ -26,6 +27,7 @@ WAREHOUSE = WarehouseConnector(
 STORE = StoreConnector(
     schemes=_SCHEMES,
     opened_by="connectors.postgresql.store:PostgreSQLStore",
+    options=SQLStoreOptions,
     checked_by="connectors.sql_store.people:check",
     counts_people=True,
 )

@@ -36,7 +36,6 @@ _IDLE_SECONDS = 10.0
 _ATTEMPTS = 5
 #: How many of a batch's people to look up before all count as new.
 _SAMPLED_ROWS = 100
-
 #: The bytes of a batch that go to libpq at once.
 _SENT_BYTES = 1 << 17
 #: Errors because other programs write the same rows; the next attempt sees what they wrote.
@@ -55,7 +54,7 @@ _READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL st
 _BATCH = """
     CREATE TEMP TABLE batch (
         seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint, attributes jsonb,
-        clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0,
+        clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0, anonymous text COLLATE "C",
         object_id text COLLATE "C", key text COLLATE "C", token text COLLATE "C", platform text, last_used timestamptz,
         clears_last_used smallint NOT NULL DEFAULT 0, event_id text, name text, occurred_at timestamptz, cleared text[],
         person bigint, person_id bigint, absorbed_id bigint, verdict text, reason text) ON COMMIT DROP"""
@@ -99,6 +98,7 @@ class PostgreSQLStore(SQLStore):
         lock=f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})",
         version="SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)",
         now="now()",
+        ago="now() - make_interval(secs => {})",
         merged=_MERGED,
         nothing="'{}'::jsonb",
         moment="replace(to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '.000000', '') || '+00:00'",

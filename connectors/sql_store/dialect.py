@@ -22,6 +22,8 @@ class SQLDialect:
     now: str
     #: The attributes of the stored row `t` after the batch's row `b`: without what `b` clears, with what it sets.
     merged: str
+    #: The moment so many seconds before it, `{}`, likewise.
+    ago: str
     #: An object without attributes.
     nothing: str
     #: The time in a column `{}` as the text that a batch has of it.

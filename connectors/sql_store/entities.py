@@ -13,6 +13,7 @@ from connectors.sql_store.upgrades import (
     WITH_MERGES,
     WITH_MOVES,
     WITH_SUPPRESSIONS,
+    WITH_VISITORS,
 )
 from syncer.model.types import PersonKey
 
@@ -30,6 +31,7 @@ _WRITTEN = {
     "sync_fences": "ledger, sync, fence, run_id",
     "events": "event_id, person_id, anonymous_id, name, kind, occurred_at, received_at, data",
     "event_starts": "name, key_columns, start_at",
+    "visitors": "anonymous_id, person_id, claimed_at",
 }
 #: The format that each of them came with, where it is not the first.
 _SINCE = {
@@ -40,6 +42,7 @@ _SINCE = {
     "devices": WITH_DEVICES,
     "events": WITH_EVENTS,
     "event_starts": WITH_EVENTS,
+    "visitors": WITH_VISITORS,
 }
 
 

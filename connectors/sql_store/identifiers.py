@@ -56,7 +56,8 @@ def refused_query(target: Target, *, create: bool) -> str:
     if key is not None and (links or not create or key is PersonKey.CIO_ID):
         is_number = key is PersonKey.CIO_ID and (create or target.event is not None)
         reason = "no person has this cio_id" if is_number and not links else nobody
-        parts.append(f"WHEN NOT EXISTS (SELECT 1 FROM people AS p WHERE {NAMED[key]}) THEN '{reason}'")
+        is_visitor = "b.anonymous IS NULL AND " if target.names_visitors and target.event else ""
+        parts.append(f"WHEN {is_visitor}NOT EXISTS (SELECT 1 FROM people AS p WHERE {NAMED[key]}) THEN '{reason}'")
     if target.object_type is not None and (links or not create):
         stored = "o.object_type = :object_type AND o.object_id = b.object_id"
         parts.append(f"WHEN NOT EXISTS (SELECT 1 FROM objects AS o WHERE {stored}) THEN '{nothing}'")

@@ -109,6 +109,10 @@ collection_rows = sa.Table(
     sa.Column("data", _JSON, nullable=False),
 )
 
+#: Of events, those of visitors whom nobody has claimed. Their indexes begin with what all of them have, since SQLite
+#: takes an index by more columns for the better one.
+_UNCLAIMED = sa.text("person_id IS NULL")
+
 #: What happened, each once: an event is the same whatever its id says of its time.
 events = sa.Table(
     "events",
@@ -124,6 +128,20 @@ events = sa.Table(
     sa.Index("events_once", "name", sa.text("substr(event_id, 11)"), unique=True),
     sa.Index("events_of_person", "person_id", "occurred_at"),
     sa.Index("events_by_name", "name", "occurred_at"),
+    sa.Index("events_unclaimed", "person_id", "anonymous_id", postgresql_where=_UNCLAIMED, sqlite_where=_UNCLAIMED),
+    sa.Index(
+        "events_unclaimed_since", "person_id", "received_at", postgresql_where=_UNCLAIMED, sqlite_where=_UNCLAIMED
+    ),
+)
+
+#: Whose a visitor is, for ever: the events that they did before are the person's.
+visitors = sa.Table(
+    "visitors",
+    metadata,
+    sa.Column("anonymous_id", _NAME, primary_key=True),
+    sa.Column("person_id", _NUMBER, sa.ForeignKey(people.c.person_id, ondelete="CASCADE"), nullable=False),
+    sa.Column("claimed_at", _TIME, nullable=False, server_default=_Now()),
+    sa.Index("visitors_of_person", "person_id"),
 )
 
 #: From when on the events of a name and a key count.

@@ -24,7 +24,8 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
         returns: seq, action, the key's columns, attributes, cleared and, where the batch has it, person; for people
             also `id` and `email` and, as 0 or 1, `clears_id` and `clears_email`, where the batch has them; so for
             devices `platform`, `last_used` and `clears_last_used`. For events the person's column in place of the
-            key's, `event_id`, `name`, `occurred_at`, and nothing that is cleared.
+            key's, where the target has people, `anonymous` where it has visitors; `event_id`, `name`, `occurred_at`,
+            and nothing that is cleared.
     """
     columns = {name: batch[name] for name in ("seq", "action")} | _key(target, batch)
     if target.entity.traits.has_other_identifiers:
@@ -100,7 +101,7 @@ def _key(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array
         case Entity.DEVICE:
             return _person(target, batch["k1"]) | {"token": batch["k2"]}
         case Entity.EVENT:
-            return _person(target, batch["who"]) | _event(batch)
+            return _who(target, batch) | _event(batch)
         case Entity.COLLECTION:
             return {"key": batch["k1"] if len(target.key_columns) == 1 else _joined_key(target, batch)}
         case Entity.MERGE:
@@ -115,6 +116,12 @@ def _event(batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array]:
         return {}
     time = pc.strftime(batch["happened"].cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S+00:00")
     return {"event_id": batch["event_id"], "name": batch["name"], "occurred_at": time}
+
+
+def _who(target: Target, batch: pa.RecordBatch | pa.Table) -> dict[str, pa.Array]:
+    """The columns of the person who did it, and of the visitor."""
+    person = {} if target.person_key is None else _person(target, batch["who"])
+    return person | ({"anonymous": batch["anonymous"]} if target.names_visitors else {})
 
 
 def _person(target: Target, key: pa.Array) -> dict[str, pa.Array]:

@@ -13,14 +13,15 @@ import pyarrow.compute as pc
 
 from connectors.sql_store import contents, entities, events, identifiers, merges, people
 from connectors.sql_store.dialect import UnfitRowsError
+from connectors.sql_store.options import SQLStoreOptions
 from connectors.sql_store.people import NAMED
+from connectors.sql_store.probing import ProbedStore
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
 from connectors.sql_store.suppressions import ListStore
 from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_MOVES
 from connectors.support.connection import ConnectionName
-from syncer.model.errors import StoreError
 from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, WHEREABOUTS, Moves
-from syncer.model.types import Action, Entity, Identity, PersonKey, Probe, Target, ValueForm, Verdict
+from syncer.model.types import Action, Entity, Identity, PersonKey, Target, ValueForm, Verdict
 
 #: The hint for an error that needs no other step.
 SENT_AGAIN = "The next run sends again what the store did not answer for."
@@ -43,10 +44,8 @@ _NAMES = ("id", "email", "cio_id")
 #: The columns of `identifiers.MOVED_ON`.
 _NOW = ("seq", *WHEREABOUTS.names[2:])
 
-_NOBODY = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 
-
-class SQLStore(events.EventTables, ListStore):
+class SQLStore(events.EventTables, ProbedStore, ListStore):
     """A profile store over one connection. A transaction of a writer keeps other writers waiting."""
 
     batch_rows: int
@@ -54,7 +53,9 @@ class SQLStore(events.EventTables, ListStore):
     value_form = ValueForm.EXACT
     gives_texts = False
 
-    def __init__(self, name: str, url: str, *, identity: Identity, **_of_other_stores: object) -> None:
+    def __init__(
+        self, name: str, url: str, *, identity: Identity, options: SQLStoreOptions | None = None, **_of_others: object
+    ) -> None:
         """Connect to the store; nothing is written: the first batch makes a store that does not exist, or upgrades it.
 
         Raises:
@@ -62,6 +63,7 @@ class SQLStore(events.EventTables, ListStore):
             StoreError: the store cannot be opened, or has another identity.
         """
         self._fence: dict[str, str] = {}
+        self._keep_unclaimed_for((options or SQLStoreOptions()).keep_anonymous)
         super().__init__(ConnectionName("store", name), url, identity)
 
     def fences(self, sync: str) -> dict[str, str]:
@@ -191,30 +193,6 @@ class SQLStore(events.EventTables, ListStore):
                 for statement in identifiers.FORGET:
                     self._execute(statement, before=limit)
 
-    def probe(self) -> Probe:
-        """See `Probing`; it is written, and what was written is undone."""
-        ((version,),) = self._fetch(self.dialect.version)
-        fault, note = self.write_fault(), f"Its identity is `{self.identity}`."
-        if self.is_new:
-            note = f"It is made, with the identity `{self.identity}`, when a run sends the first row."
-        return Probe(version=version, can_write=not fault, note=f"It cannot be written: {fault}" if fault else note)
-
-    def write_fault(self) -> str:
-        """See `TriesWriting`."""
-        try:
-            if self.is_new:
-                self._try_to_make()
-                return ""
-            with self._transaction(commit=False):
-                self._try_to_write()
-        except StoreError as exc:
-            return f"{exc.message}. {exc.hint}"
-        return ""
-
-    def _try_to_write(self) -> None:
-        self._stage_keys(staged_keys(_NOBODY, pa.table({"k1": [""]}), Identity.ID))
-        entities.write_nothing(self._execute, self._format)
-
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`."""
         if self.is_new:
@@ -310,7 +288,7 @@ class SQLStore(events.EventTables, ListStore):
             case Entity.MERGE:
                 merges.apply(*run, target.person, target.merged)
             case Entity.EVENT:
-                events.apply(*run, target.person, target.events.kind, create=create)
+                self._apply_events(target, len(rows), create=create)
             case _:
                 assert_never(target.entity)
         exceptions = self._fetch("SELECT seq, verdict, reason FROM batch WHERE verdict IS NOT NULL")

@@ -94,14 +94,46 @@ def _add_events(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_visitors(connection: sa.Connection) -> None:
+    name, number, time, now = "TEXT", "INTEGER", "TEXT", "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
+    if connection.dialect.name == "postgresql":
+        name, number, time, now = 'TEXT COLLATE "C"', "BIGINT", "TIMESTAMP WITH TIME ZONE", "now()"
+    for statement in (
+        f"CREATE TABLE visitors (anonymous_id {name} NOT NULL, person_id {number} NOT NULL, "
+        f"claimed_at {time} DEFAULT {now} NOT NULL, PRIMARY KEY (anonymous_id), "
+        "FOREIGN KEY(person_id) REFERENCES people (person_id) ON DELETE CASCADE)",
+        "CREATE INDEX visitors_of_person ON visitors (person_id)",
+        "CREATE INDEX events_unclaimed ON events (person_id, anonymous_id) WHERE person_id IS NULL",
+        "CREATE INDEX events_unclaimed_since ON events (person_id, received_at) WHERE person_id IS NULL",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 #: The tables in `schema` are those of the newest format: an upgrade changes both.
 FORMATS: Formats[sa.Connection] = Formats(
-    (_add_fences, _add_moves, _leave_room, _add_suppressions, _add_merged_people, _add_devices, _add_events)
+    (
+        _add_fences,
+        _add_moves,
+        _leave_room,
+        _add_suppressions,
+        _add_merged_people,
+        _add_devices,
+        _add_events,
+        _add_visitors,
+    )
 )
 
 #: The formats from which on the store remembers which run wrote last, which identifiers people lost, which are
-#: suppressed, and which were merged, and from which on it has devices, and events.
-WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS, WITH_MERGES, WITH_DEVICES, WITH_EVENTS = (
+#: suppressed, and which were merged, and from which on it has devices, events, and visitors.
+WITH_FENCES, WITH_MOVES, WITH_SUPPRESSIONS, WITH_MERGES, WITH_DEVICES, WITH_EVENTS, WITH_VISITORS = (
     2 + FORMATS.upgrades.index(upgrade)
-    for upgrade in (_add_fences, _add_moves, _add_suppressions, _add_merged_people, _add_devices, _add_events)
+    for upgrade in (
+        _add_fences,
+        _add_moves,
+        _add_suppressions,
+        _add_merged_people,
+        _add_devices,
+        _add_events,
+        _add_visitors,
+    )
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from connectors.sql_store.options import SQLStoreOptions
 from syncer.model.connectors import StoreConnector
 
 STORE = StoreConnector(
     schemes=("sqlite",),
     opened_by="connectors.sqlite.store:SQLiteStore",
+    options=SQLStoreOptions,
     checked_by="connectors.sql_store.people:check",
     counts_people=True,
     is_file=True,

@@ -36,7 +36,7 @@ _BATCH = (
         seq INTEGER, action TEXT, id TEXT, email TEXT, cio_id INTEGER,
         clears_id INTEGER NOT NULL DEFAULT 0, clears_email INTEGER NOT NULL DEFAULT 0,
         object_id TEXT, key TEXT, token TEXT, platform TEXT, last_used TEXT,
-        clears_last_used INTEGER NOT NULL DEFAULT 0, event_id TEXT, name TEXT, occurred_at TEXT,
+        clears_last_used INTEGER NOT NULL DEFAULT 0, event_id TEXT, name TEXT, occurred_at TEXT, anonymous TEXT,
         attributes TEXT, cleared TEXT, person INTEGER, person_id INTEGER, absorbed_id INTEGER, verdict TEXT, reason TEXT
     )""",
     "DROP INDEX IF EXISTS temp.batch_person",
@@ -80,6 +80,7 @@ class SQLiteStore(SQLStore):
         lock="BEGIN IMMEDIATE",
         version="SELECT 'SQLite ' || sqlite_version()",
         now="strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
+        ago="strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', '-{} seconds')",
         merged=_MERGED,
         nothing="'{}'",
         moment="{}",

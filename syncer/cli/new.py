@@ -34,7 +34,12 @@ def new(
     table: Annotated[str | None, typer.Option("--from", metavar="TABLE", help="The table that it reads.")] = None,
     person: Annotated[
         str | None,
-        typer.Option("--person", metavar="id=COLUMN", help="What identifies a person: id, email or cio_id."),
+        typer.Option(
+            "--person",
+            metavar="id=COLUMN",
+            help="What identifies a person: id, email or cio_id. Of people and events also, after a comma, "
+            "anonymous=COLUMN: the visitor whom nobody knew yet.",
+        ),
     ] = None,
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="id=COLUMN", help="Of a merge: what identifies who is kept.")
@@ -134,9 +139,10 @@ def _target(
     lines: list[str] = []
     keys: list[str] = []
     if entity.traits.names_person:
-        kind, column = _pair("--person", person, "Which column identifies the person, such as id=user_id?", "id=id")
-        lines.append(f"person: {{{kind}: {_yaml(column)}}}")
-        keys.append(column)
+        asked = person or _answer("--person", "Which column identifies the person, such as id=user_id?", "id=id")
+        named = [_pair("--person", part, "", "id=id") for part in _words(asked)]
+        lines.append(f"person: {{{', '.join(f'{kind}: {_yaml(column)}' for kind, column in named)}}}")
+        keys += [column for _, column in named]
     if entity.traits.names_object:
         kind, column = _pair("--object", thing, "Which type, and which column has its id, as account=account_id?", "")
         lines.append(f"object: {{type: {_yaml(kind)}, id: {_yaml(column)}}}")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from syncer.definitions.person_values import ANONYMOUS
 from syncer.definitions.values import attribute_fault
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import PersonKey, SyncDefinition
+
+#: The header field of a visitor, and its name among what a sync sends; no attribute beside it has this name.
+VISITOR = f"person.{ANONYMOUS}"
 
 
 def error_at(definition: SyncDefinition, field: str, message: str, hint: str = "") -> DefinitionError:
@@ -41,10 +45,11 @@ def header_errors(definition: SyncDefinition) -> Iterator[DefinitionError]:
     """What is wrong with the columns that the header names, whatever the query returns."""
     attributes = definition.attributes or {}
     rules = definition.event_rules
+    own = (rules.person_column, definition.visitor_column, rules.time_column) if rules else (definition.visitor_column,)
     named = dict.fromkeys(
         (
             *definition.target.key_columns,
-            *((rules.person_column, rules.time_column) if rules else ()),
+            *(column for column in own if column is not None),
             *(definition.device.columns.values() if definition.device else ()),
             *attributes.values(),
             *definition.exclude,
@@ -78,6 +83,7 @@ def column_errors(
             yield error_at(
                 definition, f"exclude.{column}", f"{quoted(column)} is the identifier and cannot be left out"
             )
+    yield from _visitor_errors(definition, columns)
     own, others = _device_columns(definition, columns), _other_columns(definition, columns)
     for attribute, column in (*own.items(), *others.items()):
         fault = _fault(definition, attribute, column, identifiers)
@@ -107,7 +113,8 @@ def attribute_columns(definition: SyncDefinition, columns: Sequence[str]) -> dic
     """Attribute to the result's column, in the header's order, or else in the result's.
 
     The key of a collection or an event is among them, first where the header names others; so is what the header says
-    of a device, but for a platform that no column has. An event's person and time are not. A list has none.
+    of a device, but for a platform that no column has. An event's person and time are not, nor is a visitor. A list has
+    none.
 
     Raises:
         DefinitionError: the result lacks a column that the header names.
@@ -120,7 +127,7 @@ def _other_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[s
     identifiers = key_columns(definition, columns)
     if definition.target.action is not None:
         return {}
-    is_whole, own = not definition.target.entity.traits.merges, event_columns(definition, columns)
+    is_whole, own = not definition.target.entity.traits.merges, event_columns(definition, columns).values()
     if definition.attributes is not None:
         named = {
             attribute: _found(definition, f"attributes.{attribute}", column, columns)
@@ -131,7 +138,8 @@ def _other_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[s
     left_out = {_found(definition, f"exclude.{column}", column, columns) for column in definition.exclude}
     left_out |= set(own) if is_whole else set(identifiers)
     left_out |= {*_device_columns(definition, columns).values()}
-    return {column: column for column in columns if column not in left_out}
+    visitor = visitor_column(definition, columns)
+    return {column: column for column in columns if column not in left_out and column != visitor}
 
 
 def _device_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
@@ -140,17 +148,51 @@ def _device_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[
     return {name: _found(definition, f"device.{name}", column, columns) for name, column in named.items()}
 
 
-def event_columns(definition: SyncDefinition, columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of an event's person and time as the result spells them; empty of anything else.
+def event_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
+    """The columns of an event's `person`, `visitor` and `time`, each where it has one, as the result spells them.
+
+    Empty of anything else.
 
     Raises:
         DefinitionError: the result does not have one.
     """
     rules = definition.event_rules
     if rules is None:
-        return ()
-    named = {f"person.{definition.target.person_key}": rules.person_column, "event.time": rules.time_column}
-    return tuple(_found(definition, field, column, columns) for field, column in named.items())
+        return {}
+    found = {} if rules.person_column is None else {"person": (_person_field(definition), rules.person_column)}
+    if definition.visitor_column is not None:
+        found["visitor"] = (VISITOR, definition.visitor_column)
+    found["time"] = ("event.time", rules.time_column)
+    return {role: _found(definition, field, column, columns) for role, (field, column) in found.items()}
+
+
+def visitor_column(definition: SyncDefinition, columns: Sequence[str]) -> str | None:
+    """The column of the visitor whom a person claims, as the result spells it; None where there is none, as in events.
+
+    Raises:
+        DefinitionError: the result does not have it.
+    """
+    column = None if definition.event_rules else definition.visitor_column
+    return None if column is None else _found(definition, VISITOR, column, columns)
+
+
+def _visitor_errors(definition: SyncDefinition, columns: Sequence[str]) -> Iterator[DefinitionError]:
+    """What is wrong with the column of a visitor: it is no other thing too."""
+    if definition.visitor_column is None:
+        return
+    visitor = _found(definition, VISITOR, definition.visitor_column, columns)
+    people = (*key_columns(definition, columns), event_columns(definition, columns).get("person"))
+    if visitor == people[-1] or (definition.event_rules is None and visitor in people):
+        yield error_at(definition, VISITOR, f"{quoted(visitor)} is named twice, as the person and as the visitor")
+        return
+    for attribute, column in (definition.attributes or {}).items():
+        if definition.event_rules is None and visitor == match_column(column, columns):
+            fault = f"the column {quoted(visitor)} is the visitor, and cannot be an attribute too"
+            yield error_at(definition, f"attributes.{attribute}", fault, "Leave it out.")
+
+
+def _person_field(definition: SyncDefinition) -> str:
+    return f"person.{definition.target.person_key}"
 
 
 def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers: Sequence[str]) -> str:
@@ -167,6 +209,8 @@ def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers:
         return ""
     if attribute == PersonKey.CIO_ID:
         return "the attribute `cio_id` is the store's own and cannot be written"
+    if attribute == VISITOR and target.names_visitors:
+        return f"the attribute {quoted(attribute)} is the visitor"
     if attribute == target.person_key:
         return f"the attribute {quoted(attribute)} is the identifier itself, which comes from another column"
     return ""

@@ -98,6 +98,7 @@ def different_person_keys(definitions: Sequence[SyncDefinition]) -> list[Definit
     """A warning for each sync that knows the people of a store by another identifier than most syncs of that store."""
     keys: dict[str, Counter[str]] = defaultdict(Counter)
     people = [one for one in definitions if one.target.entity.traits.names_person and one.target.action is None]
+    people = [one for one in people if one.target.person_key is not None]
     for definition in people:
         keys[definition.store][definition.target.person] += 1
     most = {store: max(count, key=lambda key: (count[key], key == PersonKey.ID)) for store, count in keys.items()}

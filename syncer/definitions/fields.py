@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from syncer.definitions import event_values, values
+from syncer.definitions import event_values, person_values, values
 from syncer.definitions.values import Field
 from syncer.model.entities import PERSON_ACTIONS
-from syncer.model.types import CatchUp, Entity, OnNull, OnRemoved, PersonKey
+from syncer.model.types import CatchUp, Entity, OnNull, OnRemoved
 
 
 class Empty(enum.StrEnum):
@@ -25,16 +25,6 @@ _IDENTIFIED_BY = {
     field: frozenset(entity for entity in Entity if field in entity.traits.identified_by)
     for field in ("person", "object", "device", "collection", "key", "keep", "merge", "event", "start")
 }
-
-_PERSON = values.mapping(
-    {
-        PersonKey.ID: Field(values.TEXT, "The column that holds the person's id."),
-        PersonKey.EMAIL: Field(values.TEXT, "The column that holds the person's email."),
-        PersonKey.CIO_ID: Field(values.TEXT, "The column that holds the store's own id."),
-    },
-    "{id: column}",
-    needs="one",
-)
 
 #: The fields that a sync with `action` does not have.
 NOT_OF_LISTS = frozenset({"attributes", "exclude", "on_removed", "on_null", "create"})
@@ -55,9 +45,10 @@ FIELDS: Mapping[str, Field] = {
         "`merge` (pairs of people who are one), or `event`.",
     ),
     "person": Field(
-        _PERSON,
+        person_values.PERSON_OR_VISITOR,
         "The column that identifies the person: `{id: column}`, `{email: column}` or `{cio_id: column}` "
-        "(the store's own number).",
+        "(the store's own number). Of people and events also the [visitor](#anonymous-people) that they were before: "
+        "`{id: column, anonymous: column}`, and of events the visitor alone: `{anonymous: column}`.",
         entities=_IDENTIFIED_BY["person"],
         example="{id: column}",
     ),
@@ -106,13 +97,13 @@ FIELDS: Mapping[str, Field] = {
         example="column",
     ),
     "keep": Field(
-        _PERSON,
+        person_values.PERSON,
         "The column that identifies the person who is kept, as for `person`.",
         entities=_IDENTIFIED_BY["keep"],
         example="{id: column}",
     ),
     "merge": Field(
-        _PERSON,
+        person_values.PERSON,
         "The column that identifies the person who becomes part of the other, and is gone then.",
         entities=_IDENTIFIED_BY["merge"],
         example="{email: column}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncer.definitions import columns, yaml_header
 from syncer.definitions.fields import FIELDS, NOT_OF_LISTS, Empty
+from syncer.definitions.person_values import ANONYMOUS
 from syncer.definitions.values import name_fault, read_fields
 from syncer.definitions.yaml_header import DefinitionText, Node
 from syncer.model.errors import DefinitionError
@@ -121,6 +122,7 @@ def _built(
         sql_line=text.sql_line,
         target=_target(values),
         device=_device(device) if device else None,
+        visitor_column=values.get("person", {}).get(ANONYMOUS),
         event_rules=rules,
         limits=Limits(
             **{part: limit for part, limit in limits.items() if part != "empty"},
@@ -134,7 +136,7 @@ def _built(
 
 
 def _target(values: Mapping[str, Any]) -> Target:
-    person, merged = values.get("person") or values.get("keep", {}), values.get("merge", {})
+    person, merged = _person(values) or values.get("keep", {}), values.get("merge", {})
     thing, device, event = values.get("object", {}), values.get("device", {}), values.get("event")
     own = (*merged.values(), *([thing["id"]] if thing else []), *([device["token"]] if device else []))
     key_columns = (*person.values(), *own, *values.get("key", ()))
@@ -145,6 +147,7 @@ def _target(values: Mapping[str, Any]) -> Target:
     return Target(
         entity=values["entity"],
         person_key=PersonKey(next(iter(person))) if person else None,
+        names_visitors=ANONYMOUS in values.get("person", {}),
         merged_key=PersonKey(next(iter(merged))) if merged else None,
         object_type=thing.get("type"),
         collection=values.get("collection"),
@@ -154,10 +157,14 @@ def _target(values: Mapping[str, Any]) -> Target:
     )
 
 
+def _person(values: Mapping[str, Any]) -> dict[str, str]:
+    """The identifier of the person to its column; empty where rows name none."""
+    return {part: column for part, column in values.get("person", {}).items() if part != ANONYMOUS}
+
+
 def _event_rules(values: Mapping[str, Any], *, incremental: bool) -> EventRules:
-    (person_column,) = values["person"].values()
     return EventRules(
-        person_column=person_column,
+        person_column=next(iter(_person(values).values()), None),
         time_column=values["event"]["time"],
         start=values["start"],
         remember=values.get("remember", _REMEMBERED if incremental else None),
@@ -196,6 +203,7 @@ def _contradictions(
         )
     entity: Entity = values["entity"]
     yield from _misplaced_limits(entity, fields)
+    yield from _misplaced_visitor(values, fields)
     if entity.traits.happens:
         yield from _forgetting(values, fields, incremental=incremental_line is not None)
         return
@@ -250,6 +258,24 @@ def _action(values: Mapping[str, Any]) -> ListAction | None:
         return ListAction.MERGE
     action: ListAction | None = values.get("action")
     return action
+
+
+def _misplaced_visitor(values: Mapping[str, Any], fields: Mapping[str, Node]) -> Iterator[DefinitionError]:
+    """A visitor of rows that have none, or no person beside a visitor."""
+    entity: Entity = values["entity"]
+    if ANONYMOUS not in values.get("person", {}) or not entity.traits.names_person:
+        return
+    person = fields["person"].value
+    assert isinstance(person, dict)
+    if not entity.traits.knows_visitors or _action(values) is not None:
+        whose = f"a sync of entity `{entity}`" if _action(values) is None else "a sync with `action`"
+        known = listed([one for one in Entity if one.traits.knows_visitors], last="and")
+        yield person[ANONYMOUS].error(f"`person.{ANONYMOUS}` does not belong to {whose}, only of {known}", "Remove it.")
+    elif not (entity.traits.happens or _person(values)):
+        yield fields["person"].error(
+            f"`person` names a visitor and nobody who claims them: expected one of {listed(list(PersonKey))} too",
+            f"Write it as `{{id: column, {ANONYMOUS}: column}}`.",
+        )
 
 
 def _misplaced_limits(entity: Entity, fields: Mapping[str, Node]) -> Iterator[DefinitionError]:

@@ -21,6 +21,7 @@ _COLUMNS = {
     "person.id",
     "person.email",
     "person.cio_id",
+    "person.anonymous",
     "object.id",
     "device.token",
     "device.last_used",

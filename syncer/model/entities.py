@@ -114,6 +114,8 @@ class Traits:
     links: bool = False
     #: Whether it has happened: a row is sent once, never changed or removed, and remembered by its id alone.
     happens: bool = False
+    #: Whether its rows may name a visitor: somebody who did something before anybody knew who they are.
+    knows_visitors: bool = False
 
     @property
     def names_person(self) -> bool:
@@ -143,6 +145,7 @@ _PERSON = Traits(
     has_other_identifiers=True,
     own_columns=("id", "email"),
     has_other_names=True,
+    knows_visitors=True,
 )
 _OBJECT = Traits(order=1, identified_by=("object",), merges=True, has_other_names=True)
 _RELATIONSHIP = Traits(order=2, identified_by=("person", "object"), merges=True, links=True)
@@ -151,7 +154,7 @@ _MERGE = Traits(order=5, identified_by=("keep", "merge"), merges=True, has_other
 _DEVICE = Traits(
     order=4, identified_by=("person", "device"), merges=True, own_columns=("platform", "last_used"), links=True
 )
-_EVENT = Traits(order=6, identified_by=("person", "event", "start"), merges=False, happens=True)
+_EVENT = Traits(order=6, identified_by=("person", "event", "start"), merges=False, happens=True, knows_visitors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +182,12 @@ class Target:
     """
 
     entity: Entity
-    #: Set for a person, a relationship, a device and an event, and for a merge: whom it keeps.
+    #: Set for a person, a relationship, a device and an event, but for one that only names visitors; and for a merge:
+    #: whom it keeps.
     person_key: PersonKey | None = None
+    #: Whether rows may name a visitor: of people, whose events are theirs from then on; of events, who did it where no
+    #: person did.
+    names_visitors: bool = False
     #: Set for a merge: who is gone then.
     merged_key: PersonKey | None = None
     #: Set for an object and a relationship.
@@ -292,6 +299,8 @@ class Target:
             case Entity.DEVICE:
                 return f"devices of people by {self.person_key}"
             case Entity.EVENT:
-                return f"events {self.events.label} of people by {self.person_key}"
+                people = "" if self.person_key is None else f"people by {self.person_key}"
+                who = " or ".join(filter(None, [people, "visitors" if self.names_visitors else ""]))
+                return f"events {self.events.label} of {who or 'people'}"
             case _:
                 assert_never(self.entity)

@@ -1,15 +1,22 @@
 """Events in profile stores: how a batch has them, and what only some stores can do with them.
 
-Every row of a batch of events is a `put`, and none of these columns of it is NULL:
+Every row of a batch of events is a `put`. Exactly one of `who` and `anonymous` is NULL, and no other of these columns:
 
     k1, …       the event's key
     event_id    string: a ULID, whose last 16 signs are the same for the same event, whatever its time
     name        string
     who         string: the person's identifier, spelled as a key
+    anonymous   string: a visitor, spelled as a key, who did it where no person is known. Left out by targets that name
+                no visitors; `who` is NULL in every row of one that only names visitors
     happened    timestamp in microseconds, UTC, without a zone
     attributes  string: a JSON object, the event's whole data, NULL values included
 
-A store that has the event accepts it, and changes nothing. Without *create* an event of nobody is rejected.
+A store that has the event accepts it, and changes nothing. Without *create* an event of nobody is rejected; one of a
+visitor is not. It is the person's who has claimed the visitor, or is kept until somebody claims them.
+
+A batch of people whose target `names_visitors` has a column `anonymous` too, in its puts: the visitor whom the person
+claims, or NULL for none. An accepted `put` makes the visitor theirs for ever, and the events of the visitor that are
+nobody's so far, in one transaction with the rest of it. A visitor who is somebody else's is a rejection of the row.
 """
 
 from __future__ import annotations
@@ -32,6 +39,18 @@ class KeepsEventStarts(Protocol):
 
     def start_events(self, target: Target, at: datetime) -> datetime:
         """Decide it, unless it is decided, durably; returns what counts."""
+
+
+@runtime_checkable
+class KeepsUnclaimed(Protocol):
+    """A store that keeps the events of visitors whom nobody has claimed, for a while."""
+
+    def remove_unclaimed(self) -> int:
+        """Remove some that were kept for long enough, a bounded number; returns how many.
+
+        Raises:
+            StoreError: it did not answer; some may be removed.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

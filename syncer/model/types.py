@@ -170,8 +170,8 @@ class Start(enum.StrEnum):
 class EventRules:
     """What the header of an event sync says beside its target."""
 
-    #: The column that has the person's identifier.
-    person_column: str
+    #: The column that has the person's identifier; None where rows only name visitors.
+    person_column: str | None
     #: The column that says when it happened.
     time_column: str
     #: A date: events before it (UTC) are never sent.
@@ -211,6 +211,8 @@ class SyncDefinition:
     target: Target
     #: Set for a device.
     device: DeviceFields | None = None
+    #: The column that has the visitor, of people and events; None where the rows name none.
+    visitor_column: str | None = None
     description: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -31,26 +31,45 @@ class Attribute:
 class EventColumns:
     """The columns of an event beside its data."""
 
-    person: Attribute
+    #: Of these two one at least; the first that is not NULL counts.
+    person: Attribute | None
+    visitor: Attribute | None
     time: Attribute
     #: The time by the warehouse's clock, aware.
     now: datetime
     #: Of the store that gets them.
     store_id: str
 
+    @property
+    def own(self) -> tuple[Attribute, ...]:
+        """All of them."""
+        return (*self.who.values(), self.time)
 
-def as_event_columns(found: Sequence[Attribute], now: datetime | None, store_id: str) -> EventColumns | None:
-    """An event's person and time, of which no attribute may be; None if *found* is empty.
+    @property
+    def who(self) -> dict[str, Attribute]:
+        """Those that say who did it, by what `staged` calls them."""
+        found = {"who": self.person, "anonymous": self.visitor}
+        return {name: one for name, one in found.items() if one is not None}
+
+
+def as_event_columns(found: Mapping[str, Attribute], now: datetime | None, store_id: str) -> EventColumns | None:
+    """An event's `person`, `visitor` and `time`, of which no attribute may be; None if *found* is empty.
 
     Raises:
         QueryResultError: the time is of a type that says none.
     """
     if not found:
         return None
-    person, time = found
+    time = found["time"]
     if time.kind in (ColumnType.BOOLEAN, ColumnType.BINARY, ColumnType.JSON):
         raise QueryResultError(
             f"column `{time.name}` has the type {time.type}, which is no time",
             hint="Let the query return a timestamp, a date, unix seconds, or text such as 2026-01-31T09:30:00Z.",
         )
-    return EventColumns(person=person, time=time, now=now or datetime.now(UTC), store_id=store_id)
+    return EventColumns(
+        person=found.get("person"),
+        visitor=found.get("visitor"),
+        time=time,
+        now=now or datetime.now(UTC),
+        store_id=store_id,
+    )

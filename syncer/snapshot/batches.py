@@ -92,10 +92,11 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
 def _event_sql(session: Session, layout: ColumnMap) -> str:
     event = session.target.events
     name = session.keys[-1] if event.column else literal(event.name)
+    visitor = "s.anonymous, " if session.target.names_visitors else ""
     return (
         f"SELECT seq, action, {session.keys_of('o')}, {whole_row(layout)} AS attributes, '[]' AS cleared, "
         f"{id_sql('s')} AS event_id, {f's.{name}' if event.column else name} AS name, s.who, "
-        "s.happened FROM outbox o JOIN staged s ON s.rowid = o.row_id"
+        f"{visitor}s.happened FROM outbox o JOIN staged s ON s.rowid = o.row_id"
     )
 
 

@@ -38,14 +38,15 @@ class Selection:
 
 def rows_sql(work: Workspace) -> str:
     """SQL for all rows that a run would send or forget: change, k…, person, key, before, after (JSON objects), and
-    of events `who`.
+    of events `who` and `anonymous`.
 
     Shapes:
         change: one of Changes; `before` and `after` are NULL where there is no such row.
     """
     session, layout, k = work.session, work.layout, work.session.k
     before, after = _before(layout), shown_staged(layout)
-    staged, own = ("who, ", ", s.who") if session.target.event is not None else ("", "")
+    of_event = session.target.event is not None
+    staged, own = ("who, anonymous, ", ", s.who, s.anonymous") if of_event else ("", "")
     return (
         f"SELECT d.change, {session.keys_of('d')}, d.person, {session.key_text_of('d')} AS key, o.before, s.after{own} "
         f"FROM (SELECT change, {k}, person, row_id FROM changes "
@@ -166,11 +167,12 @@ def _restricted(session: Session, difference: Difference) -> Difference:
 
 
 def puts(difference: Difference) -> pa.Table:
-    """The rows that a run would put: k… and `key`, as people see it; of events also `who`."""
+    """The rows that a run would put: k… and `key`, as people see it; of events also `who` and `anonymous`."""
     session = difference.work.session
     keys = f"SELECT {session.k} FROM changes WHERE change <> 'removed' UNION ALL SELECT {session.k} FROM resent"
     if session.target.event is not None:
-        keys = f"SELECT {session.k}, who FROM ({keys}) JOIN (SELECT {session.k}, who FROM staged) USING ({session.k})"
+        who = f"SELECT {session.k}, who, anonymous FROM staged"
+        keys = f"SELECT {session.k}, who, anonymous FROM ({keys}) JOIN ({who}) USING ({session.k})"
     query = f"SELECT *, {session.key_text} AS key FROM ({keys}) ORDER BY {session.k}"
     return session.connection.sql(query).to_arrow_table()
 

@@ -49,8 +49,7 @@ class ResultSchema:
     @property
     def used(self) -> tuple[Attribute, ...]:
         """All columns of the result that matter."""
-        own = (self.event.person, self.event.time) if self.event else ()
-        return (*self.keys, *self.attributes, *own)
+        return (*self.keys, *self.attributes, *(self.event.own if self.event else ()))
 
     @property
     def folded_keys(self) -> frozenset[int]:
@@ -61,7 +60,7 @@ class ResultSchema:
     def longest(self, key: Attribute) -> int | None:
         """The most bytes of a part of the key; None where there is no limit."""
         if not self.definition.target.entity.traits.merges:
-            return LONGEST_KEY if self.event and key is self.event.person else None
+            return LONGEST_KEY if self.event and any(key is one for one in self.event.who.values()) else None
         is_token = self.definition.target.entity.traits.names_device and key is self.keys[1]
         return LONGEST_TOKEN if is_token else LONGEST_KEY
 
@@ -137,7 +136,9 @@ def result_schema(
         unique=_unique_identifier(definition, attributes, identity),
         column_case=column_case(schema),
         form=form,
-        event=as_event_columns([attribute(c, c) for c in event_columns(definition, names)], now, store_id),
+        event=as_event_columns(
+            {role: attribute(c, c) for role, c in event_columns(definition, names).items()}, now, store_id
+        ),
     )
 
 

@@ -22,7 +22,7 @@ from syncer.snapshot.session import Session
 def make_tables(session: Session) -> None:
     """Make the tables that only the ledger of events has; part of the caller's transaction."""
     session.execute("CREATE TABLE sent_events (high UBIGINT, low USMALLINT, second UINTEGER, print UINTEGER)")
-    for column in ("who VARCHAR", "happened TIMESTAMP", "fingerprint UBIGINT"):
+    for column in ("who VARCHAR", "happened TIMESTAMP", "fingerprint UBIGINT", "anonymous VARCHAR"):
         session.execute(f"ALTER TABLE kept ADD COLUMN {column}")
 
 
@@ -77,7 +77,7 @@ def settle(session: Session, intent: Intent, layout: ColumnMap, *, at: datetime)
     refusals.delete_answered(session, "kept", "a.verdict = 'accepted'")
     if layout.schema.definition.incremental:
         names = "".join(f", {c.physical}" for c in layout.fed)
-        columns = f"{session.k}, who, happened, fingerprint{names}"
+        columns = f"{session.k}, who, anonymous, happened, fingerprint{names}"
         session.execute(
             f"INSERT INTO kept ({columns}) SELECT {columns} FROM staged SEMI JOIN ("
             "SELECT row_id FROM answered WHERE verdict = 'rejected') a ON staged.rowid = a.row_id "

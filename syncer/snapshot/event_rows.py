@@ -1,4 +1,4 @@
-"""What an event's row has beside its data: its person, its time, the number that is its id for ever, and its faults."""
+"""What an event's row has beside its data: who did it and when, the number that is its id for ever, and its faults."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from syncer.model.entities import EVENT_NAME_BYTES, PersonKey
+from syncer.snapshot.attributes import EventColumns
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, json_name, json_object, shown_row, whole_row
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_json, as_key, literal, sum_of
 
 KeyFaults = Callable[[Session, ResultSchema, Attribute, str], list[tuple[str, str]]]
 
-#: The columns of `staged` that only events have: the person's identifier, the time (UTC), and the 80 bits of the id
-#: that do not say the time.
-COLUMNS = ("who", "happened", "high", "low")
+#: The columns of `staged` that only events have: the person's identifier, or the visitor where there is none; the time
+#: (UTC), and the 80 bits of the id that do not say the time.
+COLUMNS = ("who", "anonymous", "happened", "high", "low")
 
 #: How far a row's time may be ahead of the warehouse's clock.
 _AHEAD = timedelta(hours=1)
@@ -30,17 +31,25 @@ _DIGITS = "'IJKLMNOPQRSTUV', 'JKMNPQRSTVWXYZ'"
 
 
 def columns_sql(schema: ResultSchema, scanned: Callable[[Attribute], str]) -> list[str]:
-    """SQL for `who` and `happened`; none for other rows. *scanned* gives SQL for the value of a scanned column."""
-    if schema.event is None:
+    """SQL for `who`, `anonymous` and `happened`; none for other rows.
+
+    *scanned* gives SQL for the value of a scanned column.
+    """
+    event, folded = schema.event, schema.definition.target.person_key is PersonKey.EMAIL
+    if event is None:
         return []
-    folds, person, time = schema.definition.target.person_key is PersonKey.EMAIL, schema.event.person, schema.event.time
-    who = as_key(person.kind, scanned(person), fold=folds)
-    return [f"{who} AS who", f"{_moment(time.kind, scanned(time))} AS happened"]
+    said = {
+        name: as_key(one.kind, scanned(one), fold=folded and one is event.person) for name, one in event.who.items()
+    }
+    who, visitor = (said.get(name, "CAST(NULL AS VARCHAR)") for name in ("who", "anonymous"))
+    if len(said) > 1:
+        visitor = f"CASE WHEN {who} IS NULL THEN {visitor} END"
+    return [f"{who} AS who", f"{visitor} AS anonymous", f"{_moment(event.time.kind, scanned(event.time))} AS happened"]
 
 
 def names_sql(session: Session, schema: ResultSchema) -> list[str]:
     """SQL for COLUMNS, from k… and what `columns_sql` has; none for other rows."""
-    return ["who", "happened", *numbers_sql(session, schema)] if schema.event else []
+    return ["who", "anonymous", "happened", *numbers_sql(session, schema)] if schema.event else []
 
 
 def _moment(kind: ColumnType, value: str) -> str:
@@ -87,7 +96,7 @@ def fault_cases(layout: ColumnMap, session: Session, key_faults: KeyFaults) -> l
     event, target = layout.schema.event, layout.schema.definition.target
     if event is None:
         return []
-    time, cases = f"`{event.time.name}`", [*key_faults(session, layout.schema, event.person, "who")]
+    time, cases = f"`{event.time.name}`", _who_faults(session, layout.schema, event, key_faults)
     if target.events.column:
         name, key = target.events.column, session.keys[-1]
         reason = f"the event's name, in `{name}`, is longer than {EVENT_NAME_BYTES} bytes"
@@ -102,6 +111,22 @@ def fault_cases(layout: ColumnMap, session: Session, key_faults: KeyFaults) -> l
         ("happened < '1970-01-01'", literal(f"{time} is before 1970")),
         (_is_too_large(layout), literal(f"the event's data is over {LARGEST_DATA:,} bytes of JSON")),
     ]
+    return cases
+
+
+def _who_faults(
+    session: Session, schema: ResultSchema, event: EventColumns, key_faults: KeyFaults
+) -> list[tuple[str, str]]:
+    """The same for who did it: one of two may be NULL."""
+    cases = [
+        (test, reason)
+        for name, one in event.who.items()
+        for test, reason in key_faults(session, schema, one, name)
+        if len(event.who) == 1 or test != f"{name} IS NULL"
+    ]
+    if len(event.who) > 1:
+        names = " and ".join(f"`{one.name}`" for one in event.who.values())
+        cases.append(("who IS NULL AND anonymous IS NULL", literal(f"{names} are NULL")))
     return cases
 
 
@@ -120,15 +145,11 @@ def _is_too_large(layout: ColumnMap) -> str:
 
 
 def shown_staged(layout: ColumnMap) -> str:
-    """SQL for a staged row as people see it, a JSON object; of an event with its time and person."""
+    """SQL for a staged row as people see it, a JSON object; of an event with its time and who did it."""
     shown = shown_row(layout.fed, "staged")
     if layout.schema.event is None:
         return shown
-    person, time = layout.schema.event.person, layout.schema.event.time
-    own = json_object(
-        [
-            f"{json_name(time.name)} || {as_json(ColumnType.TIMESTAMP, 'happened')}",
-            f"{json_name(person.name)} || {as_json(ColumnType.TEXT, 'who')}",
-        ]
-    )
+    event = layout.schema.event
+    who = [f"{json_name(one.name)} || {as_json(ColumnType.TEXT, name)}" for name, one in event.who.items()]
+    own = json_object([f"{json_name(event.time.name)} || {as_json(ColumnType.TIMESTAMP, 'happened')}", *who])
     return f"CASE WHEN ({shown}) = '{{}}' THEN {own} ELSE ({own})[:-2] || ',' || ({shown})[2:] END"

@@ -103,7 +103,7 @@ def _stage_kept(session: Session, layout: ColumnMap, *, is_whole: bool) -> None:
     numbers = ", ".join(numbers_sql(session, layout.schema))
     session.execute(
         f"INSERT INTO staged ({k}, {', '.join(COLUMNS)}, fingerprint{names}) "
-        f"SELECT {k}, who, happened, {numbers}, fingerprint{values} FROM kept "
+        f"SELECT {k}, who, anonymous, happened, {numbers}, fingerprint{values} FROM kept "
         f"ANTI JOIN (SELECT {k} FROM staged UNION ALL SELECT {k} FROM quarantined) USING ({k})"
     )
 

@@ -85,8 +85,8 @@ def _shown(session: Session, layout: ColumnMap) -> str:
     values = [(name, f"CAST(to_json({key}) AS VARCHAR)") for name, key in keys if name not in fed]
     values += [(column.name, _value(column)) for column in layout.fed]
     if event := layout.schema.event:
-        own = ((event.person, "who"), (event.time, "CAST(happened AS VARCHAR)"))
-        values += [(one.name, f"CAST(to_json({text}) AS VARCHAR)") for one, text in own if one.name not in dict(values)]
+        own = {**event.who, "CAST(happened AS VARCHAR)": event.time}.items()
+        values += [(one.name, f"CAST(to_json({text}) AS VARCHAR)") for text, one in own if one.name not in dict(values)]
     return json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
 
 

@@ -116,4 +116,11 @@ def _know_events(session: Session) -> None:
     """A file that has the tables of events is made so; those of before have none, and only say that they may."""
 
 
-FORMATS = Formats((_add_fingerprints, _add_people, _add_unknown, _add_unset, _add_history, _know_events))
+def _know_visitors(session: Session) -> None:
+    if session.has_table("sent_events"):
+        session.execute("ALTER TABLE kept ADD COLUMN anonymous VARCHAR")
+
+
+FORMATS = Formats(
+    (_add_fingerprints, _add_people, _add_unknown, _add_unset, _add_history, _know_events, _know_visitors)
+)

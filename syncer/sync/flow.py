@@ -145,6 +145,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         run.leftovers.remove(run, coordination, started_at=started_at)
     if isinstance(store, NumbersPeople):
         store.forget_moves(started_at - _MOVES_KEPT)
+    events.remove_unclaimed(store)
 
 
 def _claimed(coordination: Coordination, staged: Staged, difference: Difference) -> set[str]:

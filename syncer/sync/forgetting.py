@@ -153,7 +153,8 @@ class _Known:
             return False
         names = self.in_store[store_id]
         if rules is not None:
-            return _is_named({rules.person_column: set().union(*names.values())}, [], values)
+            who = [column for column in (rules.person_column, definition.visitor_column) if column is not None]
+            return _is_named(dict.fromkeys(who, set().union(*names.values())), [], values)
         own = zip(kinds, key_parts(definition, key), strict=False)
         return any(part in names.get(kind, set()) for kind, part in own) or _is_named(names, [], values)
 

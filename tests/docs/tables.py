@@ -79,7 +79,7 @@ def parts() -> Iterator[Mapping[str, Callable[[], str]]]:
             "settings": all_settings,
             **{
                 f"settings {name}": partial(_options, name)
-                for name in ("snowflake", "bigquery", "redshift", "customerio")
+                for name in ("snowflake", "bigquery", "redshift", "customerio", "sqlite")
             },
             "metrics": lambda: metrics(served),
             "requests": lambda: requests(served.client().get(PATH).json()),

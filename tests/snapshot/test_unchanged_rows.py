@@ -172,7 +172,7 @@ def test_a_snapshot_of_a_newer_format_is_refused_and_left_alone(bench: Workbench
     # Not even where it is another store's, which would be moved aside otherwise.
     bench.store.store_id = "another"
 
-    with pytest.raises(SnapshotError, match=r"a newer Syncer: its format is 99, this Syncer knows 7") as raised:
+    with pytest.raises(SnapshotError, match=r"a newer Syncer: its format is 99, this Syncer knows 8") as raised:
         bench.run(plans((1, "x")))
 
     assert "syncer reset customers" in raised.value.hint

@@ -60,6 +60,14 @@ remember: 30 days
 limits: {events: 100000}
 create: false
 """,
+    """entity: event
+person: {anonymous: visitor}
+event: {name: viewed, id: view, time: at}
+start: all
+""",
+    """entity: person
+person: {email: mail, anonymous: visitor}
+""",
 )
 
 
@@ -117,6 +125,12 @@ def test_an_example_is_right_for_the_schema_and_for_the_parser(header: str) -> N
         "entity: event\nperson: {id: a}\nevent: {name: x, id: b, time: c}\nstart: now\nlimits: {removed: 5}\n",
         "entity: event\nperson: {id: a}\nevent: {name: x, id: b, time: c}\nstart: now\non_removed: keep\n",
         "entity: person\nperson: {id: a}\nlimits: {events: 5}\n",
+        "entity: person\nperson: {anonymous: a}\n",
+        "entity: person\nperson: {id: a, email: b, anonymous: c}\n",
+        "entity: person\nperson: {id: a, anonymous: c}\naction: delete\n",
+        "entity: device\nperson: {id: a, anonymous: c}\ndevice: {token: t, platform: ios}\n",
+        "entity: merge\nkeep: {id: a, anonymous: c}\nmerge: {id: b}\n",
+        "entity: event\nperson: {}\nevent: {name: x, id: b, time: c}\nstart: now\n",
     ],
 )
 def test_a_mistake_is_seen_by_the_schema_and_by_the_parser(header: str) -> None:
