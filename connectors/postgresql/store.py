@@ -16,16 +16,15 @@ from psycopg.pq import TransactionStatus
 
 from connectors.postgresql.connection import BoundedConnection, connect_bounded, release, reused, spelled
 from connectors.postgresql.copying import as_text_arrays, copy_lines, numbers
+from connectors.postgresql.dialect import DIALECT
 from connectors.postgresql.errors import reason
 from connectors.sql_store import entities, people
-from connectors.sql_store.dialect import SQLDialect, UnfitRowsError
+from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.staging import Answers
 from connectors.sql_store.store import SENT_AGAIN, SQLStore
 from syncer.model.errors import StoreError
 from syncer.model.types import Action, Entity, PersonKey, Target, Verdict
 
-#: Any number, the same for every version of Syncer: its holder creates or upgrades the tables.
-_UPGRADE_LOCK = 7305712
 _WAIT_SECONDS = 60
 #: For one statement, after which the server cancels it; a server that is frozen, or has vanished, gets a little longer.
 _STATEMENT_SECONDS, _GRACE_SECONDS = 300, 15
@@ -71,9 +70,6 @@ _ANSWER = ("seq", "person")
 #: Whether this user may take them.
 _MAY_NUMBER = "SELECT has_sequence_privilege(pg_get_serial_sequence('people', 'person_id'), 'USAGE')"
 
-_MERGED = """(
-    CASE WHEN b.cleared = '{}' THEN t.attributes ELSE t.attributes - b.cleared END || b.attributes)"""
-
 _ELSEWHERE = (
     "These are no tables of a profile store. Give the store a database of its own, or a schema: "
     "{setting}__URL?options=-csearch_path%3Dsyncer"
@@ -93,25 +89,7 @@ class PostgreSQLStore(SQLStore):
     """A store for any number of machines."""
 
     batch_rows = 25_000
-    dialect = SQLDialect(
-        engine="postgresql+psycopg://",
-        lock=f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})",
-        version="SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)",
-        now="now()",
-        ago="now() - make_interval(secs => {})",
-        merged=_MERGED,
-        nothing="'{}'::jsonb",
-        moment="replace(to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '.000000', '') || '+00:00'",
-        nothing_cleared="'{}'::text[]",
-        as_array="json_agg",
-        find_workspace="SELECT WHERE to_regclass('workspace') IS NOT NULL",
-        as_json="SELECT CAST(json_agg(json_build_array({columns})) AS text) FROM ({rows}) AS page",
-        each_attribute="jsonb_each_text(p.attributes)",
-        each_text="json_array_elements_text(CAST(:values AS json)) AS e (value)",
-        # A look at each takes half of the time of a join with a temporary table.
-        numbered="person_id = ANY(CAST('{' || :numbers || '}' AS bigint[]))",
-        by_index="SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off",
-    )
+    dialect = DIALECT
 
     def __init__(self, name: str, url: str, *, started_at: datetime | None = None, **options: Any) -> None:
         """See `SQLStore`; the connection of a run, which has *started_at*, may be an earlier run's."""
@@ -184,7 +162,7 @@ class PostgreSQLStore(SQLStore):
 
     def _only_puts_people(self, target: Target, rows: pa.Table) -> bool:
         """Whether nothing is removed, and no identifier changes that no two people share."""
-        if target.entity is not Entity.PERSON or "person" in rows.column_names:
+        if target.entity is not Entity.PERSON or {"person", "anonymous"} & {*rows.column_names}:
             return False
         is_contested = people.contested(target.person, self.identity, rows.column_names)
         return not is_contested and bool(pc.all(pc.equal(rows["action"], str(Action.PUT))).as_py())

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors.sql_store.staging import CIO_ID
-from connectors.sql_store.upgrades import WITH_DEVICES, WITH_EVENTS
+from connectors.sql_store.upgrades import WITH_DEVICES, WITH_EVENTS, WITH_VISITORS
 from syncer.model.json_text import json_value
 from syncer.model.types import PersonKey
 
@@ -22,9 +22,10 @@ _JSON = ("attributes", "data")
 
 
 def person(fetch: Fetch, key: PersonKey, value: str, *, moment: str, format_: int) -> dict[str, Any] | None:
-    """One person with their relationships, devices and newest events; of several with one e-mail address the first.
+    """One person with their relationships, devices, visitors and newest events; of several with one e-mail address the
+    first.
 
-    *moment*: see `SQLDialect`. *format_*: of the store, which may have no devices or events yet.
+    *moment*: see `SQLDialect`. *format_*: of the store, which may have no devices, events or visitors yet.
     """
     by_number = key is PersonKey.CIO_ID
     if by_number and not re.fullmatch(CIO_ID, value):
@@ -46,6 +47,7 @@ def person(fetch: Fetch, key: PersonKey, value: str, *, moment: str, format_: in
     return found[0] | {
         "relationships": related,
         "devices": _devices(fetch, moment, found[0]["person_id"]) if format_ >= WITH_DEVICES else [],
+        "anonymous_ids": _visitors(fetch, found[0]["person_id"]) if format_ >= WITH_VISITORS else [],
         "events": _events(fetch, found[0]["person_id"]) if format_ >= WITH_EVENTS else [],
     }
 
@@ -58,6 +60,12 @@ def _events(fetch: Fetch, person_id: int) -> list[dict[str, Any]]:
         f"FROM events WHERE person_id = :person_id ORDER BY occurred_at DESC, event_id DESC LIMIT {_EVENTS}",
         person_id=person_id,
     )
+
+
+def _visitors(fetch: Fetch, person_id: int) -> list[str]:
+    """Those who were claimed first come first."""
+    query = "SELECT anonymous_id FROM visitors WHERE person_id = :person_id ORDER BY claimed_at, anonymous_id"
+    return [visitor for (visitor,) in fetch(query, person_id=person_id)]
 
 
 def _devices(fetch: Fetch, moment: str, person_id: int) -> list[dict[str, Any]]:

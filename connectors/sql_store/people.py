@@ -61,8 +61,12 @@ def apply(
         reject_missing(execute, NO_CIO_ID, create=create)
     if others:
         _settle_identifiers(execute, identity)
-    while disputed and _reject_disputed(execute, disputed) > 0:
-        pass
+    is_open = True
+    while is_open:
+        while disputed and _reject_disputed(execute, disputed) > 0:
+            pass
+        # Who is rejected keeps their identifiers.
+        is_open = "anonymous" in columns and _reject_taken(execute) > 0
     for name in disputed:
         losing = f"b.action <> 'delete' AND b.verdict IS NULL AND p.{name} IS DISTINCT FROM b.{name}"
         _record_moves(execute, dialect, name, f"p.person_id = b.person_id AND {losing}")
@@ -181,6 +185,10 @@ def absorb(execute: Execute, dialect: SQLDialect) -> None:
         "UPDATE events AS e SET person_id = m.person_id FROM batch AS m "
         "WHERE m.absorbed_id IS NOT NULL AND e.person_id = m.absorbed_id"
     )
+    execute(
+        "UPDATE visitors AS v SET person_id = m.person_id FROM batch AS m "
+        "WHERE m.absorbed_id IS NOT NULL AND v.person_id = m.absorbed_id"
+    )
     for name in ("id", "email"):
         _record_moves(execute, dialect, name, "p.person_id = b.absorbed_id")
     execute("DELETE FROM people WHERE person_id IN (SELECT absorbed_id FROM batch WHERE absorbed_id IS NOT NULL)")
@@ -230,6 +238,20 @@ def field_of(target: Target, key: PersonKey | None) -> str:
     if target.merged_key is None:
         return "person"
     return "keep" if key is target.person_key else "merge"
+
+
+def _reject_taken(execute: Execute) -> int:
+    """Reject rows of the batch whose visitor is somebody else's, or is claimed by a row before; returns how many."""
+    claims = "verdict IS NULL AND action = 'put' AND anonymous IS NOT NULL"
+    rejected = "SET verdict = 'rejected', reason = 'another person has this visitor'"
+    number = execute(
+        f"UPDATE batch AS b {rejected} FROM visitors AS v WHERE v.anonymous_id = b.anonymous "
+        f"AND b.verdict IS NULL AND b.action = 'put' AND v.person_id IS DISTINCT FROM b.person_id"
+    )
+    return number + execute(
+        f"UPDATE batch {rejected} WHERE {claims} "
+        f"AND seq NOT IN (SELECT min(seq) FROM batch WHERE {claims} GROUP BY anonymous)"
+    )
 
 
 def check(name: str, target: Target, *, identity: Identity, **_of_other_stores: object) -> None:

@@ -19,6 +19,7 @@ from connectors.sql_store.probing import ProbedStore
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
 from connectors.sql_store.suppressions import ListStore
 from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_MOVES
+from connectors.sql_store.visitors import VisitorTables
 from connectors.support.connection import ConnectionName
 from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, WHEREABOUTS, Moves
 from syncer.model.types import Action, Entity, Identity, PersonKey, Target, ValueForm, Verdict
@@ -45,7 +46,7 @@ _NAMES = ("id", "email", "cio_id")
 _NOW = ("seq", *WHEREABOUTS.names[2:])
 
 
-class SQLStore(events.EventTables, ProbedStore, ListStore):
+class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
     """A profile store over one connection. A transaction of a writer keeps other writers waiting."""
 
     batch_rows: int
@@ -263,8 +264,13 @@ class SQLStore(events.EventTables, ProbedStore, ListStore):
                 self._execute(_FENCE, **self._fence)
             if refused := self._suppressed(rows):
                 rows = rows.filter(pc.invert(pc.is_in(rows["seq"], pa.array(list(refused), pa.int64()))))
-            answers = self._write(target, rows, create=create) if len(rows) else Answers(exceptions={})
+            answers = self._apply(target, rows, create=create) if len(rows) else Answers(exceptions={})
             return replace(answers, exceptions={**answers.exceptions, **refused}) if refused else answers
+
+    def _apply(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
+        """Write rows, with what they claim; within a transaction."""
+        claims = "anonymous" in rows.column_names and not target.entity.traits.happens
+        return (self._write_claims if claims else self._write)(target, rows, create=create)
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
         if target.action is not None and not target.entity.traits.names_pair:
@@ -312,7 +318,7 @@ class SQLStore(events.EventTables, ProbedStore, ListStore):
         """Find, by halves, the rows that the database cannot store; stores nothing."""
         try:
             with self._transaction(commit=False):
-                self._write(target, rows, create=create)
+                self._apply(target, rows, create=create)
         except UnfitRowsError as exc:
             if len(rows) == 1:
                 return {rows["seq"][0].as_py(): (Verdict.REJECTED, exc.condition)}

@@ -90,6 +90,7 @@ class SQLiteStore(SQLStore):
         as_json="SELECT json_group_array(json_array({columns})) FROM ({rows})",
         each_attribute="json_each(p.attributes)",
         each_text="json_each(:values) AS e",
+        each_pair="(SELECT value ->> 0 AS visitor, value ->> 1 AS other FROM json_each(:values)) AS c",
         numbered="person_id IN (SELECT value FROM json_each('[' || :numbers || ']'))",
     )
 
@@ -216,7 +217,8 @@ class SQLiteStore(SQLStore):
                 self._connection.execute("ROLLBACK")
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        upsert = upserts.upsert_of(target, rows, self.identity) if create else None
+        is_plain = create and "anonymous" not in rows.column_names
+        upsert = upserts.upsert_of(target, rows, self.identity) if is_plain else None
         if upsert is None or not self._put(target, upsert, rows):
             return super()._write(target, rows, create=create)
         return Answers(exceptions={}, people=self._people_of(target, rows) if target.key_may_move else None)

@@ -25,6 +25,13 @@ class Attribute:
     is_of_device: bool = False
     #: The value of every row, where no column of the result has it; its position is beyond them.
     constant: str | None = None
+    #: Set for the visitor whom a person claims, and for nothing else: the kind of its column. See `snapshot.visitors`.
+    read_as: ColumnType | None = None
+
+    @property
+    def is_visitor(self) -> bool:
+        """Whether it is the visitor whom a person claims, and no attribute."""
+        return self.read_as is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

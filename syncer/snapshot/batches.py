@@ -62,7 +62,7 @@ def whole_collection_queries(session: Session, layout: ColumnMap) -> list[str]:
 
 
 def _removal_sql(session: Session, layout: ColumnMap) -> str:
-    every = json_array([literal(_json_text(c.name)) for c in in_file(session, layout.compared)])
+    every = json_array([literal(_json_text(c.name)) for c in in_file(session, layout.compared) if not c.is_visitor])
     own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.own)
     person = ", person" if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL") else ""
     return (
@@ -77,7 +77,8 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
         attributes, cleared = whole_row(layout), "'[]'"
     else:
         # NULL stays NULL: such members are left out.
-        members = [f"{json_name(c.name)} || {c.sent(c.physical)}" for c in layout.fed if c not in own]
+        sent = [c for c in layout.fed if not (c in own or c.is_visitor)]
+        members = [f"{json_name(c.name)} || {c.sent(c.physical)}" for c in sent]
         attributes = json_object(members)
         unset = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
         cleared = f"CASE WHEN o.restores THEN '[]' ELSE {unset} END"
@@ -85,6 +86,7 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
     return (
         f"SELECT seq, {action}, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
         + "".join(f", {_own_text(c)} AS {c.name}" for c in own)
+        + "".join(f", {c.physical} AS anonymous" for c in layout.fed if c.is_visitor)
         + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
     )
 
@@ -103,6 +105,8 @@ def _event_sql(session: Session, layout: ColumnMap) -> str:
 def _cleared(layout: ColumnMap, column: StoredColumn) -> str:
     """SQL for the attribute's name as JSON where this row unsets it, else NULL; empty where it never does."""
     name = literal(_json_text(column.name))
+    if column.is_visitor:
+        return ""
     if column.fed is None:
         return name
     return "" if layout.schema.keeps_nulls else f"CASE WHEN {column.physical} IS NULL THEN {name} END"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from syncer.model.spelling import numbers_as_text, text_as_numbers
 from syncer.model.types import ValueForm
-from syncer.snapshot import devices
+from syncer.snapshot import devices, visitors
 from syncer.snapshot.columns import json_name, json_object
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import json_said, number_said, said_of_texts
@@ -104,7 +104,7 @@ class Cells:
 
 
 def columns_of(session: Session, schema: str) -> tuple[AttributeColumn, ...]:
-    """The columns of a snapshot, the identifiers that the store has columns for last."""
+    """The attributes' columns of a snapshot, the identifiers that the store has columns for last."""
     own, is_device = session.target.entity.traits.own_columns, session.target.entity.traits.names_device
     found = [
         AttributeColumn(
@@ -115,8 +115,24 @@ def columns_of(session: Session, schema: str) -> tuple[AttributeColumn, ...]:
             is_of_device=is_device and name in own,
         )
         for name, physical, kind in session.rows(f"SELECT name, physical, kind FROM {schema}columns")
+        if physical != visitors.COLUMN
     ]
     return tuple(sorted(found, key=lambda c: c.is_own))
+
+
+def visitor_of(session: Session) -> tuple[AttributeColumn, ...]:
+    """The column of the visitor whom a row claims, if a snapshot has it."""
+    if not visitors.are_in(session):
+        return ()
+    return (
+        AttributeColumn(
+            name=visitors.VISITOR,
+            physical=visitors.COLUMN,
+            kind=ColumnType.TEXT,
+            is_own=False,
+            is_of_device=False,
+        ),
+    )
 
 
 def own_text(column: AttributeColumn, form: ValueForm) -> str:

@@ -10,11 +10,11 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from syncer.definitions.columns import attribute_columns, check_columns, event_columns, match_column
+from syncer.definitions.columns import attribute_columns, check_columns, event_columns, match_column, visitor_column
 from syncer.model.errors import QueryResultError
 from syncer.model.protocols import COLUMN_CASE, WRITTEN_NAMES
-from syncer.model.types import DeviceFields, Entity, Identity, OnNull, OnRemoved, PersonKey, SyncDefinition, ValueForm
-from syncer.snapshot import devices
+from syncer.model.types import Identity, OnNull, OnRemoved, PersonKey, SyncDefinition, ValueForm
+from syncer.snapshot import devices, visitors
 from syncer.snapshot.attributes import Attribute as Attribute
 from syncer.snapshot.attributes import EventColumns, as_event_columns
 from syncer.snapshot.session import Session
@@ -127,7 +127,9 @@ def result_schema(
 
     attributes = tuple(attribute(n, c) for n, c in attribute_columns(definition, names).items())
     if definition.device is not None:
-        attributes = _of_device(definition.device, attributes, len(names))
+        attributes = devices.of_result(definition.device, attributes, len(names))
+    if (visitor := visitor_column(definition, names)) is not None:
+        attributes = (*attributes, visitors.of_result(attribute(visitor, visitor)))
     return ResultSchema(
         definition=definition,
         keys=tuple(attribute(c, c) for c in definition.target.key_columns),
@@ -140,19 +142,6 @@ def result_schema(
             {role: attribute(c, c) for role, c in event_columns(definition, names).items()}, now, store_id
         ),
     )
-
-
-def _of_device(device: DeviceFields, attributes: tuple[Attribute, ...], width: int) -> tuple[Attribute, ...]:
-    """The same with what the header says of devices as it is stored."""
-    own = Entity.DEVICE.traits.own_columns
-    devices.check_types(device, {a.name: a.kind for a in attributes if a.name in own})
-    found = [
-        replace(a, kind=devices.kind_of(a.name, a.kind), is_of_device=True) if a.name in own else a for a in attributes
-    ]
-    if device.platform is not None:
-        text = {"kind": ColumnType.TEXT, "type": pa.string()}
-        found.append(Attribute(name="platform", position=width, is_of_device=True, constant=device.platform, **text))
-    return tuple(found)
 
 
 def column_case(schema: pa.Schema) -> str:
@@ -193,6 +182,11 @@ class StoredColumn:
     #: Whether it is what the header says of a device.
     is_of_device: bool
 
+    @property
+    def is_visitor(self) -> bool:
+        """Whether it is the visitor whom a person claims, and no attribute."""
+        return self.physical == visitors.COLUMN
+
     def staged(self) -> str:
         """SQL for its value in the staged row."""
         return self.physical if self.fed else "NULL"
@@ -227,7 +221,7 @@ class ColumnMap:
     def compared(self) -> tuple[StoredColumn, ...]:
         """The columns in which a row may differ: the result's, and dropped ones if they are to be unset."""
         unsets = self.schema.clears_dropped or not self._merges
-        return tuple(c for c in self.columns if c.fed is not None or (unsets and c.was is not None))
+        return tuple(c for c in self.columns if c.fed or (unsets and c.was is not None and not c.is_visitor))
 
     @cached_property
     def reshaping(self) -> tuple[StoredColumn, ...]:
@@ -267,11 +261,14 @@ class ColumnMap:
 def layout_of(session: Session, schema: ResultSchema) -> ColumnMap:
     """Match the result's attributes with the file's columns; new ones come last."""
     rows = session.rows("SELECT name, physical, kind FROM columns")
-    fed = {a.name: a for a in schema.attributes}
-    known = [_known_column(name, physical, ColumnType(type_), fed.get(name), schema) for name, physical, type_ in rows]
-    taken = {c.name for c in known}
+    fed = {(a.name, a.is_visitor): a for a in schema.attributes}
+    known = [
+        _known_column(name, physical, ColumnType(type_), fed.get((name, physical == visitors.COLUMN)), schema)
+        for name, physical, type_ in rows
+    ]
+    taken = {(c.name, c.is_visitor) for c in known}
     number = max((int(c.physical[1:]) for c in known), default=0)
-    new = [a for a in schema.attributes if a.name not in taken]
+    new = [a for a in schema.attributes if (a.name, a.is_visitor) not in taken]
     return ColumnMap(
         schema=schema,
         columns=(
@@ -279,7 +276,7 @@ def layout_of(session: Session, schema: ResultSchema) -> ColumnMap:
             *(
                 StoredColumn(
                     name=a.name,
-                    physical=f"c{number + i}",
+                    physical=visitors.COLUMN if a.is_visitor else f"c{number + i}",
                     type=a.kind,
                     was=None,
                     fed=a,

@@ -7,11 +7,13 @@ removed, the other added.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 
 from syncer.model.errors import QueryResultError
-from syncer.model.types import DeviceFields, Platform, ValueForm
+from syncer.model.types import DeviceFields, Entity, Platform, ValueForm
+from syncer.snapshot.attributes import Attribute
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, canonical, literal
 
@@ -19,6 +21,21 @@ from syncer.snapshot.values import ColumnType, canonical, literal
 SHARED = "rows of several people have this token"
 
 _TIMES = (ColumnType.TIMESTAMP, ColumnType.DATE, ColumnType.TEXT)
+
+
+def of_result(device: DeviceFields, attributes: tuple[Attribute, ...], width: int) -> tuple[Attribute, ...]:
+    """The attributes of a result of so many columns, with what the header says of devices as it is stored.
+
+    Raises:
+        QueryResultError: as `check_types`.
+    """
+    own = Entity.DEVICE.traits.own_columns
+    check_types(device, {a.name: a.kind for a in attributes if a.name in own})
+    found = [replace(a, kind=kind_of(a.name, a.kind), is_of_device=True) if a.name in own else a for a in attributes]
+    if device.platform is not None:
+        text = {"kind": ColumnType.TEXT, "type": pa.string()}
+        found.append(Attribute(name="platform", position=width, is_of_device=True, constant=device.platform, **text))
+    return tuple(found)
 
 
 def check_types(device: DeviceFields, kinds: Mapping[str, ColumnType]) -> None:

@@ -78,7 +78,7 @@ class Difference:
     def cleared_attributes(self) -> dict[str, tuple[int, int]]:
         """Attributes that become NULL: in how many rows, and how many rows of the snapshot have a value."""
         layout = self.work.layout
-        columns = [c for c in layout.compared if c.was is not None and c not in layout.reshaping]
+        columns = [c for c in layout.compared if not (c.was is None or c.is_visitor or c in layout.reshaping)]
         columns = self._with_null(columns) if self.changed else []
         counts = self._changed_rows(columns, "s{i} IS NULL AND o{i} IS NOT NULL")
         found = {c: n for c, n in zip(columns, counts, strict=True) if n}

@@ -11,15 +11,17 @@ import duckdb
 import pyarrow as pa
 
 from syncer.model.types import Entity, PersonKey, Target
-from syncer.snapshot import file
+from syncer.snapshot import file, visitors
 from syncer.snapshot.announced import NO_OTHERS, Announcement
 from syncer.snapshot.cells import columns_of
 from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.session import Session, target_of
 from syncer.snapshot.tables import write_anew
 from syncer.snapshot.values import as_key, literal
+from syncer.snapshot.visitors import VISITOR
 
-#: What a person is known by: kind of identifier to values; kinds that do not tell people apart are left out.
+#: What a person is known by: kind of identifier to values; kinds that do not tell people apart are left out. VISITOR
+#: has the visitors whom they claimed.
 Names = Mapping[str, set[str]]
 #: The names to look for in the snapshots of a store, by its id; None where the snapshot does not matter.
 NamesOf = Callable[[str], Names | None]
@@ -71,6 +73,9 @@ def other_names(path: Path, names_of: NamesOf) -> tuple[str, Names] | None:
             for column in columns_of(session, "")
             if column.is_own and column.name in names
         }
+        if visitors.are_in(session):
+            query = f"SELECT DISTINCT {visitors.COLUMN} FROM snapshot SEMI JOIN forgotten USING ({session.k})"
+            more[VISITOR] = {value for (value,) in session.rows(query) if value}
         return store_id, more
 
 
@@ -99,8 +104,9 @@ def is_in_plan(path: Path, names: Names) -> bool:
     """Whether the rows of a saved plan name a person, in a key or in another column; see `change_set.keep`."""
     with duckdb.connect() as connection:
         rows = connection.read_parquet(str(path))
-        keys = [f"CAST({column} AS VARCHAR)" for column in rows.columns if column[:1] == "k" or column == "who"]
-        told = [f"json_extract_string({side}, '$.{kind}')" for side in ("before", "after") for kind in names]
+        own = [column for column in rows.columns if column[:1] == "k" or column in ("who", "anonymous")]
+        keys = [f"CAST({column} AS VARCHAR)" for column in own]
+        told = [f"json_extract_string({side}, '$.\"{kind}\"')" for side in ("before", "after") for kind in names]
         which = " OR ".join(_is_among(value, set().union(*names.values())) for value in (*keys, *told))
         return bool(rows.filter(which).limit(1).fetchall())
 
@@ -137,8 +143,10 @@ def _opened(path: Path, names_of: NamesOf) -> Iterator[tuple[Session, str, Names
 def _rows_named(session: Session, names: Names) -> str:
     """SQL for the keys (k…) of rows that name a person, in the key or in another column."""
     if session.target.event is not None:
-        # Of events, only what is to be tried again has its person; the ids of others name nobody.
-        return f"SELECT {session.k} FROM kept WHERE {_is_among('who', set().union(*names.values()))}"
+        # Of events, only what is to be tried again has who did it; the ids of others name nobody.
+        people = set().union(*(values for kind, values in names.items() if kind != VISITOR))
+        is_theirs = f"{_is_among('who', people)} OR {_is_among('anonymous', names.get(VISITOR, set()))}"
+        return f"SELECT {session.k} FROM kept WHERE {is_theirs}"
     k, kinds = session.k, enumerate(session.target.keys_of_people, start=1)
     is_named = " OR ".join(_is_among(f"k{place}", names.get(kind, set())) for place, kind in kinds)
     parts = [f"SELECT {k} FROM {table} WHERE {is_named}" for table in _TABLES]
@@ -147,9 +155,12 @@ def _rows_named(session: Session, names: Names) -> str:
             value = as_key(column.kind, column.physical, fold=column.name == "email")
             is_theirs = _is_among(value, names[column.name])
             parts += [f"SELECT {k} FROM {table} WHERE {is_theirs}" for table in ("snapshot", "kept")]
+    if visitors.are_in(session):
+        is_theirs = _is_among(visitors.COLUMN, names.get(VISITOR, set()))
+        parts += [f"SELECT {k} FROM {table} WHERE {is_theirs}" for table in ("snapshot", "kept")]
     if session.target.entity.traits.has_other_identifiers:
-        for kind in (PersonKey.ID, PersonKey.EMAIL):
-            is_theirs = _is_among(f"json_extract_string(attributes, '$.{kind}')", names.get(kind, set()))
+        for kind in (PersonKey.ID, PersonKey.EMAIL, VISITOR):
+            is_theirs = _is_among(f"json_extract_string(attributes, '$.\"{kind}\"')", names.get(kind, set()))
             parts.append(f"SELECT {k} FROM left_rows WHERE {is_theirs}")
     return " UNION ".join(parts)
 

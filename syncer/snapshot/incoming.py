@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 
 from syncer.model.types import DeviceFields, ValueForm
-from syncer.snapshot import devices, event_rows
+from syncer.snapshot import devices, event_rows, visitors
+from syncer.snapshot.clean_text import fault_of, is_clean, is_text
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, StoredColumn
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import DEEPEST_JSON, is_too_deep, last_of_each_name
@@ -138,7 +139,7 @@ class ResultStream:
             for array, field in zip((batch.column(i) for i in self._used), self.schema, strict=False)
         ]
         broken = pa.nulls(batch.num_rows, pa.string())
-        if not all(_is_clean(array) for array in arrays):
+        if not all(is_clean(array) for array in arrays):
             broken = self._without_broken_text(arrays, batch.num_rows)
         return pa.RecordBatch.from_arrays([*arrays, broken], schema=self.schema)
 
@@ -146,43 +147,16 @@ class ResultStream:
         """Put NULL where text cannot be sent; returns what is wrong with each row."""
         broken: list[str | None] = [None] * rows
         for i, array in enumerate(arrays):
-            if not _is_text(array.type) or _is_clean(array):
+            if not is_text(array.type) or is_clean(array):
                 continue
             wide = pa.types.is_large_string(array.type)
             values = array.view(pa.large_binary() if wide else pa.binary()).to_pylist()
             for row, value in enumerate(values):
-                if value is not None and (fault := _fault(value)):
+                if value is not None and (fault := fault_of(value)):
                     values[row] = None
                     broken[row] = f"column `{self._names[i]}` {fault}"
             arrays[i] = pa.array([None if value is None else value.decode() for value in values], array.type)
         return pa.array(broken, pa.string())
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
-
-
-def _is_clean(array: pa.Array) -> bool:
-    """Whether all text of *array* is UTF-8 without NUL."""
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    if not _is_text(array.type):
-        return True
-    _, offsets, text = array.buffers()
-    if text is None or not len(array):
-        return True
-    places = memoryview(offsets).cast("q" if pa.types.is_large_string(array.type) else "i")
-    return b"\0" not in memoryview(text)[places[array.offset] : places[array.offset + len(array)]].tobytes()
-
-
-def _fault(text: bytes) -> str:
-    try:
-        text.decode()
-    except UnicodeDecodeError as exc:
-        return f"is not valid UTF-8 at byte {exc.start}"
-    return "holds a NUL character" if b"\0" in text else ""
 
 
 def _read_ahead(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
@@ -282,7 +256,9 @@ def _scanned(attribute: Attribute) -> str:
     value = f"r{attribute.position}"
     if attribute.is_of_device:
         return devices.read(attribute.name, attribute.type, value)
-    return f"({canonical(attribute.kind, attribute.type, f'r{attribute.position}')})"
+    if attribute.is_visitor:
+        return visitors.read(attribute, value)
+    return f"({canonical(attribute.kind, attribute.type, value)})"
 
 
 def _present(attribute: Attribute) -> str:
@@ -319,6 +295,8 @@ def _fault_sql(session: Session, layout: ColumnMap, fed: list[tuple[StoredColumn
         if a.is_of_device and a.constant is None:
             column = (schema.definition.device or DeviceFields()).columns[a.name]
             cases.append(devices.fault(a.name, column, value=_scanned(a), is_given=_present(a)))
+    if visitor := next((a for a in schema.attributes if a.is_visitor), None):
+        cases.append(visitors.fault_case(schema.definition.visitor_column or visitor.name))
     cases += event_rows.fault_cases(layout, session, _key_faults)
     return f"CASE {' '.join(f'WHEN {test} THEN {reason}' for test, reason in cases)} END"
 

@@ -17,7 +17,7 @@ from syncer.model.errors import SnapshotError
 from syncer.model.json_text import members
 from syncer.model.types import Target, ValueForm
 from syncer.snapshot import devices, file
-from syncer.snapshot.cells import AttributeColumn, columns_of, own_text
+from syncer.snapshot.cells import AttributeColumn, columns_of, own_text, visitor_of
 from syncer.snapshot.session import Session, target_of
 from syncer.snapshot.values import as_sent, literal
 
@@ -177,7 +177,7 @@ class SnapshotReader:
             return []
         listed = ", ".join(f"({', '.join(map(literal, key))})" for key in keys)
         session.execute(f"CREATE OR REPLACE TEMP TABLE sought AS SELECT * FROM (VALUES {listed}) t ({session.k})")
-        columns = columns_of(session, "")
+        columns = (*columns_of(session, ""), *visitor_of(session))
         accepted, kept = (self._values(session, table, columns) for table in ("snapshot", "kept"))
         query = (
             f"SELECT {session.k}, reason, first_seen, last_seen FROM rejections SEMI JOIN sought USING ({session.k})"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import closing
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from syncer.model.errors import SelectionError, StoreError
-from syncer.model.event_stores import CountsEvents, EventCount, KeepsEventStarts, KeepsUnclaimed
+from syncer.model.event_stores import CountsEvents, EventCount, KeepsEventStarts
 from syncer.model.protocols import ProfileStore
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import Start, SyncDefinition
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from syncer.settings.settings import Settings
     from syncer.snapshot.attributes import EventColumns
     from syncer.state.runs import RunLog
-
-log = logging.getLogger(__name__)
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,16 +59,6 @@ def decide_start(
     """
     if _keeper(store, run_log).start_events(definition.target, at) != at:
         raise StoppedError("another run decided at the same time from when on these events count; the next run sends")
-
-
-def remove_unclaimed(store: ProfileStore) -> None:
-    """Let a store remove some events that nobody claimed in time, if it keeps such.
-
-    Raises:
-        StoreError: the store did not answer.
-    """
-    if isinstance(store, KeepsUnclaimed) and (removed := store.remove_unclaimed()):
-        log.info("removed events of visitors whom nobody claimed", extra={"events": removed})
 
 
 def counted(settings: Settings, store: str, name: str, *, since: datetime, at_least: int) -> list[EventCount]:

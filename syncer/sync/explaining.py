@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from syncer.definitions.columns import VISITOR
 from syncer.model.errors import RunInProgressError, SelectionError, SnapshotError
 from syncer.model.json_text import json_value
 from syncer.model.spelling import did_you_mean, quoted
@@ -162,9 +163,19 @@ class _OneSync:
         for name, text in accepted.items():
             sent = None if text is None else json_value(text)
             stands: bool | None = None
+            if name == VISITOR:
+                yield from self._claim(sent)
+                continue
             if has is not None and not (sent is None and keeps_nulls):
                 stands = _is_same(sent, has.get(name), texts=self.stored.facts.gives_texts)
             yield AttributeState(attribute=name, sent=sent, stored=(has or {}).get(name), stands=stands)
+
+    def _claim(self, visitor: str | None) -> Iterator[AttributeState]:
+        """The visitor whom a row claims, if it does, as an attribute."""
+        if visitor is not None:
+            known = (self.stored.content or {}).get("anonymous_ids", ())
+            stands = None if self.stored.fault else visitor in known
+            yield AttributeState(attribute=VISITOR, sent=visitor, stored=visitor if stands else None, stands=stands)
 
     @property
     def _keeps_left(self) -> bool:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from syncer.model.errors import SelectionError, StoreError
-from syncer.model.event_stores import KeepsEventStarts
+from syncer.model.event_stores import KeepsEventStarts, KeepsUnclaimed
 from syncer.model.protocols import (
     Interruptible,
     NumbersPeople,
@@ -145,7 +145,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         run.leftovers.remove(run, coordination, started_at=started_at)
     if isinstance(store, NumbersPeople):
         store.forget_moves(started_at - _MOVES_KEPT)
-    events.remove_unclaimed(store)
+    if isinstance(store, KeepsUnclaimed) and (removed := store.remove_unclaimed()):
+        progress.notes.append(f"events of visitors whom nobody claimed in time, and that were removed: {removed:,}")
 
 
 def _claimed(coordination: Coordination, staged: Staged, difference: Difference) -> set[str]:
@@ -159,7 +160,7 @@ def _claimed(coordination: Coordination, staged: Staged, difference: Difference)
         if not coordination.claim(after=difference.newest_claim):
             raise StoppedError("another run of this sync, from another machine, began to send before this one did")
         # What happens takes no attribute from others.
-        fed = [] if staged.schema.event else [attribute.name for attribute in staged.schema.attributes]
+        fed = [] if staged.schema.event else [one.name for one in staged.schema.attributes if not one.is_visitor]
         return coordination.attributes_of_others(definition.target.things, fed)
 
 

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from syncer.model.errors import StoreError
+from syncer.model.event_stores import KeepsUnclaimed
 from syncer.model.lists import ErasesTraces
 from syncer.model.protocols import IDENTIFIERS, ProfileStore
 from syncer.model.types import Entity, Identity, ListAction, PersonKey, SyncDefinition, Target, Verdict
 from syncer.snapshot import forgetting
 from syncer.snapshot.forgetting import Names
+from syncer.snapshot.visitors import VISITOR
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.coordination import SharedCoordination
 from syncer.state.forgetting import forget_rejections
@@ -123,7 +125,7 @@ class _Known:
     @property
     def everywhere(self) -> Names:
         """The identifiers of all stores; the own number of one means nothing in another."""
-        kinds = (PersonKey.ID, PersonKey.EMAIL)
+        kinds = (PersonKey.ID, PersonKey.EMAIL, VISITOR)
         return {kind: set().union(*(names.get(kind, set()) for names in self.in_store.values())) for kind in kinds}
 
     def of(self, store_id: str) -> Names | None:
@@ -153,8 +155,9 @@ class _Known:
             return False
         names = self.in_store[store_id]
         if rules is not None:
-            who = [column for column in (rules.person_column, definition.visitor_column) if column is not None]
-            return _is_named(dict.fromkeys(who, set().union(*names.values())), [], values)
+            people = set().union(*(known for kind, known in names.items() if kind != VISITOR))
+            who = {rules.person_column: people, definition.visitor_column: names.get(VISITOR, set())}
+            return any(_is_named({column: known}, [], values) for column, known in who.items() if column is not None)
         own = zip(kinds, key_parts(definition, key), strict=False)
         return any(part in names.get(kind, set()) for kind, part in own) or _is_named(names, [], values)
 
@@ -165,6 +168,9 @@ def _names(request: Request, store: ProfileStore) -> dict[str, set[str]]:
     for found in store.identifiers(request.target, pa.table({"k1": [request.value]})).to_pylist():
         if found["kind"] in names:
             names[found["kind"]].add(found["value"])
+    if isinstance(store, KeepsUnclaimed):
+        shown = store.show(Entity.PERSON, request.kind, request.value) or {}
+        names[VISITOR] = {*shown["anonymous_ids"]} if shown else set()
     return names
 
 
@@ -185,7 +191,12 @@ def _first_part(key: str) -> list[str]:
 def _take_away(runner: Runner, request: Request, name: str, store: ProfileStore, names: Names) -> None:
     """Delete the person from a store, and suppress them unless they may return."""
     table = pa.Table.from_pylist(
-        [{"entity": str(Entity.PERSON), "kind": kind, "value": value} for kind in names for value in names[kind]],
+        [
+            {"entity": str(Entity.PERSON), "kind": kind, "value": value}
+            for kind in names
+            if kind != VISITOR
+            for value in names[kind]
+        ],
         schema=IDENTIFIERS,
     )
     database = runner.run_log.database

@@ -165,6 +165,8 @@ def test_what_nobody_claims_goes_with_a_later_run(local: Site, days: str) -> Non
     assert local.run()["accepted"] == 0
 
     assert local.viewed() == [("w1", "ann", None)]
+    (last,) = local.project.syncer("runs", "viewed", "--limit", "1", "--json").objects
+    assert last["notes"] == ["events of visitors whom nobody claimed in time, and that were removed: 1"]
     # What was sent is not sent again.
     assert (local.run()["unchanged"], len(local.viewed())) == (2, 1)
 

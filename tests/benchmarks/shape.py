@@ -25,8 +25,9 @@ MOST_FILES = 40
 #: What looks for the project upwards, whether a state folder of another user can be used, whether another process
 #: cancelled the run; what makes a store with its first row, whom its identity knows, and which limits a run may exceed;
 #: what shares memory, keeps connections, and has rows on their way to a store; whom a store refuses; lists;
-#: devices; which rows are rejected, and from when on events count.
-FILES_OF_FEATURES = 16
+#: devices; which rows are rejected, and from when on events count; what names a person or a visitor, which text can be
+#: sent, and which events nobody claimed.
+FILES_OF_FEATURES = 19
 
 DEFINITION = """/* sync
 entity: person

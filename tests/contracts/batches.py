@@ -26,8 +26,8 @@ PRICES = Target(entity=Entity.COLLECTION, collection="prices", key_columns=("sku
 
 S = TypeVar("S", bound=ProfileStore)
 
-#: What stores have columns for, of people and of devices.
-OWN = ("id", "email", "platform", "last_used")
+#: What stores have columns for, of people and of devices, and the visitor whom a person claims.
+OWN = ("id", "email", "platform", "last_used", "anonymous")
 
 ACCEPTED = ("accepted", None)
 ABSENT = ("absent", None)

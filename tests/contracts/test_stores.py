@@ -201,7 +201,7 @@ def test_a_store_gives_the_whole_of_a_history_back(store: ProfileStore) -> None:
     ann, bob, cy, acme, zeta, coupons, prices = everything(store)
     related = [{"object_type": "account", "object_id": "acme", "attributes": {}}]
     expected = {"person_id": 1, "id": "ann", "email": None, "attributes": {"a": 2}}
-    assert ann == {**expected, "relationships": related, "devices": [], "events": []}
+    assert ann == {**expected, "relationships": related, "devices": [], "events": [], "anonymous_ids": []}
     assert bob is None
     assert cy is not None
     assert (cy["id"], cy["attributes"], cy["relationships"]) == ("cy", {}, [])

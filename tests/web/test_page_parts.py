@@ -261,6 +261,23 @@ def test_a_rejected_row_without_a_key_is_found_by_its_values(site: Site) -> None
         assert "ann@example.com" in page
 
 
+def test_the_page_of_a_person_has_the_visitors_they_were_and_what_these_did(site: Site) -> None:
+    rows = "SELECT 'a' AS view, 'visitor-7' AS visitor, TIMESTAMP '2026-01-02' AS at, 'blue' AS colour"
+    header = "entity: event\nperson: {anonymous: visitor}\nevent: {name: seen, id: view, time: at}\nstart: all"
+    site.define("seen", rows, header)
+    claims = "entity: person\nperson: {id: id, anonymous: visitor}"
+    site.define("claims", "SELECT '7' AS id, 'visitor-7' AS visitor", claims)
+    with site.served() as served:
+        for sync in ("seen", "claims"):
+            served.service.run_now(sync, actor="ann").ended.wait(SECONDS)
+        client = served.client()
+        person = client.get("/people?value=7").text
+
+    assert "Visitors they were before" in person
+    assert "<code>visitor-7</code>" in person
+    assert "blue" in person
+
+
 def test_pages_show_events_with_their_person_and_their_sync(site: Site) -> None:
     header = "entity: event\nperson: {id: id}\nevent: {name: joined, id: id, time: at}\nstart: all"
     row = "SELECT '{}' AS id, TIMESTAMP '{}' AS at, 'blue' AS colour"

@@ -1,0 +1,82 @@
+"""Visitors: each belongs to the first person who claims them, for ever, with the events that are nobody's so far.
+
+A row of people may name a visitor, in the column `anonymous` of the batch. What is claimed already is looked for by the
+visitor, and so are the events: neither takes longer because a store is large.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.sql_store.database import StoreDatabase
+from connectors.sql_store.staging import Answers
+from syncer.model.types import Action, PersonKey, Target
+
+#: What people are known by, as text, for each kind of identifier.
+_KEY = {PersonKey.ID: "p.id", PersonKey.EMAIL: "p.email", PersonKey.CIO_ID: "CAST(p.person_id AS text)"}
+
+#: The first claim of somebody who is known otherwise than the row says.
+_CONTESTED = (
+    "SELECT 1 FROM {pairs} JOIN visitors AS v ON v.anonymous_id = c.visitor "
+    "JOIN people AS p ON p.person_id = v.person_id WHERE {key} IS DISTINCT FROM c.other LIMIT 1"
+)
+
+_CLAIM = (
+    "INSERT INTO visitors (anonymous_id, person_id) SELECT c.visitor, CAST(c.other AS bigint) FROM {pairs} WHERE true "
+    "ON CONFLICT DO NOTHING",
+    "UPDATE events AS e SET person_id = v.person_id FROM {pairs} JOIN visitors AS v ON v.anonymous_id = c.visitor "
+    "WHERE e.anonymous_id = c.visitor AND e.person_id IS NULL",
+)
+
+
+class VisitorTables(StoreDatabase):
+    """A store that knows whose a visitor is."""
+
+    def _write_claims(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
+        """Write people, and let those who are accepted have the visitors of `anonymous`; within a transaction."""
+        write = partial(self._write, target, create=create)
+        claims = rows.filter(pc.and_(pc.equal(rows["action"], str(Action.PUT)), pc.is_valid(rows["anonymous"])))
+        # Most batches claim what is free, or theirs: they need no look at each row.
+        answers = write(rows if self._is_contested(target.person, claims) else rows.drop_columns("anonymous"))
+        self._claim(claims, answers)
+        return answers
+
+    def _is_contested(self, key: PersonKey, claims: pa.Table) -> bool:
+        """Whether a visitor may be another's, or two rows claim one."""
+        visitors = claims["anonymous"]
+        if len(visitors.unique()) < len(visitors):
+            return True
+        query = _CONTESTED.format(pairs=self.dialect.each_pair, key=_KEY[key])
+        return bool(self._fetch(query, values=_pairs(visitors, claims[str(key)].cast(pa.string()))))
+
+    def _claim(self, claims: pa.Table, answers: Answers) -> None:
+        """Let people have the visitors of the rows that were accepted, and their events."""
+        taken = claims.filter(pc.invert(pc.is_in(claims["seq"], pa.array(list(answers.exceptions), pa.int64()))))
+        if not len(taken):
+            return
+        people = taken["cio_id"] if answers.people is None else _people_of(taken, answers.people)
+        values = _pairs(taken["anonymous"], people)
+        if self.dialect.by_index:
+            self._execute(self.dialect.by_index)
+        for statement in _CLAIM:
+            self._execute(statement.format(pairs=self.dialect.each_pair), values=values)
+
+    @abstractmethod
+    def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
+        """Write rows; within a transaction."""
+
+
+def _people_of(rows: pa.Table, people: pa.Table) -> pa.ChunkedArray:
+    """The number of each row's person."""
+    return people["person"].take(pc.index_in(rows["seq"], people["seq"]))
+
+
+def _pairs(visitors: pa.ChunkedArray, others: pa.ChunkedArray) -> str:
+    """A JSON array of arrays: each visitor, and what stands beside it."""
+    pairs = zip(visitors.to_pylist(), others.to_pylist(), strict=True)
+    return json.dumps(list(pairs), ensure_ascii=False)
