@@ -23,10 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
 from syncer.model.types import Target
+
+#: From then on all events count: none may be earlier.
+FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @runtime_checkable

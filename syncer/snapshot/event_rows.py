@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from syncer.model.entities import EVENT_NAME_BYTES, PersonKey
+from syncer.model.types import Start
 from syncer.snapshot.attributes import EventColumns
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, json_name, json_object, shown_row, whole_row
 from syncer.snapshot.session import Session
@@ -128,6 +129,12 @@ def _who_faults(
         names = " and ".join(f"`{one.name}`" for one in event.who.values())
         cases.append(("who IS NULL AND anonymous IS NULL", literal(f"{names} are NULL")))
     return cases
+
+
+def starts_at_date(layout: ColumnMap) -> bool:
+    """Whether the header says by a date from when on events count."""
+    rules = layout.schema.definition.event_rules
+    return rules is not None and not isinstance(rules.start, Start)
 
 
 def moment(at: datetime) -> str:

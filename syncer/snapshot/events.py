@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncer.model.types import Start
+from syncer.model.event_stores import FIRST
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.diff import Difference
-from syncer.snapshot.event_rows import AT, COLUMNS, PRINT, moment, numbers_sql, shown_staged
+from syncer.snapshot.event_rows import AT, COLUMNS, PRINT, moment, numbers_sql, shown_staged, starts_at_date
 from syncer.snapshot.ledger import Intent, Workspace
 from syncer.snapshot.session import Session
 
@@ -109,14 +109,18 @@ def _stage_kept(session: Session, layout: ColumnMap, *, is_whole: bool) -> None:
 
 
 def _find_known(session: Session) -> None:
-    """Fill `known_events` with the staged rows that were sent, or count as past: row_id, second, is_altered."""
+    """Fill `known_events` with the staged rows that were sent, or count as past: row_id, second, is_altered.
+
+    An event whose time was corrected by more than _CORRECTED is remembered more than once.
+    """
     ((first, last),) = session.rows(f"SELECT min({AT}), max({AT}) FROM staged")
     # A table that is empty is joined for nothing.
     near = "FALSE" if first is None else f"e.second BETWEEN {max(0, first - _CORRECTED)} AND {last + _CORRECTED}"
     session.execute(
-        f"CREATE OR REPLACE TEMP TABLE known_events AS SELECT s.row_id, e.second, s.print <> e.print AS is_altered "
+        "CREATE OR REPLACE TEMP TABLE known_events AS "
+        "SELECT s.row_id, max(e.second) AS second, bool_and(s.print <> e.print) AS is_altered "
         f"FROM sent_events e JOIN (SELECT rowid AS row_id, high, low, {PRINT} AS print FROM staged) s "
-        f"ON e.high = s.high AND e.low = s.low WHERE {near}"
+        f"ON e.high = s.high AND e.low = s.low WHERE {near} GROUP BY s.row_id"
     )
 
 
@@ -133,18 +137,16 @@ def _leave_out_past(work: Workspace, start: datetime | None, wanted: _Wanted) ->
 
     Returns how many rows either is, and the newest time of the first ones.
     """
-    session, rules = work.session, work.layout.schema.definition.event_rules
-    assert rules is not None
-    begun = start or work.known.event_start
+    session, begun = work.session, start or work.known.event_start
     is_past, is_kept, known = "FALSE", "FALSE", "rowid IN (SELECT row_id FROM known_events)"
     if begun is not None and wanted.only is None:
-        if not isinstance(rules.start, Start):
+        if work.known.starts_at_date or starts_at_date(work.layout):
             # Each run leaves them out: nothing of before the date is ever sent.
             is_past = f"happened < {moment(begun)}"
-        elif rules.start is Start.NOW and start is not None:
+        elif start is not None and start > FIRST:
             # To be told from what comes later.
             is_past = is_kept = f"happened <= {moment(begun)}"
-        elif rules.start is Start.NOW and wanted.full:
+        elif wanted.full and begun > FIRST:
             is_past = f"happened <= {moment(begun)} AND {known}"
     session.execute(
         f"CREATE OR REPLACE TEMP TABLE past AS SELECT high, low, {AT} AS second, {PRINT} AS print FROM staged "
@@ -154,7 +156,9 @@ def _leave_out_past(work: Workspace, start: datetime | None, wanted: _Wanted) ->
     newest = session.count("SELECT coalesce(max(second), 0) FROM past")
     forgotten = 0
     if work.known.forgotten_before and wanted.only is None:
-        old = f"{AT} < {work.known.forgotten_before} AND nulled IS NOT NULL AND NOT ({known})"
+        # What was rejected has not been sent, however old it is.
+        is_open = f"EXISTS (SELECT 1 FROM rejections r WHERE {session.same_keys('staged', 'r')})"
+        old = f"{AT} < {work.known.forgotten_before} AND nulled IS NOT NULL AND NOT ({known}) AND NOT {is_open}"
         forgotten = session.count(f"DELETE FROM staged WHERE {old}")
     return past, forgotten, newest
 

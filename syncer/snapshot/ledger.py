@@ -74,6 +74,10 @@ class Known:
     last_event_time: int = 0
     #: From when on events count, aware; None where no run has decided it.
     event_start: datetime | None = None
+    #: The same before the store was put back, until a run has looked what is past.
+    former_start: datetime | None = None
+    #: Whether a date in the header decided it: what is earlier is never sent.
+    starts_at_date: bool = False
     #: Before when the ids of sent events are forgotten, in unix seconds; 0 if none are.
     forgotten_before: int = 0
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from syncer.model.errors import SelectionError, StoreError
-from syncer.model.event_stores import CountsEvents, EventCount, KeepsEventStarts
+from syncer.model.event_stores import FIRST, CountsEvents, EventCount, KeepsEventStarts
 from syncer.model.protocols import ProfileStore
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import Start, SyncDefinition
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from syncer.snapshot.attributes import EventColumns
     from syncer.state.runs import RunLog
 
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def kept_in(run_log: RunLog, store: ProfileStore) -> KeepsEventStarts:
     """What the run log keeps for a store."""
@@ -29,11 +27,16 @@ def kept_in(run_log: RunLog, store: ProfileStore) -> KeepsEventStarts:
 
 
 def start_of(
-    definition: SyncDefinition, store: ProfileStore, run_log: KeepsEventStarts | None, event: EventColumns | None
+    definition: SyncDefinition,
+    store: ProfileStore,
+    run_log: KeepsEventStarts | None,
+    event: EventColumns | None,
+    *,
+    former: datetime | None,
 ) -> datetime | None:
     """From when on events count: as it was decided, or else as the header says; None for anything but events.
 
-    *run_log*: keeps it where the store does not.
+    *run_log*: keeps it where the store does not. *former*: as it was decided in a store that was put back since.
 
     Raises:
         SyncerError: what keeps it did not answer.
@@ -43,8 +46,10 @@ def start_of(
         return None
     if (kept := _keeper(store, run_log).event_start(definition.target)) is not None:
         return kept
+    if former is not None:
+        return former
     if isinstance(rules.start, Start):
-        return _FIRST if rules.start is Start.ALL else event.now
+        return FIRST if rules.start is Start.ALL else event.now
     return datetime.combine(rules.start, time(), UTC)
 
 

@@ -181,13 +181,15 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     with progress.during(Phase.COMPARE):
         whereabouts = partial(store.whereabouts, definition.target) if isinstance(store, NumbersPeople) else None
         is_whole = run.asked is None or run.asked.is_whole
-        begins = schema.event is not None and run.snapshot.known.event_start is None and options.only is None
+        known, start = run.snapshot.known, None
+        if schema.event is not None and known.event_start is None and options.only is None:
+            start = events.start_of(definition, store, run.event_starts, schema.event, former=known.former_start)
         difference = staged.diff(
             is_whole=is_whole,
             full=options.full,
             only=options.only,
             whereabouts=whereabouts,
-            event_start=events.start_of(definition, store, run.event_starts, schema.event) if begins else None,
+            event_start=start,
         )
         moved_on = None
         if run.approved is not None:

@@ -46,7 +46,7 @@ from tests.conftest import LONG
 from tests.servers.fake_store import Key
 from tests.servers.table_warehouse import Table
 
-Machine = TypeVar("Machine", bound="Convergence")
+Machine = TypeVar("Machine", bound=RuleBasedStateMachine)
 
 MOST_REMOVED = 3
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ class MortalStore(Mortal):
 
     def forget_fence(self, **of: str) -> None:
         self.__getattr__("forget_fence")(**of)
+
+    def event_start(self, target: Target) -> Any:
+        return self.__getattr__("event_start")(target)
+
+    def start_events(self, target: Target, at: datetime) -> Any:
+        return self.__getattr__("start_events")(target, at)
 
 
 @dataclass

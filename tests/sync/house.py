@@ -70,11 +70,17 @@ class House:
     may_reject: bool = False
     #: Is called once, before the next query.
     at_query: Callable[[], None] = lambda: None
+    #: Of the run that goes on.
+    chosen: RunOptions = field(default_factory=RunOptions)
+
+    @property
+    def now(self) -> datetime:
+        """The time of the newest run, by every clock."""
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
 
     def store(self) -> ProfileStore:
         """To be closed by the caller."""
-        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
-        return open_store("default", self.store_url, identity=self.identity, options=self.options, started_at=at)
+        return open_store("default", self.store_url, identity=self.identity, options=self.options, started_at=self.now)
 
     def sync(self, name: str, target: Target, columns: str, on_removed: OnRemoved = OnRemoved.KEEP, **of: Any) -> None:
         self.columns[name], self.rows[name] = columns.split(), []
@@ -106,14 +112,16 @@ class House:
         values = [[None if text == "-" else text for text in row.split()] for row in rows]
         self.rows[name] = [dict(zip(self.columns[name], row, strict=True)) for row in values]
 
-    def run(self, *names: str, full: bool = False) -> Progress:
+    def run(self, *names: str, **options: Any) -> Progress:
+        """Run syncs one after the other, all unless some are named; *options* as RunOptions has them."""
         progress = Progress()
         for name in names or self.syncs:
-            progress = self._run(name, full=full)
+            progress = self._run(name, **options)
         return progress
 
-    def _run(self, name: str, *, plans: bool = False, full: bool = False) -> Any:
+    def _run(self, name: str, *, plans: bool = False, **options: Any) -> Any:
         self.runs += 1
+        self.chosen = RunOptions(**options)
         progress, made = Progress(), self.syncs[name]
         with (
             closing(StateDatabase(f"sqlite:///{self.folder}/runs.db")) as database,
@@ -141,18 +149,18 @@ class House:
                 warehouse=Interrupted(self.result(name), before=self.at_query),
                 snapshot=snapshot,
                 store=store,
-                options=RunOptions(full=full),
+                options=self.chosen,
                 progress=progress,
                 asked=asked,
                 leftovers=FormerRows() if snapshot.former else None,
+                now=self.now if made.event_rules else None,
             )
             self.at_query = lambda: None
             if plans:
                 return planned(run, sample_rows=10)
-            at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.runs)
             self.running.append(name)
             try:
-                run_sync(run, coordination=coordination, started_at=at)
+                run_sync(run, coordination=coordination, started_at=self.now)
             except (SyncerError, HeldError) as exc:
                 check_rows(progress, exc)
                 raise
@@ -203,8 +211,13 @@ class House:
 def _header(target: Target) -> str:
     """The header of a definition file."""
     lines = [f"entity: {target.entity}"]
+    if target.merged_key is not None:
+        keep, goes = target.key_columns
+        return "\n".join([*lines, f"keep: {{{target.person_key}: {keep}}}", f"merge: {{{target.merged_key}: {goes}}}"])
     if target.person_key is not None:
         lines.append(f"person: {{{target.person_key}: {target.key_columns[0]}}}")
+    if target.event is not None:
+        lines += [f"event: {{name: {target.event.name}, id: {target.key_columns[0]}, time: at}}", "start: all"]
     if target.action:
         lines.append(f"action: {target.action}")
     if target.entity is Entity.DEVICE:
