@@ -10,7 +10,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -21,8 +21,10 @@ from urllib.parse import urlsplit
 from tests.benchmarks import measuring
 from tests.benchmarks.customerio.shop import change_everybody, differences
 from tests.benchmarks.measuring import Cost, Program, costs
-from tests.benchmarks.people import write_definition
+from tests.benchmarks.people import DEFINITION, write_definition
 
+#: The sync of people.
+_PEOPLE = "customers"
 _REPOSITORY = Path(__file__).parents[3]
 _FORECAST = re.compile(r"Customer\.io: (?:about )?([\d,]+) calls?, (?:under a|at least ([\d,.]+)) (second|minute)")
 
@@ -70,6 +72,9 @@ class Bench:
     address: str
     environment: dict[str, str]
     server: subprocess.Popen[str]
+    sync: str
+    #: Rows of the shop that the workspace has not got, and the other way round: from both files.
+    differences: Callable[[Path, Path], int]
 
     @property
     def shop(self) -> Path:
@@ -79,13 +84,13 @@ class Bench:
     def measure(self, *, per_second: int, bare: bool = True, plan: bool = True) -> Measured:
         """Run the sync, of which every row is to be sent, and check what the workspace holds then."""
         environment = self.environment | {"SYNCER_STORES__DEFAULT__REQUESTS_PER_SECOND": str(per_second)}
-        forecast = _forecast(self._syncer(["plan", "customers"], environment).output) if plan else (0, 0.0)
-        ran = self._syncer(["run", "customers", "--json"], environment)
+        forecast = _forecast(self._syncer(["plan", self.sync], environment).output) if plan else (0, 0.0)
+        ran = self._syncer(["run", self.sync, "--json"], environment)
         run = json.loads(ran.output)
         assert (run["status"], run["accepted"]) == ("success", self.rows), run
         told = self._ask()
         assert told["breaches"] == 0
-        assert differences(self.shop, self.folder / "people.jsonl") == 0
+        assert self.differences(self.shop, self.folder / "held.jsonl") == 0
         return Measured(
             rows=self.rows,
             cost=ran.cost,
@@ -109,7 +114,8 @@ class Bench:
         return float(json.loads(last[0])["send"])
 
     def _ask(self) -> Any:
-        print(self.folder, file=_stream(self.server.stdin), flush=True)
+        what = "people" if self.sync == _PEOPLE else "events"
+        print(f"{what} {self.folder}", file=_stream(self.server.stdin), flush=True)
         return json.loads(_stream(self.server.stdout).readline())
 
     def _post_again(self) -> Cost:
@@ -129,9 +135,15 @@ class Bench:
 
 
 @contextmanager
-def bench(folder: Path, rows: int) -> Iterator[Bench]:
+def bench(
+    folder: Path,
+    rows: int,
+    sync: str = _PEOPLE,
+    definition: str = DEFINITION,
+    differences: Callable[[Path, Path], int] = differences,
+) -> Iterator[Bench]:
     """A new workspace, and a project in *folder* that feeds it from a shop there."""
-    write_definition(folder / "sync_definitions")
+    write_definition(folder / "sync_definitions", definition, sync)
     command = [sys.executable, "-m", "tests.servers.customerio"]
     with subprocess.Popen(command, cwd=_REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         told = json.loads(_stream(server.stdout).readline())
@@ -139,7 +151,15 @@ def bench(folder: Path, rows: int) -> Iterator[Bench]:
             "SYNCER_WAREHOUSES__DEFAULT__URL": f"duckdb:///{folder}/shop.duckdb",
             **told["environment"],
         }
-        yield Bench(folder=folder, rows=rows, address=told["address"], environment=environment, server=server)
+        yield Bench(
+            folder=folder,
+            rows=rows,
+            address=told["address"],
+            environment=environment,
+            server=server,
+            sync=sync,
+            differences=differences,
+        )
 
 
 def _forecast(planned: str) -> tuple[int, float]:

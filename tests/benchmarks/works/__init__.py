@@ -57,7 +57,12 @@ GROUPS = (
     Group(works=("wide-first-load", "wide-every-row"), measured_by="people:measure_wide"),
     Group(works=("collection",), measured_by="collection:measure"),
     Group(works=("sqlite-first-load", "sqlite-every-row", "sqlite-half-removed"), measured_by="people:measure_sqlite"),
+    Group(works=("events-first-load", "events-remembered"), measured_by="events:measure"),
     Group(works=("customerio-no-limit", "customerio-default-limit"), measured_by="customerio:measure"),
+    Group(
+        works=("customerio-events-no-limit", "customerio-events-default-limit"),
+        measured_by="events:measure_customerio",
+    ),
     Group(works=("mysql-unchanged",), measured_by="warehouses:measure_mysql"),
     Group(works=("bigquery-unchanged",), measured_by="warehouses:measure_bigquery"),
     Group(works=("snowflake-unchanged",), measured_by="warehouses:measure_snowflake"),

@@ -13,7 +13,7 @@ from tests.benchmarks.measuring import megabytes_below
 from tests.benchmarks.results import Result
 from tests.benchmarks.works import Bench
 
-_NO_LIMIT, _DEFAULT_LIMIT = 1_000_000, 100
+NO_LIMIT, DEFAULT_LIMIT = 1_000_000, 100
 
 
 def measure(bench: Bench, wanted: Collection[str]) -> Iterator[Result]:
@@ -21,15 +21,16 @@ def measure(bench: Bench, wanted: Collection[str]) -> Iterator[Result]:
     with tempfile.TemporaryDirectory(prefix="syncer-benchmark-") as folder:
         make_shop(Path(folder) / "shop.duckdb", bench.rows)
         with new_workspace(Path(folder), bench.rows) as workspace:
-            first = _measured("customerio-no-limit", workspace, _NO_LIMIT)
+            first = measured("customerio-no-limit", workspace, NO_LIMIT)
             if first.work in wanted:
                 yield first
             if "customerio-default-limit" in wanted:
                 workspace.change()
-                yield _measured("customerio-default-limit", workspace, _DEFAULT_LIMIT)
+                yield measured("customerio-default-limit", workspace, DEFAULT_LIMIT)
 
 
-def _measured(work: str, workspace: Workspace, per_second: int) -> Result:
+def measured(work: str, workspace: Workspace, per_second: int) -> Result:
+    """Run the sync of a workspace with so many calls a second at most."""
     found = workspace.measure(per_second=per_second, plan=False)
     assert found.bare is not None
     return Result(
