@@ -18,7 +18,8 @@ from connectors.postgresql.connection import BoundedConnection, connect_bounded,
 from connectors.postgresql.copying import as_text_arrays, copy_lines, numbers
 from connectors.postgresql.dialect import DIALECT
 from connectors.postgresql.errors import reason
-from connectors.sql_store import entities, people
+from connectors.postgresql.loading import SAMPLED_ROWS, Loader
+from connectors.sql_store import people
 from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.staging import Answers
 from connectors.sql_store.store import SENT_AGAIN, SQLStore
@@ -33,8 +34,7 @@ _UPGRADE_SECONDS = 3600
 #: After so many seconds without use, the connection is tried first: a firewall or a pooler may have closed it.
 _IDLE_SECONDS = 10.0
 _ATTEMPTS = 5
-#: How many of a batch's people to look up before all count as new.
-_SAMPLED_ROWS = 100
+
 #: The bytes of a batch that go to libpq at once.
 _SENT_BYTES = 1 << 17
 #: Errors because other programs write the same rows; the next attempt sees what they wrote.
@@ -152,7 +152,10 @@ class PostgreSQLStore(SQLStore):
                 attempt += 1
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        if target.collection is not None and self._load_collection(target.collection, rows):
+        loader = Loader(self._connection, self.dialect, self._execute, self._stage, self._copy, self._numbers_of)
+        if target.collection is not None and loader.load_collection(target.collection, rows):
+            return Answers(exceptions={})
+        if target.event and not target.names_visitors and loader.load_events(target, rows, create=create):
             return Answers(exceptions={})
         if not self._only_puts_people(target, rows):
             return super()._write(target, rows, create=create)
@@ -171,7 +174,7 @@ class PostgreSQLStore(SQLStore):
         """Whether some of the first rows' people exist."""
         if key not in people.UNIQUE[self.identity]:
             return True
-        sample = rows[str(key)][:_SAMPLED_ROWS].to_pylist()
+        sample = rows[str(key)][:SAMPLED_ROWS].to_pylist()
         return bool(self._connection.execute(f"SELECT FROM people WHERE {key} = ANY(%s) LIMIT 1", [sample]).fetchall())
 
     def _load_people(self, rows: pa.Table) -> Answers | None:
@@ -185,22 +188,6 @@ class PostgreSQLStore(SQLStore):
         except errors.UniqueViolation:
             return None
         return Answers(exceptions={}, people=pa.table({"seq": rows["seq"], "person": number}))
-
-    def _load_collection(self, collection: str, rows: pa.Table) -> bool:
-        """Load the rows as new ones of a collection; False, and nothing is stored, if they are not."""
-        known = "SELECT FROM collection_rows WHERE collection = %s AND key = ANY(%s) LIMIT 1"
-        sample = [collection, rows["key"][:_SAMPLED_ROWS].to_pylist()]
-        only_puts = pc.all(pc.equal(rows["action"], str(Action.PUT))).as_py()
-        if not only_puts or self._connection.execute(known, sample).rowcount:
-            return False
-        given = {"collection": pa.repeat(collection, len(rows)), "key": rows["key"], "data": rows["attributes"]}
-        try:
-            with self._connection.transaction():
-                entities.touch_collection(self._execute, self.dialect, collection)
-                self._copy("collection_rows", pa.table(given))
-        except errors.UniqueViolation:
-            return False
-        return True
 
     def _put_people(self, key: PersonKey, rows: pa.Table, *, create: bool) -> Answers:
         """Change the people that exist in one statement, and add the others, as `people.apply` does in several."""

@@ -41,7 +41,7 @@ def apply(execute: Execute, dialect: SQLDialect, target: Target, *, create: bool
     if dialect.by_index:
         execute(dialect.by_index)
     if key is not None:
-        _make_people(execute, key, create=create)
+        _find_people(execute, key, create=create)
     if target.names_visitors:
         execute("UPDATE batch AS b SET person_id = v.person_id FROM visitors AS v WHERE v.anonymous_id = b.anonymous")
     # A plain join takes the least time.
@@ -56,17 +56,25 @@ def apply(execute: Execute, dialect: SQLDialect, target: Target, *, create: bool
     )
 
 
-def _make_people(execute: Execute, key: PersonKey, *, create: bool) -> None:
+def _find_people(execute: Execute, key: PersonKey, *, create: bool) -> None:
     """Make the people of the batch who do not exist, or else reject their rows."""
-    is_nobody = f"b.anonymous IS NULL AND NOT {_EXISTS.format(named=NAMED[key])}"
     if create and key is not PersonKey.CIO_ID:
-        execute(
-            f"INSERT INTO people ({key}, attributes) SELECT d.{key}, '{{}}' FROM ("
-            f"SELECT DISTINCT b.{key} FROM batch AS b WHERE {is_nobody}) AS d"
-        )
+        make_people(execute, key)
     else:
         reason = people.NO_CIO_ID if key is PersonKey.CIO_ID else "the person does not exist yet"
-        execute(f"UPDATE batch AS b SET verdict = 'rejected', reason = '{reason}' WHERE {is_nobody}")
+        execute(f"UPDATE batch AS b SET verdict = 'rejected', reason = '{reason}' WHERE {_nobody(key)}")
+
+
+def make_people(execute: Execute, key: PersonKey) -> None:
+    """Make the people of the batch who do not exist."""
+    execute(
+        f"INSERT INTO people ({key}, attributes) SELECT d.{key}, '{{}}' FROM ("
+        f"SELECT DISTINCT b.{key} FROM batch AS b WHERE {_nobody(key)}) AS d"
+    )
+
+
+def _nobody(key: PersonKey) -> str:
+    return f"b.anonymous IS NULL AND NOT {_EXISTS.format(named=NAMED[key])}"
 
 
 class EventTables(StoreDatabase):

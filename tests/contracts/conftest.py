@@ -45,6 +45,7 @@ NOT_FOR_CUSTOMERIO = {
     "test_the_same_id_under_another_name_is_another_event": "an event is known by its id, which its name is part of",
     "test_without_create_an_event_of_nobody_is_rejected_alone": _ELSEWHERE,
     "test_people_are_found_by_number_and_none_is_made": _ELSEWHERE,
+    "test_without_create_events_of_people_who_exist_are_loaded": _ELSEWHERE,
     "test_two_people_who_become_one_have_the_events_of_both": _ELSEWHERE,
     "test_an_event_of_somebody_suppressed_is_rejected_alone": _ELSEWHERE,
     "test_only_the_newest_twenty_are_shown": _OWN_READING,

@@ -182,3 +182,31 @@ def test_a_start_is_decided_once(store: ProfileStore, opened: OpenStore) -> None
     assert isinstance(other, KeepsEventStarts)
     assert (other.start_events(PAID, at + timedelta(1)), other.event_start(PAID)) == (at, at)
     assert other.event_start(VIEWED) is None
+
+
+def test_known_and_new_events_can_come_in_any_mixture(store: ProfileStore) -> None:
+    first = [event(f"A{n}", f"p{n % 4}", n) for n in range(6)]
+    assert sent(store, PAID, *first) == [ACCEPTED] * 6
+
+    # One that is there already comes first, in the middle, and last.
+    for turn, known in enumerate(([first[0]], [], [first[5]])):
+        new = [event(f"B{turn}{n}", f"q{n % 3}", n) for n in range(3)]
+        mixed = [*new[:1], *known, *new[1:]]
+        assert sent(store, PAID, *mixed) == [ACCEPTED] * len(mixed)
+    many = [event(f"C{n}", f"r{n % 50}", n) for n in range(150)]
+    assert sent(store, PAID, *many, first[3]) == [ACCEPTED] * 151
+
+    held = [id_ for who in ("p0", "p1", "p2", "p3") for id_, _ in events_of(store, who)]
+    assert sorted(held) == [f"a{n}" for n in range(6)]
+    assert sum(len(events_of(store, f"q{n}")) for n in range(3)) == 9
+    assert len(events_of(store, "r7")) == 3
+
+
+def test_without_create_events_of_people_who_exist_are_loaded(store: ProfileStore) -> None:
+    apply(store, PEOPLE, put("ann"), put("bob"))
+
+    assert sent(store, PAID, event("a", "ann"), event("b", "bob"), event("c", "ann", 1), create=False) == [ACCEPTED] * 3
+    assert sent(store, PAID, event("d", "ann"), event("e", "eve"), create=False) == [ACCEPTED, NOBODY]
+
+    assert {id_ for id_, _ in events_of(store, "ann")} == {"0a", "0c", "0d"}
+    assert store.show(Entity.PERSON, "id", "eve") is None
