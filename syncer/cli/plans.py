@@ -163,7 +163,7 @@ def _print_json(definition: SyncDefinition, counts: Counts, plan: Plan) -> None:
 
 
 def _print(definition: SyncDefinition, counts: Counts, plan: Plan, sample_rows: int | None) -> None:
-    numbers = {name: number for name, number in asdict(counts).items() if name not in ("accepted", "absent")}
+    numbers = {name: number for name, number in asdict(counts).items() if name not in ("accepted", "absent", "merged")}
     shown = {name: number for name, number in numbers.items() if number or name not in ("rejected", "altered")}
     counted = ", ".join(f"{number:,} {name}" for name, number in shown.items())
     output.line(f"{definition.name}: {counted}")

@@ -285,7 +285,8 @@ class _Report:
         self._as_json = as_json
         updates_only = any(not definition.create for definition in chosen)
         are_events = any(definition.target.entity.traits.happens for definition in chosen)
-        shown = {"absent": updates_only, "altered": are_events}
+        merge = any(definition.target.entity.traits.names_pair for definition in chosen)
+        shown = {"absent": updates_only, "altered": are_events, "merged": merge}
         self._counts = [count for count in _COUNTS if shown.get(count, True)]
         self._headings = ["sync", "status", *self._counts, "seconds"]
         name_width = max(len(name) for name in ("sync", *(definition.name for definition in chosen)))

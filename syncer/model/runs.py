@@ -143,6 +143,8 @@ class Counts:
     absent: int = 0
     #: Events that changed after they were sent, and are not sent again.
     altered: int = 0
+    #: Pairs of people that the store made one.
+    merged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

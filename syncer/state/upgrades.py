@@ -196,8 +196,9 @@ def _know_altered_events(connection: sa.Connection) -> None:
 
 
 def _know_starts_of_events(connection: sa.Connection) -> None:
-    """Format 12: from when on events count, for stores that do not keep it."""
+    """Format 12: from when on events count, for stores that do not keep it, and how many people were merged."""
     event_starts.create(connection)
+    _add_column(connection, runs.c.merged)
 
 
 def fill_latest(connection: sa.Connection) -> None:

@@ -135,7 +135,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
             ended_well = True
         finally:
             with progress.during(Phase.SETTLE):
-                _count_answers(progress, outbox, one_row=options.only is not None)
+                _count_answers(definition, progress, outbox, one_row=options.only is not None)
                 _announce_again(run, outbox, coordination, shared)
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
@@ -307,7 +307,7 @@ def _announce_again(run: SyncRun, outbox: Outbox, coordination: Coordination, sh
         coordination.close_removals()
 
 
-def _count_answers(progress: Progress, outbox: Outbox, *, one_row: bool) -> None:
+def _count_answers(definition: SyncDefinition, progress: Progress, outbox: Outbox, *, one_row: bool) -> None:
     """Count the store's answers, and the rows that have none."""
     verdicts, quarantined = outbox.verdicts(), progress.delivery.quarantined
     total = {verdict: sum(n for (_, found), n in verdicts.items() if found is verdict) for verdict in Verdict}
@@ -316,6 +316,7 @@ def _count_answers(progress: Progress, outbox: Outbox, *, one_row: bool) -> None
         accepted=total[Verdict.ACCEPTED],
         rejected=quarantined + total[Verdict.REJECTED],
         absent=total[Verdict.ABSENT],
+        merged=total[Verdict.ACCEPTED] if definition.target.entity.traits.names_pair else 0,
     )
     delivered = {change: n for (change, verdict), n in verdicts.items() if verdict is Verdict.ACCEPTED}
     in_doubt = outbox.rows - sum(total.values())

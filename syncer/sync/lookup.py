@@ -52,10 +52,10 @@ class Sought:
         return sync.store == self.store and self.is_of(sync.target)
 
     def is_of(self, target: Target) -> bool:
-        """Whether a target is of such entities, or of their relationships or devices."""
+        """Whether a target is of such entities, of their relationships or devices, or merges them."""
         match self.entity:
             case Entity.PERSON:
-                return target.entity.traits.names_person
+                return target.entity.traits.names_person or target.entity.traits.names_pair
             case Entity.OBJECT:
                 return target.object_type == self.kind
             case Entity.RELATIONSHIP:
@@ -106,6 +106,9 @@ class Sought:
 
     def _places_of_person(self, target: Target, others: Place) -> Sequence[Place]:
         known = self.identifiers
+        if target.entity.traits.names_pair:
+            sides = zip(("k1", "k2"), target.keys_of_people, strict=True)
+            return [{column: known[key]} for column, key in sides if key in known]
         place = {"k1": known[target.person]} if target.person in known else None
         number = {"person": known[PersonKey.CIO_ID]} if known.get(PersonKey.CIO_ID, "").isdecimal() else None
         return [{**found, **others} for found in (place, number) if found is not None]

@@ -68,8 +68,8 @@ class RunAnswer(BaseModel):
     started_at: datetime = Field(description="When it began.")
     finished_at: datetime | None = Field(description="When it ended.")
     counts: Counts = Field(
-        description="Rows: `queried`, `added`, `changed`, `removed`, `unchanged`, `accepted`, `rejected`, `absent` and "
-        "`altered` (events that changed after they were sent)."
+        description="Rows: `queried`, `added`, `changed`, `removed`, `unchanged`, `accepted`, `rejected`, `absent`, "
+        "`altered` (events that changed after they were sent) and `merged` (pairs of people that the store made one)."
     )
     planned: Changes = Field(description="Rows that it was to send: `added`, `changed`, `removed` and `resent`.")
     delivered: Changes | None = Field(description="Those that the store accepted; null of an earlier version's run.")

@@ -57,9 +57,33 @@ def test_a_plan_shows_the_pairs_and_the_run_merges_them_once(merged: Folder) -> 
         '      {"id":"b","plan":"plan of b","city":"Oslo"} → merged',
     ]
     assert [one["after"] for one in as_json.objects[0]["sample"]] == ["merged"]
-    assert (ran.code, ran.objects[0]["added"], ran.objects[0]["accepted"]) == (0, 1, 1)
-    assert (again.code, again.objects[0]["unchanged"], again.objects[0]["accepted"]) == (0, 1, 0)
+    assert [ran.objects[0][name] for name in ("added", "accepted", "merged")] == [1, 1, 1]
+    assert [again.objects[0][name] for name in ("unchanged", "accepted", "merged")] == [1, 0, 0]
     assert people(merged) == {"a": {"plan": "plan of a", "city": "Oslo"}, "c": {"plan": "plan of c", "city": "Rome"}}
+
+
+@pytest.mark.parametrize("id_", ["a", "b"])
+def test_either_person_is_explained_with_the_merge(merged: Folder, id_: str) -> None:
+    assert merged.syncer("run", "merges").code == 0
+
+    explained = merged.syncer("explain", "person", id_, "--json")
+    shown = merged.syncer("explain", "person", id_)
+
+    (merge,) = [one for one in explained.objects if one["sync"] == "merges"]
+    assert (merge["key"], merge["done"], merge["last_sent"]["verdict"]) == ('["a","b"]', "merged", "accepted")
+    assert 'merges ["a","b"]: merged by this list, once' in shown.out
+    other = merged.syncer("explain", "person", "c", "--json")
+    assert [one["sync"] for one in other.objects] == ["people"]
+
+
+def test_a_rejected_pair_is_explained_with_either_person(merged: Folder) -> None:
+    define_merges(merged, ("a", "gone"))
+    merged.syncer("run", "merges")
+
+    for id_ in ("a", "gone"):
+        (merge,) = [one for one in merged.syncer("explain", "person", id_, "--json").objects if one["sync"] == "merges"]
+        assert (merge["key"], merge["last_sent"]["verdict"]) == ('["a","gone"]', "rejected")
+        assert merge["rejected"]["reason"]
 
 
 def test_after_a_merge_other_syncs_look_again_and_say_whom_they_make_anew(merged: Folder) -> None:

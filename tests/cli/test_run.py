@@ -5,7 +5,7 @@ import pytest
 
 from tests.cli.conftest import Folder
 
-COUNTS = ("queried", "added", "changed", "removed", "unchanged", "accepted", "rejected", "absent", "altered")
+COUNTS = ("queried", "added", "changed", "removed", "unchanged", "accepted", "rejected", "absent", "altered", "merged")
 
 
 def test_the_examples_are_synced_once_and_not_again(shop: Folder) -> None:
@@ -37,7 +37,7 @@ def test_people_read_one_line_a_sync(folder: Folder) -> None:
     ran = folder.syncer("run", "customers")
 
     headings, row = ran.out.splitlines()
-    assert headings.split() == ["sync", "status", *COUNTS[:-2], "seconds"]
+    assert headings.split() == ["sync", "status", *COUNTS[:-3], "seconds"]
     assert row.split()[:-1] == ["customers", "success", "3", "3", "0", "0", "0", "3", "0"]
 
 
@@ -47,7 +47,7 @@ def test_only_the_changed_rows_are_sent(folder: Folder) -> None:
 
     (run,) = folder.syncer("run", "--all", "--json").objects
 
-    assert [run[count] for count in COUNTS] == [3, 1, 1, 1, 1, 2, 0, 0, 0]
+    assert [run[count] for count in COUNTS] == [3, 1, 1, 1, 1, 2, 0, 0, 0, 0]
 
 
 def test_full_sends_every_row_again(folder: Folder) -> None:

@@ -21,6 +21,7 @@ MEANINGS: Mapping[str, str] = {
     "quarantined": "rows that Syncer rejected before the comparison: see below",
     "absent": "with `create: false`, rows of people and objects that do not exist; the next run looks at them again",
     "altered": "events that changed after they were sent, and are not sent again",
+    "merged": "pairs of people that the store made one",
     "seconds": "how long the run took",
     "error": "what went wrong; null if nothing did",
     "hint": "what to do about it",

@@ -73,7 +73,8 @@ def test_a_run_that_began_is_running(log: RunLog) -> None:
 
 def test_a_run_that_ended_is_read_back_whole(log: RunLog) -> None:
     run_id = log.start("people", Order(trigger=Trigger.SCHEDULE), "abc", NOON)
-    counts = Counts(queried=8, added=1, changed=2, removed=3, unchanged=4, accepted=5, rejected=6, absent=7, altered=8)
+    numbers = {"added": 1, "changed": 2, "removed": 3, "unchanged": 4, "accepted": 5, "rejected": 6, "absent": 7}
+    counts = Counts(queried=8, altered=8, merged=9, **numbers)
     delivery = Delivery(
         planned=Changes(added=1, changed=2, removed=3, resent=14),
         delivered=Changes(added=1, changed=1, removed=1, resent=2),

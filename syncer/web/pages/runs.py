@@ -158,7 +158,7 @@ def show_run(view: TheView, run: TheRun) -> Response:
 
 
 def _tiles(counts: Counts) -> tuple[str, ...]:
-    return (*_TILES, "altered") if counts.altered else _TILES
+    return (*_TILES, *(name for name in ("altered", "merged") if getattr(counts, name)))
 
 
 def _did_anything(run: Run, counts: Counts) -> bool:
