@@ -309,7 +309,7 @@ RIGHTS = [
     "GRANT INSERT, UPDATE, DELETE ON people, objects, relationships, devices, collections TO {role}",
     "GRANT INSERT, UPDATE, DELETE ON collection_rows, sync_fences, identifier_moves TO {role}",
     "GRANT INSERT, UPDATE, DELETE ON suppressions, merged_people TO {role}",
-    "GRANT INSERT, UPDATE, DELETE ON events, event_starts TO {role}",
+    "GRANT INSERT, UPDATE, DELETE ON events, event_starts, visitors TO {role}",
     "GRANT USAGE ON SEQUENCE people_person_id_seq TO {role}",
 ]
 
