@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from syncer.model.types import Entity, Identity, Target
+from syncer.model.types import Entity, Identity, PersonKey, Target
 
 #: Bytes of UTF-8, as all limits here.
 LONGEST_IDENTIFIER = 150
@@ -80,37 +80,41 @@ def is_faultless_sql(target: Target, own: list[str], identity: Identity) -> str:
     of_kind = "".join(f", any_value({name}) AS {name}" for name in own)
     short = f"CASE WHEN strlen(attributes) <= {LONGEST_VALUE} THEN attributes ELSE '{{}}' END"
     kinds = f"SELECT json_keys({short}) AS keys, cleared, bool_or({faulty}) AS faulty{of_kind} FROM given GROUP BY ALL"
-    shared = ""
-    if _must_differ(own, identity):
-        shared = " AND (SELECT count(lower(email)) = count(DISTINCT lower(email)) FROM given)"
+    shared = "".join(
+        f" AND (SELECT count({value}) = count(DISTINCT {value}) FROM given)"
+        for value in _must_differ(own, identity).values()
+    )
     return (
         f"SELECT NOT bool_or(coalesce(faulty, FALSE) OR {' OR '.join(_name_faults(target.entity))}){shared} "
         f"FROM (SELECT faulty, {_names(own, 'keys')} AS names FROM ({kinds}))"
     )
 
 
-def _must_differ(own: list[str], identity: Identity) -> bool:
-    """Whether no two rows may have one email."""
-    return "email" in own and identity is Identity.ID_OR_EMAIL
+def _must_differ(own: list[str], identity: Identity) -> dict[str, str]:
+    """What no two rows may have in common beside their keys, of emails and phones, each to the SQL that compares it."""
+    values = {PersonKey.EMAIL: "lower(email)", PersonKey.PHONE: "phone"}
+    return {str(name): value for name, value in values.items() if name in own and name in identity.unique}
 
 
 def checked_sql(target: Target, own: list[str], identity: Identity) -> str:
     """SQL for the rows, with the reason why one cannot be sent as `fault`, else NULL."""
-    shared = "FALSE"
-    if _must_differ(own, identity):
-        others = "count(*) FILTER (action = 'put') OVER (PARTITION BY lower(email))"
-        shared = f"email IS NOT NULL AND action = 'put' AND {others} > 1"
+    shared = [
+        f"WHEN {name} IS NOT NULL AND action = 'put' "
+        f"AND count(*) FILTER (action = 'put') OVER (PARTITION BY {value}) > 1 THEN '{name}'"
+        for name, value in _must_differ(own, identity).items()
+    ]
+    named = f"CASE {' '.join(shared)} END" if shared else "CAST(NULL AS VARCHAR)"
     # A row that is too long is not parsed as JSON: it may be nested without end.
     is_too_long = f"strlen(attributes) > {LONGEST_ITEM}"
     found = _key_faults(target.entity) | {
         "excess IS NOT NULL": too_long("excess"),
-        "shared": "'two rows have this email'",
+        "shared IS NOT NULL": "'two rows have this ' || shared",
         **_name_faults(target.entity),
         "l.name IS NOT NULL": f"'attribute `' || l.name || '` is longer than {LONGEST_VALUE} bytes'",
     }
     return (
         f"WITH sized AS (SELECT * REPLACE (CASE WHEN {is_too_long} THEN '{{}}' ELSE attributes END AS attributes), "
-        f"CASE WHEN {is_too_long} THEN strlen(attributes) END AS excess, {shared} AS shared FROM given), "
+        f"CASE WHEN {is_too_long} THEN strlen(attributes) END AS excess, {named} AS shared FROM given), "
         f"named AS (SELECT *, {_names(own)} AS names FROM sized), long_values AS ({_long_values_sql(own)}) "
         "SELECT n.* EXCLUDE (excess, shared, names), "
         f"CASE {' '.join(f'WHEN {fault} THEN {reason}' for fault, reason in found.items())} END AS fault "

@@ -12,6 +12,7 @@ HIDDEN = "[hidden]"
 LONGEST = 500
 
 _EMAIL = re.compile(r"[^\s\"'`<>(),;:]+@[^\s\"'`<>(),;:]+")
+_PHONE = re.compile(r"\+[1-9][0-9]{7,14}\b")
 _WORD = re.compile(r"[^\s\"'`<>(){}\[\],;:=\\]{6,}")
 #: The members of an operation beside its identifiers and attributes.
 _CONSTANTS = frozenset({"type", "action", "event", "messageId", "timestamp", "object_type_id", "platform"})
@@ -39,7 +40,7 @@ def _without(reason: str, values: list[str]) -> str:
     if spelled:
         longest_first = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
         text = re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
-    text = _EMAIL.sub(HIDDEN, text)
+    text = _PHONE.sub(HIDDEN, _EMAIL.sub(HIDDEN, text))
     # Not every database stores a NUL, and none half a surrogate pair.
     return "".join(sign if sign.isprintable() else " " for sign in text)
 

@@ -47,7 +47,7 @@ def render(
         returns: the items as `seq`, `lane`, `item`, a JSON text, in order; the rejected rows as `seq`, `reason`.
             Different lanes are about different entities; no other item is about the entity of one without a lane.
     """
-    own = [name for name in ("id", "email") if name in batch.schema.names]
+    own = [str(name) for name in settings.identity.names if name in batch.schema.names]
     given = merges.with_roots(connection, target, batch) if target.merged_key is not None else pa.table(batch)
     length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {too_long('strlen(item)')} END"
     connection.register("given", given)

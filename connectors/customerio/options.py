@@ -147,12 +147,6 @@ ORDERS = frozenset(
     }
 )
 
-_KNOWN_BY = {
-    Identity.ID: (PersonKey.ID, PersonKey.CIO_ID),
-    Identity.EMAIL: (PersonKey.EMAIL, PersonKey.CIO_ID),
-    Identity.ID_OR_EMAIL: (PersonKey.ID, PersonKey.EMAIL, PersonKey.CIO_ID),
-}
-
 
 def check(name: str, target: Target, *, create: bool, identity: Identity, options: CustomerIOOptions) -> None:
     """See `StoreConnector.checked_by`."""
@@ -163,8 +157,9 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
             hint="Leave `anonymous` out, or feed an SQL store.",
             field="person",
         )
-    if wrong := [one for one in (key, target.merged_key) if one not in (None, *_KNOWN_BY[identity])]:
-        known = " or ".join(f"`{name}`" for name in _KNOWN_BY[identity])
+    known_by = (*identity.unique, PersonKey.CIO_ID)
+    if wrong := [one for one in (key, target.merged_key) if one not in (None, *known_by)]:
+        known = " or ".join(f"`{name}`" for name in known_by)
         raise StoreRefusesError(
             f"{named.label} cannot tell people apart by `{wrong[0]}`: its identity is `{identity}`",
             hint=f"Identify people by {known}, or set {named.setting}__IDENTITY to what the workspace has.",

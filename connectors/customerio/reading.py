@@ -16,27 +16,24 @@ from connectors.customerio.connection import Answer, Api
 from syncer.model.errors import StoreError
 from syncer.model.json_text import json_text
 from syncer.model.protocols import IDENTIFIERS
-from syncer.model.types import Entity, PersonKey, Target
+from syncer.model.types import Entity, Identity, PersonKey, Target
 
 _COLLECTION_ROWS = 20
 _RELATED = 100
 #: People that one call gives.
 _PEOPLE = 100
-_IDENTIFIERS = ("id", "email", "cio_id")
+_IDENTIFIERS = tuple(PersonKey)
 
 
-def person(api: Api, key: PersonKey, value: str) -> dict[str, Any] | None:
+def person(api: Api, key: PersonKey, value: str, identity: Identity) -> dict[str, Any] | None:
     """One person with the first of their relationships, and their devices; None if it does not exist."""
     path, query = f"/v1/customers/{quote(value, safe='')}", {"id_type": str(key)}
     found = _member(api, _one(api, f"{path}/attributes", "customer", query), "customer", dict)
     if found is None:
         return None
     attributes = dict(_member(api, found, "attributes", dict) or {})
-    names = {name: attributes.pop(name, None) for name in _IDENTIFIERS}
-    return {
-        "cio_id": names["cio_id"],
-        "id": names["id"] or None,
-        "email": names["email"] or None,
+    names = {str(name): attributes.pop(name, None) or None for name in (PersonKey.CIO_ID, *identity.names)}
+    return names | {
         "attributes": attributes,
         "relationships": [
             {
@@ -94,7 +91,7 @@ def collection(api: Api, name: str) -> dict[str, Any] | None:
     }
 
 
-def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Iterator[pa.Table]:
+def contained(api: Api, target: Target, type_number: str, keys: pa.Table, identity: Identity) -> Iterator[pa.Table]:
     """See `ReadsBack.contained`; of a relationship no attributes, and of a collection every row."""
     match target.entity:
         case Entity.PERSON:
@@ -102,7 +99,7 @@ def contained(api: Api, target: Target, type_number: str, keys: pa.Table) -> Ite
             for first in range(0, len(ids), _PEOPLE):
                 part = ids[first : first + _PEOPLE]
                 people = _people(api, target.person, part)
-                yield _texts([_read_person(one) for one in people])
+                yield _texts([_read_person(one, identity) for one in people])
         case Entity.OBJECT:
             for object_id in keys["k1"].to_pylist():
                 path = f"/v1/objects/{type_number}/{quote(object_id, safe='')}"
@@ -174,9 +171,9 @@ def _texts(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=_CONTAINED)
 
 
-def _read_person(found: dict[str, Any]) -> dict[str, Any]:
-    names = {name: found.get(name) or None for name in _IDENTIFIERS}
-    return names | {"attributes": json_text({n: value for n, value in found.items() if n not in _IDENTIFIERS})}
+def _read_person(found: dict[str, Any], identity: Identity) -> dict[str, Any]:
+    names = {str(name): found.get(name) or None for name in (PersonKey.CIO_ID, *identity.names)}
+    return names | {"attributes": json_text({n: value for n, value in found.items() if n not in names})}
 
 
 def _read_links(api: Api, target: Target, type_number: str, value: str) -> list[dict[str, Any]]:
@@ -218,13 +215,13 @@ def _read_devices(api: Api, key: PersonKey, value: str) -> list[dict[str, Any]]:
     ]
 
 
-def identifiers_of_people(api: Api, key: PersonKey, keys: list[str]) -> pa.Table:
+def identifiers_of_people(api: Api, key: PersonKey, keys: list[str], identity: Identity) -> pa.Table:
     """Every name of those of *keys* who exist, as IDENTIFIERS."""
     rows = [
-        {"entity": str(Entity.PERSON), "kind": name, "value": str(names[name]).encode(errors="replace").decode()}
+        {"entity": str(Entity.PERSON), "kind": str(name), "value": str(names[name]).encode(errors="replace").decode()}
         for first in range(0, len(keys), _PEOPLE)
         for names in _people(api, key, keys[first : first + _PEOPLE])
-        for name in _IDENTIFIERS
+        for name in (PersonKey.CIO_ID, *identity.names)
         if names.get(name)
     ]
     return pa.Table.from_pylist(rows, schema=IDENTIFIERS)

@@ -146,7 +146,7 @@ class CustomerIOStore:
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`; without an App API key only the key itself."""
         if target.entity.traits.names_person and self._options.app_key:
-            return reading.identifiers_of_people(self._app, target.person, keys["k1"].to_pylist())
+            return reading.identifiers_of_people(self._app, target.person, keys["k1"].to_pylist(), self.identity)
         kind = target.object_type if target.entity.traits.names_object else target.person_key
         rows = len(keys)
         return pa.table(
@@ -189,7 +189,7 @@ class CustomerIOStore:
         self._confirm_region()
         match entity:
             case Entity.PERSON:
-                return reading.person(self._app, PersonKey(kind), value)
+                return reading.person(self._app, PersonKey(kind), value, self.identity)
             case Entity.OBJECT:
                 return reading.one_object(self._app, kind, type_number(self._named, kind, self._options), value)
             case Entity.COLLECTION:
@@ -207,7 +207,7 @@ class CustomerIOStore:
         """See `ReadsBack.contained`."""
         self._confirm_region()
         number = type_number(self._named, target.object_type, self._options) if target.object_type else ""
-        return reading.contained(self._app, target, number, pa.table({}) if keys is None else keys)
+        return reading.contained(self._app, target, number, pa.table({}) if keys is None else keys, self.identity)
 
     def ledgers(self) -> frozenset[str]:
         """See `ReadsBack.ledgers`; Customer.io keeps none."""

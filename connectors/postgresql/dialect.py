@@ -18,6 +18,7 @@ DIALECT = SQLDialect(
     ago="now() - make_interval(secs => {})",
     merged=_MERGED,
     nothing="'{}'::jsonb",
+    without_phone="t.attributes - 'phone'",
     moment="replace(to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '.000000', '') || '+00:00'",
     nothing_cleared="'{}'::text[]",
     as_array="json_agg",

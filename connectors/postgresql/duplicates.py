@@ -29,7 +29,9 @@ _PHONE = f"""(
     ) AS d)"""
 
 
-def found(connection: psycopg.Connection, names: Sequence[str], limit: int | None) -> Iterator[pa.Table]:
+def found(
+    connection: psycopg.Connection, names: Sequence[str], limit: int | None, identifiers: Sequence[str]
+) -> Iterator[pa.Table]:
     """See `FindsDuplicates.duplicates`; within a transaction."""
     ((collation,),) = connection.execute(_COLLATION).fetchall()
     comparison = Comparison(
@@ -45,4 +47,4 @@ def found(connection: psycopg.Connection, names: Sequence[str], limit: int | Non
             while rows := cursor.fetchmany(PAGE_ROWS):
                 yield rows
 
-    yield from duplicates.found(pages, comparison, names, limit)
+    yield from duplicates.found(pages, comparison, names, limit, identifiers)

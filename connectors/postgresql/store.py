@@ -52,8 +52,9 @@ _READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL st
 
 _BATCH = """
     CREATE TEMP TABLE batch (
-        seq bigint, action text, id text COLLATE "C", email text COLLATE "C", cio_id bigint, attributes jsonb,
-        clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0, anonymous text COLLATE "C",
+        seq bigint, action text, id text COLLATE "C", email text COLLATE "C", phone text COLLATE "C", cio_id bigint,
+        attributes jsonb, clears_id smallint NOT NULL DEFAULT 0, clears_email smallint NOT NULL DEFAULT 0,
+        clears_phone smallint NOT NULL DEFAULT 0, anonymous text COLLATE "C",
         object_id text COLLATE "C", key text COLLATE "C", token text COLLATE "C", platform text, last_used timestamptz,
         clears_last_used smallint NOT NULL DEFAULT 0, event_id text, name text, occurred_at timestamptz, cleared text[],
         person bigint, person_id bigint, absorbed_id bigint, verdict text, reason text) ON COMMIT DROP"""
@@ -172,14 +173,14 @@ class PostgreSQLStore(SQLStore):
 
     def _is_any_known(self, key: PersonKey, rows: pa.Table) -> bool:
         """Whether some of the first rows' people exist."""
-        if key not in people.UNIQUE[self.identity]:
+        if key not in self.identity.unique:
             return True
         sample = rows[str(key)][:SAMPLED_ROWS].to_pylist()
         return bool(self._connection.execute(f"SELECT FROM people WHERE {key} = ANY(%s) LIMIT 1", [sample]).fetchall())
 
     def _load_people(self, rows: pa.Table) -> Answers | None:
         """Load the rows as new people; None, and nothing is stored, if one of them exists."""
-        given = rows.select([name for name in rows.column_names if name in ("id", "email", "attributes")])
+        given = rows.select([name for name in rows.column_names if name in (*self.identity.names, "attributes")])
         (number,) = self._numbers_of(_NUMBERS.format(len(rows)), "number")
         try:
             with self._connection.transaction():
@@ -196,7 +197,7 @@ class PostgreSQLStore(SQLStore):
             rows, merged = rows.drop_columns("cleared"), "t.attributes || b.attributes"
         self._stage(rows.drop_columns("action"))
         self._connection.execute(self.dialect.by_index)
-        names = people.given(key, rows.column_names)
+        names = people.given(key, self.identity, rows.column_names)
         identifiers = "".join(f"{name} = {people.settled(name, self.identity, 't')}, " for name in names)
         changed = self._numbers_of(
             f"UPDATE people AS t SET {identifiers}attributes = {merged}, updated_at = now() FROM batch AS b "
@@ -208,9 +209,9 @@ class PostgreSQLStore(SQLStore):
             verdict = (Verdict.REJECTED, people.NO_CIO_ID) if create else (Verdict.ABSENT, None)
             return Answers(exceptions=dict.fromkeys(unknown.to_pylist(), verdict), people=pa.table(changed, _ANSWER))
         self._connection.execute("SET LOCAL enable_hashjoin = on")
+        own = ", ".join((*self.identity.names, "attributes"))
         added = self._numbers_of(
-            "INSERT INTO people (id, email, attributes) SELECT id, email, attributes FROM batch "
-            f"WHERE seq = ANY(%s) RETURNING {key}, person_id",
+            f"INSERT INTO people ({own}) SELECT {own} FROM batch WHERE seq = ANY(%s) RETURNING {key}, person_id",
             *_ANSWER,
             shown=f"SELECT b.seq, r.person_id AS person FROM r JOIN batch AS b USING ({key})",
             values=[unknown.to_pylist()],
@@ -253,7 +254,7 @@ class PostgreSQLStore(SQLStore):
 
         if not self.is_new:
             with self._reading():
-                yield from duplicates.found(self._connection, names, limit)
+                yield from duplicates.found(self._connection, names, limit, self._identifiers)
 
     def _stage(self, rows: pa.Table) -> None:
         self._connection.execute(_BATCH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,18 +21,21 @@ _EVENTS = 20
 _JSON = ("attributes", "data")
 
 
-def person(fetch: Fetch, key: PersonKey, value: str, *, moment: str, format_: int) -> dict[str, Any] | None:
+def person(
+    fetch: Fetch, key: PersonKey, value: str, *, moment: str, format_: int, names: Sequence[str]
+) -> dict[str, Any] | None:
     """One person with their relationships, devices, visitors and newest events; of several with one e-mail address the
     first.
 
-    *moment*: see `SQLDialect`. *format_*: of the store, which may have no devices, events or visitors yet.
+    *moment*: see `SQLDialect`. *format_*: of the store, which may have no devices, events or visitors yet. *names*: of
+    the identifiers that people have.
     """
     by_number = key is PersonKey.CIO_ID
     if by_number and not re.fullmatch(CIO_ID, value):
         return None
     found = _rows(
         fetch,
-        "person_id id email attributes created_at updated_at",
+        f"person_id {' '.join(names)} attributes created_at updated_at",
         f"FROM people WHERE {'person_id' if by_number else key} = :value ORDER BY person_id LIMIT 1",
         value=int(value) if by_number else value,
     )
@@ -80,24 +83,30 @@ def _devices(fetch: Fetch, moment: str, person_id: int) -> list[dict[str, Any]]:
     return [{name: _shown(name, value) for name, value in zip(names, row, strict=True)} for row in rows]
 
 
-def people_with(fetch: Fetch, each_attribute: str, text: str, limit: int) -> list[dict[str, Any]]:
-    """The first people whose email, or an attribute that is called some `name`, contains *text*, in any letter case."""
+def people_with(
+    fetch: Fetch, each_attribute: str, text: str, limit: int, *, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The first people whose email or phone, or an attribute that is called some `name`, contains *text*, in any letter
+    case; *names*: of the identifiers that people have.
+    """
     for sign in "!%_":
         text = text.replace(sign, f"!{sign}")
     is_name = "lower(e.key) LIKE :name AND lower(CAST(e.value AS text)) LIKE :part ESCAPE '!'"
-    names = f"SELECT min(CAST(e.value AS text)) FROM {each_attribute} AS e WHERE {is_name}"
+    called = f"SELECT min(CAST(e.value AS text)) FROM {each_attribute} AS e WHERE {is_name}"
+    columns = ", ".join(f"p.{name}" for name in names)
+    contains = " OR ".join(f"lower({name}) LIKE :part ESCAPE '!'" for name in names if name != PersonKey.ID)
     rows = fetch(
-        f"SELECT * FROM (SELECT p.person_id, p.id, p.email, ({names}) AS called FROM people AS p) AS found "
-        "WHERE lower(email) LIKE :part ESCAPE '!' OR called IS NOT NULL ORDER BY person_id LIMIT :most",
+        f"SELECT * FROM (SELECT p.person_id, {columns}, ({called}) AS called FROM people AS p) AS found "
+        f"WHERE {contains} OR called IS NOT NULL ORDER BY person_id LIMIT :most",
         name="%name%",
         part=f"%{text.lower()}%",
         most=limit,
     )
-    return [dict(zip(("person_id", "id", "email", "name"), row, strict=True)) for row in rows]
+    return [dict(zip(("person_id", *names, "name"), row, strict=True)) for row in rows]
 
 
-def one_object(fetch: Fetch, object_type: str, object_id: str) -> dict[str, Any] | None:
-    """One object, how many people it is related to, and the first of them."""
+def one_object(fetch: Fetch, object_type: str, object_id: str, *, names: Sequence[str]) -> dict[str, Any] | None:
+    """One object, how many people it is related to, and the first of them with these *names*."""
     key = {"type": object_type, "id": object_id}
     its = "object_type = :type AND object_id = :id"
     found = _rows(fetch, "object_type object_id attributes created_at updated_at", f"FROM objects WHERE {its}", **key)
@@ -107,7 +116,10 @@ def one_object(fetch: Fetch, object_type: str, object_id: str) -> dict[str, Any]
     return found[0] | {
         "people_count": fetch(f"SELECT count(*) {related}", **key)[0][0],
         "people": _rows(
-            fetch, "person_id p.id p.email r.attributes", f"{related} ORDER BY person_id LIMIT {_RELATED_PEOPLE}", **key
+            fetch,
+            f"person_id {' '.join(f'p.{name}' for name in names)} r.attributes",
+            f"{related} ORDER BY person_id LIMIT {_RELATED_PEOPLE}",
+            **key,
         ),
     }
 

@@ -33,6 +33,8 @@ class StoreDatabase(ABC):
         self.store_id = ""
         #: As `upgrades` counts them; 0 where there is no store yet.
         self._format = 0
+        #: Whether the first batch lets it know people by more than before.
+        self._will_grow = False
         self._open_connection(url)
         try:
             self._open()
@@ -58,12 +60,14 @@ class StoreDatabase(ABC):
         if number > FORMATS.newest:
             otherwise = "give this one another database"
             raise FORMATS.newer(number, what=self._label, error=StoreError, otherwise=otherwise)
-        if recorded != self.identity:
+        self._will_grow = recorded != self.identity
+        if self._will_grow and self.identity not in Identity(recorded).grows_into:
             setting = self._named.setting
             raise StoreError(
                 f"{self._label} has the identity `{recorded}`, but `{self.identity}` is configured",
-                hint=f"Set {setting}__IDENTITY to `{recorded}`, or {setting}__URL to a new store: "
-                "the identity of a store cannot change.",
+                hint=f"Set {setting}__IDENTITY to `{recorded}`, or {setting}__URL to a new store: the identity of a "
+                f"store cannot change, but for `{Identity.ID_OR_EMAIL}`, which may become "
+                f"`{Identity.ID_EMAIL_OR_PHONE}`.",
             )
         self._format = number
 
@@ -85,17 +89,21 @@ class StoreDatabase(ABC):
         return identity, store_id, int(number)
 
     def _bring_up_to_date(self) -> None:
-        """Create the tables in the newest format, or upgrade them, if necessary; one process at a time.
+        """Create the tables in the newest format, upgrade them, or let them grow, if necessary; one process at a time.
 
         Where another process has made the store meanwhile, it is that one from now on.
         """
-        if self._format < FORMATS.newest:
+        if self._is_behind:
             self._look_again()
-        if self._format < FORMATS.newest:
+        if self._is_behind:
             self._make()
             with _ids_lock:
                 _ids_of_new.pop(self._url, None)
             self._open()
+
+    @property
+    def _is_behind(self) -> bool:
+        return self._format < FORMATS.newest or self._will_grow
 
     def _make(self, *, keep: bool = True) -> None:
         """Create the tables, or upgrade them; without *keep*, only to find out whether that is possible."""

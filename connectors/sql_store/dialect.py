@@ -28,6 +28,8 @@ class SQLDialect:
     nothing: str
     #: The time in a column `{}` as the text that a batch has of it.
     moment: str
+    #: The attributes of the row `t` without a `phone`.
+    without_phone: str
     #: No attributes, as the column `cleared` of a batch has them.
     nothing_cleared: str
     #: The aggregate that makes a JSON array of a column.

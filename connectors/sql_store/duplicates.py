@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from connectors.sql_store.contents import Fetch
-from connectors.sql_store.people import UNIQUE
-from syncer.model.duplicates import DUPLICATES, NAMES
-from syncer.model.types import Identity
+from connectors.sql_store.people import listed
+from syncer.model.duplicates import pairs_of
 
 #: Rows that come at once.
 PAGE_ROWS = 10_000
 
-#: Identifiers, which are columns.
-_COLUMNS = ("id", "email")
 _PHONE = "phone"
 
 #: Materialized, or a value would be made for each time that it is mentioned.
@@ -27,7 +24,7 @@ _QUERY = """
         SELECT person_id, min(person_id) OVER (PARTITION BY {names}) AS oldest FROM named WHERE {are_given}
     ),
     found AS MATERIALIZED (SELECT person_id, oldest FROM grouped WHERE oldest < person_id)
-    SELECT k.id, k.email, CAST(k.person_id AS text), m.id, m.email, CAST(m.person_id AS text)
+    SELECT {kept}, CAST(k.person_id AS text), {merged}, CAST(m.person_id AS text)
     FROM found AS f JOIN people AS k ON k.person_id = f.oldest JOIN people AS m ON m.person_id = f.person_id
     ORDER BY k.person_id, m.person_id"""
 
@@ -55,16 +52,19 @@ def found(
     comparison: Comparison,
     names: Sequence[str],
     limit: int | None,
+    identifiers: Sequence[str],
 ) -> Iterator[pa.Table]:
     """See `FindsDuplicates.duplicates`; *pages* runs a query with variables, and returns some rows at once."""
     columns: list[str] = []
     values: dict[str, str | int] = {}
     for number, name in enumerate(names):
         value = f"p.{name}"
-        if name not in _COLUMNS:
+        if name not in identifiers or name == _PHONE:
             variable = f"attribute{number}"
             values[variable] = name
-            value = comparison.attribute.format(name=variable)
+            attribute = comparison.attribute.format(name=variable)
+            # A phone that is none, or somebody else's too, is an attribute from before phones were identifiers.
+            value = f"coalesce({value}, {attribute})" if name in identifiers else attribute
         normalised = comparison.phone if name == _PHONE else comparison.folded
         columns.append(f"{normalised.format(value=value)} AS v{number}")
     numbered = [f"v{number}" for number in range(len(names))]
@@ -72,24 +72,31 @@ def found(
         values=", ".join(columns),
         names=", ".join(numbered),
         are_given=" AND ".join(f"{column} <> ''" for column in numbered),
+        kept=listed("k", identifiers),
+        merged=listed("m", identifiers),
     )
     if limit is not None:
         sql, values = f"{sql} LIMIT {comparison.limit}", values | {"most": limit}
-    yield from map(_table_of, pages(sql, values))
+    schema = pairs_of(identifiers)
+    for rows in pages(sql, values):
+        yield _table_of(rows, schema)
 
 
-def _table_of(rows: Sequence[Sequence[Any]]) -> pa.Table:
+def _table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-    people = [pa.StructArray.from_arrays(columns[first : first + 3], fields=[*NAMES]) for first in (0, 3)]
-    return pa.table(people, schema=DUPLICATES)
+    fields = [*schema.field("keep").type]
+    sides = (columns[: len(fields)], columns[len(fields) :])
+    return pa.table([pa.StructArray.from_arrays(side, fields=fields) for side in sides], schema=schema)
 
 
-def why_none(fetch: Fetch, each_attribute: str, identity: Identity, names: Sequence[str]) -> Iterator[str]:
-    """See `FindsDuplicates.why_no_duplicates`."""
+def why_none(
+    fetch: Fetch, each_attribute: str, unique: Collection[str], identifiers: Collection[str], names: Sequence[str]
+) -> Iterator[str]:
+    """See `FindsDuplicates.why_no_duplicates`; *unique*: those of the *identifiers* that no two people share."""
     for name in names:
-        if name == "email" and name in UNIQUE[identity]:
-            yield "no two people of the store have one email"
-        elif name in _COLUMNS:
+        if name in unique and name != "id":
+            yield f"no two people of the store have one {name}"
+        elif name in identifiers:
             if not fetch(_WITH_COLUMN.format(name)):
                 yield f"nobody in the store has an {name}"
         elif not fetch(_WITH_ATTRIBUTE.format(each_attribute), name=name):

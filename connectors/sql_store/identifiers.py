@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from connectors.sql_store.people import NAMED
+from connectors.sql_store.people import NAMED, listed
 from syncer.model.types import PersonKey, Target
 
 #: A query for the identifiers that people lost after the number that is formatted in.
@@ -33,17 +33,17 @@ _MISSING = ("the person does not exist yet", "the object does not exist yet")
 _ABSENT = ("there is no such person, and `create` is false", "there is no such object, and `create` is false")
 
 
-def query(target: Target, columns: Collection[str]) -> str:
-    """A query for who is in the batch, with these *columns*: id, email and cio_id of people, object_id of objects."""
+def query(target: Target, columns: Collection[str], names: Collection[str]) -> str:
+    """A query for who is in the batch, with these *columns*: *names* and cio_id of people, object_id of objects."""
     if not target.entity.traits.names_person:
         return (
             "SELECT o.object_id FROM batch AS b JOIN objects AS o "
             "ON o.object_type = :object_type AND o.object_id = b.object_id"
         )
-    names = "SELECT p.id, p.email, p.person_id AS cio_id FROM batch AS b JOIN people AS p ON"
+    found = f"SELECT {listed('p', names)}, p.person_id AS cio_id FROM batch AS b JOIN people AS p ON"
     if "person" not in columns:
-        return f"{names} {NAMED[target.person]}"
-    return f"{names} {NAMED[target.person]} WHERE b.person IS NULL UNION ALL {names} p.person_id = b.person"
+        return f"{found} {NAMED[target.person]}"
+    return f"{found} {NAMED[target.person]} WHERE b.person IS NULL UNION ALL {found} p.person_id = b.person"
 
 
 def refused_query(target: Target, *, create: bool) -> str:

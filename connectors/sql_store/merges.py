@@ -7,10 +7,10 @@ with the person who was kept: merges may come in any order, and again.
 
 from __future__ import annotations
 
-from connectors.sql_store import people
+from connectors.sql_store import joining
 from connectors.sql_store.dialect import Execute, SQLDialect
 from connectors.sql_store.people import NAMED
-from syncer.model.types import PersonKey
+from syncer.model.types import Identity, PersonKey
 
 #: What `action` says of a row: whose two people are yet two, become one in this round, or are one.
 _WAITS, _MERGES, _DONE = "merge", "merging", "merged"
@@ -19,11 +19,9 @@ _LATER = "later"
 _WAITING = f"b.action = '{_WAITS}' AND b.verdict IS NULL"
 
 #: How a row names the person `o` who goes, and the condition for what they were known by.
-_GOES = {PersonKey.ID: "o.id = b.key", PersonKey.EMAIL: "o.email = b.key", PersonKey.CIO_ID: "o.person_id = b.person"}
-_WENT = {
-    PersonKey.ID: "m.kind = 'id' AND m.value = {}",
-    PersonKey.EMAIL: "m.kind = 'email' AND m.value = {}",
-    PersonKey.CIO_ID: "m.kind = 'cio_id' AND m.value = CAST({} AS text)",
+_GOES = {key: f"o.{key} = b.key" for key in PersonKey} | {PersonKey.CIO_ID: "o.person_id = b.person"}
+_WENT = {key: f"m.kind = '{key}' AND m.value = {{}}" for key in PersonKey} | {
+    PersonKey.CIO_ID: "m.kind = 'cio_id' AND m.value = CAST({} AS text)"
 }
 
 NOBODY_KEPT = "the person to keep does not exist"
@@ -32,7 +30,7 @@ KEPT_BY_ANOTHER = "the person to merge has been merged into somebody else"
 RING = "these merges go round in a ring: nobody would be kept"
 
 
-def apply(execute: Execute, dialect: SQLDialect, keep: PersonKey, goes: PersonKey) -> None:
+def apply(execute: Execute, dialect: SQLDialect, keep: PersonKey, goes: PersonKey, identity: Identity) -> None:
     """Merge the pairs of the batch, each of whose people may be in other pairs too.
 
     In each round, those become one of whom nobody else is to be merged first.
@@ -43,7 +41,7 @@ def apply(execute: Execute, dialect: SQLDialect, keep: PersonKey, goes: PersonKe
         if not _choose(execute):
             execute(f"UPDATE batch AS b SET verdict = 'rejected', reason = '{RING}' WHERE {_WAITING}")
         else:
-            _merge(execute, dialect)
+            _merge(execute, dialect, identity)
 
 
 def _find(execute: Execute, keep: PersonKey, goes: PersonKey) -> None:
@@ -90,22 +88,24 @@ def _choose(execute: Execute) -> int:
     return chosen
 
 
-def _merge(execute: Execute, dialect: SQLDialect) -> None:
+def _merge(execute: Execute, dialect: SQLDialect, identity: Identity) -> None:
     """Make one of the two people of each chosen row: who stays keeps what they have, and gets what they lack."""
+    names = identity.names
     execute(
-        "UPDATE batch AS b SET id = coalesce(p.id, o.id), email = coalesce(p.email, o.email) "
+        f"UPDATE batch AS b SET {', '.join(f'{name} = coalesce(p.{name}, o.{name})' for name in names)} "
         "FROM people AS p, people AS o WHERE p.person_id = b.person_id AND o.person_id = b.absorbed_id"
     )
-    for kind, value in (("id", "o.id"), ("email", "o.email"), ("cio_id", "CAST(o.person_id AS text)")):
+    known = {name: f"o.{name}" for name in names} | {PersonKey.CIO_ID: "CAST(o.person_id AS text)"}
+    for kind, value in known.items():
         execute(
             f"INSERT INTO merged_people (kind, value, person_id, merged_at) SELECT '{kind}', {value}, b.person_id, "
             f"{dialect.now} FROM batch AS b JOIN people AS o ON o.person_id = b.absorbed_id WHERE {value} IS NOT NULL "
             "ON CONFLICT (kind, value) DO UPDATE SET person_id = excluded.person_id, merged_at = excluded.merged_at"
         )
     execute("UPDATE merged_people AS m SET person_id = b.person_id FROM batch AS b WHERE m.person_id = b.absorbed_id")
-    people.absorb(execute, dialect)
+    joining.absorb(execute, dialect, identity)
     execute(
-        f"UPDATE people AS t SET id = b.id, email = b.email, updated_at = {dialect.now} FROM batch AS b "
-        "WHERE t.person_id = b.person_id AND b.absorbed_id IS NOT NULL"
+        f"UPDATE people AS t SET {', '.join(f'{name} = b.{name}' for name in names)}, updated_at = {dialect.now} "
+        "FROM batch AS b WHERE t.person_id = b.person_id AND b.absorbed_id IS NOT NULL"
     )
     execute(f"UPDATE batch SET action = '{_DONE}', absorbed_id = NULL WHERE action = '{_MERGES}'")

@@ -1,33 +1,27 @@
 """People: whom a row is about, and what the store's identity allows, as SQL over a batch.
 
-The rows of a batch are in the temporary table `batch`. `id` and `email` have what the row gives, the key among them,
-and later what the person will have; `person` is the number of whom a removal is to reach, where it is known;
-`person_id` is the person of the row, and `absorbed_id` one who becomes the same; a row with a verdict is finished.
+The rows of a batch are in the temporary table `batch`. `id`, `email` and `phone` have what the row gives, the key
+among them, and later what the person will have; `person` is the number of whom a removal is to reach, where it is
+known; `person_id` is the person of the row, and `absorbed_id` one who becomes the same; a row with a verdict is
+finished.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
+from connectors.sql_store import joining
 from connectors.sql_store.dialect import Execute, SQLDialect
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreRefusesError
 from syncer.model.types import Identity, ListAction, PersonKey, Target
 
-#: The columns that no two people share.
-UNIQUE = {Identity.ID: ("id",), Identity.EMAIL: ("email",), Identity.ID_OR_EMAIL: ("id", "email")}
-
 #: How a row `b` of the batch names the person `p`.
-NAMED = {PersonKey.ID: "p.id = b.id", PersonKey.EMAIL: "p.email = b.email", PersonKey.CIO_ID: "p.person_id = b.cio_id"}
-
-#: The condition to unset an identifier, so that everybody keeps a unique one.
-_SPARE = {
-    (Identity.ID, "id"): "false",
-    (Identity.ID, "email"): "true",
-    (Identity.EMAIL, "id"): "true",
-    (Identity.EMAIL, "email"): "false",
-    (Identity.ID_OR_EMAIL, "id"): "coalesce(b.email, CASE WHEN b.clears_email = 0 THEN p.email END) IS NOT NULL",
-    (Identity.ID_OR_EMAIL, "email"): "coalesce(b.id, p.id) IS NOT NULL",
+NAMED = {
+    PersonKey.ID: "p.id = b.id",
+    PersonKey.EMAIL: "p.email = b.email",
+    PersonKey.PHONE: "p.phone = b.phone",
+    PersonKey.CIO_ID: "p.person_id = b.cio_id",
 }
 
 
@@ -35,28 +29,28 @@ _SPARE = {
 NO_CIO_ID = "no person has this cio_id"
 
 
-def given(key: PersonKey, columns: Collection[str]) -> list[str]:
+def given(key: PersonKey, identity: Identity, columns: Collection[str]) -> list[str]:
     """The identifiers, other than the key, that rows with these columns give to people or take away."""
-    return [name for name in ("id", "email") if name != key and {name, f"clears_{name}"} & set(columns)]
+    return [name for name in identity.names if name != key and {name, f"clears_{name}"} & set(columns)]
 
 
 def contested(key: PersonKey, identity: Identity, columns: Collection[str]) -> list[str]:
     """Those of them that no two people share."""
-    return [name for name in given(key, columns) if name in UNIQUE[identity]]
+    return [name for name in given(key, identity, columns) if name in identity.unique]
 
 
 def apply(
     execute: Execute, dialect: SQLDialect, key: PersonKey, identity: Identity, columns: Collection[str], *, create: bool
 ) -> None:
     """Bring the people in line with the batch; *columns* are those that the batch has."""
-    others = given(key, columns)
+    others = given(key, identity, columns)
     disputed = contested(key, identity, columns)
     # First, so that the identifiers of deleted persons are free for others.
     delete(execute, key, columns)
     find(execute, key, columns)
-    if identity is Identity.ID_OR_EMAIL and disputed:
-        _adopt(execute, key)
-        _join(execute, dialect, key)
+    if disputed and key is not PersonKey.CIO_ID:
+        joining.adopt(execute, key, disputed)
+        joining.join(execute, dialect, key, identity, disputed)
     if key is PersonKey.CIO_ID or not create:
         reject_missing(execute, NO_CIO_ID, create=create)
     if others:
@@ -69,20 +63,36 @@ def apply(
         is_open = "anonymous" in columns and _reject_taken(execute) > 0
     for name in disputed:
         losing = f"b.action <> 'delete' AND b.verdict IS NULL AND p.{name} IS DISTINCT FROM b.{name}"
-        _record_moves(execute, dialect, name, f"p.person_id = b.person_id AND {losing}")
+        joining.record_moves(execute, dialect, name, f"p.person_id = b.person_id AND {losing}")
         # A value can go to another person only after the first has lost it.
         execute(
             f"UPDATE people AS t SET {name} = NULL FROM batch AS b WHERE b.person_id = t.person_id "
             f"AND b.verdict IS NULL AND t.{name} IS NOT NULL AND t.{name} IS DISTINCT FROM b.{name}"
         )
-    identifiers = "id = b.id, email = b.email, " if others else ""
+    names = identity.names
+    identifiers = "".join(f"{name} = b.{name}, " for name in names) if others else ""
     execute(
         f"UPDATE people AS t SET {identifiers}attributes = {dialect.merged}, updated_at = {dialect.now} "
         "FROM batch AS b WHERE b.person_id = t.person_id AND b.verdict IS NULL"
     )
+    if PersonKey.PHONE in others:
+        drop_attribute(execute, dialect)
     execute(
-        "INSERT INTO people (id, email, attributes) SELECT b.id, b.email, b.attributes FROM batch AS b "
-        "WHERE b.action = 'put' AND b.person_id IS NULL AND b.verdict IS NULL"
+        f"INSERT INTO people ({', '.join(names)}, attributes) SELECT {listed('b', names)}, b.attributes "
+        "FROM batch AS b WHERE b.action = 'put' AND b.person_id IS NULL AND b.verdict IS NULL"
+    )
+
+
+def listed(table: str, names: Iterable[str]) -> str:
+    """SQL for these columns of a table."""
+    return ", ".join(f"{table}.{name}" for name in names)
+
+
+def drop_attribute(execute: Execute, dialect: SQLDialect) -> None:
+    """Unset the attribute `phone` that somebody has from before phones were identifiers, if a row gives them one."""
+    execute(
+        f"UPDATE people AS t SET attributes = {dialect.without_phone} FROM batch AS b WHERE b.person_id = t.person_id "
+        f"AND b.verdict IS NULL AND b.phone IS NOT NULL AND t.attributes <> {dialect.without_phone}"
     )
 
 
@@ -124,95 +134,30 @@ def reject_missing(execute: Execute, reason: str, *, create: bool) -> None:
     execute(f"UPDATE batch SET {verdict} WHERE action = 'put' AND person_id IS NULL AND verdict IS NULL")
 
 
-def _adopt(execute: Execute, key: PersonKey) -> None:
-    """Assign a row with a new key to the person who has its other identifier and none of the key's kind."""
-    if key is PersonKey.CIO_ID:
-        return
-    other = "email" if key is PersonKey.ID else "id"
-    execute(
-        f"UPDATE batch AS b SET person_id = p.person_id FROM people AS p WHERE p.{other} = b.{other} "
-        f"AND p.{key} IS NULL AND b.person_id IS NULL AND b.action = 'put'"
-    )
-    if key is PersonKey.EMAIL:
-        execute(
-            "UPDATE batch AS b SET verdict = 'rejected', reason = 'the person with this email has another id' "
-            "FROM people AS p WHERE p.person_id = b.person_id AND p.id <> b.id"
-        )
-
-
-def _join(execute: Execute, dialect: SQLDialect, key: PersonKey) -> None:
-    """Make one of the two people whom a row names, where each lacks the other's identifier: the older one stays.
-
-    As Customer.io does: who stays keeps what they have, and gets what they lack.
-    """
-    if key is PersonKey.CIO_ID:
-        return
-    other = "email" if key is PersonKey.ID else "id"
-    if not execute(
-        "UPDATE batch AS b SET absorbed_id = o.person_id FROM people AS o, people AS p "
-        f"WHERE b.action = 'put' AND b.verdict IS NULL AND p.person_id = b.person_id AND p.{other} IS NULL "
-        f"AND o.{other} = b.{other} AND o.{key} IS NULL AND o.person_id <> p.person_id AND NOT EXISTS "
-        f"(SELECT 1 FROM batch AS s WHERE s.{other} = b.{other} AND s.seq <> b.seq AND s.action = 'put')"
-    ):
-        return
-    execute(
-        "UPDATE batch SET person_id = absorbed_id, absorbed_id = person_id "
-        "WHERE absorbed_id IS NOT NULL AND absorbed_id < person_id"
-    )
-    absorb(execute, dialect)
-
-
-def absorb(execute: Execute, dialect: SQLDialect) -> None:
-    """Let the person of each row that has an `absorbed_id` get what they lack of that one, who is gone then."""
-    execute(
-        f"UPDATE people AS x SET attributes = (SELECT {dialect.merged} FROM people AS t, "
-        f"(SELECT attributes, {dialect.nothing_cleared} AS cleared FROM people AS k WHERE k.person_id = x.person_id) "
-        "AS b WHERE t.person_id = m.absorbed_id) FROM batch AS m "
-        "WHERE m.absorbed_id IS NOT NULL AND x.person_id = m.person_id"
-    )
-    execute(
-        "INSERT INTO relationships (person_id, object_type, object_id, attributes) "
-        "SELECT m.person_id, r.object_type, r.object_id, r.attributes FROM batch AS m "
-        "JOIN relationships AS r ON r.person_id = m.absorbed_id WHERE NOT EXISTS "
-        "(SELECT 1 FROM relationships AS k WHERE k.person_id = m.person_id "
-        "AND k.object_type = r.object_type AND k.object_id = r.object_id)"
-    )
-    execute(
-        "UPDATE devices AS d SET person_id = m.person_id FROM batch AS m "
-        "WHERE m.absorbed_id IS NOT NULL AND d.person_id = m.absorbed_id"
-    )
-    execute(
-        "UPDATE events AS e SET person_id = m.person_id FROM batch AS m "
-        "WHERE m.absorbed_id IS NOT NULL AND e.person_id = m.absorbed_id"
-    )
-    execute(
-        "UPDATE visitors AS v SET person_id = m.person_id FROM batch AS m "
-        "WHERE m.absorbed_id IS NOT NULL AND v.person_id = m.absorbed_id"
-    )
-    for name in ("id", "email"):
-        _record_moves(execute, dialect, name, "p.person_id = b.absorbed_id")
-    execute("DELETE FROM people WHERE person_id IN (SELECT absorbed_id FROM batch WHERE absorbed_id IS NOT NULL)")
-
-
-def _record_moves(execute: Execute, dialect: SQLDialect, name: str, which: str) -> None:
-    """Record the identifiers that the people `p` are about to lose of whom, with a row `b`, *which* is true."""
-    execute(
-        "INSERT INTO identifier_moves (seq, kind, value, moved_at) "
-        "SELECT (SELECT coalesce(max(seq), 0) FROM identifier_moves) + row_number() OVER (ORDER BY b.seq), "
-        f"'{name}', p.{name}, {dialect.now} FROM batch AS b, people AS p WHERE {which} AND p.{name} IS NOT NULL"
-    )
-
-
 def _settle_identifiers(execute: Execute, identity: Identity) -> None:
     """Turn what the rows give into what each known person will have."""
-    found = ", ".join(f"{name} = {settled(name, identity, 'p')}" for name in ("id", "email"))
+    found = ", ".join(f"{name} = {settled(name, identity, 'p')}" for name in identity.names)
     execute(f"UPDATE batch AS b SET {found} FROM people AS p WHERE p.person_id = b.person_id")
 
 
 def settled(name: str, identity: Identity, person: str) -> str:
     """SQL for the identifier that the *person* of a row `b` will have."""
-    spare = _SPARE[identity, name].replace("p.", f"{person}.")
+    spare = _spare(name, identity, person)
     return f"coalesce(b.{name}, CASE WHEN b.clears_{name} = 0 OR NOT ({spare}) THEN {person}.{name} END)"
+
+
+def _spare(name: str, identity: Identity, person: str) -> str:
+    """SQL for whether an identifier may be unset: everybody keeps one that is unique, the first that they have."""
+    if name not in identity.unique:
+        return "true"
+    kept = []
+    for other in identity.unique:
+        if identity.unique.index(other) < identity.unique.index(PersonKey(name)):
+            # Where that one is to be unset too, this one stays, or another that makes both spare.
+            kept += [f"b.{other}", f"{person}.{other}"]
+        elif other != name:
+            kept += [f"b.{other}", f"CASE WHEN b.clears_{other} = 0 THEN {person}.{other} END"]
+    return f"coalesce({', '.join(kept)}) IS NOT NULL" if kept else "false"
 
 
 def _reject_disputed(execute: Execute, disputed: list[str]) -> int:
@@ -264,10 +209,10 @@ def check(name: str, target: Target, *, identity: Identity, **_of_other_stores: 
             hint="List people by another identifier.",
             field="person",
         )
-    wrong = [one for one in (key, target.merged_key) if one not in (None, PersonKey.CIO_ID, *UNIQUE[identity])]
+    wrong = [one for one in (key, target.merged_key) if one not in (None, PersonKey.CIO_ID, *identity.unique)]
     if not wrong:
         return
-    known = " or ".join(f"`{name}`" for name in (*UNIQUE[identity], PersonKey.CIO_ID))
+    known = " or ".join(f"`{name}`" for name in (*identity.unique, PersonKey.CIO_ID))
     raise StoreRefusesError(
         f"{ConnectionName('store', name).label} cannot tell people apart by `{wrong[0]}`: its identity is `{identity}`",
         hint=f"Identify people by {known}, or feed a store with another identity.",

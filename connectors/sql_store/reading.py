@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -32,9 +32,9 @@ class _Listing:
     condition: str = "1 = 1"
 
 
-def listed(fetch: Fetch, dialect: SQLDialect, target: Target) -> Iterator[pa.Table]:
+def listed(fetch: Fetch, dialect: SQLDialect, target: Target, names: Sequence[str]) -> Iterator[pa.Table]:
     """Every entity, page by page; the caller's transaction keeps them as of one moment."""
-    listing, after, values, most = _listing(dialect, target), "", _values(target), PAGE_ROWS
+    listing, after, values, most = _listing(dialect, target, names), "", _values(target), PAGE_ROWS
     by = list(listing.order.values())
     with duckdb.connect() as connection:
         while True:
@@ -76,9 +76,9 @@ def in_pages(found: Callable[[pa.Table], pa.Table], keys: pa.Table) -> Iterator[
             yield page
 
 
-def sought(fetch: Fetch, dialect: SQLDialect, target: Target) -> pa.Table:
+def sought(fetch: Fetch, dialect: SQLDialect, target: Target, names: Sequence[str]) -> pa.Table:
     """The entities of the keys in `batch`, of which there are at most PAGE_ROWS."""
-    listing = _listing(dialect, target)
+    listing = _listing(dialect, target, names)
     rows = f"SELECT {_selected(listing)} FROM batch AS b {listing.joined} WHERE {listing.condition}"
     with duckdb.connect() as connection:
         return _page(fetch, dialect, listing, rows, _values(target), connection)
@@ -109,8 +109,8 @@ def _values(target: Target) -> dict[str, str | int]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _listing(dialect: SQLDialect, target: Target) -> _Listing:
-    person = {"cio_id": "CAST(p.person_id AS text)", "id": "p.id", "email": "p.email"}
+def _listing(dialect: SQLDialect, target: Target, names: Sequence[str]) -> _Listing:
+    person = {"cio_id": "CAST(p.person_id AS text)"} | {name: f"p.{name}" for name in names}
     match target.entity:
         case Entity.PERSON:
             return _Listing(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 
-from connectors.sql_store.people import UNIQUE
+from connectors.sql_store import widening
 from connectors.sql_store.upgrades import FORMATS
 from syncer.model.types import Identity
 
@@ -47,7 +47,8 @@ def _attributes() -> list[sa.Column[str]]:
 
 metadata = sa.MetaData()
 
-#: `id` and `email` are indexed by what the store's identity says of them: see `_index_identifiers`.
+#: Identifiers are indexed by what the store's identity says of them: see `_index_identifiers`. A phone is one only
+#: where it says so, and NULL everywhere else; it comes last since stores of earlier formats got it later.
 people = sa.Table(
     "people",
     metadata,
@@ -55,6 +56,7 @@ people = sa.Table(
     sa.Column("id", _NAME),
     sa.Column("email", _NAME),
     *_attributes(),
+    sa.Column("phone", _NAME),
     sqlite_autoincrement=True,
     postgresql_with=_FILLED,
 )
@@ -215,7 +217,7 @@ def bring_up_to_date(engine: sa.Engine, lock: str, workspace: Mapping[str, str],
 
     Shapes:
         lock: a statement after which this transaction is the only one that does so.
-        workspace: the columns of that table for a new store.
+        workspace: the columns of that table for a new store; one that is there grows into its identity.
         keep: without it, all that is done is undone at once.
     """
 
@@ -230,6 +232,9 @@ def bring_up_to_date(engine: sa.Engine, lock: str, workspace: Mapping[str, str],
     FORMATS.bring_up_to_date(
         transaction, read=_read, create=lambda connection: _create(connection, workspace), record=_record
     )
+    if keep:
+        with transaction() as connection:
+            widening.widen(connection, Identity(workspace["identity"]))
 
 
 def _read(connection: sa.Connection) -> int:
@@ -251,6 +256,6 @@ def _record(connection: sa.Connection, number: int) -> None:
 
 
 def _index_identifiers(connection: sa.Connection, identity: Identity) -> None:
-    for name in ("id", "email"):
-        unique = "UNIQUE" if name in UNIQUE[identity] else ""
+    for name in identity.names:
+        unique = "UNIQUE" if name in identity.unique else ""
         connection.exec_driver_sql(f"CREATE {unique} INDEX people_{name} ON people ({name}) WHERE {name} IS NOT NULL")

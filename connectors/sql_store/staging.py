@@ -22,14 +22,14 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
     Shapes:
         batch: as for `ProfileStore.apply`.
         returns: seq, action, the key's columns, attributes, cleared and, where the batch has it, person; for people
-            also `id`, `email`, `anonymous` and, as 0 or 1, `clears_id` and `clears_email`, where the batch has them; so
+            also `id`, `email`, `phone`, `anonymous` and, as 0 or 1, `clears_id` and so on, where the batch has them; so
             for devices `platform`, `last_used` and `clears_last_used`. For events the person's column in place of the
             key's, where the target has people, `anonymous` where it has visitors; `event_id`, `name`, `occurred_at`,
             and nothing that is cleared.
     """
     columns = {name: batch[name] for name in ("seq", "action")} | _key(target, batch)
     if target.entity.traits.has_other_identifiers:
-        columns |= _own_columns(batch, [name for name in ("id", "email") if name != target.person_key])
+        columns |= _own_columns(batch, [name for name in identity.names if name != target.person_key])
         if "anonymous" in batch.schema.names:
             columns["anonymous"] = batch["anonymous"]
     elif target.entity.traits.names_device:

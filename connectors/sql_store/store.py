@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, assert_never
 
 import pyarrow as pa
@@ -18,35 +16,24 @@ from connectors.sql_store.people import NAMED
 from connectors.sql_store.probing import ProbedStore
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
 from connectors.sql_store.suppressions import ListStore
-from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_MOVES
+from connectors.sql_store.traces import FENCE, Traces
+from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_PHONES
 from connectors.sql_store.visitors import VisitorTables
 from connectors.support.connection import ConnectionName
-from syncer.model.protocols import IDENTIFIERS, MOVED, NUMBERED_VERDICTS, WHEREABOUTS, Moves
+from syncer.model.protocols import IDENTIFIERS, NUMBERED_VERDICTS, WHEREABOUTS
 from syncer.model.types import Action, Entity, Identity, PersonKey, Target, ValueForm, Verdict
 
 #: The hint for an error that needs no other step.
 SENT_AGAIN = "The next run sends again what the store did not answer for."
 
-
-#: The fence counts the runs that wrote.
-_FENCE = (
-    "INSERT INTO sync_fences (ledger, sync, fence, run_id) VALUES (:ledger, :sync, 1, :run_id) "
-    "ON CONFLICT (ledger, sync) DO UPDATE SET fence = sync_fences.fence + 1, run_id = excluded.run_id "
-    "WHERE sync_fences.run_id <> excluded.run_id"
-)
-
-
 #: What `would_refuse` returns.
 _REFUSED = pa.schema([("row", pa.int64()), ("reason", pa.string())])
-
-#: The columns of `identifiers.query` for people.
-_NAMES = ("id", "email", "cio_id")
 
 #: The columns of `identifiers.MOVED_ON`.
 _NOW = ("seq", *WHEREABOUTS.names[2:])
 
 
-class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
+class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Traces):
     """A profile store over one connection. A transaction of a writer keeps other writers waiting."""
 
     batch_rows: int
@@ -63,24 +50,9 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
             SettingsError: the URL cannot be used.
             StoreError: the store cannot be opened, or has another identity.
         """
-        self._fence: dict[str, str] = {}
+        self._fence = {}
         self._keep_unclaimed_for((options or SQLStoreOptions()).keep_anonymous)
         super().__init__(ConnectionName("store", name), url, identity)
-
-    def fences(self, sync: str) -> dict[str, str]:
-        """See `Fenced.fences`."""
-        if self._format < WITH_FENCES:
-            return {}
-        return dict(self._fetch("SELECT ledger, run_id FROM sync_fences WHERE sync = :sync", sync=sync))
-
-    def fence(self, *, ledger: str, sync: str, run_id: str) -> None:
-        """See `Fenced.fence`."""
-        self._fence = {"ledger": ledger, "sync": sync, "run_id": run_id}
-
-    def forget_fence(self, *, ledger: str, sync: str) -> None:
-        """See `Fenced.forget_fence`."""
-        with self._transaction():
-            self._execute("DELETE FROM sync_fences WHERE ledger = :ledger AND sync = :sync", ledger=ledger, sync=sync)
 
     def check(self, target: Target, *, create: bool = True) -> None:
         """See `ProfileStore.check`."""
@@ -106,8 +78,8 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`."""
-        found = [IDENTIFIERS.empty_table()]
-        for first in range(0, 0 if self.is_new else len(keys), self.batch_rows):
+        found, is_nobody = [IDENTIFIERS.empty_table()], self.is_new or not self._may_know(target)
+        for first in range(0, 0 if is_nobody else len(keys), self.batch_rows):
             with self._transaction(commit=False):
                 columns = self._names(target, keys[first : first + self.batch_rows])
             for name, values in columns.items():
@@ -119,19 +91,21 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
 
     def _names(self, target: Target, keys: pa.Table) -> dict[str, list[Any]]:
         """The identifiers of people, or those of objects, in columns; within a transaction."""
+        names = self._identifiers
         if target.entity.traits.names_person and is_numbered(keys):
-            query = f"SELECT id, email, person_id AS cio_id FROM people WHERE {self.dialect.numbered}"
-            return self._columns(query, _NAMES, numbers=listed(keys["person"]))
+            query = f"SELECT {people.listed('p', names)}, person_id AS cio_id FROM people AS p "
+            query += f"WHERE {self.dialect.numbered}"
+            return self._columns(query, (*names, PersonKey.CIO_ID), numbers=listed(keys["person"]))
         self._stage_keys(staged_keys(target, keys, self.identity))
-        query = identifiers.query(target, keys.column_names)
+        query = identifiers.query(target, keys.column_names, names)
         if target.entity.traits.names_person:
-            return self._columns(query, _NAMES)
+            return self._columns(query, (*names, PersonKey.CIO_ID))
         return self._columns(query, ["object_id"], object_type=str(target.object_type))
 
     def whereabouts(self, target: Target, rows: pa.Table) -> pa.Table:
         """See `NumbersPeople.whereabouts`."""
         found, person = [WHEREABOUTS.empty_table()], replace(target, entity=Entity.PERSON)
-        if self.is_new:
+        if self.is_new or not self._may_know(target):
             return pa.table({"k1": rows["k1"], "person": rows["person"]} | _nowhere(len(rows)), schema=WHEREABOUTS)
         query = identifiers.MOVED_ON.format(named=NAMED[target.person], key=target.person)
         for first in range(0, len(rows), self.batch_rows):
@@ -151,15 +125,16 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
 
     def would_refuse(self, target: Target, keys: pa.Table, *, create: bool) -> pa.Table:
         """See `ForecastsRefusals`."""
-        may_adopt = target.entity is Entity.PERSON and self.identity is Identity.ID_OR_EMAIL
+        may_adopt = target.entity is Entity.PERSON and len(self.identity.unique) > 1
         query = identifiers.refused_query(target, create=create)
         if may_adopt and target.person_key is not PersonKey.CIO_ID:
             query = ""
-        if self.is_new and query:
+        is_nobody = self.is_new or not self._may_know(target)
+        if is_nobody and query:
             reason = identifiers.refused_by_nothing(target, create=create)
             return pa.table([pa.array(range(len(keys)), pa.int64()), pa.repeat(reason, len(keys))], schema=_REFUSED)
         found, values = [_REFUSED.empty_table()], {"object_type": str(target.object_type)}
-        for first in range(0, 0 if self.is_new or target.action else len(keys), self.batch_rows):
+        for first in range(0, 0 if is_nobody or target.action else len(keys), self.batch_rows):
             rows = staged_keys(target, keys[first : first + self.batch_rows], self.identity)
             with self._transaction(commit=False):
                 refused = {seq: reason for seq, (_, reason) in self._suppressed(rows).items()}
@@ -171,29 +146,6 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
             found.append(pa.table([places, list(refused.values())], schema=_REFUSED))
         return pa.concat_tables(found)
 
-    def moves_since(self, seq: int) -> Moves:
-        """See `NumbersPeople.moves_since`."""
-        oldest: Any = None
-        newest: Any = None
-        if self._format >= WITH_MOVES:
-            ((oldest, newest),) = self._fetch("SELECT min(seq), max(seq) FROM identifier_moves")
-        if newest is None or (newest == seq and seq):
-            return Moves(
-                identifiers=IDENTIFIERS.empty_table(), newest=newest or 0, is_incomplete=seq > 0 and not newest
-            )
-        lost = self._columns(identifiers.MOVES.format(int(seq)), ("kind", "value"))
-        moved = pa.table({"entity": [MOVED] * len(lost["kind"])} | lost, schema=IDENTIFIERS)
-        return Moves(identifiers=moved, newest=newest, is_incomplete=not oldest - 1 <= seq <= newest)
-
-    def forget_moves(self, before: datetime) -> None:
-        """See `NumbersPeople.forget_moves`; the newest keeps its number, for the next ones to follow."""
-        limit = before.isoformat(timespec="milliseconds")
-        old = f"SELECT 1 FROM identifier_moves {identifiers.OLD} LIMIT 1"
-        if self._format >= WITH_MOVES and self._fetch(old, before=limit):
-            with self._transaction():
-                for statement in identifiers.FORGET:
-                    self._execute(statement, before=limit)
-
     def show(self, entity: Entity, kind: str, value: str) -> dict[str, Any] | None:
         """See `ProfileStore.show`."""
         if self.is_new:
@@ -203,9 +155,12 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
                 key = PersonKey(kind)
                 if key is PersonKey.EMAIL and self.identity is not Identity.ID:
                     value = pc.utf8_lower(value).as_py()
-                return contents.person(self._fetch, key, value, moment=self.dialect.moment, format_=self._format)
+                if key is PersonKey.PHONE and PersonKey.PHONE not in self._identifiers:
+                    return None
+                moment, format_, names = self.dialect.moment, self._format, self._identifiers
+                return contents.person(self._fetch, key, value, moment=moment, format_=format_, names=names)
             case Entity.OBJECT:
-                return contents.one_object(self._fetch, kind, value)
+                return contents.one_object(self._fetch, kind, value, names=self._identifiers)
             case Entity.COLLECTION:
                 return contents.collection(self._fetch, kind, value)
             case Entity.RELATIONSHIP | Entity.DEVICE | Entity.MERGE | Entity.EVENT:
@@ -215,7 +170,9 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
 
     def people_with(self, text: str, limit: int) -> list[dict[str, Any]]:
         """See `SearchesPeople.people_with`."""
-        return [] if self.is_new else contents.people_with(self._fetch, self.dialect.each_attribute, text, limit)
+        if self.is_new:
+            return []
+        return contents.people_with(self._fetch, self.dialect.each_attribute, text, limit, names=self._identifiers)
 
     def why_no_duplicates(self, names: Sequence[str]) -> list[str]:
         """See `FindsDuplicates.why_no_duplicates`."""
@@ -223,7 +180,17 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
 
         if self.is_new:
             return ["the store does not exist yet"]
-        return list(duplicates.why_none(self._fetch, self.dialect.each_attribute, self.identity, names))
+        unique, known = self.identity.unique, self._identifiers
+        return list(duplicates.why_none(self._fetch, self.dialect.each_attribute, unique, known, names))
+
+    @property
+    def _identifiers(self) -> tuple[PersonKey, ...]:
+        """What people are known by, as far as the tables have it before they are upgraded."""
+        return tuple(k for k in self.identity.names if k is not PersonKey.PHONE or self._format >= WITH_PHONES)
+
+    def _may_know(self, target: Target) -> bool:
+        """Whether the tables have what *target* knows people by."""
+        return {target.person_key, target.merged_key} <= {None, PersonKey.CIO_ID, *self._identifiers}
 
     def can_list(self, target: Target) -> bool:
         """See `ReadsBack.can_list`."""
@@ -233,17 +200,18 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
         """See `ReadsBack.contained`."""
         from connectors.sql_store import reading
 
-        if self.is_new or (target.entity.traits.names_device and self._format < WITH_DEVICES):
+        lacks_devices = target.entity.traits.names_device and self._format < WITH_DEVICES
+        if self.is_new or lacks_devices or not self._may_know(target):
             return
         if keys is None:
             with self._reading():
-                yield from reading.listed(self._fetch_within, self.dialect, target)
+                yield from reading.listed(self._fetch_within, self.dialect, target, self._identifiers)
             return
 
         def found(wanted: pa.Table) -> pa.Table:
             with self._transaction(commit=False):
                 self._stage_keys(staged_keys(target, wanted, self.identity))
-                return reading.sought(self._fetch, self.dialect, target)
+                return reading.sought(self._fetch, self.dialect, target, self._identifiers)
 
         yield from reading.in_pages(found, keys)
 
@@ -261,7 +229,7 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
         self._bring_up_to_date()
         with self._transaction():
             if self._fence:
-                self._execute(_FENCE, **self._fence)
+                self._execute(FENCE, **self._fence)
             if refused := self._suppressed(rows):
                 rows = rows.filter(pc.invert(pc.is_in(rows["seq"], pa.array(list(refused), pa.int64()))))
             answers = self._apply(target, rows, create=create) if len(rows) else Answers(exceptions={})
@@ -292,7 +260,7 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
             case Entity.COLLECTION:
                 entities.apply_collection(*run, str(target.collection))
             case Entity.MERGE:
-                merges.apply(*run, target.person, target.merged)
+                merges.apply(*run, target.person, target.merged, self.identity)
             case Entity.EVENT:
                 self._apply_events(target, len(rows), create=create)
             case _:
@@ -307,12 +275,6 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore):
         """The two columns of *query* as seq and person."""
         columns = self._columns(query, ("seq", "person"))
         return pa.table({name: pa.array(values, pa.int64()) for name, values in columns.items()})
-
-    def _columns(self, query: str, names: Sequence[str], **values: str) -> dict[str, list[Any]]:
-        """The columns of a query's result, of which each comes as one value."""
-        aggregates = ", ".join(f"CAST({self.dialect.as_array}({name}) AS text)" for name in names)
-        ((*texts,),) = self._fetch(f"SELECT {aggregates} FROM ({query}) AS r", **values)
-        return {name: json.loads(text or "[]") for name, text in zip(names, texts, strict=True)}
 
     def _unfit(self, target: Target, rows: pa.Table, *, create: bool) -> dict[int, tuple[Verdict, str | None]]:
         """Find, by halves, the rows that the database cannot store; stores nothing."""

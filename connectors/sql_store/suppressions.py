@@ -1,7 +1,7 @@
 """Lists of people, and the identifiers by which nobody may be known: what a store deletes, and whom it refuses.
 
-An identifier is suppressed by itself: a person's `id` and `email` are two rows of `suppressions`, which do not say that
-they were one person's.
+An identifier is suppressed by itself: a person's `id`, `email` and `phone` are three rows of `suppressions`, which do
+not say that they were one person's.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from connectors.sql_store import people
 from connectors.sql_store.database import StoreDatabase
-from connectors.sql_store.people import NAMED, UNIQUE
+from connectors.sql_store.people import NAMED
 from connectors.sql_store.staging import Answers, is_numbered, listed
 from connectors.sql_store.upgrades import WITH_MERGES, WITH_MOVES, WITH_SUPPRESSIONS
-from syncer.model.types import Action, ListAction, PersonKey, Verdict
+from syncer.model.types import Action, Identity, ListAction, PersonKey, Verdict
 
 #: The identifiers that can be suppressed, by which columns of a batch may have them.
-KINDS = ("id", "email")
+KINDS = Identity.ID_EMAIL_OR_PHONE.names
 
 #: Why a row is rejected, by the kind of identifier.
 _REASON = (
@@ -85,7 +85,7 @@ class ListStore(StoreDatabase):
         """Suppress the identifiers in `batch`, and the others by which the store knows the same people."""
         now, found = self.dialect.now, f"batch AS b JOIN people AS p ON {NAMED[key]}"
         self._execute(_SUPPRESS.format(kind=key, value=f"b.{key}", now=now, rows="batch AS b"))
-        for kind in UNIQUE[self.identity]:
+        for kind in self.identity.unique:
             if kind != key:
                 self._execute(_SUPPRESS.format(kind=kind, value=f"p.{kind}", now=now, rows=found))
 

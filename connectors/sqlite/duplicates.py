@@ -23,7 +23,9 @@ _COMPARISON = Comparison(
 _NO_DIGITS = re.compile("[^0-9]+")
 
 
-def found(connection: sqlite3.Connection, names: Sequence[str], limit: int | None) -> Iterator[pa.Table]:
+def found(
+    connection: sqlite3.Connection, names: Sequence[str], limit: int | None, identifiers: Sequence[str]
+) -> Iterator[pa.Table]:
     """See `FindsDuplicates.duplicates`; within a transaction."""
     # SQLite itself knows the lower case of ASCII alone.
     for name, function in (("folded", _folded), ("phone", _phone)):
@@ -34,7 +36,7 @@ def found(connection: sqlite3.Connection, names: Sequence[str], limit: int | Non
         while rows := cursor.fetchmany(PAGE_ROWS):
             yield rows
 
-    yield from duplicates.found(pages, _COMPARISON, names, limit)
+    yield from duplicates.found(pages, _COMPARISON, names, limit, identifiers)
 
 
 def _folded(text: str | None) -> str | None:

@@ -22,7 +22,7 @@ from connectors.sqlite import upserts
 from connectors.sqlite.upserts import Upsert
 from syncer.model.connectors import file_of
 from syncer.model.errors import StoreError
-from syncer.model.types import Target
+from syncer.model.types import PersonKey, Target
 
 _SCHEME = "sqlite:///"
 #: The first with `->` and IS DISTINCT FROM.
@@ -33,8 +33,8 @@ _CACHE = 16_000
 
 _BATCH = (
     """CREATE TEMP TABLE IF NOT EXISTS batch (
-        seq INTEGER, action TEXT, id TEXT, email TEXT, cio_id INTEGER,
-        clears_id INTEGER NOT NULL DEFAULT 0, clears_email INTEGER NOT NULL DEFAULT 0,
+        seq INTEGER, action TEXT, id TEXT, email TEXT, phone TEXT, cio_id INTEGER, clears_id INTEGER NOT NULL DEFAULT 0,
+        clears_email INTEGER NOT NULL DEFAULT 0, clears_phone INTEGER NOT NULL DEFAULT 0,
         object_id TEXT, key TEXT, token TEXT, platform TEXT, last_used TEXT,
         clears_last_used INTEGER NOT NULL DEFAULT 0, event_id TEXT, name TEXT, occurred_at TEXT, anonymous TEXT,
         attributes TEXT, cleared TEXT, person INTEGER, person_id INTEGER, absorbed_id INTEGER, verdict TEXT, reason TEXT
@@ -83,6 +83,7 @@ class SQLiteStore(SQLStore):
         ago="strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', '-{} seconds')",
         merged=_MERGED,
         nothing="'{}'",
+        without_phone="json_remove(t.attributes, '$.phone')",
         moment="{}",
         nothing_cleared="'[]'",
         as_array="json_group_array",
@@ -248,7 +249,7 @@ class SQLiteStore(SQLStore):
 
         if not self.is_new:
             with self._reading():
-                yield from duplicates.found(self._connection, names, limit)
+                yield from duplicates.found(self._connection, names, limit, self._identifiers)
 
     def erase_traces(self, names: pa.Table) -> None:
         """See `ErasesTraces.erase_traces`; the file is written anew, as free pages have what was there before."""
@@ -267,7 +268,7 @@ class SQLiteStore(SQLStore):
             f"INSERT INTO batch ({', '.join(values)}) VALUES ({', '.join(values.values())})",
             zip(*(rows[name].to_pylist() for name in values), strict=True),
         )
-        if len({"id", "email", "cio_id"}.intersection(names)) > 1 or any(name.startswith("clears") for name in names):
+        if len({*PersonKey}.intersection(names)) > 1 or any(name.startswith("clears") for name in names):
             self._connection.execute(_BATCH_PERSON)
 
     def _execute(self, sql: str, **values: str | int) -> int:

@@ -84,7 +84,7 @@ def upsert_of(target: Target, rows: pa.Table, identity: Identity) -> Upsert | No
 
 def _of_people(target: Target, rows: pa.Table, identity: Identity) -> Upsert | None:
     key, names = target.person, rows.column_names
-    if key not in people.UNIQUE[identity] or people.contested(key, identity, names) or "person" in names:
+    if key not in identity.unique or people.contested(key, identity, names) or "person" in names:
         return None
     other, also = "email" if key == "id" else "id", ""
     if other in names:

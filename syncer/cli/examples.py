@@ -91,6 +91,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "forget person": [
         ("syncer forget person --id 42", "delete and suppress them"),
         ("syncer forget person --email ada@example.com --allow-return", "delete them only"),
+        ("syncer forget person --phone +4915123456789", "by phone"),
     ],
 }
 

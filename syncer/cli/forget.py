@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,9 @@ app = typer.Typer(no_args_is_help=True, help="Forget somebody, in stores and in 
 def person(
     by_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="The person's id.")] = None,
     email: Annotated[str | None, typer.Option("--email", metavar="EMAIL", help="The person's email.")] = None,
+    phone: Annotated[
+        str | None, typer.Option("--phone", metavar="PHONE", help="The person's phone, such as +4915123456789.")
+    ] = None,
     store: Annotated[
         str | None, typer.Option("--store", metavar="NAME", help="Only this store. Default: all stores.")
     ] = None,
@@ -36,7 +40,8 @@ def person(
     from syncer.sync import forgetting
 
     project = Project()
-    request = _request(project, by_id, email, store, may_return=allow_return)
+    given = {PersonKey.ID: by_id, PersonKey.EMAIL: email, PersonKey.PHONE: phone}
+    request = _request(project, given, store, may_return=allow_return)
     definitions = {definition.name: definition for definition in project.loaded.definitions}
     found = forgetting.forget(project.runner, definitions, request)
     action = request.target.action
@@ -57,13 +62,15 @@ def person(
             output.line(f"Deleted {what}: {number:,}")
 
 
-def _request(project: Project, by_id: str | None, email: str | None, store: str | None, *, may_return: bool) -> Request:
+def _request(
+    project: Project, given: Mapping[PersonKey, str | None], store: str | None, *, may_return: bool
+) -> Request:
     from syncer.sync.forgetting import Request
 
-    given = [(PersonKey.ID, by_id), (PersonKey.EMAIL, email)]
-    named = [(kind, identifier(value)) for kind, value in given if value is not None]
+    named = [(kind, identifier(value)) for kind, value in given.items() if value is not None]
     if len(named) != 1 or not named[0][1]:
-        raise SelectionError("one of --id and --email is needed", hint="Such as `syncer forget person --id 42`.")
+        hint = "Such as `syncer forget person --id 42`."
+        raise SelectionError("one of --id, --email and --phone is needed", hint=hint)
     ((kind, value),) = named
     stores = project.settings.stores
     if store is not None and store not in stores:

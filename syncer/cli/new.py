@@ -37,7 +37,7 @@ def new(
         typer.Option(
             "--person",
             metavar="id=COLUMN",
-            help="What identifies a person: id, email or cio_id. Of people and events also, after a comma, "
+            help="What identifies a person: id, email, phone or cio_id. Of people and events also, after a comma, "
             "anonymous=COLUMN: the visitor whom nobody knew yet.",
         ),
     ] = None,

@@ -28,7 +28,7 @@ Value = Annotated[str, typer.Argument(help="Their identifier, such as an id or a
 By = Annotated[
     PersonKey | None,
     typer.Option(
-        "--by", metavar="id|email|cio_id", help="The kind of VALUE. Default: what identifies people in the store."
+        "--by", metavar="id|email|phone|cio_id", help="The kind of VALUE. Default: what identifies people in the store."
     ),
 ]
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]

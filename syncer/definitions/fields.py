@@ -46,9 +46,9 @@ FIELDS: Mapping[str, Field] = {
     ),
     "person": Field(
         person_values.PERSON_OR_VISITOR,
-        "The column that identifies the person: `{id: column}`, `{email: column}` or `{cio_id: column}` "
-        "(the store's own number). Of people and events also the [visitor](#anonymous-people) that they were before: "
-        "`{id: column, anonymous: column}`, and of events the visitor alone: `{anonymous: column}`.",
+        "The column that identifies the person: `{id: column}`, `{email: column}`, `{phone: column}` or "
+        "`{cio_id: column}` (the store's own number). Of people and events also the [visitor](#anonymous-people) that "
+        "they were before: `{id: column, anonymous: column}`, and of events the visitor alone: `{anonymous: column}`.",
         entities=_IDENTIFIED_BY["person"],
         example="{id: column}",
     ),

@@ -16,6 +16,7 @@ ANONYMOUS = "anonymous"
 _KEYS: Mapping[str, Field] = {
     PersonKey.ID: Field(TEXT, "The column that holds the person's id."),
     PersonKey.EMAIL: Field(TEXT, "The column that holds the person's email."),
+    PersonKey.PHONE: Field(TEXT, "The column that holds the person's phone number, in E.164."),
     PersonKey.CIO_ID: Field(TEXT, "The column that holds the store's own id."),
 }
 _VISITOR: Mapping[str, Field] = {

@@ -20,6 +20,7 @@ _FIELD = re.compile(r"([A-Za-z_]+)[ \t]*:")
 _COLUMNS = {
     "person.id",
     "person.email",
+    "person.phone",
     "person.cio_id",
     "person.anonymous",
     "object.id",

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from syncer.model.errors import SelectionError
 from syncer.model.spelling import quoted
+from syncer.model.types import Identity, PersonKey
 
-#: What a store knows one person by; NULL where there is none.
-NAMES = pa.struct([("id", pa.string()), ("email", pa.string()), ("cio_id", pa.string())])
-#: What `FindsDuplicates.duplicates` returns: the older person, and one who may be the same.
-DUPLICATES = pa.schema([("keep", NAMES), ("merge", NAMES)])
+
+def pairs_of(names: Iterable[str]) -> pa.Schema:
+    """What `FindsDuplicates.duplicates` returns: the older person, and one who may be the same.
+
+    Each has what a store that knows people by *names* and a number knows of them; NULL where there is none.
+    """
+    person = pa.struct([(str(name), pa.string()) for name in (*names, PersonKey.CIO_ID)])
+    return pa.schema([("keep", person), ("merge", person)])
+
+
+#: Of a store that has no phones.
+DUPLICATES = pairs_of(Identity.ID.names)
 
 
 @runtime_checkable
@@ -27,10 +36,10 @@ class FindsDuplicates(Protocol):
         before them. Who has nothing under one of the names is nobody's duplicate.
 
         Shapes:
-            names: `id` and `email` are the identifiers, every other one is an attribute.
+            names: what the store knows people by are identifiers, every other one is an attribute.
             limit: at most so many rows; None for all.
-            returns: tables of DUPLICATES, by the age of the older person, then of the other; as of one moment. To be
-                closed before the store.
+            returns: tables of `pairs_of` the store's identifiers, by the age of the older person, then of the other; as
+                of one moment. To be closed before the store.
         Raises:
             StoreError: the store failed.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -57,7 +58,42 @@ class PersonKey(enum.StrEnum):
 
     ID = "id"
     EMAIL = "email"
+    PHONE = "phone"
     CIO_ID = "cio_id"
+
+
+class Identity(enum.StrEnum):
+    """Which identifiers a store keeps unique over its people."""
+
+    ID = "id"
+    EMAIL = "email"
+    ID_OR_EMAIL = "id_or_email"
+    ID_EMAIL_OR_PHONE = "id_email_or_phone"
+
+    @property
+    def unique(self) -> tuple[PersonKey, ...]:
+        """What no two people share."""
+        match self:
+            case Identity.ID:
+                return (PersonKey.ID,)
+            case Identity.EMAIL:
+                return (PersonKey.EMAIL,)
+            case Identity.ID_OR_EMAIL:
+                return (PersonKey.ID, PersonKey.EMAIL)
+            case Identity.ID_EMAIL_OR_PHONE:
+                return (PersonKey.ID, PersonKey.EMAIL, PersonKey.PHONE)
+            case _:
+                assert_never(self)
+
+    @property
+    def names(self) -> tuple[PersonKey, ...]:
+        """What a store keeps beside a person's attributes; elsewhere a phone is an attribute like others."""
+        return (PersonKey.ID, PersonKey.EMAIL, *self.unique[2:])
+
+    @property
+    def grows_into(self) -> tuple[Identity, ...]:
+        """What a store of this identity may be given in its place."""
+        return (Identity.ID_EMAIL_OR_PHONE,) if self is Identity.ID_OR_EMAIL else ()
 
 
 class ListAction(enum.StrEnum):
@@ -106,7 +142,7 @@ class Traits:
     merges: bool
     #: Whether its rows may carry the other identifiers of the entity, such as a person's email beside the id.
     has_other_identifiers: bool = False
-    #: The attributes that stores keep in columns of their own, as a text each.
+    #: The attributes that stores keep in columns of their own, as a text each, beside identifiers.
     own_columns: tuple[str, ...] = ()
     #: Whether the store knows it by names beyond its key, which a deletion must announce to other syncs.
     has_other_names: bool = False
@@ -116,6 +152,10 @@ class Traits:
     happens: bool = False
     #: Whether its rows may name a visitor: somebody who did something before anybody knew who they are.
     knows_visitors: bool = False
+
+    def columns_in(self, identifiers: Sequence[str]) -> tuple[str, ...]:
+        """The attributes for which a store has columns of its own, if it knows people by these *identifiers*."""
+        return tuple(identifiers) if self.has_other_identifiers else self.own_columns
 
     @property
     def names_person(self) -> bool:
@@ -143,7 +183,6 @@ _PERSON = Traits(
     identified_by=("person",),
     merges=True,
     has_other_identifiers=True,
-    own_columns=("id", "email"),
     has_other_names=True,
     knows_visitors=True,
 )
@@ -277,8 +316,8 @@ class Target:
 
         A list is for whoever had it when it was sent.
         """
-        known = (PersonKey.ID, PersonKey.EMAIL)
-        return self.action is None and not self.entity.traits.happens and self.person_key in known
+        is_moving = self.person_key not in (None, PersonKey.CIO_ID)
+        return self.action is None and not self.entity.traits.happens and is_moving
 
     @property
     def words(self) -> str:

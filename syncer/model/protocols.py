@@ -93,7 +93,7 @@ class ProfileStore(Protocol):
 
         Shapes:
             keys: strings `k1`, … in the order of the target's key.
-            returns: `entity` (as in Entity), `kind` (`id`, `email`, `cio_id`; an object's type; a
+            returns: `entity` (as in Entity), `kind` (`id`, `email`, `phone`, `cio_id`; an object's type; a
                 collection's name), `value` (text). Several rows an entity; none for what does not exist.
                 Only for a person and an object.
         """
@@ -109,15 +109,15 @@ class ProfileStore(Protocol):
                 seq int64, ascending.
                 action string, `put`, `clear` or `delete` (see below); of a list its own alone (see ListAction), which
                     is accepted where it is done already: nobody is there, or two people are one.
-                k1, … string, not null: the target's key. A person's id, email (folded to lower case) or
+                k1, … string, not null: the target's key. A person's id, email (folded to lower case), phone or
                     cio_id; an object's id; for a relationship the person, then the object; for a device the person,
                     then the token; for a collection as many as its key has; for a merge whom to keep, then who goes.
                 attributes string: a JSON object of the values to set, without nulls at its top level and without
                     spaces around it or, where it is empty, in it. For a collection the row's whole `data`.
                 cleared string: a JSON array of the attributes to unset.
                 person int64: see NumbersPeople. Of an event there are more columns: see `model.event_stores`.
-                id, email string: only for a person, and only where the result has such a column beside
-                    the identifier: the value to set, or NULL: unset where `cleared` names it, else untouched.
+                id, email, phone string: only for a person, and of what the store's identity names only where the result
+                    has it beside the key: the value to set, or NULL: unset where `cleared` names it, else untouched.
                 platform, last_used string: the same for a device. A platform is `ios` or `android`; a time is ISO-8601
                     with an offset, or unix seconds where `value_form` says so.
             returns: VERDICTS, a row for each row of this batch or of earlier ones that the store answered for and has
@@ -148,7 +148,7 @@ class ProfileStore(Protocol):
         """What the store holds of one thing, ready for JSON; None where there is none.
 
         Shapes:
-            kind, value: for a person `id`, `email` or `cio_id` and its value; for an object its type and
+            kind, value: for a person `id`, `email`, `phone` or `cio_id` and its value; for an object its type and
                 its id; for a collection its name, and the key of a row or empty for the first rows.
         """
 
@@ -300,9 +300,9 @@ class ReadsBack(Protocol):
 
         Shapes:
             keys: strings `k1`, … in the order of the target's key; None for every entity.
-            returns: tables of strings, in any order. For a person, a relationship and a device `id`, `email` and
-                `cio_id`; for an object and a relationship `object_id`; for a device `token`, `platform`, `last_used` as
-                in `apply`; for a collection `key`, which is NULL where the store keeps none: then all rows come.
+            returns: tables of strings, in any order. For a person, a relationship and a device `cio_id` and what the
+                identity names; for an object and a relationship `object_id`; for a device `token`, `platform`,
+                `last_used` as in `apply`; for a collection `key`, NULL where the store keeps none: then all rows come.
                 `attributes` is a JSON object, of a collection a row's `data`, and NULL where the store gives none.
         Raises:
             StoreError: the store failed.

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Collection
 from difflib import get_close_matches
 
+from syncer.model.entities import Identity, PersonKey
+
 #: A longer text is cut where a message shows it.
 _SHOWN = 60
 
@@ -69,3 +71,9 @@ def text_as_numbers(text: str) -> str:
     """DuckDB's SQL for what was the JSON *text* before `numbers_as_text`."""
     numbers = rf"""regexp_replace({text}, '"#(-?[0-9][-+.eE0-9]*)"', '\1', 'g')"""
     return rf"""regexp_replace({numbers}, '"((?:[^"\\]|\\.)*)#"', '"\1"', 'g')"""
+
+
+def kind_of(value: str, identity: Identity) -> PersonKey:
+    """Of which kind a person's identifier is, by its looks, where a store knows people by several."""
+    looks_so = {PersonKey.EMAIL: "@" in value, PersonKey.PHONE: value.strip().startswith("+"), PersonKey.ID: True}
+    return next((kind for kind, is_so in looks_so.items() if is_so and kind in identity.unique), identity.unique[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 from syncer.model.entities import Entity as Entity
 from syncer.model.entities import EventKind as EventKind
 from syncer.model.entities import EventType as EventType
+from syncer.model.entities import Identity as Identity
 from syncer.model.entities import ListAction as ListAction
 from syncer.model.entities import PersonKey as PersonKey
 from syncer.model.entities import Platform as Platform
@@ -36,14 +37,6 @@ from syncer.model.runs import RunScope as RunScope
 from syncer.model.runs import RunStatus as RunStatus
 from syncer.model.runs import Trigger as Trigger
 from syncer.model.runs import Undelivered as Undelivered
-
-
-class Identity(enum.StrEnum):
-    """Which identifiers a store keeps unique over its people."""
-
-    ID = "id"
-    EMAIL = "email"
-    ID_OR_EMAIL = "id_or_email"
 
 
 class OnRemoved(enum.StrEnum):

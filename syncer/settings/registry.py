@@ -286,7 +286,8 @@ class WarehouseSettings(ConnectionSettings):
 class StoreSettings(ConnectionSettings):
     registered = staticmethod(stores)
     identity: Identity = Field(
-        default=Identity.ID, description="what [identifies people](stores.md#identity): `id`, `email` or `id_or_email`"
+        default=Identity.ID,
+        description="what [identifies people](stores.md#identity): `id`, `email`, `id_or_email` or `id_email_or_phone`",
     )
     options: SerializeAsAny[Options] = Options()
 

@@ -6,8 +6,9 @@ from syncer.model.types import Action
 from syncer.snapshot import devices
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
 from syncer.snapshot.event_rows import id_sql
+from syncer.snapshot.identifiers import text_of
 from syncer.snapshot.session import Session
-from syncer.snapshot.values import as_key, literal
+from syncer.snapshot.values import literal
 
 #: So many rows at each of several places tell how many bytes a row has; fewer rows than that make one batch.
 _SAMPLE_ROWS = 64
@@ -117,7 +118,7 @@ def _own_text(column: StoredColumn) -> str:
     which sets and unsets nothing."""
     if column.is_of_device:
         return devices.sent_text(column.type, column.physical, column.form)
-    return f"nullif({as_key(column.type, column.physical, fold=column.name == 'email')}, '')"
+    return text_of(column.name, column.type, column.physical)
 
 
 def _json_text(text: str) -> str:

@@ -9,9 +9,10 @@ from syncer.model.spelling import numbers_as_text, text_as_numbers
 from syncer.model.types import ValueForm
 from syncer.snapshot import devices, visitors
 from syncer.snapshot.columns import json_name, json_object
+from syncer.snapshot.identifiers import recorded, text_of
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import json_said, number_said, said_of_texts
-from syncer.snapshot.values import ColumnType, as_key, as_sent, literal
+from syncer.snapshot.values import ColumnType, as_sent, literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,12 @@ class Rules:
     written: frozenset[str] | None
     #: What the columns of a collection's key are called in its rows.
     key_names: tuple[str, ...]
+    #: What the store knows people by beside their attributes.
+    identifiers: tuple[str, ...]
+
+    def is_known(self, column: AttributeColumn) -> bool:
+        """Whether the store has an attribute where it had it when the rows were sent; else the next run sends it."""
+        return column.is_of_device or column.is_own == (column.name in self.identifiers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +112,15 @@ class Cells:
 
 def columns_of(session: Session, schema: str) -> tuple[AttributeColumn, ...]:
     """The attributes' columns of a snapshot, the identifiers that the store has columns for last."""
-    own, is_device = session.target.entity.traits.own_columns, session.target.entity.traits.names_device
+    traits = session.target.entity.traits
+    own = traits.columns_in(recorded(session, schema) if traits.has_other_identifiers else ())
     found = [
         AttributeColumn(
             name=name,
             physical=physical,
             kind=ColumnType(kind),
             is_own=name in own,
-            is_of_device=is_device and name in own,
+            is_of_device=traits.names_device and name in own,
         )
         for name, physical, kind in session.rows(f"SELECT name, physical, kind FROM {schema}columns")
         if physical != visitors.COLUMN
@@ -139,7 +147,7 @@ def own_text(column: AttributeColumn, form: ValueForm) -> str:
     """SQL for what a store's own column has of a row of a snapshot."""
     if column.is_of_device:
         return devices.sent_text(column.kind, column.physical, form)
-    return f"nullif({as_key(column.kind, column.physical, fold=column.name == 'email')}, '')"
+    return text_of(column.name, column.kind, column.physical)
 
 
 def pointer(name: str, mark: str) -> str:

@@ -17,6 +17,7 @@ from syncer.model.types import Identity, OnNull, OnRemoved, PersonKey, SyncDefin
 from syncer.snapshot import devices, visitors
 from syncer.snapshot.attributes import Attribute as Attribute
 from syncer.snapshot.attributes import EventColumns, as_event_columns
+from syncer.snapshot.identifiers import unique_others
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_json, as_sent, column_type, literal
 
@@ -37,8 +38,10 @@ class ResultSchema:
     attributes: tuple[Attribute, ...]
     #: How many columns the result has.
     width: int
-    #: A person's other identifier, where the store keeps it unique and the result has it.
-    unique: Attribute | None
+    #: A person's other identifiers, where the store keeps them unique and the result has them.
+    unique: tuple[Attribute, ...] = ()
+    #: What the store knows people by beside their attributes.
+    identifiers: tuple[str, ...] = Identity.ID.names
     #: COLUMN_CASE of the result; empty where the warehouse folds no names, or they are kept as they were.
     column_case: str = ""
     #: How the store takes values.
@@ -57,6 +60,12 @@ class ResultSchema:
         kinds = self.definition.target.keys_of_people
         return frozenset(place for place, kind in enumerate(kinds) if kind is PersonKey.EMAIL)
 
+    def is_phone(self, key: Attribute) -> bool:
+        """Whether a part of the key, or an event's person, is a phone number."""
+        target, people = self.definition.target, [self.event.person] if self.event else self.keys
+        kinds = (target.person_key, target.merged_key)
+        return any(key is one and kind is PersonKey.PHONE for one, kind in zip(people, kinds, strict=False))
+
     def longest(self, key: Attribute) -> int | None:
         """The most bytes of a part of the key; None where there is no limit."""
         if not self.definition.target.entity.traits.merges:
@@ -66,7 +75,7 @@ class ResultSchema:
 
     def form_of(self, attribute: str) -> ValueForm:
         """How the store takes the values of an attribute; other identifiers are text, spelled as keys are."""
-        is_identifier = self.definition.target.entity.traits.has_other_identifiers and attribute in ("id", "email")
+        is_identifier = self.definition.target.entity.traits.has_other_identifiers and attribute in self.identifiers
         return ValueForm.EXACT if is_identifier else self.form
 
     @property
@@ -135,7 +144,8 @@ def result_schema(
         keys=tuple(attribute(c, c) for c in definition.target.key_columns),
         attributes=attributes,
         width=len(names),
-        unique=_unique_identifier(definition, attributes, identity),
+        unique=unique_others(definition, attributes, identity),
+        identifiers=identity.names,
         column_case=column_case(schema),
         form=form,
         event=as_event_columns(
@@ -153,16 +163,6 @@ def written_names(schema: pa.Schema) -> list[str]:
     """WRITTEN_NAMES of a result; empty where its warehouse folds no names."""
     found: list[str] = json.loads((schema.metadata or {}).get(WRITTEN_NAMES, b"[]"))
     return found
-
-
-def _unique_identifier(
-    definition: SyncDefinition, attributes: tuple[Attribute, ...], identity: Identity
-) -> Attribute | None:
-    if not definition.target.entity.traits.has_other_identifiers:
-        return None
-    unique = {Identity.ID: {"id"}, Identity.EMAIL: {"email"}, Identity.ID_OR_EMAIL: {"id", "email"}}[identity]
-    others = unique - {str(definition.target.person_key)}
-    return next((a for a in attributes if a.name in others), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +246,7 @@ class ColumnMap:
     @cached_property
     def own(self) -> tuple[StoredColumn, ...]:
         """The attributes for which a store has columns of its own: other identifiers, and what makes a device."""
-        own = self.schema.definition.target.entity.traits.own_columns
+        own = self.schema.definition.target.entity.traits.columns_in(self.schema.identifiers)
         return tuple(c for c in self.fed if c.name in own)
 
     @property

@@ -7,7 +7,6 @@ left behind.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,24 +18,24 @@ import pyarrow as pa
 
 from syncer.model.errors import SnapshotError
 from syncer.model.protocols import WHEREABOUTS, NumbersPeople
-from syncer.model.types import FindingKind, Removed, ValueForm
-from syncer.snapshot import file, journal
+from syncer.model.types import FindingKind, Identity, Removed, ValueForm
+from syncer.snapshot import file, identifiers, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream, staged_rows_sql
 from syncer.snapshot.ledger import Asked, Intent, Journal, Known, Writer, WriterState
-from syncer.snapshot.session import Session, close, retried, signature_of
+from syncer.snapshot.session import Remembering, Session, close, retried, signature_of
 from syncer.snapshot.tables import FORMATS, MANY_ROWS, fit_blocks, make_tables
 
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
 
-class FileLedger:
+class FileLedger(Remembering):
     """One sync's file, open and locked; see `Ledger`."""
 
     _journal: ClassVar[Journal] = journal
 
     def __init__(self, session: Session, path: Path) -> None:
-        self.session = session
+        super().__init__(session)
         self.notes: list[str] = []
         self.store_findings: dict[FindingKind, str] = {}
         self._path = path
@@ -44,8 +43,6 @@ class FileLedger:
         self._is_outdated = False
         #: What `meta` is to have with the next intent.
         self._with_intent: dict[str, str] = {}
-        #: What `meta` has, once it was read.
-        self._remembered: dict[str, str] | None = None
 
     @property
     def former(self) -> list[Path]:
@@ -189,6 +186,17 @@ class FileLedger:
             session.connection.unregister("moved")
             session.connection.unregister("found")
 
+    def follow_identity(self, identity: Identity) -> None:
+        known = identifiers.read(self._memory()[identifiers.META])
+        if known == identity.names or not self.session.target.entity.traits.has_other_identifiers:
+            return
+        with self._transaction():
+            if which := identifiers.with_one_of(self.session, {*identity.names} - {*known}):
+                self._put_in_doubt(which)
+                self._remember(last_sync_time="0")
+                self.notes.append("the store knows people by more than before: rows with such an identifier go again")
+            self._remember(**{identifiers.META: json.dumps(identity.names)})
+
     def _forget_people(self) -> None:
         """Forget who got which row: after a restore, the store may have given the number to somebody else."""
         self.session.execute("UPDATE snapshot SET person = NULL")
@@ -313,38 +321,7 @@ class FileLedger:
             self._remember(fence_before=self._memory()["fence"])
 
     def _put_in_doubt(self, which: str) -> None:
-        """Put the rows of the snapshot in doubt of which the SQL *which* is true; part of the caller's transaction."""
-        session, k = self.session, self.session.k
-        session.execute(
-            f"UPDATE in_doubt SET unset = NULL FROM (SELECT {k} FROM snapshot s WHERE {which}) d "
-            f"WHERE in_doubt.unset AND {session.same_keys('in_doubt', 'd')}"
-        )
-        session.execute(
-            f"INSERT INTO in_doubt ({k}) SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {which}"
-        )
+        """See `touched.doubt`; part of the caller's transaction."""
+        from syncer.snapshot import touched
 
-    def _memory(self) -> dict[str, str]:
-        """The entries of `meta`; an empty text for what is not among them."""
-        if self._remembered is None:
-            self._remembered = dict(self.session.rows("SELECT name, value FROM meta"))
-        return defaultdict(str, self._remembered)
-
-    def _remember(self, **values: str) -> None:
-        """Replace entries of `meta`; part of the caller's transaction."""
-        memory = dict(self._memory())
-        if new := {name: value for name, value in values.items() if memory.get(name) != value}:
-            self.session.execute("DELETE FROM meta WHERE list_contains(?, name)", [list(new)])
-            self.session.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(new), list(new.values())])
-            self._remembered = memory | new
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        try:
-            with self.session.transaction() as session:
-                yield session
-        except BaseException:
-            self._remembered = None
-            raise
-
-    def _format(self, session: Session) -> int:
-        return int(self._memory()["format"] or 0) if session.has_table("meta") else 0
+        touched.doubt(self.session, which)

@@ -15,9 +15,10 @@ from syncer.snapshot import file, visitors
 from syncer.snapshot.announced import NO_OTHERS, Announcement
 from syncer.snapshot.cells import columns_of
 from syncer.snapshot.file_ledger import FileLedger
+from syncer.snapshot.identifiers import key_of, recorded
 from syncer.snapshot.session import Session, target_of
 from syncer.snapshot.tables import write_anew
-from syncer.snapshot.values import as_key, literal
+from syncer.snapshot.values import literal
 from syncer.snapshot.visitors import VISITOR
 
 #: What a person is known by: kind of identifier to values; kinds that do not tell people apart are left out. VISITOR
@@ -65,7 +66,7 @@ def other_names(path: Path, names_of: NamesOf) -> tuple[str, Names] | None:
             column.name: {
                 str(value)
                 for (value,) in session.rows(
-                    f"SELECT DISTINCT {as_key(column.kind, column.physical, fold=column.name == 'email')} "
+                    f"SELECT DISTINCT {key_of(column.name, column.kind, column.physical)} "
                     f"FROM snapshot SEMI JOIN forgotten USING ({session.k})"
                 )
                 if value
@@ -152,14 +153,13 @@ def _rows_named(session: Session, names: Names) -> str:
     parts = [f"SELECT {k} FROM {table} WHERE {is_named}" for table in _TABLES]
     for column in columns_of(session, ""):
         if column.is_own and column.name in names:
-            value = as_key(column.kind, column.physical, fold=column.name == "email")
-            is_theirs = _is_among(value, names[column.name])
+            is_theirs = _is_among(key_of(column.name, column.kind, column.physical), names[column.name])
             parts += [f"SELECT {k} FROM {table} WHERE {is_theirs}" for table in ("snapshot", "kept")]
     if visitors.are_in(session):
         is_theirs = _is_among(visitors.COLUMN, names.get(VISITOR, set()))
         parts += [f"SELECT {k} FROM {table} WHERE {is_theirs}" for table in ("snapshot", "kept")]
     if session.target.entity.traits.has_other_identifiers:
-        for kind in (PersonKey.ID, PersonKey.EMAIL, VISITOR):
+        for kind in (*recorded(session), VISITOR):
             is_theirs = _is_among(f"json_extract_string(attributes, '$.\"{kind}\"')", names.get(kind, set()))
             parts.append(f"SELECT {k} FROM left_rows WHERE {is_theirs}")
     return " UNION ".join(parts)

@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from syncer.model.types import DeviceFields, ValueForm
+from syncer.model.types import DeviceFields, PersonKey, ValueForm
 from syncer.snapshot import devices, event_rows, visitors
 from syncer.snapshot.clean_text import fault_of, is_clean, is_text
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, StoredColumn
+from syncer.snapshot.identifiers import key_of, phone_fault
 from syncer.snapshot.session import Session
-from syncer.snapshot.spelling import DEEPEST_JSON, is_too_deep, last_of_each_name
+from syncer.snapshot.spelling import last_of_each_name
 from syncer.snapshot.values import (
     ColumnType,
     as_key,
@@ -26,9 +27,7 @@ from syncer.snapshot.values import (
     canonical,
     hashed,
     holds_members,
-    json_holds_infinity,
-    json_holds_nul,
-    json_holds_spare_comma,
+    json_faults,
     literal,
     scanned_type,
     sum_of,
@@ -285,13 +284,16 @@ def _fault_sql(session: Session, layout: ColumnMap, fed: list[tuple[StoredColumn
     for key, k in zip(schema.keys, session.keys, strict=True):
         cases += _key_faults(session, schema, key, k)
     target = schema.definition.target
+    identifiers = schema.identifiers if target.entity.traits.has_other_identifiers else ()
     if target.merged_key is not None and target.merged_key is target.person_key:
         cases.append(("k1 = k2", literal("a person cannot be merged with themselves")))
     for _, a in fed:
         if a.kind is ColumnType.JSON:
-            cases += _json_faults(a)
-            if a.name in ("id", "email") and schema.definition.target.entity.traits.has_other_identifiers:
+            cases += json_faults(a.name, _scanned(a), is_given=_present(a))
+            if a.name in identifiers:
                 cases.append((holds_members(_scanned(a)), literal(f"`{a.name}` is a JSON object or array")))
+        if a.name == PersonKey.PHONE and a.name in identifiers:
+            cases.append(phone_fault(a.name, key_of(a.name, a.kind, _scanned(a))))
         if a.is_of_device and a.constant is None:
             column = (schema.definition.device or DeviceFields()).columns[a.name]
             cases.append(devices.fault(a.name, column, value=_scanned(a), is_given=_present(a)))
@@ -304,24 +306,13 @@ def _fault_sql(session: Session, layout: ColumnMap, fed: list[tuple[StoredColumn
 def _key_faults(session: Session, schema: ResultSchema, key: Attribute, k: str) -> list[tuple[str, str]]:
     name, faults = f"`{key.name}`", []
     if key.kind is ColumnType.JSON:
-        faults += _json_faults(key)
+        faults += json_faults(key.name, _scanned(key), is_given=_present(key))
         faults.append((holds_members(_scanned(key)), literal(f"{name} is a JSON object or array, which is no key")))
     faults.append((f"{k} IS NULL", literal(f"{name} is NULL")))
     if not session.may_be_blank:
         faults.append((f"{k} = ''", literal(f"{name} is blank")))
     if longest := schema.longest(key):
         faults.append((f"strlen({k}) > {longest}", literal(f"{name} is longer than {longest} bytes")))
+    if schema.is_phone(key):
+        faults.append(phone_fault(key.name, k))
     return faults
-
-
-def _json_faults(attribute: Attribute) -> list[tuple[str, str]]:
-    column, value = f"column `{attribute.name}`", _scanned(attribute)
-    return [
-        (
-            f"{_present(attribute)} AND (NOT json_valid({value}) OR {json_holds_spare_comma(value)})",
-            literal(f"{column} is not valid JSON"),
-        ),
-        (is_too_deep(value), literal(f"{column} is JSON nested more than {DEEPEST_JSON} levels deep")),
-        (json_holds_nul(value), literal(f"{column} holds a NUL character")),
-        (json_holds_infinity(value), literal(f"{column} holds NaN or infinity inside its JSON")),
-    ]

@@ -100,8 +100,8 @@ def _fill_outbox(session: Session, layout: ColumnMap, number: int) -> int:
             "FALSE, FALSE, change, NULL FROM changes WHERE change = 'removed'"
         )
     parts = [""]
-    if schema.unique is None:
-        session.execute("CREATE OR REPLACE TEMP TABLE waiting (row_id BIGINT, gives BOOLEAN)")
+    if not schema.unique:
+        session.execute("CREATE OR REPLACE TEMP TABLE waiting (row_id BIGINT, gives VARCHAR)")
     else:
         handover.find_waiting(session, layout)
         # Those that wait come last.

@@ -44,7 +44,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from syncer.model.protocols import NumbersPeople
-from syncer.model.types import FindingKind, Removed, ValueForm
+from syncer.model.types import FindingKind, Identity, Removed, ValueForm
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream
 from syncer.snapshot.session import Session
@@ -211,6 +211,9 @@ class Ledger(Protocol):
         Raises:
             StoreError: nothing is changed.
         """
+
+    def follow_identity(self, identity: Identity) -> None:
+        """Put in doubt the rows with an attribute that the store has become to know people by, such as a phone."""
 
     def compare_fences(self, fences: Mapping[str, str], *, log_id: str) -> str:
         """Compare what the store says of who wrote last, by `log_id`, with what the ledger knows of it.

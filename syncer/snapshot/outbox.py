@@ -19,9 +19,10 @@ from syncer.model.protocols import KEPT, MOVED, NUMBERED_VERDICTS, UNSET
 from syncer.model.types import Action, Entity, Target, Verdict
 from syncer.snapshot import handover
 from syncer.snapshot.batches import batch_queries, row_bytes, whole_collection_queries
+from syncer.snapshot.identifiers import key_of
 from syncer.snapshot.ledger import Asked, Intent, Workspace
 from syncer.snapshot.session import with_more_memory
-from syncer.snapshot.values import as_key, literal
+from syncer.snapshot.values import literal
 
 #: So many batches are made by one query, of wide rows in half the time; while a store takes them, the next ones are.
 _BATCHES_A_QUERY = 4
@@ -218,18 +219,19 @@ class Outbox:
         As far as they are known; a store that numbers people knows better.
         """
         session, layout = self._work.session, self._work.layout
-        unique = next((c for c in layout.fed if c.fed is layout.schema.unique), None)
-        if unique is None or taken.is_numbered:
+        if taken.is_numbered:
             return []
-        old, new = (
-            as_key(unique.type, f"{side}.{unique.physical}", fold=unique.name == "email") for side in ("b", "s")
-        )
-        return [
-            f"SELECT DISTINCT '{MOVED}' AS entity, '{unique.name}' AS kind, value FROM (SELECT unnest([{old}, {new}]) "
-            f"AS value FROM outbox o JOIN snapshot b ON {session.same_keys('o', 'b')} "
-            f"LEFT JOIN staged s ON s.rowid = o.row_id WHERE o.action <> '{Action.DELETE}' AND {old} <> '' "
-            f"AND {new} IS DISTINCT FROM {old}) WHERE value <> ''"
-        ]
+        moves = []
+        for column in (c for c in layout.fed if c.fed in layout.schema.unique):
+            old, new = (key_of(column.name, column.type, f"{side}.{column.physical}") for side in ("b", "s"))
+            moves.append(
+                f"SELECT DISTINCT '{MOVED}' AS entity, '{column.name}' AS kind, value FROM "
+                f"(SELECT unnest([{old}, {new}]) AS value FROM outbox o JOIN snapshot b ON "
+                f"{session.same_keys('o', 'b')} LEFT JOIN staged s ON s.rowid = o.row_id "
+                f"WHERE o.action <> '{Action.DELETE}' AND {old} <> '' AND {new} IS DISTINCT FROM {old}) "
+                "WHERE value <> ''"
+            )
+        return moves
 
     def parts(self, rows: int, *, whole: bool = False) -> list[Part]:
         """All that is to be sent, in batches of at most so many *rows* and some MB, removals first.

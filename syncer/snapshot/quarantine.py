@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from syncer.snapshot import devices
 from syncer.snapshot.columns import Attribute, ColumnMap
+from syncer.snapshot.identifiers import key_of
 from syncer.snapshot.incoming import key_sql
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import is_too_deep, json_said
-from syncer.snapshot.values import ColumnType, as_key, literal
+from syncer.snapshot.values import ColumnType, literal
 
 #: Rows whose values are kept, so that people can see them.
 _KEPT = 20_000
@@ -40,8 +41,8 @@ def set_aside(session: Session, layout: ColumnMap, seen: Callable[[], pa.Table] 
         faulty: the rows themselves, as far as any are shown, with k… as in `quarantined`.
     """
     repeated, no_longer_same = _settle_repeated_keys(session, layout, seen)
-    if layout.schema.unique is not None:
-        _mark_shared_identifiers(session, layout, layout.schema.unique)
+    for unique in layout.schema.unique:
+        _mark_shared_identifiers(session, layout, unique)
     if session.target.entity.traits.names_device:
         no_longer_same += _mark_shared_tokens(session, layout, seen)
     quarantined = _move_faulty_rows(session)
@@ -133,7 +134,7 @@ def _complete(session: Session, layout: ColumnMap) -> tuple[int, int]:
 def _mark_shared_identifiers(session: Session, layout: ColumnMap, unique: Attribute) -> None:
     """Mark rows that would give one *unique* identifier to several people."""
     column = next(c for c in layout.fed if c.fed is unique)
-    value = as_key(column.type, column.physical, fold=unique.name == "email")
+    value = key_of(unique.name, column.type, column.physical)
     reason = literal(f"several rows have this `{unique.name}`")
     session.execute(
         f"UPDATE staged SET fault = {reason} WHERE fault IS NULL AND {value} IN (SELECT {value} FROM staged "

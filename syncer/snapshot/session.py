@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -257,6 +258,41 @@ class Session:
                 self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+
+
+class Remembering:
+    """The entries of a file's table `meta`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        #: What `meta` has, once it was read.
+        self._remembered: dict[str, str] | None = None
+
+    def _memory(self) -> dict[str, str]:
+        """The entries of `meta`; an empty text for what is not among them."""
+        if self._remembered is None:
+            self._remembered = dict(self.session.rows("SELECT name, value FROM meta"))
+        return defaultdict(str, self._remembered)
+
+    def _remember(self, **values: str) -> None:
+        """Replace entries of `meta`; part of the caller's transaction."""
+        memory = dict(self._memory())
+        if new := {name: value for name, value in values.items() if memory.get(name) != value}:
+            self.session.execute("DELETE FROM meta WHERE list_contains(?, name)", [list(new)])
+            self.session.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(new), list(new.values())])
+            self._remembered = memory | new
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        try:
+            with self.session.transaction() as session:
+                yield session
+        except BaseException:
+            self._remembered = None
+            raise
+
+    def _format(self, session: Session) -> int:
+        return int(self._memory()["format"] or 0) if session.has_table("meta") else 0
 
 
 def signature_of(target: Target) -> str:

@@ -203,7 +203,7 @@ class Snapshot:
         work = Workspace(ledger=self.ledger, session=self.ledger.session, layout=layout, known=self.known)
         session = work.session
         # A unique identifier is compared with those of all rows, and a collection is measured whole.
-        every_row |= schema.unique is not None or session.target.collection is not None
+        every_row |= bool(schema.unique) or session.target.collection is not None
         every_row = every_row or not session.any("SELECT 1 FROM snapshot")
         incoming = ResultStream(
             reader,
@@ -329,7 +329,7 @@ def _set_aside(work: Workspace, seen: Callable[[], pa.Table] | None, *, is_any_f
     is_device = session.target.entity.traits.names_device
     alone = "k2" if is_device else k
     repeats = f"SELECT 1 FROM staged GROUP BY hash({alone}) HAVING count(*) > 1"
-    is_alone = work.layout.schema.unique is None and not session.any(repeats)
+    is_alone = not work.layout.schema.unique and not session.any(repeats)
     is_alone = is_alone and not (is_device and devices.may_share(session))
     if is_any_faulty or seen or not is_alone:
         return quarantine.set_aside(session, work.layout, seen)

@@ -3,8 +3,9 @@
 Temporary tables of the session have what is compared:
 
     wanted   k…, row_id: the rows of the snapshot that are looked at
-    stored   k… (NULL where no row of the sync can have that key), id, email, cio_id, object_id, key, token, platform,
-             last_used, said: what the store contains; `said` is the JSON of the attributes by `numbers_as_text`
+    stored   k… (NULL where no row of the sync can have that key), id, email, phone, cio_id, object_id, key, token,
+             platform, last_used, said: what the store contains; `said` is the JSON of the attributes by
+             `numbers_as_text`
     cells    k…, name, mine, theirs: attributes that differ, as JSON by `numbers_as_text`
     missing  k…
     surplus  k…, shown (the key for people), row_id (of `stored`): what the store contains beyond the sync's rows
@@ -29,7 +30,7 @@ from syncer.snapshot.session import Session, target_of
 from syncer.snapshot.touched import is_unset
 from syncer.snapshot.values import ColumnType, as_key, literal
 
-_NAMES = ("id", "email", "cio_id", "object_id", "key", "token", "platform", "last_used")
+_NAMES = ("id", "email", "phone", "cio_id", "object_id", "key", "token", "platform", "last_used")
 #: Tables of a ledger that name rows which are the sync's own.
 _OWN = ("snapshot", "in_doubt", "rejections")
 
@@ -54,7 +55,7 @@ class StoreComparison:
 
     def __init__(self, session: Session, rules: Rules) -> None:
         self._session = session
-        self._cells = Cells(columns_of(session, ""), rules)
+        self._cells = Cells([c for c in columns_of(session, "") if rules.is_known(c)], rules)
 
     def want(self, rows: int | None) -> int:
         """Choose that many rows to look at, at random, or all of them; returns how many there are."""

@@ -8,6 +8,18 @@ from syncer.snapshot.session import Session
 from syncer.snapshot.values import literal
 
 
+def doubt(session: Session, which: str) -> None:
+    """Put the rows of the snapshot in doubt of which the SQL *which* is true."""
+    k = session.k
+    session.execute(
+        f"UPDATE in_doubt SET unset = NULL FROM (SELECT {k} FROM snapshot s WHERE {which}) d "
+        f"WHERE in_doubt.unset AND {session.same_keys('in_doubt', 'd')}"
+    )
+    session.execute(
+        f"INSERT INTO in_doubt ({k}) SELECT {k} FROM snapshot s ANTI JOIN in_doubt USING ({k}) WHERE {which}"
+    )
+
+
 def is_unset(session: Session, removed: str) -> str:
     """SQL for whether a table of IDENTIFIERS says that another sync unset an attribute of the row."""
     _, kind, value = session.entity

@@ -14,7 +14,7 @@ import pyarrow as pa
 from syncer.model.protocols import KIND
 from syncer.model.spelling import BLANKS
 from syncer.model.types import ValueForm
-from syncer.snapshot.spelling import float_digits, shortest_digits, trimmed_digits
+from syncer.snapshot.spelling import DEEPEST_JSON, float_digits, is_too_deep, shortest_digits, trimmed_digits
 
 #: What fits an ISO-8601 date of four digits; other times are taken for NULL, as infinity is.
 _FIRST, _LAST = "0001-01-01", "9999-12-31 23:59:59.999999"
@@ -213,6 +213,20 @@ def _holds_bare(text: str, pattern: str) -> str:
     """SQL for whether the JSON *text* matches outside of its strings."""
     bare = f"""regexp_replace({text}, '"(\\\\.|[^"\\\\])*"', '""', 'g')"""
     return f"(regexp_matches({text}, '{pattern}') AND regexp_matches({bare}, '{pattern}'))"
+
+
+def json_faults(name: str, value: str, *, is_given: str) -> list[tuple[str, str]]:
+    """SQL of tests, each with that of its reason, for a *value* of JSON in the column *name* that cannot be sent."""
+    column = f"column `{name}`"
+    return [
+        (
+            f"{is_given} AND (NOT json_valid({value}) OR {json_holds_spare_comma(value)})",
+            literal(f"{column} is not valid JSON"),
+        ),
+        (is_too_deep(value), literal(f"{column} is JSON nested more than {DEEPEST_JSON} levels deep")),
+        (json_holds_nul(value), literal(f"{column} holds a NUL character")),
+        (json_holds_infinity(value), literal(f"{column} holds NaN or infinity inside its JSON")),
+    ]
 
 
 def as_json(kind: ColumnType, value: str) -> str:

@@ -152,6 +152,7 @@ def catch_up(
                 store.forget_fence(ledger=ended, sync=coordination.sync)
     if isinstance(store, NumbersPeople) and ledger.session.target.key_may_move:
         ledger.follow_people(store)
+    ledger.follow_identity(store.identity)
 
 
 def _refuse_sharing(

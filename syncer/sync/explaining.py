@@ -194,8 +194,8 @@ class _OneSync:
         if "rows" in content:
             rows = [one["data"] for one in content["rows"] if one["key"] in (row.key[0], row.text)]
             return rows[0] if rows else None
-        own = target.entity.traits.own_columns
-        return {**(content.get("attributes") or {}), **{name: content.get(name) for name in own}}
+        own = target.entity.traits.columns_in([*PersonKey])
+        return {**(content.get("attributes") or {}), **{name: content[name] for name in own if name in content}}
 
 
 def _sent(verdict: Verdict | None, run: SentRun | None, values: Mapping[str, Any] | None) -> LastSent:
@@ -227,8 +227,8 @@ def _related(
         found = [one for one in content["relationships"] if is_meant(one)]
         is_whole = True
     else:
-        names = {PersonKey.ID: "id", PersonKey.EMAIL: "email", PersonKey.CIO_ID: "person_id"}
-        name, people = names[target.person], content.get("people", [])
+        name = "person_id" if target.person is PersonKey.CIO_ID else target.person
+        people = content.get("people", [])
         found = [one for one in people if str(one.get(name)) == key[0]]
         is_whole = len(people) >= content.get("people_count", len(people) + 1)
     if not found:

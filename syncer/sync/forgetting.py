@@ -16,7 +16,7 @@ from syncer.model.errors import StoreError
 from syncer.model.event_stores import KeepsUnclaimed
 from syncer.model.lists import ErasesTraces
 from syncer.model.protocols import IDENTIFIERS, ProfileStore
-from syncer.model.types import Entity, Identity, ListAction, PersonKey, SyncDefinition, Target, Verdict
+from syncer.model.types import Entity, ListAction, PersonKey, SyncDefinition, Target, Verdict
 from syncer.snapshot import forgetting
 from syncer.snapshot.forgetting import Names
 from syncer.snapshot.visitors import VISITOR
@@ -26,12 +26,6 @@ from syncer.state.forgetting import forget_rejections
 from syncer.sync.lookup import key_parts
 from syncer.sync.runner import Runner
 
-#: Which identifiers tell people apart in a store; an email that may repeat could be another person's.
-_TELLING = {
-    Identity.ID: (PersonKey.ID,),
-    Identity.EMAIL: (PersonKey.EMAIL,),
-    Identity.ID_OR_EMAIL: (PersonKey.ID, PersonKey.EMAIL),
-}
 #: Under this name a removal is announced; no sync can have it.
 _ANNOUNCED_BY = "forget person"
 
@@ -40,7 +34,7 @@ _ANNOUNCED_BY = "forget person"
 class Request:
     """Whom to forget, and where."""
 
-    #: `id` or `email`.
+    #: `id`, `email` or `phone`.
     kind: PersonKey
     #: As stores spell it.
     value: str
@@ -125,7 +119,7 @@ class _Known:
     @property
     def everywhere(self) -> Names:
         """The identifiers of all stores; the own number of one means nothing in another."""
-        kinds = (PersonKey.ID, PersonKey.EMAIL, VISITOR)
+        kinds = (*(kind for kind in PersonKey if kind is not PersonKey.CIO_ID), VISITOR)
         return {kind: set().union(*(names.get(kind, set()) for names in self.in_store.values())) for kind in kinds}
 
     def of(self, store_id: str) -> Names | None:
@@ -163,7 +157,8 @@ class _Known:
 
 
 def _names(request: Request, store: ProfileStore) -> dict[str, set[str]]:
-    names: dict[str, set[str]] = {kind: set() for kind in (*_TELLING[store.identity], PersonKey.CIO_ID)}
+    # An email that may repeat could be another person's.
+    names: dict[str, set[str]] = {kind: set() for kind in (*store.identity.unique, PersonKey.CIO_ID)}
     names[request.kind] = {request.value}
     for found in store.identifiers(request.target, pa.table({"k1": [request.value]})).to_pylist():
         if found["kind"] in names:

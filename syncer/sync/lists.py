@@ -13,7 +13,7 @@ from syncer.model.json_text import json_text, json_value
 from syncer.model.lists import CountsPeople
 from syncer.model.protocols import ProfileStore, ReadsBack
 from syncer.model.runs import LimitKind
-from syncer.model.types import Entity, Limit, ListAction, SyncDefinition, Target
+from syncer.model.types import Entity, Identity, Limit, ListAction, SyncDefinition, Target
 from syncer.snapshot.diff import Difference
 from syncer.sync.progress import Exceeded
 
@@ -23,6 +23,8 @@ _SHARE, _AT_LEAST, _UNCOUNTED = Limit(share=0.01), 10, 100
 
 #: Of so many people at most a plan shows what the store has.
 _SHOWN = 200
+
+_IDENTIFIERS = Identity.ID_EMAIL_OR_PHONE.names
 
 Sample = list[tuple[str, str, str | None, str | None]]
 
@@ -82,7 +84,7 @@ def _held(target: Target, keys: list[str], store: ProfileStore) -> dict[str, str
     try:
         for table in store.contained(wanted, pa.table({"k1": list(named)})):
             for person in table.to_pylist():
-                known = {name: person[name] for name in ("id", "email") if person[name] is not None}
+                known = {name: person[name] for name in _IDENTIFIERS if person.get(name) is not None}
                 text = _object(known | json_value(person["attributes"]))
                 found |= dict.fromkeys(named[person[wanted.person]], text)
     except StoreError:

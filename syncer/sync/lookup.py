@@ -10,7 +10,7 @@ from typing import Any, Protocol, assert_never, runtime_checkable
 
 from syncer.model.errors import SelectionError, SyncerError
 from syncer.model.protocols import ProfileStore, ReadsBack
-from syncer.model.spelling import did_you_mean, identifier, quoted
+from syncer.model.spelling import did_you_mean, identifier, kind_of, quoted
 from syncer.model.types import Entity, Identity, PersonKey, Rejection, SyncDefinition, Target, ValueForm
 from syncer.settings.settings import Settings
 from syncer.snapshot.rows import Place
@@ -19,7 +19,7 @@ from syncer.state.runs import RunLog
 #: The most rejected rows that a search returns.
 _MOST_REJECTED = 100
 
-#: Characters that a part of an email or a name has at least, and the most people that a search finds by it.
+#: Characters that a part of an email, a phone or a name has at least, and the most people that a search finds by it.
 _SHORTEST_PART, _MOST_PEOPLE = 3, 50
 
 
@@ -29,7 +29,7 @@ class Sought:
 
     store: str
     entity: Entity
-    #: `id`, `email` or `cio_id`; the type of an object, or of a relationship's; a collection's name; `token`.
+    #: `id`, `email`, `phone` or `cio_id`; the type of an object, or of a relationship's; a collection's name; `token`.
     kind: str
     #: An identifier as stores spell it, of a relationship the object's; a device's token; a collection's key, or empty
     #: for its first rows.
@@ -160,16 +160,17 @@ class SearchesPeople(Protocol):
     """A store that finds people by a part of what they are called."""
 
     def people_with(self, text: str, limit: int) -> list[dict[str, Any]]:
-        """The first people whose email or name contains *text*, in any letter case.
+        """The first people whose email, phone or name contains *text*, in any letter case.
 
         Shapes:
-            returns: `id`, `email`, `person_id`, and `name`: the name that contains it, or None.
+            returns: `id`, `email`, `person_id`, where the store has it `phone`, and `name`: the name that contains
+                it, or None.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A person whose email or name contains what was typed."""
+    """A person whose email, phone or name contains what was typed."""
 
     sought: Sought
     email: str | None
@@ -182,7 +183,7 @@ class Found:
 
     #: The people and objects that stores contain, of the identifier that was typed.
     entities: Sequence[Sought]
-    #: The people whose email or name contains the text.
+    #: The people whose email, phone or name contains the text.
     people: Sequence[Hit]
     #: The rejected rows whose key contains the text, each with its sync.
     rejected: Sequence[tuple[SyncDefinition, Rejection]]
@@ -209,9 +210,7 @@ class Lookup:
     def person(self, store: str, value: str, by: PersonKey | None = None) -> Sought:
         """The person of an identifier; by default of the kind that identifies people in the store."""
         identity = self._identity(store)
-        if by is None:
-            is_id = identity is Identity.ID or (identity is Identity.ID_OR_EMAIL and "@" not in value)
-            by = PersonKey.ID if is_id else PersonKey.EMAIL
+        by = by or kind_of(value, identity)
         value = identifier(value).lower() if by is PersonKey.EMAIL else identifier(value)
         return Sought(store=store, entity=Entity.PERSON, kind=by, value=value)
 
@@ -282,10 +281,10 @@ class Lookup:
         )
 
     def _contained(self, opened: ProfileStore, store: str, text: str) -> list[Sought]:
-        keys = (PersonKey.ID, PersonKey.EMAIL) if "@" in text else (PersonKey.ID,)
+        kinds = {kind_of(text, Identity.ID_EMAIL_OR_PHONE)} & {*self._identity(store).names}
         fed = [sync for sync in self.definitions.values() if sync.store == store]
         types = sorted({sync.target.object_type for sync in fed if sync.target.object_type})
-        wanted = [self.person(store, text, key) for key in keys]
+        wanted = [self.person(store, text, key) for key in dict.fromkeys((PersonKey.ID, *kinds))]
         wanted += [self.one_object(store, object_type, text) for object_type in types]
         return [sought for sought in wanted if opened.show(sought.entity, sought.kind, sought.value) is not None]
 
@@ -295,16 +294,22 @@ class Lookup:
         return self.settings.stores[store].identity
 
 
+def _identifiers_in(person: Mapping[str, Any]) -> dict[str, str]:
+    """Those of a person whom a store shows, by kind."""
+    number = {"cio_id": person.get("person_id", person.get("cio_id"))}
+    known = {str(kind): person.get(kind) for kind in PersonKey} | number
+    return {kind: str(value) for kind, value in known.items() if value is not None}
+
+
 def _hits(opened: ProfileStore, store: str, text: str) -> list[Hit]:
     text = text.strip()
     if len(text) < _SHORTEST_PART or not isinstance(opened, SearchesPeople):
         return []
     hits = []
     for one in opened.people_with(text, _MOST_PEOPLE):
-        known = {PersonKey.ID: one["id"], PersonKey.EMAIL: one["email"], PersonKey.CIO_ID: one["person_id"]}
-        kind, value = next((kind, str(value)) for kind, value in known.items() if value is not None)
-        sought = Sought(store=store, entity=Entity.PERSON, kind=kind, value=value)
-        if text not in (one["id"], one["email"]):
+        (kind, value), *others = _identifiers_in(one).items()
+        if text not in (value, *(other for _, other in others)):
+            sought = Sought(store=store, entity=Entity.PERSON, kind=kind, value=value)
             hits.append(Hit(sought=sought, email=one["email"], name=one["name"]))
     return hits
 
@@ -318,9 +323,7 @@ def _read(store: ProfileStore, sought: Sought) -> tuple[dict[str, Any] | None, S
     content = store.show(Entity.PERSON, kind, value)
     if content is None:
         return None, sought
-    names = {PersonKey.ID: "id", PersonKey.EMAIL: "email", PersonKey.CIO_ID: "person_id"}
-    known = {str(kind): content.get(name, content.get(kind)) for kind, name in names.items()}
-    sought = replace(sought, others={kind: str(value) for kind, value in known.items() if value is not None})
+    sought = replace(sought, others=_identifiers_in(content))
     if is_link:
         links = content.get("devices" if sought.entity.traits.names_device else "relationships", ())
         return next((one for one in links if sought.is_related(one)), None), sought

@@ -11,7 +11,7 @@ from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SnapshotError, StoreError
 from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
 from syncer.model.spelling import listed
-from syncer.model.types import Entity, OnNull, OnRemoved, SyncDefinition
+from syncer.model.types import Entity, Identity, OnNull, OnRemoved, SyncDefinition
 from syncer.snapshot.cells import Rules
 from syncer.snapshot.snapshot import Snapshot, addresses, opened
 from syncer.snapshot.store_comparison import StoreComparison
@@ -144,7 +144,7 @@ def compare_with_store(
     store.check(definition.target, create=definition.create)
     _catch_up(definition, snapshot, coordination, store)
     notes = [*snapshot.ledger.notes]
-    comparison = StoreComparison(snapshot.ledger.session, _rules(definition, store))
+    comparison = StoreComparison(snapshot.ledger.session, _rules(definition, store, store.identity))
     checked = comparison.want(rows)
     is_whole, lists = rows is None, rows is None and store.can_list(definition.target)
     with coordination.removed_by_itself() if is_whole and _removes(definition) else nullcontext() as removed:
@@ -199,7 +199,7 @@ def _catch_up(
         )
 
 
-def _rules(definition: SyncDefinition, store: ReadsBack) -> Rules:
+def _rules(definition: SyncDefinition, store: ReadsBack, identity: Identity) -> Rules:
     renamed = {column: name for name, column in (definition.attributes or {}).items()}
     written = written_attributes(definition, None)
     return Rules(
@@ -208,6 +208,7 @@ def _rules(definition: SyncDefinition, store: ReadsBack) -> Rules:
         keeps_nulls=definition.on_null is OnNull.KEEP and definition.target.entity.traits.merges,
         written=None if written is None else frozenset(written),
         key_names=tuple(renamed.get(column, column) for column in definition.target.key_columns),
+        identifiers=identity.names if definition.target.entity.traits.has_other_identifiers else (),
     )
 
 

@@ -26,8 +26,8 @@ MOST_FILES = 40
 #: cancelled the run; what makes a store with its first row, whom its identity knows, and which limits a run may exceed;
 #: what shares memory, keeps connections, and has rows on their way to a store; whom a store refuses; lists;
 #: devices; which rows are rejected, and from when on events count; what names a person or a visitor, which text can be
-#: sent, and which events nobody claimed.
-FILES_OF_FEATURES = 19
+#: sent, and which events nobody claimed; by what else people are known, and what runs leave in a store.
+FILES_OF_FEATURES = 20
 
 DEFINITION = """/* sync
 entity: person

@@ -172,9 +172,9 @@ def test_one_store_of_several_can_be_named(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "one of --id and --email is needed"),
-        (["--id", "1", "--email", "a@example.com"], "one of --id and --email is needed"),
-        (["--id", " "], "one of --id and --email is needed"),
+        ([], "one of --id, --email and --phone is needed"),
+        (["--id", "1", "--email", "a@example.com"], "one of --id, --email and --phone is needed"),
+        (["--id", " "], "one of --id, --email and --phone is needed"),
         (["--id", "1", "--store", "defualt"], "no store is called `defualt`"),
         (["--email", "a@example.com"], "cannot tell people apart by `email`: its identity is `id`"),
     ],

@@ -12,6 +12,7 @@ from syncer.model.types import Entity, PersonKey, Target
 
 PEOPLE = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("user_id",))
 PEOPLE_BY_EMAIL = Target(entity=Entity.PERSON, person_key=PersonKey.EMAIL, key_columns=("mail",))
+PEOPLE_BY_PHONE = Target(entity=Entity.PERSON, person_key=PersonKey.PHONE, key_columns=("mobile",))
 PEOPLE_BY_CIO_ID = Target(entity=Entity.PERSON, person_key=PersonKey.CIO_ID, key_columns=("cio_id",))
 ACCOUNTS = Target(entity=Entity.OBJECT, object_type="account", key_columns=("account_id",))
 MEMBERS = Target(
@@ -27,7 +28,7 @@ PRICES = Target(entity=Entity.COLLECTION, collection="prices", key_columns=("sku
 S = TypeVar("S", bound=ProfileStore)
 
 #: What stores have columns for, of people and of devices, and the visitor whom a person claims.
-OWN = ("id", "email", "platform", "last_used", "anonymous")
+OWN = ("id", "email", "phone", "platform", "last_used", "anonymous")
 
 ACCEPTED = ("accepted", None)
 ABSENT = ("absent", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -104,8 +104,9 @@ def warehouse(adapter: Adapter) -> Iterator[Warehouse]:
 class WorkspaceReader:
     """A store of Customer.io that shows what the workspace holds, with its types, in place of what can be read back."""
 
-    def __init__(self, store: ProfileStore, server: CustomerIOServer) -> None:
+    def __init__(self, store: ProfileStore, server: CustomerIOServer, names: Sequence[str]) -> None:
         self._store = store
+        self._names = names
         self._workspace = server.workspace
 
     def __getattr__(self, name: str) -> Any:
@@ -119,10 +120,10 @@ class WorkspaceReader:
         found = self._workspace.person(**{kind: value})
         if found is None:
             return None
-        names = ("id", "email")
+        names = self._names
         return {
             "person_id": found.cio_id,
-            **{name: found.attributes.get(name) for name in names},
+            **{str(name): found.attributes.get(name) for name in names},
             "attributes": {name: held for name, held in found.attributes.items() if name not in names},
             "devices": [
                 {"token": token, **{name: held[name] for name in ("platform", "last_used", "attributes")}}
@@ -179,10 +180,9 @@ def opened(request: pytest.FixtureRequest, store_url: str) -> Iterator[OpenStore
             stores.append(open_store("default", store_url, identity=identity))
             return stores[-1]
         server: CustomerIOServer = request.getfixturevalue("workspace")
-        unique = {Identity.ID: ("id",), Identity.EMAIL: ("email",), Identity.ID_OR_EMAIL: ("id", "email")}
-        server.workspace.unique = unique[identity]
+        server.workspace.unique = identity.unique
         stores.append(open_store("default", store_url, identity=identity, options=server.options()))
-        return WorkspaceReader(stores[-1], server)
+        return WorkspaceReader(stores[-1], server, identity.names)
 
     yield open_again
     for store in stores:

@@ -123,7 +123,7 @@ def test_a_mistake_in_the_header_is_reported_with_its_line(header: str, line: in
         ("entity: peson\n", 2, "Did you mean `person`"),
         ("entity: person\n", 2, "needs `person`. Add `person: {id: column}`"),
         ("entity: person\nperson: user_id\n", 3, "Write it as `{id: column}`"),
-        ("entity: person\nperson: {id: a, email: b}\n", 3, "exactly one of `id`, `email` or `cio_id`"),
+        ("entity: person\nperson: {id: a, email: b}\n", 3, "exactly one of `id`, `email`, `phone` or `cio_id`"),
         ("entity: person\nperson: {}\n", 3, "exactly one of"),
         ("entity: person\nperson: {uid: a}\n", 3, "Did you mean `id`"),
         ("entity: object\nobject: {type: account}\n", 3, "`object` lacks `id`"),

@@ -90,7 +90,8 @@ MEANINGS: Mapping[str, str] = {
     "content": "what the store contains; null if nothing",
     "syncs": "the syncs that feed it",
     "rejections": "its rejected rows",
-    "keep": "the older of two people who may be one: `id`, `email` and `cio_id`, null if there is none",
+    "keep": "the older of two people who may be one: `id`, `email`, `cio_id` and, where the store knows people by "
+    "phones, `phone`; null if there is none",
     "merge": "the other one, by the same identifiers",
     "by": "what they have in common, as `--by` says",
     "kind": "`warehouse` or `store`; of an alert, its kind",

@@ -1,7 +1,7 @@
-"""After any history in which emails move between people, clean runs make the store equal to the queries of all syncs.
+"""After any history in which emails and phones move between people, clean runs make the store equal to the queries.
 
-Some of the syncs know people by id, others by email. Processes die at any step, the store is put back from a copy,
-another state folder feeds it for a while, files are renamed, and definitions are edited.
+Some of the syncs know people by id, others by email or phone. Processes die at any step, the store is put back from a
+copy, another state folder feeds it for a while, files are renamed, and definitions are edited.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,19 +23,20 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from syncer.model.errors import SyncerError
 from syncer.model.protocols import IDENTIFIERS, Moves, ProfileStore
-from syncer.model.types import Entity, OnRemoved, Target
+from syncer.model.types import Entity, Identity, OnRemoved, Target
 from syncer.snapshot.snapshot import Snapshot
 from syncer.sync.progress import HeldError
 from tests.properties.convergence import FOLDER, DeathError, Life, Mortal, proven_in
-from tests.sync.house import BY_EMAIL, BY_ID, MEMBERS_BY_EMAIL, TEAMS, House
+from tests.sync.house import BY_EMAIL, BY_ID, BY_PHONE, MEMBERS_BY_EMAIL, TEAMS, House
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.early]
 
 IDS = ["1", "2", "3"]
 EMAILS = ["a@x.com", "b@x.com", "c@x.com", "d@x.com"]
+PHONES = [f"+4915110000{number:03}" for number in range(4)]
 TEAM_NAMES = ["red", "blue"]
 TYPES = ["team", "squad"]
-NAMES = ["people", "tiers", "plans", "shared", "teams", "members"]
+NAMES = ["people", "tiers", "calls", "plans", "shared", "teams", "members"]
 VALUES = st.sampled_from(["x", "y"])
 #: Where NULL is one of them, in attributes.
 OR_NULL = st.sampled_from(["x", "y", None])
@@ -95,6 +96,7 @@ class MovingIdentifiers(RuleBasedStateMachine):
         self.url = f"sqlite:///{self.folder}/people.db"
         self.house = self._house("here")
         self.emails: dict[str, str | None] = {}
+        self.phones: dict[str, str | None] = dict.fromkeys(IDS)
         self.rows: dict[str, dict[tuple[str, ...], str | None]] = {name: {} for name in NAMES}
         #: The store may have what no snapshot knows.
         self.was_restored = False
@@ -106,10 +108,12 @@ class MovingIdentifiers(RuleBasedStateMachine):
         self.unsettled = set(NAMES)
 
     def _house(self, name: str) -> MortalHouse:
-        house = self.house_type(folder=self.folder / name, store_url=self.url, may_reject=True)
+        identity = Identity.ID_EMAIL_OR_PHONE
+        house = self.house_type(folder=self.folder / name, store_url=self.url, may_reject=True, identity=identity)
         house.folder.mkdir()
-        house.sync("people", BY_ID, "id email", OnRemoved.DELETE)
+        house.sync("people", BY_ID, "id email phone", OnRemoved.DELETE)
         house.sync("tiers", BY_EMAIL, "email tier", OnRemoved.CLEAR, create=False)
+        house.sync("calls", BY_PHONE, "phone call", OnRemoved.CLEAR, create=False)
         house.sync("plans", BY_ID, "id plan", OnRemoved.CLEAR, create=False)
         house.sync("shared", BY_EMAIL, "email plan", OnRemoved.CLEAR, create=False)
         house.sync("teams", TEAMS, "team")
@@ -125,6 +129,14 @@ class MovingIdentifiers(RuleBasedStateMachine):
     @rule(emails=st.permutations([*EMAILS, None, None]), gone=st.sets(st.sampled_from(IDS), max_size=1))
     def move_emails(self, emails: list[str | None], gone: set[str]) -> None:
         self.emails = {id_: email for id_, email in zip(IDS, emails, strict=False) if id_ not in gone}
+
+    @rule(phones=st.permutations([*PHONES, None, None]))
+    def move_phones(self, phones: list[str | None]) -> None:
+        self.phones = dict(zip(IDS, phones, strict=False))
+
+    @rule(phone=st.sampled_from(PHONES), value=OR_NULL)
+    def put_by_phone(self, phone: str, value: str | None) -> None:
+        self.rows["calls"][(phone,)] = value
 
     @rule(name=st.sampled_from(["tiers", "shared"]), email=st.sampled_from(EMAILS), value=OR_NULL)
     def put_by_email(self, name: str, email: str, value: str | None) -> None:
@@ -152,7 +164,7 @@ class MovingIdentifiers(RuleBasedStateMachine):
             # A file that was edited and renamed is another sync.
             self.keeping.add(name)
 
-    @rule(name=st.sampled_from(["tiers", "plans", "shared"]), is_kept=st.booleans())
+    @rule(name=st.sampled_from(["tiers", "calls", "plans", "shared"]), is_kept=st.booleans())
     def edit_on_removed(self, name: str, is_kept: bool) -> None:
         self._edit(name, on_removed=OnRemoved.KEEP if is_kept else OnRemoved.CLEAR)
         if is_kept:
@@ -220,7 +232,9 @@ class MovingIdentifiers(RuleBasedStateMachine):
         """How many rows the store took."""
         rows, file = self.rows[name], self.files[name] if house is self.house else name
         if name == "people":
-            house.rows[file] = [{"id": id_, "email": email} for id_, email in self.emails.items()]
+            house.rows[file] = [
+                {"id": id_, "email": email, "phone": self.phones[id_]} for id_, email in self.emails.items()
+            ]
         elif name != "teams":
             columns = house.columns[file]
             house.rows[file] = [dict(zip(columns, (*key, value), strict=True)) for key, value in rows.items()]
@@ -237,6 +251,7 @@ class MovingIdentifiers(RuleBasedStateMachine):
         people = {id_: person for id_, person in found.items() if person is not None}
         assert people.keys() >= self.emails.keys()
         assert {id_: people[id_]["email"] for id_ in self.emails} == self.emails
+        assert {id_: people[id_]["phone"] for id_ in self.emails} == {id_: self.phones[id_] for id_ in self.emails}
         for id_, email in self.emails.items():
             self._check_person(id_, email, people[id_])
         assert people.keys() == self.emails.keys() or self._may_keep("people")
@@ -245,6 +260,8 @@ class MovingIdentifiers(RuleBasedStateMachine):
         held = person["attributes"]
         tier = self.rows["tiers"].get((email or "",))
         assert held.get("tier") == tier or (tier is None and self._may_keep("tiers"))
+        call = self.rows["calls"].get((self.phones[id_] or "",))
+        assert held.get("call") == call or (call is None and self._may_keep("calls"))
         # Of two syncs that write it, either may have been last.
         plans = {self.rows["plans"].get((id_,)), self.rows["shared"].get((email or "",))} - {None}
         is_last = held.get("plan") in (plans or {None})
@@ -285,10 +302,23 @@ def _an_email_that_moves(machine: MovingIdentifiers) -> None:
     machine.run_all_cleanly()
 
 
+def _a_phone_that_moves(machine: MovingIdentifiers) -> None:
+    first, second = PHONES[:2]
+    machine.move_emails([None, None, None], set())
+    machine.move_phones([first, second, None])
+    machine.put_by_phone(first, "x")
+    machine.run_all_cleanly()
+    machine.move_phones([second, first, None])
+    machine.run_all_cleanly()
+
+
+@pytest.mark.parametrize("history", [_an_email_that_moves, _a_phone_that_moves])
 @pytest.mark.parametrize("house", [MortalHouse, UnmovedHouse])
-def test_the_property_holds_for_syncer_and_fails_for_a_mutant(house: type[MortalHouse]) -> None:
+def test_the_property_holds_for_syncer_and_fails_for_a_mutant(
+    house: type[MortalHouse], history: Callable[[MovingIdentifiers], None]
+) -> None:
     machine = MovingIdentifiers(house)
     expected = pytest.raises(AssertionError) if house is UnmovedHouse else nullcontext()
     with expected:
-        _an_email_that_moves(machine)
+        history(machine)
     machine.teardown()

@@ -31,6 +31,7 @@ from tests.workbench import definition
 ANY = Limits(removed=Limit(share=1.0), cleared=Limit(share=1.0), allow_empty=True)
 BY_ID = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))
 BY_EMAIL = Target(entity=Entity.PERSON, person_key=PersonKey.EMAIL, key_columns=("email",))
+BY_PHONE = Target(entity=Entity.PERSON, person_key=PersonKey.PHONE, key_columns=("phone",))
 BY_NUMBER = Target(entity=Entity.PERSON, person_key=PersonKey.CIO_ID, key_columns=("cio_id",))
 TEAMS = Target(entity=Entity.OBJECT, object_type="team", key_columns=("team",))
 MEMBERS_BY_EMAIL = Target(
@@ -194,9 +195,10 @@ class House:
         return self._run(name, plans=True)
 
     def person(self, key: str) -> dict[str, Any] | None:
-        """By an id or an email."""
+        """By an id, an email or a phone."""
+        kind = "email" if "@" in key else "phone" if key.startswith("+") else "id"
         with closing(self.store()) as store:
-            found: dict[str, Any] | None = store.show(Entity.PERSON, "email" if "@" in key else "id", key)
+            found: dict[str, Any] | None = store.show(Entity.PERSON, kind, key)
         return found
 
     def attributes(self, key: str) -> dict[str, Any] | None:

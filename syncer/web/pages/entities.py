@@ -23,7 +23,7 @@ from syncer.web.rendering import Context
 _Text = Annotated[str, Query(max_length=500)]
 
 #: The identifiers in what `ProfileStore.show` gives of a person, and their names in definitions.
-_IDENTIFIERS: Mapping[str, str] = {"id": "id", "email": "email", "person_id": "cio_id"}
+_IDENTIFIERS: Mapping[str, str] = {"id": "id", "email": "email", "phone": "phone", "person_id": "cio_id"}
 
 #: The most rows that a page lists.
 _LISTED_ROWS = 50

@@ -24,8 +24,6 @@ from tests.contracts.batches import (
 )
 from tests.servers.customerio import CustomerIOServer, customerio_server
 
-UNIQUE = {Identity.ID: ("id",), Identity.EMAIL: ("email",), Identity.ID_OR_EMAIL: ("id", "email")}
-
 
 @pytest.fixture
 def server() -> Iterator[CustomerIOServer]:
@@ -35,7 +33,7 @@ def server() -> Iterator[CustomerIOServer]:
 
 
 def opened(server: CustomerIOServer, identity: Identity = Identity.ID) -> Any:
-    server.workspace.unique = UNIQUE[identity]
+    server.workspace.unique = identity.unique
     return closing(open_store("crm", "customerio://us", identity=identity, options=server.options()))
 
 

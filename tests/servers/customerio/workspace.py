@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from tests.servers.customerio.faults import Faults
 #: Bytes.
 ITEM_BYTES, BATCH_BYTES = 32_000, 500_000
 ID_BYTES, NAME_BYTES, VALUE_BYTES, ATTRIBUTES = 150, 150, 1_000, 300
+#: E.164.
+_PHONE = re.compile("[+][1-9][0-9]{1,14}")
 #: Of a device.
 PLATFORMS = ("ios", "android")
 
@@ -183,6 +186,8 @@ class Workspace:
             raise RefusedError("too long", kind)
         if kind != "cio_id" and kind not in self.unique:
             raise RefusedError("not an identifier of this workspace", kind)
+        if kind == "phone" and not _PHONE.fullmatch(value):
+            raise RefusedError("invalid", kind)
         return self.person(**{kind: value})
 
     def _made(self, identifiers: dict[str, Any]) -> Person:
@@ -223,11 +228,15 @@ class Workspace:
             if name not in self.unique:
                 _set(person.attributes, name, value)
             # Taken all the same; the failure only shows in the activity log.
-            elif value is None or self.person(**{name: value}) in (None, person):
+            elif value is None or self._may_have(person, name, value):
                 self._name(person, name, value if value is None else _folded(name, value))
             else:
                 continue
             person.times[name] = moment
+
+    def _may_have(self, person: Person, name: str, value: str) -> bool:
+        is_one = name != "phone" or _PHONE.fullmatch(value) is not None
+        return is_one and self.person(**{name: value}) in (None, person)
 
     def _delete_person(self, item: dict[str, Any]) -> None:
         person = self._found(item["identifiers"])
