@@ -37,9 +37,10 @@ def too_long(length: str) -> str:
     return f"'the row makes ' || {length} || ' bytes of JSON, over {LONGEST_ITEM}'"
 
 
-def _name_faults(entity: Entity) -> dict[str, str]:
+def _name_faults(target: Target) -> dict[str, str]:
     """SQL for what is wrong with the `names` of a row's attributes, to the SQL of the reason."""
-    reserved = ", ".join(f"'{name}'" for name in _reserved_names(entity))
+    claimed = ("anonymous_id",) if target.names_visitors else ()
+    reserved = ", ".join(f"'{name}'" for name in (*_reserved_names(target.entity), *claimed))
     found = f"list_intersect(names, CAST([{reserved}] AS VARCHAR[]))"
     return {
         f"len(names) > {MOST_ATTRIBUTES}": f"'the row has ' || len(names) || ' attributes, over {MOST_ATTRIBUTES}'",
@@ -50,13 +51,15 @@ def _name_faults(entity: Entity) -> dict[str, str]:
     }
 
 
-def _key_faults(entity: Entity) -> dict[str, str]:
-    """The same for a row's key."""
+def _key_faults(target: Target) -> dict[str, str]:
+    """The same for a row's key, and for the visitor whom it claims."""
+    entity = target.entity
     keys = [name for name in ("k1", "k2") if name == "k1" or entity.traits.links or entity is Entity.MERGE]
     faults = {" OR ".join(f"trim({key}) = ''" for key in keys): "'the identifier is blank'"}
     if entity.traits.names_device:
         keys.remove("k2")
         faults[f"strlen(k2) > {LONGEST_VALUE}"] = f"'the token is longer than {LONGEST_VALUE} bytes'"
+    keys += ["anonymous"] if target.names_visitors else []
     faults[" OR ".join(f"strlen({key}) > {LONGEST_IDENTIFIER}" for key in keys)] = (
         f"'the identifier is longer than {LONGEST_IDENTIFIER} bytes'"
     )
@@ -76,7 +79,7 @@ def is_faultless_sql(target: Target, own: list[str], identity: Identity) -> str:
     It looks at names once for all rows that have the same, and does not vouch for rows that are long.
     """
     faults = [f"strlen({name}) > {LONGEST_VALUE}" for name in ("attributes", *own)]
-    faulty = " OR ".join([*faults, *_key_faults(target.entity)])
+    faulty = " OR ".join([*faults, *_key_faults(target)])
     of_kind = "".join(f", any_value({name}) AS {name}" for name in own)
     short = f"CASE WHEN strlen(attributes) <= {LONGEST_VALUE} THEN attributes ELSE '{{}}' END"
     kinds = f"SELECT json_keys({short}) AS keys, cleared, bool_or({faulty}) AS faulty{of_kind} FROM given GROUP BY ALL"
@@ -85,7 +88,7 @@ def is_faultless_sql(target: Target, own: list[str], identity: Identity) -> str:
         for value in _must_differ(own, identity).values()
     )
     return (
-        f"SELECT NOT bool_or(coalesce(faulty, FALSE) OR {' OR '.join(_name_faults(target.entity))}){shared} "
+        f"SELECT NOT bool_or(coalesce(faulty, FALSE) OR {' OR '.join(_name_faults(target))}){shared} "
         f"FROM (SELECT faulty, {_names(own, 'keys')} AS names FROM ({kinds}))"
     )
 
@@ -106,10 +109,10 @@ def checked_sql(target: Target, own: list[str], identity: Identity) -> str:
     named = f"CASE {' '.join(shared)} END" if shared else "CAST(NULL AS VARCHAR)"
     # A row that is too long is not parsed as JSON: it may be nested without end.
     is_too_long = f"strlen(attributes) > {LONGEST_ITEM}"
-    found = _key_faults(target.entity) | {
+    found = _key_faults(target) | {
         "excess IS NOT NULL": too_long("excess"),
         "shared IS NOT NULL": "'two rows have this ' || shared",
-        **_name_faults(target.entity),
+        **_name_faults(target),
         "l.name IS NOT NULL": f"'attribute `' || l.name || '` is longer than {LONGEST_VALUE} bytes'",
     }
     return (

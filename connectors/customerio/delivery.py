@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from connectors.customerio.connection import AGAIN, Answer, Api
 from connectors.customerio.errors import kept
-from connectors.customerio.items import LANES, ItemSettings, render
+from connectors.customerio.items import ALONE, LANES, ItemSettings, render
 from connectors.customerio.requests import Packing, Request
 from syncer.model.errors import StoreError
 from syncer.model.protocols import VERDICTS
@@ -111,7 +111,7 @@ class BatchSender:
             del self._under_way[one]
 
     def _deliver(self, request: Request, body: bytes) -> None:
-        answer = self._api.call("POST", self._path, content=body)
+        answer = self._api.call("POST", ALONE if request.is_alone else self._path, content=body)
         if answer.ok:
             errors = _errors_by_place(answer.json(), len(request.seqs))
             if errors is None:

@@ -1,6 +1,6 @@
 """Events as operations of the Track API and as calls of the Pipelines API; each repeats its id when it is sent again.
 
-Sources, read 2026-11-30: the schemas `person_event`, `person_page` and `person_screen` of
+Sources, read 2026-11-30: the schemas `person_event`, `person_page`, `person_screen` and `anonymousEventsRequest` of
 https://docs.customer.io/api/track/, and `track`, `page` and `screen` of https://docs.customer.io/integrations/api/cdp/.
 """
 
@@ -16,14 +16,17 @@ def _text(value: str) -> str:
     return f"CAST(to_json({value}) AS VARCHAR)"
 
 
-def checked_sql(kind: EventKind, *, by_pipelines: bool) -> str:
+def checked_sql(target: Target, via: Via) -> str:
     """SQL for the rows of `given`, with the reason why one cannot be sent as `fault`, else NULL."""
+    columns = ("who", "anonymous") if target.names_visitors else ("who",)
     faults = {
-        "trim(who) = ''": "'the identifier is blank'",
-        f"strlen(who) > {LONGEST_IDENTIFIER}": f"'the identifier is longer than {LONGEST_IDENTIFIER} bytes'",
+        " OR ".join(f"trim({column}) = ''" for column in columns): "'the identifier is blank'",
+        " OR ".join(f"strlen({column}) > {LONGEST_IDENTIFIER}" for column in columns): (
+            f"'the identifier is longer than {LONGEST_IDENTIFIER} bytes'"
+        ),
         "trim(name) = ''": "'the event''s name is blank'",
     }
-    if by_pipelines and kind is EventKind.EVENT:
+    if via is Via.PIPELINES and target.events.kind is EventKind.EVENT:
         names = ", ".join(f"'{name}'" for name in sorted(ORDERS))
         faults[f"lower(trim(name)) IN ({names})"] = (
             "'the Pipelines API takes an event of this name for an order, not for something that happened'"
@@ -32,10 +35,22 @@ def checked_sql(kind: EventKind, *, by_pipelines: bool) -> str:
     return f"SELECT *, CASE {cases} END AS fault FROM given"
 
 
+def travels_alone_sql(target: Target, via: Via) -> str:
+    """SQL for whether a row needs a call of its own: no batch of the Track API takes an event of a visitor."""
+    return "anonymous IS NOT NULL" if target.names_visitors and via is Via.TRACK else "FALSE"
+
+
 def item_sql(target: Target, via: Via) -> str:
     """SQL for the JSON of a row."""
-    kind = target.events.kind
-    return _call_sql(kind) if via is Via.PIPELINES else _operation_sql(kind, target.person)
+    kind, key = target.events.kind, target.person_key
+    if via is Via.PIPELINES:
+        return _call_sql(kind, names_visitors=target.names_visitors)
+    if key is None:
+        return _unclaimed_sql(kind)
+    known = _operation_sql(kind, key)
+    if not target.names_visitors:
+        return known
+    return f"CASE WHEN anonymous IS NULL THEN {known} ELSE {_unclaimed_sql(kind)} END"
 
 
 def _operation_sql(kind: EventKind, key: PersonKey) -> str:
@@ -46,10 +61,21 @@ def _operation_sql(kind: EventKind, key: PersonKey) -> str:
     )
 
 
-def _call_sql(kind: EventKind) -> str:
-    type_, name = ("track", "event") if kind is EventKind.EVENT else (str(kind), "name")
+def _unclaimed_sql(kind: EventKind) -> str:
     return (
-        f'\'{{"type":"{type_}","{name}":\' || {_text("name")} || \',"userId":\' || {_text("who")} '
-        '|| \',"messageId":"\' || event_id || \'","timestamp":"\' '
-        "|| strftime(happened, '%Y-%m-%dT%H:%M:%S.%gZ') || '\",\"properties\":' || attributes || '}'"
+        f'\'{{"type":"{kind}","anonymous_id":\' || {_text("anonymous")} || \',"name":\' || {_text("name")} '
+        '|| \',"id":"\' || event_id || \'","timestamp":\' || epoch_ms(happened) // 1000 '
+        "|| ',\"data\":' || attributes || '}'"
+    )
+
+
+def _call_sql(kind: EventKind, *, names_visitors: bool) -> str:
+    type_, name = ("track", "event") if kind is EventKind.EVENT else (str(kind), "name")
+    who = f"',\"userId\":' || {_text('who')}"
+    if names_visitors:
+        who = f"CASE WHEN anonymous IS NULL THEN {who} ELSE ',\"anonymousId\":' || {_text('anonymous')} END"
+    return (
+        f'\'{{"type":"{type_}","{name}":\' || {_text("name")} || {who} || \',"messageId":"\' || event_id '
+        "|| '\",\"timestamp\":\"' || strftime(happened, '%Y-%m-%dT%H:%M:%S.%gZ') "
+        "|| '\",\"properties\":' || attributes || '}'"
     )

@@ -20,6 +20,8 @@ UNCLEARABLE = ("id", "cio_subscription_preferences")
 UNCLEARABLE_TRAITS = (*UNCLEARABLE, "email", "createdAt", "unsubscribed")
 #: Requests in flight at once. A lane sends one after the other, and one lane has all items about one entity.
 LANES = 8
+#: Where what no batch takes goes, a call each.
+ALONE = "/api/v1/events"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +46,21 @@ def render(
 
     Shapes:
         batch: as for `ProfileStore.apply`, of anything but a collection.
-        returns: the items as `seq`, `lane`, `item`, a JSON text, in order; the rejected rows as `seq`, `reason`.
-            Different lanes are about different entities; no other item is about the entity of one without a lane.
+        returns: the items as `seq`, `lane`, `item`, a JSON text, and `alone`, in order; the rejected rows as `seq`,
+            `reason`. Different lanes are about different entities; no other item is about the entity of one without a
+            lane. One that is `alone` is the whole body of a call to ALONE.
     """
     own = [str(name) for name in settings.identity.names if name in batch.schema.names]
     given = merges.with_roots(connection, target, batch) if target.merged_key is not None else pa.table(batch)
+    if target.names_visitors and "anonymous" not in given.column_names:
+        given = given.append_column("anonymous", pa.nulls(len(given), pa.string()))
+    alone = events.travels_alone_sql(target, settings.via) if target.event is not None else "FALSE"
     length = f"CASE WHEN strlen(item) > {LONGEST_ITEM} THEN {too_long('strlen(item)')} END"
     connection.register("given", given)
     try:
         rows = connection.sql(
-            f"SELECT seq, {_lane_sql(target)} AS lane, item, coalesce(fault, {length}) AS reason FROM ("
+            f"SELECT seq, {_lane_sql(target)} AS lane, item, {alone} AS alone, "
+            f"coalesce(fault, {length}) AS reason FROM ("
             f"SELECT *, CASE WHEN fault IS NULL THEN {_item_sql(target, own, settings)} END AS item "
             f"FROM ({_checked_sql(connection, target, own, settings)})) ORDER BY seq"
         ).to_arrow_table()
@@ -68,14 +75,16 @@ def _lane_sql(target: Target) -> str:
     if target.merged_key is not None:
         # Pairs may share people.
         return "0"
-    person = "who" if target.event is not None else "k1" if target.entity.traits.links else ""
+    person = "k1" if target.entity.traits.links else ""
+    if target.event is not None:
+        person = "coalesce(who, anonymous)" if target.names_visitors else "who"
     return f"CAST(hash({person}) % {LANES} AS INTEGER)" if person else "CAST(NULL AS INTEGER)"
 
 
 def _checked_sql(connection: duckdb.DuckDBPyConnection, target: Target, own: list[str], settings: ItemSettings) -> str:
     """SQL for the rows of `given` as items need them, with the reason why one cannot be sent as `fault`, else NULL."""
     if target.event is not None:
-        return events.checked_sql(target.event.kind, by_pipelines=settings.via is Via.PIPELINES)
+        return events.checked_sql(target, settings.via)
     is_faultless = connection.sql(is_faultless_sql(target, own, settings.identity)).fetchall()[0][0]
     checked = (
         "SELECT *, CAST(NULL AS VARCHAR) AS fault FROM given"
@@ -116,11 +125,13 @@ def _members(own: list[str], *more: str, kept: tuple[str, ...] = ()) -> str:
 def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
     match target.entity:
         case Entity.PERSON if settings.via is Via.PIPELINES:
-            return _pipelines_sql(own, settings)
+            return _pipelines_sql(own, settings, names_visitors=target.names_visitors)
         case Entity.PERSON:
             # Unsetting must not create a person.
             only_known = "TRUE" if not settings.create else "action = 'clear'"
-            members = _members(own, f"CASE WHEN {only_known} THEN '\"_update\":true' END", kept=UNCLEARABLE)
+            more = [f"CASE WHEN {only_known} THEN '\"_update\":true' END"]
+            more += [f"'\"anonymous_id\":' || {_text('anonymous')}"] if target.names_visitors else []
+            members = _members(own, *more, kept=UNCLEARABLE)
             return _entity_sql("person", _person(target.person_key), members, f'"timestamp":{settings.timestamp},')
         case Entity.OBJECT:
             return _entity_sql("object", _object("k1", settings.object_type), _members([]))
@@ -234,13 +245,16 @@ def _with_iso_time(rows: str) -> str:
     return f"SELECT * REPLACE ({attributes} AS attributes) FROM ({rows})"
 
 
-def _pipelines_sql(own: list[str], settings: ItemSettings) -> str:
+def _pipelines_sql(own: list[str], settings: ItemSettings, *, names_visitors: bool) -> str:
     """The same for the Pipelines API, which recognises a repeated call by its `messageId`."""
     traits = _members([name for name in own if name != "id"], kept=UNCLEARABLE_TRAITS)
     # With the run's start, since a value that returns after another one is no repetition.
-    content = f"concat_ws(chr(31), '{settings.store_id}', '{settings.timestamp}', action, k1, {traits})"
+    visitor = ", anonymous" if names_visitors else ""
+    content = f"concat_ws(chr(31), '{settings.store_id}', '{settings.timestamp}', action, k1, {traits}{visitor})"
     moment = datetime.fromtimestamp(settings.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = f"',\"userId\":' || {_text('k1')} || ',\"messageId\":\"' || md5({content}) || '\"'"
+    if names_visitors:
+        names += f" || coalesce(',\"anonymousId\":' || {_text('anonymous')}, '')"
     common = f'{names} || \',"timestamp":"{moment}"\''
     event = "CASE action WHEN 'suppress' THEN 'Suppressed' WHEN 'unsuppress' THEN 'Unsuppressed' ELSE 'Deleted' END"
     return (

@@ -151,12 +151,6 @@ ORDERS = frozenset(
 def check(name: str, target: Target, *, create: bool, identity: Identity, options: CustomerIOOptions) -> None:
     """See `StoreConnector.checked_by`."""
     named, key = ConnectionName("store", name), target.person_key
-    if target.names_visitors:
-        raise StoreRefusesError(
-            f"{named.label} takes no visitors yet: `anonymous` is for stores in SQLite and PostgreSQL",
-            hint="Leave `anonymous` out, or feed an SQL store.",
-            field="person",
-        )
     known_by = (*identity.unique, PersonKey.CIO_ID)
     if wrong := [one for one in (key, target.merged_key) if one not in (None, *known_by)]:
         known = " or ".join(f"`{name}`" for name in known_by)
@@ -176,7 +170,7 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
         )
     if target.collection is not None and not options.app_key:
         raise StoreRefusesError(f"{named.label}: {NEEDS_APP_KEY[0]}", hint=named.hint(NEEDS_APP_KEY[1]))
-    if goes_through_pipelines(target, options) and (key is not PersonKey.ID or not create):
+    if goes_through_pipelines(target, options) and (key not in (None, PersonKey.ID) or not create):
         raise StoreRefusesError(
             f"{named.label}: the Pipelines API takes people by their `id` alone, and creates who is missing",
             hint=f"Leave {named.setting}__VIA out, or identify people by `id` and leave `create` out.",

@@ -36,6 +36,8 @@ class Request:
     seqs: pa.Array
     #: JSON texts.
     items: pa.Array
+    #: Whether its only item is the whole body, for another address than that of batches.
+    is_alone: bool = False
 
     def halves(self) -> tuple[Request, Request]:
         """Two smaller ones."""
@@ -46,6 +48,8 @@ class Request:
 
     def body(self) -> bytes:
         """The JSON to post."""
+        if self.is_alone:
+            return str(self.items[0].as_py()).encode()
         together = pa.ListArray.from_arrays(pa.array([0, len(self.items)], pa.int32()), self.items)
         joined = memoryview(pc.binary_join(together, ",")[0].as_buffer())
         return b"".join((b'{"batch":[', joined, b"]}"))
@@ -63,7 +67,10 @@ class Packing:
         Shapes:
             items: as `items.render` gives them, later than those before.
         """
-        packed = []
+        packed, is_alone = [], items["alone"]
+        if pc.any(is_alone).as_py():
+            packed = [[*part] for part in _alone(items.filter(is_alone)).values()]
+            items = items.filter(pc.invert(is_alone))
         for lane in items["lane"].unique().to_pylist():
             of_lane = items if lane is None else items.filter(pc.equal(items["lane"], lane))
             if lane in self._waiting:
@@ -90,6 +97,14 @@ def expected_calls(entity: Entity, *, rows: int, row_bytes: int) -> int:
     return math.ceil(min(rows, max(LANES, full + LANES / 2)))
 
 
+def _alone(items: pa.Table) -> dict[int | None, list[Request]]:
+    """A request for each of the items, by lane."""
+    found: dict[int | None, list[Request]] = {}
+    for place, lane in enumerate(items["lane"].to_pylist()):
+        found.setdefault(lane, []).append(_request(items[place : place + 1], lane, is_alone=True))
+    return found
+
+
 def _parts(items: pa.Table) -> list[pa.Table]:
     """The items in order, cut where a request is full."""
     weights = pc.max_element_wise(pc.add(pc.binary_length(items["item"]), 1), _LEAST_WEIGHT).cast(pa.int64())
@@ -98,5 +113,6 @@ def _parts(items: pa.Table) -> list[pa.Table]:
     return [items[first:end] for first, end in zip([0, *ends], ends, strict=False)]
 
 
-def _request(items: pa.Table, lane: int | None) -> Request:
-    return Request(lane=lane, seqs=items["seq"].combine_chunks(), items=items["item"].combine_chunks())
+def _request(items: pa.Table, lane: int | None, *, is_alone: bool = False) -> Request:
+    seqs, texts = items["seq"].combine_chunks(), items["item"].combine_chunks()
+    return Request(lane=lane, seqs=seqs, items=texts, is_alone=is_alone)

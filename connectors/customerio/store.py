@@ -138,10 +138,13 @@ class CustomerIOStore:
         if target.collection is not None:
             alone = 2 + 2 * math.ceil(rows / ROWS_OF_A_WRITE)
             return f"Customer.io: about {alone} calls for these rows alone, or 3 for the whole collection"
-        calls = expected_calls(target.entity, rows=rows, row_bytes=row_bytes)
+        travels_alone = target.event is not None and target.names_visitors and self._options.via is Via.TRACK
+        is_each_alone = travels_alone and target.person_key is None
+        calls = rows if is_each_alone else expected_calls(target.entity, rows=rows, row_bytes=row_bytes)
         rate = self._options.requests_per_second
         about = "1 call" if calls == 1 else f"about {calls:,} calls"
-        return f"Customer.io: {about}, {_duration(calls / kept_rate(rate))} at {rate} a second"
+        more = ", and a call for each event of a visitor" if travels_alone and not is_each_alone else ""
+        return f"Customer.io: {about}, {_duration(calls / kept_rate(rate))} at {rate} a second{more}"
 
     def identifiers(self, target: Target, keys: pa.Table) -> pa.Table:
         """See `ProfileStore.identifiers`; without an App API key only the key itself."""

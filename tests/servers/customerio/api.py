@@ -42,6 +42,7 @@ def application(workspace: Workspace) -> Starlette:
         routes=[
             Route("/api/v1/accounts/region", apis.guarded(apis.region, apis.track_login)),
             Route("/api/v2/batch", apis.guarded(apis.writing(apis.batch), apis.track_login), methods=["POST"]),
+            Route("/api/v1/events", apis.guarded(apis.writing(apis.anonymous), apis.track_login), methods=["POST"]),
             Route("/v1/batch", apis.guarded(apis.writing(apis.calls), apis.cdp_login), methods=["POST"]),
             *(
                 Route(
@@ -153,6 +154,18 @@ class _Apis:
         self._leave(entities)
         return JSONResponse({"errors": errors}, self._w.faults.partly) if errors else JSONResponse({})
 
+    async def anonymous(self, request: Request) -> Response:
+        self._w.arrivals.append(time.monotonic())
+        posted = orjson.loads(await request.body())
+        if faults := self._faults("track", posted, "/api/v1/events"):
+            return _bad("invalid", "event", faults[0])
+        with self._w.lock:
+            try:
+                self._w.take_of_visitor(posted)
+            except RefusedError as exc:
+                return JSONResponse({"meta": {"errors": [exc.told["reason"]]}}, 400)
+        return JSONResponse({})
+
     async def calls(self, request: Request) -> Response:
         body = await request.body()
         posted = orjson.loads(body)
@@ -168,8 +181,8 @@ class _Apis:
                 return JSONResponse({"errors": [exc.told]}, 400)
         return JSONResponse({"success": True})
 
-    def _faults(self, api: str, posted: Any) -> list[str]:
-        return definitions.faults_of(api, posted) if self._w.checked else []
+    def _faults(self, api: str, posted: Any, path: str = "") -> list[str]:
+        return definitions.faults_of(api, posted, path) if self._w.checked else []
 
     def _refused(self, body: bytes, items: list[dict[str, Any]], faults: list[str]) -> Response | None:
         """The answer to a batch of which nothing is taken."""

@@ -22,10 +22,15 @@ def folder() -> Path | None:
     return next((folder for folder in _FOLDERS if (folder / _FILES["track"]).is_file()), None)
 
 
-def faults_of(api: str, batch: Any) -> list[str]:
-    """What the definitions say against a posted batch, of which a part is read; nothing where they are not there."""
-    validator, items = _validator(api), batch["batch"]
-    read = {**batch, "batch": items[:: len(items) // _READ + 1]}
+def faults_of(api: str, posted: Any, path: str = "") -> list[str]:
+    """What the definitions say against what was posted to a path; nothing where they are not there.
+
+    Where there is no path it is a batch, of which a part is read.
+    """
+    validator, read = _validator(api, path or _BATCHES[api]), posted
+    if not path:
+        items = posted["batch"]
+        read = {**posted, "batch": items[:: len(items) // _READ + 1]}
     return [error.message[:300] for error in validator.iter_errors(read)] if validator else []
 
 
@@ -65,11 +70,11 @@ def document(api: str) -> dict[str, Any] | None:
 
 
 @cache
-def _validator(api: str) -> Draft202012Validator | None:
+def _validator(api: str, path: str) -> Draft202012Validator | None:
     found = document(api)
     if found is None:
         return None
-    body = found["paths"][_BATCHES[api]]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    body = found["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     return Draft202012Validator({**body, "components": found["components"]})
 
 

@@ -117,6 +117,14 @@ class Workspace:
         assert found is not None
         return {name: value for name, value in found.attributes.items() if name != "id"}
 
+    def take_of_visitor(self, body: dict[str, Any]) -> None:
+        """Apply a call of the Track API about what a visitor did.
+
+        Raises:
+            RefusedError: it cannot be.
+        """
+        self._happen(events.of_visitor(body))
+
     def take(self, item: dict[str, Any]) -> None:
         """Apply one operation of the Track API.
 
@@ -159,9 +167,10 @@ class Workspace:
         self.message_ids.add(call["messageId"])
 
     def _take_new_call(self, call: dict[str, Any]) -> None:
-        who = {"id": call["userId"]}
+        who = {"id": call.get("userId", "")}
         if call["type"] == "identify":
-            self._identify({"identifiers": who, "attributes": call["traits"]})
+            visitor = {"anonymous_id": call["anonymousId"]} if "anonymousId" in call else {}
+            self._identify({"identifiers": who, "attributes": call["traits"] | visitor})
         elif events.is_event(call):
             self._happen(events.as_operation(call))
         elif call.get("event") == "Device Created or Updated":
@@ -206,7 +215,7 @@ class Workspace:
 
     def _identify(self, item: dict[str, Any]) -> None:
         given = dict(item.get("attributes") or {})
-        only_known = given.pop("_update", False)
+        only_known, visitor = given.pop("_update", False), given.pop("anonymous_id", "")
         _check(given)
         if self._is_suppressed(item):
             return
@@ -221,7 +230,11 @@ class Workspace:
             if only_known or "cio_id" in item["identifiers"]:
                 return
             person = self._made(item["identifiers"])
-        moment = item.get("timestamp", 0)
+        if visitor:
+            self.events.claim(visitor, person.cio_id, now=time.time())
+        self._set_attributes(person, given, item.get("timestamp", 0))
+
+    def _set_attributes(self, person: Person, given: dict[str, Any], moment: int) -> None:
         for name, value in given.items():
             if moment < person.times.get(name, 0):
                 continue
@@ -277,6 +290,9 @@ class Workspace:
         """An event; one of somebody unknown makes them."""
         if wrong := events.fault(item):
             raise RefusedError("invalid", wrong)
+        if "anonymous_id" in item:
+            self.events.add(item, "", item["anonymous_id"])
+            return
         if self._is_suppressed(item):
             return
         person = self._found(item["identifiers"])
