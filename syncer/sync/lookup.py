@@ -174,6 +174,7 @@ class Hit:
 
     sought: Sought
     email: str | None
+    phone: str | None
     name: str | None
 
 
@@ -310,7 +311,7 @@ def _hits(opened: ProfileStore, store: str, text: str) -> list[Hit]:
         (kind, value), *others = _identifiers_in(one).items()
         if text not in (value, *(other for _, other in others)):
             sought = Sought(store=store, entity=Entity.PERSON, kind=kind, value=value)
-            hits.append(Hit(sought=sought, email=one["email"], name=one["name"]))
+            hits.append(Hit(sought=sought, email=one["email"], phone=one.get("phone"), name=one["name"]))
     return hits
 
 
