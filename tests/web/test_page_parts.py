@@ -261,6 +261,25 @@ def test_a_rejected_row_without_a_key_is_found_by_its_values(site: Site) -> None
         assert "ann@example.com" in page
 
 
+def test_a_person_is_found_by_phone_and_by_a_part_of_it_and_shown_with_it(site: Site) -> None:
+    rows = "('7', '+4915110000007', NULL), ('8', '+4915110000008', 'ann@example.com')"
+    site.define("phones", f"SELECT * FROM (VALUES {rows}) t (id, phone, email)", "entity: person\nperson: {id: id}")
+    with site.served({"SYNCER_STORES__DEFAULT__IDENTITY": "id_email_or_phone"}) as served:
+        served.service.run_now("phones", actor="ann").ended.wait(SECONDS)
+        client = served.client()
+        page = client.get("/people", params={"value": "+4915110000007"}).text
+        whole = client.get("/find", params={"q": "+4915110000007"}).text
+        part = client.get("/find", params={"q": "110000007"}).text
+        both = client.get("/find", params={"q": "110000008"}).text
+
+    assert '<dt>phone</dt><dd class="value">+4915110000007</dd>' in page
+    assert "Person by phone" in page
+    assert "/people?by=phone" in whole
+    assert "<strong>+4915110000007</strong>" in part
+    assert "<strong>ann@example.com</strong>" in both
+    assert "+4915110000008" in both
+
+
 def test_the_page_of_a_person_has_the_visitors_they_were_and_what_these_did(site: Site) -> None:
     rows = "SELECT 'a' AS view, 'visitor-7' AS visitor, TIMESTAMP '2026-01-02' AS at, 'blue' AS colour"
     header = "entity: event\nperson: {anonymous: visitor}\nevent: {name: seen, id: view, time: at}\nstart: all"
