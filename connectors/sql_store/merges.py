@@ -24,6 +24,13 @@ _WENT = {key: f"m.kind = '{key}' AND m.value = {{}}" for key in PersonKey} | {
     PersonKey.CIO_ID: "m.kind = 'cio_id' AND m.value = CAST({} AS text)"
 }
 
+#: The rows of which whom they keep is, by way of others, to become part of who goes.
+_IN_A_RING = (
+    f"WITH RECURSIVE reached (seq, goes) AS (SELECT b.seq, b.absorbed_id FROM batch AS b WHERE {_WAITING} UNION "
+    f"SELECT r.seq, b.absorbed_id FROM reached AS r JOIN batch AS b ON b.person_id = r.goes AND {_WAITING}) "
+    "SELECT b.seq FROM batch AS b JOIN reached AS r ON r.seq = b.seq AND r.goes = b.person_id"
+)
+
 NOBODY_KEPT = "the person to keep does not exist"
 NOBODY_MERGED = "the person to merge does not exist"
 KEPT_BY_ANOTHER = "the person to merge has been merged into somebody else"
@@ -33,15 +40,16 @@ RING = "these merges go round in a ring: nobody would be kept"
 def apply(execute: Execute, dialect: SQLDialect, keep: PersonKey, goes: PersonKey, identity: Identity) -> None:
     """Merge the pairs of the batch, each of whose people may be in other pairs too.
 
-    In each round, those become one of whom nobody else is to be merged first.
+    In each round, those become one of whom nobody else is to be merged first. Where none is left but pairs in a ring,
+    and what waits for them, the ring is rejected, and the others go on.
     """
     while execute(f"UPDATE batch AS b SET person_id = NULL, absorbed_id = NULL WHERE {_WAITING}") > 0:
         _find(execute, keep, goes)
         _finish(execute, goes)
-        if not _choose(execute):
-            execute(f"UPDATE batch AS b SET verdict = 'rejected', reason = '{RING}' WHERE {_WAITING}")
-        else:
+        if _choose(execute):
             _merge(execute, dialect, identity)
+        else:
+            execute(f"UPDATE batch AS b SET verdict = 'rejected', reason = '{RING}' WHERE b.seq IN ({_IN_A_RING})")
 
 
 def _find(execute: Execute, keep: PersonKey, goes: PersonKey) -> None:
@@ -70,22 +78,28 @@ def _finish(execute: Execute, goes: PersonKey) -> None:
 
 
 def _choose(execute: Execute) -> int:
-    """Choose the rows whose people can become one now; returns how many."""
-
-    def waits_for(theirs: str, mine: str, which: str) -> str:
-        return (
-            f"EXISTS (SELECT 1 FROM batch AS o WHERE o.{theirs} = b.{mine} AND o.seq {which} b.seq "
-            f"AND {_WAITING.replace('b.', 'o.')})"
-        )
-
-    others = (("person_id", "absorbed_id", "<>"), ("person_id", "person_id", "<"), ("absorbed_id", "absorbed_id", "<"))
-    waits = " OR ".join(waits_for(*other) for other in others)
+    """Choose the rows whose people can become one now; returns how many, 0 if all that wait go round in a ring."""
+    becomes_more = _waits_for("person_id", "absorbed_id", "<>")
+    comes_later = " OR ".join(_waits_for(name, name, "<") for name in ("person_id", "absorbed_id"))
     # In two statements: SQLite would look at rows that the same one has changed.
-    execute(f"UPDATE batch AS b SET reason = '{_LATER}' WHERE ({waits}) AND {_WAITING}")
+    execute(f"UPDATE batch AS b SET reason = '{_LATER}' WHERE ({becomes_more} OR {comes_later}) AND {_WAITING}")
     chosen = execute(f"UPDATE batch AS b SET action = '{_MERGES}' WHERE b.reason IS NULL AND {_WAITING}")
     execute("UPDATE batch SET reason = NULL WHERE verdict IS NULL")
-    execute(f"UPDATE batch SET absorbed_id = NULL WHERE action <> '{_MERGES}'")
+    if not chosen:
+        # Of pairs that wait for one another by their order alone, any may be first.
+        first = f"SELECT min(b.seq) FROM batch AS b WHERE NOT {becomes_more} AND {_WAITING}"
+        chosen = execute(f"UPDATE batch SET action = '{_MERGES}' WHERE seq = ({first})")
+    if chosen:
+        execute(f"UPDATE batch SET absorbed_id = NULL WHERE action <> '{_MERGES}'")
     return chosen
+
+
+def _waits_for(theirs: str, mine: str, which: str) -> str:
+    """SQL for whether a row waits for another one, by a person whom both name."""
+    return (
+        f"EXISTS (SELECT 1 FROM batch AS o WHERE o.{theirs} = b.{mine} AND o.seq {which} b.seq "
+        f"AND {_WAITING.replace('b.', 'o.')})"
+    )
 
 
 def _merge(execute: Execute, dialect: SQLDialect, identity: Identity) -> None:

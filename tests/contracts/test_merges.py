@@ -116,6 +116,28 @@ def test_each_pair_that_cannot_be_merged_has_its_reason_and_the_others_are(store
     assert left == ["a", "b", "d", "e", "f"]
 
 
+def test_pairs_beside_a_ring_are_merged(store: ProfileStore) -> None:
+    apply(store, PEOPLE, *(put(name, attributes={name: 1}) for name in "abcdef"))
+    given = [("a", "b"), ("b", "c"), ("c", "a"), ("a", "d"), ("e", "c"), ("f", "e")]
+
+    verdicts = apply(store, pairs(), *(merge(*pair) for pair in given))
+
+    assert verdicts == [RING, RING, RING, ACCEPTED, ACCEPTED, ACCEPTED]
+    assert attributes(store, "f") == {"f": 1, "e": 1, "c": 1}
+    assert (attributes(store, "a"), attributes(store, "b")) == ({"a": 1, "d": 1}, {"b": 1})
+
+
+def test_pairs_that_wait_for_one_another_only_by_their_order_are_no_ring(store: ProfileStore) -> None:
+    apply(store, PEOPLE, *(put(name, attributes={name: 1}) for name in "abcd"))
+    given = [("a", "b"), ("a", "d"), ("b", "c"), ("c", "d")]
+
+    for verdicts in (apply(store, pairs(), *(merge(*pair) for pair in given)) for _ in range(2)):
+        assert RING not in verdicts
+
+    assert verdicts == [ACCEPTED] * 4
+    assert attributes(store, "a") == dict.fromkeys("abcd", 1)
+
+
 def test_two_names_of_one_person_are_one_person(store: ProfileStore) -> None:
     apply(store, PEOPLE, put("ann", attributes={"x": 1}, email="ann@example.com"))
 

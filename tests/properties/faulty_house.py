@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,8 @@ class StoreOfHistories:
                 return []
             with closing(sqlite3.connect(path)) as connection:
                 return connection.execute(sql).fetchall()
-        with psycopg.connect(self.url) as session, suppress(psycopg.errors.UndefinedTable):
-            return session.execute(sql.encode()).fetchall()
+        with suppress(psycopg.errors.UndefinedTable):
+            return self._session.execute(sql.encode()).fetchall()
         return []
 
     def delete_people(self, *ids: str) -> None:
@@ -133,8 +134,8 @@ class StoreOfHistories:
                     connection.execute("PRAGMA foreign_keys = ON")
                     connection.execute(sql)
             return
-        with psycopg.connect(self.url) as session, suppress(psycopg.errors.UndefinedTable):
-            session.execute(sql.encode())
+        with suppress(psycopg.errors.UndefinedTable):
+            self._session.execute(sql.encode())
 
     def put_back(self, copy: Path) -> bool:
         """Put a file back to how it was when this was called last, if it was; then copy it to *copy*."""
@@ -148,6 +149,10 @@ class StoreOfHistories:
         with closing(sqlite3.connect(self._file)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
         return is_copied
+
+    @cached_property
+    def _session(self) -> psycopg.Connection:
+        return self.closing.enter_context(psycopg.connect(self.url, autocommit=True))
 
     @property
     def _file(self) -> Path:

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from syncer.model.types import Entity, EventRules, EventType, PersonKey, Start, Target
 from syncer.snapshot.ledger import Asked
@@ -106,6 +106,8 @@ class SentEvents(RuleBasedStateMachine):
         self.here, self.there = (till(folder=self.folder / name, store_url=self.store.url) for name in "ab")
         self.there.orders = self.here.orders
         self.file = "paid"
+        #: Whether anything has happened since all was quiet.
+        self.is_changed = True
         #: Every row under which an event was ever returned.
         self.versions: dict[str, set[Order]] = {}
         #: The events that a ledger, by its folder and file, was given: the rows under which it may keep them.
@@ -162,12 +164,14 @@ class SentEvents(RuleBasedStateMachine):
 
     @rule(key=KEYS)
     def repeat_with_another_total(self, key: str) -> None:
+        self.is_changed = True
         for order in self.here.orders.get(key, [])[:1]:
             self.here.orders[key] = [order, replace(order, total="9")]
 
     @rule(key=KEYS)
     def spoil(self, key: str) -> None:
         """It has no time."""
+        self.is_changed = True
         for order in self.here.orders.get(key, [])[:1]:
             self.here.orders[key] = [replace(order, at=None)]
 
@@ -177,6 +181,7 @@ class SentEvents(RuleBasedStateMachine):
 
     @rule(key=KEYS)
     def take_away(self, key: str) -> None:
+        self.is_changed = True
         self.here.orders.pop(key, None)
 
     @rule(who=IDS)
@@ -186,12 +191,14 @@ class SentEvents(RuleBasedStateMachine):
 
     @rule(who=IDS)
     def be_deleted_by_others(self, who: str) -> None:
+        self.is_changed = True
         self.open |= {key for key, order in self._stored().items() if order.who == who}
         self.store.delete_people(who)
         self.here.rows["people"] = [row for row in self.here.rows["people"] if row["id"] != who]
 
     @rule()
     def rename(self) -> None:
+        self.is_changed = True
         old, self.file = self.file, "paid" if self.file != "paid" else "renamed"
         self.here.rename(old, self.file)
 
@@ -208,15 +215,18 @@ class SentEvents(RuleBasedStateMachine):
     def put_the_store_back(self) -> None:
         """To how it was when it was copied last; then it is copied."""
         if self.store.put_back(self.folder / "copy.db"):
+            self.is_changed = True
             self.begun.clear()
 
     @rule()
     def lose_the_state(self) -> None:
+        self.is_changed = True
         self.here.lose_the_state()
         self.begun = {ledger for ledger in self.begun if ledger[0] != self.here.folder.name}
         self.given = {ledger: rows for ledger, rows in self.given.items() if ledger[0] != self.here.folder.name}
 
     def _set(self, key: str, order: Order) -> None:
+        self.is_changed = True
         self.here.orders[key] = [order]
         then = (self.past or {}).get(key)
         if then is not None and order.at is not None:
@@ -257,6 +267,7 @@ class SentEvents(RuleBasedStateMachine):
         self._run(self.there, self.there.dying(40) if dies else nullcontext())
         self.here.runs = self.there.runs
 
+    @precondition(lambda self: self.is_changed)
     @rule(full=st.booleans())
     def run_all_cleanly(self, full: bool) -> None:
         sent = 1
@@ -271,6 +282,7 @@ class SentEvents(RuleBasedStateMachine):
             assert progress is not None
             self._check()
             self._check_all()
+        self.is_changed = False
 
     # --- machinery --------------------------------------------------------------------------------------
 
@@ -285,6 +297,7 @@ class SentEvents(RuleBasedStateMachine):
 
     def _run(self, house: Till, fault: AbstractContextManager[None] | None = None, **options: Any) -> Progress | None:
         """One run; what was in the store before it stays as it was."""
+        self.is_changed = True
         before, house.returned = self._stored(), {}
         with fault or nullcontext():
             progress = house.attempt(self.file if house is self.here else "paid", **options)
@@ -328,7 +341,7 @@ class SentEvents(RuleBasedStateMachine):
         if self.start is Start.NOW and ledger not in self.begun and self.decided is not None:
             early = {key: order.at for key, order in sound.items() if order.at is not None and order.at <= self.decided}
             if self.past is None:
-                self.past = early
+                self.past = {key: at for key, at in early.items() if key not in self.open}
             self.open |= early.keys() - self.past.keys()
             self._leave_open(*(self.past.keys() - early.keys()))
         if is_over:
