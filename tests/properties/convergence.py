@@ -194,6 +194,7 @@ def _syncs() -> dict[str, Sync]:
     return {
         "forgotten": _list("forgotten", ListAction.DELETE),
         "refused": _list("refused", ListAction.SUPPRESS),
+        "forgiven": _list("forgiven", ListAction.UNSUPPRESS),
         "people": _sync("people", _person(), OnRemoved.DELETE, "plan"),
         "values": _sync("values", _person(), OnRemoved.CLEAR, "ltv"),
         "accounts": _sync(
@@ -249,6 +250,8 @@ class Convergence(RuleBasedStateMachine):
         self.store = self.new_store()
         self.syncs = _syncs()
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
+        #: The ids that were ever on these lists.
+        self.ever_listed: dict[str, set[str]] = {"refused": set(), "forgiven": set()}
         #: Objects that a relationship may have made.
         self.ends: set[Key] = set()
 
@@ -266,6 +269,8 @@ class Convergence(RuleBasedStateMachine):
     @rule(name=NAMES, first=IDS, second=IDS, value=VALUES)
     def put(self, name: str, first: str, second: str, value: str | None) -> None:
         self.syncs[name].rows[self._key(name, first, second)] = [value]
+        if name in self.ever_listed:
+            self.ever_listed[name].add(first)
         if name == "members" and self.store.makes_ends:
             self.ends.add(("account", second))
 
@@ -288,6 +293,7 @@ class Convergence(RuleBasedStateMachine):
 
     @rule(name=NAMES, first=IDS, second=IDS)
     def repeat_with_another_value(self, name: str, first: str, second: str) -> None:
+        self.put(name, first, second, "a")
         self.syncs[name].rows[self._key(name, first, second)] = ["a", "b"]
 
     @rule(name=NAMES)
@@ -356,8 +362,8 @@ class Convergence(RuleBasedStateMachine):
                 coordination=Mortal(coordination, life),
                 started_at=self.clock,
             )
-        if not allow_limits and name != "devices":
-            # A device that moves is removed, and counts for no limit.
+        if not allow_limits and name not in ("devices", "forgiven"):
+            # A device that moves is removed, and counts for no limit; whoever is forgiven is not removed.
             assert self.store.removed_since(mark) <= MOST_REMOVED, "a run removed more than its limit"
 
     def _valid(self, name: str) -> dict[Key, Any]:
@@ -370,7 +376,8 @@ class Convergence(RuleBasedStateMachine):
         return {key for key, values in self.syncs[name].rows.items() if len(values) > 1}
 
     def _check_store_equals_queries(self) -> None:
-        assert self._listed("refused") <= self.store.suppressed
+        assert self._listed("refused") - self.ever_listed["forgiven"] <= self.store.suppressed
+        assert self.store.suppressed <= self.ever_listed["refused"]
         assert not self.store.suppressed & self.store.people.keys()
         self._check_people("people", "plan")
         self._check_people("values", "ltv")

@@ -27,6 +27,7 @@ from tests.properties.convergence import (
     IDS,
     NAMES,
     ROWS,
+    VALUES,
     Convergence,
     Life,
     Mortal,
@@ -197,6 +198,12 @@ class WithCustomerIO(Convergence):
 
     def new_store(self) -> WorkspaceOnTrial:
         return WorkspaceOnTrial()
+
+    @rule(name=NAMES, first=IDS, second=IDS, value=VALUES)
+    def put(self, name: str, first: str, second: str, value: str | None) -> None:
+        # It ignores what is sent of people who are suppressed: that it may come again is for others to know.
+        if name != "forgiven":
+            super().put(name, first, second, value)
 
     @rule(name=NAMES, fault=st.sampled_from(sorted(FAULTS)), at=AT, times=st.integers(1, 3), rows=ROWS)
     def run_through(self, name: str, fault: str, at: int, times: int, rows: Rows = ()) -> None:
