@@ -59,7 +59,7 @@ def _events(fetch: Fetch, person_id: int) -> list[dict[str, Any]]:
     """The newest ones, newest first."""
     return _rows(
         fetch,
-        "event_id name kind occurred_at data",
+        "event_id name kind occurred_at anonymous_id data",
         f"FROM events WHERE person_id = :person_id ORDER BY occurred_at DESC, event_id DESC LIMIT {_EVENTS}",
         person_id=person_id,
     )

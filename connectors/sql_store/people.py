@@ -25,6 +25,9 @@ NAMED = {
 }
 
 
+#: Why a row is rejected that claims somebody else's visitor.
+TAKEN = "another person has this visitor"
+
 #: Why a row is rejected whose number is nobody's.
 NO_CIO_ID = "no person has this cio_id"
 
@@ -188,7 +191,7 @@ def field_of(target: Target, key: PersonKey | None) -> str:
 def _reject_taken(execute: Execute) -> int:
     """Reject rows of the batch whose visitor is somebody else's, or is claimed by a row before; returns how many."""
     claims = "verdict IS NULL AND action = 'put' AND anonymous IS NOT NULL"
-    rejected = "SET verdict = 'rejected', reason = 'another person has this visitor'"
+    rejected = f"SET verdict = 'rejected', reason = '{TAKEN}'"
     number = execute(
         f"UPDATE batch AS b {rejected} FROM visitors AS v WHERE v.anonymous_id = b.anonymous "
         f"AND b.verdict IS NULL AND b.action = 'put' AND v.person_id IS DISTINCT FROM b.person_id"

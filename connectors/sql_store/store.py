@@ -132,12 +132,17 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Traces
         is_nobody = self.is_new or not self._may_know(target)
         if is_nobody and query:
             reason = identifiers.refused_by_nothing(target, create=create)
-            return pa.table([pa.array(range(len(keys)), pa.int64()), pa.repeat(reason, len(keys))], schema=_REFUSED)
+            rows = pa.array(range(len(keys)), pa.int64())
+            if target.event and target.names_visitors:
+                rows = rows.filter(pc.is_null(keys["anonymous"]))
+            return pa.table([rows, pa.repeat(reason, len(rows))], schema=_REFUSED)
         found, values = [_REFUSED.empty_table()], {"object_type": str(target.object_type)}
         for first in range(0, 0 if is_nobody or target.action else len(keys), self.batch_rows):
             rows = staged_keys(target, keys[first : first + self.batch_rows], self.identity)
             with self._transaction(commit=False):
                 refused = {seq: reason for seq, (_, reason) in self._suppressed(rows).items()}
+                if not may_adopt:
+                    refused = self._would_be_taken(target, rows) | refused
                 if query:
                     self._stage_keys(rows)
                     columns = self._columns(query, ("seq", "reason"), **(values if target.object_type else {}))

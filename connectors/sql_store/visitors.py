@@ -9,21 +9,24 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.sql_store.database import StoreDatabase
+from connectors.sql_store.people import TAKEN
 from connectors.sql_store.staging import Answers
+from connectors.sql_store.upgrades import WITH_VISITORS
 from syncer.model.types import Action, PersonKey, Target
 
 #: What people are known by, as text, for each kind of identifier.
 _KEY = {PersonKey.ID: "p.id", PersonKey.EMAIL: "p.email", PersonKey.CIO_ID: "CAST(p.person_id AS text)"}
 
-#: The first claim of somebody who is known otherwise than the row says.
+#: The claims of visitors who belong to somebody who is known otherwise than the row says.
 _CONTESTED = (
-    "SELECT 1 FROM {pairs} JOIN visitors AS v ON v.anonymous_id = c.visitor "
-    "JOIN people AS p ON p.person_id = v.person_id WHERE {key} IS DISTINCT FROM c.other LIMIT 1"
+    "SELECT c.visitor, c.other FROM {pairs} JOIN visitors AS v ON v.anonymous_id = c.visitor "
+    "JOIN people AS p ON p.person_id = v.person_id WHERE {key} IS DISTINCT FROM c.other"
 )
 
 _CLAIM = (
@@ -51,8 +54,22 @@ class VisitorTables(StoreDatabase):
         visitors = claims["anonymous"]
         if len(visitors.unique()) < len(visitors):
             return True
-        query = _CONTESTED.format(pairs=self.dialect.each_pair, key=_KEY[key])
-        return bool(self._fetch(query, values=_pairs(visitors, claims[str(key)].cast(pa.string()))))
+        return bool(self._contested(key, claims, " LIMIT 1"))
+
+    def _would_be_taken(self, target: Target, rows: pa.Table) -> dict[int, str | None]:
+        """By `seq`, why rows would be rejected whose visitor is somebody else's."""
+        if target.entity.traits.happens or "anonymous" not in rows.column_names or self._format < WITH_VISITORS:
+            return {}
+        claims = rows.filter(pc.is_valid(rows["anonymous"]))
+        found = {*self._contested(target.person, claims)}
+        columns = (claims[name].to_pylist() for name in ("seq", "anonymous", str(target.person)) if found)
+        return {seq: TAKEN for seq, *pair in zip(*columns, strict=True) if (pair[0], str(pair[1])) in found}
+
+    def _contested(self, key: PersonKey, claims: pa.Table, limit: str = "") -> list[tuple[Any, ...]]:
+        """The visitor and the key of claims that may be contested."""
+        query = _CONTESTED.format(pairs=self.dialect.each_pair, key=_KEY[key]) + limit
+        kind = "cio_id" if key is PersonKey.CIO_ID else str(key)
+        return self._fetch(query, values=_pairs(claims["anonymous"], claims[kind].cast(pa.string())))
 
     def _claim(self, claims: pa.Table, answers: Answers) -> None:
         """Let people have the visitors of the rows that were accepted, and their events."""

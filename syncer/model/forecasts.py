@@ -24,6 +24,9 @@ class ForecastsRefusals(Protocol):
     def would_refuse(self, target: Target, keys: pa.Table, *, create: bool) -> pa.Table:
         """The rows that it would not put now: `row` int64, the place among *keys* (k1, …), and `reason` string.
 
+        Shapes:
+            keys: of events also `who` and `anonymous`, of people who claim visitors also `anonymous`.
+
         Raises:
             StoreError: it did not answer.
         """

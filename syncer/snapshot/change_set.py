@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from syncer.model.json_text import differing
 from syncer.model.runs import Moved
-from syncer.snapshot import devices
+from syncer.snapshot import devices, visitors
 from syncer.snapshot.columns import ColumnMap, shown_row
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.event_rows import shown_staged
@@ -167,12 +167,18 @@ def _restricted(session: Session, difference: Difference) -> Difference:
 
 
 def puts(difference: Difference) -> pa.Table:
-    """The rows that a run would put: k… and `key`, as people see it; of events also `who` and `anonymous`."""
+    """The rows that a run would put: k… and `key`, as people see it; of events also `who` and `anonymous`.
+
+    Of people who claim visitors, also `anonymous`.
+    """
     session = difference.work.session
     keys = f"SELECT {session.k} FROM changes WHERE change <> 'removed' UNION ALL SELECT {session.k} FROM resent"
     if session.target.event is not None:
         who = f"SELECT {session.k}, who, anonymous FROM staged"
         keys = f"SELECT {session.k}, who, anonymous FROM ({keys}) JOIN ({who}) USING ({session.k})"
+    if any(column.is_visitor for column in difference.work.layout.fed):
+        visitor = f"SELECT {session.k}, {visitors.COLUMN} AS anonymous FROM staged"
+        keys = f"SELECT {session.k}, anonymous FROM ({keys}) JOIN ({visitor}) USING ({session.k})"
     query = f"SELECT *, {session.key_text} AS key FROM ({keys}) ORDER BY {session.k}"
     return session.connection.sql(query).to_arrow_table()
 

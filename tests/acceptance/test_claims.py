@@ -179,6 +179,9 @@ def test_a_visitor_of_somebody_else_is_a_rejection_until_they_are_free(shop: Sho
     shop.define_users("on_removed: delete\nlimits: {removed: 100%, empty: allow}")
     shop.users(("ann", "v1", "pro"))
 
+    shop.project.table("users", "user_id,visitor_id,plan", "ann,v1,pro", "bob,v1,free", "cleo,v3,free")
+    (plan,) = shop.project.syncer("plan", "users", "--json").objects
+    assert plan["would_reject"] == [{"key": "bob", "reason": "another person has this visitor"}]
     run = shop.users(("ann", "v1", "pro"), ("bob", "v1", "free"), ("cleo", "v3", "free"), code=1)
 
     assert (run["accepted"], run["rejected"]) == (1, 1)

@@ -117,6 +117,8 @@ def test_a_plan_shows_who_did_it(local: Site) -> None:
 def test_without_create_a_plan_says_who_is_not_there_and_visitors_may_be(local: Site) -> None:
     local.define("create: false")
     local.write(view(1, "ann"), view(2, "", "v1"))
+    # Also where there is no store yet.
+    assert local.plan()["would_reject"] == [{"key": "w1", "reason": "the person does not exist yet"}]
     local.project.define("people", "entity: person\nperson: {id: id}", "SELECT 'bob' AS id, 1 AS a")
     assert local.project.syncer("run", "people").code == 0
 

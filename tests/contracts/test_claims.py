@@ -74,7 +74,7 @@ def test_a_claim_takes_what_the_visitor_did_before_and_does_later(store: Profile
     assert tables.events()[2:] == [("c", "ann", "v1"), ("d", "bob", None), ("e", None, "v2")]
     shown = person(store, "ann")
     assert (shown["anonymous_ids"], shown["attributes"]) == (["v1"], {"plan": "pro"})
-    assert [one["event_id"][-1].lower() for one in shown["events"]] == ["c", "a"]
+    assert [(one["event_id"][-1].lower(), one["anonymous_id"]) for one in shown["events"]] == [("c", "v1"), ("a", "v1")]
     assert person(store, "bob")["anonymous_ids"] == []
 
 

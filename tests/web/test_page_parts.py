@@ -294,6 +294,7 @@ def test_the_page_of_a_person_has_the_visitors_they_were_and_what_these_did(site
 
     assert "Visitors they were before" in person
     assert "<code>visitor-7</code>" in person
+    assert "as visitor-7" in person
     assert "blue" in person
 
 
