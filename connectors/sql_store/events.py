@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
-from connectors.sql_store import people
+from connectors.sql_store import contents, people
 from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.dialect import Execute, SQLDialect
 from connectors.sql_store.people import NAMED
@@ -80,7 +81,7 @@ def _nobody(key: PersonKey) -> str:
 class EventTables(StoreDatabase):
     """From when on events count, who did what how often, and what nobody claimed.
 
-    See `KeepsEventStarts`, `CountsEvents` and `KeepsUnclaimed`.
+    See `KeepsEventStarts`, `CountsEvents`, `ShowsEvents` and `KeepsUnclaimed`.
     """
 
     def _keep_unclaimed_for(self, days: float) -> None:
@@ -93,6 +94,10 @@ class EventTables(StoreDatabase):
         apply(self._execute, self.dialect, target, create=create)
         if target.names_visitors:
             self._remove_outdated(2 * rows)
+
+    def show_event(self, name: str, known_by: str) -> dict[str, Any] | None:
+        """See `ShowsEvents.show_event`."""
+        return contents.one_event(self._fetch, name, known_by) if self._format >= WITH_EVENTS else None
 
     def remove_unclaimed(self) -> int:
         """See `KeepsUnclaimed.remove_unclaimed`."""

@@ -83,6 +83,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "explain object": [("syncer explain object account acc_001", "an account")],
     "explain relationship": [("syncer explain relationship 42 account acc_001", "a person in an account")],
     "explain device": [("syncer explain device 42 fcm-7f3a", "a device of a person, by its token")],
+    "explain event": [("syncer explain event order_paid 1042", "an event, and whose it is")],
     "explain collection": [("syncer explain collection coupons A1", "one row")],
     "duplicates person": [
         ("syncer duplicates person --by email", "the first pairs"),
@@ -114,6 +115,7 @@ _CODES: Mapping[str, Sequence[int]] = {
     "explain object": (1, 4),
     "explain relationship": (1, 4),
     "explain device": (1, 4),
+    "explain event": (1, 4),
     "explain collection": (1, 4),
     "duplicates person": (1,),
     "forget person": (1, 4),

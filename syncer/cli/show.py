@@ -152,6 +152,22 @@ def explain_device(
     _explain(lambda lookup: lookup.device(lookup.person(store, value, by), token), sync, now=now, as_json=as_json)
 
 
+@explain.command("event", cls=Command)
+def explain_event(
+    name: Annotated[str, typer.Argument(help="The name of the event.")],
+    key: Annotated[
+        str,
+        typer.Argument(help="What makes it one event, without its name; several columns: a JSON array."),
+    ],
+    sync: Sync = None,
+    now: Now = False,
+    store: Store = "default",
+    as_json: Json = False,
+) -> None:
+    """Explain what each sync had to do with an event, and whose it is."""
+    _explain(lambda lookup: lookup.event(store, name, key), sync, now=now, as_json=as_json)
+
+
 @explain.command("collection", cls=Command)
 def explain_collection(
     name: Annotated[str, typer.Argument(help="The name of the collection.")],

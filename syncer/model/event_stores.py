@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from syncer.model.types import Target
 
@@ -53,6 +53,19 @@ class KeepsUnclaimed(Protocol):
 
         Raises:
             StoreError: it did not answer; some may be removed.
+        """
+
+
+@runtime_checkable
+class ShowsEvents(Protocol):
+    """A store in which one event can be looked up."""
+
+    def show_event(self, name: str, known_by: str) -> dict[str, Any] | None:
+        """An event of a name, by the last 16 signs of its id, ready for JSON; None where there is none.
+
+        Shapes:
+            returns: `event_id`, `kind`, `occurred_at`, `received_at`, `data`, `anonymous_id`, and of its person `id`,
+                `email` and `person_id`; all three are None while nobody has claimed its visitor.
         """
 
 

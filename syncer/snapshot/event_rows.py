@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from syncer.model.entities import EVENT_NAME_BYTES, PersonKey
+import duckdb
+
+from syncer.model.entities import EVENT_NAME_BYTES, PersonKey, Target
 from syncer.model.types import Start
 from syncer.snapshot.attributes import EventColumns
 from syncer.snapshot.columns import Attribute, ColumnMap, ResultSchema, json_name, json_object, shown_row, whole_row
@@ -67,9 +69,11 @@ def _moment(kind: ColumnType, value: str) -> str:
 
 def numbers_sql(session: Session, schema: ResultSchema) -> list[str]:
     """SQL for `high` and `low`, from k…: the first 64 and the last 16 bits of a hash of store, name and key."""
-    if schema.event is None:
-        return []
-    names = [literal(part) for part in (schema.event.store_id, session.target.events.name)]
+    return _numbers_sql(session, schema.event.store_id) if schema.event else []
+
+
+def _numbers_sql(session: Session, store_id: str) -> list[str]:
+    names = [literal(part) for part in (store_id, session.target.events.name)]
     # No part of a key has a NUL character.
     text = " || chr(0) || ".join([*names, *session.keys])
     number = f"md5_number({text})"
@@ -82,6 +86,17 @@ def id_sql(row: str) -> str:
     first = f"to_base(CAST({row}.high >> 4 AS BIGINT), 32, 12)"
     last = f"to_base(CAST(({row}.high & 15) * 65536 + {row}.low AS BIGINT), 32, 4)"
     return f"translate({time} || {first} || {last}, {_DIGITS})"
+
+
+def known_by(target: Target, store_id: str, key: Sequence[str]) -> tuple[int, int, str]:
+    """The two numbers of an event, and the last 16 signs of its id, which they make."""
+    with duckdb.connect() as connection:
+        session = Session(connection=connection, sync="", target=target)
+        row = ", ".join(f"{literal(part)} AS {name}" for part, name in zip(key, session.keys, strict=True))
+        high, low = _numbers_sql(session, store_id)
+        numbers = f"SELECT {high}, {low}, TIMESTAMP '1970-01-01' AS happened FROM (SELECT {row})"
+        ((high_number, low_number, signs),) = session.rows(f"SELECT high, low, {id_sql('r')}[11:] FROM ({numbers}) r")
+    return high_number, low_number, signs
 
 
 #: SQL for what is remembered of a sent event's row beside `high` and `low`: its time, and what tells it from another.

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import duckdb
 from syncer.model.errors import SnapshotError
 from syncer.model.json_text import members
 from syncer.model.types import Target, ValueForm
-from syncer.snapshot import devices, file
+from syncer.snapshot import devices, event_rows, file
 from syncer.snapshot.cells import AttributeColumn, columns_of, own_text, visitor_of
 from syncer.snapshot.session import Session, target_of
 from syncer.snapshot.values import as_sent, literal
@@ -78,6 +78,8 @@ class KnownRow:
     refused: Refused | None = None
     #: Whether it was sent, and the store's answer is not known.
     in_doubt: bool = False
+    #: Whether it is an event that is not sent again: it was sent, or is past, as `start` says.
+    is_over: bool = False
 
     @property
     def text(self) -> str:
@@ -138,12 +140,16 @@ class SnapshotReader:
                 if session is None:
                     return None
                 memory = dict(session.rows("SELECT name, value FROM meta"))
-                keys = self._keys(session, places(session.target))
+                store_id, wanted = memory.get("store_id", ""), places(session.target)
+                keys = self._keys(session, wanted)
+                rows = self._rows(session, keys[: self._most])
+                if session.target.event is not None:
+                    rows = _events(session, store_id, wanted, rows)
                 return KnownRows(
                     target=session.target,
-                    store_id=memory.get("store_id", ""),
+                    store_id=store_id,
                     is_settled=bool(memory.get("settled_definition")),
-                    rows=self._rows(session, keys[: self._most]),
+                    rows=rows,
                     is_cut=len(keys) > self._most,
                 )
             finally:
@@ -220,6 +226,17 @@ class SnapshotReader:
             return f"CAST(to_json({own_text(column, self._form)}) AS VARCHAR)"
         sent = as_sent(column.kind, column.physical, self._form)
         return f"CASE WHEN {column.physical} IS NOT NULL THEN {sent} END"
+
+
+def _events(session: Session, store_id: str, places: Sequence[Place], rows: list[KnownRow]) -> list[KnownRow]:
+    """The rows of events, and those at the *places* of which a snapshot knows that they are over."""
+    found = {row.key: row for row in rows}
+    for place in places:
+        key = tuple(place[name] for name in session.keys)
+        high, low, _ = event_rows.known_by(session.target, store_id, key)
+        if session.any(f"SELECT 1 FROM sent_events WHERE high = {high} AND low = {low}"):
+            found[key] = replace(found.get(key, KnownRow(key=key)), is_over=True)
+    return [*found.values()]
 
 
 def _history(session: Session) -> dict[Key, dict[str, Any]]:

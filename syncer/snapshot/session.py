@@ -307,6 +307,12 @@ def signature_of(target: Target) -> str:
     return "|".join("" if part is None else str(part) for part in parts)
 
 
+def _event_type(label: str) -> EventType:
+    """The events of a label: see `EventType.label`."""
+    is_column = label.startswith("{") and label.endswith("}")
+    return EventType(column=label[1:-1]) if is_column else EventType(name=label)
+
+
 def target_of(signature: str, keys: int) -> Target:
     """A target of this signature, with so many columns of the key, which are called k1, k2, …"""
     entity, person_key, rest = signature.split("|", 2)
@@ -320,7 +326,7 @@ def target_of(signature: str, keys: int) -> Target:
         merged_key=PersonKey(second) if is_merge else None,
         object_type=(second or None) if not is_merge else None,
         collection=None if is_event else collection or None,
-        event=EventType(name=collection) if is_event else None,
+        event=_event_type(collection) if is_event else None,
         key_columns=tuple(f"k{i}" for i in range(1, keys + 1)),
         action=ListAction(action) if action else None,
     )

@@ -19,7 +19,8 @@ from syncer.snapshot.ledger import Known
 from syncer.snapshot.snapshot import opened
 from syncer.snapshot.values import ColumnType
 from syncer.sync.explanation import Explained, Explanation, RowNow
-from syncer.sync.lookup import StoreFacts, key_parts
+from syncer.sync.keys import key_parts
+from syncer.sync.lookup import StoreFacts
 from syncer.sync.window import prepared
 
 #: The most rows that are asked for, a query each.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from syncer.model.errors import SelectionError, StoreError
-from syncer.model.event_stores import FIRST, CountsEvents, EventCount, KeepsEventStarts
+from syncer.model.event_stores import FIRST, CountsEvents, EventCount, KeepsEventStarts, ShowsEvents
 from syncer.model.protocols import ProfileStore
 from syncer.model.spelling import did_you_mean, quoted
-from syncer.model.types import Start, SyncDefinition
+from syncer.model.types import Start, SyncDefinition, Target
 from syncer.sync.progress import StoppedError
 
 if TYPE_CHECKING:
@@ -64,6 +65,25 @@ def decide_start(
     """
     if _keeper(store, run_log).start_events(definition.target, at) != at:
         raise StoppedError("another run decided at the same time from when on these events count; the next run sends")
+
+
+def shown(
+    store: ProfileStore, label: str, name: str, keys: Iterable[tuple[Target, Sequence[str]]]
+) -> dict[str, Any] | None:
+    """What a store has of an event of a name, as `ShowsEvents` gives it; None where it has none.
+
+    Shapes:
+        label: what messages call the store.
+        keys: what the event may be known by, each for a target of such events.
+    Raises:
+        StoreError: the store cannot say, or did not answer.
+    """
+    from syncer.snapshot.event_rows import known_by
+
+    if not isinstance(store, ShowsEvents):
+        raise StoreError(f"store `{label}` cannot show one event", hint="Stores in SQLite and PostgreSQL can.")
+    ids = (known_by(target, store.store_id, key)[-1] for target, key in keys)
+    return next((found for signs in ids if (found := store.show_event(name, signs))), None)
 
 
 def counted(settings: Settings, store: str, name: str, *, since: datetime, at_least: int) -> list[EventCount]:

@@ -79,6 +79,13 @@ def _no_such_sync(lookup: Lookup, sought: Sought, sync: str, feeding: Sequence[s
     return SelectionError(f"no sync is called {quoted(sync)}", hint=did_you_mean(sync, feeding))
 
 
+#: Of an event that a snapshot knows, and the store does not.
+_GONE = (
+    "the store has it no more: its person was deleted, or nobody claimed its visitor in time; or it is past, as "
+    "`start` says"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OneSync:
     """Explains the rows of one sync."""
@@ -105,7 +112,7 @@ class _OneSync:
         rows = [*self.rejected(is_busy=False)]
         is_ours = found is not None and self._is_of_this_store(found)
         if found is not None and is_ours and not self.stored.sought.is_whole:
-            rows = [self._row(row, found.target) for row in found.rows]
+            rows = [self._event(row) if found.target.event else self._row(row, found.target) for row in found.rows]
         if is_asked and not rows:
             is_out = found is not None and is_ours and found.is_settled and self._may_say_out
             rows = [Explanation(sync=self.name, key="", in_result=False if is_out else None)]
@@ -140,6 +147,19 @@ class _OneSync:
         if row.refused is not None:
             found = replace(found, rejected=RejectedSince(reason=row.refused.reason, since=row.refused.since))
         return found
+
+    def _event(self, row: KnownRow) -> Explanation:
+        """What a snapshot knows of an event, whose values it does not have, and what the store has."""
+        found, content = Explanation(sync=self.name, key=row.text), self.stored.content
+        if row.refused is not None:
+            refused = row.refused
+            rejected = RejectedSince(reason=refused.reason, since=refused.since)
+            return replace(found, last_sent=_refusal(refused.reason, refused.at), rejected=rejected)
+        if not row.is_over:
+            return found
+        reason = _GONE if content is None and self.stored.fault is None else None
+        sent = LastSent(values=None, at=None, run_id=None, verdict=Verdict.ACCEPTED, reason=reason)
+        return replace(found, last_sent=sent, attributes=[*_of_event(content or {})])
 
     def _last_sent(self, row: KnownRow) -> LastSent | None:
         accepted = row.left.accepted if row.accepted is None and row.left else row.accepted
@@ -196,6 +216,17 @@ class _OneSync:
             return rows[0] if rows else None
         own = target.entity.traits.columns_in([*PersonKey])
         return {**(content.get("attributes") or {}), **{name: content[name] for name in own if name in content}}
+
+
+def _of_event(content: Mapping[str, Any]) -> Iterator[AttributeState]:
+    """Who did it and when, and its data, which is as it was sent for ever."""
+    said = {name: content.get(name) for name in ("event_id", "occurred_at")}
+    person = {PersonKey.ID: "id", PersonKey.EMAIL: "email", PersonKey.CIO_ID: "person_id"}
+    said |= {f"person.{kind}": content.get(name) for kind, name in person.items()}
+    said |= {VISITOR: content.get("anonymous_id"), **content.get("data", {})}
+    for name, value in said.items():
+        if value is not None and content:
+            yield AttributeState(attribute=name, sent=value, stored=value, stands=True)
 
 
 def _sent(verdict: Verdict | None, run: SentRun | None, values: Mapping[str, Any] | None) -> LastSent:

@@ -34,6 +34,8 @@ class RowState(enum.StrEnum):
     DELIVERED = "delivered"
     #: A list did to the person what it does.
     DONE = "done"
+    #: An event that the store has no more.
+    GONE = "gone"
     STANDS = "in the store"
 
 
@@ -47,6 +49,7 @@ _WORDS: Mapping[RowState, str] = {
     RowState.OVERWRITTEN: "delivered, but the store has other values of {attributes}",
     RowState.DELIVERED: "delivered; what the store has now is not known",
     RowState.DONE: "{done} by this list, once",
+    RowState.GONE: "sent once, and {reason}",
     RowState.STANDS: "delivered, and the store has these values",
 }
 
@@ -62,6 +65,7 @@ class LastSent:
     run_id: str | None
     #: None where no answer came.
     verdict: Verdict | None
+    #: Why it was rejected; of an event that was accepted, why the store has it no more.
     reason: str | None
 
 
@@ -166,6 +170,8 @@ class Explanation:
             return RowState.ABSENT
         if self.done:
             return RowState.DONE
+        if self.last_sent.verdict is Verdict.ACCEPTED and self.last_sent.reason:
+            return RowState.GONE
         if self.overwritten:
             return RowState.OVERWRITTEN
         is_seen = any(one.stands for one in self.attributes)
@@ -180,7 +186,7 @@ class Explanation:
     def summary(self) -> str:
         """The same as the end of a sentence, for people."""
         words = _WORDS[self.state]
-        reason = self.rejected.reason if self.rejected else ""
+        reason = self.rejected.reason if self.rejected else (self.last_sent and self.last_sent.reason) or ""
         return words.format(reason=reason, attributes=listed(self.overwritten or ["-"], last="and"), done=self.done)
 
 

@@ -23,7 +23,7 @@ from syncer.snapshot.visitors import VISITOR
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.coordination import SharedCoordination
 from syncer.state.forgetting import forget_rejections
-from syncer.sync.lookup import key_parts
+from syncer.sync.keys import key_parts
 from syncer.sync.runner import Runner
 
 #: Under this name a removal is announced; no sync can have it.

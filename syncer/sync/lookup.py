@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,8 @@ from syncer.model.types import Entity, Identity, PersonKey, Rejection, SyncDefin
 from syncer.settings.settings import Settings
 from syncer.snapshot.rows import Place
 from syncer.state.runs import RunLog
+from syncer.sync import events
+from syncer.sync.keys import key_of_event, key_parts, parts
 
 #: The most rejected rows that a search returns.
 _MOST_REJECTED = 100
@@ -25,14 +26,17 @@ _SHORTEST_PART, _MOST_PEOPLE = 3, 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
-    """A person, an object, a relationship, a device, or a collection or one of its rows, that a store may contain."""
+    """A person, an object, a relationship, a device, an event, or a collection or one of its rows, that a store may
+    contain.
+    """
 
     store: str
     entity: Entity
-    #: `id`, `email`, `phone` or `cio_id`; the type of an object, or of a relationship's; a collection's name; `token`.
+    #: `id`, `email`, `phone` or `cio_id`; the type of an object, or of a relationship's; a collection's name; `token`;
+    #: the name of an event.
     kind: str
     #: An identifier as stores spell it, of a relationship the object's; a device's token; a collection's key, or empty
-    #: for its first rows.
+    #: for its first rows; an event's key.
     value: str
     #: The other identifiers that the store knows a person by; of a relationship or a device, all of its person's.
     others: Mapping[str, str] = field(default_factory=dict)
@@ -67,14 +71,14 @@ class Sought:
             case Entity.MERGE:
                 return target.merged_key is not None
             case Entity.EVENT:
-                return False
+                return target.event is not None and (target.event.column != "" or target.event.name == self.kind)
             case _:
                 assert_never(self.entity)
 
     def places(self, target: Target) -> Sequence[Place]:
         """Where rows about it are in the snapshot of a sync with this target; none where they cannot be known."""
         # Of events the snapshot has no rows, only ids.
-        if not self.is_of(target) or target.entity.traits.happens:
+        if not self.is_of(target) or target.entity.traits.happens is not self.entity.traits.happens:
             return []
         match self.entity:
             case Entity.PERSON:
@@ -86,14 +90,15 @@ class Sought:
             case Entity.MERGE:
                 return []
             case Entity.COLLECTION:
-                keys = ([self.value], _parts(self.value))
+                keys = ([self.value], parts(self.value))
                 return [
                     {f"k{i}": part for i, part in enumerate(key, start=1)}
                     for key in keys
                     if self.value and len(key) == len(target.key_columns)
                 ]
             case Entity.EVENT:
-                return []
+                key = key_of_event(target, self.kind, self.value)
+                return [{f"k{i}": part for i, part in enumerate(key, start=1)}] if key else []
             case _:
                 assert_never(self.entity)
 
@@ -236,6 +241,11 @@ class Lookup:
         known = {person.kind: person.value}
         return Sought(store=person.store, entity=Entity.DEVICE, kind="token", value=identifier(token), others=known)
 
+    def event(self, store: str, name: str, key: str) -> Sought:
+        """The event of a name and a key, which lacks the column of the name; several columns are a JSON array."""
+        self._identity(store)
+        return Sought(store=store, entity=Entity.EVENT, kind=name, value=identifier(key))
+
     def look(self, sought: Sought) -> Stored:
         """What the store, the definitions and the run log know of one entity.
 
@@ -246,7 +256,10 @@ class Lookup:
         try:
             with closing(self.settings.stores[sought.store].open(sought.store)) as opened:
                 facts = StoreFacts.of(opened)
-                content, sought = _read(opened, sought)
+                if sought.entity.traits.happens:
+                    content = self._event(opened, sought)
+                else:
+                    content, sought = _read(opened, sought)
         except SyncerError as exc:
             fault = exc
         feeding = {name: sync for name, sync in self.definitions.items() if sought.is_fed_by(sync)}
@@ -254,6 +267,11 @@ class Lookup:
         return Stored(
             sought=sought, content=content, feeding=[*feeding.values()], rejected=rejected, fault=fault, facts=facts
         )
+
+    def _event(self, opened: ProfileStore, sought: Sought) -> dict[str, Any] | None:
+        targets = [sync.target for sync in self.definitions.values() if sought.is_fed_by(sync)]
+        keys = [(target, [*place.values()]) for target in targets for place in sought.places(target)]
+        return events.shown(opened, sought.store, sought.kind, keys)
 
     def find(self, text: str) -> Found:
         """The people, objects, rejected rows and syncs of an identifier or a part of a name; *text* is not empty."""
@@ -329,18 +347,3 @@ def _read(store: ProfileStore, sought: Sought) -> tuple[dict[str, Any] | None, S
         links = content.get("devices" if sought.entity.traits.names_device else "relationships", ())
         return next((one for one in links if sought.is_related(one)), None), sought
     return content, sought
-
-
-def key_parts(sync: SyncDefinition, key: str) -> list[str]:
-    """A rejected row's key, a text for each column; blank ones where it has none."""
-    columns = len(sync.target.key_columns)
-    parts = [key] if columns == 1 else _parts(key)
-    return parts if len(parts) == columns else [""] * columns
-
-
-def _parts(text: str) -> list[str]:
-    try:
-        parts = json.loads(text)
-    except ValueError:
-        return []
-    return [str(part) for part in parts] if isinstance(parts, list) else []

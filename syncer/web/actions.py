@@ -23,7 +23,7 @@ from syncer.state.cancellations import Cancellations
 from syncer.state.rejections import ACKNOWLEDGED, RejectionFilter, Rejections
 from syncer.state.runs import REQUESTS_COUNT
 from syncer.state.service_schema import requests
-from syncer.sync.lookup import key_parts
+from syncer.sync.keys import key_parts
 from syncer.sync.plans import Plan
 from syncer.sync.progress import RunOptions
 from syncer.web.auth.access import Caller

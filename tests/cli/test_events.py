@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from tests.cli.conftest import Folder
@@ -68,6 +71,47 @@ def test_a_person_is_explained_by_other_syncs_alone(joined: Folder) -> None:
     assert [row["sync"] for row in explained.objects] == ["customers"]
     (shown,) = joined.syncer("show", "person", "1", "--json").objects
     assert shown["syncs"] == ["customers", "joined"]
+
+
+def explained(folder: Folder, name: str, key: str) -> tuple[str, dict[str, object]]:
+    """What is said of an event, and what the store has of it."""
+    said = folder.syncer("explain", "event", name, key)
+    rows = folder.syncer("explain", "event", name, key, "--json").objects
+    found = {one["attribute"]: one["stored"] for row in rows for one in row["attributes"]}
+    return said.out.splitlines()[0], found
+
+
+def test_an_event_is_explained_with_who_did_it(joined: Folder) -> None:
+    said, found = explained(joined, "joined", "1")
+
+    assert said == "joined 1: delivered, and the store has these values"
+    assert (found["person.id"], found["plan"], found["occurred_at"]) == ("1", "x", "2026-01-02T00:00:00+00:00")
+    assert joined.syncer("explain", "event", "joined", "9").code == 1
+    assert joined.syncer("explain", "event", "left", "1").code == 1
+
+
+def test_what_became_of_events_is_explained(folder: Folder) -> None:
+    """Of a name in a column and a key of two, of a visitor, of one that is rejected, and of one that is gone."""
+    header = "entity: event\nperson: {anonymous: visitor}\nstart: all\n"
+    header += "event: {name: {column: what}, id: [a, b], time: at}"
+    columns = "a, 'x' AS b, 'seen' AS what, nullif(a, 2) AS visitor, TIMESTAMP '2026-01-02' AS at"
+    rows = f"SELECT {columns} FROM range(4) t (a)"
+    folder.define("views", rows, header)
+    assert folder.syncer("run", "views").code == 1
+    with closing(sqlite3.connect(folder.path / ".syncer/profiles.db")) as connection:
+        connection.execute("DELETE FROM events WHERE anonymous_id = '3'")
+        connection.commit()
+
+    said, found = explained(folder, "seen", '[1, "x"]')
+    rejected, _ = explained(folder, "seen", '["2","x"]')
+    gone, nothing = explained(folder, "seen", '["3","x"]')
+
+    assert said == 'views ["1","x","seen"]: delivered, and the store has these values'
+    assert (found["person.anonymous"], found["a"], found.get("person.id")) == ("1", 1, None)
+    assert rejected == 'views ["2","x","seen"]: rejected: `visitor` is NULL'
+    assert gone.startswith('views ["3","x","seen"]: sent once, and the store has it no more: its person was deleted')
+    assert nothing == {}
+    assert folder.syncer("explain", "event", "seen", "3").code == 1
 
 
 def test_events_are_not_verified(joined: Folder) -> None:

@@ -309,7 +309,7 @@ def test_pages_show_events_with_their_person_and_their_sync(site: Site) -> None:
         person, sync = client.get("/people?value=7").text, client.get("/syncs/joined").text
         rejected, explained = (
             client.get("/syncs/joined/rejected").text,
-            client.get("/api/v1/explain?entity=event&value=7"),
+            client.get("/api/v1/explain?entity=event&name=joined&value=7"),
         )
         counts = client.get("/api/v1/runs?sync=joined").json()["items"][0]["counts"]
 
@@ -320,5 +320,7 @@ def test_pages_show_events_with_their_person_and_their_sync(site: Site) -> None:
     assert "stay in the store: they have happened" in sync
     assert "<code>8</code>" in rejected
     assert "is before 1970" in rejected
-    assert (explained.status_code, "ask for its person" in explained.text) == (404, True)
+    (found,) = explained.json()["items"]
+    said = {one["attribute"]: one["stored"] for one in found["attributes"]}
+    assert (found["sync"], found["key"], said["person.id"], said["colour"]) == ("joined", "7", "7", "blue")
     assert (counts["accepted"], counts["altered"]) == (1, 0)

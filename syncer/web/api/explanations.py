@@ -32,7 +32,7 @@ def _sought(
     object_type: Annotated[str, Query(alias="type", description="Of an object or a relationship.")] = "",
     object_id: Annotated[str, Query(alias="object", max_length=500, description="Of a relationship, its object.")] = "",
     token: Annotated[str, Query(max_length=1_000, description="Of a device.")] = "",
-    name: Annotated[str, Query(description="Of a collection.")] = "",
+    name: Annotated[str, Query(description="Of a collection or an event.")] = "",
     store: Annotated[str, Query(description="The store to read.")] = "default",
 ) -> Sought:
     lookup: Lookup = service.lookup
@@ -51,7 +51,7 @@ def _sought(
         case Entity.MERGE:
             raise ProblemError(404, "a merge is explained with the person who was kept")
         case Entity.EVENT:
-            raise ProblemError(404, "an event is not explained by itself; ask for its person")
+            return lookup.event(store, _given(name, "name"), _given(value, "value"))
         case _:
             assert_never(entity)
 
@@ -69,7 +69,7 @@ def explain(
     sync: Annotated[str | None, Query(max_length=200, description="Ask only the sync of this name.")] = None,
     now: Annotated[bool, Query(description="Ask the warehouse too what it has now of these rows.")] = False,
 ) -> Response:
-    """Explain what each sync had to do with a person, an object, a relationship, a device or a row of a collection."""
+    """Explain what each sync had to do with a person, object, relationship, device, event or row of a collection."""
     found = explaining.explain(service.lookup, sought, sync=sync)
     if now:
         found = with_now(service.settings, found)

@@ -28,7 +28,7 @@ from syncer.model.types import (
     SyncDefinition,
     Trigger,
 )
-from syncer.sync.lookup import key_parts
+from syncer.sync.keys import key_parts
 
 #: Seconds, and the name of that many.
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
