@@ -21,7 +21,7 @@ from connectors.sql_store.upgrades import WITH_VISITORS
 from syncer.model.types import Action, PersonKey, Target
 
 #: What people are known by, as text, for each kind of identifier.
-_KEY = {PersonKey.ID: "p.id", PersonKey.EMAIL: "p.email", PersonKey.CIO_ID: "CAST(p.person_id AS text)"}
+_KEY = {key: f"p.{key}" for key in PersonKey} | {PersonKey.CIO_ID: "CAST(p.person_id AS text)"}
 
 #: The claims of visitors who belong to somebody who is known otherwise than the row says.
 _CONTESTED = (

@@ -16,6 +16,7 @@ from tests.contracts.batches import (
     PEOPLE,
     PEOPLE_BY_CIO_ID,
     PEOPLE_BY_EMAIL,
+    PEOPLE_BY_PHONE,
     apply,
     attributes,
     clear,
@@ -173,6 +174,17 @@ def test_people_by_email_and_by_number_claim_visitors_too(tables: Tables, opened
 
     assert visitors(tables) == {"v1": "ann", "v2": "ann"}
     assert tables.events() == [("a", "ann", "v1"), ("b", "ann", "v2")]
+
+
+def test_people_by_phone_claim_visitors_too(tables: Tables, opened: OpenStore) -> None:
+    store = opened(Identity.ID_EMAIL_OR_PHONE)
+    sent(store, SEEN, event("a", visitor="v1"))
+    claims, phone = replace(PEOPLE_BY_PHONE, names_visitors=True), "+4915110000001"
+
+    assert apply(store, claims, put(phone, id="ann", anonymous="v1")) == [ACCEPTED]
+    assert apply(store, claims, put(phone, anonymous="v1"), put("+4915110000002", anonymous="v1")) == [ACCEPTED, TAKEN]
+
+    assert (visitors(tables), tables.events()) == ({"v1": "ann"}, [("a", "ann", "v1")])
 
 
 def test_without_create_only_who_exists_claims_visitors(store: ProfileStore, tables: Tables) -> None:
