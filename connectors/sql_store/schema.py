@@ -111,9 +111,9 @@ collection_rows = sa.Table(
     sa.Column("data", _JSON, nullable=False),
 )
 
-#: Of events, those of visitors whom nobody has claimed. Their indexes begin with what all of them have, since SQLite
-#: takes an index by more columns for the better one.
-_UNCLAIMED = sa.text("person_id IS NULL")
+#: Of events, those of visitors, and those of visitors whom nobody has claimed. The index of these begins with what all
+#: of them have, since SQLite takes an index by more columns for the better one.
+_ANONYMOUS, _UNCLAIMED = sa.text("anonymous_id IS NOT NULL"), sa.text("person_id IS NULL")
 
 #: What happened, each once: an event is the same whatever its id says of its time.
 events = sa.Table(
@@ -130,7 +130,7 @@ events = sa.Table(
     sa.Index("events_once", "name", sa.text("substr(event_id, 11)"), unique=True),
     sa.Index("events_of_person", "person_id", "occurred_at"),
     sa.Index("events_by_name", "name", "occurred_at"),
-    sa.Index("events_unclaimed", "person_id", "anonymous_id", postgresql_where=_UNCLAIMED, sqlite_where=_UNCLAIMED),
+    sa.Index("events_of_visitor", "anonymous_id", postgresql_where=_ANONYMOUS, sqlite_where=_ANONYMOUS),
     sa.Index(
         "events_unclaimed_since", "person_id", "received_at", postgresql_where=_UNCLAIMED, sqlite_where=_UNCLAIMED
     ),

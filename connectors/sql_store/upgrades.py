@@ -103,7 +103,7 @@ def _add_visitors(connection: sa.Connection) -> None:
         f"claimed_at {time} DEFAULT {now} NOT NULL, PRIMARY KEY (anonymous_id), "
         "FOREIGN KEY(person_id) REFERENCES people (person_id) ON DELETE CASCADE)",
         "CREATE INDEX visitors_of_person ON visitors (person_id)",
-        "CREATE INDEX events_unclaimed ON events (person_id, anonymous_id) WHERE person_id IS NULL",
+        "CREATE INDEX events_of_visitor ON events (anonymous_id) WHERE anonymous_id IS NOT NULL",
         "CREATE INDEX events_unclaimed_since ON events (person_id, received_at) WHERE person_id IS NULL",
     ):
         connection.exec_driver_sql(statement)

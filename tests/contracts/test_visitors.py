@@ -199,7 +199,7 @@ def test_what_is_removed_and_what_is_claimed_is_found_by_an_index(
     queries = (
         ("SELECT event_id FROM events WHERE person_id IS NULL AND received_at < '2020-01-01' "
          "ORDER BY person_id, received_at LIMIT 5", "events_unclaimed_since"),
-        ("SELECT event_id FROM events WHERE person_id IS NULL AND anonymous_id = 'v1'", "events_unclaimed"),
+        ("SELECT event_id FROM events WHERE anonymous_id = 'v1'", "events_of_visitor"),
     )  # fmt: skip
     for query, index in queries:
         if store_url.startswith("sqlite"):
