@@ -14,7 +14,14 @@ def test_the_examples_are_synced_once_and_not_again(shop: Folder) -> None:
 
     assert (first.code, second.code) == (0, 0)
     assert first.err == second.err == ""
-    assert [run["sync"] for run in first.objects] == ["customers", "accounts", "memberships", "coupons", "devices"]
+    assert [run["sync"] for run in first.objects] == [
+        "customers",
+        "accounts",
+        "memberships",
+        "coupons",
+        "devices",
+        "purchases",
+    ]
     for run in first.objects:
         assert run["status"] == "success"
         assert run["queried"] == run["added"] == run["accepted"] > 50
