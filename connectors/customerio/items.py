@@ -62,7 +62,8 @@ def render(
             f"SELECT seq, {_lane_sql(target)} AS lane, item, {alone} AS alone, "
             f"coalesce(fault, {length}) AS reason FROM ("
             f"SELECT *, CASE WHEN fault IS NULL THEN {_item_sql(target, own, settings)} END AS item "
-            f"FROM ({_checked_sql(connection, target, own, settings)})) ORDER BY seq"
+            f"FROM ({_checked_sql(connection, target, own, settings)})) "
+            f"ORDER BY {'' if target.merged_key is None else 'depth DESC, '}seq"
         ).to_arrow_table()
     finally:
         connection.unregister("given")

@@ -159,6 +159,13 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
             hint=f"Identify people by {known}, or set {named.setting}__IDENTITY to what the workspace has.",
             field="person" if target.merged_key is None else "keep" if key is wrong[0] else "merge",
         )
+    if PersonKey.PHONE in (by := target.keys_of_people) and target.merged_key is not None:
+        # The operation `merge` has no member for it: https://docs.customer.io/api/track/ (read 2026-11-30)
+        raise StoreRefusesError(
+            f"{named.label} merges nobody by `phone`",
+            hint="Name both people by `id`, `email` or `cio_id`.",
+            field="keep" if by[0] is PersonKey.PHONE else "merge",
+        )
     if target.entity.traits.names_object:
         type_number(named, str(target.object_type), options)
     if target.collection is None and target.entity is not Entity.PERSON and not create:

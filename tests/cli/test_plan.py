@@ -70,7 +70,7 @@ def test_the_json_of_a_plan_keeps_every_digit(folder: Folder) -> None:
     (found,) = planned.objects
     assert list(found) == [
         "sync", "queried", "added", "changed", "removed", "unchanged", "accepted", "rejected", "absent",
-        "altered", "attributes", "held", "notes", "would_reject", "sample",
+        "altered", "merged", "attributes", "held", "notes", "would_reject", "sample",
     ]  # fmt: skip
     assert found["attributes"] == {"amount": 1}
     (sample,) = found["sample"]

@@ -248,7 +248,7 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
         "syncer.toml stores.d.url: should be a valid string",
         "syncer.toml stores.d.identty: is not a setting; did you mean `identity`?",
         "SYNCER_STORES__C__URL: is not set",
-        "SYNCER_STORES__C__IDENTITY in .env: should be 'id', 'email' or 'id_or_email'",
+        "SYNCER_STORES__C__IDENTITY in .env: should be 'id', 'email', 'id_or_email' or 'id_email_or_phone'",
         "SYNCER_STORES__A: is a group of settings, such as its `url`, and has no value itself",
         "SYNCER_STORES__B__URL: is not set",
         "SYNCER_STORES__B__URI: is not a setting; did you mean SYNCER_STORES__B__URL?",

@@ -62,7 +62,7 @@ def test_a_newcomer_looks_around(tmp_path_factory: pytest.TempPathFactory, trave
         wait_for_all(served)
         page = opened.page
         opened.open("/")
-        expect(page.locator(".syncs tbody th")).to_have_count(5)
+        expect(page.locator(".syncs tbody th")).to_have_count(6)
         expect(page.get_by_role("heading", name="Needs attention")).to_have_count(0)
         opened.look(traveller.name("newcomer-syncs"))
         page.get_by_role("row").get_by_role("link", name="customers").click()

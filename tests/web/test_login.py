@@ -88,6 +88,7 @@ def test_a_session_of_the_earlier_format_stays_valid(site: Site) -> None:
         cookie = {"Cookie": f"syncer_session={client.cookies['syncer_session']}"}
     with closing(sqlite3.connect(site.path / ".syncer/runs.db")) as log, log:
         log.execute("ALTER TABLE syncer_sessions DROP COLUMN role")
+        log.execute("DROP TABLE syncer_event_starts")
         log.execute("DROP TABLE syncer_removal_sets")
         log.execute("DROP TABLE syncer_removal_parts")
         log.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 import pytest
@@ -53,6 +54,25 @@ def test_a_chain_in_one_batch_may_come_in_any_order(
     apply(store, PEOPLE, *(put(name, attributes={name: 1}) for name in "abcde"))
 
     assert apply(store, pairs(), *(merge(*pair) for pair in order)) == [ACCEPTED] * 4
+
+    (one,) = server.workspace.people
+    assert one.attributes == {"id": "a", **dict.fromkeys("abcde", 1)}
+
+
+@pytest.mark.parametrize("order", [CHAIN, CHAIN[::-1]], ids=["down", "up"])
+@pytest.mark.parametrize("taken", range(1, 4))
+def test_a_chain_of_which_some_pairs_were_sent_is_merged_by_the_others(
+    server: CustomerIOServer, store: Any, order: list[tuple[str, str]], taken: int
+) -> None:
+    apply(store, PEOPLE, *(put(name, attributes={name: 1}) for name in "abcde"))
+    places = count()
+    server.workspace.faults.refuses = lambda item: next(places) >= taken
+    verdicts = apply(store, pairs(), *(merge(*pair) for pair in order))
+    server.workspace.faults.refuses = lambda item: False
+    left = [pair for pair, verdict in zip(order, verdicts, strict=True) if verdict != ACCEPTED]
+
+    assert len(left) == 4 - taken
+    assert apply(store, pairs(), *(merge(*pair) for pair in left)) == [ACCEPTED] * len(left)
 
     (one,) = server.workspace.people
     assert one.attributes == {"id": "a", **dict.fromkeys("abcde", 1)}

@@ -18,7 +18,7 @@ from syncer.model.types import Entity, Identity, ListAction, PersonKey, Target
 from syncer.settings.registry import open_store
 from tests.contracts.batches import ACCEPTED, ACCOUNTS, PEOPLE, PEOPLE_BY_PHONE, apply, clear, delete, put
 from tests.contracts.test_events import PAID, event, sent
-from tests.contracts.test_merges import merge, pairs
+from tests.contracts.test_merges import pairs
 from tests.servers.customerio import CustomerIOServer, customerio_server
 
 A, B = "+4915110000001", "+4915110000002"
@@ -66,7 +66,6 @@ def test_every_operation_about_people_names_them_by_phone(server: CustomerIOServ
     assert apply(store, DEVICES, put(A, "t1", platform="ios")) == [ACCEPTED]
     assert apply(store, MEMBERS, put(A, "acme", attributes={"role": "owner"})) == [ACCEPTED]
     assert sent(store, by_phone, event("a", A)) == [ACCEPTED]
-    assert apply(store, pairs(PersonKey.PHONE, PersonKey.PHONE), merge(A, B)) == [ACCEPTED]
     (person,) = server.workspace.people
     assert person.attributes == {"phone": A, "email": "a@x.com", "plan": "pro"}
     assert [held["cio_id"] for held in server.workspace.devices.values()] == [person.cio_id]
@@ -77,8 +76,19 @@ def test_every_operation_about_people_names_them_by_phone(server: CustomerIOServ
     assert apply(store, PEOPLE_BY_PHONE, delete(A)) == [ACCEPTED]
 
     whom = {"phone": A}
-    assert named(server) == [*[whom] * 4, {"primary": whom, "secondary": {"phone": B}}, *[whom] * 3]
+    assert named(server) == [whom] * 7
     assert server.workspace.people == []
+
+
+@pytest.mark.parametrize(
+    ("keep", "goes", "field"),
+    [(PersonKey.PHONE, PersonKey.ID, "keep"), (PersonKey.ID, PersonKey.PHONE, "merge")],
+)
+def test_no_operation_merges_people_by_phone(store: Any, keep: PersonKey, goes: PersonKey, field: str) -> None:
+    with pytest.raises(StoreRefusesError, match="merges nobody by `phone`") as raised:
+        store.check(pairs(keep, goes))
+
+    assert raised.value.field == field
 
 
 def test_a_phone_beside_another_identifier_is_an_attribute_of_the_operation(

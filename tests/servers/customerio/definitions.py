@@ -63,6 +63,8 @@ def document(api: str) -> dict[str, Any] | None:
     # The branches for a person in an object's relationships require nothing, so that each of them always holds; and
     # whoever is known to the Pipelines API fits the branch for the unknown too.
     _one_to_any(document, every=api == "pipelines")
+    # The branch for any anonymous event takes pages and screens too.
+    _one_to_any(document["components"]["schemas"].get("anonymousEventsRequest"), every=True)
     if api == "pipelines":
         document["paths"] = {f"/v1{path}": operations for path, operations in document["paths"].items()}
     document["servers"] = []
