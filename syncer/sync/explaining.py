@@ -50,7 +50,8 @@ def explain(lookup: Lookup, sought: Sought, *, sync: str | None = None) -> Expla
             explained = [*one.rows(found, is_asked=sync is not None)]
             rows += explained
             cut += [name] if found and found.is_cut else []
-            others += name in definitions and not explained
+            # Whether it sent events of a person is not known: a snapshot has their ids alone.
+            others += name in definitions and not explained and not definitions[name].target.entity.traits.happens
     return Explained(stored=stored, rows=_with_runs(lookup, rows), others=others, cut=cut, unread=unread)
 
 

@@ -33,6 +33,17 @@ def test_each_sync_that_had_something_to_do_with_a_person_is_one_object(folder: 
     assert explained.err == "Other syncs that write such entities, and never sent this one: 1.\n"
 
 
+def test_a_sync_of_events_does_not_count_as_one_that_never_sent_a_person(folder: Folder) -> None:
+    header = "entity: event\nperson: {id: id}\nevent: {name: seen, id: view, time: seen_at}\nstart: all"
+    folder.define("views", "SELECT 1 AS id, 'v1' AS view, TIMESTAMP '2026-01-01' AS seen_at", header)
+    assert folder.syncer("run", "--all").code == 0
+
+    explained = folder.syncer("explain", "person", "1", "--json")
+
+    assert [one["sync"] for one in explained.objects] == ["customers"]
+    assert explained.err == ""
+
+
 def test_what_became_of_a_row_is_a_sentence_for_people(folder: Folder) -> None:
     folder.define("vips", "SELECT 1 AS id, 'gold' AS plan")
     assert folder.syncer("run", "--all").code == 0
