@@ -7,13 +7,9 @@ https://docs.customer.io/api/track/, and `track`, `page` and `screen` of https:/
 from __future__ import annotations
 
 from connectors.customerio.checks import LONGEST_IDENTIFIER
+from connectors.customerio.naming import named, text
 from connectors.customerio.options import ORDERS, Via
 from syncer.model.types import EventKind, PersonKey, Target
-
-
-def _text(value: str) -> str:
-    """SQL for a text as JSON."""
-    return f"CAST(to_json({value}) AS VARCHAR)"
 
 
 def checked_sql(target: Target, via: Via) -> str:
@@ -55,15 +51,15 @@ def item_sql(target: Target, via: Via) -> str:
 
 def _operation_sql(kind: EventKind, key: PersonKey) -> str:
     return (
-        f'\'{{"type":"person","action":"{kind}","identifiers":{{"{key}":\' || {_text("who")} '
-        f'|| \'}},"name":\' || {_text("name")} || \',"id":"\' || event_id '
+        f'\'{{"type":"person","action":"{kind}","identifiers":\' || {named(key, "who")} '
+        f'|| \',"name":\' || {text("name")} || \',"id":"\' || event_id '
         "|| '\",\"timestamp\":' || epoch_ms(happened) // 1000 || ',\"attributes\":' || attributes || '}'"
     )
 
 
 def _unclaimed_sql(kind: EventKind) -> str:
     return (
-        f'\'{{"type":"{kind}","anonymous_id":\' || {_text("anonymous")} || \',"name":\' || {_text("name")} '
+        f'\'{{"type":"{kind}","anonymous_id":\' || {text("anonymous")} || \',"name":\' || {text("name")} '
         '|| \',"id":"\' || event_id || \'","timestamp":\' || epoch_ms(happened) // 1000 '
         "|| ',\"data\":' || attributes || '}'"
     )
@@ -71,11 +67,11 @@ def _unclaimed_sql(kind: EventKind) -> str:
 
 def _call_sql(kind: EventKind, *, names_visitors: bool) -> str:
     type_, name = ("track", "event") if kind is EventKind.EVENT else (str(kind), "name")
-    who = f"',\"userId\":' || {_text('who')}"
+    who = f"',\"userId\":' || {text('who')}"
     if names_visitors:
-        who = f"CASE WHEN anonymous IS NULL THEN {who} ELSE ',\"anonymousId\":' || {_text('anonymous')} END"
+        who = f"CASE WHEN anonymous IS NULL THEN {who} ELSE ',\"anonymousId\":' || {text('anonymous')} END"
     return (
-        f'\'{{"type":"{type_}","{name}":\' || {_text("name")} || {who} || \',"messageId":"\' || event_id '
+        f'\'{{"type":"{type_}","{name}":\' || {text("name")} || {who} || \',"messageId":"\' || event_id '
         "|| '\",\"timestamp\":\"' || strftime(happened, '%Y-%m-%dT%H:%M:%S.%gZ') "
         "|| '\",\"properties\":' || attributes || '}'"
     )

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from connectors.customerio import events, merges
 from connectors.customerio.checks import LONGEST_ITEM, checked_sql, is_faultless_sql, too_long
+from connectors.customerio.naming import named, text
 from connectors.customerio.options import Via
 from syncer.model.types import Entity, Identity, PersonKey, Target
 
@@ -103,10 +104,6 @@ def _checked_sql(connection: duckdb.DuckDBPyConnection, target: Target, own: lis
     return checked
 
 
-def _text(value: str) -> str:
-    return f"CAST(to_json({value}) AS VARCHAR)"
-
-
 def _members(own: list[str], *more: str, kept: tuple[str, ...] = ()) -> str:
     """SQL for a JSON object of what a row sets and unsets; it unsets none of *kept*."""
     names = "CAST(json_extract(cleared, '$[*]') AS VARCHAR[])"
@@ -117,7 +114,7 @@ def _members(own: list[str], *more: str, kept: tuple[str, ...] = ()) -> str:
         f"CASE WHEN cleared <> '[]' THEN list_aggregate(list_transform({names}, "
         "lambda n: n || ':null'), 'string_agg', ',') END"
     )
-    set_ = [f"CASE WHEN {name} IS NOT NULL THEN '\"{name}\":' || {_text(name)} END" for name in own]
+    set_ = [f"CASE WHEN {name} IS NOT NULL THEN '\"{name}\":' || {text(name)} END" for name in own]
     nothing = " AND ".join(["cleared = '[]'", *(f"({member}) IS NULL" for member in (*set_, *more))])
     all_ = f"concat_ws(',', nullif(attributes[2:-2], ''), {', '.join([unset, *set_, *more])})"
     return f"CASE WHEN {nothing} THEN attributes ELSE '{{' || {all_} || '}}' END"
@@ -131,7 +128,7 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
             # Unsetting must not create a person.
             only_known = "TRUE" if not settings.create else "action = 'clear'"
             more = [f"CASE WHEN {only_known} THEN '\"_update\":true' END"]
-            more += [f"'\"anonymous_id\":' || {_text('anonymous')}"] if target.names_visitors else []
+            more += [f"'\"anonymous_id\":' || {text('anonymous')}"] if target.names_visitors else []
             members = _members(own, *more, kept=UNCLEARABLE)
             return _entity_sql("person", _person(target.person_key), members, f'"timestamp":{settings.timestamp},')
         case Entity.OBJECT:
@@ -139,7 +136,7 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
         case Entity.RELATIONSHIP:
             return _relationship_sql(target, settings)
         case Entity.MERGE:
-            primary, secondary = _named(target.person, "k1"), _named(target.merged, "k2")
+            primary, secondary = named(target.person, "k1"), named(target.merged, "k2")
             return (
                 f'\'{{"type":"person","action":"merge","primary":\' || {primary} '
                 f"|| ',\"secondary\":' || {secondary} || '}}'"
@@ -157,15 +154,11 @@ def _item_sql(target: Target, own: list[str], settings: ItemSettings) -> str:
 
 
 def _person(key: PersonKey | None) -> str:
-    return f"'\"identifiers\":' || {_named(key, 'k1')}"
-
-
-def _named(key: PersonKey | None, value: str) -> str:
-    return f"'{{\"{key}\":' || {_text(value)} || '}}'"
+    return f"'\"identifiers\":' || {named(key, 'k1')}"
 
 
 def _object(value: str, object_type: str) -> str:
-    return f'\'"identifiers":{{"object_type_id":"{object_type}","object_id":\' || {_text(value)} || \'}}\''
+    return f'\'"identifiers":{{"object_type_id":"{object_type}","object_id":\' || {text(value)} || \'}}\''
 
 
 def _entity_sql(kind: str, who: str, members: str, more: str = "") -> str:
@@ -200,14 +193,14 @@ def _device_sql(target: Target) -> str:
     )
     members = f"nullif(concat_ws(',', nullif({texts}[2:-2], ''), CASE WHEN cleared <> '[]' THEN {unset} END), '')"
     device = (
-        f"'{{\"token\":' || {_text('k2')} || ',\"platform\":' || {_text('platform')} "
+        f"'{{\"token\":' || {text('k2')} || ',\"platform\":' || {text('platform')} "
         f"|| coalesce(',\"last_used\":' || last_used, '') "
         f"|| coalesce(',\"attributes\":{{' || {members} || '}}', '') || '}}'"
     )
     return (
         '\'{"type":"person","action":"\' || '
         f"CASE WHEN action = 'delete' THEN 'delete_device\",' || {_person(target.person_key)} || "
-        f"',\"device\":{{\"token\":' || {_text('k2')} || '}}}}' "
+        f"',\"device\":{{\"token\":' || {text('k2')} || '}}}}' "
         f"ELSE 'add_device\",' || {_person(target.person_key)} || ',\"device\":' || {device} || '}}' END"
     )
 
@@ -221,13 +214,13 @@ def _device_event_sql(settings: ItemSettings) -> str:
     )
     used = f"make_timestamp(1000000 * coalesce(CAST(last_used AS BIGINT), {settings.timestamp}))"
     common = (
-        f'\',"userId":\' || {_text("k1")} || \',"messageId":"\' || md5({content}) || \'","timestamp":"\' '
-        f'|| strftime({used}, \'%Y-%m-%dT%H:%M:%SZ\') || \'","context":{{"device":{{"token":\' || {_text("k2")}'
+        f'\',"userId":\' || {text("k1")} || \',"messageId":"\' || md5({content}) || \'","timestamp":"\' '
+        f'|| strftime({used}, \'%Y-%m-%dT%H:%M:%SZ\') || \'","context":{{"device":{{"token":\' || {text("k2")}'
     )
     return (
         f'CASE WHEN action = \'delete\' THEN \'{{"type":"track","event":"Device Deleted"\' || {common} || \'}}}}}}\' '
         f'ELSE \'{{"type":"track","event":"Device Created or Updated"\' || {common} '
-        f"|| ',\"type\":' || {_text('platform')} || '}}}},\"properties\":' || {properties} || '}}' END"
+        f"|| ',\"type\":' || {text('platform')} || '}}}},\"properties\":' || {properties} || '}}' END"
     )
 
 
@@ -253,9 +246,9 @@ def _pipelines_sql(own: list[str], settings: ItemSettings, *, names_visitors: bo
     visitor = ", anonymous" if names_visitors else ""
     content = f"concat_ws(chr(31), '{settings.store_id}', '{settings.timestamp}', action, k1, {traits}{visitor})"
     moment = datetime.fromtimestamp(settings.timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    names = f"',\"userId\":' || {_text('k1')} || ',\"messageId\":\"' || md5({content}) || '\"'"
+    names = f"',\"userId\":' || {text('k1')} || ',\"messageId\":\"' || md5({content}) || '\"'"
     if names_visitors:
-        names += f" || coalesce(',\"anonymousId\":' || {_text('anonymous')}, '')"
+        names += f" || coalesce(',\"anonymousId\":' || {text('anonymous')}, '')"
     common = f'{names} || \',"timestamp":"{moment}"\''
     event = "CASE action WHEN 'suppress' THEN 'Suppressed' WHEN 'unsuppress' THEN 'Unsuppressed' ELSE 'Deleted' END"
     return (

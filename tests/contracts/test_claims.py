@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncer.model.protocols import ProfileStore
-from syncer.model.types import Entity, Identity, ListAction, PersonKey, Target
+from syncer.model.types import Entity, Identity
 from tests.contracts.batches import (
     ABSENT,
     ACCEPTED,
@@ -25,19 +25,12 @@ from tests.contracts.batches import (
     put,
 )
 from tests.contracts.conftest import OpenStore
+from tests.contracts.test_events import PAIRS, SUPPRESSED
 from tests.contracts.test_visitors import PAID, SEEN, Tables, event, sent
 
 CLAIMS = replace(PEOPLE, names_visitors=True)
 CLAIMS_BY_EMAIL = replace(PEOPLE_BY_EMAIL, names_visitors=True)
 CLAIMS_BY_NUMBER = replace(PEOPLE_BY_CIO_ID, names_visitors=True)
-PAIRS = Target(
-    entity=Entity.MERGE,
-    person_key=PersonKey.ID,
-    merged_key=PersonKey.ID,
-    key_columns=("keep", "goes"),
-    action=ListAction.MERGE,
-)
-SUPPRESSED = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",), action=ListAction.SUPPRESS)
 TAKEN = ("rejected", "another person has this visitor")
 
 

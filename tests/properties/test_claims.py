@@ -16,7 +16,8 @@ from syncer.model.protocols import ProfileStore
 from syncer.model.types import Identity
 from syncer.settings.registry import open_store
 from tests.contracts.batches import ACCEPTED, PEOPLE, apply, delete, put
-from tests.contracts.test_claims import CLAIMS, PAIRS, TAKEN
+from tests.contracts.test_claims import CLAIMS, TAKEN
+from tests.contracts.test_events import PAIRS
 from tests.contracts.test_visitors import PAID, Tables, event, sent
 
 PERSONS, VISITORS = ("ann", "bob", "cleo"), ("v1", "v2", "v3")
