@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from connectors.customerio.checks import LONGEST_IDENTIFIER
 from connectors.customerio.naming import named, text
-from connectors.customerio.options import ORDERS, Via
+from connectors.customerio.options import COMMANDS, Via
 from syncer.model.types import EventKind, PersonKey, Target
 
 
@@ -23,9 +23,9 @@ def checked_sql(target: Target, via: Via) -> str:
         "trim(name) = ''": "'the event''s name is blank'",
     }
     if via is Via.PIPELINES and target.events.kind is EventKind.EVENT:
-        names = ", ".join(f"'{name}'" for name in sorted(ORDERS))
+        names = ", ".join(f"'{name}'" for name in sorted(COMMANDS))
         faults[f"lower(trim(name)) IN ({names})"] = (
-            "'the Pipelines API takes an event of this name for an order, not for something that happened'"
+            "'the Pipelines API takes an event of this name as a command, not as something that happened'"
         )
     cases = " ".join(f"WHEN {fault} THEN {reason}" for fault, reason in faults.items())
     return f"SELECT *, CASE {cases} END AS fault FROM given"

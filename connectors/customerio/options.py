@@ -131,9 +131,9 @@ NEEDS_APP_KEY = (
 #: What can go through the Pipelines API.
 _BY_PIPELINES = (Entity.PERSON, Entity.DEVICE, Entity.EVENT)
 
-#: In lower case, the names of `track` calls that the Pipelines API takes for orders, such as to delete the person.
+#: In lower case, the names of `track` calls that the Pipelines API takes for commands, such as to delete the person.
 #: https://docs.customer.io/integrations/data-in/semantic-events/cio-journeys/ (read 2026-11-30)
-ORDERS = frozenset(
+COMMANDS = frozenset(
     {
         "device created or updated",
         "device deleted",
@@ -184,13 +184,13 @@ def check(name: str, target: Target, *, create: bool, identity: Identity, option
             field="person",
         )
     if goes_through_pipelines(target, options) and target.event is not None:
-        _refuse_order(named, target.event)
+        _refuse_command(named, target.event)
 
 
-def _refuse_order(named: ConnectionName, event: EventType) -> None:
-    if event.kind is EventKind.EVENT and event.name.strip().lower() in ORDERS:
+def _refuse_command(named: ConnectionName, event: EventType) -> None:
+    if event.kind is EventKind.EVENT and event.name.strip().lower() in COMMANDS:
         raise StoreRefusesError(
-            f"{named.label}: the Pipelines API takes an event `{event.name}` for an order, not for something that "
+            f"{named.label}: the Pipelines API takes an event `{event.name}` as a command, not as something that "
             "happened",
             hint="Give the event another name.",
             field="event",

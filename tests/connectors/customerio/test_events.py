@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from connectors.customerio import connection
-from connectors.customerio.options import ORDERS, Via
+from connectors.customerio.options import COMMANDS, Via
 from syncer.model.errors import StoreRefusesError
 from syncer.model.types import EventKind, EventType, Identity, Target
 from syncer.settings.registry import open_store
@@ -27,7 +27,7 @@ from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE
 
 AT = int(NOON.timestamp())
-ORDER = "the Pipelines API takes an event of this name for an order, not for something that happened"
+COMMAND = "the Pipelines API takes an event of this name as a command, not as something that happened"
 
 
 @pytest.fixture
@@ -160,18 +160,18 @@ def test_rows_that_cannot_be_taken_are_rejected_alone(server: CustomerIOServer, 
     assert len(held(server, "ann")) == 2
 
 
-@pytest.mark.parametrize("name", sorted(ORDERS))
-def test_no_event_becomes_an_order(server: CustomerIOServer, name: str) -> None:
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_event_becomes_a_command(server: CustomerIOServer, name: str) -> None:
     spelled = f" {name.title()}"
     by_column = replace(PAID, event=EventType(column="what"), key_columns=("order_id", "what"))
     with opened(server, Via.PIPELINES) as store:
         sent(store, PAID, event("a", "ann"))
-        with pytest.raises(StoreRefusesError, match="for an order") as raised:
+        with pytest.raises(StoreRefusesError, match="as a command") as raised:
             store.check(replace(PAID, event=EventType(name=spelled)))
         verdicts = sent(store, by_column, event("b", "ann", name=spelled), event("c", "ann", name="paid"))
 
     assert raised.value.field == "event"
-    assert verdicts == [("rejected", ORDER), ACCEPTED]
+    assert verdicts == [("rejected", COMMAND), ACCEPTED]
     assert len(held(server, "ann")) == 2
 
 
