@@ -255,7 +255,7 @@ def test_what_is_accepted_and_never_reached_the_pool_is_run(shared: Service) -> 
 
 def test_an_order_is_refused_while_the_run_log_is_away(shared: Service, postgres_url: str) -> None:
     shared.start()
-    wait_until(lambda: is_at_rest(shared))
+    wait_until(lambda: is_at_rest(shared) and well(shared) == 1)
     with stopped(postgres_url), pytest.raises((ClosedError, StateDatabaseError)):
         shared.run_now("people", actor="ann")
     assert wait_until(lambda: ordered(shared)).ended.wait(60)
