@@ -15,6 +15,7 @@ from syncer.cli.exit_codes import FAILED, IN_PROGRESS
 from syncer.cli.project import Project
 from syncer.cli.rejected import rejection_object
 from syncer.model.json_text import json_text
+from syncer.model.spelling import listed
 from syncer.model.types import PersonKey
 
 if TYPE_CHECKING:
@@ -217,8 +218,9 @@ def _print_explanation(row: Explanation) -> None:
         by = f" by the run {sent.run_id}" if sent.run_id else ""
         output.line(f"  last sent {output.time_text(sent.at)}{by}: {sent.verdict or 'no answer'}")
     for one in row.attributes:
+        held = f", held back for {listed(one.held_back_for)}" if one.held_back_for else ""
         other = f", the store has {json_text(one.stored)}" if one.stands is False else ""
-        output.line(f"  {one.attribute}: {json_text(one.sent)}{other}")
+        output.line(f"  {one.attribute}: {json_text(one.sent)}{held}{other}")
     if row.now is not None:
         output.line(f"  now {row.now.summary}")
         for name in row.now.differs:

@@ -66,7 +66,9 @@ def shared_attributes(
     writers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, definition in sorted(by_name.items()):
         for attribute in written_attributes(definition, columns_by_sync.get(name)) or ():
-            writers[fed[name], attribute].append(name)
+            # A rule says whose value stands, and who may not write it.
+            if attribute not in definition.rules or not definition.rules[attribute].sources:
+                writers[fed[name], attribute].append(name)
     shared: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for (things, attribute), names in writers.items():
         if len(names) > 1:
@@ -76,7 +78,12 @@ def shared_attributes(
             by_name[name],
             "attributes",
             f"{listed(names, last='and')} write the same attributes of {things}: "
-            f"{listed(attributes, last='and')}; the last one to run wins",
+            f"{listed(attributes, last='and')}; the last one to run wins"
+            + (
+                ", unless `attributes.yml` says whose value stands"
+                if by_name[name].target.entity is Entity.PERSON
+                else ""
+            ),
         )
         for (things, names), attributes in shared.items()
         for name in (names[-1:] if paths is None else names)

@@ -8,19 +8,24 @@ import stat
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from syncer.definitions import file as definition_file
 from syncer.definitions.columns import error_at
 from syncer.definitions.file import DefinitionFile
 from syncer.definitions.yaml_header import FILE_LIMIT
+from syncer.model.attribute_rules import FILE_NAME
 from syncer.model.errors import DefinitionError, SettingsError
 from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import SyncDefinition
+
+if TYPE_CHECKING:
+    from syncer.definitions.attribute_rules import AttributeRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,23 +71,40 @@ def load(
     files = [parse(path, unsaved.get(path, data)) for path, data in _contents(folder, errors)]
     saved = {file.path for file in files}
     files += [parse(path, data) for path, data in unsaved.items() if path not in saved]
+    rules = _attribute_rules(folder, files)
     errors += [error for file in files for error in file.errors]
     errors += _name_clashes(files)
     errors += _unknown_connections(files, warehouses, stores)
     errors += _shared_collections(files, replacing)
     errors += _unknown_dependencies(files)
     errors += _cycles(files)
+    errors += rules.errors if rules else ()
     errors.sort(key=lambda error: (error.path, error.line))
     faults: dict[Path, DefinitionError] = {}
     for error in errors:
         faults.setdefault(error.path, error)
     good = [file.definition for file in files if file.definition is not None and file.path not in faults]
     good.sort(key=lambda definition: definition.name)
-    return Loaded(
-        definitions=tuple(good),
-        errors=tuple(errors),
-        broken={file.name: faults[file.path] for file in files if file.path in faults},
-    )
+    broken = {file.name: faults[file.path] for file in files if file.path in faults}
+    if rules is not None and rules.errors:
+        # Without its rules a sync might write over what counts more.
+        broken |= {one.name: rules.errors[0] for one in good if rules.concern(one)}
+        good = [one for one in good if one.name not in broken]
+    elif rules is not None:
+        good = [rules.applied(one) for one in good]
+    return Loaded(definitions=tuple(good), errors=tuple(errors), broken=broken)
+
+
+def _attribute_rules(folder: Path, files: Sequence[DefinitionFile]) -> AttributeRules | None:
+    """What the folder's `attributes.yml` says; None where there is none."""
+    path = folder / FILE_NAME
+    if not os.path.lexists(path):
+        return None
+    from syncer.definitions import attribute_rules
+
+    errors: list[DefinitionError] = []
+    found = attribute_rules.read(path, next((data for _, data in _read_files([path], errors)), b""), files)
+    return replace(found, rules={}, errors=tuple(errors)) if errors else found
 
 
 class DefinitionFiles:
@@ -126,13 +148,23 @@ def in_dependency_order(selected: Sequence[SyncDefinition]) -> list[SyncDefiniti
     """The same definitions in the order in which one `run` takes them.
 
     What a definition depends on goes first, as far as it is selected; else people, objects, relationships,
-    collections, each by name. Definitions that depend on each other are left out: `load` accepts none, but a service
-    may still use an older form of a broken file.
+    collections, each by name; and of syncs that write one attribute, the one whose value counts most. Definitions that
+    depend on each other are left out: `load` accepts none, but a service may still use an older form of a broken file.
     """
     by_name = {definition.name: definition for definition in selected}
-    sorter = TopologicalSorter({name: by_name.keys() & one.depends_on for name, one in by_name.items()})
-    with suppress(CycleError):
+    sorter = TopologicalSorter(
+        {
+            name: by_name.keys() & {*one.depends_on, *(one.yields_to if one.rules else ())}
+            for name, one in by_name.items()
+        }
+    )
+    try:
         sorter.prepare()
+    except CycleError:
+        # Each may count more of some attribute.
+        sorter = TopologicalSorter({name: by_name.keys() & one.depends_on for name, one in by_name.items()})
+        with suppress(CycleError):
+            sorter.prepare()
     ready: list[tuple[int, str]] = []
     ordered: list[SyncDefinition] = []
     while sorter.is_active():
@@ -160,7 +192,11 @@ def _unreadable(folder: Path, exc: OSError) -> SettingsError:
 
 def _contents(folder: Path, errors: list[DefinitionError]) -> Iterator[tuple[Path, bytes]]:
     """Each definition's path and bytes, at most one byte more than may be read."""
-    for path in _paths(folder, errors):
+    yield from _read_files(_paths(folder, errors), errors)
+
+
+def _read_files(paths: Iterable[Path], errors: list[DefinitionError]) -> Iterator[tuple[Path, bytes]]:
+    for path in paths:
         try:
             if not stat.S_ISREG(path.stat().st_mode):
                 raise OSError("it is not a regular file")

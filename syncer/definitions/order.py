@@ -25,11 +25,11 @@ class Precedence:
         """Whether *first* goes before *second* when both are due at one tick.
 
         What it depends on does; and of one store, lists go before people, those before objects, those before
-        relationships, and those before collections.
+        relationships, and those before collections; and of people's attributes, whose value counts more.
         """
         if first not in self._rank or second not in self._rank or self._rank[first] >= self._rank[second]:
             return False
         one, other = self._definitions[first], self._definitions[second]
         if first in other.depends_on:
             return True
-        return one.store == other.store and one.target.order < other.target.order
+        return one.store == other.store and (one.target.order < other.target.order or first in other.yields_to)

@@ -15,6 +15,7 @@ from syncer.definitions.conflicts import (
     missing_limits,
     people_made_anew,
     shared_attributes,
+    written_attributes,
 )
 from syncer.model.errors import DefinitionError, StoreRefusesError
 from syncer.model.types import Run, SyncDefinition
@@ -145,7 +146,7 @@ def warnings(
     paths: Collection[Path],
     columns: Mapping[str, Sequence[str]],
 ) -> set[Diagnostic]:
-    """What is probably a mistake.
+    """What is probably a mistake, and attributes that a sync may not write.
 
     Shapes:
         definitions: all of the folder, as they may be in each other's way.
@@ -158,8 +159,20 @@ def warnings(
     billed = [name for name, connector in connectors.items() if connector is not None and connector.bills_people]
     found += missing_limits(definitions, billed)
     found += [*people_made_anew(definitions), *columns_not_sent(definitions, columns)]
-    return {
+    return _not_named(definitions, paths, columns) | {
         Diagnostic(file=str(warning.path), line=warning.line, level="warning", message=warning.message, hint="")
         for warning in found
         if warning.path in paths
     }
+
+
+def _not_named(
+    definitions: Sequence[SyncDefinition], paths: Collection[Path], columns: Mapping[str, Sequence[str]]
+) -> set[Diagnostic]:
+    ruled = [one for one in definitions if one.rules and one.path in paths]
+    if not ruled:
+        return set()
+    from syncer.definitions.attribute_rules import not_named
+
+    written = {one.name: written_attributes(one, columns.get(one.name)) or () for one in ruled}
+    return {Diagnostic.of_error(error) for one in ruled for error in not_named(one, written[one.name])}

@@ -88,7 +88,7 @@ def read(path: Path, data: bytes, errors: list[DefinitionError]) -> DefinitionTe
     try:
         text = _decoded(path, data)
         start, end = _header_span(path, text)
-        fields = _fields(path, text[start:end], errors)
+        fields = _fields(_YamlReader(path, text[start:end], errors))
     except DefinitionError as error:
         errors.append(error)
         return None
@@ -99,6 +99,28 @@ def read(path: Path, data: bytes, errors: list[DefinitionError]) -> DefinitionTe
         errors.append(DefinitionError(message, path=path, line=closing_line, hint=hint))
     blank_lines = sql[: len(sql) - len(sql.lstrip())].count("\n")
     return DefinitionText(fields=fields, sql=sql.strip(), sql_line=closing_line + blank_lines)
+
+
+def read_mapping(path: Path, data: bytes, errors: list[DefinitionError], field: str) -> dict[str, Node]:
+    """What a file of YAML holds, by field, such as *field*; adds what is wrong to *errors*, as `read` does."""
+    try:
+        text = _decoded(path, data)
+        if len(text) > HEADER_LIMIT:
+            raise DefinitionError(f"the file is over {HEADER_LIMIT // 1000} KB", path=path)
+        return _fields(
+            _YamlReader(
+                path,
+                text,
+                errors,
+                first_line=1,
+                what="the file",
+                example=f"Write lines such as `{field}`.",
+                field=field,
+            )
+        )
+    except DefinitionError as error:
+        errors.append(error)
+        return {}
 
 
 def _decoded(path: Path, data: bytes) -> str:
@@ -145,32 +167,55 @@ def _header_span(path: Path, text: str) -> tuple[int, int]:
     return start, end
 
 
-def _fields(path: Path, text: str, errors: list[DefinitionError]) -> dict[str, Node]:
-    reader = _YamlReader(path, text, errors)
+def _fields(reader: _YamlReader) -> dict[str, Node]:
     try:
         reader.reject_surprises()
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
+        root = yaml.compose(reader.text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as exc:
         raise reader.syntax_error(exc) from None
     except (ValueError, OverflowError):
         # PyYAML passes on what `chr` and `int` say about an escape or a %YAML line.
-        raise DefinitionError("the header contains an escape that is not a character", path=path, line=2) from None
+        raise reader.fault("contains an escape that is not a character") from None
     if root is None:
-        raise DefinitionError("the header is empty", path=path, line=2, hint=EXAMPLE)
+        raise reader.fault("is empty", hint=reader.example)
     if not isinstance(root, yaml.MappingNode):
-        message = "the header is not a list of fields, such as `entity: person`"
-        raise DefinitionError(message, path=path, line=reader.line_of(root))
+        raise reader.fault(f"is not a list of fields, such as `{reader.field}`", root)
     return reader.mapping("", root)
 
 
 class _YamlReader:
-    """Turns YAML nodes into ours; the text begins on the file's second line."""
+    """Turns YAML nodes into ours."""
 
-    def __init__(self, path: Path, text: str, errors: list[DefinitionError]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        text: str,
+        errors: list[DefinitionError],
+        *,
+        first_line: int = 2,
+        what: str = "the header",
+        example: str = EXAMPLE,
+        field: str = "entity: person",
+    ) -> None:
+        """*text* begins on *first_line* of the file, and errors call it *what*.
+
+        Shapes:
+            example: a sentence on how it may look.
+            field: one of its fields.
+        """
         self._path = path
-        self._text = text
+        self.text = text
         self._errors = errors
+        self._first_line = first_line
+        self._what = what
+        self.example = example
+        self.field = field
         self._breaks = [match.start() for match in re.finditer("\n", text)]
+
+    def fault(self, message: str, at: yaml.Node | None = None, hint: str = "") -> DefinitionError:
+        """An error about the whole."""
+        line = self._first_line if at is None else self.line_of(at)
+        return DefinitionError(f"{self._what} {message}", path=self._path, line=line, hint=hint)
 
     def line_of(self, at: yaml.Node | yaml.Event) -> int:
         return self._line(at.start_mark.index if at.start_mark else 0)
@@ -178,14 +223,14 @@ class _YamlReader:
     def _line(self, index: int) -> int:
         # PyYAML counts U+2028 and others as line ends, editors do not; and an error at the end of the
         # text belongs to its last written line.
-        return bisect_right(self._breaks, min(index, len(self._text.rstrip())) - 1) + 2
+        return bisect_right(self._breaks, min(index, len(self.text.rstrip())) - 1) + self._first_line
 
     def _error(self, message: str, at: yaml.Node | yaml.Event, hint: str = "") -> DefinitionError:
         return DefinitionError(message, path=self._path, line=self.line_of(at), hint=hint)
 
     def reject_surprises(self) -> None:
         depth = 0
-        for event in yaml.parse(self._text, Loader=yaml.BaseLoader):
+        for event in yaml.parse(self.text, Loader=yaml.BaseLoader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
                 hint = "Write the value itself; put text that starts with `*` or `&` in quotes."
                 raise self._error("YAML aliases and anchors (`*name`, `&name`) are not supported", event, hint)
@@ -193,11 +238,11 @@ class _YamlReader:
                 raise self._error("YAML tags (`!name`) are not supported", event, "Write the plain value.")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _DEPTH_LIMIT:
-                raise self._error("the header is nested too deeply", event)
+                raise self._error(f"{self._what} is nested too deeply", event)
 
     def syntax_error(self, exc: yaml.YAMLError) -> DefinitionError:
         if isinstance(exc, yaml.reader.ReaderError):
-            message, line = "the header contains a control character", self._line(int(exc.position))
+            message, line = f"{self._what} contains a control character", self._line(int(exc.position))
             return DefinitionError(message, path=self._path, line=line)
         assert isinstance(exc, yaml.MarkedYAMLError)
         problem, context = exc.problem or "", exc.context or ""
@@ -209,8 +254,8 @@ class _YamlReader:
             hint = "Put a value that starts with a special character in quotes."
         elif "mapping values are not allowed" in problem:
             hint = "Put text that contains a colon in quotes, and begin each field at the start of a line."
-        message = f"the header is not valid YAML: {problem or 'it cannot be read'}"
-        line = self._line(mark.index) if mark else 2
+        message = f"{self._what} is not valid YAML: {problem or 'it cannot be read'}"
+        line = self._line(mark.index) if mark else self._first_line
         return DefinitionError(message, path=self._path, line=line, hint=hint)
 
     def mapping(self, prefix: str, node: yaml.MappingNode) -> dict[str, Node]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from syncer.model.attribute_rules import AttributeRule as AttributeRule
 from syncer.model.entities import Entity as Entity
 from syncer.model.entities import EventKind as EventKind
 from syncer.model.entities import EventType as EventType
@@ -237,6 +238,13 @@ class SyncDefinition:
     hash: str = ""
     #: Header field to its line in the file, counted from 1; nested fields as `limits.removed`.
     lines: dict[str, int] = field(default_factory=dict)
+    #: Attribute to its rule in `attributes.yml`; empty where this sync writes no attributes of people.
+    rules: Mapping[str, AttributeRule] = field(default_factory=dict)
+
+    @property
+    def yields_to(self) -> set[str]:
+        """The syncs whose values of some attributes count more than its own."""
+        return {name for rule in self.rules.values() for name in rule.before(self.name)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

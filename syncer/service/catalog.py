@@ -104,10 +104,12 @@ def _definition_set(before: DefinitionSet, loaded: Loaded, now: datetime) -> Def
     outdated = {}
     for name, definition in before.definitions.items():
         # A folder that cannot be listed is the fault of all files below it.
-        broken = next((path for path in (definition.path, *definition.path.parents) if path in faults), None)
-        if broken is not None and name not in definitions:
+        fault = next((faults[path] for path in (definition.path, *definition.path.parents) if path in faults), None)
+        # The fault may be that of the rules for its attributes.
+        fault = fault or loaded.broken.get(name)
+        if fault is not None and name not in definitions:
             definitions[name] = definition
-            outdated[name] = faults[broken]
+            outdated[name] = fault
     return DefinitionSet(
         definitions=MappingProxyType(dict(sorted(definitions.items()))),
         errors=loaded.errors,

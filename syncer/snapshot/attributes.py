@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from syncer.model.attribute_rules import Normaliser
 from syncer.model.errors import QueryResultError
 from syncer.snapshot.values import ColumnType
 
@@ -27,6 +28,9 @@ class Attribute:
     constant: str | None = None
     #: Set for the visitor whom a person claims, and for nothing else: the kind of its column. See `snapshot.visitors`.
     read_as: ColumnType | None = None
+    #: Where `attributes.yml` has a type or a spelling for it: the kind of its column. See `snapshot.conversions`.
+    queried_as: ColumnType | None = None
+    normaliser: Normaliser | None = None
 
     @property
     def is_visitor(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from syncer.model.types import Action
 from syncer.snapshot import devices
 from syncer.snapshot.columns import ColumnMap, StoredColumn, in_file, json_array, json_name, json_object, whole_row
@@ -9,6 +11,9 @@ from syncer.snapshot.event_rows import id_sql
 from syncer.snapshot.identifiers import text_of
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import literal
+
+if TYPE_CHECKING:
+    from syncer.snapshot.held_back import Sending
 
 #: So many rows at each of several places tell how many bytes a row has; fewer rows than that make one batch.
 _SAMPLE_ROWS = 64
@@ -63,33 +68,48 @@ def whole_collection_queries(session: Session, layout: ColumnMap) -> list[str]:
 
 
 def _removal_sql(session: Session, layout: ColumnMap) -> str:
-    every = json_array([literal(_json_text(c.name)) for c in in_file(session, layout.compared) if not c.is_visitor])
+    shared = sending(layout)
+    cleared = [(c, literal(_json_text(c.name))) for c in in_file(session, layout.compared) if not c.is_visitor]
+    every = json_array([shared.unless_held(name, c) if shared else name for c, name in cleared])
     own = "".join(f", CAST(NULL AS VARCHAR) AS {c.name}" for c in layout.own)
     person = ", person" if session.any("SELECT 1 FROM outbox WHERE person IS NOT NULL") else ""
     return (
-        f"SELECT seq, action, {session.k}, '{{}}' AS attributes, "
-        f"CASE WHEN action = '{Action.CLEAR}' THEN {every} ELSE '[]' END AS cleared{own}{person} FROM outbox"
+        f"SELECT seq, action, {session.keys_of('o')}, '{{}}' AS attributes, "
+        f"CASE WHEN action = '{Action.CLEAR}' THEN {every} ELSE '[]' END AS cleared{own}{person} FROM outbox o"
+        + (shared.beside("o") if shared else "")
     )
 
 
 def _put_sql(session: Session, layout: ColumnMap) -> str:
-    own = layout.own
+    own, shared = layout.own, sending(layout)
     if not session.target.entity.traits.merges:
         attributes, cleared = whole_row(layout), "'[]'"
     else:
         # NULL stays NULL: such members are left out.
         sent = [c for c in layout.fed if not (c in own or c.is_visitor)]
-        members = [f"{json_name(c.name)} || {c.sent(c.physical)}" for c in sent]
-        attributes = json_object(members)
-        unset = json_array([text for c in in_file(session, layout.compared) if (text := _cleared(layout, c))])
-        cleared = f"CASE WHEN o.restores THEN '[]' ELSE {unset} END"
+        members = [(c, f"{json_name(c.name)} || {c.sent(c.physical)}") for c in sent]
+        attributes = json_object([shared.unless_held(text, c) if shared else text for c, text in members])
+        unset = [(c, text) for c in in_file(session, layout.compared) if (text := _cleared(layout, c))]
+        names = json_array([shared.if_unset(text, c, "o.doubted") if shared else text for c, text in unset])
+        cleared = f"CASE WHEN o.restores THEN '[]' ELSE {names} END"
+    identifiers = [(c, _own_text(c)) for c in own]
     action = "action" if session.target.action is None else f"'{session.target.action}' AS action"
     return (
         f"SELECT seq, {action}, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
-        + "".join(f", {_own_text(c)} AS {c.name}" for c in own)
+        + "".join(f", {shared.unless_held(text, c) if shared else text} AS {c.name}" for c, text in identifiers)
         + "".join(f", {c.physical} AS anonymous" for c in layout.fed if c.is_visitor)
         + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
+        + (shared.beside("o") if shared else "")
     )
+
+
+def sending(layout: ColumnMap) -> Sending | None:
+    """How rows send attributes that several syncs may write, where `attributes.yml` names any."""
+    if not layout.schema.definition.rules:
+        return None
+    from syncer.snapshot import held_back
+
+    return held_back.sending(layout)
 
 
 def _event_sql(session: Session, layout: ColumnMap) -> str:

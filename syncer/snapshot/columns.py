@@ -117,7 +117,8 @@ def result_schema(
         identity, form, store_id: of the store; see `ProfileStore`.
         now: the time by the warehouse's clock, which events may not be ahead of; None for this machine's.
     Raises:
-        DefinitionError: the header names a column that the result lacks, or two columns have one name.
+        DefinitionError: the header names a column that the result lacks, or two columns have one name; or the sync may
+            not write an attribute.
         QueryResultError: a column's type cannot be used.
     """
     names = list(schema.names)
@@ -135,6 +136,10 @@ def result_schema(
         return Attribute(name=name, position=position, kind=column_type(field), type=field.type)
 
     attributes = tuple(attribute(n, c) for n, c in attribute_columns(definition, names).items())
+    if definition.rules:
+        from syncer.snapshot import conversions
+
+        attributes = conversions.of_result(definition, attributes)
     if definition.device is not None:
         attributes = devices.of_result(definition.device, attributes, len(names))
     if (visitor := visitor_column(definition, names)) is not None:

@@ -157,10 +157,14 @@ def compare(
     session, layout, outdated = work.session, work.layout, work.known.is_outdated
     schema, incremental = layout.schema, layout.schema.definition.incremental
     intent = Intent(only_some=only is not None, is_partial=not is_whole, claimed_by="")
-    if only is None and layout.is_unchanged and not _is_any(session, "staged", "gone", *_OPEN):
+    if only is None and layout.is_unchanged and not session.any_of("staged", "gone", *_OPEN):
         return _no_difference(work, intent, same)
     if not is_whole:
         _stage_remembered_rows(session, layout)
+    if work.ledger.rivals is not None:
+        from syncer.snapshot import held_back
+
+        held_back.compare(work.ledger.rivals, layout, whereabouts)
     _find_changes(session, layout)
     if not layout.reshaping and (schema.keeps_nulls or any(c.type.has_spellings for c in layout.compared)):
         _drop_equal_rows(session, layout)
@@ -187,7 +191,7 @@ def compare(
         f"(SELECT count(*) FROM in_doubt ANTI JOIN snapshot USING ({session.k}))"
     )[0]
     added, changed = counts.get("added", 0), counts.get("changed", 0)
-    is_empty = not counts and not resent and layout.is_unchanged and not _is_any(session, "restated", *_OPEN)
+    is_empty = not counts and not resent and layout.is_unchanged and not session.any_of("restated", *_OPEN)
     return Difference(
         added=added,
         changed=changed,
@@ -201,11 +205,6 @@ def compare(
         intent=replace(intent, is_empty=is_empty),
         work=work,
     )
-
-
-def _is_any(session: Session, *tables: str) -> bool:
-    """Whether any of some tables has a row."""
-    return session.any(" UNION ALL ".join(f"(SELECT 1 FROM {table} LIMIT 1)" for table in tables))
 
 
 def _no_difference(work: Workspace, intent: Intent, same: int) -> Difference:

@@ -140,6 +140,15 @@ def is_in_use(path: Path, sync: str) -> bool:
         return False
 
 
+def is_being_changed(path: Path) -> bool:
+    """Whether a run or a plan has a sync's file open, of this process or another."""
+    path = path.resolve()
+    with _paths:
+        if path in _open_paths or path in _read_paths:
+            return path in _open_paths
+    return is_locked(path)
+
+
 def is_locked(path: Path) -> bool:
     """Whether another process has locked a file, to change it, which this one has not open."""
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -26,6 +26,9 @@ from syncer.snapshot.ledger import Asked, Intent, Journal, Known, Writer, Writer
 from syncer.snapshot.session import Remembering, Session, close, retried, signature_of
 from syncer.snapshot.tables import FORMATS, MANY_ROWS, fit_blocks, make_tables
 
+if TYPE_CHECKING:
+    from syncer.snapshot.rivals import Rivals
+
 _SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
 
@@ -38,9 +41,9 @@ class FileLedger(Remembering):
         super().__init__(session)
         self.notes: list[str] = []
         self.store_findings: dict[FindingKind, str] = {}
+        self.rivals: Rivals | None = None
         self._path = path
-        self._newest_claim = ""
-        self._is_outdated = False
+        self._newest_claim, self._is_outdated = "", False
         #: What `meta` is to have with the next intent.
         self._with_intent: dict[str, str] = {}
 
@@ -246,6 +249,20 @@ class FileLedger(Remembering):
                 self._remember(overwritten_by=json.dumps(dealt))
         self.notes += notes
 
+    def follow_sources(
+        self, rivals: Mapping[str, Mapping[str, str]], followers: Mapping[str, Mapping[str, bool]], *, store_id: str
+    ) -> None:
+        memory = self._memory()
+        if not (rivals or followers or memory["followers"] or self.session.has_table("held")):
+            return
+        from syncer.snapshot import held_back
+
+        folder, seen = self._path.parent, memory["rivals"]
+        self.rivals = held_back.Rivals(session=self.session, folder=folder, store_id=store_id, claims=rivals, seen=seen)
+        held_back.find(self.rivals)
+        with self._transaction():
+            self._remember(followers=held_back.doubt(self.rivals, followers, before=memory["followers"]))
+
     def known(self) -> Known:
         k, memory = self.session.k, self._memory()
         unknown = f"SELECT 1 FROM in_doubt ANTI JOIN kept USING ({k}) ANTI JOIN snapshot USING ({k})"
@@ -283,7 +300,13 @@ class FileLedger(Remembering):
         if self.session.any(f"FROM (SELECT 1 FROM staged OFFSET {MANY_ROWS})"):
             fit_blocks(self.session, self._path.resolve())
         with self._transaction():
-            rows, values = self._journal.write_intent(self.session, layout, intent), {**self._with_intent}
+            values = {**self._with_intent}
+            if self.rivals is not None:
+                from syncer.snapshot import held_back
+
+                held_back.keep(self.rivals, layout)
+                values["rivals"] = self.rivals.marks
+            rows = self._journal.write_intent(self.session, layout, intent)
             if intent.claimed_by:
                 values |= {"claimed_by": intent.claimed_by, "claimed_after": known.newest_claim}
                 if rows:

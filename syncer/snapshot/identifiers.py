@@ -17,7 +17,7 @@ FIRST = Identity.ID.names
 META = "identifiers"
 
 #: E.164, as DuckDB matches a whole text.
-_PHONE = "[+][1-9][0-9]{7,14}"
+PHONE = "[+][1-9][0-9]{7,14}"
 
 
 def unique_others(
@@ -63,4 +63,4 @@ def phone_fault(column: str, text: str) -> tuple[str, str]:
         f"`{column}` is no phone number in E.164, which is + and 8 to 15 digits, the first of them not 0, and nothing "
         "between"
     )
-    return f"coalesce({text}, '') <> '' AND NOT regexp_full_match({text}, '{_PHONE}')", literal(reason)
+    return f"coalesce({text}, '') <> '' AND NOT regexp_full_match({text}, '{PHONE}')", literal(reason)

@@ -232,7 +232,7 @@ def _differing(session: Session, scanned: str, schema: ResultSchema) -> str:
 def _fingerprint(layout: ColumnMap) -> str:
     """SQL for a number that is the same for rows with the same values, read by the same rules."""
     schema = layout.schema
-    read = [(a.name, a.position, a.kind, str(a.type)) for a in schema.used]
+    read = [(a.name, a.position, a.kind, str(a.type), *([a.normaliser] if a.normaliser else ())) for a in schema.used]
     stored = [(c.name, c.type, c.fed is not None) for c in layout.compared]
     # Where a store takes values in a form of its own, types that meet as JSON are stored in it.
     forms = [(c.name, c.form) for c in layout.fed if _is_mixed(c) and c.form is not ValueForm.EXACT]
@@ -245,7 +245,7 @@ def _fingerprint(layout: ColumnMap) -> str:
 
 def _nulled_sql(fed: list[tuple[StoredColumn, Attribute]]) -> str:
     """SQL for how many values of a row are taken for NULL."""
-    numbers = (a for _, a in fed if a.kind.may_be_infinite and not a.is_of_device)
+    numbers = (a for _, a in fed if a.kind.may_be_infinite and not (a.is_of_device or a.queried_as))
     nulled = [f"CAST({_present(a)} AND {_scanned(a)} IS NULL AS INTEGER)" for a in numbers]
     return sum_of(nulled)
 
@@ -257,6 +257,10 @@ def _scanned(attribute: Attribute) -> str:
         return devices.read(attribute.name, attribute.type, value)
     if attribute.is_visitor:
         return visitors.read(attribute, value)
+    if attribute.queried_as is not None:
+        from syncer.snapshot import conversions
+
+        return conversions.read(attribute, value)
     return f"({canonical(attribute.kind, attribute.type, value)})"
 
 
@@ -294,6 +298,10 @@ def _fault_sql(session: Session, layout: ColumnMap, fed: list[tuple[StoredColumn
                 cases.append((holds_members(_scanned(a)), literal(f"`{a.name}` is a JSON object or array")))
         if a.name == PersonKey.PHONE and a.name in identifiers:
             cases.append(phone_fault(a.name, key_of(a.name, a.kind, _scanned(a))))
+        if a.queried_as is not None:
+            from syncer.snapshot import conversions
+
+            cases.append(conversions.fault_case(a, f"r{a.position}"))
         if a.is_of_device and a.constant is None:
             column = (schema.definition.device or DeviceFields()).columns[a.name]
             cases.append(devices.fault(a.name, column, value=_scanned(a), is_given=_present(a)))

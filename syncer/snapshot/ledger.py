@@ -18,6 +18,8 @@ change them. The stages keep what they find in temporary tables beside these:
     left_behind k…, person: people who got a row of this key before it went to somebody else
     unknown     k…, attributes (of `columns`, by column): what the store may have that is not in the snapshot; a row in
                 doubt was sent without these attributes
+    held        k1, attributes: what a row holds back, as another sync's value counts more; only where `attributes.yml`
+                says so
     kept        k…, c…: newest values of rows in doubt, absent or rejected, where the query will not return them again
     rejections  k… (NULL where the row has none), reason, rows, attempts, first_seen, last_seen
     outbox      seq, action, k…, row_id, known, person, doubted, restores, change, first_run: only while a run sends:
@@ -39,7 +41,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -48,6 +50,9 @@ from syncer.model.types import FindingKind, Identity, Removed, ValueForm
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import ResultStream
 from syncer.snapshot.session import Session
+
+if TYPE_CHECKING:
+    from syncer.snapshot.rivals import Rivals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +179,8 @@ class Ledger(Protocol):
     notes: list[str]
     #: What they say of the store, each with more about it for people, or empty.
     store_findings: dict[FindingKind, str]
+    #: The syncs whose values of an attribute count more, or did, once `follow_sources` has looked.
+    rivals: Rivals | None
 
     @property
     def former(self) -> list[Path]:
@@ -233,6 +240,20 @@ class Ledger(Protocol):
         *form*: how the store takes values.
 
         Syncs that feed them side by side are not followed: of those that write one attribute, the last one wins.
+        """
+
+    def follow_sources(
+        self, rivals: Mapping[str, Mapping[str, str]], followers: Mapping[str, Mapping[str, bool]], *, store_id: str
+    ) -> None:
+        """Find what is held back since other syncs' values count more; see `held_back`.
+
+        Put in doubt what counts again, and what others wrote over before they counted less.
+
+        Shapes:
+            rivals: attribute to the syncs whose values count more, each to its newest claim.
+            followers: attribute to those whose values count less, each to whether it ever wrote the attribute.
+        Raises:
+            RunInProgressError: one of the rivals runs now; nothing is changed.
         """
 
     def known(self) -> Known:

@@ -18,7 +18,7 @@ from syncer.model.memory import PROCESS
 from syncer.model.protocols import KEPT, MOVED, NUMBERED_VERDICTS, UNSET
 from syncer.model.types import Action, Entity, Target, Verdict
 from syncer.snapshot import handover
-from syncer.snapshot.batches import batch_queries, row_bytes, whole_collection_queries
+from syncer.snapshot.batches import batch_queries, row_bytes, sending, whole_collection_queries
 from syncer.snapshot.identifiers import key_of
 from syncer.snapshot.ledger import Asked, Intent, Workspace
 from syncer.snapshot.session import with_more_memory
@@ -128,6 +128,9 @@ class Taken:
     identifiers: Callable[[Target, pa.Table], pa.Table] | None
     #: To the kinds of some objects and relationships, by which other kinds they are known too.
     also: Mapping[str, str]
+    #: The attributes of which other syncs' values count more, and whether one of those ran meanwhile.
+    outranked: Collection[str] = ()
+    is_overtaken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,12 @@ class Outbox:
     _work: Workspace = field(repr=False)
     _intent: Intent = field(repr=False)
     _pipeline: BatchPipeline = field(repr=False)
+
+    @property
+    def claims_of_rivals(self) -> dict[str, str]:
+        """The syncs whose values of an attribute count more, each to its newest claim when the run looked."""
+        rivals = self._work.ledger.rivals
+        return rivals.newest_claims if rivals else {}
 
     def takes_anything(self, taken: Taken) -> bool:
         """Whether it takes anything from other syncs."""
@@ -200,18 +209,34 @@ class Outbox:
         deletion = Action.PUT if target.action and target.action.deletes else Action.DELETE
         shares = [share(entity=str(target.entity), query=found(k=session.k, action=deletion), asks=True)]
         columns = [c for c in layout.compared if c.name in taken.unset]
-        cleared = " OR ".join(
-            f"{c.staged()} IS NULL" for c in columns if c.fed is None or not layout.schema.keeps_nulls
-        )
+        unset = [c for c in columns if c.fed is None or not layout.schema.keeps_nulls]
+        shared = sending(layout)
+        beside = shared.beside("o") if shared else ""
+        cleared = [(c, f"({c.staged()} IS NULL)") for c in unset]
+        tests = [shared.if_unset(text, c, "o.doubted") if shared else text for c, text in cleared]
         if columns:
-            unset = found(k=session.k, action=Action.CLEAR)
-            if cleared:
-                unset += (
-                    f" UNION ALL SELECT seq, {session.k}, NULL FROM (SELECT * FROM outbox WHERE NOT restores) "
-                    f"SEMI JOIN (SELECT rowid AS row_id FROM staged WHERE {cleared}) USING (row_id)"
+            query = found(k=session.k, action=Action.CLEAR)
+            if shared:
+                is_one = " OR ".join(f"{shared.unless_held('TRUE', c)}" for c in columns)
+                query = f"SELECT seq, {session.keys_of('o')}, person FROM outbox o{beside} "
+                query += f"WHERE action = '{Action.CLEAR}' AND ({is_one})"
+            if tests:
+                query += (
+                    f" UNION ALL SELECT seq, {session.keys_of('o')}, NULL FROM outbox o JOIN staged s "
+                    f"ON s.rowid = o.row_id{beside} WHERE NOT restores AND ({' OR '.join(tests)})"
                 )
-            shares.append(share(entity=UNSET[target.entity], query=unset, asks=taken.is_numbered))
-        return shares
+            shares.append(share(entity=UNSET[target.entity], query=query, asks=taken.is_numbered))
+        overtaken = self._overtaken(taken) if taken.outranked else []
+        return shares + [share(entity=UNSET[target.entity], query=one, asks=taken.is_numbered) for one in overtaken]
+
+    def _overtaken(self, taken: Taken) -> list[str]:
+        """SQL for the rows that may have written over what counts more."""
+        from syncer.snapshot import held_back
+
+        session, layout = self._work.session, self._work.layout
+        kinds = (True, False) if taken.is_overtaken else (True,)
+        found = [held_back.overtaken(session, layout, taken.outranked, in_doubt=kind) for kind in kinds]
+        return [query for query in found if query]
 
     def _moves(self, taken: Taken) -> list[str]:
         """SQL for the identifiers beside the key that rows take from people or move: IDENTIFIERS.

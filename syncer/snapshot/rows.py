@@ -78,6 +78,8 @@ class KnownRow:
     refused: Refused | None = None
     #: Whether it was sent, and the store's answer is not known.
     in_doubt: bool = False
+    #: The attributes that it holds back, as another sync's values count more.
+    held: frozenset[str] = frozenset()
     #: Whether it is an event that is not sent again: it was sent, or is past, as `start` says.
     is_over: bool = False
 
@@ -197,6 +199,10 @@ class SnapshotReader:
             unanswered = f"(SELECT * FROM outbox ANTI JOIN verdicts USING (seq)) SEMI JOIN sought USING ({session.k})"
             doubted |= {*session.rows(f"SELECT {session.k} FROM {unanswered}")}
         history = _history(session) if session.has_table("sent_runs") else {}
+        held: dict[Key, frozenset[str]] = {}
+        if session.has_table("held"):
+            found = session.rows("SELECT k1, attributes FROM held SEMI JOIN sought USING (k1)")
+            held = {(key,): frozenset(names) for key, names in found}
         return [
             KnownRow(
                 key=key,
@@ -204,6 +210,7 @@ class SnapshotReader:
                 kept=kept.get(key),
                 refused=refused.get(key),
                 in_doubt=key in doubted,
+                held=held.get(key, frozenset()),
                 **history.get(key, {}),
             )
             for key in keys

@@ -229,6 +229,10 @@ class Session:
         """Whether a query has a row."""
         return bool(self.rows(f"{query} LIMIT 1"))
 
+    def any_of(self, *tables: str) -> bool:
+        """Whether any of some tables has a row."""
+        return self.any(" UNION ALL ".join(f"(SELECT 1 FROM {table} LIMIT 1)" for table in tables))
+
     def has_table(self, name: str) -> bool:
         """Whether the file has a table of this name."""
         # To ask `duckdb_tables()` takes as long as several statements.

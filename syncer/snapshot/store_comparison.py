@@ -107,6 +107,10 @@ class StoreComparison:
         )
         same = f"mine IS NOT DISTINCT FROM theirs OR {self._cells.is_same('mine', 'theirs')}"
         session.execute(f"DELETE FROM cells WHERE NOT ({counts}) OR {same}")
+        if session.has_table("held"):
+            # What is held back is not in the store.
+            held = "SELECT k1, unnest(attributes) AS name FROM held"
+            session.execute(f"DELETE FROM cells USING ({held}) h WHERE cells.k1 = h.k1 AND cells.name = h.name")
 
     def find_extra(self, *, removed: Removed | None, still_has_attributes: bool) -> None:
         """Find what is stored beyond the sync's rows.

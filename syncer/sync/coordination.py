@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from syncer.model.errors import StoreRefusesError
+from syncer.model.errors import RunInProgressError, StoreRefusesError
 from syncer.model.protocols import (
     AddressesTargets,
     Fenced,
@@ -18,8 +19,10 @@ from syncer.model.protocols import (
     ReplacesCollections,
 )
 from syncer.model.spelling import listed
-from syncer.model.types import PersonKey, Removed, SyncDefinition, Target
+from syncer.model.types import AttributeRule, PersonKey, Removed, SyncDefinition, Target
+from syncer.snapshot.file import is_being_changed
 from syncer.snapshot.ledger import Writer, WriterState
+from syncer.snapshot.outbox import Outbox, Taken
 from syncer.snapshot.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -124,13 +127,16 @@ def catch_up(
     coordination: Coordination,
     store: ProfileStore,
     state_of: Callable[[str], WriterState] = lambda sync: WriterState.FEEDS,
+    rules: Mapping[str, AttributeRule] = MappingProxyType({}),
 ) -> None:
     """Put in doubt what other machines, other syncs, or a restore of the store may have touched.
 
-    *state_of*: of another sync that feeds, or has fed, the same entities.
-
+    Shapes:
+        state_of: of another sync that feeds, or has fed, the same entities.
+        rules: those of the definition.
     Raises:
         StoreRefusesError: another sync feeds a collection that the store replaces as a whole.
+        RunInProgressError: a sync runs whose values count more.
     """
     ledger, log_id = snapshot.ledger, coordination.log_id
     with ExitStack() as files:
@@ -144,6 +150,7 @@ def catch_up(
     # What happened is nobody else's to write over.
     if not ledger.session.target.entity.traits.happens:
         ledger.follow_writers(found, state_of, form=store.value_form)
+        ledger.follow_sources(*_ranked(coordination.sync, rules, found, state_of), store_id=store.store_id)
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:
@@ -153,6 +160,23 @@ def catch_up(
     if isinstance(store, NumbersPeople) and ledger.session.target.key_may_move:
         ledger.follow_people(store)
     ledger.follow_identity(store.identity)
+
+
+def _ranked(
+    sync: str, rules: Mapping[str, AttributeRule], writers: Mapping[str, Writer], state_of: Callable[[str], WriterState]
+) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, bool]]]:
+    """The `rivals` and `followers` of `Ledger.follow_sources`."""
+    claims = {name: one.claim for name, one in writers.items()}
+    rivals: dict[str, dict[str, str]] = {}
+    followers: dict[str, dict[str, bool]] = {}
+    for name, rule in rules.items():
+        # What a disabled one sent is in the store, and stands.
+        before = [one for one in rule.before(sync) if state_of(one) is not WriterState.ELSEWHERE]
+        if sync in rule.sources and len(rule.sources) > 1:
+            rivals[name] = {one: claims.get(one, "") for one in before}
+        after = {one: one in writers and name in writers[one].attributes for one in rule.after(sync)}
+        followers |= {name: after} if after else {}
+    return rivals, followers
 
 
 def _refuse_sharing(
@@ -166,3 +190,76 @@ def _refuse_sharing(
             "whole: each sync would remove the rows of the other",
             hint="Disable all but one of them, or give each sync a collection of its own.",
         )
+
+
+def refuse_beside_rivals(definition: SyncDefinition, folder: Path) -> None:
+    """Let no sync run beside one whose values count more.
+
+    Raises:
+        RunInProgressError: such a one runs now; *folder* has the snapshots.
+    """
+    for name in sorted(definition.yields_to) if definition.rules else ():
+        if is_being_changed(folder / f"{name}.duckdb"):
+            of = [attribute for attribute, rule in definition.rules.items() if name in rule.before(definition.name)]
+            what = f"`{name}` runs now, and its values of {listed(of, last='and')} count more than those of"
+            raise RunInProgressError(f"{what} `{definition.name}`", hint="Run it again when that has ended.")
+
+
+def announce(
+    definition: SyncDefinition,
+    outbox: Outbox,
+    store: ProfileStore,
+    coordination: Coordination,
+    shared: set[str],
+    *,
+    is_overtaken: bool = False,
+) -> bool:
+    """Let other syncs of the store know what the outbox takes from what they sent: see `Coordination.announce`.
+
+    Shapes:
+        shared: the attributes that others write too.
+        is_overtaken: whether one whose values count more ran meanwhile.
+        returns: whether there is anything.
+    """
+    target = definition.target
+    taken = Taken(
+        unset=shared,
+        is_numbered=isinstance(store, NumbersPeople),
+        identifiers=store.identifiers if target.entity.traits.has_other_names else None,
+        also=other_kinds(store, target),
+        outranked={name for name, rule in definition.rules.items() if rule.before(definition.name)},
+        is_overtaken=is_overtaken,
+    )
+    if not outbox.takes_anything(taken):
+        return False
+    coordination.announce(partial(outbox.write_taken, taken))
+    return True
+
+
+def announce_again(
+    definition: SyncDefinition, outbox: Outbox, store: ProfileStore, coordination: Coordination, shared: set[str]
+) -> list[str]:
+    """Announce again what other syncs may have looked for too early, or what they began to write meanwhile.
+
+    Shapes:
+        shared: as for `announce`, before anything was sent.
+        returns: notes for the run.
+    """
+    if not outbox.rows:
+        return []
+    things = definition.target.things
+    newer = coordination.attributes_of_others(things, None) - shared
+    is_newest = coordination.confirm()
+    is_overtaken = _is_any_newer(coordination, things, outbox.claims_of_rivals)
+    if newer or is_overtaken or not is_newest:
+        announce(definition, outbox, store, coordination, shared | newer, is_overtaken=is_overtaken)
+        coordination.close_removals()
+    return [] if is_newest else ["another run sent rows at the same time: the next one sends every row again"]
+
+
+def _is_any_newer(coordination: Coordination, things: str, claims: Mapping[str, str]) -> bool:
+    """Whether a sync has another newest claim than these."""
+    if not claims:
+        return False
+    writers = coordination.writers(things)
+    return any(writers.get(sync, ((), ""))[1] != claim for sync, claim in claims.items())

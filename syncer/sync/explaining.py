@@ -189,7 +189,14 @@ class _OneSync:
                 continue
             if has is not None and not (sent is None and keeps_nulls):
                 stands = _is_same(sent, has.get(name), texts=self.stored.facts.gives_texts)
-            yield AttributeState(attribute=name, sent=sent, stored=(has or {}).get(name), stands=stands)
+            rule = self.definition.rules.get(name) if self.definition and name in row.held else None
+            yield AttributeState(
+                attribute=name,
+                sent=sent,
+                stored=(has or {}).get(name),
+                stands=stands,
+                held_back_for=rule.before(self.name) if rule else (),
+            )
 
     def _claim(self, visitor: str | None) -> Iterator[AttributeState]:
         """The visitor whom a row claims, if it does, as an attribute."""

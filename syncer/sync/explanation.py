@@ -87,6 +87,8 @@ class AttributeState:
     stored: Any
     #: Whether they agree; None where that is not known.
     stands: bool | None
+    #: The syncs of which one has a value that counts more, so that this one is not sent.
+    held_back_for: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +152,8 @@ class Explanation:
 
     @property
     def overwritten(self) -> list[str]:
-        """The attributes of which the store has another value."""
-        return [one.attribute for one in self.attributes if one.stands is False]
+        """The attributes of which the store has another value, and should not."""
+        return [one.attribute for one in self.attributes if one.stands is False and not one.held_back_for]
 
     @property
     def state(self) -> RowState:
@@ -174,7 +176,7 @@ class Explanation:
             return RowState.GONE
         if self.overwritten:
             return RowState.OVERWRITTEN
-        is_seen = any(one.stands for one in self.attributes)
+        is_seen = any(one.stands for one in self.attributes if not one.held_back_for)
         return RowState.STANDS if is_seen else RowState.DELIVERED
 
     @property

@@ -25,10 +25,10 @@ from syncer.model.types import Changes, Counts, Delivery, Finding, Hold, SyncDef
 from syncer.snapshot.columns import ResultSchema, result_schema
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.ledger import Asked
-from syncer.snapshot.outbox import Outbox, Taken
+from syncer.snapshot.outbox import Outbox
 from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.sync import events, limits
-from syncer.sync.coordination import Coordination, other_kinds
+from syncer.sync.coordination import Coordination, announce, announce_again
 from syncer.sync.notes import notes_on_rows
 from syncer.sync.progress import Exceeded, HeldError, Phase, Progress, RunOptions, StoppedError
 
@@ -127,7 +127,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
     with closing(outbox):
         with progress.during(Phase.JOURNAL):
             shared = _claimed(coordination, staged, difference)
-            is_announced = outbox.rows > 0 and _announce(definition, outbox, store, coordination, shared)
+            is_announced = outbox.rows > 0 and announce(definition, outbox, store, coordination, shared)
         ended_well = False
         try:
             with progress.during(Phase.SEND, total=outbox.rows):
@@ -136,7 +136,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         finally:
             with progress.during(Phase.SETTLE):
                 _count_answers(definition, progress, outbox, one_row=options.only is not None)
-                _announce_again(run, outbox, coordination, shared)
+                progress.notes += announce_again(definition, outbox, store, coordination, shared)
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
     if is_announced:
@@ -272,39 +272,6 @@ def _take(verdicts: pa.Table, outbox: Outbox | None, progress: Progress) -> None
         progress.reached(progress.rows + len(verdicts))
         accepted = pc.sum(pc.equal(verdicts["verdict"], Verdict.ACCEPTED)).as_py() or 0
         progress.counts = replace(progress.counts, accepted=progress.counts.accepted + accepted)
-
-
-def _announce(
-    definition: SyncDefinition, outbox: Outbox, store: ProfileStore, coordination: Coordination, shared: set[str]
-) -> bool:
-    """Let other syncs of the store know what the outbox takes from what they sent: see `Coordination.announce`.
-
-    *shared*: the attributes that others write too. Returns whether there is anything.
-    """
-    target = definition.target
-    taken = Taken(
-        unset=shared,
-        is_numbered=isinstance(store, NumbersPeople),
-        identifiers=store.identifiers if target.entity.traits.has_other_names else None,
-        also=other_kinds(store, target),
-    )
-    if not outbox.takes_anything(taken):
-        return False
-    coordination.announce(partial(outbox.write_taken, taken))
-    return True
-
-
-def _announce_again(run: SyncRun, outbox: Outbox, coordination: Coordination, shared: set[str]) -> None:
-    """Announce again what other syncs may have looked for too early, or what they began to write meanwhile."""
-    things = run.definition.target.things
-    newer = coordination.attributes_of_others(things, None) - shared if outbox.rows else set()
-    # Without a row, nothing was sent.
-    is_newest = not outbox.rows or coordination.confirm()
-    if not is_newest:
-        run.progress.notes.append("another run sent rows at the same time: the next one sends every row again")
-    if newer or not is_newest:
-        _announce(run.definition, outbox, run.store, coordination, shared | newer)
-        coordination.close_removals()
 
 
 def _count_answers(definition: SyncDefinition, progress: Progress, outbox: Outbox, *, one_row: bool) -> None:

@@ -24,7 +24,7 @@ from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
 from syncer.state.schema import KEPT_REJECTIONS
 from syncer.sync import events, limits
-from syncer.sync.coordination import WriterStates, catch_up
+from syncer.sync.coordination import WriterStates, catch_up, refuse_beside_rivals
 from syncer.sync.flow import Leftovers, SyncRun, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
@@ -113,12 +113,8 @@ class Runner:
             self._opened(definition, store, record=False) as snapshot,
             snapshot.ledger.explaining(),
         ):
-            catch_up(
-                snapshot,
-                self._coordination(definition, store),
-                store,
-                WriterStates(self.settings.definitions_dir, definition),
-            )
+            state_of = WriterStates(self.settings.definitions_dir, definition)
+            catch_up(snapshot, self._coordination(definition, store), store, state_of, definition.rules)
             with self._asked(definition, snapshot, store, RunOptions(), progress) as run:
                 if isinstance(run.warehouse, ForecastingQueries):
                     progress.notes.append(run.warehouse.forecast(run.sql))
@@ -137,10 +133,11 @@ class Runner:
     def _snapshot(
         self, stack: ExitStack, definition: SyncDefinition, store: ProfileStore, progress: Progress
     ) -> Snapshot:
-        """The snapshot of a sync; waits for a plan, or another run, that holds it."""
+        """The snapshot of a sync; waits for a plan, or another run, that holds it, or one whose values count more."""
         deadline = time.monotonic() + self.patience.total_seconds()
         while True:
             try:
+                refuse_beside_rivals(definition, self.settings.snapshots_dir)
                 return stack.enter_context(self._opened(definition, store))
             except RunInProgressError:
                 if time.monotonic() >= deadline:
@@ -167,7 +164,7 @@ class Runner:
                     from syncer.sync import leftovers
 
                     leftovers.take_over_renamed(definition, snapshot, coordination, state_of)
-                catch_up(snapshot, coordination, store, state_of)
+                catch_up(snapshot, coordination, store, state_of, definition.rules)
                 with self._asked(definition, snapshot, store, options, progress) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
             with snapshot.ledger.explaining():
@@ -195,7 +192,7 @@ class Runner:
     def _ended_early(self, definition: SyncDefinition, progress: Progress, exc: BaseException) -> Run:
         """Record that a run failed or was stopped; the only place that knows every exception."""
         exc = explained(exc)
-        if isinstance(exc, (StoppedError, KeyboardInterrupt)):
+        if isinstance(exc, (StoppedError, KeyboardInterrupt, RunInProgressError)):
             return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(str(exc) or "stopped by a signal"))
         if isinstance(exc, SyncerError):
             cut_off = progress.phase in (None, Phase.QUERY) or isinstance(exc, StoreError)

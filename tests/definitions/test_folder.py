@@ -300,8 +300,10 @@ def test_columns_from_the_warehouse_complete_the_warnings(tmp_path: Path) -> Non
 
     assert shared_attributes(loaded.definitions, {}) == ()
     assert [str(warning).partition(": ")[2] for warning in warnings] == [
-        "`a` and `c` write the same attributes of people in the store `default`: `age`; the last one to run wins",
-        "`a`, `b` and `c` write the same attributes of people in the store `default`: `plan`; the last one to run wins",
+        "`a` and `c` write the same attributes of people in the store `default`: `age`; the last one to run wins, "
+        "unless `attributes.yml` says whose value stands",
+        "`a`, `b` and `c` write the same attributes of people in the store `default`: `plan`; the last one to run wins"
+        ", unless `attributes.yml` says whose value stands",
     ]
 
 

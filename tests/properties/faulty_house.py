@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -50,6 +51,8 @@ class FaultyHouse(MortalHouse):
     #: Batches until the fault strikes, counted from 0; None for never.
     strikes_at: int | None = None
     fault: Fault = Fault.FAILS
+    #: Is called once, before the store takes the next batch.
+    at_apply: Callable[[], None] = lambda: None
     #: Sees each batch that the store took: target, batch, create, verdicts.
     took: Callable[[Target, pa.RecordBatch, bool, pa.Table], None] = lambda *_: None
 
@@ -60,6 +63,8 @@ class FaultyHouse(MortalHouse):
 
     def _faulty(self, apply: Apply) -> Apply:
         def faulty(target: Target, batch: pa.RecordBatch, *, create: bool) -> pa.Table:
+            before, self.at_apply = self.at_apply, lambda: None
+            before()
             strikes = self.strikes_at == 0
             if self.strikes_at is not None:
                 self.strikes_at -= 1
@@ -98,7 +103,8 @@ class FaultyHouse(MortalHouse):
     def lose_the_state(self) -> None:
         """Delete the state folder, but for the definitions."""
         for path in [*self.folder.glob("*.duckdb*"), *self.folder.glob("runs.db*")]:
-            path.unlink()
+            # What a run that died spilled is in a folder.
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from syncer.model.attribute_rules import AttributeRule
 from syncer.model.errors import SyncerError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved, PersonKey, SyncDefinition, Target
@@ -92,6 +93,13 @@ class House:
         self.columns[name] = [*(columns or self.columns[name])]
         self._write(replace(self.syncs[name], **fields))
 
+    def rule(self, attribute: str, *sources: str, **of: Any) -> None:
+        """Let the folder have a rule for an attribute; none where it names no source and says nothing else."""
+        rule = {attribute: AttributeRule(sources=sources, **of)} if sources or of else {}
+        for made in [*self.syncs.values()]:
+            others = {one: kept for one, kept in made.rules.items() if one != attribute}
+            self._write(replace(made, rules=others | rule))
+
     def rename(self, old: str, new: str) -> None:
         """Rename the file of a sync."""
         definition = self.syncs.pop(old)
@@ -103,9 +111,17 @@ class House:
         """The file has what other syncs read of it."""
         files = self.folder / "sync_definitions"
         files.mkdir(parents=True, exist_ok=True)
-        text, path = _header(made.target), files / f"{made.name}.sql"
+        text, path = _header(made.target) + ("" if made.enabled else "\nenabled: false"), files / f"{made.name}.sql"
         path.write_text(f"/* sync\n{text}\n*/\nSELECT 1")
-        all_of_it = (text, made.sql, self.columns[made.name], made.on_removed, made.on_null, made.incremental)
+        all_of_it: tuple[object, ...] = (
+            text,
+            made.sql,
+            self.columns[made.name],
+            made.on_removed,
+            made.on_null,
+            made.incremental,
+        )
+        all_of_it += tuple((attribute, rule.meaning) for attribute, rule in made.rules.items())
         self.syncs[made.name] = replace(made, path=path, hash=str(all_of_it))
 
     def put(self, name: str, *rows: str) -> None:
@@ -142,7 +158,7 @@ class House:
                 coordination.close_abandoned(lambda sync: sync not in self.running, before=later)
                 if not snapshot.has_sent:
                     take_over_renamed(made, snapshot, coordination, state_of)
-            catch_up(snapshot, coordination, store, state_of)
+            catch_up(snapshot, coordination, store, state_of, made.rules)
             asked = self.asked(name, snapshot)
             run = SyncRun(
                 definition=made,

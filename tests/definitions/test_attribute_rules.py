@@ -1,0 +1,121 @@
+"""`attributes.yml`: what it may say, what is wrong with it, and which syncs it concerns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncer.definitions import folder
+from syncer.definitions.attribute_rules import not_named
+from syncer.definitions.folder import Loaded, in_dependency_order
+from syncer.definitions.order import Precedence
+from syncer.model.attribute_rules import AttributeRule, AttributeType, Normaliser
+
+PERSON = "entity: person\nperson: {id: id}"
+
+
+def load(path: Path, rules: str, **headers: str) -> Loaded:
+    """A folder with the syncs `billing`, `crm` and any others, by their headers."""
+    for name, header in {"billing": PERSON, "crm": PERSON, **headers}.items():
+        (path / f"{name}.sql").write_text(f"/* sync\n{header}\n*/\nSELECT id, plan FROM {name}\n")
+    (path / "attributes.yml").write_text(rules)
+    return folder.load(path, warehouses=["default"], stores=["default"])
+
+
+def test_a_rule_says_who_may_write_an_attribute_its_type_and_its_spelling(tmp_path: Path) -> None:
+    loaded = load(
+        tmp_path, "# whose plan\nplan: {from: [billing, crm], type: text, normalise: trim}\ncity: {from: crm}\n"
+    )
+
+    assert loaded.errors == ()
+    path = tmp_path / "attributes.yml"
+    plan = AttributeRule(
+        sources=("billing", "crm"), type=AttributeType.TEXT, normaliser=Normaliser.TRIM, path=path, line=2
+    )
+    billing, crm = loaded.definitions
+    assert crm.rules == billing.rules == {"plan": plan, "city": AttributeRule(sources=("crm",), path=path, line=3)}
+    assert (billing.yields_to, crm.yields_to) == (set(), {"billing"})
+    assert (plan.before("crm"), plan.after("billing"), plan.before("other")) == (("billing",), ("crm",), ())
+
+
+@pytest.mark.parametrize(
+    ("rules", "line", "message"),
+    [
+        ("", 1, "the file is empty"),
+        ("- plan\n", 1, "the file is not a list of fields, such as `plan: {from: [billing, crm], type: text"),
+        ("plan: billing\n", 1, "`plan` is not a mapping"),
+        ("plan: {}\n", 1, "`plan` says nothing"),
+        ("plan: {from: []}\n", 1, "`plan.from` is empty"),
+        ("plan: {form: [billing]}\n", 1, "the field `plan.form` is unknown"),
+        (
+            "city: {from: crm}\nplan: {from: [billing, crmm]}\n",
+            2,
+            "`plan.from` names `crmm`, but there is no such sync",
+        ),
+        ("plan:\n  from:\n    - billing\n    - shops\n", 4, "`plan.from` names `shops`, which writes no attributes"),
+        ("plan: {from: [crm, crm]}\n", 1, "`plan.from` names `crm` twice"),
+        ("plan: {type: money}\n", 1, "`plan.type`: expected `text`, `integer`"),
+        ("plan: {normalise: upper}\n", 1, "`plan.normalise`: expected `trim`"),
+        ("plan: {type: date, normalise: trim}\n", 1, "`plan` has `normalise: trim`, which is for texts"),
+        ("plan: {from: crm}\nplan: {from: billing}\n", 2, "`plan` is repeated"),
+        ("plan: {from: crm\n", 1, "the file is not valid YAML"),
+        ('"a\\"b": {from: crm}\n', 1, "cannot be the name of an attribute"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line_and_no_sync_of_people_runs_without_its_rules(
+    tmp_path: Path, rules: str, line: int, message: str
+) -> None:
+    loaded = load(tmp_path, rules, shops="entity: object\nobject: {type: shop, id: id}")
+
+    error = loaded.errors[0]
+    assert (error.path.name, error.line) == ("attributes.yml", line)
+    assert message in error.message
+    assert [one.name for one in loaded.definitions] == ["shops"]
+    assert {*loaded.broken} == {"billing", "crm"}
+
+
+def test_the_file_may_name_a_sync_whose_own_file_is_broken(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "plan: {from: [billing, crm]}\n", crm="entity: person")
+
+    assert [error.path.name for error in loaded.errors] == ["crm.sql"]
+    assert [one.name for one in loaded.definitions] == ["billing"]
+
+
+def test_a_sync_that_is_not_named_may_not_write_the_attribute(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "plan: {from: [billing, crm]}\ncity: {type: text}\n", other=PERSON)
+    billing, _, other = loaded.definitions
+
+    assert [*not_named(billing, ["plan", "city"])] == []
+    [error] = not_named(other, ["city", "plan"])
+    assert (error.path.name, error.line) == ("other.sql", 2)
+    assert "`other` writes the attribute `plan`, and is not among those that may: `billing` and `crm`" in error.message
+
+
+def test_a_rule_that_changes_what_a_sync_sends_makes_another_definition_of_it(tmp_path: Path) -> None:
+    def hashes(rules: str) -> list[str]:
+        return [one.hash for one in load(tmp_path, rules).definitions]
+
+    one = hashes("plan: {from: [billing, crm]}\n")
+    assert hashes("# the same\nplan: {from: [billing, crm]}\n") == one
+    assert [a == b for a, b in zip(one, hashes("plan: {from: [crm, billing]}\n"), strict=True)] == [False, False]
+    (tmp_path / "attributes.yml").unlink()
+    plain = [one.hash for one in folder.load(tmp_path, warehouses=["default"], stores=["default"]).definitions]
+    assert hashes("plan: {from: crm}\n")[0] == plain[0]
+
+
+def test_what_counts_more_runs_first(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "plan: {from: [web, crm, billing]}\n", web=PERSON)
+
+    assert [one.name for one in in_dependency_order(loaded.definitions)] == ["web", "crm", "billing"]
+    precedence = Precedence(loaded.definitions)
+    assert precedence.goes_before("web", "billing")
+    assert not precedence.goes_before("billing", "web")
+
+
+def test_of_two_that_each_count_more_of_something_one_runs_first(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "plan: {from: [crm, billing]}\ncity: {from: [billing, crm]}\n")
+
+    assert [one.name for one in in_dependency_order(loaded.definitions)] == ["billing", "crm"]
+    precedence = Precedence(loaded.definitions)
+    assert precedence.goes_before("billing", "crm") != precedence.goes_before("crm", "billing")
