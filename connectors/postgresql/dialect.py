@@ -27,7 +27,7 @@ DIALECT = SQLDialect(
     each_attribute="jsonb_each_text(p.attributes)",
     each_text="json_array_elements_text(CAST(:values AS json)) AS e (value)",
     each_pair=(
-        "(SELECT value ->> 0 AS visitor, value ->> 1 AS other "
+        "(SELECT value ->> 0 AS one, value ->> 1 AS other "
         "FROM json_array_elements(CAST(:values AS json)) AS e (value)) AS c"
     ),
     # A look at each takes half of the time of a join with a temporary table.

@@ -30,4 +30,5 @@ STORE = StoreConnector(
     options=SQLStoreOptions,
     checked_by="connectors.sql_store.people:check",
     counts_people=True,
+    moves_people=True,
 )

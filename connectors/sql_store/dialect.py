@@ -42,7 +42,7 @@ class SQLDialect:
     each_attribute: str
     #: A table `e` of the texts in the JSON array `:values`, in the column `value`.
     each_text: str
-    #: A table `c` of the JSON arrays of two in the JSON array `:values`: `visitor`, `other`, as texts.
+    #: A table `c` of the JSON arrays of two in the JSON array `:values`: `one`, `other`, as texts.
     each_pair: str
     #: Whether a person is one of `:numbers`, which are a text with commas between them.
     numbered: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
@@ -22,20 +23,21 @@ def staged(target: Target, batch: pa.RecordBatch | pa.Table, identity: Identity)
     Shapes:
         batch: as for `ProfileStore.apply`.
         returns: seq, action, the key's columns, attributes, cleared and, where the batch has it, person; for people
-            also `id`, `email`, `phone`, `anonymous` and, as 0 or 1, `clears_id` and so on, where the batch has them; so
-            for devices `platform`, `last_used` and `clears_last_used`. For events the person's column in place of the
-            key's, where the target has people, `anonymous` where it has visitors; `event_id`, `name`, `occurred_at`,
-            and nothing that is cleared.
+            also `id`, `email`, `phone`, `anonymous`, `previous` and, as 0 or 1, `clears_id` and so on, where the batch
+            has them; so for devices `platform`, `last_used` and `clears_last_used`. For events the person's column in
+            place of the key's, where the target has people, `anonymous` where it has visitors; `event_id`, `name`,
+            `occurred_at`, and nothing that is cleared.
     """
     columns = {name: batch[name] for name in ("seq", "action")} | _key(target, batch)
     if target.entity.traits.has_other_identifiers:
         columns |= _own_columns(batch, [name for name in identity.names if name != target.person_key])
-        if "anonymous" in batch.schema.names:
-            columns["anonymous"] = batch["anonymous"]
+        columns |= {name: batch[name] for name in ("anonymous", "previous") if name in batch.schema.names}
     elif target.entity.traits.names_device:
         columns |= _own_columns(batch, ["platform", "last_used"])
     if "email" in columns and identity is not Identity.ID:
         columns["email"] = pc.utf8_lower(columns["email"])
+    if "previous" in columns:
+        columns["previous"] = pc.utf8_lower(columns["previous"])
     if target.merged_key is PersonKey.EMAIL and identity is not Identity.ID:
         columns["key"] = pc.utf8_lower(columns["key"])
     if "person" in batch.schema.names:
@@ -84,6 +86,11 @@ class Answers:
 def is_numbered(rows: pa.Table) -> bool:
     """Whether the person of every row is known by number."""
     return "person" in rows.column_names and len(rows) > 0 and not rows["person"].null_count
+
+
+def pairs(ones: pa.ChunkedArray, others: pa.ChunkedArray) -> str:
+    """A JSON array of arrays: each of *ones*, and what stands beside it."""
+    return json.dumps([*zip(ones.to_pylist(), others.to_pylist(), strict=True)], ensure_ascii=False)
 
 
 def listed(numbers: pa.ChunkedArray) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, assert_never
 
 import pyarrow as pa
@@ -11,12 +12,13 @@ import pyarrow.compute as pc
 
 from connectors.sql_store import contents, entities, events, identifiers, merges, people
 from connectors.sql_store.dialect import UnfitRowsError
+from connectors.sql_store.moves import MovingPeople
 from connectors.sql_store.options import SQLStoreOptions
 from connectors.sql_store.people import NAMED
 from connectors.sql_store.probing import ProbedStore
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
 from connectors.sql_store.suppressions import ListStore
-from connectors.sql_store.traces import FENCE, Traces
+from connectors.sql_store.traces import FENCE
 from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_PHONES
 from connectors.sql_store.visitors import VisitorTables
 from connectors.support.connection import ConnectionName
@@ -33,7 +35,7 @@ _REFUSED = pa.schema([("row", pa.int64()), ("reason", pa.string())])
 _NOW = ("seq", *WHEREABOUTS.names[2:])
 
 
-class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Traces):
+class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, MovingPeople):
     """A profile store over one connection. A transaction of a writer keeps other writers waiting."""
 
     batch_rows: int
@@ -141,6 +143,9 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Traces
             rows = staged_keys(target, keys[first : first + self.batch_rows], self.identity)
             with self._transaction(commit=False):
                 refused = {seq: reason for seq, (_, reason) in self._suppressed(rows).items()}
+                if "previous" in rows.column_names:
+                    # Who is to move is there, by another name.
+                    rows = rows.filter(pc.is_null(rows["previous"])).drop_columns("previous")
                 if not may_adopt:
                     refused = self._would_be_taken(target, rows) | refused
                 if query:
@@ -241,9 +246,10 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Traces
             return replace(answers, exceptions={**answers.exceptions, **refused}) if refused else answers
 
     def _apply(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        """Write rows, with what they claim; within a transaction."""
+        """Write rows, with what they claim, and whom they move; within a transaction."""
         claims = "anonymous" in rows.column_names and not target.entity.traits.happens
-        return (self._write_claims if claims else self._write)(target, rows, create=create)
+        write = partial(self._write_claims if claims else self._write, target, create=create)
+        return self._write_moves(target.person, rows, write) if "previous" in rows.column_names else write(rows)
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
         if target.action is not None and not target.entity.traits.names_pair:

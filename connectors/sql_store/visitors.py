@@ -6,7 +6,6 @@ visitor, and so are the events: neither takes longer because a store is large.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 
 from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.people import TAKEN
-from connectors.sql_store.staging import Answers
+from connectors.sql_store.staging import Answers, pairs
 from connectors.sql_store.upgrades import WITH_VISITORS
 from syncer.model.types import Action, PersonKey, Target
 
@@ -25,16 +24,16 @@ _KEY = {key: f"p.{key}" for key in PersonKey} | {PersonKey.CIO_ID: "CAST(p.perso
 
 #: The claims of visitors who belong to somebody who is known otherwise than the row says.
 _CONTESTED = (
-    "SELECT c.visitor, c.other FROM {pairs} JOIN visitors AS v ON v.anonymous_id = c.visitor "
+    "SELECT c.one, c.other FROM {pairs} JOIN visitors AS v ON v.anonymous_id = c.one "
     "JOIN people AS p ON p.person_id = v.person_id WHERE {key} IS DISTINCT FROM c.other"
 )
 
 #: The events of a visitor whom nobody has claimed are nobody's. To ask that of each event too would let PostgreSQL
 #: look through all that are nobody's, since it takes them for few.
 _CLAIM = (
-    "UPDATE events AS e SET person_id = CAST(c.other AS bigint) FROM {pairs} WHERE e.anonymous_id = c.visitor "
-    "AND NOT EXISTS (SELECT 1 FROM visitors AS v WHERE v.anonymous_id = c.visitor)",
-    "INSERT INTO visitors (anonymous_id, person_id) SELECT c.visitor, CAST(c.other AS bigint) FROM {pairs} WHERE true "
+    "UPDATE events AS e SET person_id = CAST(c.other AS bigint) FROM {pairs} WHERE e.anonymous_id = c.one "
+    "AND NOT EXISTS (SELECT 1 FROM visitors AS v WHERE v.anonymous_id = c.one)",
+    "INSERT INTO visitors (anonymous_id, person_id) SELECT c.one, CAST(c.other AS bigint) FROM {pairs} WHERE true "
     "ON CONFLICT DO NOTHING",
 )
 
@@ -71,7 +70,7 @@ class VisitorTables(StoreDatabase):
         """The visitor and the key of claims that may be contested."""
         query = _CONTESTED.format(pairs=self.dialect.each_pair, key=_KEY[key]) + limit
         kind = "cio_id" if key is PersonKey.CIO_ID else str(key)
-        return self._fetch(query, values=_pairs(claims["anonymous"], claims[kind].cast(pa.string())))
+        return self._fetch(query, values=pairs(claims["anonymous"], claims[kind].cast(pa.string())))
 
     def _claim(self, claims: pa.Table, answers: Answers) -> None:
         """Let people have the visitors of the rows that were accepted, and their events."""
@@ -79,7 +78,7 @@ class VisitorTables(StoreDatabase):
         if not len(taken):
             return
         people = taken["cio_id"] if answers.people is None else _people_of(taken, answers.people)
-        values = _pairs(taken["anonymous"], people)
+        values = pairs(taken["anonymous"], people)
         if self.dialect.by_index:
             self._execute(self.dialect.by_index)
         for statement in _CLAIM:
@@ -93,9 +92,3 @@ class VisitorTables(StoreDatabase):
 def _people_of(rows: pa.Table, people: pa.Table) -> pa.ChunkedArray:
     """The number of each row's person."""
     return people["person"].take(pc.index_in(rows["seq"], people["seq"]))
-
-
-def _pairs(visitors: pa.ChunkedArray, others: pa.ChunkedArray) -> str:
-    """A JSON array of arrays: each visitor, and what stands beside it."""
-    pairs = zip(visitors.to_pylist(), others.to_pylist(), strict=True)
-    return json.dumps(list(pairs), ensure_ascii=False)

@@ -11,5 +11,6 @@ STORE = StoreConnector(
     options=SQLStoreOptions,
     checked_by="connectors.sql_store.people:check",
     counts_people=True,
+    moves_people=True,
     is_file=True,
 )

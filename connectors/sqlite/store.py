@@ -91,7 +91,7 @@ class SQLiteStore(SQLStore):
         as_json="SELECT json_group_array(json_array({columns})) FROM ({rows})",
         each_attribute="json_each(p.attributes)",
         each_text="json_each(:values) AS e",
-        each_pair="(SELECT value ->> 0 AS visitor, value ->> 1 AS other FROM json_each(:values)) AS c",
+        each_pair="(SELECT value ->> 0 AS one, value ->> 1 AS other FROM json_each(:values)) AS c",
         numbered="person_id IN (SELECT value FROM json_each('[' || :numbers || ']'))",
     )
 

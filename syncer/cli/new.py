@@ -38,7 +38,8 @@ def new(
             "--person",
             metavar="id=COLUMN",
             help="What identifies a person: id, email, phone or cio_id. Of people and events also, after a comma, "
-            "anonymous=COLUMN: the visitor whom nobody knew yet.",
+            "anonymous=COLUMN: the visitor whom nobody knew yet. Of people by email also previous=COLUMN: the email "
+            "that they had before.",
         ),
     ] = None,
     keep: Annotated[

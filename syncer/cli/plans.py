@@ -214,9 +214,13 @@ def _values(change: str, before: str | None, after: str | None, action: ListActi
         return [f"{_shown(before)} → {action.done}"] if before else []
     if change == "removed":
         return []
+    from syncer.definitions.columns import FORMER_EMAIL
+
     differences = differing(before, after)
     if change in ("added", "altered"):
-        return [f"{name}: {_shown(new)}" for name, _, new in differences]
+        return [
+            f"moves from {new}" if name == FORMER_EMAIL else f"{name}: {_shown(new)}" for name, _, new in differences
+        ]
     return [f"{name}: {_shown(old)} → {_shown(new)}" for name, old, new in differences]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from syncer.definitions.person_values import ANONYMOUS
+from syncer.definitions.person_values import ANONYMOUS, PREVIOUS
 from syncer.definitions.values import attribute_fault
 from syncer.model.errors import DefinitionError
 from syncer.model.spelling import did_you_mean, listed, quoted
@@ -12,6 +12,8 @@ from syncer.model.types import PersonKey, SyncDefinition
 
 #: The header field of a visitor, and its name among what a sync sends; no attribute beside it has this name.
 VISITOR = f"person.{ANONYMOUS}"
+#: The same of the email by which a person was known before, which is no attribute.
+FORMER_EMAIL = f"person.{PREVIOUS}"
 
 
 def error_at(definition: SyncDefinition, field: str, message: str, hint: str = "") -> DefinitionError:
@@ -45,7 +47,8 @@ def header_errors(definition: SyncDefinition) -> Iterator[DefinitionError]:
     """What is wrong with the columns that the header names, whatever the query returns."""
     attributes = definition.attributes or {}
     rules = definition.event_rules
-    own = (rules.person_column, definition.visitor_column, rules.time_column) if rules else (definition.visitor_column,)
+    own = [definition.visitor_column, definition.previous_column]
+    own += [rules.person_column, rules.time_column] if rules else []
     named = dict.fromkeys(
         (
             *definition.target.key_columns,
@@ -83,7 +86,7 @@ def column_errors(
             yield error_at(
                 definition, f"exclude.{column}", f"{quoted(column)} is the identifier and cannot be left out"
             )
-    yield from _visitor_errors(definition, columns)
+    yield from _role_errors(definition, columns)
     own, others = _device_columns(definition, columns), _other_columns(definition, columns)
     for attribute, column in (*own.items(), *others.items()):
         fault = _fault(definition, attribute, column, identifiers)
@@ -135,11 +138,13 @@ def _other_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[s
         }
         keys = [column for column in identifiers if is_whole and column not in (*named.values(), *own)]
         return {column: column for column in keys} | named
-    left_out = {_found(definition, f"exclude.{column}", column, columns) for column in definition.exclude}
+    left_out: set[str | None] = {
+        _found(definition, f"exclude.{column}", column, columns) for column in definition.exclude
+    }
     left_out |= set(own) if is_whole else set(identifiers)
     left_out |= {*_device_columns(definition, columns).values()}
-    visitor = visitor_column(definition, columns)
-    return {column: column for column in columns if column not in left_out and column != visitor}
+    left_out |= {visitor_column(definition, columns), previous_column(definition, columns)}
+    return {column: column for column in columns if column not in left_out}
 
 
 def _device_columns(definition: SyncDefinition, columns: Sequence[str]) -> dict[str, str]:
@@ -176,19 +181,35 @@ def visitor_column(definition: SyncDefinition, columns: Sequence[str]) -> str | 
     return None if column is None else _found(definition, VISITOR, column, columns)
 
 
-def _visitor_errors(definition: SyncDefinition, columns: Sequence[str]) -> Iterator[DefinitionError]:
-    """What is wrong with the column of a visitor: it is no other thing too."""
-    if definition.visitor_column is None:
-        return
-    visitor = _found(definition, VISITOR, definition.visitor_column, columns)
-    people = (*key_columns(definition, columns), event_columns(definition, columns).get("person"))
-    if visitor == people[-1] or (definition.event_rules is None and visitor in people):
-        yield error_at(definition, VISITOR, f"{quoted(visitor)} is named twice, as the person and as the visitor")
-        return
-    for attribute, column in (definition.attributes or {}).items():
-        if definition.event_rules is None and visitor == match_column(column, columns):
-            fault = f"the column {quoted(visitor)} is the visitor, and cannot be an attribute too"
-            yield error_at(definition, f"attributes.{attribute}", fault, "Leave it out.")
+def previous_column(definition: SyncDefinition, columns: Sequence[str]) -> str | None:
+    """The column of the email by which a person was known before, likewise."""
+    column = definition.previous_column
+    return None if column is None else _found(definition, FORMER_EMAIL, column, columns)
+
+
+def _role_errors(definition: SyncDefinition, columns: Sequence[str]) -> Iterator[DefinitionError]:
+    """What is wrong with the columns of a visitor and of a former email: each is no other thing too."""
+    of_event = event_columns(definition, columns)
+    people = [of_event.get("person")] if of_event else key_columns(definition, columns)
+    taken: dict[str | None, str] = dict.fromkeys(people, "person")
+    roles = {
+        VISITOR: (definition.visitor_column, "visitor"),
+        FORMER_EMAIL: (definition.previous_column, "former email"),
+    }
+    for field, (named, role) in roles.items():
+        column = None if named is None else _found(definition, field, named, columns)
+        if column is None:
+            continue
+        if column in taken:
+            yield error_at(
+                definition, field, f"{quoted(column)} is named twice, as the {taken[column]} and as the {role}"
+            )
+            continue
+        taken[column] = role
+        for attribute, source in (definition.attributes or {}).items():
+            if not of_event and column == match_column(source, columns):
+                fault = f"the column {quoted(column)} is the {role}, and cannot be an attribute too"
+                yield error_at(definition, f"attributes.{attribute}", fault, "Leave it out.")
 
 
 def _person_field(definition: SyncDefinition) -> str:
@@ -211,6 +232,8 @@ def _fault(definition: SyncDefinition, attribute: str, column: str, identifiers:
         return "the attribute `cio_id` is the store's own and cannot be written"
     if attribute == VISITOR and target.names_visitors:
         return f"the attribute {quoted(attribute)} is the visitor"
+    if attribute == FORMER_EMAIL and target.names_previous:
+        return f"the attribute {quoted(attribute)} is the former email"
     if attribute == target.person_key:
         return f"the attribute {quoted(attribute)} is the identifier itself, which comes from another column"
     return ""

@@ -48,7 +48,9 @@ FIELDS: Mapping[str, Field] = {
         person_values.PERSON_OR_VISITOR,
         "The column that identifies the person: `{id: column}`, `{email: column}`, `{phone: column}` or "
         "`{cio_id: column}` (the store's own number). Of people and events also the [visitor](#anonymous-people) that "
-        "they were before: `{id: column, anonymous: column}`, and of events the visitor alone: `{anonymous: column}`.",
+        "they were before: `{id: column, anonymous: column}`, and of events the visitor alone: `{anonymous: column}`. "
+        "Of people known by their email also the [email that they had before](#a-person-with-another-email): "
+        "`{email: column, previous: column}`.",
         entities=_IDENTIFIED_BY["person"],
         example="{id: column}",
     ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncer.definitions import columns, yaml_header
 from syncer.definitions.fields import FIELDS, NOT_OF_LISTS, Empty
-from syncer.definitions.person_values import ANONYMOUS
+from syncer.definitions.person_values import ANONYMOUS, PREVIOUS, key_of
 from syncer.definitions.values import name_fault, read_fields
 from syncer.definitions.yaml_header import DefinitionText, Node
 from syncer.model.errors import DefinitionError
@@ -123,6 +123,7 @@ def _built(
         target=_target(values),
         device=_device(device) if device else None,
         visitor_column=values.get("person", {}).get(ANONYMOUS),
+        previous_column=values.get("person", {}).get(PREVIOUS),
         event_rules=rules,
         limits=Limits(
             **{part: limit for part, limit in limits.items() if part != "empty"},
@@ -136,7 +137,7 @@ def _built(
 
 
 def _target(values: Mapping[str, Any]) -> Target:
-    person, merged = _person(values) or values.get("keep", {}), values.get("merge", {})
+    person, merged = key_of(values.get("person", values.get("keep", {}))), values.get("merge", {})
     thing, device, event = values.get("object", {}), values.get("device", {}), values.get("event")
     own = (*merged.values(), *([thing["id"]] if thing else []), *([device["token"]] if device else []))
     key_columns = (*person.values(), *own, *values.get("key", ()))
@@ -148,6 +149,7 @@ def _target(values: Mapping[str, Any]) -> Target:
         entity=values["entity"],
         person_key=PersonKey(next(iter(person))) if person else None,
         names_visitors=ANONYMOUS in values.get("person", {}),
+        names_previous=PREVIOUS in values.get("person", {}),
         merged_key=PersonKey(next(iter(merged))) if merged else None,
         object_type=thing.get("type"),
         collection=values.get("collection"),
@@ -157,14 +159,9 @@ def _target(values: Mapping[str, Any]) -> Target:
     )
 
 
-def _person(values: Mapping[str, Any]) -> dict[str, str]:
-    """The identifier of the person to its column; empty where rows name none."""
-    return {part: column for part, column in values.get("person", {}).items() if part != ANONYMOUS}
-
-
 def _event_rules(values: Mapping[str, Any], *, incremental: bool) -> EventRules:
     return EventRules(
-        person_column=next(iter(_person(values).values()), None),
+        person_column=next(iter(key_of(values["person"]).values()), None),
         time_column=values["event"]["time"],
         start=values["start"],
         remember=values.get("remember", _REMEMBERED if incremental else None),
@@ -204,6 +201,7 @@ def _contradictions(
     entity: Entity = values["entity"]
     yield from _misplaced_limits(entity, fields)
     yield from _misplaced_visitor(values, fields)
+    yield from _misplaced_previous(values, fields)
     if entity.traits.happens:
         yield from _forgetting(values, fields, incremental=incremental_line is not None)
         return
@@ -271,11 +269,30 @@ def _misplaced_visitor(values: Mapping[str, Any], fields: Mapping[str, Node]) ->
         whose = f"a sync of entity `{entity}`" if _action(values) is None else "a sync with `action`"
         known = listed([one for one in Entity if one.traits.knows_visitors], last="and")
         yield person[ANONYMOUS].error(f"`person.{ANONYMOUS}` does not belong to {whose}, only of {known}", "Remove it.")
-    elif not (entity.traits.happens or _person(values)):
+    elif not (entity.traits.happens or key_of(values["person"])):
         yield fields["person"].error(
             f"`person` names a visitor and nobody who claims them: expected one of {listed(list(PersonKey))} too",
             f"Write it as `{{id: column, {ANONYMOUS}: column}}`.",
         )
+
+
+def _misplaced_previous(values: Mapping[str, Any], fields: Mapping[str, Node]) -> Iterator[DefinitionError]:
+    """A former email of rows that put no people, or of people who are known otherwise."""
+    entity, given = values["entity"], values.get("person", {})
+    if PREVIOUS not in given or not entity.traits.names_person:
+        return
+    person, (key, *_) = fields["person"].value, (*key_of(given), "")
+    assert isinstance(person, dict)
+    if entity is not Entity.PERSON or _action(values) is not None:
+        whose = f"a sync of entity `{entity}`" if _action(values) is None else "a sync with `action`"
+        why = f"does not belong to {whose}, only of `{Entity.PERSON}`"
+    elif key == PersonKey.EMAIL:
+        return
+    elif key == PersonKey.ID:
+        why = "has no use beside an `id`, which keeps the profile when an email changes"
+    else:
+        why = f"says by which email a person was known, and `person` knows them by `{key}`"
+    yield person[PREVIOUS].error(f"`person.{PREVIOUS}` {why}", "Remove it.")
 
 
 def _misplaced_limits(entity: Entity, fields: Mapping[str, Node]) -> Iterator[DefinitionError]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from syncer.definitions.fields import FIELDS, NOT_OF_LISTS
-from syncer.definitions.person_values import IDENTIFIES, NO_VISITOR
+from syncer.definitions.person_values import IDENTIFIES, NO_PREVIOUS, NO_VISITOR
 from syncer.model.types import Entity, OnRemoved
 
 
@@ -24,7 +24,8 @@ def schema() -> dict[str, Any]:
 
 
 def _rules_of_lists() -> list[dict[str, Any]]:
-    misplaced: dict[str, Any] = dict.fromkeys(sorted(NOT_OF_LISTS), False) | {"person": NO_VISITOR}
+    misplaced: dict[str, Any] = dict.fromkeys(sorted(NOT_OF_LISTS), False)
+    misplaced |= {"person": {"allOf": [NO_VISITOR, NO_PREVIOUS]}}
     is_merge = {"properties": {"entity": {"const": str(Entity.MERGE)}}, "required": ["entity"]}
     return [
         {"if": condition, "then": {"properties": misplaced | {"limits": {"propertyNames": {"const": limit}}}}}
@@ -36,9 +37,9 @@ def _rules_of(entity: Entity) -> dict[str, Any]:
     required = [name for name, field in FIELDS.items() if field.example and entity in field.entities]
     misplaced: dict[str, Any] = {name: False for name, field in FIELDS.items() if entity not in field.entities}
     if entity.traits.names_person and not entity.traits.knows_visitors:
-        misplaced["person"] = NO_VISITOR
-    elif entity.traits.names_person and not entity.traits.happens:
-        misplaced["person"] = IDENTIFIES
+        misplaced["person"] = {"allOf": [NO_VISITOR, NO_PREVIOUS]}
+    elif entity.traits.names_person:
+        misplaced["person"] = NO_PREVIOUS if entity.traits.happens else IDENTIFIES
     if entity.traits.names_device:
         misplaced["on_removed"] = {"enum": [OnRemoved.KEEP, OnRemoved.DELETE]}
     # `events` is the only limit of events, and theirs alone.

@@ -23,6 +23,7 @@ _COLUMNS = {
     "person.phone",
     "person.cio_id",
     "person.anonymous",
+    "person.previous",
     "object.id",
     "device.token",
     "device.last_used",

@@ -112,6 +112,11 @@ class StoreConnector(Connector):
     counts_people: bool = False
     #: Whether a collection may be replaced as a whole (see `ReplacesCollections`), so that no two syncs can share it.
     replaces_collections: bool = False
+    #: Whether a person may get another email where people are known by it. A batch of a target that `names_previous`
+    #: has a column `previous` too, in its puts: the email by which the person was known before, spelled as a key, or
+    #: NULL; it is no key of the batch, and in no other row. Where the key is nobody's, an accepted `put` lets whoever
+    #: has that email have the key in its place, in one transaction with the rest of the row. Else it changes nothing.
+    moves_people: bool = False
 
     def check(self, name: str, target: Target, *, create: bool, identity: Identity, options: Options) -> None:
         """Raise StoreRefusesError if a store of these settings can never be fed *target*."""

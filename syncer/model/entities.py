@@ -227,6 +227,8 @@ class Target:
     #: Whether rows may name a visitor: of people, whose events are theirs from then on; of events, who did it where no
     #: person did.
     names_visitors: bool = False
+    #: Whether rows may say what a person was known by before: whoever is known by that moves to the row's key.
+    names_previous: bool = False
     #: Set for a merge: who is gone then.
     merged_key: PersonKey | None = None
     #: Set for an object and a relationship.

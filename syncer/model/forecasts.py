@@ -25,7 +25,8 @@ class ForecastsRefusals(Protocol):
         """The rows that it would not put now: `row` int64, the place among *keys* (k1, …), and `reason` string.
 
         Shapes:
-            keys: of events also `who` and `anonymous`, of people who claim visitors also `anonymous`.
+            keys: of events also `who` and `anonymous`, of people who claim visitors also `anonymous`, of those who
+                may move also `previous`.
 
         Raises:
             StoreError: it did not answer.

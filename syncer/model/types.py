@@ -207,6 +207,8 @@ class SyncDefinition:
     device: DeviceFields | None = None
     #: The column that has the visitor, of people and events; None where the rows name none.
     visitor_column: str | None = None
+    #: The column that has the email by which a person was known before; None where the rows name none.
+    previous_column: str | None = None
     description: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()

@@ -302,6 +302,13 @@ class StoreSettings(ConnectionSettings):
         if connector := connector_of(self.url.get_secret_value(), stores()):
             create, options = definition.create, self.options
             connector.check(name, definition.target, create=create, identity=self.identity, options=options)
+            if definition.target.names_previous and not connector.moves_people:
+                raise StoreRefusesError(
+                    f"store `{name}` cannot change the email by which it knows a person",
+                    hint="Remove `previous`, and let a sync of `entity: merge` join the two: keep the new email, merge "
+                    "the old one.",
+                    field="person.previous",
+                )
             for part, limit in (("deleted", definition.limits.deleted), ("merged", definition.limits.merged)):
                 if limit is not None and limit.share is not None and not connector.counts_people:
                     raise StoreRefusesError(

@@ -98,6 +98,7 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
         f"SELECT seq, {action}, {session.keys_of('o')}, {attributes} AS attributes, {cleared} AS cleared"
         + "".join(f", {shared.unless_held(text, c) if shared else text} AS {c.name}" for c, text in identifiers)
         + "".join(f", {c.physical} AS anonymous" for c in layout.fed if c.is_visitor)
+        + ("" if layout.schema.previous is None else ", s.previous")
         + " FROM outbox o JOIN staged s ON s.rowid = o.row_id"
         + (shared.beside("o") if shared else "")
     )

@@ -38,7 +38,7 @@ class Selection:
 
 def rows_sql(work: Workspace) -> str:
     """SQL for all rows that a run would send or forget: change, k…, person, key, before, after (JSON objects), and
-    of events `who` and `anonymous`.
+    of events `who` and `anonymous`, of people who may move `previous`.
 
     Shapes:
         change: one of Changes; `before` and `after` are NULL where there is no such row.
@@ -47,6 +47,8 @@ def rows_sql(work: Workspace) -> str:
     before, after = _before(layout), shown_staged(layout)
     of_event = session.target.event is not None
     staged, own = ("who, anonymous, ", ", s.who, s.anonymous") if of_event else ("", "")
+    if layout.schema.previous is not None:
+        staged, own = "previous, ", ", s.previous"
     return (
         f"SELECT d.change, {session.keys_of('d')}, d.person, {session.key_text_of('d')} AS key, o.before, s.after{own} "
         f"FROM (SELECT change, {k}, person, row_id FROM changes "
@@ -169,16 +171,18 @@ def _restricted(session: Session, difference: Difference) -> Difference:
 def puts(difference: Difference) -> pa.Table:
     """The rows that a run would put: k… and `key`, as people see it; of events also `who` and `anonymous`.
 
-    Of people who claim visitors, also `anonymous`.
+    Of people who claim visitors, also `anonymous`; of those who may move also `previous`.
     """
     session = difference.work.session
     keys = f"SELECT {session.k} FROM changes WHERE change <> 'removed' UNION ALL SELECT {session.k} FROM resent"
     if session.target.event is not None:
         who = f"SELECT {session.k}, who, anonymous FROM staged"
         keys = f"SELECT {session.k}, who, anonymous FROM ({keys}) JOIN ({who}) USING ({session.k})"
-    if any(column.is_visitor for column in difference.work.layout.fed):
-        visitor = f"SELECT {session.k}, {visitors.COLUMN} AS anonymous FROM staged"
-        keys = f"SELECT {session.k}, anonymous FROM ({keys}) JOIN ({visitor}) USING ({session.k})"
+    layout = difference.work.layout
+    own = [f"{visitors.COLUMN} AS anonymous"] if any(column.is_visitor for column in layout.fed) else []
+    own += [] if layout.schema.previous is None else ["previous"]
+    if own:
+        keys = f"SELECT * FROM ({keys}) JOIN (SELECT {session.k}, {', '.join(own)} FROM staged) USING ({session.k})"
     query = f"SELECT *, {session.key_text} AS key FROM ({keys}) ORDER BY {session.k}"
     return session.connection.sql(query).to_arrow_table()
 

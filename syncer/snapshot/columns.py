@@ -17,7 +17,7 @@ from syncer.model.types import Identity, OnNull, OnRemoved, PersonKey, SyncDefin
 from syncer.snapshot import devices, visitors
 from syncer.snapshot.attributes import Attribute as Attribute
 from syncer.snapshot.attributes import EventColumns, as_event_columns
-from syncer.snapshot.identifiers import unique_others
+from syncer.snapshot.identifiers import former_email, unique_others
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import ColumnType, as_json, as_sent, column_type, literal
 
@@ -48,11 +48,13 @@ class ResultSchema:
     form: ValueForm = ValueForm.EXACT
     #: Set for events.
     event: EventColumns | None = None
+    #: By which email a person was known before.
+    previous: Attribute | None = None
 
     @property
     def used(self) -> tuple[Attribute, ...]:
         """All columns of the result that matter."""
-        return (*self.keys, *self.attributes, *(self.event.own if self.event else ()))
+        return (*self.keys, *self.attributes, *(self.event.own if self.event else filter(None, [self.previous])))
 
     @property
     def folded_keys(self) -> frozenset[int]:
@@ -156,6 +158,7 @@ def result_schema(
         event=as_event_columns(
             {role: attribute(c, c) for role, c in event_columns(definition, names).items()}, now, store_id
         ),
+        previous=former_email(definition, names, attribute),
     )
 
 
@@ -336,10 +339,10 @@ def whole_row(layout: ColumnMap, side: str = "staged") -> str:
     return json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
 
 
-def shown_row(columns: Sequence[StoredColumn], side: str) -> str:
-    """The same as people see it, of any columns."""
+def shown_row(columns: Sequence[StoredColumn], side: str, more: Sequence[str] = ()) -> str:
+    """The same as people see it, of any columns; *more*: further members, as `json_object` takes them."""
     values = [(c.name, as_json(c.type, f"({getattr(c, side)()})")) for c in columns]
-    return json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
+    return json_object([*(f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values), *more])
 
 
 def listed(columns: Sequence[StoredColumn], side: str, prefix: str) -> str:

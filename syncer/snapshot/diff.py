@@ -9,7 +9,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from syncer.model.types import Changes
-from syncer.snapshot import devices
+from syncer.snapshot import devices, remembered
 from syncer.snapshot.columns import ColumnMap, StoredColumn, listed, shown_row
 from syncer.snapshot.event_rows import shown_staged
 from syncer.snapshot.ledger import Intent, Workspace
@@ -160,7 +160,7 @@ def compare(
     if only is None and layout.is_unchanged and not session.any_of("staged", "gone", *_OPEN):
         return _no_difference(work, intent, same)
     if not is_whole:
-        _stage_remembered_rows(session, layout)
+        remembered.stage(session, layout)
     if work.ledger.rivals is not None:
         from syncer.snapshot import held_back
 
@@ -169,17 +169,18 @@ def compare(
     if not layout.reshaping and (schema.keeps_nulls or any(c.type.has_spellings for c in layout.compared)):
         _drop_equal_rows(session, layout)
     _find_restated(session, keeps_nulls=schema.keeps_nulls)
-    remembered = 0
+    not_returned = 0
     if not is_whole:
-        remembered = session.count("SELECT count(*) FROM staged WHERE nulled IS NULL")
+        not_returned = session.count("SELECT count(*) FROM staged WHERE nulled IS NULL")
         session.execute("DELETE FROM changes USING staged s WHERE changes.row_id = s.rowid AND s.nulled IS NULL")
     left, unaddressed = 0, 0
+    _find_moves(session, layout, whereabouts)
     if incremental or (outdated and schema.definition.target.entity.traits.merges):
         session.execute("DELETE FROM changes WHERE change = 'removed'")
         if incremental and session.target.entity.traits.names_device:
             devices.find_moved(session)
     else:
-        _find_removals_in_doubt(session)
+        _find_removals_in_doubt(session, layout)
         if only is None and schema.sends_removals and schema.definition.target.key_may_move:
             left, unaddressed = _address_removals(session, whereabouts)
     if only is not None:
@@ -196,7 +197,7 @@ def compare(
         added=added,
         changed=changed,
         removed=counts.get("removed", 0),
-        unchanged=same + staged - remembered - added - changed,
+        unchanged=same + staged - not_returned - added - changed,
         sent_again=resent,
         known=snapshot + doubt,
         left=left,
@@ -283,22 +284,15 @@ def _drop_equal_rows(session: Session, layout: ColumnMap) -> None:
         equal_rows.drop(session, layout, near)
 
 
-def _stage_remembered_rows(session: Session, layout: ColumnMap) -> None:
-    """Stage what an incremental query will not return again, with its newest value; `nulled` is NULL there."""
-    k = session.k
-    values = "".join(f", {c.acknowledged()}" for c in layout.fed)
-    names = "".join(f", {c.physical}" for c in layout.fed)
-    returned = f"(SELECT {k} FROM staged UNION ALL SELECT {k} FROM quarantined)"
-    # A token that the result has for somebody else has moved on.
-    told_by = "k2" if session.target.entity.traits.names_device else k
-    for table, limit in (("kept", ""), ("snapshot", f" SEMI JOIN in_doubt USING ({k})")):
-        session.execute(
-            f"INSERT INTO staged ({k}{names}) SELECT {k}{values} FROM {table}{limit} "
-            f"ANTI JOIN {returned} USING ({told_by})"
-        )
+def _find_moves(session: Session, layout: ColumnMap, whereabouts: Callable[[pa.Table], pa.Table] | None) -> None:
+    """See `moves.find`, if the result says by which email people were known before."""
+    if layout.schema.previous is not None:
+        from syncer.snapshot import moves
+
+        moves.find(session, layout, whereabouts)
 
 
-def _find_removals_in_doubt(session: Session) -> None:
+def _find_removals_in_doubt(session: Session, layout: ColumnMap) -> None:
     """Find the removals: rows gone from the result, also such that only may have arrived; not rows in quarantine."""
     k = session.k
     same = session.same_keys("changes", "a")
@@ -308,6 +302,10 @@ def _find_removals_in_doubt(session: Session) -> None:
         f"INSERT INTO changes SELECT {k}, 'removed', NULL, NULL, NULL FROM in_doubt ANTI JOIN snapshot USING ({k}) "
         f"ANTI JOIN staged USING ({k}) ANTI JOIN quarantined USING ({k})"
     )
+    if layout.schema.previous is not None:
+        from syncer.snapshot import moves
+
+        moves.spare(session)
 
 
 def _address_removals(session: Session, whereabouts: Callable[[pa.Table], pa.Table] | None) -> tuple[int, int]:

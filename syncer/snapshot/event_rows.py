@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
+from syncer.definitions.columns import FORMER_EMAIL
 from syncer.model.entities import EVENT_NAME_BYTES, PersonKey, Target
 from syncer.model.types import Start
 from syncer.snapshot.attributes import EventColumns
@@ -167,8 +168,12 @@ def _is_too_large(layout: ColumnMap) -> str:
 
 
 def shown_staged(layout: ColumnMap) -> str:
-    """SQL for a staged row as people see it, a JSON object; of an event with its time and who did it."""
-    shown = shown_row(layout.fed, "staged")
+    """SQL for a staged row as people see it, a JSON object; of an event with its time and who did it.
+
+    Of a person who moves with the former email.
+    """
+    former = f"{json_name(FORMER_EMAIL)} || {as_json(ColumnType.TEXT, 'previous')}"
+    shown = shown_row(layout.fed, "staged", [] if layout.schema.previous is None else [former])
     if layout.schema.event is None:
         return shown
     event = layout.schema.event

@@ -21,15 +21,14 @@ from syncer.model.protocols import WHEREABOUTS, NumbersPeople
 from syncer.model.types import FindingKind, Identity, Removed, ValueForm
 from syncer.snapshot import file, identifiers, journal
 from syncer.snapshot.columns import ColumnMap
-from syncer.snapshot.incoming import ResultStream, staged_rows_sql
+from syncer.snapshot.incoming import staged_rows_sql
 from syncer.snapshot.ledger import Asked, Intent, Journal, Known, Writer, WriterState
+from syncer.snapshot.result_stream import ResultStream
 from syncer.snapshot.session import Remembering, Session, close, retried, signature_of
 from syncer.snapshot.tables import FORMATS, MANY_ROWS, fit_blocks, make_tables
 
 if TYPE_CHECKING:
     from syncer.snapshot.rivals import Rivals
-
-_SENT_ELSEWHERE = "rows were sent from another machine, or before this file was restored"
 
 
 class FileLedger(Remembering):
@@ -124,7 +123,8 @@ class FileLedger(Remembering):
             with self._transaction():
                 self._put_in_doubt("TRUE")
             if session.any("SELECT 1 FROM in_doubt"):
-                self.notes.append(f"the snapshot is out of date: {_SENT_ELSEWHERE}; every row is sent again")
+                why = "rows were sent from another machine, or before this file was restored"
+                self.notes.append(f"the snapshot is out of date: {why}; every row is sent again")
             elif not self.notes:
                 self.notes.append("there is no snapshot here of what was sent before: every row is sent")
         return int(memory["removals_seen"] or 0) if memory["log_id"] == log_id else 0

@@ -105,7 +105,7 @@ def is_in_plan(path: Path, names: Names) -> bool:
     """Whether the rows of a saved plan name a person, in a key or in another column; see `change_set.keep`."""
     with duckdb.connect() as connection:
         rows = connection.read_parquet(str(path))
-        own = [column for column in rows.columns if column[:1] == "k" or column in ("who", "anonymous")]
+        own = [column for column in rows.columns if column[:1] == "k" or column in ("who", "anonymous", "previous")]
         keys = [f"CAST({column} AS VARCHAR)" for column in own]
         told = [f"json_extract_string({side}, '$.\"{kind}\"')" for side in ("before", "after") for kind in names]
         which = " OR ".join(_is_among(value, set().union(*names.values())) for value in (*keys, *told))

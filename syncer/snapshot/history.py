@@ -31,11 +31,11 @@ def remember_left(session: Session, layout: ColumnMap, keys: str, *, number: int
     )
 
 
-def remember_removed(session: Session, layout: ColumnMap) -> None:
-    """Keep in `left_rows` what the removals in `acknowledged` take out of the snapshot."""
+def remember_removed(session: Session, layout: ColumnMap, keys: str = "") -> None:
+    """Keep in `left_rows` what leaves the snapshot: *keys*, or else what the removals in `acknowledged` take out."""
     removed = f"(SELECT {session.k} FROM acknowledged WHERE action <> '{Action.PUT}' AND verdict = 'accepted')"
     ((number, at),) = session.rows("SELECT number, began_at FROM sent_runs ORDER BY number DESC LIMIT 1")
-    remember_left(session, layout, removed, number=number, at=at)
+    remember_left(session, layout, keys or removed, number=number, at=at)
 
 
 def remember_absent(session: Session, *, is_whole: bool) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from syncer.definitions.columns import previous_column
+from syncer.model.errors import QueryResultError
 from syncer.model.types import Identity, PersonKey, SyncDefinition
 from syncer.snapshot.attributes import Attribute
 from syncer.snapshot.session import Session
@@ -45,6 +47,25 @@ def with_one_of(session: Session, names: Collection[str]) -> str:
     """SQL for whether a row `s` of the snapshot has a value of one of these names; empty if none can."""
     found = session.rows("SELECT physical FROM columns WHERE list_contains(?, name)", [[*names]])
     return " OR ".join(f"s.{physical} IS NOT NULL" for (physical,) in found)
+
+
+def former_email(
+    definition: SyncDefinition, columns: Sequence[str], attribute: Callable[[str, str], Attribute]
+) -> Attribute | None:
+    """The column of a result that has the emails by which people were known before; None where there is none.
+
+    Shapes:
+        attribute: gives a column of the result by its name, which comes twice.
+    Raises:
+        DefinitionError: the result does not have it.
+        QueryResultError: its type is one of no identifier.
+    """
+    name = previous_column(definition, columns)
+    column = None if name is None else attribute(name, name)
+    if column is not None and column.kind in (ColumnType.JSON, ColumnType.BINARY, ColumnType.BOOLEAN):
+        hint = "Cast it to text in the query."
+        raise QueryResultError(f"column `{column.name}` is of the kind {column.kind}, which is no email", hint=hint)
+    return column
 
 
 def text_of(name: str, kind: ColumnType, value: str) -> str:

@@ -150,9 +150,11 @@ def _keep_values(session: Session, layout: ColumnMap) -> None:
     """Keep the values that an incremental query will not return again."""
     session.execute(f"DELETE FROM kept USING outbox o WHERE {session.same_keys('kept', 'o')}")
     columns = session.k + "".join(f", {c.physical}" for c in layout.fed)
+    # Of who is to move the query is asked again, as no table keeps from where.
+    which = "" if layout.schema.previous is None else " WHERE previous IS NULL"
     session.execute(
         f"INSERT INTO kept ({columns}) SELECT {columns} FROM staged "
-        "SEMI JOIN (SELECT row_id FROM outbox) o ON staged.rowid = o.row_id"
+        f"SEMI JOIN (SELECT row_id FROM outbox) o ON staged.rowid = o.row_id{which}"
     )
 
 
@@ -220,6 +222,10 @@ def _take_over(session: Session, layout: ColumnMap) -> None:
         same = session.same_keys("snapshot", "t") + " AND coalesce(t.reached = snapshot.person, TRUE)"
         session.execute(f"DELETE FROM snapshot USING acknowledged t WHERE t.known AND {same}")
     session.execute(f"INSERT INTO snapshot ({', '.join([*session.keys, *values])}) {accepted}")
+    if layout.schema.previous is not None:
+        from syncer.snapshot import moves
+
+        moves.forget_former(session, layout)
     if is_doubted or session.any("SELECT 1 FROM unknown"):
         _remember_unknown(session, layout)
 

@@ -48,7 +48,7 @@ import pyarrow as pa
 from syncer.model.protocols import NumbersPeople
 from syncer.model.types import FindingKind, Identity, Removed, ValueForm
 from syncer.snapshot.columns import ColumnMap
-from syncer.snapshot.incoming import ResultStream
+from syncer.snapshot.result_stream import ResultStream
 from syncer.snapshot.session import Session
 
 if TYPE_CHECKING:

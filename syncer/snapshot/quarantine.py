@@ -45,6 +45,10 @@ def set_aside(session: Session, layout: ColumnMap, seen: Callable[[], pa.Table] 
         _mark_shared_identifiers(session, layout, unique)
     if session.target.entity.traits.names_device:
         no_longer_same += _mark_shared_tokens(session, layout, seen)
+    if layout.schema.previous is not None:
+        from syncer.snapshot import moves
+
+        moves.mark_shared(session, layout, layout.schema.previous)
     quarantined = _move_faulty_rows(session)
     return SetAside(quarantined=quarantined, repeated=repeated, no_longer_same=no_longer_same)
 

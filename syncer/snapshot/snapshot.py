@@ -25,9 +25,10 @@ from syncer.snapshot.columns import ColumnMap, ResultSchema, column_case, layout
 from syncer.snapshot.diff import Difference, compare
 from syncer.snapshot.event_ledger import EventLedger
 from syncer.snapshot.file_ledger import FileLedger
-from syncer.snapshot.incoming import Progress, ResultStream
+from syncer.snapshot.incoming import repeats_a_matched_row
 from syncer.snapshot.ledger import Known, Ledger, Workspace
 from syncer.snapshot.list_ledger import ListLedger
+from syncer.snapshot.result_stream import Progress, ResultStream
 from syncer.snapshot.session import Session
 
 
@@ -204,6 +205,8 @@ class Snapshot:
         session = work.session
         # A unique identifier is compared with those of all rows, and a collection is measured whole.
         every_row |= bool(schema.unique) or session.target.collection is not None
+        # Only so is it known which emails an incremental result has.
+        every_row |= schema.previous is not None and schema.definition.incremental
         every_row = every_row or not session.any("SELECT 1 FROM snapshot")
         incoming = ResultStream(
             reader,
@@ -214,7 +217,7 @@ class Snapshot:
         matched = self.ledger.differing(incoming, layout, every_row=every_row)
         staged, nulled, faulty = session.rows("SELECT count(*), coalesce(sum(nulled), 0), count(fault) FROM staged")[0]
         same = incoming.rows - staged
-        seen = incoming.seen if same and _repeats_a_matched_row(work, same, matched) else None
+        seen = incoming.seen if same and repeats_a_matched_row(session, schema, same, matched) else None
         aside = _set_aside(work, seen, is_any_faulty=faulty > 0)
         self._staged_layout = layout
         # What reading took is of no more use, and would count until the end of the run.
@@ -331,20 +334,8 @@ def _set_aside(work: Workspace, seen: Callable[[], pa.Table] | None, *, is_any_f
     repeats = f"SELECT 1 FROM staged GROUP BY hash({alone}) HAVING count(*) > 1"
     is_alone = not work.layout.schema.unique and not session.any(repeats)
     is_alone = is_alone and not (is_device and devices.may_share(session))
+    may_move = "SELECT 1 FROM staged WHERE previous IS NOT NULL"
+    is_alone = is_alone and (work.layout.schema.previous is None or not session.any(may_move))
     if is_any_faulty or seen or not is_alone:
         return quarantine.set_aside(session, work.layout, seen)
     return quarantine.SetAside()
-
-
-def _repeats_a_matched_row(work: Workspace, same: int, matched: int) -> bool:
-    """Whether a row of the result may have the key of one that was left out of `staged`, for it did not change."""
-    if work.layout.schema.definition.incremental or same > matched:
-        return True
-    if not work.session.any("SELECT 1 FROM staged"):
-        return False
-    # The rows of the snapshot that have a staged key are those that matched no row and are not gone, or there are more.
-    met, snapshot, gone = work.session.rows(
-        f"SELECT (SELECT count(*) FROM snapshot SEMI JOIN staged USING ({work.session.k})), "
-        "(SELECT count(*) FROM snapshot), (SELECT count(*) FROM gone)"
-    )[0]
-    return bool(met > snapshot - matched - gone)

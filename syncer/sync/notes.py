@@ -28,6 +28,8 @@ def notes_on_rows(staged: Staged, difference: Difference, *, one_row: bool) -> l
         notes.append(
             f"people who lost the identifier of a row, and count as removed with what it gave them: {difference.left:,}"
         )
+    if people := _moving(difference):
+        notes.append(f"people who have another email, count as added, and keep what the store has of them: {people:,}")
     if difference.moved:
         notes.append(
             "devices that belong to somebody else now, and count as removed and added, but for no limit of removals: "
@@ -39,6 +41,15 @@ def notes_on_rows(staged: Staged, difference: Difference, *, one_row: bool) -> l
             f"{difference.unaddressed:,}"
         )
     return notes + _on_events(difference.intent)
+
+
+def _moving(difference: Difference) -> int:
+    """How many people the store knows by another email so far."""
+    if difference.work.layout.schema.previous is None:
+        return 0
+    from syncer.snapshot import moves
+
+    return moves.rows(difference.work.session)
 
 
 def _on_events(intent: Intent) -> list[str]:

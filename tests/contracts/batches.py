@@ -27,8 +27,8 @@ PRICES = Target(entity=Entity.COLLECTION, collection="prices", key_columns=("sku
 
 S = TypeVar("S", bound=ProfileStore)
 
-#: What stores have columns for, of people and of devices, and the visitor whom a person claims.
-OWN = ("id", "email", "phone", "platform", "last_used", "anonymous")
+#: What stores have columns for, of people and of devices, the visitor whom a person claims, and who moves.
+OWN = ("id", "email", "phone", "platform", "last_used", "anonymous", "previous")
 
 ACCEPTED = ("accepted", None)
 ABSENT = ("absent", None)

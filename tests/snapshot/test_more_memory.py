@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from syncer.model.types import Entity, PersonKey, Target
-from syncer.snapshot.incoming import ResultStream
+from syncer.snapshot.result_stream import ResultStream
 from syncer.snapshot.session import Session, retried
 
 _TARGET = Target(entity=Entity.PERSON, person_key=PersonKey.ID, key_columns=("id",))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from syncer.snapshot.incoming import ResultStream
+from syncer.snapshot.result_stream import ResultStream
 
 
 @pytest.mark.parametrize(("megabytes", "most"), [(0.1, 4), (3, 2), (9, 1)])

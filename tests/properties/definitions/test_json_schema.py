@@ -68,6 +68,9 @@ start: all
     """entity: person
 person: {email: mail, anonymous: visitor}
 """,
+    """entity: person
+person: {email: mail, previous: old_mail, anonymous: visitor}
+""",
 )
 
 
@@ -131,6 +134,14 @@ def test_an_example_is_right_for_the_schema_and_for_the_parser(header: str) -> N
         "entity: device\nperson: {id: a, anonymous: c}\ndevice: {token: t, platform: ios}\n",
         "entity: merge\nkeep: {id: a, anonymous: c}\nmerge: {id: b}\n",
         "entity: event\nperson: {}\nevent: {name: x, id: b, time: c}\nstart: now\n",
+        "entity: person\nperson: {id: a, previous: b}\n",
+        "entity: person\nperson: {phone: a, previous: b}\n",
+        "entity: person\nperson: {previous: b}\n",
+        "entity: person\nperson: {previous: b, anonymous: c}\n",
+        "entity: person\nperson: {email: a, previous: b}\naction: delete\n",
+        "entity: device\nperson: {email: a, previous: b}\ndevice: {token: t, platform: ios}\n",
+        "entity: event\nperson: {email: a, previous: d}\nevent: {name: x, id: b, time: c}\nstart: now\n",
+        "entity: merge\nkeep: {email: a, previous: c}\nmerge: {id: b}\n",
     ],
 )
 def test_a_mistake_is_seen_by_the_schema_and_by_the_parser(header: str) -> None:
