@@ -136,13 +136,20 @@ class ServiceCollector(Collector):
         gauges = {name: GaugeMetricFamily(name, help_, labels=["sync"]) for name, help_ in _SYNC_GAUGES.items()}
         late = self._lateness.late([(each.definition, each.last_ended_well, each.paused) for each in statuses], now)
         healths = GaugeMetricFamily("syncer_sync_health", "1 for the health of the sync.", labels=["sync", "health"])
+        infos = GaugeMetricFamily(
+            "syncer_sync_info", "1; the labels say what the sync feeds, and from where.", labels=_INFO
+        )
         for status in statuses:
-            sync = status.definition.name
+            definition = status.definition
+            sync = definition.name
+            infos.add_metric([sync, definition.target.entity, definition.warehouse, definition.store], 1)
             healths.add_metric([sync, status.health], 1)
             for name, value in _values(status, late=sync in late).items():
                 gauges[name].add_metric([sync], value)
-        return [*gauges.values(), healths]
+        return [*gauges.values(), healths, infos]
 
+
+_INFO = ("sync", "entity", "warehouse", "store")
 
 _SYNC_GAUGES = {
     "syncer_sync_last_success_timestamp_seconds": "When the newest run began that delivered its rows.",

@@ -31,7 +31,7 @@ MANUAL = "entity: person\nperson: {id: id}\nschedule: manual"
 UNITS = ("_seconds", "_bytes", "_rows")
 NO_UNIT = {
     "syncer_leads", "syncer_definitions_broken", "syncer_run_log_up", "syncer_sync_health", "syncer_sync_held",
-    "syncer_sync_late", "syncer_sync_paused", "process_open_fds", "process_max_fds",
+    "syncer_sync_late", "syncer_sync_paused", "syncer_sync_info", "process_open_fds", "process_max_fds",
 }  # fmt: skip
 
 
@@ -94,6 +94,19 @@ def test_what_runs_found_is_told(service: Service, bench: Bench) -> None:
     assert found["syncer_sync_queue_wait_seconds_bucket", "customers", "+Inf"] == 2
     assert found["syncer_leads",] == found["syncer_run_log_up",] == 1
     assert found["syncer_beat_age_seconds",] < 60
+
+
+def test_rows_can_be_counted_by_what_a_sync_feeds(service: Service, bench: Bench) -> None:
+    bench.define("coupons", header="entity: collection\ncollection: coupons\nkey: id\nschedule: manual")
+    service.reload()
+
+    answer = client_of(service).get("/metrics").text
+
+    told = {line for line in answer.splitlines() if line.startswith("syncer_sync_info{")}
+    assert told == {
+        f'syncer_sync_info{{entity="{entity}",store="default",sync="{sync}",warehouse="default"}} 1.0'
+        for sync, entity in (("customers", "person"), ("coupons", "collection"))
+    }
 
 
 def test_a_sync_that_fails_is_held_late_or_paused_is_told(service: Service, bench: Bench) -> None:
@@ -185,7 +198,7 @@ def test_the_output_keeps_to_the_conventions(service: Service) -> None:
             assert not family.name.endswith("_total")
             assert family.name.endswith(UNITS) or family.name in NO_UNIT, family.name
         labels = {name for sample in family.samples for name in sample.labels}
-        assert labels <= {"sync", "store", "status", "change", "health", "le"}
+        assert labels <= {"sync", "store", "status", "change", "health", "le", "entity", "warehouse"}
 
 
 def test_metrics_are_for_who_may_read(bench: Bench) -> None:
@@ -217,7 +230,7 @@ def test_the_files_for_prometheus_and_grafana_know_only_what_there_is(name: str,
         assert used <= known, used - known
         # Labels that the expression sorts or filters by are those of the metrics.
         labels = set(re.findall(r"by \(([a-z]+)\)", expression)) | set(re.findall(r"[{,]([a-z]+)[=!]", expression))
-        assert labels <= {"sync", "store", "status", "change", "health", "le", "job"}
+        assert labels <= {"sync", "store", "status", "change", "health", "le", "job", "entity"}
 
 
 def test_every_metric_of_ours_is_watched(service: Service) -> None:
@@ -292,7 +305,7 @@ def assert_is_whole(expression: str) -> None:
             assert open_, expression
             assert open_.pop() + sign in ("()", "[]", "{}"), expression
     assert not open_, expression
-    functions = set(re.findall(r"\b([a-z_]+)(?= ?\()", bare)) - {"by"}
+    functions = set(re.findall(r"\b([a-z_]+)(?= ?\()", bare)) - {"by", "on", "group_left"}
     assert functions <= {"sum", "max", "min", "rate", "increase", "histogram_quantile", "absent", "time"}, expression
     assert not re.search(r"\b(?:rate|increase)\([^\[]*\)", bare), f"without a range: {expression}"
 
