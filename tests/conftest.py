@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -52,6 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(("SYNCER_", "PG", "GOOGLE_", "BIGQUERY_")):
             del os.environ[name]
+    # Each worker, and each process that a test starts, would compile all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # A caller in the background may have had it ignored, and so would all that is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Snowflake's driver would ask the network where this machine stands.
