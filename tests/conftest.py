@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.servers.postgresql import PostgresServer
     from tests.servers.snowflake import SnowflakeServer
 
-#: What `--hypothesis-profile` is called where the properties are to be tried for hours.
+#: What `--hypothesis-profile` is called where everything is to be tried, in hours.
 LONG = "long"
 
 if find_spec("hypothesis"):
@@ -32,8 +32,14 @@ if find_spec("hypothesis"):
     settings.register_profile("usual", deadline=None)
     settings.load_profile("usual")
 
+
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 4 * 2**30
+
+
+def is_long() -> bool:
+    """Whether everything is to be tried, in hours."""
+    return settings.get_current_profile_name() == LONG
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
