@@ -42,6 +42,11 @@ def is_long() -> bool:
     return settings.get_current_profile_name() == LONG
 
 
+def seeds(usual: int) -> range:
+    """The seeds of as many histories, or of ten times as many where everything is to be tried."""
+    return range(usual * 10 if is_long() else usual)
+
+
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Accept the options in `pyproject.toml` of plugins that are not installed: some tests need only pytest."""
     if not pluginmanager.hasplugin("xdist"):

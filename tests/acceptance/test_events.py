@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from tests.acceptance.commands import Project
-from tests.conftest import is_long
+from tests.conftest import seeds
 
 QUERY = "SELECT customer_id, order_id, paid_at, total FROM orders"
 HEADER = """
@@ -184,7 +184,7 @@ def test_a_corrected_time_is_no_second_event(shop: Shop) -> None:
     assert (shop.run()["accepted"], shop.count()) == (1, (2, 2))
 
 
-@pytest.mark.parametrize("seed", range(8 if is_long() else 1))
+@pytest.mark.parametrize("seed", seeds(1))
 def test_each_event_is_there_once_whatever_died(shop: Shop, seed: int) -> None:
     """After kills, a full run, a renamed file and a lost state folder."""
     chance, number = random.Random(seed), 0

@@ -28,6 +28,7 @@ from syncer.settings.registry import open_store
 from syncer.sync.progress import StoppedError
 from tests.cli import forked
 from tests.cli.forked import Result
+from tests.conftest import seeds
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.workbench import COUPON, Workbench, table
@@ -475,7 +476,7 @@ def held(server: CustomerIOServer) -> dict[str, Any]:
     return {p.attributes["id"]: {k: v for k, v in p.attributes.items() if k != "id"} for p in server.workspace.people}
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_whatever_is_lost_one_clean_run_makes_the_workspace_what_the_query_says(
     bench: Bench, server: CustomerIOServer, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
