@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.servers.postgresql import PostgresServer
     from tests.servers.snowflake import SnowflakeServer
 
-#: What `--hypothesis-profile` is called where the properties are to be tried for hours.
+#: What `--hypothesis-profile` is called where everything is to be tried, in hours.
 LONG = "long"
 
 if find_spec("hypothesis"):
@@ -31,8 +32,19 @@ if find_spec("hypothesis"):
     settings.register_profile("usual", deadline=None)
     settings.load_profile("usual")
 
+
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 4 * 2**30
+
+
+def is_long() -> bool:
+    """Whether everything is to be tried, in hours."""
+    return settings.get_current_profile_name() == LONG
+
+
+def seeds(usual: int) -> range:
+    """The seeds of as many histories, or of ten times as many where everything is to be tried."""
+    return range(usual * 10 if is_long() else usual)
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -52,6 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(("SYNCER_", "PG", "GOOGLE_", "BIGQUERY_")):
             del os.environ[name]
+    # Each worker, and each process that a test starts, would compile all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # A caller in the background may have had it ignored, and so would all that is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Snowflake's driver would ask the network where this machine stands.

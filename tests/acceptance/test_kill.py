@@ -16,8 +16,9 @@ import pytest
 
 from tests.cli import forked
 from tests.cli.forked import Command
+from tests.conftest import is_long, seeds
 
-KILLS = 6
+KILLS = 6 if is_long() else 4
 ROWS = 10_000
 
 DEFINITION = """/* sync
@@ -69,7 +70,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Callable
     return request.getfixturevalue("postgres_url"), _in_postgres
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(1))
 def test_after_kills_one_clean_run_makes_the_store_equal_to_the_query(
     tmp_path: Path, store: tuple[str, Callable[[Path, str], People]], seed: int
 ) -> None:

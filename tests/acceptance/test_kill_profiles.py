@@ -16,9 +16,10 @@ import psycopg
 import pytest
 
 from tests.acceptance.commands import Project
+from tests.conftest import is_long
 from tests.servers.customerio import CustomerIOServer, customerio_server
 
-KILLS = 3
+KILLS = 6 if is_long() else 2
 
 Rows = list[tuple[Any, ...]]
 

@@ -24,7 +24,7 @@ from tests.benchmarks.results import MARKDOWN_HEADER, Line, Result, from_json, j
 from tests.benchmarks.works import GROUPS, LARGE, Bench, Group
 
 _ROWS, _SYNCS, _TIMES = 1_000_000, 200, 3
-_QUICK_ROWS, _QUICK_SYNCS = 100_000, 5
+_QUICK_ROWS, _QUICK_SYNCS = 2_000, 2
 _NAMES = [work for group in (*GROUPS, LARGE) for work in group.works]
 
 

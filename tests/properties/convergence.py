@@ -42,7 +42,7 @@ from syncer.state.database import StateDatabase
 from syncer.sync.coordination import catch_up
 from syncer.sync.flow import SyncRun, run_sync
 from syncer.sync.progress import HeldError, Progress, RunOptions
-from tests.conftest import LONG
+from tests.conftest import is_long
 from tests.servers.fake_store import Key
 from tests.servers.table_warehouse import Table
 
@@ -469,7 +469,7 @@ def ended(machine: Machine) -> Iterator[Machine]:
 
 def proven_in(examples: int) -> settings:
     """How far a machine goes: so many *examples*, or as `pytest --hypothesis-profile=long` has it."""
-    if settings.get_current_profile_name() == LONG:
+    if is_long():
         examples = 2000
     return settings(
         max_examples=examples,

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncer.model.protocols import ProfileStore
@@ -19,6 +19,7 @@ from tests.contracts.batches import ACCEPTED, PEOPLE, apply, delete, put
 from tests.contracts.test_claims import CLAIMS, TAKEN
 from tests.contracts.test_events import PAIRS
 from tests.contracts.test_visitors import PAID, Tables, event, sent
+from tests.properties.convergence import proven_in
 
 PERSONS, VISITORS = ("ann", "bob", "cleo"), ("v1", "v2", "v3")
 #: What every event is: whose it is, or of which visitor.
@@ -129,7 +130,7 @@ def state(tables: Tables) -> tuple[object, ...]:
     return people, dict(tables.execute(whose)), {one: (who, v) for one, who, v in tables.events()}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@proven_in(25)
 @given(history=st.lists(steps, min_size=3, max_size=12))
 def test_after_any_history_a_store_is_as_if_done_in_order(
     url: str, store: ProfileStore, history: list[tuple[str, Any]]
@@ -151,7 +152,7 @@ def test_after_any_history_a_store_is_as_if_done_in_order(
     assert state(tables) == (model.people, model.visitors, model.events)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@proven_in(15)
 @given(
     owners=st.fixed_dictionaries({visitor: st.sampled_from([*PERSONS, None]) for visitor in VISITORS}),
     order=st.randoms(use_true_random=False),

@@ -81,7 +81,7 @@ class WithAFakeStore(Convergence):
 
 
 TestConvergence = WithAFakeStore.TestCase
-TestConvergence.settings = proven_in(14)
+TestConvergence.settings = proven_in(10)
 
 
 def _a_lost_reply_and_a_value_that_goes_back(machine: WithAFakeStore) -> None:

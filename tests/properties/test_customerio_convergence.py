@@ -239,7 +239,7 @@ class WithCustomerIO(Convergence):
 
 
 TestCustomerIOConvergence = WithCustomerIO.TestCase
-TestCustomerIOConvergence.settings = proven_in(6)
+TestCustomerIOConvergence.settings = proven_in(4)
 
 
 class WithoutOutboxAtCustomerIO(WithoutOutbox, WithCustomerIO):

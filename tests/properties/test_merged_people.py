@@ -271,7 +271,7 @@ class MergedPeople(RuleBasedStateMachine):
 
 
 TestMergedPeople = MergedPeople.TestCase
-TestMergedPeople.settings = proven_in(4)
+TestMergedPeople.settings = proven_in(3)
 
 
 @dataclass
@@ -309,4 +309,4 @@ def test_merges_in_postgresql(postgres: PostgresServer) -> None:
                 super().__init__(stack.enter_context(postgres.new_database()))
                 self.store.closing.push(stack.pop_all())
 
-    run_state_machine_as_test(InPostgreSQL, settings=proven_in(3))
+    run_state_machine_as_test(InPostgreSQL, settings=proven_in(2))

@@ -8,18 +8,17 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncer.model.protocols import JSON
 from syncer.model.types import Limit, Limits, OnNull, OnRemoved
 from syncer.snapshot.columns import ResultSchema, result_schema
 from syncer.snapshot.snapshot import Snapshot
+from tests.properties.convergence import FOLDER, proven_in
 from tests.workbench import Workbench, definition
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.early]
-
-FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.early]
 
 KEYS = ["1", "1", " 1", "2", None, " "]
 JSON_TEXTS = ['{"a":1,"b":2}', '{"b": 2, "a": 1}', "1", "null", None, "{"]
@@ -42,7 +41,7 @@ def results(draw: st.DrawFn, kind: str) -> pa.Table:
     return result.drop_columns("y") if draw(st.integers(0, 9)) == 9 else result
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@proven_in(8)
 @given(
     history=st.sampled_from(sorted(COLUMNS)).flatmap(lambda kind: st.lists(results(kind), min_size=2, max_size=4)),
     again=st.lists(st.sampled_from([True, True, True, False]), min_size=4, max_size=4),

@@ -29,25 +29,33 @@ class Weighing(FakeStore):
         return pa.table([batch["seq"], accepted, pa.nulls(batch.num_rows, pa.string())], schema=VERDICTS)
 
 
-def _long(new_from: int, rows: range = range(_ROWS)) -> pa.Table:
+def _long(new_from: int, ids: range = range(_ROWS)) -> pa.Table:
     """Rows of long texts, which have another value from a place on."""
-    texts = [f"{'new' if i >= new_from else 'old'} {i}".ljust(_LETTERS, "x") for i in rows]
-    return pa.table({"id": pa.array(rows), "text": texts})
+    texts = [f"{'new' if i >= new_from else 'old'} {i}".ljust(_LETTERS, "x") for i in ids]
+    return pa.table({"id": pa.array(ids), "text": texts})
 
 
-_ALL_OLD = _long(_ROWS)
+@pytest.fixture(scope="module")
+def all_old() -> pa.Table:
+    return _long(_ROWS)
 
 
 @pytest.mark.parametrize(
-    ("rows", "result"),
-    [(_ROWS, _long(0)), (_ROWS // 2, _long(_ROWS // 2)), (_ROWS, _long(_ROWS // 2, range(_ROWS // 2, 3 * _ROWS // 2)))],
+    ("rows", "new_from", "ids"),
+    [
+        (_ROWS, 0, range(_ROWS)),
+        (_ROWS // 2, _ROWS // 2, range(_ROWS)),
+        (_ROWS, _ROWS // 2, range(_ROWS // 2, 3 * _ROWS // 2)),
+    ],
     ids=["every row", "one half", "another half is gone"],
 )
-def test_a_batch_of_long_rows_is_small_and_in_order(tmp_path: Path, rows: int, result: pa.Table) -> None:
+def test_a_batch_of_long_rows_is_small_and_in_order(
+    tmp_path: Path, all_old: pa.Table, rows: int, new_from: int, ids: range
+) -> None:
     store = Weighing(batch_rows=25_000)
     bench = Workbench(tmp_path, store=store)
     bench.adjust(limits=Limits(removed=Limit(share=1)))
-    for one in (_ALL_OLD, result):
+    for one in (all_old, _long(new_from, ids)):
         store.sizes, store.seqs = [], []
         bench.run(one)
 

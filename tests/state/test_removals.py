@@ -246,8 +246,8 @@ def test_a_second_writer_waits_so_that_numbers_appear_in_order(postgres_url: str
 
 
 def test_a_reader_misses_nothing_that_two_processes_write_at_once(url: str, of: Of) -> None:
-    writing = [processes.started(announce_removals, url, sync, 60) for sync in ("a", "b")]
-    names = people(*[f"{sync}-{i}" for sync in "ab" for i in range(60)])
+    writing = [processes.started(announce_removals, url, sync, 15) for sync in ("a", "b")]
+    names = people(*[f"{sync}-{i}" for sync in "ab" for i in range(15)])
     seen: set[Name] = set()
     newest = 0
     ended = False
@@ -258,7 +258,7 @@ def test_a_reader_misses_nothing_that_two_processes_write_at_once(url: str, of: 
         seen.update(found)
 
     assert [process.communicate()[0].split() for process in writing] == [
-        [f"{sync}-{i}" for i in range(60)] for sync in ("a", "b")
+        [f"{sync}-{i}" for i in range(15)] for sync in ("a", "b")
     ]
     assert seen == set(names)
     assert look(of("c"), newest)[0] == []

@@ -73,7 +73,7 @@ def test_a_request_that_does_not_come_in_time_is_ended(
             time.sleep(0.1)
         assert is_ended(client)
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 9
 
 
 def test_many_who_send_no_request_do_not_keep_others_out(guarded: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Six journeys through the pages, each light and dark, wide and narrow."""
+"""Six journeys through the pages, each light and wide, and dark and narrow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from syncer.starter import write_starter
-from tests.web.browser import SCHEMES, WIDTHS, Window, chromium, window
+from tests.conftest import is_long
+from tests.web.browser import PAIRS, SCHEMES, WIDTHS, Window, chromium, window
 from tests.web.conftest import Served, Site, wait_until
 from tests.web.many import make_many
 from tests.web.shop import wait_for_all
@@ -43,7 +44,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(params=list(product(SCHEMES, WIDTHS)), ids=lambda way: f"{way[0]}, {way[1]}")
+@pytest.fixture(params=list(product(SCHEMES, WIDTHS)) if is_long() else PAIRS, ids=lambda way: f"{way[0]}, {way[1]}")
 def traveller(request: pytest.FixtureRequest, browser: Browser) -> Traveller:
     scheme, width = request.param
     return Traveller(browser=browser, scheme=scheme, width=width)

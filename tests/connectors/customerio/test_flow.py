@@ -28,6 +28,7 @@ from syncer.settings.registry import open_store
 from syncer.sync.progress import StoppedError
 from tests.cli import forked
 from tests.cli.forked import Result
+from tests.conftest import seeds
 from tests.servers.customerio import CustomerIOServer, customerio_server
 from tests.servers.customerio.faults import LOST_AFTER, LOST_BEFORE, Fault
 from tests.workbench import COUPON, Workbench, table
@@ -475,7 +476,7 @@ def held(server: CustomerIOServer) -> dict[str, Any]:
     return {p.attributes["id"]: {k: v for k, v in p.attributes.items() if k != "id"} for p in server.workspace.people}
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_whatever_is_lost_one_clean_run_makes_the_workspace_what_the_query_says(
     bench: Bench, server: CustomerIOServer, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,6 +566,8 @@ def test_a_run_that_is_killed_is_made_good_by_the_next(folder: Path, server: Cus
 
 
 LATER = Fault(status=429, headers={"Retry-After": "300"})
+#: Seconds; much shorter than any wait here, and longer than a busy machine takes.
+SOON = 30.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -579,7 +582,7 @@ def test_a_signal_ends_a_wait_at_once_and_the_rows_in_doubt_are_counted(
     server.workspace.faults.always = None
     (run,) = ended.objects
     assert ended.code == 128 + number
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON
     assert (run["status"], run["error"]) == ("interrupted", "stopped by a signal")
     assert 0 < run["accepted"] == len(server.workspace.people) < 12_000
     assert f"rows in doubt, which the next run sends again: {12_000 - run['accepted']:,}" in ended.err
@@ -593,7 +596,7 @@ def test_a_signal_ends_the_wait_before_anything_is_sent(folder: Path, server: Cu
     began, ended = ended_by_signal(folder, signal.SIGTERM, after=lambda: len(server.workspace.requests) > 0)
 
     assert ended.code == 143
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON
     (run,) = ended.objects
     assert (run["status"], run["error"], run["accepted"]) == ("interrupted", "stopped by a signal", 0)
     assert "in doubt" not in ended.err
@@ -621,7 +624,8 @@ def test_whoever_cancels_a_run_ends_its_waits(
         case "Retry-After":
             server.workspace.faults.always = LATER
         case "back-off":
-            monkeypatch.setattr(connection, "FIRST_WAIT", 30.0)
+            for name in ("FIRST_WAIT", "LONGEST_WAIT"):
+                monkeypatch.setattr(connection, name, 300.0)
             server.workspace.faults.always = Fault(status=503)
         case _:
             monkeypatch.setattr(connection, "RateLimiter", lambda _: OnePerMinute())
@@ -634,7 +638,7 @@ def test_whoever_cancels_a_run_ends_its_waits(
         with pytest.raises(StoppedError, match="stopped by ann"):
             running.result()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON
     in_doubt = 5_000 - len(server.workspace.people)
     assert bench.progress.notes == [f"rows in doubt, which the next run sends again: {in_doubt:,}"]
 

@@ -153,8 +153,7 @@ def test_values_of_json_are_what_they_were(tmp_path: Path, values: list[Any], ty
         (["12345678901234567.25", '"x"'], "JSON", None),
     ],
 )
-@pytest.mark.parametrize("rows_before", [0, 21_000])
-@pytest.mark.parametrize("form", ["lines", "array"])
+@pytest.mark.parametrize(("rows_before", "form"), [(0, "lines"), (21_000, "array")])
 def test_no_digit_of_a_number_in_json_is_lost(
     tmp_path: Path, values: list[str], type_: str, sent: list[str] | None, rows_before: int, form: str
 ) -> None:
