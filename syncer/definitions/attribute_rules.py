@@ -42,7 +42,8 @@ class AttributeRules:
         rules = self.rules
         # A rule that only keeps this sync from writing does not change what it sends.
         own = [(name, one.meaning) for name, one in rules.items() if not one.sources or definition.name in one.sources]
-        told = hashlib.sha256(f"{definition.hash} {sorted(own)}".encode()).hexdigest() if own else definition.hash
+        of_rules = hashlib.sha256(str(sorted(own)).encode()).hexdigest()[:16]
+        told = f"{definition.hash}-{of_rules}" if own else definition.hash
         return replace(definition, rules=rules, hash=told)
 
     @staticmethod

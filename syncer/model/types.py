@@ -236,7 +236,7 @@ class SyncDefinition:
     incremental: bool = False
     #: Set for events.
     event_rules: EventRules | None = None
-    #: SHA-256 of the file's bytes, in hex.
+    #: SHA-256 of the file's bytes, in hex; then a hyphen and more, where `attributes.yml` changes what is sent.
     hash: str = ""
     #: Header field to its line in the file, counted from 1; nested fields as `limits.removed`.
     lines: dict[str, int] = field(default_factory=dict)

@@ -183,7 +183,9 @@ def adopt(path: Path, sync: str, *, beside: Path, definition: SyncDefinition, ho
     """
     with file.locked(path, sync=sync) as connection:
         meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    is_same = _fits(meta, definition, home) and meta.get("settled_definition") == definition.hash
+    is_same = _fits(meta, definition, home) and _file_of(meta.get("settled_definition", "")) == _file_of(
+        definition.hash
+    )
     if not (_removes(definition) and definition.hash and is_same):
         return None
     return file.move_aside(path, "former", beside=beside)
@@ -230,6 +232,11 @@ def forget(session: Session, keys: pa.Table) -> None:
         for table in ("snapshot", "in_doubt", "kept"):
             session.execute(f"DELETE FROM {table} WHERE {session.key_text} IN (SELECT key FROM kept_keys)")
     session.connection.unregister("kept_keys")
+
+
+def _file_of(hash_: str) -> str:
+    """The part of a definition's hash that is its file's: rules name the sync, and change with its name."""
+    return hash_.partition("-")[0]
 
 
 def _removes(definition: SyncDefinition) -> bool:

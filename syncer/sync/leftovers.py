@@ -137,7 +137,14 @@ def _remove(run: SyncRun, snapshot: Snapshot, coordination: Coordination, starte
     """Let the ordinary flow find that nothing of a former snapshot is in the result any more."""
     target = snapshot.ledger.session.target
     definition = replace(
-        run.definition, target=target, device=None, attributes=None, exclude=(), incremental=False, create=True
+        run.definition,
+        target=target,
+        device=None,
+        attributes=None,
+        exclude=(),
+        rules={},
+        incremental=False,
+        create=True,
     )
     progress = Progress(token=run.progress.token)
     options, claimed = RunOptions(allow_limits=True), ClaimedCoordination(coordination)

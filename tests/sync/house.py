@@ -113,16 +113,10 @@ class House:
         files.mkdir(parents=True, exist_ok=True)
         text, path = _header(made.target) + ("" if made.enabled else "\nenabled: false"), files / f"{made.name}.sql"
         path.write_text(f"/* sync\n{text}\n*/\nSELECT 1")
-        all_of_it: tuple[object, ...] = (
-            text,
-            made.sql,
-            self.columns[made.name],
-            made.on_removed,
-            made.on_null,
-            made.incremental,
-        )
-        all_of_it += tuple((attribute, rule.meaning) for attribute, rule in made.rules.items())
-        self.syncs[made.name] = replace(made, path=path, hash=str(all_of_it))
+        all_of_it = (text, made.sql, self.columns[made.name], made.on_removed, made.on_null, made.incremental)
+        told = str(all_of_it).replace("-", "_")
+        rules = [(attribute, rule.meaning) for attribute, rule in made.rules.items()]
+        self.syncs[made.name] = replace(made, path=path, hash=f"{told}-{rules}" if rules else told)
 
     def put(self, name: str, *rows: str) -> None:
         """The whole result: rows of texts, where `-` is NULL."""

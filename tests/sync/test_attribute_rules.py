@@ -258,6 +258,21 @@ def _late(inner: Any, meanwhile: Callable[[], None], *, is_answered: bool) -> An
     return inner
 
 
+def test_what_a_renamed_file_had_sent_takes_nothing_that_counts_more(house: House) -> None:
+    house.edit("crm", on_removed=OnRemoved.CLEAR)
+    house.put("billing", "1 pro 5", "2 pro 6")
+    house.put("crm", "1 free Rome", "2 free Oslo")
+    rest(house)
+
+    house.rename("crm", "sales")
+    house.rule("plan", "billing", "sales")
+    house.put("sales", "1 basic Bonn")
+    rest(house)
+
+    assert house.attributes("1") == {"plan": "pro", "sum": "5", "city": "Bonn"}
+    assert house.attributes("2") == {"plan": "pro", "sum": "6"}
+
+
 def test_a_lost_state_folder_lets_the_value_that_counts_most_stand(house: House) -> None:
     house.put("billing", "1 pro 5")
     house.put("crm", "1 free Rome")
