@@ -25,7 +25,9 @@ def test_each_sync_that_had_something_to_do_with_a_person_is_one_object(folder: 
     assert [list(one) for one in explained.objects] == [FIELDS] * 3
     customers, members, vips = explained.objects
     assert (customers["sync"], customers["key"], customers["in_result"]) == ("customers", "1", True)
-    assert customers["attributes"] == [{"attribute": "plan", "sent": "free", "stored": "gold", "stands": False}]
+    assert customers["attributes"] == [
+        {"attribute": "plan", "sent": "free", "stored": "gold", "stands": False, "held_back_for": []}
+    ]
     assert (members["key"], members["rejected"]["reason"]) == ('["1","t1"]', "the object does not exist yet")
     assert members["last_sent"]["verdict"] == "rejected"
     assert list(vips["last_sent"]) == ["values", "at", "run_id", "verdict", "reason"]
