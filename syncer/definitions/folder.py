@@ -19,7 +19,7 @@ from syncer.definitions import file as definition_file
 from syncer.definitions.columns import error_at
 from syncer.definitions.file import DefinitionFile
 from syncer.definitions.yaml_header import FILE_LIMIT
-from syncer.model.attribute_rules import FILE_NAME
+from syncer.model.attribute_rules import FILE_NAME, MISNAMED
 from syncer.model.errors import DefinitionError, SettingsError
 from syncer.model.spelling import did_you_mean, listed, quoted
 from syncer.model.types import SyncDefinition
@@ -97,12 +97,18 @@ def load(
 
 def _attribute_rules(folder: Path, files: Sequence[DefinitionFile]) -> AttributeRules | None:
     """What the folder's `attributes.yml` says; None where there is none."""
-    path = folder / FILE_NAME
-    if not os.path.lexists(path):
+    path, misnamed = folder / FILE_NAME, folder / MISNAMED
+    if not (os.path.lexists(path) or misnamed.exists()):
         return None
     from syncer.definitions import attribute_rules
 
     errors: list[DefinitionError] = []
+    if misnamed.exists():
+        message = f"this file does nothing: its name is `{MISNAMED}`, and not `{FILE_NAME}`"
+        errors.append(DefinitionError(message, path=misnamed, hint="Rename it."))
+        path = misnamed
+    if _is_link_outside(path, folder.resolve()):
+        errors.append(_outside(path))
     found = attribute_rules.read(path, next((data for _, data in _read_files([path], errors)), b""), files)
     return replace(found, rules={}, errors=tuple(errors)) if errors else found
 
@@ -218,11 +224,19 @@ def _paths(folder: Path, errors: list[DefinitionError]) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files = sorted(name for name in names if name.lower().endswith(".sql") and not name.startswith("."))
         for path in (Path(parent, name) for name in (*folders, *files)):
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-                message = "this link points outside the folder of sync definitions"
-                errors.append(DefinitionError(message, path=path, hint="Put a copy of the file here."))
+            if _is_link_outside(path, root):
+                errors.append(_outside(path))
             elif path.name in files:
                 yield path
+
+
+def _is_link_outside(path: Path, root: Path) -> bool:
+    return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root)
+
+
+def _outside(path: Path) -> DefinitionError:
+    message = "this link points outside the folder of sync definitions"
+    return DefinitionError(message, path=path, hint="Put a copy of the file here.")
 
 
 def _name_clashes(files: Sequence[DefinitionFile]) -> Iterator[DefinitionError]:

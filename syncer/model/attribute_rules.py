@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: The file, at the top of the folder of sync definitions.
 FILE_NAME = "attributes.yml"
+#: What some would call it.
+MISNAMED = "attributes.yaml"
 
 
 class AttributeType(enum.StrEnum):

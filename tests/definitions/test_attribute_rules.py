@@ -20,6 +20,10 @@ def load(path: Path, rules: str, **headers: str) -> Loaded:
     for name, header in {"billing": PERSON, "crm": PERSON, **headers}.items():
         (path / f"{name}.sql").write_text(f"/* sync\n{header}\n*/\nSELECT id, plan FROM {name}\n")
     (path / "attributes.yml").write_text(rules)
+    return load_again(path)
+
+
+def load_again(path: Path) -> Loaded:
     return folder.load(path, warehouses=["default"], stores=["default"])
 
 
@@ -75,6 +79,37 @@ def test_what_is_wrong_is_told_with_its_line_and_no_sync_of_people_runs_without_
     assert {*loaded.broken} == {"billing", "crm"}
 
 
+@pytest.mark.parametrize("also_rightly", [True, False])
+def test_a_file_of_another_ending_is_not_passed_over(tmp_path: Path, *, also_rightly: bool) -> None:
+    load(tmp_path, "plan: {from: [billing, crm]}\n")
+    (tmp_path / "attributes.yml").rename(tmp_path / "attributes.yaml")
+
+    loaded = load(tmp_path, "city: {from: crm}\n") if also_rightly else load_again(tmp_path)
+
+    assert [str(error).partition(": ")[2] for error in loaded.errors] == [
+        "this file does nothing: its name is `attributes.yaml`, and not `attributes.yml`"
+    ]
+    assert loaded.definitions == ()
+
+
+def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
+    load(tmp_path, "")
+    (tmp_path / "attributes.yml").unlink()
+    (tmp_path / "attributes.yml").mkdir()
+
+    assert "it is not a regular file" in load_again(tmp_path).errors[0].message
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    syncs = tmp_path / "syncs"
+    syncs.mkdir()
+    load(syncs, "plan: {from: [billing, crm]}\n")
+    (syncs / "attributes.yml").rename(tmp_path / "attributes.yml")
+    (syncs / "attributes.yml").symlink_to(tmp_path / "attributes.yml")
+
+    assert "this link points outside the folder" in load_again(syncs).errors[0].message
+
+
 def test_the_file_may_name_a_sync_whose_own_file_is_broken(tmp_path: Path) -> None:
     loaded = load(tmp_path, "plan: {from: [billing, crm]}\n", crm="entity: person")
 
@@ -100,7 +135,7 @@ def test_a_rule_that_changes_what_a_sync_sends_makes_another_definition_of_it(tm
     assert hashes("# the same\nplan: {from: [billing, crm]}\n") == one
     assert [a == b for a, b in zip(one, hashes("plan: {from: [crm, billing]}\n"), strict=True)] == [False, False]
     (tmp_path / "attributes.yml").unlink()
-    plain = [one.hash for one in folder.load(tmp_path, warehouses=["default"], stores=["default"]).definitions]
+    plain = [one.hash for one in load_again(tmp_path).definitions]
     assert hashes("plan: {from: crm}\n")[0] == plain[0]
 
 
