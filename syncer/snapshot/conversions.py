@@ -93,7 +93,9 @@ def _normalised(normaliser: Normaliser, text: str) -> str:
             words = f"regexp_extract_all(lower({trimmed}), '[^\\s-]+[\\s-]*')"
             return f"array_to_string(list_transform({words}, lambda word: upper(word[1]) || word[2:]), '')"
         case Normaliser.E164:
-            digits = f"regexp_replace({trimmed}, '[\\s./()\\x{{2010}}-\\x{{2015}}-]', '', 'g')"
+            # As in +49 (0)30: it is dialled only without the country code.
+            shown = f"regexp_replace({trimmed}, '^(([+]|00)[^(]*)[(]0[)]', '\\1')"
+            digits = f"regexp_replace({shown}, '[\\s./()\\x{{2010}}-\\x{{2015}}-]', '', 'g')"
             number = f"regexp_replace({digits}, '^00', '+')"
             return f"CASE WHEN regexp_full_match({number}, '{PHONE}') THEN {number} END"
 
