@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from syncer.model.errors import DefinitionError
 from syncer.model.types import PersonKey
+from syncer.snapshot import touched
 from syncer.snapshot.cells import columns_of
 from syncer.snapshot.columns import ColumnMap, StoredColumn
 from syncer.snapshot.identifiers import key_of
@@ -90,13 +91,9 @@ def _let_go(session: Session) -> None:
     """
     if not session.has_table("held"):
         return
-    kept = "EXISTS (SELECT 1 FROM kept WHERE kept.k1 = s.k1)"
-    session.execute(
-        f"INSERT INTO in_doubt (k1, unset) SELECT k1, NOT {kept} FROM snapshot s ANTI JOIN in_doubt USING (k1) "
-        "SEMI JOIN (SELECT h.k1 FROM held h LEFT JOIN holding n USING (k1) "
-        "WHERE len(list_filter(h.attributes, lambda name: NOT list_contains(coalesce(n.attributes, []), name))) > 0) "
-        "USING (k1)"
-    )
+    is_gone = "NOT list_contains(coalesce(n.attributes, []), name)"
+    let_go = f"len(list_filter(h.attributes, lambda name: {is_gone})) > 0"
+    touched.doubt_in_part(session, f"s.k1 IN (SELECT h.k1 FROM held h LEFT JOIN holding n USING (k1) WHERE {let_go})")
 
 
 def keep(rivals: Rivals, layout: ColumnMap) -> None:
@@ -116,12 +113,7 @@ def _doubt_values(session: Session, attributes: Sequence[str]) -> None:
     """Put the rows in doubt that have a value of one of the *attributes*; part of the caller's transaction."""
     rows = session.rows("SELECT physical FROM columns WHERE list_contains(?, name)", [[*attributes]])
     if rows:
-        kept = "EXISTS (SELECT 1 FROM kept WHERE kept.k1 = s.k1)"
-        has = " OR ".join(f"s.{physical} IS NOT NULL" for (physical,) in rows)
-        session.execute(
-            f"INSERT INTO in_doubt (k1, unset) SELECT k1, NOT {kept} FROM snapshot s "
-            f"ANTI JOIN in_doubt USING (k1) WHERE {has}"
-        )
+        touched.doubt_in_part(session, " OR ".join(f"s.{physical} IS NOT NULL" for (physical,) in rows))
 
 
 def compare(rivals: Rivals, layout: ColumnMap, whereabouts: Whereabouts | None) -> None:

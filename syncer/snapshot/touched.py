@@ -28,15 +28,20 @@ def is_unset(session: Session, removed: str) -> str:
 
 
 def doubt_unset(session: Session, removed: str) -> None:
-    """Put rows in doubt of which others unset an attribute (`unset`), unless more of them is in doubt.
+    """Put rows in doubt of which others unset an attribute; *removed*: a table of IDENTIFIERS."""
+    doubt_in_part(session, is_unset(session, removed))
 
-    *removed*: a table of IDENTIFIERS.
+
+def doubt_in_part(session: Session, which: str) -> None:
+    """Put the rows of the snapshot s in doubt, as `unset`, of which the SQL *which* is true.
+
+    The store may lack a value of them, and no more, unless more of them is in doubt.
     """
     k = session.k
     kept = f"EXISTS (SELECT 1 FROM kept WHERE {session.same_keys('kept', 's')})"
     session.execute(
         f"INSERT INTO in_doubt ({k}, unset) SELECT {k}, NOT {kept} FROM snapshot s ANTI JOIN in_doubt USING ({k}) "
-        f"WHERE {is_unset(session, removed)}"
+        f"WHERE {which}"
     )
 
 
