@@ -116,8 +116,7 @@ class StateDatabase:
         if outer is not None and outer[1] >= writes:
             yield outer[0]
             return
-        with explained(), self._engine.connect() as connection:
-            connection.exec_driver_sql(begin[connection.dialect.name])
+        with explained(), _begun(self._engine, begin[self._engine.dialect.name]) as connection:
             self._inside.transaction = (connection, writes)
             try:
                 yield connection
@@ -136,10 +135,14 @@ class StateDatabase:
         """Where the files of `removal_sets` lie; None where the database may be shared, and holds them itself."""
         return None if self.is_shared else Path(f"{self._engine.url.database}.removals")
 
-    def own_connection(self) -> sa.Connection:
-        """A new connection outside the pool, where each statement is a transaction; to be closed by the caller."""
+    def own_connection(self, first: str = "SELECT 1") -> sa.Connection:
+        """A connection outside the pool, where each statement is a transaction; to be closed by the caller.
+
+        Shapes:
+            first: a statement, which has run there.
+        """
         with explained():
-            connection = self._engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+            connection = _begun(self._engine.execution_options(isolation_level="AUTOCOMMIT"), first)
             connection.detach()
             return connection
 
@@ -149,10 +152,8 @@ class StateDatabase:
         if not self.is_shared:
             yield
             return
-        connection = self.own_connection()
+        connection = self.own_connection(first=f"SELECT pg_advisory_lock_shared({_HELD_LOCK}, {self._lock_key(name)})")
         try:
-            with explained():
-                connection.exec_driver_sql(f"SELECT pg_advisory_lock_shared({_HELD_LOCK}, {self._lock_key(name)})")
             yield
         finally:
             with suppress(exc.DBAPIError):
@@ -204,6 +205,25 @@ class StateDatabase:
             yield connection
 
 
+def _begun(engine: sa.Engine, statement: str) -> sa.Connection:
+    """A connection on which a first statement ran: a new one where the server has ended those that were kept."""
+    connection = engine.connect()
+    try:
+        connection.exec_driver_sql(statement)
+    except exc.DBAPIError as error:
+        connection.close()
+        if not error.connection_invalidated:
+            raise
+        # With it went all that were kept.
+        connection = engine.connect()
+        try:
+            connection.exec_driver_sql(statement)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
 def _read_state(connection: sa.Connection) -> tuple[int, str]:
     """The format and the id of the database; 0 and nothing where it is empty."""
     if not connection.dialect.has_table(connection, schema.state.name):
@@ -237,7 +257,6 @@ def _engine(url: str) -> sa.Engine:
                 connect_args={name: value for name, value in _CONNECTING.items() if name not in parsed.query},
                 # Not needed here, and looking it up costs a round trip for each new connection.
                 use_native_hstore=False,
-                pool_pre_ping=True,
                 hide_parameters=True,
             )
     raise SettingsError(f"{_SETTING}: the run log cannot be kept in `{parsed.drivername}:`", hint=_hint())
