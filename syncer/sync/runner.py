@@ -87,12 +87,15 @@ class Runner:
             if order.term is None:
                 stack.enter_context(self.run_log.database.holding(definition.name))
             with self.run_log.database.writing():
-                self._coordination(definition, store).close_removals()
+                coordination = self._coordination(definition, store)
+                coordination.close_removals()
+                coordination.close_abandoned(self._has_died, before=started_at - _LONGEST_REQUEST)
                 self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id)
+                clock_faults = limits.went_back(self.now(), self.run_log.last_moment())
                 run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
             progress.run_id = run_id
             log.info("the run begins")
-            return self._recorded(definition, store, snapshot, started_at, options, progress)
+            return self._recorded(definition, store, snapshot, started_at, options, progress, clock_faults)
 
     def plan(
         self,
@@ -115,7 +118,8 @@ class Runner:
         ):
             state_of = WriterStates(self.settings.definitions_dir, definition)
             catch_up(snapshot, self._coordination(definition, store), store, state_of, definition.rules)
-            with self._asked(definition, snapshot, store, RunOptions(), progress) as run:
+            clock_faults = limits.went_back(self.now(), self.run_log.last_moment())
+            with self._asked(definition, snapshot, store, RunOptions(), progress, clock_faults) as run:
                 if isinstance(run.warehouse, ForecastingQueries):
                     progress.notes.append(run.warehouse.forecast(run.sql))
                 return also(run, planned(run, sample_rows=sample_rows))
@@ -153,19 +157,19 @@ class Runner:
         started_at: datetime,
         options: RunOptions,
         progress: Progress,
+        clock_faults: list[str],
     ) -> Run:
         """Go through the flow and record its end."""
         coordination = self._coordination(definition, store, progress.run_id)
         state_of = WriterStates(self.settings.definitions_dir, definition)
         try:
-            coordination.close_abandoned(self._has_died, before=started_at - _LONGEST_REQUEST)
             with snapshot.ledger.explaining(), _waking(store, progress):
                 if not snapshot.has_sent:
                     from syncer.sync import leftovers
 
                     leftovers.take_over_renamed(definition, snapshot, coordination, state_of)
                 catch_up(snapshot, coordination, store, state_of, definition.rules)
-                with self._asked(definition, snapshot, store, options, progress) as run:
+                with self._asked(definition, snapshot, store, options, progress, clock_faults) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
             with snapshot.ledger.explaining():
                 refused, total = snapshot.rejections(KEPT_REJECTIONS)
@@ -249,14 +253,20 @@ class Runner:
         store: ProfileStore,
         options: RunOptions,
         progress: Progress,
+        clock_faults: list[str],
     ) -> Iterator[SyncRun]:
-        """The warehouse opened, and the query for it, whose errors name the definition's file and line."""
+        """The warehouse opened, and the query for it, whose errors name the definition's file and line.
+
+        Shapes:
+            clock_faults: what is known to be wrong with this machine's clock, a sentence each.
+        """
         opened = self.settings.warehouses[definition.warehouse].open(definition.warehouse, sync=definition.name)
         with closing(opened) as warehouse, progress.token.interruptible(warehouse.close):
             found: Window | None = None
             at = now_at(warehouse, self.now()) if definition.incremental or definition.event_rules else None
-            clock_faults = self._clock_faults(definition, store)
             clock_faults += limits.differs(self.now(), at, f"warehouse `{definition.warehouse}`")
+            if isinstance(store, DatesAnswers):
+                clock_faults += limits.differs(self.now(), store.clock(), f"store `{definition.store}`")
             if definition.incremental and at is not None:
                 found = window(definition, snapshot.known, options, at=at, query=query_hash(self.settings, definition))
                 progress.notes.extend(filter(None, [found.note]))
@@ -286,12 +296,6 @@ class Runner:
         from syncer.sync import kept_plans
 
         return kept_plans.approved(self.settings, self.now, definition, options, run_id=run_id)
-
-    def _clock_faults(self, definition: SyncDefinition, store: ProfileStore) -> list[str]:
-        found = limits.went_back(self.now(), self.run_log.last_moment())
-        if isinstance(store, DatesAnswers):
-            found += limits.differs(self.now(), store.clock(), f"store `{definition.store}`")
-        return found
 
     def has_no_command(self, sync: str) -> bool:
         """Whether no command runs a sync: it would hold the snapshot, or a lock if the run log is shared."""
