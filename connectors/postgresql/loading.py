@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import errors
 
-from connectors.sql_store import entities, events
+from connectors.sql_store import entities
 from connectors.sql_store.dialect import Execute, SQLDialect
 from connectors.sql_store.people import NAMED
 from syncer.model.types import Action, PersonKey, Target
@@ -22,6 +22,8 @@ _KNOWN_EVENTS = """
     SELECT FROM unnest(CAST(%s AS text[]), CAST(%s AS text[])) AS s (name, hash)
     JOIN events AS e ON e.name = s.name COLLATE "C" AND substr(e.event_id, 11) = s.hash COLLATE "C" LIMIT 1"""
 
+_GIVEN = "unnest(CAST(%s AS text[])) WITH ORDINALITY AS given (name, place)"
+
 
 @dataclass(frozen=True, slots=True)
 class Loader:
@@ -30,8 +32,6 @@ class Loader:
     connection: psycopg.Connection
     dialect: SQLDialect
     execute: Execute
-    #: Fills the temporary table `batch`.
-    stage: Callable[[pa.Table], None]
     copy: Callable[[str, pa.Table], None]
     #: The columns of a query, all numbers.
     numbers_of: Callable[..., list[pa.Array]]
@@ -78,12 +78,28 @@ class Loader:
         return False
 
     def _numbers(self, key: PersonKey, names: pa.Array, *, create: bool) -> pa.Array | None:
-        """The numbers of the people of these names, made where they are missing; None where they may not be made."""
+        """The numbers of these people, made where they are missing; None where one has no number, or several."""
         places = pa.array(range(len(names)), pa.int64())
-        self.stage(pa.table({"seq": places, str(key): names}))
         self.connection.execute(self.dialect.by_index)
-        if create:
-            events.make_people(self.execute, key)
-        known = f"SELECT b.seq, p.person_id AS person FROM batch AS b JOIN people AS p ON {NAMED[key]}"
-        seqs, numbers = self.numbers_of(known, "seq", "person")
-        return numbers.take(pc.index_in(places, seqs)) if len(seqs) == len(names) else None
+        named, numbers = self._known(key, names)
+        if create and len(unknown := names.filter(pc.is_null(pc.index_in(places, named)))):
+            made = f"INSERT INTO people ({key}, attributes) SELECT name, '{{}}' FROM {_GIVEN}"
+            self.connection.execute(made, [_array(unknown)])
+            named, numbers = self._known(key, names)
+        found = numbers.take(pc.index_in(places, named))
+        return found if len(named) == len(names) and not found.null_count else None
+
+    def _known(self, key: PersonKey, names: pa.Array) -> list[pa.Array]:
+        """The places, from 0 on, of the names that people have, and the numbers of these."""
+        given = f'SELECT name COLLATE "C" AS {key}, place - 1 AS place FROM {_GIVEN}'
+        known = f"SELECT b.place, p.person_id AS person FROM ({given}) AS b JOIN people AS p ON {NAMED[key]}"
+        return self.numbers_of(known, "place", "person", values=[_array(names)])
+
+
+def _array(names: pa.Array) -> str:
+    """Names as the text of an array, as the server reads it."""
+    for special in ("\\", '"'):
+        names = pc.replace_substring(names, special, f"\\{special}")
+    quoted = pc.binary_join_element_wise('"', names, '"', "")
+    joined = pc.binary_join(pa.ListArray.from_arrays([0, len(names)], quoted), ",")
+    return f"{{{joined[0].as_py()}}}"

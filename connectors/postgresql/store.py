@@ -153,7 +153,7 @@ class PostgreSQLStore(SQLStore):
                 attempt += 1
 
     def _write(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
-        loader = Loader(self._connection, self.dialect, self._execute, self._stage, self._copy, self._numbers_of)
+        loader = Loader(self._connection, self.dialect, self._execute, self._copy, self._numbers_of)
         if target.collection is not None and loader.load_collection(target.collection, rows):
             return Answers(exceptions={})
         if target.event and not target.names_visitors and loader.load_events(target, rows, create=create):

@@ -60,18 +60,13 @@ def apply(execute: Execute, dialect: SQLDialect, target: Target, *, create: bool
 def _find_people(execute: Execute, key: PersonKey, *, create: bool) -> None:
     """Make the people of the batch who do not exist, or else reject their rows."""
     if create and key is not PersonKey.CIO_ID:
-        make_people(execute, key)
+        execute(
+            f"INSERT INTO people ({key}, attributes) SELECT d.{key}, '{{}}' FROM ("
+            f"SELECT DISTINCT b.{key} FROM batch AS b WHERE {_nobody(key)}) AS d"
+        )
     else:
         reason = people.NO_CIO_ID if key is PersonKey.CIO_ID else "the person does not exist yet"
         execute(f"UPDATE batch AS b SET verdict = 'rejected', reason = '{reason}' WHERE {_nobody(key)}")
-
-
-def make_people(execute: Execute, key: PersonKey) -> None:
-    """Make the people of the batch who do not exist."""
-    execute(
-        f"INSERT INTO people ({key}, attributes) SELECT d.{key}, '{{}}' FROM ("
-        f"SELECT DISTINCT b.{key} FROM batch AS b WHERE {_nobody(key)}) AS d"
-    )
 
 
 def _nobody(key: PersonKey) -> str:

@@ -70,6 +70,7 @@ NOT_FOR_CUSTOMERIO = {
     "test_where_id_is_the_identity_an_email_may_repeat_and_keeps_its_letters": "of two who share an email it shows any",
     "test_updated_at_moves_and_created_at_stays": _OWN_READING,
     "test_a_probe_tells_product_version_and_identity": "it has no version",
+    "test_a_time_is_kept_to_the_microsecond": "it has whole seconds",
     "test_a_process_that_is_killed_leaves_whole_batches_and_every_answered_one": "a batch is many requests",
 }
 

@@ -210,3 +210,41 @@ def test_without_create_events_of_people_who_exist_are_loaded(store: ProfileStor
 
     assert {id_ for id_, _ in events_of(store, "ann")} == {"0a", "0c", "0d"}
     assert store.show(Entity.PERSON, "id", "eve") is None
+
+
+def test_people_of_any_name_are_made_once_and_found_again(store: ProfileStore) -> None:
+    names = [
+        '"',
+        "\\",
+        '\\"',
+        "{}",
+        "{a,b}",
+        ",",
+        "NULL",
+        "null",
+        "'",
+        "%s",
+        "a\tb",
+        "a\nb",
+        "é",
+        "a\u2028b",
+        "😀",
+        "$1",
+    ]
+    for round_ in range(2):
+        batch = [event(f"{round_}{n:02}", name) for n, name in enumerate([*names, *names])]
+        assert sent(store, PAID, *batch) == [ACCEPTED] * len(batch)
+    for name in names:
+        assert len(events_of(store, name)) == 4, name
+
+
+def test_a_time_is_kept_to_the_microsecond(store: ProfileStore) -> None:
+    moments = [
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2024, 2, 29, 0, 0, 0, 1, tzinfo=UTC),
+        datetime(2026, 1, 31, 12, tzinfo=UTC),
+    ]
+    assert sent(store, PAID, *(event(f"e{n}", "ann") | {"at": at} for n, at in enumerate(moments))) == [ACCEPTED] * 4
+    kept = [datetime.fromisoformat(one["occurred_at"]) for one in person(store, "ann")["events"]]
+    assert kept == sorted(moments, reverse=True)
