@@ -33,6 +33,11 @@ _LOOK_AGAIN = 0.01
 _COMPRESSION = 4
 _FEW_ROWS = 1_000
 
+_PART_AND_EVENTS = (
+    "SELECT getvariable('part'), coalesce(max(estimated_size), 0) FROM duckdb_tables() "
+    "WHERE database_name = 'own' AND table_name = 'sent_events'"
+)
+
 _open_paths: set[Path] = set()
 _read_paths: set[Path] = set()
 _paths = threading.Condition()
@@ -213,13 +218,14 @@ def room_for(
 ) -> Callable[[int, int], None]:
     """What lets DuckDB use as much of the connection's part of the memory as such rows need: see `for_snapshot`.
 
-    That is at once what the *rows* of the file at *path* need, or all of the part where they become one text.
+    That is at once what the *rows* of the file at *path* need, or all of the part where they become one text. The
+    events of which it has the ids need none: few are looked at, and no table in memory has them.
 
     Shapes:
         returns: takes the bytes of a row, and how many rows there are, of which the most counts each; may be called
             while the connection is in use.
     """
-    (part,) = connection.execute("SELECT getvariable('part')").fetchall()[0]
+    ((part, events),) = connection.execute(_PART_AND_EVENTS).fetchall()
     beside, longest, most = connection.cursor(), 0, 0
 
     def make_room(row_bytes: int, rows: int) -> None:
@@ -229,7 +235,7 @@ def room_for(
             size = for_snapshot(part, columns=columns, rows=most, row_bytes=longest)
             beside.execute(f"SET memory_limit = '{size}B'")
 
-    make_room(sys.maxsize if is_whole else _row_bytes(path, rows), rows)
+    make_room(sys.maxsize if is_whole else _row_bytes(path, rows + events), rows)
     return make_room
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
 from syncer.model.types import Entity, PersonKey, Target
+from syncer.snapshot import file
 from syncer.snapshot.result_stream import ResultStream
 from syncer.snapshot.session import Session, retried
 
@@ -81,3 +83,20 @@ def test_what_is_left_of_a_stream_is_no_result(session: Session) -> None:
         stream.read(session, "CREATE TEMP TABLE staged AS SELECT * FROM incoming", lambda row_bytes, rows: None)
 
     assert not session.has_table("staged")
+
+
+def test_ids_of_events_need_no_room_and_long_rows_do(tmp_path: Path) -> None:
+    path = tmp_path / "paid.duckdb"
+    with file.locked(path, sync="paid") as connection:
+        session = Session(connection=connection, sync="paid", target=_TARGET)
+        before = _limit(session)
+        session.execute(
+            "CREATE TABLE sent_events AS SELECT hash(i) AS high FROM range(3000000) AS t (i); CHECKPOINT own"
+        )
+
+        session.execute("CHECKPOINT own")
+        file.room_for(connection, path, columns=1, rows=0, is_whole=False)
+        assert _limit(session) == pytest.approx(before, rel=0.1)
+
+        file.room_for(connection, path, columns=1, rows=100, is_whole=False)(40_000, 100)
+        assert _limit(session) > 5 * before
