@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from syncer.definitions.order import Precedence
+from syncer.definitions.order import Precedence, Turns
 from syncer.model.errors import StateDatabaseError, SyncerError
 from syncer.model.spelling import listed
 from syncer.model.types import ENDED_WELL, EndedBy, Order, Run, RunStatus, SyncDefinition, Trigger
@@ -100,15 +100,16 @@ class Pool:
     run_log: RunLog
     size: int
     now: Callable[[], datetime]
-    #: The syncs with a tick at or before a moment whose run is not here yet.
-    still_due: Callable[[datetime], Collection[str]] = lambda _due_at: frozenset()
+    #: The first tick of each sync whose run is not here yet.
+    still_due: Callable[[], Mapping[str, datetime]] = dict
     #: The definition with which a run that waited begins, or why it does not begin any more.
     newest: Callable[[ActiveRun], SyncDefinition | str] = lambda active: active.definition
     #: Changes with the definitions.
     precedence: Precedence = field(default_factory=lambda: Precedence([]))
     #: Called with every run that has ended, in the order they end.
     ended: list[Callable[[ActiveRun], None]] = field(default_factory=list)
-    _active: list[ActiveRun] = field(default_factory=list)
+    #: By sync, in the order of their orders.
+    _active: dict[str, ActiveRun] = field(default_factory=dict)
     #: The moment of each sync's last run here, and whether that ended well.
     _last: dict[str, tuple[datetime | None, bool]] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -139,21 +140,21 @@ class Pool:
         with self._changed:
             if self._closed:
                 raise ClosedError("this service is stopping")
-            other = self._of(active.name)
+            other = self._active.get(active.name)
             if other is not None:
                 raise AlreadyActiveError(other)
-            self._active.append(active)
+            self._active[active.name] = active
             self._changed.notify_all()
 
     def active_runs(self) -> list[ActiveRun]:
         """The runs that wait or go on, in the order of their orders."""
         with self._changed:
-            return list(self._active)
+            return list(self._active.values())
 
     def of(self, name: str) -> ActiveRun | None:
         """The run of a sync that waits or goes on."""
         with self._changed:
-            return self._of(name)
+            return self._active.get(name)
 
     def close(self, why: str, seconds: float) -> bool:
         """Begin no more runs, let those that go on end after the batch in hand, and wait so long for them.
@@ -164,9 +165,9 @@ class Pool:
         """
         with self._changed:
             self._closed = True
-            waiting = [active for active in self._active if active.began_at is None]
-            going_on = [active for active in self._active if active.began_at is not None]
-            self._active = going_on.copy()
+            waiting = [active for active in self._active.values() if active.began_at is None]
+            going_on = [active for active in self._active.values() if active.began_at is not None]
+            self._active = {active.name: active for active in going_on}
             self._changed.notify_all()
         for active in going_on:
             active.stop(why, EndedBy.SHUTDOWN)
@@ -178,9 +179,9 @@ class Pool:
     def take_out(self, active: ActiveRun, why: str, by: EndedBy) -> bool:
         """End a run that waits before it begins; returns whether it did wait."""
         with self._changed:
-            if active not in self._active or active.began_at is not None:
+            if self._active.get(active.name) is not active or active.began_at is not None:
                 return False
-            self._active.remove(active)
+            del self._active[active.name]
             self._changed.notify_all()
         self._abandon(active, why, by)
         return True
@@ -200,9 +201,6 @@ class Pool:
                 del self._unrecorded[run_id]
         return bool(unrecorded)
 
-    def _of(self, name: str) -> ActiveRun | None:
-        return next((active for active in self._active if active.name == name), None)
-
     def _work(self) -> None:
         while True:
             with self._changed:
@@ -220,20 +218,12 @@ class Pool:
     def _next(self) -> ActiveRun | None:
         """The first that waits and need not wait any longer."""
         now = time.monotonic()
-        waiting = (active for active in self._active if active.began_at is None and active.not_before <= now)
-        return next((active for active in waiting if not self._awaited(active)), None)
-
-    def _awaited(self, active: ActiveRun) -> bool:
-        """Whether another sync has to go first."""
-        others = [other for other in self._active if other is not active]
-        if any(self.precedence.depends(active.name, other.name) for other in others):
-            return True
-        if active.moment is None:
-            return False
-        same_moment = {other.name for other in others if other.moment == active.moment} | set(
-            self.still_due(active.moment)
-        )
-        return any(self.precedence.goes_before(name, active.name) for name in same_moment)
+        waiting = [one for one in self._active.values() if one.began_at is None and one.not_before <= now]
+        if not waiting:
+            return None
+        runs = [(active.name, active.moment) for active in self._active.values()]
+        turns = Turns(self.precedence, runs, self.still_due())
+        return next((active for active in waiting if turns.has_come(active.name, active.moment)), None)
 
     def _run(self, active: ActiveRun) -> None:
         with logs.about(active):
@@ -275,7 +265,7 @@ class Pool:
             active.began_at, active.not_before = None, time.monotonic() + _TRY_AGAIN
             is_closed = self._closed
             if is_closed:
-                self._active.remove(active)
+                del self._active[active.name]
             self._changed.notify_all()
         if is_closed:
             self._abandon(active, active.progress.token.reason, EndedBy.SHUTDOWN)
@@ -321,7 +311,7 @@ class Pool:
             except StateDatabaseError as exc:
                 log.warning("the end of the run cannot be read: %s", exc)
         with self._changed:
-            self._active.remove(active)
+            del self._active[active.name]
             well = active.run is not None and active.run.status in ENDED_WELL
             self._last[active.name] = (active.moment, well)
             self._changed.notify_all()

@@ -166,10 +166,12 @@ class Timetable:
                 found[job.id] = (at - job.trigger.delay).astimezone(UTC)
         return found
 
-    def still_due(self, due_at: datetime) -> frozenset[str]:
-        """The syncs with a tick at or before *due_at* that `tick` was not called with yet."""
-        due = [*self.next_due().items(), *self._handing.under_way().items()]
-        return frozenset(name for name, at in due if at <= due_at)
+    def still_due(self) -> dict[str, datetime]:
+        """The first tick of each sync that `tick` was not called with, aware UTC; it may be yet to come."""
+        found = self.next_due()
+        for name, at in self._handing.under_way().items():
+            found[name] = min(at, found.get(name, at))
+        return found
 
     def _beat(self) -> None:
         while not self._stopped.wait(HEARTBEAT_SECONDS):

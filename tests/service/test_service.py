@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncer.definitions.order import Precedence
+from syncer.definitions.order import Precedence, Turns
 from syncer.model.errors import SelectionError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Order, RunStatus, SyncDefinition, Trigger
@@ -189,12 +189,15 @@ def test_the_order_of_a_tick_never_makes_two_wait_for_each_other(bench: Bench) -
     bench.define("person", header=f"{PERSON}depends_on: [lookup]")
     bench.define("lookup", header="entity: collection\ncollection: x\nkey: id\ndepends_on: [member]")
     bench.define("member", header="entity: relationship\nperson: {id: id}\nobject: {type: team, id: plan}")
-    found = Precedence(bench.load().definitions)
-    names = ["person", "lookup", "member"]
+    precedence, tick = Precedence(bench.load().definitions), datetime.now(UTC)
 
-    assert not [(a, b) for a in names for b in names if found.goes_before(a, b) and found.goes_before(b, a)]
-    assert [found.goes_before("member", "lookup"), found.goes_before("lookup", "person")] == [True, True]
-    assert not found.goes_before("person", "member")
+    def waiting(*names: str) -> list[str]:
+        turns = Turns(precedence, [(name, tick) for name in names], {})
+        return [name for name in names if not turns.has_come(name, tick)]
+
+    assert waiting("person", "lookup", "member") == ["person", "lookup"]
+    assert waiting("person", "lookup") == ["person"]
+    assert waiting("person", "member") == []
 
 
 def test_ticks_missed_while_no_service_ran_are_made_up_for_by_one_run(bench: Bench) -> None:
