@@ -14,6 +14,7 @@ from connectors.bigquery.connection import Place
 from connectors.support.connection import ConnectionName
 from connectors.support.warehouse import RUN_AGAIN
 from syncer.model.errors import WarehouseError
+from syncer.model.importing import importing
 from syncer.model.select_statement import SELECT_HINT
 
 #: Messages that quote words of the query, and never a row's value.
@@ -63,9 +64,10 @@ _STATUSES = {400: "invalid", 401: "authError", 403: "forbidden", 404: "notFound"
 
 def failures() -> tuple[type[Exception], ...]:
     """What the driver and its libraries raise: they have no error in common."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from requests.exceptions import RequestException
+    with importing:
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
 
     return GoogleAPIError, GoogleAuthError, RequestException, OSError
 

@@ -15,6 +15,7 @@ from connectors.bigquery.connection import Clients
 from connectors.bigquery.errors import failures
 from connectors.bigquery.values import Shape, from_arrow, from_cells
 from connectors.support.warehouse import uncollected
+from syncer.model.importing import importing
 
 #: Rows of one batch, and of one page of the REST API, which has at most some ten MB.
 _BATCH_ROWS = 20_000
@@ -45,7 +46,8 @@ class Job:
             InterruptedError: another thread stopped it.
             Exception: it failed, or what else the driver raises.
         """
-        from google.api_core.exceptions import Conflict
+        with importing:
+            from google.api_core.exceptions import Conflict
 
         client, pause = self._clients.client, _FIRST_PAUSE_SECONDS
         with suppress(Conflict):
@@ -93,7 +95,8 @@ class Job:
         if found.total_rows == 0:
             return
         if self._clients.storage is not None:
-            from google.api_core.exceptions import PermissionDenied
+            with importing:
+                from google.api_core.exceptions import PermissionDenied
 
             try:
                 session = self._read_session()
@@ -174,8 +177,9 @@ def _pause_before_resuming(error: Exception) -> float | None:
 
     These are the errors at which Google's own reader continues: `ReadRowsStream` of google-cloud-bigquery-storage.
     """
-    from google.api_core import exceptions
-    from google.rpc.error_details_pb2 import RetryInfo
+    with importing:
+        from google.api_core import exceptions
+        from google.rpc.error_details_pb2 import RetryInfo
 
     # Unknown: no status came, as in "Stream removed".
     if isinstance(error, exceptions.ServiceUnavailable | exceptions.Unknown):

@@ -21,6 +21,7 @@ from connectors.mysql.statement import Block, LostError, PreparedStatement
 from connectors.support.connection import driver
 from connectors.support.warehouse import DESCRIBE_TIMEOUT, StreamingWarehouse, in_utc, probe_of
 from syncer.model.errors import WarehouseError
+from syncer.model.importing import importing
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
 
@@ -55,7 +56,8 @@ class MySQLWarehouse(StreamingWarehouse):
         self._address = address(self._named, url)
         self._pymysql = driver("pymysql", extra="mysql", label=self._label)
         driver("numpy", extra="mysql", label=self._label)
-        from connectors.mysql import values
+        with importing:
+            from connectors.mysql import values
 
         self._arrow = values
         self._connection: Any = connect(self._address)

@@ -14,6 +14,7 @@ from connectors.sql_store.dialect import SQLDialect
 from connectors.sql_store.upgrades import FORMATS
 from connectors.support.connection import ConnectionName
 from syncer.model.errors import StoreError
+from syncer.model.importing import importing
 from syncer.model.types import Identity
 
 #: By URL, the id that a store will have which no run of this process has made yet: its runs begin side by side.
@@ -107,11 +108,13 @@ class StoreDatabase(ABC):
 
     def _make(self, *, keep: bool = True) -> None:
         """Create the tables, or upgrade them; without *keep*, only to find out whether that is possible."""
-        import sqlalchemy as sa
+        with importing:
+            import sqlalchemy as sa
 
-        from connectors.sql_store import schema
+        with importing:
+            from connectors.sql_store import schema
 
-        engine = sa.create_engine(self.dialect.engine, creator=self._connect, poolclass=sa.NullPool)
+            engine = sa.create_engine(self.dialect.engine, creator=self._connect, poolclass=sa.NullPool)
         with self._explained():
             try:
                 workspace = {"identity": str(self.identity), "store_id": self.store_id}

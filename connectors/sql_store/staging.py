@@ -10,6 +10,7 @@ from typing import assert_never
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from syncer.model.importing import importing
 from syncer.model.protocols import NUMBERED_VERDICTS
 from syncer.model.types import Entity, Identity, PersonKey, Target, Verdict
 
@@ -157,7 +158,8 @@ def _merged(target: Target, key: pa.Array) -> dict[str, pa.Array]:
 
 
 def _joined_key(target: Target, batch: pa.RecordBatch | pa.Table) -> pa.Array:
-    import duckdb
+    with importing:
+        import duckdb
 
     names = [f"k{i}" for i in range(1, len(target.key_columns) + 1)]
     with duckdb.connect() as connection:

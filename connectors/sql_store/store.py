@@ -22,6 +22,7 @@ from connectors.sql_store.traces import FENCE
 from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_PHONES
 from connectors.sql_store.visitors import VisitorTables
 from connectors.support.connection import ConnectionName
+from syncer.model.importing import importing
 from syncer.model.protocols import IDENTIFIERS, NUMBERED_VERDICTS, WHEREABOUTS
 from syncer.model.types import Action, Entity, Identity, PersonKey, Target, ValueForm, Verdict
 
@@ -208,7 +209,8 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Moving
 
     def contained(self, target: Target, keys: pa.Table | None) -> Iterator[pa.Table]:
         """See `ReadsBack.contained`."""
-        from connectors.sql_store import reading
+        with importing:
+            from connectors.sql_store import reading
 
         lacks_devices = target.entity.traits.names_device and self._format < WITH_DEVICES
         if self.is_new or lacks_devices or not self._may_know(target):

@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors.sqlalchemy.values import BROKEN_TEXT
 from connectors.support.warehouse import quote_identifier, quote_literal
+from syncer.model.importing import importing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,8 @@ def keep_values(connection: Any) -> None:
     """Make a driver return what it would change or refuse: JSON and ranges (psycopg), broken UTF-8 (sqlite3)."""
     driver = type(connection).__module__.partition(".")[0]
     if driver == "psycopg":
-        from psycopg.types.string import TextLoader
+        with importing:
+            from psycopg.types.string import TextLoader
 
         ranges = [
             f"{kind}{many}range" for kind in ("int4", "int8", "num", "date", "ts", "tstz") for many in ("", "multi")

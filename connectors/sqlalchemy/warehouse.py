@@ -41,6 +41,7 @@ from connectors.support.warehouse import (
     uncollected,
 )
 from syncer.model.errors import WarehouseError
+from syncer.model.importing import importing
 from syncer.model.select_statement import SelectStatement
 from syncer.model.types import Column, Probe
 
@@ -65,7 +66,8 @@ class SQLAlchemyWarehouse(StreamingWarehouse):
         given = str(parsed.query.get(PARAMETER, ""))
         parsed = parsed.difference_update_query([PARAMETER])
         self._database = database(found.name)
-        self._engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
+        with importing:
+            self._engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
         dialect = self._engine.dialect
         #: None if the database does not fold names to upper case.
         self._case: ColumnCase | None = None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from syncer.model.errors import SettingsError
+from syncer.model.importing import importing
 from syncer.model.spelling import did_you_mean
 
 
@@ -90,9 +91,6 @@ def driver(module: str, *, extra: str, label: str) -> Any:
     Raises:
         SettingsError: it is not installed.
     """
-    # Imported on use: it imports pydantic, which the process of one DuckDB query does without.
-    from syncer.model.connectors import importing
-
     try:
         with importing:
             return import_module(module)

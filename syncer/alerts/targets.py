@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from syncer.model import network_faults
 from syncer.model.errors import SettingsError
+from syncer.model.importing import importing
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -174,7 +175,8 @@ def opened_of_owners(urls: Mapping[str, list[str]]) -> dict[str, list[AlertTarge
 
 
 def _opened(number: str, url: str, faults: _Faults) -> AlertTarget | None:
-    from apprise import Apprise, AppriseAsset
+    with importing:
+        from apprise import Apprise, AppriseAsset
 
     asset = AppriseAsset(
         app_id="Syncer",

@@ -11,8 +11,8 @@ from syncer.definitions import file as definition_file
 from syncer.definitions import folder
 from syncer.definitions.folder import Loaded
 from syncer.definitions.validation import Diagnostic, check_definitions, warnings
-from syncer.model.connectors import importing
 from syncer.model.errors import SettingsError
+from syncer.model.importing import importing
 from syncer.model.select_statement import dialect_of
 from syncer.settings import registry
 from syncer.settings import settings as all_settings

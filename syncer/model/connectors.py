@@ -7,7 +7,6 @@ driver: every declaration is read when the settings are.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -17,10 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
+from syncer.model.importing import importing
 from syncer.model.types import Identity, Target
-
-#: Held while a module is imported: of modules that import each other, two threads may each wait for the other's.
-importing = threading.RLock()
 
 #: The scheme of the warehouse that opens every URL that no other one does.
 ANY_OTHER = "*"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from syncer.model.importing import importing
 from syncer.model.spelling import quoted
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def one_select(sql: str, dialect: str | Dialect | None) -> SelectStatement:
     Raises:
         NotASelectError: there is no statement, a second one, or one that is not a query.
     """
-    from sqlglot.errors import ParseError, TokenError
+    with importing:
+        from sqlglot.errors import ParseError, TokenError
 
     sql = sql.removeprefix("\ufeff")
     reader = dialect_of(dialect)
@@ -106,9 +108,11 @@ def one_select(sql: str, dialect: str | Dialect | None) -> SelectStatement:
 
 def dialect_of(dialect: str | Dialect | None) -> Dialect:
     """sqlglot's dialect; plain SQL for a name that sqlglot does not know."""
-    from sqlglot.dialects.dialect import Dialect
+    with importing:
+        from sqlglot.dialects.dialect import Dialect
 
-    return Dialect.get_or_raise(None if isinstance(dialect, str) and not Dialect.get(dialect) else dialect)
+        # It imports the dialect that it has a name of.
+        return Dialect.get_or_raise(None if isinstance(dialect, str) and not Dialect.get(dialect) else dialect)
 
 
 def _check_tokens(sql: str, tokens: list[Token]) -> None:
@@ -136,7 +140,8 @@ def _check_words_of_sql_server(statement: SelectStatement) -> None:
 
 
 def _tree_fault(tree: Expr | None) -> str:
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     if not isinstance(tree, exp.Query | exp.Values | exp.Pivot | exp.DML):
         return "is not a SELECT"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from syncer.model.importing import importing
 from syncer.model.select_statement import NotASelectError, dialect_of, one_select
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def cursors(rendered: str, dialect: str) -> list[Cursor]:
         rendered: with MARKER for `last_sync_time`.
         dialect: sqlglot's name.
     """
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     try:
         tree = one_select(rendered, dialect).tree
@@ -63,8 +65,9 @@ def cursors(rendered: str, dialect: str) -> list[Cursor]:
 
 def has_no_zone(type_: str, dialect: str) -> bool:
     """Whether a warehouse's type is a time or date without a zone; not if it is unknown."""
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
+    with importing:
+        from sqlglot import exp
+        from sqlglot.errors import SqlglotError
 
     reader = dialect_of(dialect)
     try:
@@ -80,7 +83,8 @@ def _is_marker(text: str) -> bool:
 
 
 def _compared(tree: Expr, literal: Expr, dialect: str) -> Iterator[Cursor]:
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     reader = dialect_of(dialect)
     comparison = literal.find_ancestor(exp.GT, exp.GTE, exp.LT, exp.LTE, exp.EQ, exp.Between)

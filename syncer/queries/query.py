@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.model.errors import DefinitionError, WarehouseError
+from syncer.model.importing import importing
 from syncer.model.query_variables import QueryVariables
 from syncer.model.select_statement import NotASelectError, one_select
 from syncer.model.spelling import quoted
@@ -58,7 +59,8 @@ def template(path: Path, sql: str, sql_line: int) -> Template | None:
     """
     if not any(mark in sql for mark in _JINJA_MARKS):
         return None
-    from syncer.queries import template as templates
+    with importing:
+        from syncer.queries import template as templates
 
     return templates.parse(path, sql, sql_line)
 
@@ -84,7 +86,8 @@ def render(
     parsed = template(definition.path, definition.sql, definition.sql_line)
     if parsed is None:
         return definition.sql
-    from syncer.queries import sandbox
+    with importing:
+        from syncer.queries import sandbox
 
     readable = environment()
     for name, line in parsed.reads.items():
@@ -102,14 +105,6 @@ def render(
             hint="Set it to text: a query cannot contain anything else.",
         )
     return rendered
-
-
-def load_parser() -> None:
-    """Import what parses SQL, which `check` otherwise does at its first call.
-
-    Its modules import each other, which two threads at once cannot do.
-    """
-    import sqlglot.dialects.dialect  # noqa: F401
 
 
 def check(definition: SyncDefinition, rendered: str, dialect: str | None) -> str:
@@ -135,7 +130,8 @@ def check(definition: SyncDefinition, rendered: str, dialect: str | None) -> str
 @lru_cache(maxsize=1024)
 def output_columns(sql: str) -> tuple[str, ...] | None:
     """The names of the columns that a query without Jinja returns; None if its text does not list them."""
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     try:
         tree = one_select(sql, None).tree
@@ -153,7 +149,8 @@ def read_tables(sql: str, dialect: str | None) -> tuple[str, ...] | None:
     Shapes:
         dialect: as for `check`.
     """
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     try:
         tree = one_select(sql, dialect).tree

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from syncer.model.importing import importing
 from syncer.model.select_statement import NotASelectError, SelectStatement, one_select
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def finding(suspect: Suspect, dialect: str, keys: Sequence[str]) -> str | None:
     Shapes:
         keys: the columns that tell a row from the next, which it returns where it can.
     """
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     select = suspect.node.find_ancestor(exp.Select)
     operand = _operand(suspect.node)
@@ -125,7 +127,8 @@ def finding(suspect: Suspect, dialect: str, keys: Sequence[str]) -> str | None:
 
 
 def _nodes(tree: Expr, kind: Failing) -> Iterator[Expr]:
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     casts = (exp.Cast, exp.StrToDate, exp.StrToTime, exp.StrToUnix, exp.TsOrDsToDate, exp.ToNumber, exp.ParseJSON)
     classes = {
@@ -138,14 +141,16 @@ def _nodes(tree: Expr, kind: Failing) -> Iterator[Expr]:
 
 
 def _columns(node: Expr) -> Iterator[Expr]:
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     return node.find_all(exp.Column)
 
 
 def _casts_to(node: Expr, type_: str, dialect: str) -> bool:
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
+    with importing:
+        from sqlglot import exp
+        from sqlglot.errors import SqlglotError
 
     try:
         wanted = exp.DataType.build(type_, dialect=_known(dialect))
@@ -175,7 +180,8 @@ def _start(statement: SelectStatement, node: Expr) -> int:
 
 
 def _operand(node: Expr) -> Expr | None:
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     if isinstance(node, exp.Div | exp.IntDiv | exp.Mod):
         divisor: Expr = node.expression.unnest()
@@ -186,7 +192,8 @@ def _operand(node: Expr) -> Expr | None:
 
 def _condition(node: Expr, operand: Expr, dialect: str) -> Expr | None:
     """What is true of the rows for which a node fails."""
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     if isinstance(node, exp.Div | exp.IntDiv | exp.Mod):
         return exp.EQ(this=operand.copy(), expression=exp.Literal.number(0))
@@ -210,7 +217,8 @@ def _condition(node: Expr, operand: Expr, dialect: str) -> Expr | None:
 
 
 def _condition_in_mysql(node: Expr, operand: Expr) -> Expr:
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     name = node.args["to"].this.name
     if name.startswith("JSON"):
@@ -227,7 +235,8 @@ def _has_any(tree: Expr, nodes: set[int]) -> bool:
 
 def _needed_tables(select: Expr, query: Expr) -> list[Expr]:
     """The tables of WITH around *select* that *query* reads, and those that they read, in their order."""
-    from sqlglot import exp
+    with importing:
+        from sqlglot import exp
 
     found = [cte for with_ in select.root().find_all(exp.With) for cte in with_.expressions]
     own = select.find_ancestor(exp.CTE)
@@ -243,6 +252,7 @@ def _needed_tables(select: Expr, query: Expr) -> list[Expr]:
 
 
 def _known(dialect: str) -> str | None:
-    from sqlglot.dialects.dialect import Dialect
+    with importing:
+        from sqlglot.dialects.dialect import Dialect
 
-    return dialect if Dialect.get(dialect) else None
+        return dialect if Dialect.get(dialect) else None

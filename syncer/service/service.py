@@ -12,7 +12,6 @@ from datetime import date, datetime, timedelta
 from syncer.definitions.order import Precedence
 from syncer.model.errors import StateDatabaseError, SyncerError
 from syncer.model.types import Order, Run, SyncDefinition, Trigger
-from syncer.queries import query
 from syncer.service.catalog import Catalog
 from syncer.service.leader import Leader
 from syncer.service.leadership import Leadership
@@ -135,7 +134,6 @@ class Service:
         Raises:
             SyncerError: the run log or the folder of definitions cannot be used.
         """
-        query.load_parser()
         self.catalog.open()
         self.pool.precedence = Precedence(self.catalog.current.definitions.values())
         self.pool.open()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from syncer.model.importing import importing
 from syncer.model.json_text import differing
 from syncer.model.runs import Moved
 from syncer.snapshot import devices, visitors
@@ -60,7 +61,8 @@ def rows_sql(work: Workspace) -> str:
 
 def keep(difference: Difference, path: Path) -> None:
     """Write the rows of `rows_sql` to a new Parquet file."""
-    import pyarrow.parquet as pq
+    with importing:
+        import pyarrow.parquet as pq
 
     reader = difference.work.session.connection.sql(rows_sql(difference.work)).to_arrow_reader(100_000)
     with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
@@ -70,7 +72,8 @@ def keep(difference: Difference, path: Path) -> None:
 
 def select(difference: Difference, approved: Path) -> Selection:
     """Compare with the rows that `keep` wrote, and drop all others from what is to be sent."""
-    import pyarrow.parquet as pq
+    with importing:
+        import pyarrow.parquet as pq
 
     work, session = difference.work, difference.work.session
     with pq.ParquetFile(approved) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from syncer.model.importing import importing
 from syncer.model.upgrades import Formats
 from syncer.snapshot import file
 from syncer.snapshot.session import Session
@@ -29,7 +30,8 @@ def make_tables(session: Session) -> None:
         session.execute(f"CREATE TABLE {table} ({columns})")
     _make_history(session)
     if session.target.entity.traits.happens:
-        from syncer.snapshot import event_journal
+        with importing:
+            from syncer.snapshot import event_journal
 
         event_journal.make_tables(session)
 

@@ -17,6 +17,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
 from syncer.model.errors import SettingsError, StateDatabaseError, UnusableValueError
+from syncer.model.importing import importing
 from syncer.state import schema
 
 if TYPE_CHECKING:
@@ -179,10 +180,12 @@ class StateDatabase:
     def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that may have an ON CONFLICT clause."""
         if self._engine.dialect.name == "postgresql":
-            from sqlalchemy.dialects import postgresql
+            with importing:
+                from sqlalchemy.dialects import postgresql
 
             return postgresql.insert(table)
-        from sqlalchemy.dialects import sqlite
+        with importing:
+            from sqlalchemy.dialects import sqlite
 
         return sqlite.insert(table)
 
@@ -252,13 +255,14 @@ def _engine(url: str) -> sa.Engine:
         case "sqlite" if parsed.database and parsed.database != ":memory:":
             return _sqlite_engine(parsed)
         case "postgresql" | "postgres" | "postgresql+psycopg":
-            return sa.create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
-                connect_args={name: value for name, value in _CONNECTING.items() if name not in parsed.query},
-                # Not needed here, and looking it up costs a round trip for each new connection.
-                use_native_hstore=False,
-                hide_parameters=True,
-            )
+            with importing:
+                return sa.create_engine(
+                    parsed.set(drivername="postgresql+psycopg"),
+                    connect_args={name: value for name, value in _CONNECTING.items() if name not in parsed.query},
+                    # Not needed here, and looking it up costs a round trip for each new connection.
+                    use_native_hstore=False,
+                    hide_parameters=True,
+                )
     raise SettingsError(f"{_SETTING}: the run log cannot be kept in `{parsed.drivername}:`", hint=_hint())
 
 
@@ -272,9 +276,10 @@ def _sqlite_engine(url: URL) -> sa.Engine:
     with suppress(OSError, AttributeError):
         os.mknod(url.database or "", 0o660)
     # Without an isolation level the driver leaves BEGIN to us.
-    engine = sa.create_engine(
-        url, connect_args={"isolation_level": None, "timeout": _WAIT_SECONDS}, hide_parameters=True
-    )
+    with importing:
+        engine = sa.create_engine(
+            url, connect_args={"isolation_level": None, "timeout": _WAIT_SECONDS}, hide_parameters=True
+        )
 
     @sa.event.listens_for(engine, "connect")
     def sync_to_disk(connection: sqlite3.Connection, _: Any) -> None:

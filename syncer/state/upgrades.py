@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from syncer.model.importing import importing
 from syncer.model.types import EndedBy, RunStatus
 from syncer.model.upgrades import Formats
 from syncer.state.schema import (
@@ -134,8 +135,9 @@ def _know_sets_of_removals(connection: sa.Connection) -> None:
 
 def _hashed_names(rows: Iterable[sa.Row[Any]], key: str) -> tuple[bytes, int, int]:
     """The file of a RemovedSet of rows of format 9, the greatest number among them, and how many they are."""
-    import pyarrow as pa
-    from pyarrow import parquet
+    with importing:
+        import pyarrow as pa
+        from pyarrow import parquet
 
     entities, kinds, hashes, newest = list[str](), list[str](), bytearray(), 0
     for row in rows:

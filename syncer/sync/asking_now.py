@@ -10,6 +10,7 @@ from typing import Any
 
 from syncer.definitions.columns import key_columns
 from syncer.model.errors import QueryResultError, SyncerError
+from syncer.model.importing import importing
 from syncer.model.json_text import json_value
 from syncer.model.types import SyncDefinition
 from syncer.settings import registry
@@ -103,10 +104,11 @@ class _Question:
                 )
 
     def _filtered(self, statement: str, columns: Sequence[str], dialect: str) -> str:
-        from sqlglot import exp
-        from sqlglot.dialects.dialect import Dialect
+        with importing:
+            from sqlglot import exp
+            from sqlglot.dialects.dialect import Dialect
 
-        known = dialect if Dialect.get(dialect) else None
+            known = dialect if Dialect.get(dialect) else None
         conditions: list[exp.Expression] = []
         for name, value in zip(columns, self.key, strict=True):
             # Names that a warehouse folds are in lower case here.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncer.model.errors import SelectionError, StoreError
 from syncer.model.event_stores import FIRST, CountsEvents, EventCount, KeepsEventStarts, ShowsEvents
+from syncer.model.importing import importing
 from syncer.model.protocols import ProfileStore
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import Start, SyncDefinition, Target
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 def kept_in(run_log: RunLog, store: ProfileStore) -> KeepsEventStarts:
     """What the run log keeps for a store."""
-    from syncer.state.event_starts import EventStarts
+    with importing:
+        from syncer.state.event_starts import EventStarts
 
     return EventStarts(database=run_log.database, store_id=store.store_id)
 
@@ -78,7 +80,8 @@ def shown(
     Raises:
         StoreError: the store cannot say, or did not answer.
     """
-    from syncer.snapshot.event_rows import known_by
+    with importing:
+        from syncer.snapshot.event_rows import known_by
 
     if not isinstance(store, ShowsEvents):
         raise StoreError(f"store `{label}` cannot show one event", hint="Stores in SQLite and PostgreSQL can.")

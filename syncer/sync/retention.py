@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from syncer.model.importing import importing
 from syncer.model.runs import Hold
 from syncer.model.types import CONCLUSIVE
 from syncer.settings import state_modes
@@ -39,7 +40,8 @@ def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
         log.info("deleted old removals from the run log", extra={"removals": forgotten})
     if deleted := file.delete_moved_aside(settings.snapshots_dir, before):
         log.info("deleted old snapshots that were moved aside", extra={"files": deleted})
-    from syncer.sync.kept_plans import PlanFolder
+    with importing:
+        from syncer.sync.kept_plans import PlanFolder
 
     if deleted := PlanFolder.of(settings, lambda: now).delete_expired():
         log.info("deleted plans that had expired", extra={"files": deleted})

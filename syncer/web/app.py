@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from syncer import __version__
 from syncer.model.errors import SettingsError, SyncerError
+from syncer.model.importing import importing
 from syncer.service.metrics import metrics_router
 from syncer.service.service import Service
 from syncer.settings.service import OidcSettings, WebSettings
@@ -106,8 +107,9 @@ def _log_in_through(settings: OidcSettings, app: FastAPI, web: WebSettings) -> N
         SettingsError: it is not installed.
     """
     try:
-        from syncer.web.auth import oidc
-        from syncer.web.auth.provider import Provider
+        with importing:
+            from syncer.web.auth import oidc
+            from syncer.web.auth.provider import Provider
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] not in ("authlib", "httpx2", "joserfc"):
             raise
