@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -43,7 +44,7 @@ def listed(fetch: Fetch, dialect: SQLDialect, target: Target, names: Sequence[st
                 f"ORDER BY {', '.join(by)} LIMIT {most}"
             )
             try:
-                page = _page(fetch, dialect, listing, rows, values, connection)
+                page = _page(fetch, dialect, listing.columns, rows, values, connection)
             except UnfitRowsError:
                 # Together they are too long.
                 if most == 1:
@@ -81,20 +82,31 @@ def sought(fetch: Fetch, dialect: SQLDialect, target: Target, names: Sequence[st
     listing = _listing(dialect, target, names)
     rows = f"SELECT {_selected(listing)} FROM batch AS b {listing.joined} WHERE {listing.condition}"
     with duckdb.connect() as connection:
-        return _page(fetch, dialect, listing, rows, _values(target), connection)
+        return _page(fetch, dialect, listing.columns, rows, _values(target), connection)
+
+
+def holders(fetch: Fetch, dialect: SQLDialect, visitors: Sequence[str]) -> pa.Table:
+    """Whose *visitors* are: `anonymous`, `cio_id`."""
+    rows = (
+        "SELECT v.anonymous_id AS anonymous, CAST(v.person_id AS text) AS cio_id "
+        f"FROM {dialect.each_text} JOIN visitors AS v ON v.anonymous_id = e.value"
+    )
+    values = {"values": json.dumps(visitors, ensure_ascii=False)}
+    with duckdb.connect() as connection:
+        return _page(fetch, dialect, ("anonymous", "cio_id"), rows, values, connection)
 
 
 def _page(
     fetch: Fetch,
     dialect: SQLDialect,
-    listing: _Listing,
+    columns: Collection[str],
     rows: str,
-    values: dict[str, str | int],
+    values: Mapping[str, str | int],
     connection: duckdb.DuckDBPyConnection,
 ) -> pa.Table:
     """A page as the texts of its columns; no row of it passes through Python."""
-    ((document,),) = fetch(dialect.as_json.format(columns=", ".join(listing.columns), rows=rows), **values)
-    named = ", ".join(f"r[{i}] AS {name}" for i, name in enumerate(listing.columns, start=1))
+    ((document,),) = fetch(dialect.as_json.format(columns=", ".join(columns), rows=rows), **values)
+    named = ", ".join(f"r[{i}] AS {name}" for i, name in enumerate(columns, start=1))
     parsed = """SELECT unnest(from_json($document, '[["VARCHAR"]]')) AS r"""
     found = connection.sql(f"SELECT {named} FROM ({parsed})", params={"document": document or "[]"})
     return found.to_arrow_table()

@@ -7,6 +7,7 @@ visitor, and so are the events: neither takes longer because a store is large.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,16 @@ _CLAIM = (
 
 class VisitorTables(StoreDatabase):
     """A store that knows whose a visitor is."""
+
+    def holders(self, visitors: pa.Table) -> Iterator[pa.Table]:
+        """See `KnowsVisitors.holders`."""
+        from connectors.sql_store import reading
+
+        # A store from before there were visitors has none.
+        if not self.is_new and self._format >= WITH_VISITORS:
+            yield from reading.in_pages(
+                lambda page: reading.holders(self._fetch, self.dialect, page["anonymous"].to_pylist()), visitors
+            )
 
     def _write_claims(self, target: Target, rows: pa.Table, *, create: bool) -> Answers:
         """Write people, and let those who are accepted have the visitors of `anonymous`; within a transaction."""

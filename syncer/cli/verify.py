@@ -78,6 +78,9 @@ def _definition(project: Project, name: str) -> SyncDefinition:
 
 
 def _print(definition: SyncDefinition, found: Verified) -> None:
+    if not found.is_compared:
+        output.line(f"{definition.name}: not compared")
+        return
     counts = [
         ("equal", found.equal),
         ("different", found.different),

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
+import pyarrow as pa
+
 from syncer.model.types import Target
 
 #: From then on all events count: none may be earlier.
@@ -53,6 +55,21 @@ class KeepsUnclaimed(Protocol):
 
         Raises:
             StoreError: it did not answer; some may be removed.
+        """
+
+
+@runtime_checkable
+class KnowsVisitors(Protocol):
+    """A store that can be asked whose visitors are."""
+
+    def holders(self, visitors: pa.Table) -> Iterator[pa.Table]:
+        """Who has claimed visitors.
+
+        Shapes:
+            visitors: string `anonymous`, none of them twice.
+            returns: tables of the strings `anonymous` and `cio_id`, in any order; none for whom nobody has claimed.
+        Raises:
+            StoreError: it did not answer.
         """
 
 

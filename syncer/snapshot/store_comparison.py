@@ -6,7 +6,7 @@ Temporary tables of the session have what is compared:
     stored   k… (NULL where no row of the sync can have that key), id, email, phone, cio_id, object_id, key, token,
              platform, last_used, said: what the store contains; `said` is the JSON of the attributes by
              `numbers_as_text`
-    cells    k…, name, mine, theirs: attributes that differ, as JSON by `numbers_as_text`
+    cells    k…, name, mine, theirs: attributes that differ, as JSON by `numbers_as_text`, and claims that are lost
     missing  k…
     surplus  k…, shown (the key for people), row_id (of `stored`): what the store contains beyond the sync's rows
 """
@@ -23,7 +23,7 @@ import pyarrow as pa
 from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.spelling import numbers_as_text
 from syncer.model.types import Entity, PersonKey, Removed, ValueForm
-from syncer.snapshot import file
+from syncer.snapshot import claims, file
 from syncer.snapshot.announced import find_removed
 from syncer.snapshot.cells import Cells, Rules, columns_of, pointer
 from syncer.snapshot.session import Session, target_of
@@ -111,6 +111,15 @@ class StoreComparison:
             # What is held back is not in the store.
             held = "SELECT k1, unnest(attributes) AS name FROM held"
             session.execute(f"DELETE FROM cells USING ({held}) h WHERE cells.k1 = h.k1 AND cells.name = h.name")
+
+    @property
+    def claimed(self) -> pa.Table | None:
+        """The visitors whom the rows claimed, as for `KnowsVisitors.holders`; None of a sync that claims none."""
+        return claims.claimed(self._session) if claims.are_made(self._session) else None
+
+    def compare_claims(self, holders: Iterable[pa.Table]) -> int:
+        """Compare whose they are, after `compare`; returns how many are other people's, which is no difference."""
+        return claims.compare(self._session, holders)
 
     def find_extra(self, *, removed: Removed | None, still_has_attributes: bool) -> None:
         """Find what is stored beyond the sync's rows.

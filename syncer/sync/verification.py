@@ -9,6 +9,7 @@ from pathlib import Path
 
 from syncer.definitions.conflicts import written_attributes
 from syncer.model.errors import SnapshotError, StoreError
+from syncer.model.event_stores import KnowsVisitors
 from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
 from syncer.model.spelling import listed
 from syncer.model.types import Entity, Identity, OnNull, OnRemoved, SyncDefinition
@@ -45,6 +46,8 @@ class Verified:
     missing_keys: Sequence[str]
     extra_keys: Sequence[str]
     notes: Sequence[str]
+    #: Whether there is something to compare; of events and lists there is not, as the first note says.
+    is_compared: bool = True
 
     @property
     def is_equal(self) -> bool:
@@ -72,8 +75,8 @@ def verify(
     Raises:
         SyncerError: as there, and RunInProgressError.
     """
-    if definition.target.action is not None:
-        return _not_compared(definition)
+    if why := _why_not(definition):
+        return _not_compared(why)
     path = runner.snapshot_path(definition.name)
     beside = neighbours(path, definition, definitions, runner.run_log)
     with (
@@ -87,11 +90,19 @@ def verify(
         return compare_with_store(definition, snapshot, store, coordination, beside, rows=rows, repair=repair)
 
 
-def _not_compared(definition: SyncDefinition) -> Verified:
-    """A list says what was done once; who was on it may be in the store again, and rightly so."""
-    note = f"`{definition.name}` is a list: what it did once is not compared with the store"
+def _why_not(definition: SyncDefinition) -> str:
+    """Why a sync cannot be compared: the store may have what it sent no more, or again, and rightly so."""
+    if definition.target.action is not None:
+        return f"`{definition.name}` is a list: what it did once is not compared with the store"
+    if definition.target.entity.traits.happens:
+        once = "each is sent once and never changes, so they are not compared with the store"
+        return f"`{definition.name}` sends events: {once}; `syncer explain event` looks for one"
+    return ""
+
+
+def _not_compared(why: str) -> Verified:
     counts = dict.fromkeys(("checked", "equal", "different", "missing", "extra", "repaired"), 0)
-    return Verified(**counts, different_keys=[], missing_keys=[], extra_keys=[], notes=[note])
+    return Verified(**counts, different_keys=[], missing_keys=[], extra_keys=[], notes=[why], is_compared=False)
 
 
 def neighbours(
@@ -136,11 +147,6 @@ def compare_with_store(
     """
     if not isinstance(store, ReadsBack):
         raise StoreError(f"store `{definition.store}` cannot be read back", hint="`syncer show` reads single entities.")
-    if definition.target.entity.traits.happens:
-        raise StoreError(
-            f"`{definition.name}` sends events, which are not compared: none changes, and none is removed",
-            hint="`syncer show person` has the newest events of one person.",
-        )
     store.check(definition.target, create=definition.create)
     _catch_up(definition, snapshot, coordination, store)
     notes = [*snapshot.ledger.notes]
@@ -150,6 +156,7 @@ def compare_with_store(
     with coordination.removed_by_itself() if is_whole and _removes(definition) else nullcontext() as removed:
         comparison.read(store.contained(definition.target, None if lists else comparison.keys(removed)))
         comparison.compare()
+        notes += _compare_claims(comparison, store, definition.store)
         if comparison.found(0).in_doubt:
             with coordination.removed_since(0) as by_others:
                 comparison.excuse_removed(by_others)
@@ -232,6 +239,17 @@ def _why_more_is_unknown(store: ReadsBack, coordination: SharedCoordination, nei
     if neighbours.absent:
         return f"what {listed(neighbours.absent, last='and')} sent is not known here"
     return ""
+
+
+def _compare_claims(comparison: StoreComparison, store: ReadsBack, name: str) -> list[str]:
+    """Compare whose visitors are, where the sync claims some; returns what to say of them."""
+    claimed = comparison.claimed
+    if claimed is None:
+        return []
+    if not isinstance(store, KnowsVisitors):
+        return [f"whose visitors are is not compared: store `{name}` cannot be asked"]
+    others = comparison.compare_claims(store.holders(claimed))
+    return [f"visitors that belong to other people now, and stay theirs: {others:,}"] if others else []
 
 
 def _excuse(comparison: StoreComparison, neighbours: Neighbours, store_id: str, notes: list[str]) -> None:

@@ -114,13 +114,6 @@ def test_what_became_of_events_is_explained(folder: Folder) -> None:
     assert folder.syncer("explain", "event", "seen", "3").code == 1
 
 
-def test_events_are_not_verified(joined: Folder) -> None:
-    verified = joined.syncer("verify", "joined")
-
-    assert verified.code == 1
-    assert "`joined` sends events, which are not compared" in verified.err
-
-
 def test_people_read_who_did_it_how_often(joined: Folder) -> None:
     shown = joined.syncer("show", "events", "joined", "--since", "2026-01-02")
     none = joined.syncer("show", "events", "joined", "--since", "2026-01-01", "--at-least", "2", "--json")

@@ -6,8 +6,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from syncer.model.event_stores import KnowsVisitors
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity
 from tests.contracts.batches import (
@@ -56,6 +58,19 @@ def visitors(tables: Tables) -> dict[str, str]:
     """Each visitor's person."""
     found = tables.execute("SELECT v.anonymous_id, p.id FROM visitors v JOIN people p ON p.person_id = v.person_id")
     return dict(found)
+
+
+def test_a_store_says_whose_visitors_are(store: ProfileStore, tables: Tables) -> None:
+    assert isinstance(store, KnowsVisitors)
+    asked = pa.table({"anonymous": ["v1", "v2", 'v"é\\', "v9"]})
+    assert [*store.holders(asked)] == []
+    apply(store, CLAIMS, claim("ann", "v1"), claim("bob", 'v"é\\'), claim("cleo", None))
+
+    found = pa.concat_tables(store.holders(asked)).to_pylist()
+
+    numbers = {who: str(person(store, who)["person_id"]) for who in ("ann", "bob")}
+    expected = [("v1", numbers["ann"]), ('v"é\\', numbers["bob"])]
+    assert sorted((row["anonymous"], row["cio_id"]) for row in found) == sorted(expected)
 
 
 def test_a_claim_takes_what_the_visitor_did_before_and_does_later(store: ProfileStore, tables: Tables) -> None:
