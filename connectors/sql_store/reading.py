@@ -155,8 +155,8 @@ def _listing(dialect: SQLDialect, target: Target, names: Sequence[str]) -> _List
             return _Listing(
                 columns=person | own | {"attributes": "CAST(d.attributes AS text)"},
                 table="devices AS d JOIN people AS p ON p.person_id = d.person_id",
-                joined=f"JOIN people AS p ON {people.NAMED[target.person]} "
-                "JOIN devices AS d ON d.person_id = p.person_id AND d.token = b.token",
+                # A token has one person, perhaps another than the row's.
+                joined="JOIN devices AS d ON d.token = b.token JOIN people AS p ON p.person_id = d.person_id",
                 order={"token": "d.token"},
             )
         case Entity.EVENT:

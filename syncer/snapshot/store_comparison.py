@@ -57,6 +57,11 @@ class StoreComparison:
         self._session = session
         self._cells = Cells([c for c in columns_of(session, "") if rules.is_known(c)], rules)
 
+    @property
+    def may_move(self) -> bool:
+        """Whether another sync may take a row to somebody else, as the token of a device."""
+        return self._session.target.entity.traits.names_device
+
     def want(self, rows: int | None) -> int:
         """Choose that many rows to look at, at random, or all of them; returns how many there are."""
         sample = "" if rows is None else f" USING SAMPLE reservoir({rows} ROWS)"
@@ -264,6 +269,10 @@ class StoreComparison:
                 f"WHERE {which}o.name = cells.name AND {session.same_keys('o', 'cells')} "
                 f"AND (cells.theirs IS NOT DISTINCT FROM o.value OR {self._cells.is_same('cells.theirs', 'o.value')})"
             )
+        if self.may_move:
+            # The token went to somebody else with a row of the other sync.
+            moved = f"SELECT s.token FROM stored s JOIN {schema}.snapshot o ON {link}"
+            session.execute(f"DELETE FROM missing WHERE k2 IN ({moved})")
         for table in _OWN:
             keys = f"SELECT {other.k}, {other.key_text} AS shown FROM {schema}.{table}"
             session.execute(

@@ -255,7 +255,8 @@ def _compare_claims(comparison: StoreComparison, store: ReadsBack, name: str) ->
 def _excuse(comparison: StoreComparison, neighbours: Neighbours, store_id: str, notes: list[str]) -> None:
     """Count nothing that other syncs wrote."""
     found = comparison.found(0)
-    if not (found.different or found.extra):
+    may_have_moved = found.missing and comparison.may_move
+    if not (found.different or found.extra or may_have_moved):
         return
     unread = [s for s, path in neighbours.files.items() if not comparison.excuse_written(path, s, store_id)]
     if unread:

@@ -201,6 +201,24 @@ def test_what_a_sync_by_another_identifier_wrote_is_no_difference(shop: Shop) ->
     assert shop.verify("first", "--all") == {"checked": 3, "equal": 3}
 
 
+def test_a_device_that_another_sync_took_to_somebody_else_is_not_missing(shop: Shop) -> None:
+    header = "entity: device\nperson: {id: id}\ndevice: {token: token, platform: ios}"
+    shop.folder.define("first", "SELECT range AS id, 't' || range AS token FROM range(3)", header)
+    shop.folder.define("second", "SELECT 9 AS id, 't1' AS token", header)
+    shop.run("first")
+    shop.run("second")
+
+    for name, rows in (("first", 3), ("second", 1)):
+        assert shop.verify(name, "--all") == {"checked": rows, "equal": rows}
+        assert shop.verify(name) == {"checked": rows, "equal": rows}
+    with database(shop) as execute:
+        execute("DELETE FROM devices WHERE token = 't1'")
+        execute("UPDATE devices SET person_id = (SELECT person_id FROM people WHERE id = '9') WHERE token = 't2'")
+    for how in ((), ("--all",)):
+        assert shop.verify("first", *how) == {"checked": 3, "equal": 1, "missing": 2}
+        assert shop.verify("second", *how) == {"checked": 1, "missing": 1}
+
+
 def test_what_another_sync_removed_is_not_missing(shop: Shop) -> None:
     shop.define("first", Entity.PERSON, "SELECT range AS id, 'a' AS plan FROM range(3)")
     shop.define("second", Entity.PERSON, "SELECT range AS id, 'x' AS city FROM range(3)")
