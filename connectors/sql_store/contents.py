@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors.sql_store.staging import CIO_ID
 from connectors.sql_store.upgrades import WITH_DEVICES, WITH_EVENTS, WITH_VISITORS
+from syncer.model.event_stores import SHOWN_EVENTS
 from syncer.model.json_text import json_value
 from syncer.model.types import PersonKey
 
@@ -17,7 +18,6 @@ Fetch = Callable[..., list[tuple[Any, ...]]]
 
 _RELATED_PEOPLE = 100
 _COLLECTION_ROWS = 20
-_EVENTS = 20
 _JSON = ("attributes", "data")
 
 
@@ -51,17 +51,20 @@ def person(
         "relationships": related,
         "devices": _devices(fetch, moment, found[0]["person_id"]) if format_ >= WITH_DEVICES else [],
         "anonymous_ids": _visitors(fetch, found[0]["person_id"]) if format_ >= WITH_VISITORS else [],
-        "events": _events(fetch, found[0]["person_id"]) if format_ >= WITH_EVENTS else [],
+        "events": events(fetch, found[0]["person_id"], limit=SHOWN_EVENTS) if format_ >= WITH_EVENTS else [],
     }
 
 
-def _events(fetch: Fetch, person_id: int) -> list[dict[str, Any]]:
-    """The newest ones, newest first."""
+def events(fetch: Fetch, person_id: int, *, limit: int, before: str = "") -> list[dict[str, Any]]:
+    """The newest events of a person, newest first, or the newest of those older than the event of the id *before*."""
+    at = "(SELECT occurred_at FROM events WHERE event_id = :before)"
+    older = f"AND occurred_at <= {at} AND (occurred_at < {at} OR event_id < :before) " if before else ""
     return _rows(
         fetch,
         "event_id name kind occurred_at anonymous_id data",
-        f"FROM events WHERE person_id = :person_id ORDER BY occurred_at DESC, event_id DESC LIMIT {_EVENTS}",
+        f"FROM events WHERE person_id = :person_id {older}ORDER BY occurred_at DESC, event_id DESC LIMIT {limit}",
         person_id=person_id,
+        **({"before": before} if before else {}),
     )
 
 

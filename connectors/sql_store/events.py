@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors.sql_store import contents, people
-from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.dialect import Execute, SQLDialect
+from connectors.sql_store.event_pages import EventPages, spelled_time, utc
 from connectors.sql_store.people import NAMED
 from connectors.sql_store.upgrades import WITH_EVENTS, WITH_VISITORS
 from syncer.model.event_stores import EventCount
@@ -73,7 +73,7 @@ def _nobody(key: PersonKey) -> str:
     return f"b.anonymous IS NULL AND NOT {_EXISTS.format(named=NAMED[key])}"
 
 
-class EventTables(StoreDatabase):
+class EventTables(EventPages):
     """From when on events count, who did what how often, and what nobody claimed.
 
     See `KeepsEventStarts`, `CountsEvents`, `ShowsEvents` and `KeepsUnclaimed`.
@@ -113,7 +113,7 @@ class EventTables(StoreDatabase):
             return None
         query = "SELECT start_at FROM event_starts WHERE name = :name AND key_columns = :key"
         found = self._fetch(query, **_named(target))
-        return _time(found[0][0]) if found else None
+        return utc(found[0][0]) if found else None
 
     def start_events(self, target: Target, at: datetime) -> datetime:
         """See `KeepsEventStarts.start_events`."""
@@ -128,16 +128,9 @@ class EventTables(StoreDatabase):
         """See `CountsEvents.event_counts`."""
         if self._format < WITH_EVENTS:
             return
-        # As `occurred_at` is spelled, whose texts SQLite compares.
-        moment = since.astimezone(UTC).isoformat(timespec="microseconds")
-        for person_id, identifier, number in self._fetch(_COUNTS, name=name, since=moment, least=at_least):
+        for person_id, identifier, number in self._fetch(_COUNTS, name=name, since=spelled_time(since), least=at_least):
             yield EventCount(person_id=person_id, id=identifier, count=number)
 
 
 def _named(target: Target) -> dict[str, str]:
     return {"name": target.events.label, "key": ", ".join(target.key_columns)}
-
-
-def _time(value: datetime | str) -> datetime:
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return found.astimezone(UTC)

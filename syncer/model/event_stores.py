@@ -30,6 +30,9 @@ import pyarrow as pa
 
 from syncer.model.types import Target
 
+#: How many events a store shows with their person: the newest ones.
+SHOWN_EVENTS = 20
+
 #: From then on all events count: none may be earlier.
 FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -101,3 +104,34 @@ class CountsEvents(Protocol):
 
     def event_counts(self, name: str, *, since: datetime, at_least: int) -> Iterator[EventCount]:
         """The people with *at_least* so many events of a name since a time, the most frequent first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doer(EventCount):
+    """The same with what else a page shows of the person."""
+
+    email: str | None
+    #: When they did it last, aware, in UTC.
+    last_at: datetime
+
+
+@runtime_checkable
+class ListsEvents(Protocol):
+    """A store whose events people can look through, a page at a time, each by an index.
+
+    Each method raises StoreError where the store does not answer.
+    """
+
+    def event_names(self, *, after: str, limit: int) -> list[tuple[str, datetime]]:
+        """The first names of events behind a name, in order, each with the time of its newest event."""
+
+    def nth_newest(self, name: str, n: int) -> datetime | None:
+        """The time of the *n*th newest event of a name, aware, in UTC; None if there are fewer."""
+
+    def doers(
+        self, name: str, *, since: datetime, at_least: int, after: tuple[int, int] | None, limit: int
+    ) -> list[Doer]:
+        """As `CountsEvents.event_counts`, those behind a count and the number of a person, at most *limit*."""
+
+    def events_of(self, person_id: int, *, before: str, limit: int) -> list[dict[str, Any]]:
+        """The events of a person that are older than the event of an id, newest first, as `show` has them."""

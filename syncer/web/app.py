@@ -32,7 +32,7 @@ from syncer.web.auth.guard import Guard
 from syncer.web.auth.login import LoginService, Password, Throttle
 from syncer.web.auth.safety import AllowedHosts, Safety
 from syncer.web.pages import audit as audit_page
-from syncer.web.pages import connections, docs, entities, lineage, overview, rejected, runs, sync
+from syncer.web.pages import connections, docs, entities, events, lineage, overview, rejected, runs, sync
 from syncer.web.parameters import TheService
 from syncer.web.problems import ProblemError
 from syncer.web.root_path import RootPath
@@ -91,7 +91,7 @@ def create_app(service: Service) -> FastAPI:
     for kind in (ProblemError, SyncerError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, problems.answer)
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
-    for part in (login, overview, sync, rejected, runs, entities, connections, lineage, audit_page, docs):
+    for part in (login, overview, sync, rejected, runs, entities, events, connections, lineage, audit_page, docs):
         app.include_router(part.router)
     for part in (api_syncs, api_runs, explanations, documents):
         app.include_router(part.router, prefix=documents.PREFIX)

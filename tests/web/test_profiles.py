@@ -21,17 +21,20 @@ PARAMETERS = {
     "/people": {"value": "1", "by": "id"},
     "/objects": {"type": "account", "id": "a1"},
     "/collections": {"name": "coupons", "key": "c1"},
+    "/events": {"name": "viewed"},
     "/find": {"q": "1"},
     "/api/v1/explain": {"entity": "person", "value": "1", "by": "id"},
 }
 RELATIONSHIP_CANARY = "canary-role"
 DEVICE_CANARY = "canary-phone"
+EVENT_CANARY = "canary-page"
 ROWS = {
     "1": "canary-card-4111",
     "a1": "canary-contract",
     "r1": "canary-role",
     "c1": "canary-coupon",
     "d1": "canary-phone",
+    "e1": "canary-page",
 }
 
 #: The queries name the rows, never their values, which pages that show the SQL would show.
@@ -48,6 +51,10 @@ DEFINITIONS = {
     "phones": (
         "SELECT '1' AS id, id AS token, plan AS model FROM cards WHERE id = 'd1'",
         "entity: device\nperson: {id: id}\ndevice: {token: token, platform: android}",
+    ),
+    "views": (
+        "SELECT '1' AS id, id AS view, plan AS page, TIMESTAMP '2026-01-02' AS at FROM cards WHERE id = 'e1'",
+        "entity: event\nstart: all\nperson: {id: id}\nevent: {name: viewed, id: view, time: at}",
     ),
     "coupons": (
         "SELECT id AS code, plan AS text FROM cards WHERE id = 'c1'",
@@ -109,9 +116,13 @@ def test_who_may_run_and_who_logged_in_see_each_entity(shop: tuple[Site, Served]
         assert RELATIONSHIP_CANARY in (page := _page(client, "/people").text)
         assert DEVICE_CANARY in page
         assert page.count("<code>d1</code>") == 1
+        assert EVENT_CANARY in page
+        assert "/people?by=id&amp;value=1&amp;store=default" in _page(client, "/events").text
         assert _page(client, "/find").status_code == 200
         assert 'action="/find"' in client.get("/").text
+        assert "/events?name=viewed" in client.get("/syncs/views").text
     assert 'action="/find"' not in served.client(READ_TOKEN).get("/").text
+    assert "/events?name=viewed" not in served.client(READ_TOKEN).get("/syncs/views").text
 
 
 def _page(client: httpx2.Client, path: str) -> httpx2.Response:

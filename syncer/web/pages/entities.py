@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import RedirectResponse, Response
 
-from syncer.model.types import PersonKey
+from syncer.model.event_stores import SHOWN_EVENTS
+from syncer.model.types import Entity, PersonKey
 from syncer.service.status import SyncStatus
-from syncer.sync import explaining
+from syncer.sync import event_pages, explaining
 from syncer.sync.asking_now import with_now
 from syncer.sync.explanation import AttributeState, Explained, Explanation
 from syncer.sync.lookup import Found, Sought, Stored
 from syncer.web.auth import guard
 from syncer.web.pages.viewing import TheView, View
+from syncer.web.pages.wording import entity_url
 from syncer.web.problems import problem_of
 from syncer.web.rendering import Context
 
@@ -36,6 +39,17 @@ class FoundContext(Context, template="found.html"):
 
     text: str
     found: Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Events of a person, newest first, and the URLs of other parts of the list; empty if there is none."""
+
+    events: Sequence[Mapping[str, Any]] = ()
+    newest: str = ""
+    older: str = ""
+    #: Whether syncs send the store events, and it cannot list them.
+    is_unknown: bool = False
 
 
 class EntityContext(Context, template="entity.html"):
@@ -58,6 +72,7 @@ class EntityContext(Context, template="entity.html"):
     statuses: Mapping[str, SyncStatus]
     #: Each attribute of the entity itself to the syncs that sent it, and whether the store still has what they sent.
     writers: Mapping[str, Sequence[tuple[str, AttributeState]]]
+    timeline: Timeline
 
 
 @router.get("/find")
@@ -70,10 +85,16 @@ def find(view: TheView, q: _Text = "") -> Response:
 
 @router.get("/people")
 def show_person(
-    view: TheView, value: _Text, by: PersonKey | None = None, store: str = "default", now: bool = False
+    view: TheView,
+    value: _Text,
+    by: PersonKey | None = None,
+    store: str = "default",
+    now: bool = False,
+    before: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
     sought = view.service.lookup.person(store, value, by)
-    return _page(view, sought, title=sought.value, heading=f"Person by {sought.kind}", noun="person", now=now)
+    heading = f"Person by {sought.kind}"
+    return _page(view, sought, title=sought.value, heading=heading, noun="person", now=now, before=before)
 
 
 @router.get("/objects")
@@ -94,7 +115,7 @@ def show_collection(view: TheView, name: _Text, key: _Text = "", store: str = "d
     return _page(view, sought, title=name, heading="Collection", noun="row" if sought.value else "collection", now=now)
 
 
-def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str, now: bool) -> Response:
+def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str, now: bool, before: str = "") -> Response:
     explained = explaining.explain(view.service.lookup, sought)
     if now:
         explained = with_now(view.service.settings, explained)
@@ -120,7 +141,30 @@ def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str, no
         rows=rows,
         statuses={one.definition.name: one for one in view.service.statuses(list({row.sync for row in rows}))},
         writers=writers,
+        timeline=_timeline(view, found, before),
     )
     if found.fault is not None:
         return view.page(context, status=problem_of(found.fault).status)
     return view.page(context, status=200 if found.content is not None or explained.is_known else 404)
+
+
+def _timeline(view: View, found: Stored, before: str) -> Timeline:
+    """The newest events of a person, as the store shows them, or those that are older than an event."""
+    content, sought = found.content, found.sought
+    if content is None or sought.entity is not Entity.PERSON:
+        return Timeline()
+    if "events" not in content:
+        return Timeline(is_unknown=any(sync.target.entity.traits.happens for sync in found.feeding))
+    newest = content["events"]
+    if not before and len(newest) < SHOWN_EVENTS:
+        return Timeline(events=newest)
+    last, limit = (before, SHOWN_EVENTS + 1) if before else (newest[-1]["event_id"], 1)
+    person, settings = content["person_id"], view.service.settings
+    older = event_pages.of_person(settings, sought.store, person, before=last, limit=limit)
+    shown = older[:SHOWN_EVENTS] if before else newest
+    url = entity_url(sought.entity, sought.kind, sought.value, sought.store)
+    return Timeline(
+        events=shown,
+        newest=f"{url}#events" if before else "",
+        older=f"{url}&before={shown[-1]['event_id']}#events" if len(older) == limit else "",
+    )

@@ -90,6 +90,7 @@ rendering.environment.filters |= {name: getattr(wording, name) for name in _FILT
 rendering.environment.filters["schedule"] = lru_cache(maxsize=1000)(schedules.words)
 rendering.environment.globals |= {
     "entity_url": wording.entity_url,
+    "events_url": wording.events_url,
     "key_links": wording.key_links,
     "status_words": wording.STATUS_WORDS,
     "sql": wording.sql,

@@ -234,6 +234,12 @@ def entity_url(entity: Entity, kind: str, value: str, store: str) -> str:
     return f"{path}?{urlencode({**query, 'store': store})}"
 
 
+def events_url(name: str, store: str, **more: str | int) -> str:
+    """The page of who did something how often; without a name that of the names of events."""
+    query = {"name": name, **more, "store": store}
+    return f"/events?{urlencode({key: value for key, value in query.items() if value not in ('', 1)})}"
+
+
 def key_links(sync: SyncDefinition, row: Rejection) -> list[tuple[str, str, str]]:
     """Each part of a rejected row's key: its column, its text, and the page of its entity; empty without a key.
 
