@@ -16,6 +16,12 @@ from tests.benchmarks.measuring import Cost, costs
 
 _SENT_BYTES = 1 << 17
 
+#: The tables whose rows go with a person, and how they refer to people.
+_REFERENCES = (
+    "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint "
+    "WHERE confrelid = 'people'::regclass AND conrelid::regclass::text NOT LIKE 'bare.%' ORDER BY conname"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -48,7 +54,7 @@ def copy_out(url: str, query: str, *, times: int = 1) -> Cost:
 
 
 class PostgreSQLBare:
-    """In the schema `bare` of the store's database: a table of the same shape, with the same indexes."""
+    """In the schema `bare` of the store's database: tables of the same shape, with the same indexes and references."""
 
     def __init__(self, store: str) -> None:
         self._connection = psycopg.connect(store, autocommit=True)
@@ -59,6 +65,10 @@ class PostgreSQLBare:
         ((options,),) = self._connection.execute("SELECT reloptions FROM pg_class WHERE oid = 'people'::regclass")
         storage = f"WITH ({', '.join(options)})" if options else ""
         self._connection.execute(f"CREATE TABLE bare.people (LIKE people INCLUDING ALL) {storage}")
+        for table, reference in self._connection.execute(_REFERENCES).fetchall():
+            reference = reference.replace("REFERENCES people", "REFERENCES bare.people")
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS bare.{table} (LIKE {table} INCLUDING ALL)")
+            self._connection.execute(f"ALTER TABLE bare.{table} ADD {reference}")
         self._is_made = True
 
     def follow(self) -> Change:

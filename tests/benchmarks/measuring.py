@@ -6,6 +6,7 @@ A server that this process started is below it, so the processor time of this pr
 from __future__ import annotations
 
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -36,16 +37,23 @@ class Cost:
     cpu: float
     #: The most memory of the program, in MB; 0 where it was no program of its own.
     peak_mb: int = 0
+    #: Of the processor time, that of the program and of what it started; 0 where it was no program of its own.
+    own_cpu: float = 0
 
     def __add__(self, other: Cost) -> Cost:
         """One after the other."""
         return Cost(
-            seconds=self.seconds + other.seconds, cpu=self.cpu + other.cpu, peak_mb=max(self.peak_mb, other.peak_mb)
+            seconds=self.seconds + other.seconds,
+            cpu=self.cpu + other.cpu,
+            peak_mb=max(self.peak_mb, other.peak_mb),
+            own_cpu=self.own_cpu + other.own_cpu,
         )
 
     def __truediv__(self, parts: int) -> Cost:
         """One of so many equal parts."""
-        return Cost(seconds=self.seconds / parts, cpu=self.cpu / parts, peak_mb=self.peak_mb)
+        return Cost(
+            seconds=self.seconds / parts, cpu=self.cpu / parts, peak_mb=self.peak_mb, own_cpu=self.own_cpu / parts
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +109,10 @@ def run(command: Sequence[str], *, folder: Path, settings: Mapping[str, str], py
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         with costs() as cost:
-            started = [python, *command]
+            started, before = [python, *command], _ended_seconds()
             process = subprocess.Popen(started, cwd=folder, env=environment(settings), stdout=output, stderr=errors)
             peak = _watched(process)
+            own = _ended_seconds() - before
         output.seek(0)
         written = output.read().decode()
         if process.returncode:
@@ -111,7 +120,13 @@ def run(command: Sequence[str], *, folder: Path, settings: Mapping[str, str], py
             said = errors.read().decode()[-3000:]
             raise RuntimeError(f"`{' '.join(command)}` ended with {process.returncode}:\n{written[-1000:]}\n{said}")
     taken = cost()
-    return Program(output=written, cost=Cost(seconds=taken.seconds, cpu=taken.cpu, peak_mb=peak))
+    return Program(output=written, cost=Cost(seconds=taken.seconds, cpu=taken.cpu, peak_mb=peak, own_cpu=own))
+
+
+def _ended_seconds() -> float:
+    """Processor time of all processes that this one started, and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _watched(process: subprocess.Popen[bytes]) -> int:

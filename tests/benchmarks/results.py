@@ -121,6 +121,8 @@ class Result:
             "cpu_seconds": self.cost.cpu,
             "read_seconds": self.read.seconds,
             "read_cpu_seconds": self.read.cpu,
+            "own_cpu_seconds": self.cost.own_cpu,
+            "own_cpu_ratio": self.cost.own_cpu / read,
         }
         if self.change:
             found["least_cpu_ratio"] = (read + self.change.cpu) / read
@@ -167,7 +169,8 @@ class Line:
         least = f"{self.measures['least_cpu_ratio']:.1f} ×" if "least_cpu_ratio" in self.measures else ""
         wanted = self._wanted() if not self.missed else f"{self._wanted()}: **not met**"
         measured = f"{before.measured() if before else ''} | {self.measured()}"
-        return f"| {TITLES[self.work]} | {self.rows:,} | {measured} | {least} | {wanted} |"
+        own = f"{_figure(self.measures['own_cpu_ratio'])} ×" if self.measures.get("own_cpu_ratio") else ""
+        return f"| {TITLES[self.work]} | {self.rows:,} | {measured} | {own} | {least} | {wanted} |"
 
     def measured(self) -> str:
         """What the targets are about, and what each run takes."""
@@ -183,7 +186,7 @@ def _figure(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
-MARKDOWN_HEADER = "| work | rows | before | now | bare | to reach |\n|---|---|---|---|---|---|"
+MARKDOWN_HEADER = "| work | rows | before | now | its own process | bare | to reach |\n|---|---|---|---|---|---|---|"
 
 
 def from_json(text: str) -> Line:

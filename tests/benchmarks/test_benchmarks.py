@@ -74,6 +74,15 @@ def test_memory_is_that_of_the_program_and_not_of_this_process(tmp_path: Path) -
     assert 95 <= large.cost.peak_mb < 160
 
 
+def test_a_programs_own_time_is_told_from_that_of_others(tmp_path: Path) -> None:
+    busy = subprocess.Popen([sys.executable, "-c", _BUSY.format(seconds=0.4)])
+    ran = run(["-c", _BUSY.format(seconds=0.6)], folder=tmp_path, settings={})
+    busy.wait()
+
+    assert 0.6 - _OFF <= ran.cost.own_cpu <= 0.6 + 0.3, "the start of Python counts too"
+    assert ran.cost.cpu >= ran.cost.own_cpu - _OFF
+
+
 def test_what_a_program_wrote_last_is_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)ended with 1:.*ZeroDivisionError"):
         run(["-c", "1 / 0"], folder=tmp_path, settings={})
@@ -81,7 +90,7 @@ def test_what_a_program_wrote_last_is_in_the_error(tmp_path: Path) -> None:
 
 def _result(cpu: float, peak_mb: int) -> Result:
     read, change = Cost(seconds=1, cpu=2), Cost(seconds=1, cpu=4)
-    cost = Cost(seconds=8, cpu=cpu, peak_mb=peak_mb)
+    cost = Cost(seconds=8, cpu=cpu, peak_mb=peak_mb, own_cpu=cpu / 2)
     return Result(work="every-row", rows=10, cost=cost, read=read, disk_mb=3, change=change, how="UPDATE")
 
 
@@ -95,7 +104,8 @@ def test_a_line_is_the_median_of_each_measure_and_says_which_targets_are_missed(
     alone = [line_of([_result(cpu, peak_mb)]) for cpu, peak_mb in ((14, 310), (30, 280), (16, 320))]
     assert joined([*alone]) == [line]
     assert line.as_markdown(before=line_of([_result(40, 683)])) == (
-        "| every row changed | 10 | 20 × CPU, 683 MB | 8.00 × CPU, 310 MB | 3.0 × | 9 × CPU, 300 MB: **not met** |"
+        "| every row changed | 10 | 20 × CPU, 683 MB | 8.00 × CPU, 310 MB | 4.00 × | 3.0 × "
+        "| 9 × CPU, 300 MB: **not met** |"
     )
 
 
