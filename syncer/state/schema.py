@@ -129,9 +129,17 @@ runs = sa.Table(
     sa.Index("syncer_runs_by_kind", "sync", "status", "seq"),
     sa.Index("syncer_runs_by_status", "status", "seq"),
     sa.Index("syncer_runs_by_start", "started_at"),
-    # Both databases use it only where the query has the same literals.
-    sa.Index("syncer_runs_well", "sync", "seq", sqlite_where=sa.text(_WELL), postgresql_where=sa.text(_WELL)),
 )
+
+#: Makes an index that both databases use only where the query has the same literals. As an `Index` it would let
+#: SQLAlchemy load its drivers of PostgreSQL, with every start.
+INDEX_WELL = f"CREATE INDEX IF NOT EXISTS syncer_runs_well ON {runs.name} (sync, seq) WHERE {_WELL}"
+
+
+@sa.event.listens_for(runs, "after_create")
+def _index_well(_table: sa.Table, connection: sa.Connection, **_: Any) -> None:
+    connection.exec_driver_sql(INDEX_WELL)
+
 
 #: One row for each sync that ever had a run, kept up to date by each transaction that writes a run: lists of many syncs
 #: look at no run. Every column but the first two follows from the runs; see `newest_runs`.

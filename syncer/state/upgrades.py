@@ -19,6 +19,7 @@ from syncer.model.types import EndedBy, RunStatus
 from syncer.model.upgrades import Formats
 from syncer.state.schema import (
     DELIVERY,
+    INDEX_WELL,
     event_starts,
     forgotten_removals,
     latest,
@@ -87,7 +88,7 @@ def _know_what_was_delivered(connection: sa.Connection) -> None:
     """Format 7: runs tell what they planned from what they delivered."""
     for name in (*DELIVERY, "fruitless"):
         _add_column(connection, runs.c[name])
-    next(index for index in runs.indexes if index.name == "syncer_runs_well").create(connection, checkfirst=True)
+    connection.exec_driver_sql(INDEX_WELL)
 
 
 def _know_what_people_know(connection: sa.Connection) -> None:
@@ -186,6 +187,7 @@ def _number_runs(connection: sa.Connection) -> None:
     _add_column(connection, runs.c.fruitless)
     for index in sorted(runs.indexes, key=lambda index: str(index.name)):
         index.create(connection)
+    connection.exec_driver_sql(INDEX_WELL)
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("ANALYZE syncer_runs")
     latest.create(connection)

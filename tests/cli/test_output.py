@@ -204,3 +204,20 @@ finally:
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert ended.stderr.split("\n")[-3:] == ["False", "(1, 1)", ""]
+
+
+def test_a_run_that_needs_no_postgresql_loads_nothing_for_it(tmp_path: Path) -> None:
+    program = """
+import sys
+from syncer.cli import main
+sys.argv = ["syncer", "run", "--all"]
+try:
+    main()
+finally:
+    print(sorted({"psycopg", "sqlalchemy.dialects.postgresql"} & {*sys.modules}), file=sys.stderr)
+"""
+    for command in (["init", "."], ["run", "--all"]):
+        subprocess.run([sys.executable, "-m", "syncer", *command], cwd=tmp_path, check=True, capture_output=True)
+    again = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert again.stderr.split("\n")[-2:] == ["[]", ""]
