@@ -171,9 +171,11 @@ class Leader:
         self._is_short = False
         is_done = False
         try:
+            # What another process ends by itself is made up for then.
+            goes_on_elsewhere = self.left_open.interrupt(before=term)
             if self._adopt(term):
                 self._make_up(term)
-                is_done = True
+                is_done = not goes_on_elsewhere
         finally:
             self._is_short = self._is_short or not is_done
 

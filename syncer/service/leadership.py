@@ -6,11 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
+from syncer.model.errors import StateDatabaseError
 from syncer.service.session_lock import SessionLock
 from syncer.state.database import StateDatabase
+from syncer.state.run_ends import presence_of
 from syncer.state.runs import RunLog
 
 log = logging.getLogger(__name__)
@@ -73,6 +76,7 @@ class LeaderElection:
 
     def __init__(self, database: StateDatabase, run_log: RunLog, *, holder: str, now: Callable[[], datetime]) -> None:
         """Nothing is connected yet. *holder*: this service, for people."""
+        self._database = database
         self._session = SessionLock(database)
         self._run_log = run_log
         self.holder = holder
@@ -80,6 +84,8 @@ class LeaderElection:
         self.term: int | None = None
         self._asked_at = 0.0
         self._lock = threading.RLock()
+        #: Shows that this process lives, also once it leads no longer.
+        self._presence: SessionLock | None = None
         self._released = threading.Event()
         self._signs: threading.Thread | None = None
 
@@ -94,6 +100,7 @@ class LeaderElection:
             except BaseException:
                 self._session.release()
                 raise
+            self._show_presence(self.term)
             if self._signs is None:
                 self._signs = threading.Thread(target=self._give_signs, name="leadership", daemon=True)
                 self._signs.start()
@@ -122,10 +129,29 @@ class LeaderElection:
         with self._lock:
             self.term = None
             self._session.release()
+            if self._presence is not None:
+                self._presence.release()
+
+    def _show_presence(self, term: int) -> None:
+        """Let others know that this process lives, which may have begun runs of that term."""
+        if self._presence is not None:
+            self._presence.release()
+        self._presence = SessionLock(self._database, self._database.lock_of(presence_of(term)))
+        with suppress(StateDatabaseError):
+            self._presence.take()
+
+    def _stay_present(self) -> None:
+        with self._lock:
+            if self._presence is not None and self._presence.ask("SELECT 1") is None and not self._released.is_set():
+                self._presence.release()
+                self._presence.take()
 
     def _give_signs(self) -> None:
         while not self._released.wait(_SIGN_SECONDS):
             try:
                 self.holds()
+                self._stay_present()
+            except StateDatabaseError as exc:
+                log.warning("that this service lives cannot be shown: %s", exc)
             except Exception:
                 log.exception("whether this service leads could not be found out")

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from syncer.model.types import Run, Trigger
 from syncer.settings.settings import Settings
+from syncer.state.run_ends import presence_of
 from syncer.state.runs import RunLog
 from syncer.sync.runner import Runner
 
@@ -22,17 +23,30 @@ class LeftOpen:
     #: Gives aware UTC.
     now: Callable[[], datetime]
 
-    def interrupt(self, *, before: int) -> None:
+    def interrupt(self, *, before: int) -> bool:
         """End the runs that services of terms *before* this one, or commands that were killed, left open.
 
-        What waits for a tick of the schedule stays queued.
+        What waits for a tick of the schedule stays queued. Returns whether a process of an earlier term lives that
+        goes on with a run: it ends it after the batch in hand.
         """
+        is_any_alive = False
         for run in self.run_log.open_runs():
-            if run.term < before if run.term is not None else self.runner.has_no_command(run.sync):
-                self.run_log.interrupt(run.id, self.now())
+            if run.term is None:
+                if self.runner.has_no_command(run.sync):
+                    self.run_log.interrupt(run.id, self.now())
+            elif run.term < before:
+                is_alive = self._is_present(run.term)
+                is_any_alive = is_any_alive or is_alive
+                if not is_alive:
+                    self.run_log.interrupt(run.id, self.now())
         for run in self.run_log.queued_runs():
             if run.trigger is not Trigger.SCHEDULE and (run.term or 0) < before:
                 self.run_log.interrupt(run.id, self.now())
+        return is_any_alive
+
+    def _is_present(self, term: int) -> bool:
+        database = self.run_log.database
+        return database.is_shared and database.is_held(presence_of(term))
 
     def alive(self, sync: str, *, except_for: Collection[str]) -> Run | None:
         """A run of a sync that another process makes; those of commands that were killed are ended.

@@ -23,11 +23,11 @@ _LEADERSHIP = 7305712
 class SessionLock:
     """One session's claim to the lock of a run log; for one thread at a time."""
 
-    def __init__(self, database: StateDatabase) -> None:
-        """Nothing is connected yet."""
+    def __init__(self, database: StateDatabase, lock: tuple[int, int] | None = None) -> None:
+        """Nothing is connected yet. *lock*: the two numbers of the lock, in place of those of the lead."""
         self._database = database
         # Two run logs may be in one database.
-        self._key = zlib.crc32(database.log_id.encode()) - 2**31
+        self._lock = lock or (_LEADERSHIP, zlib.crc32(database.log_id.encode()) - 2**31)
         self._connection: sa.Connection | None = None
         #: The driver's, which SQLAlchemy forgets without closing it where the server ended the session.
         self._raw: Any = None
@@ -43,7 +43,8 @@ class SessionLock:
         try:
             if self._connection is None:
                 self._connect()
-            backend, taken = self._row(f"SELECT pg_backend_pid(), pg_try_advisory_lock({_LEADERSHIP}, {self._key})")
+            number, key = self._lock
+            backend, taken = self._row(f"SELECT pg_backend_pid(), pg_try_advisory_lock({number}, {key})")
             if backend != self._backend:
                 raise _pooled()
             if taken:

@@ -57,6 +57,9 @@ _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "53100")
 _UPGRADE_LOCK = 7305711
 _HELD_LOCK = 7305713
 
+#: Lets the server end the session of a machine that is gone after seconds, not hours.
+_GONE = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
+
 
 class StateDatabase:
     """Where the run log and the removals are kept; one object may serve several threads."""
@@ -153,7 +156,8 @@ class StateDatabase:
         if not self.is_shared:
             yield
             return
-        connection = self.own_connection(first=f"SELECT pg_advisory_lock_shared({_HELD_LOCK}, {self._lock_key(name)})")
+        number, key = self.lock_of(name)
+        connection = self.own_connection(first=f"{_GONE}; SELECT pg_advisory_lock_shared({number}, {key})")
         try:
             yield
         finally:
@@ -162,20 +166,24 @@ class StateDatabase:
 
     def is_held(self, name: str) -> bool:
         """Whether some process holds a name now; only where the database is shared."""
+        return self.holders(name) > 0
+
+    def holders(self, name: str) -> int:
+        """How many hold a name now; only where the database is shared."""
         query = sa.text(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
             "AND classid = :lock AND objid = :key AND database = "
             "(SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         with self.reading() as connection:
-            found = connection.execute(
-                query, {"lock": _HELD_LOCK, "key": self._lock_key(name) & 0xFFFFFFFF}
-            ).scalar_one()
-        return bool(found)
+            number, key = self.lock_of(name)
+            held: int = connection.execute(query, {"lock": number, "key": key & 0xFFFFFFFF}).scalar_one()
+        return held
 
-    def _lock_key(self, name: str) -> int:
+    def lock_of(self, name: str) -> tuple[int, int]:
+        """The two numbers of the advisory lock of who holds a name."""
         # Two run logs may be in one database.
-        return zlib.crc32(f"{self.log_id}/{name}".encode()) - 2**31
+        return _HELD_LOCK, zlib.crc32(f"{self.log_id}/{name}".encode()) - 2**31
 
     def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that may have an ON CONFLICT clause."""

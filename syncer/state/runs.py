@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-from syncer.model.errors import StateDatabaseError
-from syncer.model.types import OPEN, Counts, Delivery, EndedBy, Finding, Order, Rejection, Run, RunStatus
-from syncer.state.history import RunHistory, fruitless_before
+from syncer.model.types import OPEN, Counts, Delivery, Order, Run, RunStatus
+from syncer.state.run_ends import RunEnds, newest_kept
 from syncer.state.schema import (
-    delivery_values,
     latest,
-    newest_runs,
     pauses,
     promises,
-    rejection_totals,
-    rejections,
     run_of,
     runs,
     terms,
@@ -47,7 +39,7 @@ class OvertakenError(Exception):
     """The order is of a service that leads no longer: another one's term has begun."""
 
 
-class RunLog(RunHistory):
+class RunLog(RunEnds):
     """The run log in a state database. Every change is durable when its method returns."""
 
     @property
@@ -83,60 +75,6 @@ class RunLog(RunHistory):
             OvertakenError: the order's term is not the newest.
         """
         return self._add(sync, order, definition_hash, at, status=RunStatus.SKIPPED, finished_at=at, notes=[note])
-
-    def finish(
-        self,
-        run_id: str,
-        status: RunStatus,
-        at: datetime,
-        *,
-        counts: Counts = _NO_ROWS,
-        phases: Mapping[str, float] | None = None,
-        error: str | None = None,
-        hint: str = "",
-        notes: Sequence[str] = (),
-        findings: Sequence[Finding] = (),
-        ended_by: EndedBy | None = None,
-        delivery: Delivery = _NOTHING,
-        fruitless: bool | None = False,
-    ) -> None:
-        """Record how a run ended, and of one that was interrupted who ended it.
-
-        Shapes:
-            fruitless: None if it is as the run that showed the state of its sync before it.
-        Units:
-            phases: seconds, in the order they ran.
-        Raises:
-            StateDatabaseError: the run log has no such run: it was replaced meanwhile.
-        """
-        values = {"phases": dict(phases or {}), "error": error, "hint": hint, "notes": list(notes), **asdict(counts)}
-        values |= delivery_values(delivery)
-        values["fruitless"] = fruitless_before(run_id) if fruitless is None else fruitless
-        values |= {"findings": [asdict(finding) for finding in findings], "ended_by": ended_by}
-        ended = runs.update().where(runs.c.id == run_id).values(status=status, finished_at=at, **values)
-        with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
-            if connection.execute(ended).rowcount != 1:
-                raise StateDatabaseError(
-                    f"the run log has no run {run_id}", hint="Was the run log replaced during the run?"
-                )
-
-    def interrupt_open(self, sync: str, at: datetime, *, promised: str | None = None) -> int:
-        """Mark the runs of *sync* that began and never ended as `interrupted`, but for *promised*; returns how many.
-
-        Only for who holds the sync's lock, before its own run starts: no other run of it can be alive then.
-        """
-        left_open = (runs.c.sync == sync) & (runs.c.status == RunStatus.RUNNING) & (runs.c.id != (promised or ""))
-        with self.database.writing() as connection:
-            if connection.execute(sa.select(runs.c.id).where(left_open).limit(1)).one_or_none() is None:
-                return 0
-            with newest_kept(connection, sync):
-                return connection.execute(_interrupted(at, EndedBy.CRASH).where(left_open)).rowcount
-
-    def interrupt(self, run_id: str, at: datetime, *, by: EndedBy = EndedBy.CRASH) -> None:
-        """Mark one run that never ended as `interrupted`; only for who knows that it is dead."""
-        left_open = (runs.c.id == run_id) & runs.c.status.in_(OPEN)
-        with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
-            connection.execute(_interrupted(at, by).where(left_open))
 
     def adopt(self, run_id: str, order: Order) -> bool:
         """Take over a queued run of an earlier term; returns whether it is queued still.
@@ -180,21 +118,6 @@ class RunLog(RunHistory):
             deleted += number
             if number < PURGED_AT_ONCE:
                 return deleted
-
-    def replace_rejections(self, sync: str, refused: Sequence[Rejection], total: int, *, now: datetime) -> int:
-        """Record what *sync* has refused now, in place of what it had before; see `rejections.record`.
-
-        Units:
-            total: rows, also those that *refused* leaves out.
-        """
-        with self.database.writing() as connection:
-            if not total:
-                for table in (rejections, rejection_totals):
-                    connection.execute(table.delete().where(table.c.sync == sync))
-                return 0
-            from syncer.state.rejections import record
-
-            return record(connection, sync, refused, total, now=now)
 
     def begin_term(self, holder: str, at: datetime) -> int:
         """Record that a service leads from now on, and give the number of its term, greater than every earlier one's.
@@ -311,28 +234,6 @@ class RunLog(RunHistory):
         if self.database.is_shared:
             return sa.func.nextval(sa.func.pg_get_serial_sequence(runs.name, "seq"), type_=sa.BigInteger)
         return sa.select(sa.func.coalesce(sa.func.max(runs.c.seq), 0) + 1).scalar_subquery()
-
-
-@contextmanager
-def newest_kept(connection: sa.Connection, sync: str = "", *, run_id: str = "") -> Iterator[None]:
-    """Let `latest` follow what the block writes of one sync, or of the sync of one run; others wait meanwhile."""
-    which = latest.c.sync == (sa.select(runs.c.sync).where(runs.c.id == run_id).scalar_subquery() if run_id else sync)
-    locked = connection.execute(sa.select(latest.c.sync).where(which).with_for_update()).scalar_one_or_none()
-    yield
-    if locked is not None:
-        connection.execute(_renewal(connection.dialect.name == "postgresql"), {"renewed": locked})
-
-
-@cache
-def _renewal(is_shared: bool) -> sa.Update:
-    """Brings the row of the sync `renewed` up to date; made once, as it takes ten times as long as to execute it."""
-    newest = newest_runs(sa.select(sa.bindparam("renewed").label("sync")).subquery("each"), is_shared=is_shared)
-    values = {column.name: column for column in newest.c if column.name != "sync"}
-    return latest.update().where(latest.c.sync == newest.c.sync).values(values)
-
-
-def _interrupted(at: datetime, by: EndedBy) -> sa.Update:
-    return runs.update().values(status=RunStatus.INTERRUPTED, finished_at=at, ended_by=by)
 
 
 def _fence(connection: sa.Connection, order: Order) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.types import TypeDecorator
 
 from syncer.model.types import (
     CONCLUSIVE,
+    OPEN,
     Changes,
     Counts,
     Delivery,
@@ -174,6 +175,7 @@ def run_of(row: sa.Row[tuple[object, ...]]) -> Run:
     findings = tuple(Finding(**{**found, "kind": FindingKind(found["kind"])}) for found in row.findings)
     delivery, fruitless = _delivery(*[values.pop(name) for name in DELIVERY]), bool(values.pop("fruitless"))
     lists = {"notes": tuple(row.notes), "findings": findings, "options": tuple(row.options.split())}
+    values["ended_by"] = None if row.status in OPEN else row.ended_by  # There, another run of its sync has begun.
     return Run(**values | {"counts": counts, "delivery": delivery, "fruitless": fruitless, **lists})
 
 
@@ -296,7 +298,6 @@ forgotten_removals = sa.Table(
     sa.Column("store_id", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),
 )
-
 
 #: From when on the events of a store count that keeps it nowhere itself, by the event's name and key.
 event_starts = sa.Table(

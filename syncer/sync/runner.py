@@ -90,7 +90,7 @@ class Runner:
                 coordination = self._coordination(definition, store)
                 coordination.close_removals()
                 coordination.close_abandoned(self._has_died, before=started_at - _LONGEST_REQUEST)
-                self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id)
+                self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id, beside=order)
                 clock_faults = limits.went_back(self.now(), self.run_log.last_moment())
                 run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
             progress.run_id = run_id
@@ -181,13 +181,14 @@ class Runner:
         except (Exception, KeyboardInterrupt) as exc:
             if isinstance(exc, (StoppedError, StoreError, KeyboardInterrupt)):
                 try:
-                    self._publish_rejections(definition, snapshot)
+                    self._publish_rejections(definition, snapshot, progress.run_id)
                 except SyncerError:
                     progress.notes.append("what was rejected could not be recorded; the next run records it")
             return self._ended_early(definition, progress, exc)
         try:
             with self.run_log.database.writing():
-                known = self.run_log.replace_rejections(definition.name, refused, total, now=self.now())
+                run_id = progress.run_id
+                known = self.run_log.replace_rejections(definition.name, refused, total, now=self.now(), run_id=run_id)
                 progress.acknowledged = known
                 return self._finish(progress, limits.status(definition, total, known, snapshot, progress.notes), None)
         except Exception as exc:
@@ -215,11 +216,11 @@ class Runner:
         )
         return self._finish(progress, RunStatus.FAILED, error)
 
-    def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot) -> None:
+    def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot, run_id: str) -> None:
         """Put what is refused now where all can read it."""
         with snapshot.ledger.explaining():
             rejections, total = snapshot.rejections(KEPT_REJECTIONS)
-        self.run_log.replace_rejections(definition.name, rejections, total, now=self.now())
+        self.run_log.replace_rejections(definition.name, rejections, total, now=self.now(), run_id=run_id)
 
     def _finish(self, progress: Progress, status: RunStatus, error: SyncerError | None) -> Run:
         with self.run_log.database.writing():
@@ -331,7 +332,6 @@ class Runner:
 
 
 def _unreachable(settings: Settings, definition: SyncDefinition, exc: BaseException) -> list[Finding]:
-    # Most runs need none of it.
     from syncer.sync.connections import unreachable
 
     return unreachable(settings, definition, exc)

@@ -13,6 +13,7 @@ import pytest
 from syncer.model.errors import SettingsError, StateDatabaseError
 from syncer.model.types import Order, Run, RunStatus, Trigger
 from syncer.service.leadership import LeaderElection
+from syncer.service.session_lock import _LEADERSHIP
 from syncer.state.database import StateDatabase
 from syncer.state.runs import OvertakenError, RunLog
 from tests.servers.transaction_pooler import transaction_pooler
@@ -22,7 +23,7 @@ from tests.service.machines import Machines, Service, wait_until
 TAKEOVER_SECONDS = 20.0
 
 #: What one server session holds: the lock of a leader.
-LOCKS = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
+LOCKS = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = {_LEADERSHIP}"
 
 #: More than two of the store's batches.
 MANY = 25_000

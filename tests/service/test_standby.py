@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 
 from syncer.definitions import folder as definitions
-from syncer.model.types import Order, RunStatus, Trigger
+from syncer.model.types import EndedBy, Order, RunStatus, Trigger
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import LeaderElection
 from syncer.service.pool import FENCED, ClosedError
@@ -18,7 +19,7 @@ from syncer.service.service import Service
 from syncer.settings import settings, state_modes
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
-from syncer.sync.progress import RunOptions, StoppedError
+from syncer.sync.progress import Phase, RunOptions, StoppedError
 from syncer.sync.runner import Runner
 from tests.service.machines import wait_until
 from tests.service.test_leadership import end_session_of_leader
@@ -75,6 +76,47 @@ def test_a_command_that_was_killed_no_longer_blocks_its_sync(two: tuple[Service,
     assert found.status is RunStatus.INTERRUPTED
     assert not leader.run_log.database.is_held("customers")
     assert leader.run_now("customers", actor="ann").ended.wait(60)
+
+
+def test_a_new_leader_leaves_the_run_of_a_command_alone_that_goes_on(tmp_path: Path, postgres_url: str) -> None:
+    with started(hold, postgres_url, "customers") as process:
+        run_id = process.stdout.readline().strip()
+        leader = service(tmp_path, postgres_url, "a")
+        leader.start()
+        found = leader.run_log.get(run_id)
+        # Not even by a run of the same sync: the command records its own end.
+        active = leader.run_now("customers", actor="ann")
+        assert active.ended.wait(60)
+        still = leader.run_log.get(run_id)
+        leader.stop("the test is over")
+        leader.run_log.database.close()
+
+    assert found is not None
+    assert still is not None
+    assert (found.status, still.status) == (RunStatus.RUNNING, RunStatus.RUNNING)
+    assert active.run is not None
+    assert active.run.status is RunStatus.SUCCESS
+
+
+def test_a_new_leader_lets_the_one_before_it_end_its_run(two: tuple[Service, Service], postgres_url: str) -> None:
+    """Its session is lost, and its process lives: it ends after the batch in hand, and tells so itself."""
+    leader, standby = two
+    assert leader.run_now("customers", actor="ann").ended.wait(60)
+    with sqlite3.connect(leader.settings.state_dir / "profiles.db") as store:
+        store.execute("BEGIN IMMEDIATE")
+        active = leader.run_now("customers", actor="ann", options=RunOptions(full=True))
+        wait_until(lambda: active.progress.phase is Phase.SEND)
+        end_session_of_leader(postgres_url)
+        wait_until(lambda: standby.leads)
+        meanwhile = standby.run_log.get(active.run_id)
+    store.close()
+    assert active.ended.wait(60)
+    ended = standby.run_log.get(active.run_id)
+
+    assert meanwhile is not None
+    assert (meanwhile.status, meanwhile.error) in [(RunStatus.RUNNING, None), (RunStatus.INTERRUPTED, FENCED)]
+    assert ended is not None
+    assert (ended.status, ended.error, ended.ended_by) == (RunStatus.INTERRUPTED, FENCED, EndedBy.TAKEOVER)
 
 
 def test_what_stands_by_is_read_and_names_who_leads(two: tuple[Service, Service]) -> None:
