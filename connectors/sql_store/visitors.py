@@ -18,6 +18,7 @@ from connectors.sql_store.database import StoreDatabase
 from connectors.sql_store.people import TAKEN
 from connectors.sql_store.staging import Answers, pairs
 from connectors.sql_store.upgrades import WITH_VISITORS
+from syncer.model.importing import importing
 from syncer.model.types import Action, PersonKey, Target
 
 #: What people are known by, as text, for each kind of identifier.
@@ -44,7 +45,8 @@ class VisitorTables(StoreDatabase):
 
     def holders(self, visitors: pa.Table) -> Iterator[pa.Table]:
         """See `KnowsVisitors.holders`."""
-        from connectors.sql_store import reading
+        with importing:
+            from connectors.sql_store import reading
 
         # A store from before there were visitors has none.
         if not self.is_new and self._format >= WITH_VISITORS:
