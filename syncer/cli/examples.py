@@ -61,7 +61,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("syncer alerts --test", "send a test notice"),
         ("syncer alerts mute customers --until 12h --reason 'a migration'", "no notice for half a day"),
     ],
-    "schema": [("syncer schema > sync.schema.json", "for an editor")],
+    "schema": [
+        ("syncer schema > sync.schema.json", "for an editor"),
+        ("syncer schema attributes > attributes.schema.json", "for attributes.yml"),
+    ],
     "completion": [("syncer completion bash >> ~/.bashrc", "for every new bash")],
     "lsp": [("syncer lsp", "by an editor, which speaks to it")],
     "docs": [("syncer docs", "the contents"), ("syncer docs commands", "one topic")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,11 +82,23 @@ def list_syncs(select: Select = None, exclude: Exclude = None, as_json: Json = F
     raise typer.Exit(UNUSABLE if selected.errors else 0)
 
 
-def schema() -> None:
-    """Print the JSON Schema of the header."""
+class SchemaOf(enum.StrEnum):
+    """What editors can check by a JSON Schema."""
+
+    HEADER = "header"
+    ATTRIBUTES = "attributes"
+
+
+def schema(
+    of: Annotated[
+        SchemaOf, typer.Argument(metavar="header|attributes", help="The header of a sync, or attributes.yml.")
+    ] = SchemaOf.HEADER,
+) -> None:
+    """Print the JSON Schema of the header, or of attributes.yml."""
     from syncer.definitions import json_schema
 
-    print(json_text(json_schema.schema(), indent=2))
+    found = json_schema.schema() if of is SchemaOf.HEADER else json_schema.attributes_schema()
+    print(json_text(found, indent=2))
 
 
 def _due(definition: SyncDefinition, last: datetime | None) -> datetime | None:

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from syncer.definitions.file import DefinitionFile
-from syncer.definitions.values import SYNC_NAME, Field, attribute_fault, choice, mapping, names
+from syncer.definitions.values import SYNC_NAME, Field, FieldType, attribute_fault, choice, mapping, names
 from syncer.definitions.yaml_header import Node, read_mapping
 from syncer.model.attribute_rules import AttributeRule, AttributeType, Normaliser
 from syncer.model.errors import DefinitionError
@@ -17,13 +18,36 @@ from syncer.model.types import Entity, SyncDefinition
 
 _EXAMPLE = "plan: {from: [billing, crm], type: text, normalise: trim}"
 
-_RULE = mapping(
+_PARTS = mapping(
     {
         "from": Field(names(SYNC_NAME, least=1), "The syncs that may write it, the one whose value stands first."),
         "type": Field(choice(AttributeType), "What its values are."),
         "normalise": Field(choice(Normaliser), "How its texts are written."),
     },
     "{from: [billing, crm], type: text, normalise: trim}",
+)
+
+
+def _parts(node: Node) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _PARTS.read(node)
+    type_, normaliser = found.get("type"), found.get("normalise")
+    if not found:
+        raise node.error(f"`{node.name}` says nothing", f"Write it as `{_EXAMPLE}`.")
+    if normaliser is not None and type_ not in (None, AttributeType.TEXT):
+        message = f"`{node.name}` has `normalise: {normaliser}`, which is for texts, and `type: {type_}`"
+        raise node.error(message, "Remove one of the two.")
+    return found
+
+
+#: What the file says of one attribute.
+RULE = FieldType(
+    read=_parts,
+    schema={
+        **_PARTS.schema,
+        "minProperties": 1,
+        "if": {"required": ["normalise"]},
+        "then": {"properties": {"type": {"const": str(AttributeType.TEXT)}}},
+    },
 )
 
 
@@ -69,16 +93,13 @@ def read(path: Path, data: bytes, files: Sequence[DefinitionFile]) -> AttributeR
 def _rule(name: str, node: Node) -> AttributeRule:
     if fault := attribute_fault(name):
         raise node.error(f"{quoted(name)} cannot be the name of an attribute: {fault}")
-    found = _RULE.read(node)
-    type_, normaliser = found.get("type"), found.get("normalise")
-    if not found:
-        raise node.error(f"`{name}` says nothing", f"Write it as `{_EXAMPLE}`.")
-    if normaliser is not None and type_ not in (None, AttributeType.TEXT):
-        raise node.error(
-            f"`{name}` has `normalise: {normaliser}`, which is for texts, and `type: {type_}`", "Remove one of the two."
-        )
+    found = RULE.read(node)
     return AttributeRule(
-        sources=found.get("from", ()), type=type_, normaliser=normaliser, path=node.path, line=node.line
+        sources=found.get("from", ()),
+        type=found.get("type"),
+        normaliser=found.get("normalise"),
+        path=node.path,
+        line=node.line,
     )
 
 

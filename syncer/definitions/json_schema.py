@@ -1,18 +1,22 @@
-"""The JSON Schema of the header, as editors read it."""
+"""The JSON Schemas of the header and of `attributes.yml`, as editors read them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from syncer.definitions.attribute_rules import RULE
 from syncer.definitions.fields import FIELDS, NOT_OF_LISTS
 from syncer.definitions.person_values import IDENTIFIES, NO_PREVIOUS, NO_VISITOR
+from syncer.definitions.values import ATTRIBUTE_NAME
 from syncer.model.types import Entity, OnRemoved
+
+_DRAFT = {"$schema": "http://json-schema.org/draft-07/schema#"}
 
 
 def schema() -> dict[str, Any]:
     """The header's schema, draft 7."""
     return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
+        **_DRAFT,
         "title": "Syncer sync definition",
         "description": "The YAML between `/* sync` and `*/` at the top of a .sql file.",
         "type": "object",
@@ -20,6 +24,18 @@ def schema() -> dict[str, Any]:
         "required": ["entity"],
         "properties": {name: field.schema() for name, field in FIELDS.items()},
         "allOf": [*map(_rules_of, Entity), *_rules_of_lists()],
+    }
+
+
+def attributes_schema() -> dict[str, Any]:
+    """The schema of `attributes.yml`, draft 7."""
+    return {
+        **_DRAFT,
+        "title": "Syncer attributes",
+        "description": "Which syncs may write an attribute of people, whose value stands, and how it is written.",
+        "type": "object",
+        "propertyNames": {"pattern": ATTRIBUTE_NAME},
+        "additionalProperties": RULE.schema,
     }
 
 

@@ -77,6 +77,10 @@ def name_fault(text: str) -> str:
     return "expected 1 to 63 of `a-z`, `0-9`, `_` and `-`, not beginning with `_` or `-`"
 
 
+#: What `attribute_fault` finds, as far as a pattern says it: not that the limit is one of bytes.
+ATTRIBUTE_NAME = rf'^[^"\\\x00-\x1f\x7f-\x9f]{{1,{NAME_BYTES}}}$'
+
+
 def attribute_fault(text: str) -> str:
     """Why no attribute, object type or collection can have this name; empty if it can."""
     if not 1 <= len(text.encode()) <= NAME_BYTES:

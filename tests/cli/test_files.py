@@ -115,6 +115,14 @@ def test_schema_is_the_headers_json_schema(folder: Folder) -> None:
     schema = json.loads(printed.out)
     assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
     assert "on_removed" in schema["properties"]
+    assert folder.syncer("schema", "header").out == printed.out
+
+
+def test_schema_attributes_is_that_of_the_file(folder: Folder) -> None:
+    schema = json.loads(folder.syncer("schema", "attributes").out)
+
+    assert {*schema["additionalProperties"]["properties"]} == {"from", "type", "normalise"}
+    assert folder.syncer("schema", "attributes.yml").code == 2
 
 
 @pytest.mark.parametrize(
