@@ -70,8 +70,8 @@ def load(
     errors: list[DefinitionError] = []
     files = [parse(path, unsaved.get(path, data)) for path, data in _contents(folder, errors)]
     saved = {file.path for file in files}
-    files += [parse(path, data) for path, data in unsaved.items() if path not in saved]
-    rules = _attribute_rules(folder, files)
+    files += [parse(path, data) for path, data in unsaved.items() if path not in saved and path.name != FILE_NAME]
+    rules = _attribute_rules(folder, files, unsaved.get(folder / FILE_NAME))
     errors += [error for file in files for error in file.errors]
     errors += _name_clashes(files)
     errors += _unknown_connections(files, warehouses, stores)
@@ -95,10 +95,10 @@ def load(
     return Loaded(definitions=tuple(good), errors=tuple(errors), broken=broken)
 
 
-def _attribute_rules(folder: Path, files: Sequence[DefinitionFile]) -> AttributeRules | None:
-    """What the folder's `attributes.yml` says; None where there is none."""
+def _attribute_rules(folder: Path, files: Sequence[DefinitionFile], unsaved: bytes | None) -> AttributeRules | None:
+    """What the folder's `attributes.yml` says, or what is not saved in its place; None where there is none."""
     path, misnamed = folder / FILE_NAME, folder / MISNAMED
-    if not (os.path.lexists(path) or misnamed.exists()):
+    if unsaved is None and not (os.path.lexists(path) or misnamed.exists()):
         return None
     from syncer.definitions import attribute_rules
 
@@ -109,7 +109,10 @@ def _attribute_rules(folder: Path, files: Sequence[DefinitionFile]) -> Attribute
         path = misnamed
     if _is_link_outside(path, folder.resolve()):
         errors.append(_outside(path))
-    found = attribute_rules.read(path, next((data for _, data in _read_files([path], errors)), b""), files)
+    data = unsaved
+    if data is None or errors:
+        data = next((data for _, data in _read_files([path], errors)), b"")
+    found = attribute_rules.read(path, data, files)
     return replace(found, rules={}, errors=tuple(errors)) if errors else found
 
 

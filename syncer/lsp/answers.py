@@ -7,7 +7,7 @@ from contextlib import suppress
 from lsprotocol import types
 from pygls.workspace import TextDocument
 
-from syncer.lsp import header, names, query
+from syncer.lsp import attributes, header, names, query
 from syncer.lsp.editor import EditorServer
 from syncer.lsp.plan import PLAN
 from syncer.lsp.tables import Tables, spelled
@@ -18,6 +18,8 @@ from syncer.model.errors import SettingsError
 def complete(server: EditorServer, params: types.CompletionParams) -> types.CompletionList | None:
     """What may be written at the cursor."""
     document = server.document(params.text_document.uri)
+    if document is not None and server.has_rules(document):
+        return _of_rules(server, document, params.position)
     if document is None or not server.is_ours(document):
         return None
     draft = server.draft(document)
@@ -40,13 +42,17 @@ def complete(server: EditorServer, params: types.CompletionParams) -> types.Comp
 def hover(server: EditorServer, params: types.HoverParams) -> types.Hover | None:
     """What the field, table or column under the cursor is."""
     document = server.document(params.text_document.uri)
-    if document is None or not server.is_ours(document):
+    has_rules = document is not None and server.has_rules(document)
+    if document is None or not (has_rules or server.is_ours(document)):
         return None
     draft = server.draft(document)
     line, column = draft.place(params.position)
     start, end = draft.word_at(line, column)
     if start == end:
         return None
+    if has_rules:
+        text = attributes.description(draft, line, start, end)
+        return types.Hover(contents=markdown(text), range=draft.range(line, start, end)) if text else None
     offset = draft.offset_in_sql(line, column)
     if offset < 0 or (draft.has_header and line < draft.sql_line):
         place = header.place_of(draft, line, start)
@@ -65,6 +71,23 @@ def lenses(server: EditorServer, params: types.CodeLensParams) -> list[types.Cod
         return []
     command = types.Command(title="Plan this file", command=PLAN, arguments=[params.text_document.uri])
     return [types.CodeLens(range=server.draft(document).range(0, 0, 0), command=command)]
+
+
+def _of_rules(server: EditorServer, document: TextDocument, position: types.Position) -> types.CompletionList | None:
+    """What may be written in `attributes.yml`."""
+    draft, project = server.draft(document), server.project(document)
+    line, column = draft.place(position)
+    place = attributes.place_of(draft, line, column)
+    if place is None or project is None:
+        return None
+
+    def syncs() -> list[str]:
+        with suppress(SettingsError):
+            return project.writers()
+        return []
+
+    items = completion_items(draft, line, place.start, column, attributes.suggestions(place, syncs))
+    return types.CompletionList(is_incomplete=False, items=items)
 
 
 def _known(

@@ -106,7 +106,8 @@ def _diagnostics(
     if project is None:
         return found, ""
     try:
-        places = {path: inside for path in drafts if (inside := project.definition_path(path))}
+        found_in = {path: project.definition_path(path) or project.rules_path(path) for path in drafts}
+        places = {path: inside for path, inside in found_in.items() if inside}
         checked = project.check({inside: data[path] for path, inside in places.items()})
     except SettingsError as exc:
         return found, exc.message

@@ -84,6 +84,14 @@ class EditorServer(LanguageServer):
         except SettingsError:
             return None
 
+    def has_rules(self, document: TextDocument) -> bool:
+        """Whether a document is the `attributes.yml` of its project."""
+        path, project = path_of(document), self.project(document)
+        try:
+            return path is not None and project is not None and project.rules_path(path) is not None
+        except SettingsError:
+            return False
+
     def is_ours(self, document: TextDocument) -> bool:
         """Whether a document is a definition, or about to be one."""
         return self.draft(document).has_header or self.definition_path(document) is not None

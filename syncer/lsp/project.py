@@ -9,8 +9,10 @@ from pathlib import Path
 
 from syncer.definitions import file as definition_file
 from syncer.definitions import folder
+from syncer.definitions.attribute_rules import AttributeRules
 from syncer.definitions.folder import Loaded
 from syncer.definitions.validation import Diagnostic, check_definitions, warnings
+from syncer.model.attribute_rules import FILE_NAME
 from syncer.model.errors import SettingsError
 from syncer.model.importing import importing
 from syncer.model.select_statement import dialect_of
@@ -71,6 +73,25 @@ class EditedProject:
             return None
         is_hidden = any(part.startswith(".") for part in inside.parts)
         return None if is_hidden or path.suffix.lower() != ".sql" else root / inside
+
+    def rules_path(self, path: Path) -> Path | None:
+        """*path* as the definitions' folder has it, if it is `attributes.yml`; else None.
+
+        Raises:
+            SettingsError: the settings cannot be used.
+        """
+        root = self.settings.definitions_dir
+        is_ours = path.name == FILE_NAME and os.path.realpath(path.parent) == os.path.realpath(root)
+        return root / FILE_NAME if is_ours else None
+
+    def writers(self) -> list[str]:
+        """The syncs that may be named there, whatever is wrong with that file.
+
+        Raises:
+            SettingsError: the settings, or the folder, cannot be used.
+        """
+        loaded = self.load({self.settings.definitions_dir / FILE_NAME: b"{}"})
+        return [one.name for one in loaded.definitions if AttributeRules.concern(one)]
 
     def load(self, unsaved: Mapping[Path, bytes]) -> Loaded:
         """The definitions, with what is not saved in the place of its files.
