@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ import sqlalchemy as sa
 from syncer.model.types import Removed, RemovedSet
 from syncer.state.database import StateDatabase
 from syncer.state.schema import forgotten_removals, newest_snapshots, removal_parts, removal_sets, written_attributes
+
+#: Any number, the same for every version of Syncer: who holds it, with a store's, numbers the entries of that store.
+_NUMBERING_LOCK = 7305714
 
 #: 128 bits: nobody finds it by trying.
 _KEY_BYTES = 16
@@ -247,7 +251,10 @@ def forget_removals(database: StateDatabase, before: datetime) -> int:
     is_old = removal_sets.c.at < before
     with database.writing() as connection:
         forgotten = 0
-        for store_id in connection.execute(sa.select(removal_sets.c.store_id).where(is_old).distinct()).scalars().all():
+        # Two that do this at once lock the stores in one order.
+        for store_id in sorted(
+            connection.execute(sa.select(removal_sets.c.store_id).where(is_old).distinct()).scalars()
+        ):
             newest = _lock(connection, store_id)
             old = (removal_sets.c.store_id == store_id) & is_old & ~removal_sets.c.open
             greatest = connection.execute(sa.select(sa.func.max(removal_sets.c.seq)).where(old)).scalar_one()
@@ -281,9 +288,12 @@ def _close(connection: sa.Connection, store_id: str, which: sa.ColumnElement[boo
 
 
 def _lock(connection: sa.Connection, store_id: str) -> int:
-    """Let no other transaction number entries until this one has ended; returns the newest number."""
+    """Let no other transaction number entries of a store until this one has ended; returns the newest number."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"LOCK TABLE {removal_sets.name} IN SHARE ROW EXCLUSIVE MODE")
+        # Earlier versions lock the table for all stores, against this mode too.
+        connection.exec_driver_sql(f"LOCK TABLE {removal_sets.name} IN ROW EXCLUSIVE MODE")
+        key = zlib.crc32(store_id.encode()) - 2**31
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_NUMBERING_LOCK}, {key})")
     return _newest(connection, store_id)
 
 

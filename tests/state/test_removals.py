@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
 from syncer.state import schema
-from syncer.state.coordination import SharedCoordination, forget_removals
+from syncer.state.coordination import SharedCoordination, _lock, forget_removals
 from syncer.state.database import StateDatabase
 from tests.removals import Name, announce, is_incomplete, look, people
 from tests.state import processes
@@ -209,9 +209,16 @@ def test_a_set_that_cannot_be_written_leaves_nothing(of: Of, database: StateData
     assert not database.removals_folder or not [*database.removals_folder.iterdir()]
 
 
+def waits_for(server: psycopg.Connection, locktype: str) -> bool:
+    """Whether somebody waits for a lock of that kind."""
+    query = "SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database WHERE NOT granted AND locktype = %s"
+    return bool(server.execute(f"{query} AND datname = current_database()", [locktype]).fetchall())
+
+
 def test_a_second_writer_waits_so_that_numbers_appear_in_order(postgres_url: str) -> None:
     database = StateDatabase(postgres_url)
     views = {sync: SharedCoordination(database=database, sync=sync, store_id=STORE) for sync in "abc"}
+    elsewhere = SharedCoordination(database=database, sync="d", store_id="store-2")
     about_to_commit, may_commit = threading.Event(), threading.Event()
 
     def hold(connection: sa.Connection) -> None:
@@ -227,10 +234,14 @@ def test_a_second_writer_waits_so_that_numbers_appear_in_order(postgres_url: str
         assert about_to_commit.wait(60)
         second.start()
         with psycopg.connect(postgres_url, autocommit=True) as server:
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'syncer_removal_sets'::regclass"
-            while second.is_alive() and server.execute(waiting).fetchall() == [(0,)]:
+            while second.is_alive() and not waits_for(server, "advisory"):
                 time.sleep(0.01)
-        assert second.is_alive()
+            assert second.is_alive()
+            # Another store waits for nobody.
+            announce(elsewhere, people("4"))
+            elsewhere.close_removals()
+            assert values(look(SharedCoordination(database=database, sync="e", store_id="store-2"), 0)) == ["4"]
+            assert waits_for(server, "advisory")
         assert look(views["c"], 0)[1] == 0
     finally:
         may_commit.set()
@@ -243,6 +254,57 @@ def test_a_second_writer_waits_so_that_numbers_appear_in_order(postgres_url: str
     views["b"].close_removals()
     assert values(look(views["c"], 3)) == ["2"]
     database.close()
+
+
+def test_who_locks_the_table_for_all_stores_as_earlier_versions_do_lets_nobody_number(postgres_url: str) -> None:
+    database = StateDatabase(postgres_url)
+    view = SharedCoordination(database=database, sync="a", store_id=STORE)
+    with psycopg.connect(postgres_url, autocommit=True) as server, psycopg.connect(postgres_url) as older:
+        older.execute("LOCK TABLE syncer_removal_sets IN SHARE ROW EXCLUSIVE MODE")
+        newer = threading.Thread(target=announce, args=(view, people("1")))
+        newer.start()
+        while newer.is_alive() and not waits_for(server, "relation"):
+            time.sleep(0.01)
+        assert newer.is_alive()
+        older.rollback()
+        newer.join()
+        # And the other way round.
+        with database.writing() as connection:
+            _lock(connection, STORE)
+            older.execute("SET lock_timeout = '100ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                older.execute("LOCK TABLE syncer_removal_sets IN SHARE ROW EXCLUSIVE MODE")
+    database.close()
+
+
+@pytest.mark.parametrize("rounds", [5])
+def test_two_that_forget_the_removals_of_many_stores_do_not_wait_for_each_other_for_ever(
+    postgres_url: str, rounds: int
+) -> None:
+    databases = [StateDatabase(postgres_url) for _ in range(2)]
+    failed = list[BaseException]()
+
+    def forget(database: StateDatabase, barrier: threading.Barrier) -> None:
+        barrier.wait()
+        try:
+            forget_removals(database, later(hours=1))
+        except BaseException as exc:
+            failed.append(exc)
+
+    for _ in range(rounds):
+        for number in range(20):
+            view = SharedCoordination(database=databases[0], sync="a", store_id=f"store-{number}")
+            announce(view, people("1"))
+            view.close_removals()
+        barrier = threading.Barrier(2)
+        threads = [threading.Thread(target=forget, args=(database, barrier)) for database in databases]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for database in databases:
+        database.close()
+    assert failed == []
 
 
 def test_a_reader_misses_nothing_that_two_processes_write_at_once(url: str, of: Of) -> None:
