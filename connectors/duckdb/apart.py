@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from connectors.duckdb.folder import TYPES
 from syncer.model.errors import WarehouseError
+from syncer.model.temporary_folders import TemporaryFolder
 from syncer.model.types import Column
 
 #: Megabytes that the process may have, with the 2 GB that DuckDB may take.
@@ -49,8 +50,8 @@ class Task:
 class Apart:
     """The process, as the one that waits for it sees it. The calls block; `end` may be called from any thread."""
 
-    def __init__(self, task: Task, *, folder: str) -> None:
-        """Start it; *folder* is for what it writes."""
+    def __init__(self, task: Task, *, folder: TemporaryFolder) -> None:
+        """Start it; *folder* is for what it writes, and in use until both processes have ended."""
         self._label = f"warehouse `{task.name}`"
         command = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)]
         self._process = subprocess.Popen(
@@ -58,7 +59,8 @@ class Apart:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"TMPDIR": folder},
+            env=os.environ | {"TMPDIR": str(folder.path)},
+            pass_fds=[] if folder.descriptor is None else [folder.descriptor],
             # A signal from the terminal is for the other process, which ends this one.
             start_new_session=True,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -36,6 +35,7 @@ from syncer.model.connectors import file_of
 from syncer.model.errors import WarehouseError
 from syncer.model.memory import PROCESS
 from syncer.model.protocols import JSON, NUMBER
+from syncer.model.temporary_folders import TemporaryFolder
 from syncer.model.types import Column, Probe
 
 if TYPE_CHECKING:
@@ -102,13 +102,13 @@ class DuckDBWarehouse(StreamingWarehouse):
         self._files: dict[str, FileTable] = {}
         #: The query that runs.
         self._sql = ""
-        self._spill = tempfile.TemporaryDirectory(prefix="syncer-duckdb-")
+        self._spill = TemporaryFolder()
         self._thread = DriverThread()
         self._borrowed = ExitStack()
         # What needs more goes to files.
         self._memory = memory or self._borrowed.enter_context(PROCESS.part())
         limit = f"{self._memory}B"
-        self._connection = duckdb.connect(config={"temp_directory": self._spill.name, "memory_limit": limit})
+        self._connection = duckdb.connect(config={"temp_directory": str(self._spill.path), "memory_limit": limit})
         try:
             with self._failures(DESCRIBE_TIMEOUT):
                 self._open(file_of(url))
@@ -228,7 +228,7 @@ class DuckDBWarehouse(StreamingWarehouse):
         self._learn_types(sql)
         memory = self._memory
         task = Task(name=self._name, url=self._url, sql=sql, timeout=timeout, types=TYPES, memory=memory)
-        self._apart = Apart(task, folder=self._spill.name)
+        self._apart = Apart(task, folder=self._spill)
         try:
             yield self._apart
         finally:
@@ -254,7 +254,7 @@ class DuckDBWarehouse(StreamingWarehouse):
 
     def _disconnect(self) -> None:
         # What does not come to its end keeps the thread, which then closes the connection.
-        self._thread.end(self._connection.close, self._spill.cleanup, self._borrowed.close)
+        self._thread.end(self._connection.close, self._spill.close, self._borrowed.close)
         deadline = time.monotonic() + _GRACE_SECONDS
         while not self._thread.has_ended(wait=_AGAIN_SECONDS) and time.monotonic() < deadline:
             # An interruption that comes before the query begins is lost, and the query would go on for ever.

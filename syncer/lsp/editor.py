@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from subprocess import Popen
-from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 from lsprotocol import types
@@ -19,6 +18,7 @@ from syncer.lsp.project import EditedProject, folder_of
 from syncer.lsp.tables import TableCache, Tables
 from syncer.lsp.text import DefinitionDraft
 from syncer.model.errors import SettingsError
+from syncer.model.temporary_folders import TemporaryFolder
 from syncer.settings import registry
 
 
@@ -39,14 +39,14 @@ class EditorServer(LanguageServer):
         #: Those of the plans.
         self.processes: set[Popen[bytes]] = set()
         #: The plans that were shown: they hold values of rows.
-        self.shown = TemporaryDirectory(prefix="syncer-plans-")
+        self.shown = TemporaryFolder()
         self.is_shut_down = False
 
     def leave(self) -> None:
         """Let nothing go on, and keep nothing, once the editor has gone; from any thread."""
         for process in list(self.processes):
             process.terminate()
-        self.shown.cleanup()
+        self.shown.close()
 
     def say(self, level: types.MessageType, text: str) -> None:
         """Show a message."""

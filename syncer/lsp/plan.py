@@ -150,7 +150,7 @@ def _show(server: EditorServer, name: str, found: PlanOutput, *, is_saved: bool)
     if not server.can("show_document"):
         server.say(level, f"{note}{found.text}")
         return
-    path = Path(server.shown.name, f"{name}.plan.txt")
+    path = Path(server.shown.path, f"{name}.plan.txt")
     path.write_text(f"{note}{found.text}\n", encoding="utf-8")
     server.window_show_document(types.ShowDocumentParams(uri=str(from_fs_path(str(path))), take_focus=False))
     server.say(level, f"{note}{found.summary}")

@@ -17,6 +17,7 @@ import duckdb
 
 from syncer.model.errors import RunInProgressError, SnapshotError
 from syncer.model.memory import PROCESS, for_snapshot
+from syncer.model.temporary_folders import temporary_folder
 from syncer.snapshot.session import begun, close, let_go
 from syncer.snapshot.values import literal
 
@@ -121,17 +122,14 @@ def attached(connection: duckdb.DuckDBPyConnection, path: Path, *, sync: str) ->
 @contextmanager
 def in_memory(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty snapshot that leaves nothing behind; what does not fit into memory goes beside *path* meanwhile."""
-    spill = path.with_name(path.name + ".plan.tmp")
     path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
-    try:
-        with (
-            PROCESS.part() as part,
-            duckdb.connect(":memory:", config=_config(part) | {"temp_directory": str(spill)}) as connection,
-        ):
-            _begin_session(connection, part)
-            yield connection
-    finally:
-        shutil.rmtree(spill, ignore_errors=True)
+    with (
+        PROCESS.part() as part,
+        temporary_folder(path.parent) as spill,
+        duckdb.connect(":memory:", config=_config(part) | {"temp_directory": str(spill)}) as connection,
+    ):
+        _begin_session(connection, part)
+        yield connection
 
 
 def is_in_use(path: Path, sync: str) -> bool:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
+from syncer.model.temporary_folders import temporary_folder
 from syncer.state.database import StateDatabase
 from syncer.state.schema import removal_parts, removal_sets
 
@@ -31,8 +31,8 @@ def made(database: StateDatabase, set_id: str) -> Iterator[Path]:
     folder = database.removals_folder
     try:
         if folder is None:
-            with TemporaryDirectory(prefix="syncer-removals-") as temporary:
-                yield Path(temporary) / _name(set_id)
+            with temporary_folder() as temporary:
+                yield temporary / _name(set_id)
             return
         folder.mkdir(mode=0o770, exist_ok=True)
         try:
@@ -71,7 +71,7 @@ def found(database: StateDatabase, set_ids: Sequence[str]) -> Iterator[Mapping[s
             if folder is not None and (folder / _name(set_id)).exists():
                 paths[set_id] = folder / _name(set_id)
         if missing := [set_id for set_id in set_ids if set_id not in paths]:
-            temporary = Path(stack.enter_context(TemporaryDirectory(prefix="syncer-removals-")))
+            temporary = stack.enter_context(temporary_folder())
             with database.reading() as connection:
                 for set_id in missing:
                     if _fetch_parts(connection, set_id, temporary / _name(set_id)):

@@ -163,7 +163,7 @@ def test_a_view_that_may_build_values_is_read_apart(tmp_path: Path) -> None:
         assert reader.read_all().column("x").to_pylist() == ["", "x", "xx"]
 
 
-def test_it_ends_with_the_process_that_started_it(folder: Path) -> None:
+def test_it_ends_with_the_process_that_started_it(folder: Path, tmp_path: Path) -> None:
     program = f"""
 from datetime import timedelta
 from tests.connectors.warehouses.test_duckdb import opened
@@ -172,7 +172,10 @@ from pathlib import Path
 with opened(Path({str(folder)!r})) as warehouse:
     warehouse.query({ENDLESS!r}, timeout=timedelta(minutes=10)).read_all()
 """
-    parent = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    parent = subprocess.Popen([sys.executable, "-c", program], start_new_session=True, env=environment)
     try:
         assert eventually(lambda: len(processes_of(parent.pid)) == 1)
         (child,) = processes_of(parent.pid)
@@ -182,6 +185,12 @@ with opened(Path({str(folder)!r})) as warehouse:
         parent.wait()
 
     assert eventually(lambda: not Path(f"/proc/{child}").exists())
+    # Nor does what both of them wrote outlive the next process for long.
+    (left,) = temporary.iterdir()
+    short = program.replace(ENDLESS, "SELECT 1 AS id")
+    subprocess.run([sys.executable, "-c", short], env=environment, check=True)
+    assert not left.exists()
+    assert not [*temporary.iterdir()]
 
 
 def eventually(claim: object) -> bool:
