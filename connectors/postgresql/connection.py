@@ -7,7 +7,7 @@ import re
 import select
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -40,6 +40,8 @@ class BoundedConnection(psycopg.Connection):
     patience = 60.0
     #: Whether a call failed, so that nobody else may use it.
     has_failed = False
+    #: Called several times a second while a call waits for the server.
+    meanwhile: Callable[[], None] | None = None
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
         """See psycopg; every call to the server comes here.
@@ -48,7 +50,7 @@ class BoundedConnection(psycopg.Connection):
             NoAnswerError: there was no answer in time; the connection is closed.
         """
         try:
-            return super().wait(_bounded(gen, self.patience), *args, **kwargs)
+            return super().wait(_bounded(gen, self.patience, self.meanwhile), *args, **kwargs)
         except NoAnswerError:
             self.close()
             raise
@@ -57,7 +59,9 @@ class BoundedConnection(psycopg.Connection):
             raise
 
 
-def _bounded(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
+def _bounded(
+    gen: Generator[Any, Any, Any], seconds: float, meanwhile: Callable[[], None] | None
+) -> Generator[Any, Any, Any]:
     """The same generator, until so many seconds have passed; psycopg resumes it several times a second."""
     until = time.monotonic() + seconds
     try:
@@ -66,6 +70,8 @@ def _bounded(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, An
             ready = yield state
             if not ready and time.monotonic() > until:
                 raise NoAnswerError(f"the server did not answer within {seconds:.0f} seconds")
+            if not ready and meanwhile is not None:
+                meanwhile()
             state = gen.send(ready)
     except StopIteration as end:
         return end.value

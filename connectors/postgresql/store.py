@@ -19,6 +19,7 @@ from connectors.postgresql.copying import as_text_arrays, copy_lines, numbers
 from connectors.postgresql.dialect import DIALECT
 from connectors.postgresql.errors import reason
 from connectors.postgresql.loading import SAMPLED_ROWS, Loader
+from connectors.postgresql.waiting import watching
 from connectors.sql_store import people
 from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.staging import Answers
@@ -35,8 +36,11 @@ _UPGRADE_SECONDS = 3600
 _IDLE_SECONDS = 10.0
 _ATTEMPTS = 5
 
-#: The bytes of a batch that go to libpq at once.
-_SENT_BYTES = 1 << 17
+#: Within a transaction, without a statement; who waits has less patience (see `waiting`).
+_SILENCE_SECONDS = 30
+
+#: The bytes of a batch that go to libpq at once: also over a slow network, some arrive every few seconds.
+_SENT_BYTES = 1 << 15
 #: Errors because other programs write the same rows; the next attempt sees what they wrote.
 _RACES = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation, errors.ForeignKeyViolation)
 #: Classes of SQLSTATE: data exceptions, and limits such as that of an index row.
@@ -45,7 +49,7 @@ _UNFIT = ("22", "54")
 #: With the default cost, which is for disks, PostgreSQL would read all people to join a batch.
 _BEGIN = (
     "SET LOCAL lock_timeout = '{}s'; SET LOCAL statement_timeout = '{}s'; SET LOCAL random_page_cost = 1.1; "
-    "SELECT FROM workspace FOR UPDATE"
+    f"SET LOCAL idle_in_transaction_session_timeout = '{_SILENCE_SECONDS}s'; SELECT FROM workspace FOR UPDATE"
 )
 
 _READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '{}s'"
@@ -79,6 +83,7 @@ _HINTS = {
     "25006": "Name a primary server in {setting}__URL, not a replica.",
     "42501": "GRANT this user what is missing; it must be able to create tables, and own them to upgrade them.",
     **dict.fromkeys(("42P07", "42P01", "42703", "42804", "42883"), _ELSEWHERE),
+    **dict.fromkeys(("25P03", "57P01"), f"It ends sessions of processes that stand still. {SENT_AGAIN}"),
     "3F000": "Create the schema that the search path in {setting}__URL names, or name another one.",
     "57014": f"The server had {_STATEMENT_SECONDS} seconds; look what keeps it busy. {SENT_AGAIN}",
     "53100": "Free space on the server's disk.",
@@ -119,6 +124,12 @@ class PostgreSQLStore(SQLStore):
         # A plan would be useless after the end of the temporary table that it is for.
         connection.prepare_threshold = None
         return connection
+
+    def _another(self) -> BoundedConnection:
+        """A connection for a look at what the other one waits for."""
+        return connect_bounded(
+            self._named, self._url, patience=_GRACE_SECONDS, autocommit=True, connect_timeout=_GRACE_SECONDS
+        )
 
     def _revive(self) -> None:
         """Open the connection again, once, if it was closed while it was idle; never within a transaction."""
@@ -235,7 +246,8 @@ class PostgreSQLStore(SQLStore):
         with self._explained():
             self._revive()
         with self._explained(), self._connection.transaction(force_rollback=not commit):
-            self._connection.execute(_BEGIN.format(_WAIT_SECONDS, _STATEMENT_SECONDS))
+            with watching(self._connection, self._another):
+                self._connection.execute(_BEGIN.format(_WAIT_SECONDS, _STATEMENT_SECONDS))
             yield
             self._used_at = time.monotonic()
 
