@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from syncer.model.importing import importing
 from syncer.model.types import EndedBy, RunStatus
 from syncer.model.upgrades import Formats
+from syncer.state.run_ends import newest_runs
 from syncer.state.schema import (
     DELIVERY,
     INDEX_WELL,
@@ -24,7 +25,6 @@ from syncer.state.schema import (
     forgotten_removals,
     latest,
     metadata,
-    newest_runs,
     newest_snapshots,
     promises,
     rejections,
