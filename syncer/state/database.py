@@ -198,12 +198,11 @@ class StateDatabase:
         return sqlite.insert(table)
 
     def _bring_up_to_date(self) -> tuple[int, str]:
-        if self._engine.dialect.name == "sqlite":
-            # Kept in the file; cannot be changed within a transaction.
-            with explained(), self._engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         from syncer.state import upgrades
 
+        if not self.is_shared:
+            with explained():
+                upgrades.keep_log(self._engine, seconds=_WAIT_SECONDS)
         upgrades.bring_up_to_date(self._upgrading, read=lambda connection: _read_state(connection)[0])
         with self.reading() as connection:
             return _read_state(connection)

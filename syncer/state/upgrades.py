@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -36,6 +37,9 @@ from syncer.state.schema import (
     written_attributes,
 )
 from syncer.state.service_schema import alerts, audit, cancellations, mutes, requests, sessions
+
+#: Seconds between two tries to set what only one process can at a time.
+_LOOK_AGAIN = 0.05
 
 
 def _know_the_service(connection: sa.Connection) -> None:
@@ -250,6 +254,25 @@ FORMATS: Formats[sa.Connection] = Formats(
         _know_starts_of_events,
     )
 )
+
+
+def keep_log(engine: sa.Engine, *, seconds: float) -> None:
+    """Let SQLite's readers wait for no writer, which its file keeps.
+
+    Where another process sets it at the same moment, SQLite fails at once: it is set again then, for so many *seconds*.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with engine.connect() as connection:
+                # No transaction may set it.
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+                return
+        except sa.exc.OperationalError as error:
+            is_busy = getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+            if not is_busy or time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_AGAIN)
 
 
 def bring_up_to_date(

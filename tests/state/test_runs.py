@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -571,6 +572,24 @@ def test_a_database_made_by_several_processes_at_once_is_one(url: str) -> None:
     assert [process.returncode for process in making] == [0] * 3
     assert len(set(printed)) == 1
     assert printed[0]
+
+
+def test_a_database_made_by_several_threads_at_once_is_one(tmp_path: Path) -> None:
+    def make(url: str, barrier: threading.Barrier) -> None:
+        barrier.wait()
+        database = StateDatabase(url)
+        ids.append(database.log_id)
+        database.close()
+
+    for number in range(50):
+        ids, barrier = list[str](), threading.Barrier(4)
+        threads = [threading.Thread(target=make, args=(f"sqlite:///{tmp_path}/{number}.db", barrier)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(ids) == 4
+        assert len(set(ids)) == 1
 
 
 def test_a_database_made_anew_has_another_id(tmp_path: Path) -> None:
