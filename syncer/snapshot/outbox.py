@@ -24,8 +24,10 @@ from syncer.snapshot.ledger import Asked, Intent, Workspace
 from syncer.snapshot.session import with_more_memory
 from syncer.snapshot.values import literal
 
-#: So many batches are made by one query, of wide rows in half the time; while a store takes them, the next ones are.
+#: So many batches of wide rows are made by one query, in half the time; while a store takes them, the next ones are.
 _BATCHES_A_QUERY = 4
+#: Of narrow rows, which take no less time so, only so many: all of them are in memory, and the next ones too.
+_ROWS_A_QUERY = 25_000
 #: How far the recording of a store's answers may be behind it.
 _RECORDINGS_BEHIND = 2
 #: Answers are recorded together until they are so many, exactly a row group of DuckDB's, which it writes only once
@@ -274,7 +276,7 @@ class Outbox:
         if session.target.entity.traits.names_device:
             removals = session.count(f"SELECT count(*) FROM outbox WHERE action <> '{Action.PUT}'")
             bounds = [(first, end) for first, end in ((0, removals), (removals, last)) if first < end]
-        made = rows * _BATCHES_A_QUERY
+        made = max(rows, min(rows * _BATCHES_A_QUERY, _ROWS_A_QUERY))
         parts = [Part(batches=batches(batch_queries(session, layout, *bound, rows=made), rows)) for bound in bounds]
         if last < self.rows and (releases := handover.release_queries(session, layout, rows=made)):
             parts.insert(0, Part(batches=batches(releases, rows), is_preparation=True))
