@@ -25,7 +25,7 @@ from connectors.sql_store.dialect import UnfitRowsError
 from connectors.sql_store.staging import Answers
 from connectors.sql_store.store import SENT_AGAIN, SQLStore
 from syncer.model.errors import StoreError
-from syncer.model.types import Action, Entity, PersonKey, Target, Verdict
+from syncer.model.types import Action, Entity, PersonKey, Target, ValueForm, Verdict
 
 _WAIT_SECONDS = 60
 #: For one statement, after which the server cancels it; a server that is frozen, or has vanished, gets a little longer.
@@ -95,6 +95,7 @@ class PostgreSQLStore(SQLStore):
     """A store for any number of machines."""
 
     batch_rows = 25_000
+    value_form = ValueForm.EXACT_SORTED
     dialect = DIALECT
 
     def __init__(self, name: str, url: str, *, started_at: datetime | None = None, **options: Any) -> None:

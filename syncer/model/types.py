@@ -86,8 +86,15 @@ class ValueForm(enum.StrEnum):
 
     #: Numbers with every digit, times as ISO-8601 text in UTC.
     EXACT = "exact"
+    #: The same, shorter names before longer ones: PostgreSQL keeps members of `jsonb` so, and need not sort them.
+    EXACT_SORTED = "exact_sorted"
     #: Numbers beyond 2^53 as strings, times as unix seconds (a date is its midnight UTC).
     UNIX_SECONDS = "unix_seconds"
+
+    def rank(self, name: str) -> tuple[int, bytes]:
+        """By what the members of a row are sorted, of which this is the name; alike for all where they need not be."""
+        encoded = name.encode()
+        return (len(encoded), encoded) if self is ValueForm.EXACT_SORTED else (0, b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,6 +87,7 @@ def _put_sql(session: Session, layout: ColumnMap) -> str:
     else:
         # NULL stays NULL: such members are left out.
         sent = [c for c in layout.fed if not (c in own or c.is_visitor)]
+        sent.sort(key=lambda c: c.form.rank(c.name))
         members = [(c, f"{json_name(c.name)} || {c.sent(c.physical)}") for c in sent]
         attributes = json_object([shared.unless_held(text, c) if shared else text for c, text in members])
         unset = [(c, text) for c in in_file(session, layout.compared) if (text := _cleared(layout, c))]

@@ -335,8 +335,8 @@ def json_array(items: Sequence[str]) -> str:
 
 def whole_row(layout: ColumnMap, side: str = "staged") -> str:
     """SQL for all of a row's columns as a JSON object, NULL ones as null; *side* as the methods of StoredColumn."""
-    values = [(c.name, c.sent(f"({getattr(c, side)()})")) for c in layout.fed]
-    return json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in values])
+    sent = [(c.name, c.sent(f"({getattr(c, side)()})")) for c in sorted(layout.fed, key=lambda c: c.form.rank(c.name))]
+    return json_object([f"{json_name(name)} || coalesce({value}, 'null')" for name, value in sent])
 
 
 def shown_row(columns: Sequence[StoredColumn], side: str, more: Sequence[str] = ()) -> str:

@@ -105,7 +105,7 @@ def _fingerprint(layout: ColumnMap) -> str:
     read = [(a.name, a.position, a.kind, str(a.type), *([a.normaliser] if a.normaliser else ())) for a in schema.used]
     stored = [(c.name, c.type, c.fed is not None) for c in layout.compared]
     # Where a store takes values in a form of its own, types that meet as JSON are stored in it.
-    forms = [(c.name, c.form) for c in layout.fed if _is_mixed(c) and c.form is not ValueForm.EXACT]
+    forms = [(c.name, c.form) for c in layout.fed if _is_mixed(c) and c.form is ValueForm.UNIX_SECONDS]
     rules = repr((_RULES, read, stored, schema.keeps_nulls, *forms)).encode()
     seed = int.from_bytes(hashlib.sha256(rules).digest()[:8])
     used = {a.position: a.type for a in schema.used}
