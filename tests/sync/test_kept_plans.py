@@ -235,7 +235,7 @@ def test_an_expired_plan_is_refused_and_deleted(make: Callable[..., Shop]) -> No
     plan_id = shop.keep()
     assert shop.plans.delete_expired() == 0
 
-    shop.clock += timedelta(days=1, seconds=1)
+    shop.clock += timedelta(days=1, hours=1)
 
     with pytest.raises(SelectionError, match=f"plan {plan_id} expired at"):
         shop.plans.find(plan_id, "people")

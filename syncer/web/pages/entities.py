@@ -151,7 +151,7 @@ def _page(view: View, sought: Sought, *, title: str, heading: str, noun: str, no
 def _timeline(view: View, found: Stored, before: str) -> Timeline:
     """The newest events of a person, as the store shows them, or those that are older than an event."""
     content, sought = found.content, found.sought
-    if content is None or sought.entity is not Entity.PERSON:
+    if sought.entity is not Entity.PERSON or content is None:
         return Timeline()
     if "events" not in content:
         return Timeline(is_unknown=any(sync.target.entity.traits.happens for sync in found.feeding))
