@@ -30,11 +30,8 @@ LARGEST_DATA = 100_000
 #: What one byte of text can take in JSON, as \u0001 does.
 _MOST_ESCAPED = 6
 
-#: Crockford's base 32, which has no I, L, O and U.
-_SIGNS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-#: SQL for how each ten bits are spelled; as a subquery it is made once.
-_SPELLED = f"(SELECT {[one + other for one in _SIGNS for other in _SIGNS]})"
+#: How Crockford's base 32, which has no I, L, O and U, spells the digits that DuckDB writes as these.
+_DIGITS = "'IJKLMNOPQRSTUV', 'JKMNPQRSTVWXYZ'"
 
 
 def columns_sql(schema: ResultSchema, scanned: Callable[[Attribute], str]) -> list[str]:
@@ -86,16 +83,10 @@ def _numbers_sql(session: Session, store_id: str) -> list[str]:
 
 def id_sql(row: str) -> str:
     """SQL for the id of a staged row: a ULID of its time and its two numbers."""
-    numbers = {
-        f"epoch_ms({row}.happened)": 5,
-        f"CAST({row}.high >> 4 AS BIGINT)": 6,
-        f"CAST(({row}.high & 15) * 65536 + {row}.low AS BIGINT)": 2,
-    }
-    return " || ".join(
-        f"{_SPELLED}[CAST(({number} >> {10 * place}) & 1023 AS INTEGER) + 1]"
-        for number, pairs in numbers.items()
-        for place in reversed(range(pairs))
-    )
+    time = f"to_base(epoch_ms({row}.happened), 32, 10)"
+    first = f"to_base(CAST({row}.high >> 4 AS BIGINT), 32, 12)"
+    last = f"to_base(CAST(({row}.high & 15) * 65536 + {row}.low AS BIGINT), 32, 4)"
+    return f"translate({time} || {first} || {last}, {_DIGITS})"
 
 
 def known_by(target: Target, store_id: str, key: Sequence[str]) -> tuple[int, int, str]:
@@ -105,8 +96,7 @@ def known_by(target: Target, store_id: str, key: Sequence[str]) -> tuple[int, in
         row = ", ".join(f"{literal(part)} AS {name}" for part, name in zip(key, session.keys, strict=True))
         high, low = _numbers_sql(session, store_id)
         numbers = f"SELECT {high}, {low}, TIMESTAMP '1970-01-01' AS happened FROM (SELECT {row})"
-        query = f"SELECT high, low, ({id_sql('r')})[11:] FROM ({numbers}) r"
-        ((high_number, low_number, signs),) = session.rows(query)
+        ((high_number, low_number, signs),) = session.rows(f"SELECT high, low, {id_sql('r')}[11:] FROM ({numbers}) r")
     return high_number, low_number, signs
 
 
