@@ -11,20 +11,10 @@ from functools import cache
 import sqlalchemy as sa
 
 from syncer.model.errors import StateDatabaseError
-from syncer.model.types import (
-    CONCLUSIVE,
-    OPEN,
-    Counts,
-    Delivery,
-    EndedBy,
-    Finding,
-    Order,
-    Rejection,
-    RunScope,
-    RunStatus,
-)
+from syncer.model.types import OPEN, Counts, Delivery, EndedBy, Finding, Order, Rejection, RunStatus
 from syncer.state.history import RunHistory, fruitless_before
-from syncer.state.schema import WELL, delivery_values, latest, rejection_totals, rejections, runs
+from syncer.state.newest_runs import newest_runs
+from syncer.state.schema import delivery_values, latest, rejection_totals, rejections, runs
 
 #: The error of a run that was overtaken, and knows of none.
 OVERTAKEN = "this process was taken for dead, or another run of this sync began, before it ended"
@@ -174,42 +164,6 @@ def _renewal(is_shared: bool) -> sa.Update:
     newest = newest_runs(sa.select(sa.bindparam("renewed").label("sync")).subquery("each"), is_shared=is_shared)
     values = {column.name: column for column in newest.c if column.name != "sync"}
     return latest.update().where(latest.c.sync == newest.c.sync).values(values)
-
-
-def newest_runs(each: sa.FromClause, *, is_shared: bool) -> sa.Subquery:
-    """What `latest` has of each sync: one row a sync, found with a few looks at an index whatever the number of runs.
-
-    Shapes:
-        each: has a column `sync`.
-        is_shared: whether the database is PostgreSQL.
-    """
-    # Of numbers, not of rows.
-    greatest = sa.func.greatest if is_shared else sa.func.max
-    number = sa.func.coalesce(sa.func.max(runs.c.seq), 0)
-    of_each = sa.select(number).where(runs.c.sync == each.c.sync).correlate(each)
-    of_all_rows = of_each.where(runs.c.scope != RunScope.ROWS)
-    newest = {status: of_all_rows.where(runs.c.status == status).scalar_subquery() for status in RunStatus}
-    well = of_each.where(sa.text(WELL)).scalar_subquery()
-    conclusive = greatest(*(newest[status] for status in CONCLUSIVE))
-    ended = greatest(conclusive, newest[RunStatus.INTERRUPTED])
-    last = greatest(ended, newest[RunStatus.RUNNING])
-    due = sa.select(sa.func.max(runs.c.due_at)).where(runs.c.sync == each.c.sync).correlate(each).scalar_subquery()
-    last_run, ended_run, well_run = runs.alias("last_run"), runs.alias("ended_run"), runs.alias("well_run")
-    return (
-        sa.select(
-            each.c.sync,
-            due.label("last_due_at"),
-            *(last_run.c[name].label(f"last_{name}") for name in ("seq", "id", "status", "started_at", "finished_at")),
-            *(ended_run.c[name].label(f"ended_{name}") for name in ("status", "started_at", "finished_at")),
-            sa.func.nullif(conclusive, 0).label("conclusive_seq"),
-            well_run.c.started_at.label("well_started_at"),
-        )
-        .select_from(each)
-        .outerjoin(last_run, last_run.c.seq == last)
-        .outerjoin(ended_run, ended_run.c.seq == ended)
-        .outerjoin(well_run, well_run.c.seq == well)
-        .subquery("newest")
-    )
 
 
 def _interrupted(at: datetime, by: EndedBy) -> sa.Update:

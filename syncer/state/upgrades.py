@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from syncer.model.importing import importing
 from syncer.model.types import EndedBy, RunStatus
 from syncer.model.upgrades import Formats
-from syncer.state.run_ends import newest_runs
+from syncer.state.newest_runs import newest_runs
 from syncer.state.schema import (
     DELIVERY,
     INDEX_WELL,

@@ -28,7 +28,7 @@ MOST_FILES = 40
 #: devices; which rows are rejected, and from when on events count; what names a person or a visitor, which text can be
 #: sent, and which events nobody claimed; by what else people are known, and what runs leave in a store; how results
 #: are read ahead; how runs end; temporary folders.
-FILES_OF_FEATURES = 24
+FILES_OF_FEATURES = 26
 
 DEFINITION = """/* sync
 entity: person
