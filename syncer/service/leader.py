@@ -236,7 +236,7 @@ class Leader:
             _, ticks = schedules.last_run_at(active.definition.schedule, after=answered, until=tick.due_at)
             if ticks > 1:
                 missed = f"{ticks - 1} earlier ticks" if ticks > 2 else "an earlier tick"
-                active.progress.notes.append(f"this run also stands for {missed} that passed while no service ran")
+                active.progress.notes.append(f"this run also stands for {missed} that passed unanswered")
 
     def _make_up(self, term: int) -> None:
         """Run once more what was interrupted in the middle, so that a daily sync need not wait for tomorrow."""

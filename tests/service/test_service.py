@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -42,8 +44,10 @@ def test_a_new_sync_runs_at_once_and_then_at_its_ticks(bench: Bench) -> None:
 
     assert {run.trigger for run in runs} == {Trigger.SCHEDULE}
     due = [run.due_at for run in runs]
-    assert due[0] is not None
-    assert due == [due[0] + number * SECOND for number in range(len(due))]
+    # On a busy machine two ticks may pass before the first is answered: the run that stands for both says so.
+    noted = [re.search(r"stands for (an|\d+) earlier tick", " ".join(run.notes)) for run in runs[1:]]
+    answers = [1 if found is None else 1 + int(found[1].replace("an", "1")) for found in noted]
+    assert [later - earlier for earlier, later in pairwise(filter(None, due))] == [one * SECOND for one in answers]
     assert {run.term for run in runs} == {1}
     assert [run.counts.added for run in well[:4]] == [3, 0, 0, 0]
 
@@ -215,7 +219,7 @@ def test_ticks_missed_while_no_service_ran_are_made_up_for_by_one_run(bench: Ben
         (run,) = ended_runs(service, "people")[1:]
         assert run.due_at is not None
         assert run.due_at >= long_ago + timedelta(hours=5)
-        assert "this run also stands for 4 earlier ticks that passed while no service ran" in run.notes
+        assert "this run also stands for 4 earlier ticks that passed unanswered" in run.notes
         assert len(runs_of(service, "patient")) == 1
 
 
