@@ -28,7 +28,7 @@ import sqlalchemy as sa
 
 from syncer.model.types import Removed, RemovedSet
 from syncer.state.database import StateDatabase
-from syncer.state.schema import forgotten_removals, newest_snapshots, removal_parts, removal_sets, written_attributes
+from syncer.state.schema import forgotten_removals, removal_parts, removal_sets, snapshots, written_attributes
 
 #: Any number, the same for every version of Syncer: who holds it, with a store's, numbers the entries of that store.
 _NUMBERING_LOCK = 7305714
@@ -61,18 +61,18 @@ class SharedCoordination:
 
     def newest_claim(self) -> str:
         """The run that claimed the sync last, or a text in its place; empty where none did."""
-        query = sa.select(newest_snapshots.c.run_id).where(newest_snapshots.c.sync == self.sync)
+        query = sa.select(snapshots.c.run_id).where(snapshots.c.sync == self.sync)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none() or ""
 
     def claim(self, *, after: str) -> bool:
         """Claim the sync durably for this run if *after* is still the newest claim; returns whether it is."""
         mine = {"sync": self.sync, "run_id": self.run_id}
-        newest = (newest_snapshots.c.sync == self.sync) & (newest_snapshots.c.run_id == after)
-        insert = self.database.insert(newest_snapshots).on_conflict_do_nothing()
-        claim = newest_snapshots.update().where(newest) if after else insert
+        newest = (snapshots.c.sync == self.sync) & (snapshots.c.run_id == after)
+        insert = self.database.insert(snapshots).on_conflict_do_nothing()
+        claim = snapshots.update().where(newest) if after else insert
         with self.database.writing() as connection:
-            claimed = connection.execute(claim.values(mine).returning(newest_snapshots.c.run_id))
+            claimed = connection.execute(claim.values(mine).returning(snapshots.c.run_id))
             return claimed.one_or_none() is not None
 
     def confirm(self) -> bool:
@@ -81,8 +81,8 @@ class SharedCoordination:
         If it is not, the store may have taken this run's values after those of a newer one: then every snapshot of the
         sync is out of date.
         """
-        overtaken = (newest_snapshots.c.sync == self.sync) & (newest_snapshots.c.run_id != self.run_id)
-        spoil = newest_snapshots.update().where(overtaken).values(run_id=f"{self.run_id} was overtaken")
+        overtaken = (snapshots.c.sync == self.sync) & (snapshots.c.run_id != self.run_id)
+        spoil = snapshots.update().where(overtaken).values(run_id=f"{self.run_id} was overtaken")
         with self.database.writing() as connection:
             return connection.execute(spoil).rowcount == 0
 
@@ -179,7 +179,7 @@ class SharedCoordination:
 
     def writers(self, things: str) -> dict[str, tuple[frozenset[str], str]]:
         """The attributes of *things* and the newest claim of each other sync that feeds them, or has fed them."""
-        table, claims = written_attributes, newest_snapshots
+        table, claims = written_attributes, snapshots
         others = (table.c.store_id == self.store_id) & (table.c.things == things) & (table.c.sync != self.sync)
         claimed = table.outerjoin(claims, table.c.sync == claims.c.sync)
         gathered = sa.func.json_agg if self.database.is_shared else sa.func.json_group_array

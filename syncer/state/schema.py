@@ -82,7 +82,7 @@ DELIVERY = (
 metadata = sa.MetaData()
 
 #: The format that this program creates and reads.
-NEWEST = 12
+NEWEST = 13
 
 #: One row. `schema_version` is the format.
 state = sa.Table(
@@ -245,12 +245,39 @@ promises = sa.Table(
     sa.Column("at_once", sa.Boolean, nullable=False),
 )
 
-#: Which run last sent from a snapshot of each sync, on whatever machine: another snapshot than its own is out of date.
-newest_snapshots = sa.Table(
-    "syncer_newest_snapshots",
+#: The snapshot of each sync that has sent anything: where it is, what it is made of, and who may change that.
+snapshots = sa.Table(
+    "syncer_snapshots",
     metadata,
     sa.Column("sync", sa.Text, primary_key=True),
-    sa.Column("run_id", sa.Text, nullable=False),
+    #: Which run last sent from it, on whatever machine: a local file that does not know it is out of date.
+    sa.Column("run_id", sa.Text, nullable=False, server_default=""),
+    #: Who took it last has the greatest, and changes the row where it still stands.
+    sa.Column("fence", sa.BigInteger, nullable=False, server_default="0"),
+    #: `database` or a URL; NULL for a file in the state folder of a machine.
+    sa.Column("place", sa.Text),
+    #: The names of its objects there: the base, what changed since, in order, and what else it remembers, by name.
+    sa.Column("base", sa.Text),
+    sa.Column("deltas", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("files", sa.JSON, nullable=False, server_default="{}"),
+    #: Those of the base before, and of what had changed since.
+    sa.Column("previous", sa.JSON, nullable=False, server_default="[]"),
+    #: Of the objects; see `shared.copies`.
+    sa.Column("format", sa.Integer, nullable=False, server_default="0"),
+    #: That the store had acknowledged, and the bytes of base and deltas.
+    sa.Column("rows", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+#: The objects of snapshots that are kept in the run log's own database, in parts.
+snapshot_parts = sa.Table(
+    "syncer_snapshot_parts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("bytes", sa.LargeBinary, nullable=False),
+    #: By the database's clock.
+    sa.Column("at", AwareDateTime, nullable=False, server_default=sa.func.now()),
 )
 
 #: One row once a service has led: which one led last, counted from 1.

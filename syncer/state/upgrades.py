@@ -26,12 +26,13 @@ from syncer.state.schema import (
     forgotten_removals,
     latest,
     metadata,
-    newest_snapshots,
     promises,
     rejections,
     removal_parts,
     removal_sets,
     runs,
+    snapshot_parts,
+    snapshots,
     state,
     terms,
     written_attributes,
@@ -48,7 +49,7 @@ def _know_the_service(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE syncer_runs ADD COLUMN {column}")
     connection.exec_driver_sql("CREATE UNIQUE INDEX syncer_runs_by_tick ON syncer_runs (sync, due_at)")
     connection.exec_driver_sql("CREATE INDEX syncer_runs_by_status ON syncer_runs (status)")
-    for table in (newest_snapshots, terms, requests, audit, sessions, alerts):
+    for table in (snapshots, terms, requests, audit, sessions, alerts):
         table.create(connection)
 
 
@@ -209,6 +210,15 @@ def _know_starts_of_events(connection: sa.Connection) -> None:
     _add_column(connection, runs.c.merged)
 
 
+def _know_shared_snapshots(connection: sa.Connection) -> None:
+    """Format 13: a snapshot may be where several machines reach it, and has a row that says of what it is made."""
+    if sa.inspect(connection).has_table("syncer_newest_snapshots"):
+        connection.exec_driver_sql(f"ALTER TABLE syncer_newest_snapshots RENAME TO {snapshots.name}")
+    for column in snapshots.c:
+        _add_column(connection, column)
+    snapshot_parts.create(connection)
+
+
 def fill_latest(connection: sa.Connection) -> None:
     """Bring every row of `latest` up to date, and make those that are missing, from the runs."""
     first = sa.select(runs.c.sync, sa.func.min(runs.c.started_at)).group_by(runs.c.sync)
@@ -252,6 +262,7 @@ FORMATS: Formats[sa.Connection] = Formats(
         _know_sets_of_removals,
         _know_altered_events,
         _know_starts_of_events,
+        _know_shared_snapshots,
     )
 )
 
