@@ -1,4 +1,4 @@
-"""`syncer connections` and `alerts`: the warehouses, stores and alert targets, and whether they can be reached."""
+"""`syncer connections` and `alerts`: what Syncer reads, writes and tells, and whether each can be reached."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def connections(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the configured warehouses and stores."""
+    """Show the configured warehouses and stores, and where shared snapshots are kept."""
     from syncer.sync.connections import connections as of_settings
     from syncer.sync.connections import tested
 

@@ -7,6 +7,8 @@ SyncerError                    a message for people, and a hint with the next st
 ├─ RunInProgressError          another process runs this sync                              exit 4
 ├─ ServiceRunningError         another service uses this state folder                      exit 4
 ├─ SnapshotError               state that cannot be read; never taken for "no rows"
+├─ PlaceError                  snapshots cannot be kept or read where several machines share them
+│  └─ ObjectGoneError          an object of a snapshot is not there
 ├─ QueryResultError            the result cannot be used; nothing was sent
 └─ ConnectionFailedError       a database refused or cannot be reached
    ├─ WarehouseError           the query failed or was cut off; nothing of its result is used
@@ -67,6 +69,14 @@ class ServiceRunningError(SyncerError):
 
 class SnapshotError(SyncerError):
     """A sync's snapshot cannot be read or written."""
+
+
+class PlaceError(SyncerError):
+    """Where shared snapshots are kept cannot be reached, read or written; what was being written may not be there."""
+
+
+class ObjectGoneError(PlaceError):
+    """There is no object of this name; the place itself answers."""
 
 
 class QueryResultError(SyncerError):

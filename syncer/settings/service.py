@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from syncer.model.connectors import matching
 from syncer.settings.registry import Words
+from syncer.settings.snapshots import SnapshotSettings
 
 _ADDRESS = "should be an address such as `https://syncer.example.com`, without a path"
 _ROOT = "should be a path such as `/syncer`"
@@ -276,7 +277,11 @@ class AlertSettings(_Section):
 
 
 #: The settings that are groups of their own, by the name that variables begin with.
-SECTIONS: Mapping[str, type[BaseModel]] = {"web": WebSettings, "alerts": AlertSettings}
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "snapshots": SnapshotSettings,
+    "web": WebSettings,
+    "alerts": AlertSettings,
+}
 
 
 class LogLevel(enum.StrEnum):

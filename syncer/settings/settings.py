@@ -32,6 +32,7 @@ from syncer.settings.containers import is_set_by_cluster, memory_size
 from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
 from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, Words, beside, in_url
 from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings
+from syncer.settings.snapshots import Login, Place, SnapshotSettings
 
 _DOTENV = ".env"
 
@@ -80,6 +81,12 @@ class Settings(BaseSettings):
         description="the run log: `sqlite:///file`, or `postgresql://…` if several machines run syncs. "
         "Default: SQLite in the state folder"
     )
+    snapshots_url: Place | None = Field(
+        default=None,
+        description="[where snapshots are kept](production.md#where-snapshots-are-kept) that several machines share: "
+        "`database` (that of the run log), `s3://…`, `gs://…`, `az://…` or `file:///…`. Default: the state folder",
+    )
+    snapshots: Login = SnapshotSettings()
     warehouses: dict[_ConnectionName, WarehouseSettings] = Field(
         description="a [warehouse](warehouses.md). Default for the name `default`: "
         "`duckdb:///sync_definitions/sample_data`"
@@ -256,7 +263,7 @@ def _may_be_file(path: Sequence[str]) -> bool:
             return True
         case ["warehouses" | "stores" as group, _, setting]:
             return setting in GROUPS[group].names()
-        case ["web" | "alerts" as section, setting]:
+        case [section, setting] if section in SECTIONS:
             return "Secret" in str(SECTIONS[section].model_fields.get(setting))
         case _:
             return False

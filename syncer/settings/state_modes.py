@@ -30,6 +30,25 @@ def make_state_dir(settings: Settings) -> int:
         SettingsError: it is not a folder, cannot be written, or holds another user's file that everybody may read.
     """
     path, name = settings.state_dir, f"{PREFIX}STATE_DIR"
+    found = made(path, name)
+    if os.name == "posix" and found.st_mode & 0o777 != 0o700:
+        restrict(path)
+        if readable := _readable_by_everybody(path):
+            raise SettingsError(
+                f"{name}: everybody may read {readable}, and only its owner can change that",
+                hint=f"Run `chmod -R o-rwx {path}` as its owner, or as root.",
+            )
+    return mask(path)
+
+
+def made(path: Path, name: str) -> os.stat_result:
+    """Create a folder, for this user alone, unless there is one; what it is like.
+
+    Shapes:
+        name: of the setting that names it.
+    Raises:
+        SettingsError: it is not a folder, or cannot be written.
+    """
     own = f"Set {name} to a folder that this user may create or write."
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,14 +59,7 @@ def make_state_dir(settings: Settings) -> int:
         raise SettingsError(f"{name}: {path} cannot be created: {error.strerror}", hint=own) from error
     if not _may_write(path, found):
         raise SettingsError(f"{name}: {path} {_why_not(found)}", hint=own)
-    if os.name == "posix" and found.st_mode & 0o777 != 0o700:
-        restrict(path)
-        if readable := _readable_by_everybody(path):
-            raise SettingsError(
-                f"{name}: everybody may read {readable}, and only its owner can change that",
-                hint=f"Run `chmod -R o-rwx {path}` as its owner, or as root.",
-            )
-    return mask(path)
+    return found
 
 
 def restrict(folder: Path) -> None:

@@ -1,11 +1,11 @@
-"""The warehouses and stores of the settings: what they are called, how they are opened, and whether they answer."""
+"""What the settings connect to, warehouses, stores and snapshots: their names, and whether they answer."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,11 @@ from syncer.model.errors import (
 )
 from syncer.model.protocols import Probing, ProfileStore, Warehouse
 from syncer.model.types import Finding, FindingKind, Probe, SyncDefinition
+from syncer.settings import registry
 from syncer.settings.settings import Settings
+from syncer.settings.snapshots import DATABASE
+from syncer.shared.places import open_place
+from syncer.state.database import StateDatabase
 
 #: Seconds to wait for an answer of what may have made a run fail.
 _LOOK_SECONDS = 10.0
@@ -28,14 +32,37 @@ _LOOK_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One warehouse or store of the settings."""
+    """One warehouse or store of the settings, or where shared snapshots are kept."""
 
-    #: `warehouse` or `store`.
+    #: `warehouse`, `store` or `snapshots`.
     kind: str
+    #: Of snapshots, the kind of their place.
     name: str
     #: Without its secrets.
     url: str
-    open: Callable[[], Warehouse | ProfileStore]
+    open: Callable[[], Warehouse | ProfileStore | SnapshotsPlace]
+
+
+class SnapshotsPlace:
+    """Where shared snapshots are kept, opened to be looked at."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        """See `open_place`; opens the run log."""
+        self._database = StateDatabase(settings.database_url.get_secret_value())
+        try:
+            self._place = open_place(url, settings, self._database)
+        except BaseException:
+            self.close()
+            raise
+
+    def probe(self) -> Probe:
+        """Write, read, replace and delete an object."""
+        self._place.try_out()
+        return Probe(version="", can_write=True)
+
+    def close(self) -> None:
+        """Let go of the run log."""
+        self._database.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +75,7 @@ class Tested:
 
 
 def connections(settings: Settings) -> list[Connection]:
-    """Every warehouse, then every store."""
+    """Every warehouse, then every store, then the place of shared snapshots, if there is one."""
     warehouses = (
         Connection(kind="warehouse", name=name, url=one.shown_url, open=partial(one.open, name))
         for name, one in settings.warehouses.items()
@@ -57,11 +84,18 @@ def connections(settings: Settings) -> list[Connection]:
         Connection(kind="store", name=name, url=one.shown_url, open=partial(one.open, name))
         for name, one in settings.stores.items()
     )
-    return [*warehouses, *stores]
+    return [*warehouses, *stores, *_snapshots(settings)]
+
+
+def _snapshots(settings: Settings) -> Iterator[Connection]:
+    if url := settings.snapshots_url:
+        shown = registry.shown(settings.database_url.get_secret_value()) if url == DATABASE else url
+        name = url.partition(":")[0]
+        yield Connection(kind="snapshots", name=name, url=shown, open=partial(SnapshotsPlace, url, settings))
 
 
 def tested(connection: Connection) -> Tested:
-    """Whether a connection answers; changes nothing."""
+    """Whether a connection answers; leaves nothing behind."""
     try:
         with closing(connection.open()) as opened:
             found = opened.probe() if isinstance(opened, Probing) else Probe(version="")

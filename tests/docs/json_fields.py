@@ -94,7 +94,7 @@ MEANINGS: Mapping[str, str] = {
     "phones, `phone`; null if there is none",
     "merge": "the other one, by the same identifiers",
     "by": "what they have in common, as `--by` says",
-    "kind": "`warehouse` or `store`; of an alert, its kind",
+    "kind": "`warehouse`, `store` or `snapshots`; of an alert, its kind",
     "name": "the name of the connection",
     "url": "its URL, without secrets",
     "reachable": "with `--test`, whether it answers",

@@ -1,4 +1,4 @@
-"""`/connections`: the warehouses and stores, and on request whether they answer."""
+"""`/connections`: the warehouses, the stores and the place of shared snapshots, and on request whether they answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter(include_in_schema=False)
 class ConnectionsContext(Context, template="connections.html"):
     """Every connection."""
 
-    #: Each with the names of the syncs that use it.
+    #: Each with the names of the syncs that use it; of snapshots, which all of them do, without.
     connections: Sequence[tuple[Tested, Sequence[str]]]
     is_tested: bool
 
@@ -32,6 +32,6 @@ def show_connections(view: TheView, test: bool = False) -> Response:
     definitions = view.service.catalog.current.definitions.values()
 
     def users(connection: Connection) -> list[str]:
-        return [sync.name for sync in definitions if getattr(sync, connection.kind) == connection.name]
+        return [sync.name for sync in definitions if getattr(sync, connection.kind, None) == connection.name]
 
     return view.page(ConnectionsContext(connections=[(one, users(one.connection)) for one in found], is_tested=test))
