@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from syncer.model.errors import ObjectGoneError, PlaceError, SettingsError
 from syncer.model.importing import importing
@@ -18,12 +21,22 @@ from syncer.shared.place import SETTING, Placed, tried_out, writing
 #: Bytes of a request, and how many requests of an upload are under way: what a transfer holds in memory.
 _PART = 8 << 20
 _REQUESTS = 2
-#: Seconds until the service has accepted a connection, and has taken or sent a part.
+#: Seconds until the service has accepted a connection.
 _CONNECT_SECONDS = 5
-_REQUEST_SECONDS = 60
-#: How often a request is tried again, and for how many seconds.
-_RETRIES = 5
-_RETRY_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Patience:
+    #: In which the service takes or sends a part.
+    seconds: float
+    retries: int
+    #: After which no request is tried again.
+    retry_seconds: float
+
+
+_PATIENCE = _Patience(seconds=60, retries=5, retry_seconds=120)
+#: While somebody waits for the answer.
+_LITTLE_PATIENCE = _Patience(seconds=5, retries=1, retry_seconds=10)
 
 #: The variables in which the clouds' own tools look for a login, by the scheme of the URL; the library has each by its
 #: name in lower case. It reads the process's itself, and not those of `.env`.
@@ -69,7 +82,7 @@ _ENDPOINTS = {
 class ObjectStore:
     """A Place that is a bucket. It connects on use."""
 
-    def __init__(self, url: PlaceUrl, settings: Settings, *, retries: int = _RETRIES) -> None:
+    def __init__(self, url: PlaceUrl, settings: Settings, *, patience: _Patience | None = None) -> None:
         """Look the login up, without trying it.
 
         Raises:
@@ -77,51 +90,50 @@ class ObjectStore:
         """
         self.name = url.text
         self._opened_with = (url, settings)
-        self._store = _opened(url, settings, retries)
+        self._store = _opened(url, settings, patience or _PATIENCE)
 
     def put(self, name: str, content: Path) -> None:
         """See Place."""
         content.stat()
         with self._explained("written"):
-            self._store.put(name, content, chunk_size=_PART, max_concurrency=_REQUESTS)
+            _done(lambda: self._store.put_async(name, content, chunk_size=_PART, max_concurrency=_REQUESTS))
 
     def get(self, name: str, target: Path) -> None:
         """See Place."""
         with writing(target) as file:
-            for part in self._parts(name):
-                file.write(part)
+            _done(lambda: self._copy(name, file))
 
-    def _parts(self, name: str) -> Iterator[Any]:
-        """An object, a request for each part: a long transfer ends in no time-out, and repeats only a part."""
+    async def _copy(self, name: str, file: IO[bytes]) -> None:
+        """A request for each part: a long transfer ends in no time-out, and repeats only a part."""
         with self._explained("read", name):
             try:
-                first = self._store.get(name, options={"range": (0, _PART)})
+                first = await self._store.get_async(name, options={"range": (0, _PART)})
+                size, part = first.meta["size"], await first.bytes_async()
             except Exception as exc:
                 if "status code: 416" not in str(exc):
                     raise
                 # It is empty, and has no first part.
                 return
-            size, part = first.meta["size"], first.bytes()
-        yield part
+        file.write(part)
         for start in range(_PART, size, _PART):
             with self._explained("read", name):
-                part = self._store.get_range(name, start=start, length=_PART)
+                part = await self._store.get_range_async(name, start=start, length=_PART)
             if len(part) != min(_PART, size - start):
                 raise PlaceError(f"{SETTING}: {self.name} cannot be read: an answer was cut off", hint="Run it again.")
-            yield part
+            file.write(part)
 
     def delete(self, names: Iterable[str]) -> None:
         """See Place."""
         for name in names:
             with suppress(ObjectGoneError), self._explained("deleted from", name):
-                self._store.delete(name)
+                _done(partial(self._store.delete_async, name))
 
     def objects(self, prefix: str = "") -> Iterator[Placed]:
         """See Place."""
         # The library takes whole words of names.
         words = prefix.rpartition("/")[0]
         with self._explained("listed"):
-            found = [one for page in self._store.list(words or None) for one in page]
+            found = _done(lambda: self._store.list(words or None).collect_async())
         for one in found:
             if one["path"].startswith(prefix):
                 at = one["last_modified"].astimezone(UTC)
@@ -130,8 +142,7 @@ class ObjectStore:
     def try_out(self) -> None:
         """See Place."""
         url, settings = self._opened_with
-        # Somebody waits for the answer.
-        tried_out(ObjectStore(url, settings, retries=1))
+        tried_out(ObjectStore(url, settings, patience=_LITTLE_PATIENCE))
 
     @contextmanager
     def _explained(self, what: str, name: str = "") -> Iterator[None]:
@@ -147,7 +158,16 @@ class ObjectStore:
             raise object_store_faults.explained(exc, self._opened_with[0], what, name) from None
 
 
-def _opened(url: PlaceUrl, settings: Settings, retries: int) -> Any:
+def _done(call: Callable[[], Awaitable[Any]]) -> Any:
+    """What a call of the library returns. A signal is heard meanwhile, unlike in its calls that wait themselves."""
+
+    async def awaited() -> Any:
+        return await call()
+
+    return asyncio.run(awaited())
+
+
+def _opened(url: PlaceUrl, settings: Settings, patience: _Patience) -> Any:
     try:
         with importing:
             from obstore import store
@@ -162,11 +182,11 @@ def _opened(url: PlaceUrl, settings: Settings, retries: int) -> Any:
     options = {
         "allow_http": address.startswith("http://"),
         "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
-        "timeout": timedelta(seconds=_REQUEST_SECONDS),
+        "timeout": timedelta(seconds=patience.seconds),
     }
     retry = {
-        "max_retries": retries,
-        "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
+        "max_retries": patience.retries,
+        "retry_timeout": timedelta(seconds=patience.retry_seconds),
         "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
     }
     try:

@@ -56,24 +56,22 @@ def explained(error: Exception, url: PlaceUrl, what: str, name: str) -> PlaceErr
         return ObjectGoneError(f"{SETTING}: {url.text} has no object `{name}`")
     if any(sign in text for sign in _ROLES):
         return PlaceError(f"{start}: there is no login for it", hint=login_hint(url))
-    if status in ("401", "403") or code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
-        said = code or status
+    if status in ("401", "403") or type(error).__name__ in ("UnauthenticatedError", "PermissionDeniedError"):
         return PlaceError(
-            f"{start}: the login is refused, or may not do this ({said})",
+            f"{start}: the login is refused, or may not do this ({code or status or 'it cannot be read'})",
             hint=f"{login_hint(url)} It needs {_RIGHTS[url.scheme]}.",
         )
-    fault = next((words for sign, words in _FAULTS if sign in text), "")
-    said = fault or (f"the service answered {' '.join(filter(None, (status, code)))}" if status else "")
+    fault = next((words for sign, words in _FAULTS if sign in text), type(error).__name__)
+    said = f"the service answered {' '.join(filter(None, (status, code)))}" if status else fault
     return PlaceError(
-        f"{start}: {said or type(error).__name__}",
+        f"{start}: {said}",
         hint=f"Check {SETTING}, {_PARTS[url.scheme]}, and whether this machine can reach the service.",
     )
 
 
 def login_hint(url: PlaceUrl) -> str:
     """Where the login of a place comes from."""
-    names = {"s3": "SYNCER_SNAPSHOTS__KEY_ID and SYNCER_SNAPSHOTS__SECRET", "gs": "SYNCER_SNAPSHOTS__SECRET"}
-    own = names.get(url.scheme, "SYNCER_SNAPSHOTS__KEY_ID and SYNCER_SNAPSHOTS__SECRET")
+    own = "SYNCER_SNAPSHOTS__SECRET" if url.scheme == "gs" else "SYNCER_SNAPSHOTS__KEY_ID and SYNCER_SNAPSHOTS__SECRET"
     return f"Check {own}, or the cloud's own variables and the role of this machine."
 
 

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +17,13 @@ import pytest
 from sqlalchemy import text
 
 from syncer.model.errors import ObjectGoneError, PlaceError, SettingsError
+from syncer.settings.secrets import secrets_of
 from syncer.settings.settings import Settings, load
+from syncer.shared import object_store
 from syncer.shared.place import Place
 from syncer.shared.places import open_place
 from syncer.state.database import StateDatabase
-from tests.cli.conftest import Folder, folder
+from tests.cli.conftest import Folder, environment, folder
 from tests.shared.conftest import KEY_ID, SECRET, Bucket
 
 __all__ = ["folder"]
@@ -391,6 +397,52 @@ def test_an_endpoint_that_cannot_be_reached_is_told(bucket: Bucket, tmp_path: Pa
     assert "SYNCER_SNAPSHOTS_URL" in caught.value.hint
 
 
+def test_an_endpoint_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    little = replace(object_store._LITTLE_PATIENCE, seconds=0.3)
+    monkeypatch.setattr(object_store, "_LITTLE_PATIENCE", little)
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as silent,
+        opened(f"s3://bucket?endpoint=http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, **LOGIN) as place,
+        pytest.raises(PlaceError, match="there was no answer in time"),
+    ):
+        place.try_out()
+
+
+#: Uploads itself.
+UPLOAD = """
+import os, sys
+from pathlib import Path
+from syncer.settings.settings import load
+from syncer.shared.places import open_place
+found = load(Path(), os.environ)
+open_place(found.snapshots_url, found, None).put("people/1", Path("content"))
+"""
+
+
+def test_a_signal_ends_a_transfer(tmp_path: Path, content: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"s3://bucket?endpoint=http://127.0.0.1:{silent.getsockname()[1]}"
+        given = {"SYNCER_DATABASE_URL": SHARED_LOG, "SYNCER_SNAPSHOTS_URL": url, **LOGIN}
+        silent.settimeout(60)
+        with subprocess.Popen(
+            [sys.executable, "-c", UPLOAD],
+            cwd=content.parent,
+            env=environment(given),
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                with silent.accept()[0]:
+                    process.send_signal(signal.SIGINT)
+                    # A request may take a minute.
+                    _, err = process.communicate(timeout=30)
+            finally:
+                process.kill()
+
+    assert process.returncode == -signal.SIGINT
+    assert err.endswith("KeyboardInterrupt\n")
+
+
 def test_an_endpoint_of_a_variable_is_checked(tmp_path: Path) -> None:
     with (
         pytest.raises(SettingsError, match="AWS_ENDPOINT_URL: should be an address"),
@@ -418,6 +470,13 @@ def test_a_key_that_is_none_is_told_and_not_shown(tmp_path: Path) -> None:
 
 
 # The settings
+
+
+def test_the_secret_is_hidden_wherever_it_would_be_shown(tmp_path: Path) -> None:
+    found = settings("s3://bucket", tmp_path, **LOGIN)
+
+    assert SECRET in secrets_of(found)
+    assert SECRET not in repr(found)
 
 
 @pytest.mark.parametrize(
