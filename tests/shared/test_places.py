@@ -443,6 +443,15 @@ def test_a_signal_ends_a_transfer(tmp_path: Path, content: Path) -> None:
     assert err.endswith("KeyboardInterrupt\n")
 
 
+def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(SettingsError, match="is not installed") as caught, opened("s3://bucket", tmp_path, **LOGIN):
+        pass
+
+    assert caught.value.message.startswith("SYNCER_SNAPSHOTS_URL: ")
+    assert "pip install 'syncer[cluster]'" in caught.value.hint
+
+
 def test_an_endpoint_of_a_variable_is_checked(tmp_path: Path) -> None:
     with (
         pytest.raises(SettingsError, match="AWS_ENDPOINT_URL: should be an address"),
