@@ -30,6 +30,7 @@ from syncer.cli import (
     serve,
     show,
     signals,
+    snapshots,
     state,
     validation,
     verify,
@@ -102,6 +103,7 @@ app.add_typer(show.app, name="show")
 app.add_typer(show.explain, name="explain")
 app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(forget.app, name="forget")
+app.add_typer(snapshots.app, name="snapshot")
 
 
 def _print_version(wanted: bool) -> None:

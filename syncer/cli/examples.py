@@ -97,6 +97,16 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("syncer forget person --email ada@example.com --allow-return", "delete them only"),
         ("syncer forget person --phone +4915123456789", "by phone"),
     ],
+    "snapshot list": [
+        ("syncer snapshot list", "every snapshot"),
+        ("syncer snapshot list 'orders_*' --json", "those of some syncs, for scripts"),
+    ],
+    "snapshot move": [
+        ("syncer snapshot move customers --to database", "to the database of the run log"),
+        ("syncer snapshot move '*' --to s3://company/syncer", "all of them, to a bucket"),
+        ("syncer snapshot move customers --to local", "to this machine alone"),
+    ],
+    "snapshot check": [("syncer snapshot check '*'", "every snapshot")],
 }
 
 #: Command to the codes that it may exit with, beside 0, 2 and those of signals.
@@ -122,6 +132,8 @@ _CODES: Mapping[str, Sequence[int]] = {
     "explain collection": (1, 4),
     "duplicates person": (1,),
     "forget person": (1, 4),
+    "snapshot move": (1, 4),
+    "snapshot check": (1, 4),
 }
 
 

@@ -14,7 +14,7 @@ from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now
 from syncer.cli.runs import run_object
 from syncer.model.errors import SelectionError, SyncerError
-from syncer.model.types import Run
+from syncer.model.types import Order, Run, Trigger
 
 _RUN_HEADINGS = (
     *("started", "sync", "status", "by"),
@@ -81,7 +81,7 @@ def reset(
     """
     project = Project()
     selected = project.names(select or [], exclude or [], to="reset")
-    found = [name for name in selected.names if project.runner.snapshot_path(name).exists()]
+    found = [name for name in selected.names if project.runner.snapshots.shared.has(name)]
     if found and not yes:
         _ask(found, as_json=as_json)
     outcomes = [_reset_one(project, name, explained=yes, as_json=as_json) for name in selected.names]
@@ -91,10 +91,14 @@ def reset(
 def _reset_one(project: Project, name: str, *, explained: bool, as_json: bool) -> Outcome:
     from syncer.snapshot import file
 
-    path = project.runner.snapshot_path(name)
-    had_one = path.exists()
+    snapshots = project.runner.snapshots
+    had_one = snapshots.shared.has(name)
     try:
-        file.delete(path, name)
+        with project.database.holding(name):
+            if snapshots.shared.pointer(name).objects:
+                snapshots.refuse_beside_another(name, Order(trigger=Trigger.MANUAL))
+            file.delete(snapshots.path(name), name)
+            snapshots.shared.forget(name)
     except SyncerError as exc:
         output.sync_problem("error", name, str(exc), exc.hint)
         return outcome_of(exc)

@@ -91,6 +91,8 @@ CONCLUSIVE = (*ENDED_WELL, RunStatus.FAILED, RunStatus.HELD)
 
 #: Runs that have not ended.
 OPEN = (RunStatus.QUEUED, RunStatus.RUNNING)
+#: How the claim of a sync ends where what an earlier run sent may have come after what a later one did.
+OVERTAKEN = " was overtaken"
 
 
 class RunScope(enum.StrEnum):

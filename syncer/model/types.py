@@ -20,6 +20,7 @@ from syncer.model.entities import Target as Target
 from syncer.model.runs import CONCLUSIVE as CONCLUSIVE
 from syncer.model.runs import ENDED_WELL as ENDED_WELL
 from syncer.model.runs import OPEN as OPEN
+from syncer.model.runs import OVERTAKEN as OVERTAKEN
 from syncer.model.runs import Changes as Changes
 from syncer.model.runs import Counts as Counts
 from syncer.model.runs import Delivery as Delivery

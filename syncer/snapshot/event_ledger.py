@@ -35,10 +35,10 @@ class EventLedger(FileLedger):
 
     _journal: ClassVar[Journal] = event_journal
 
-    def open(self, claim: str, *, log_id: str) -> int:
+    def open(self, claim: str, *, log_id: str, is_current: bool = False) -> int:
         """See `Ledger.open`; an event that was sent elsewhere too is the same event."""
         notes = [*self.notes]
-        seen = super().open(claim, log_id=log_id)
+        seen = super().open(claim, log_id=log_id, is_current=is_current)
         if self.session.any("SELECT 1 FROM sent_events"):
             self.notes = notes
         return seen

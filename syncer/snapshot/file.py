@@ -26,9 +26,9 @@ _STAMP = "%Y%m%dT%H%M%S%f"
 _ASIDE = re.compile(r"\.duckdb\.[a-z]+-(\d{8}T\d{12})(?:\.wal)?$")
 
 #: Seconds that a run waits for somebody who looks into its file, which takes milliseconds.
-_LONGEST_LOOK = 10.0
+LONGEST_LOOK = 10.0
 #: Seconds between two attempts to open a file that another process reads.
-_LOOK_AGAIN = 0.01
+LOOK_AGAIN = 0.01
 
 #: How many times as large rows are in memory as in a file, and for how few of them the file's own size weighs.
 _COMPRESSION = 4
@@ -51,16 +51,16 @@ _SMALL_FILE = 16 << 20
 
 
 @contextmanager
-def _taken(path: Path, sync: str, *, to_read: bool = False) -> Iterator[None]:
+def taken(path: Path, sync: str, *, to_read: bool = False) -> Iterator[None]:
     """Let no other thread of this process open a file meanwhile; one that only looks into it is waited for.
 
     Raises:
         RunInProgressError: another one has it open.
     """
     with _paths:
-        is_let_go = _paths.wait_for(lambda: path not in _read_paths, timeout=_LONGEST_LOOK)
+        is_let_go = _paths.wait_for(lambda: path not in _read_paths, timeout=LONGEST_LOOK)
         if path in _open_paths or not is_let_go:
-            raise _in_progress(sync)
+            raise in_progress(sync)
         (_read_paths if to_read else _open_paths).add(path)
     try:
         yield
@@ -68,6 +68,11 @@ def _taken(path: Path, sync: str, *, to_read: bool = False) -> Iterator[None]:
         with _paths:
             (_read_paths if to_read else _open_paths).discard(path)
             _paths.notify_all()
+
+
+def shared_mark(path: Path) -> Path:
+    """What lies beside a sync's file that is a copy of a shared one; see `shared.copies`."""
+    return path.with_name(f"{path.name}.shared")
 
 
 @contextmanager
@@ -86,7 +91,7 @@ def locked(path: Path, *, sync: str) -> Iterator[duckdb.DuckDBPyConnection]:
             f"the snapshot of `{sync}` cannot be in a folder whose path holds a `?`: {path.parent}",
             hint="Set SYNCER_STATE_DIR to another folder.",
         )
-    with _taken(path, sync), PROCESS.part() as part:
+    with taken(path, sync), PROCESS.part() as part:
         connection = _connect(path, sync, part)
         try:
             yield connection
@@ -106,12 +111,12 @@ def attached(connection: duckdb.DuckDBPyConnection, path: Path, *, sync: str) ->
         duckdb.Error: it cannot be read.
     """
     path = path.resolve()
-    with _taken(path, sync, to_read=True):
+    with taken(path, sync, to_read=True):
         try:
             connection.execute(f"ATTACH {literal(str(path))} AS other (READ_ONLY)")
         except duckdb.IOException:
             if is_locked(path):
-                raise _in_progress(sync) from None
+                raise in_progress(sync) from None
             raise
         try:
             yield "other"
@@ -177,6 +182,7 @@ def delete(path: Path, sync: str) -> None:
         # This look moved a damaged file aside; one of a newer program cannot be locked.
         path.unlink(missing_ok=True)
     path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    shared_mark(path).unlink(missing_ok=True)
     for former in path.parent.glob(f"{path.name}.former-*"):
         former.unlink()
     shutil.rmtree(_spill_of(path), ignore_errors=True)
@@ -269,18 +275,23 @@ def _connect(path: Path, sync: str, part: int) -> duckdb.DuckDBPyConnection:
             raise
     except duckdb.IOException as exc:
         if is_locked(path):
-            raise _in_progress(sync, holder=re.search(r"PID (\d+)", str(exc))) from None
+            raise in_progress(sync, holder=re.search(r"PID (\d+)", str(exc))) from None
         raise failed(path, sync, exc) from None
     except duckdb.Error as exc:
         raise failed(path, sync, exc) from None
     except OSError as exc:
-        raise SnapshotError(
-            f"the state folder cannot be written: {exc.strerror}: {path.parent}",
-            hint="Set SYNCER_STATE_DIR to a folder of this user.",
-        ) from exc
+        raise unwritable(path, exc) from exc
     # What a killed process spilled; this process has the file's lock.
     shutil.rmtree(spill, ignore_errors=True)
     return connection
+
+
+def unwritable(path: Path, exc: OSError) -> SnapshotError:
+    """The system's error for the folder of a file."""
+    return SnapshotError(
+        f"the state folder cannot be written: {exc.strerror}: {path.parent}",
+        hint="Set SYNCER_STATE_DIR to a folder of this user.",
+    )
 
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -289,7 +300,10 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     Raises:
         duckdb.Error: it is locked, or cannot be opened.
     """
-    deadline = time.monotonic() + _LONGEST_LOOK
+    deadline = time.monotonic() + LONGEST_LOOK
+    # What a run writes after it was put must be undone by cutting the log.
+    on_detach = "DISABLED" if shared_mark(path).exists() else "DEFAULT"
+    connection.execute(f"SET checkpoint_on_detach = '{on_detach}'")
     while True:
         # What is made is small at first: see `tables.fit_blocks`.
         size = "" if path.exists() and path.stat().st_size else f" (BLOCK_SIZE {SMALL_BLOCK})"
@@ -301,10 +315,11 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
                 raise
         else:
             return
-        time.sleep(_LOOK_AGAIN)
+        time.sleep(LOOK_AGAIN)
 
 
-def _in_progress(sync: str, holder: re.Match[str] | None = None) -> RunInProgressError:
+def in_progress(sync: str, holder: re.Match[str] | None = None) -> RunInProgressError:
+    """Another thread or process has a sync's file open."""
     by = f" by process {holder[1]}" if holder else ""
     return RunInProgressError(
         f"`{sync}` is being run or planned already{by}",

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from syncer.model.errors import SnapshotError
 from syncer.model.protocols import WHEREABOUTS, NumbersPeople
-from syncer.model.types import FindingKind, Identity, Removed, ValueForm
+from syncer.model.types import OVERTAKEN, FindingKind, Identity, Removed, ValueForm
 from syncer.snapshot import file, identifiers, journal
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.incoming import staged_rows_sql
@@ -43,7 +43,6 @@ class FileLedger(Remembering):
         self.rivals: Rivals | None = None
         self._path = path
         self._newest_claim, self._is_outdated = "", False
-        #: What `meta` is to have with the next intent.
         self._with_intent: dict[str, str] = {}
 
     @property
@@ -113,12 +112,13 @@ class FileLedger(Remembering):
                 record=lambda session, number: self._remember(format=str(number)),
             )
 
-    def open(self, claim: str, *, log_id: str) -> int:
+    def open(self, claim: str, *, log_id: str, is_current: bool = False) -> int:
         session, memory = self.session, self._memory()
         # A run that died between its two writes has sent nothing: the claim before its own is the newest then.
-        mine = (memory["claimed_by"], memory["claimed_after"])
+        is_same = memory["log_id"] in ("", log_id)
+        known = (memory["claimed_by"], memory["claimed_after"]) if is_same else ("",)
+        self._is_outdated = claim not in known and (not is_current or claim.endswith(OVERTAKEN))
         self._newest_claim = claim
-        self._is_outdated = claim not in (mine if memory["log_id"] in ("", log_id) else ("",))
         if self._is_outdated:
             with self._transaction():
                 self._put_in_doubt("TRUE")

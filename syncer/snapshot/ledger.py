@@ -114,6 +114,7 @@ class Workspace:
     session: Session
     layout: ColumnMap
     known: Known
+    sharing: Sharing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,39 @@ class Intent:
     altered: int = 0
     past: int = 0
     forgotten: int = 0
+
+
+class Sharing(Protocol):
+    """Lets other machines have what a run has written down; see `shared.snapshot`."""
+
+    def intended(self) -> None:
+        """Let them have what the run is about to send, before it sends anything.
+
+        Raises:
+            RunInProgressError: another run has taken the sync; nothing may be sent.
+            SyncerError: they cannot have it.
+        """
+
+    def recorded(self) -> None:
+        """Let them have the answers that were recorded.
+
+        Raises:
+            RunInProgressError, SyncerError: as above; nothing more may be sent.
+        """
+
+    def settled(self, *, rows: int, is_changed: bool) -> None:
+        """Let them have the settled ledger, with so many acknowledged rows, if anything has changed in it.
+
+        Raises:
+            RunInProgressError, SyncerError: as above.
+        """
+
+    def put_files(self) -> None:
+        """Let them have the former snapshots as they are now.
+
+        Raises:
+            RunInProgressError, SyncerError: as above.
+        """
 
 
 class WriterState(enum.StrEnum):
@@ -192,11 +226,12 @@ class Ledger(Protocol):
     def explaining(self) -> AbstractContextManager[None]:
         """Raise SnapshotError, without values, where the ledger fails inside."""
 
-    def open(self, claim: str, *, log_id: str) -> int:
+    def open(self, claim: str, *, log_id: str, is_current: bool = False) -> int:
         """Compare the sync's newest *claim* with the ledger's own; where they differ, every row is in doubt.
 
         Shapes:
             log_id: the name of what keeps claims and removals.
+            is_current: it has all that other machines wrote down: then only a claim that was overtaken counts.
             returns: the newest removal of other syncs that the ledger knows; 0 where *log_id* is new to it.
         """
 

@@ -15,9 +15,9 @@ class ListLedger(FileLedger):
     That other syncs remove or make the same people puts none of them in doubt.
     """
 
-    def open(self, claim: str, *, log_id: str) -> int:
+    def open(self, claim: str, *, log_id: str, is_current: bool = False) -> int:
         notes = list(self.notes)
-        seen = super().open(claim, log_id=log_id)
+        seen = super().open(claim, log_id=log_id, is_current=is_current)
         if self._is_outdated and self.session.any("SELECT 1 FROM snapshot"):
             # What was said of every row is not so here.
             self.notes = [

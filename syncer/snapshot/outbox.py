@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
 from syncer.model.memory import PROCESS
-from syncer.model.protocols import KEPT, MOVED, NUMBERED_VERDICTS, UNSET
+from syncer.model.protocols import KEPT, MOVED, UNSET
 from syncer.model.types import Action, Entity, Target, Verdict
 from syncer.snapshot import handover
+from syncer.snapshot.batch_pipeline import BatchPipeline
 from syncer.snapshot.batches import batch_queries, row_bytes, sending, whole_collection_queries
+from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.identifiers import key_of
 from syncer.snapshot.ledger import Asked, Intent, Workspace
 from syncer.snapshot.session import with_more_memory
@@ -28,83 +26,8 @@ from syncer.snapshot.values import literal
 _BATCHES_A_QUERY = 4
 #: Of narrow rows, which take no less time so, only so many: all of them are in memory, and the next ones too.
 _ROWS_A_QUERY = 25_000
-#: How far the recording of a store's answers may be behind it.
-_RECORDINGS_BEHIND = 2
-#: Answers are recorded together until they are so many, exactly a row group of DuckDB's, which it writes only once
-#: where it comes whole; or until so many seconds after the last ones.
-_RECORD_ROWS = 122_880
-_RECORD_SECONDS = 5.0
 #: Of so many keys at once the store gives the other names.
 _ASKED_ROWS = 100_000
-
-
-class BatchPipeline:
-    """Makes batches ahead and records answers behind, both in one thread of its own."""
-
-    def __init__(self, name: str, *, make: Callable[[str], pa.RecordBatch], record: Callable[[pa.Table], None]) -> None:
-        """Nothing runs yet.
-
-        Shapes:
-            make: some batches as one, from their query.
-            record: makes verdicts durable.
-        """
-        self._make = make
-        self._record = record
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"snapshot-{name}")
-        self._recordings: deque[Future[None]] = deque()
-        self._unrecorded = NUMBERED_VERDICTS.empty_table()
-        self._recorded_at = time.monotonic()
-
-    def batches(self, queries: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """What each query gives, by `seq`, in batches of at most so many *rows*; the next ones are made meanwhile."""
-        for made in self.whole(queries):
-            ordered = made.sort_by("seq")
-            yield from (ordered.slice(first, rows) for first in range(0, made.num_rows, rows))
-
-    def whole(self, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """What each query gives, as one batch in the query's own order."""
-        waiting = iter(queries)
-        upcoming = [self._worker.submit(self._make, query) for query in islice(waiting, 1)]
-        while upcoming:
-            made = upcoming.pop().result()
-            upcoming = [self._worker.submit(self._make, query) for query in islice(waiting, 1)]
-            yield made
-
-    def record(self, verdicts: pa.Table) -> None:
-        """Record *verdicts* soon; those of batches in quick succession together.
-
-        Raises:
-            whatever an earlier recording raised.
-        """
-        # Only some stores number people.
-        self._unrecorded = pa.concat_tables([self._unrecorded, verdicts], promote_options="default")
-        if time.monotonic() - self._recorded_at > _RECORD_SECONDS:
-            self._record_soon(len(self._unrecorded))
-        elif len(self._unrecorded) >= _RECORD_ROWS:
-            self._record_soon(_RECORD_ROWS)
-
-    def finish(self) -> None:
-        """Wait until everything is recorded, and nothing runs beside the caller's thread.
-
-        Raises:
-            whatever a recording raised.
-        """
-        if len(self._unrecorded):
-            self._record_soon(len(self._unrecorded))
-        self._worker.submit(lambda: None).result()
-        while self._recordings:
-            self._recordings.popleft().result()
-
-    def close(self) -> None:
-        """Let what runs come to its end; nothing can be dispatched any more."""
-        self._worker.shutdown()
-
-    def _record_soon(self, rows: int) -> None:
-        verdicts, self._unrecorded = self._unrecorded[:rows], self._unrecorded[rows:]
-        self._recorded_at = time.monotonic()
-        self._recordings.append(self._worker.submit(self._record, verdicts))
-        if len(self._recordings) > _RECORDINGS_BEHIND:
-            self._recordings.popleft().result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +237,9 @@ class Outbox:
         self._work.ledger.settle(
             self._work.layout, self._intent, started_at=started_at, asked=asked, ended_well=ended_well
         )
+        if (sharing := self._work.sharing) is not None:
+            rows = self._work.session.count(f"SELECT count(*) FROM {_acknowledged(self._work)}")
+            sharing.settled(rows=rows, is_changed=not self._intent.is_empty)
 
     def close(self) -> None:
         """Let what runs beside the caller's thread come to its end; calling it twice is fine."""
@@ -323,6 +249,8 @@ class Outbox:
 def open_outbox(work: Workspace, intent: Intent) -> Outbox:
     """Write down, in one transaction, everything that is about to be sent (see Difference)."""
     rows = work.ledger.intend(work.layout, intent, work.known)
+    if rows and work.sharing is not None:
+        work.sharing.intended()
     connection, layout = work.session.connection, work.layout.reshaped()
     # While a run sends, only the pipeline's thread uses the connection.
     pipeline = BatchPipeline(
@@ -330,8 +258,18 @@ def open_outbox(work: Workspace, intent: Intent) -> Outbox:
         make=lambda query: with_more_memory(
             connection, lambda: connection.sql(query).to_arrow_table().combine_chunks().to_batches()[0]
         ),
-        record=lambda verdicts: work.ledger.acknowledge(layout, verdicts),
+        record=lambda verdicts: _record(work, layout, verdicts),
     )
     session = work.session
     tried = session.count(f"SELECT count(*) FROM outbox SEMI JOIN rejections USING ({session.k})") if rows else 0
     return Outbox(rows=rows, tried_before=tried, _work=replace(work, layout=layout), _intent=intent, _pipeline=pipeline)
+
+
+def _record(work: Workspace, layout: ColumnMap, verdicts: pa.Table) -> None:
+    work.ledger.acknowledge(layout, verdicts)
+    if work.sharing is not None:
+        work.sharing.recorded()
+
+
+def _acknowledged(work: Workspace) -> str:
+    return "sent_events" if work.session.target.event is not None else "snapshot"

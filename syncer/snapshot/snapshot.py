@@ -26,7 +26,7 @@ from syncer.snapshot.diff import Difference, compare
 from syncer.snapshot.event_ledger import EventLedger
 from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.incoming import repeats_a_matched_row
-from syncer.snapshot.ledger import Known, Ledger, Workspace
+from syncer.snapshot.ledger import Known, Ledger, Sharing, Workspace
 from syncer.snapshot.list_ledger import ListLedger
 from syncer.snapshot.result_stream import Progress, ResultStream
 from syncer.snapshot.session import Session
@@ -124,6 +124,10 @@ class Snapshot:
     ) -> None:
         """*left*: a former snapshot that is still where the sync's own is to be; *path*: of a file that is kept."""
         self.ledger = ledger
+        #: Where other machines have it too.
+        self.sharing: Sharing | None = None
+        #: Whether it has all that these wrote down.
+        self.is_current = False
         self._address = address
         self._path = path
         self._left = left
@@ -201,7 +205,9 @@ class Snapshot:
             whatever *reader* raises; the rows read so far are no result.
         """
         layout = layout_of(self.ledger.session, schema)
-        work = Workspace(ledger=self.ledger, session=self.ledger.session, layout=layout, known=self.known)
+        work = Workspace(
+            ledger=self.ledger, session=self.ledger.session, layout=layout, known=self.known, sharing=self.sharing
+        )
         session = work.session
         # A unique identifier is compared with those of all rows, and a collection is measured whole.
         every_row |= bool(schema.unique) or session.target.collection is not None

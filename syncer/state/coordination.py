@@ -26,7 +26,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from syncer.model.types import Removed, RemovedSet
+from syncer.model.types import OVERTAKEN, Removed, RemovedSet
 from syncer.state.database import StateDatabase
 from syncer.state.schema import forgotten_removals, removal_parts, removal_sets, snapshots, written_attributes
 
@@ -69,10 +69,12 @@ class SharedCoordination:
         """Claim the sync durably for this run if *after* is still the newest claim; returns whether it is."""
         mine = {"sync": self.sync, "run_id": self.run_id}
         newest = (snapshots.c.sync == self.sync) & (snapshots.c.run_id == after)
-        insert = self.database.insert(snapshots).on_conflict_do_nothing()
-        claim = snapshots.update().where(newest) if after else insert
+        insert = self.database.insert(snapshots).values(mine)
+        # Who took the sync has made its row.
+        first = insert.on_conflict_do_update(index_elements=["sync"], set_=mine, where=snapshots.c.run_id == "")
+        claim = snapshots.update().where(newest).values(mine) if after else first
         with self.database.writing() as connection:
-            claimed = connection.execute(claim.values(mine).returning(snapshots.c.run_id))
+            claimed = connection.execute(claim.returning(snapshots.c.run_id))
             return claimed.one_or_none() is not None
 
     def confirm(self) -> bool:
@@ -82,7 +84,7 @@ class SharedCoordination:
         sync is out of date.
         """
         overtaken = (snapshots.c.sync == self.sync) & (snapshots.c.run_id != self.run_id)
-        spoil = snapshots.update().where(overtaken).values(run_id=f"{self.run_id} was overtaken")
+        spoil = snapshots.update().where(overtaken).values(run_id=f"{self.run_id}{OVERTAKEN}")
         with self.database.writing() as connection:
             return connection.execute(spoil).rowcount == 0
 

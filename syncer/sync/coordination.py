@@ -141,7 +141,11 @@ def catch_up(
     ledger, log_id = snapshot.ledger, coordination.log_id
     with ExitStack() as files:
         with coordination.at_one_moment():
-            seen = ledger.open(coordination.newest_claim(), log_id=log_id)
+            seen = ledger.open(
+                coordination.newest_claim(),
+                log_id=log_id,
+                is_current=snapshot.is_current,
+            )
             removed = files.enter_context(coordination.removed_since(seen))
             writers = coordination.writers(ledger.session.target.things).items()
         ledger.doubt(removed, log_id=log_id, also=other_kinds(store, ledger.session.target))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from syncer.model.errors import RunInProgressError, SelectionError, SnapshotErro
 from syncer.model.json_text import json_value
 from syncer.model.spelling import did_you_mean, quoted
 from syncer.model.types import OnNull, OnRemoved, PersonKey, SyncDefinition, Target, Verdict
+from syncer.shared.snapshots import SharedSnapshots
 from syncer.snapshot.rows import KnownRow, KnownRows, SentRun, reading_snapshots
 from syncer.sync.explanation import MOST_ROWS, AttributeState, Explained, Explanation, LastSent, RejectedSince
 from syncer.sync.lookup import Lookup, Sought, Stored
@@ -70,6 +71,8 @@ def _with_runs(lookup: Lookup, rows: Sequence[Explanation]) -> list[Explanation]
 def _files(lookup: Lookup, feeding: Mapping[str, SyncDefinition]) -> dict[str, Path]:
     """The snapshots of syncs that feed such entities, and of those that have no definition any more."""
     folder = lookup.settings.snapshots_dir
+    shared = SharedSnapshots(settings=lookup.settings, database=lookup.run_log.database, now=lambda: datetime.now(UTC))
+    shared.follow(feeding)
     left = {path.stem: path for path in folder.glob("*.duckdb") if path.stem not in lookup.definitions}
     return left | {name: folder / f"{name}.duckdb" for name in feeding}
 

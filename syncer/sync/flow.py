@@ -143,6 +143,8 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
         coordination.close_removals()
     if run.leftovers and not options.is_selective:
         run.leftovers.remove(run, coordination, started_at=started_at)
+        if run.snapshot.sharing is not None:
+            run.snapshot.sharing.put_files()
     if isinstance(store, NumbersPeople):
         store.forget_moves(started_at - _MOVES_KEPT)
     if isinstance(store, KeepsUnclaimed) and (removed := store.remove_unclaimed()):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from syncer.model.event_stores import KeepsUnclaimed
 from syncer.model.lists import ErasesTraces
 from syncer.model.protocols import IDENTIFIERS, ProfileStore
 from syncer.model.types import Entity, ListAction, PersonKey, SyncDefinition, Target, Verdict
+from syncer.shared.snapshot import SharedSnapshot
 from syncer.snapshot import forgetting
 from syncer.snapshot.forgetting import Names
 from syncer.snapshot.visitors import VISITOR
@@ -86,6 +87,7 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
         }
         for store in stores.values():
             store.check(request.target)
+        shared = stack.enter_context(_taken(runner))
         files = forgetting.files_in(settings.snapshots_dir)
         known = _Known(request, stores)
         for path in files.readable:
@@ -95,16 +97,34 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
         audit.record(AuditAction.FORGET, actor=request.actor, address="", options=options)
         for name, store in stores.items():
             _take_away(runner, request, name, store, known.in_store[store.store_id])
-    rows = sum(forgetting.forget(path, known.of) for path in files.readable)
-    for path in files.damaged:
-        path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        rows = sum(forgetting.forget(path, known.of) for path in files.readable)
+        for path in files.damaged:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        for snapshot in shared:
+            snapshot.put_anew()
     return Forgotten(
         rows=rows,
         rejections=forget_rejections(runner.run_log.database, partial(known.is_rejected, definitions)),
         plans=_forget_plans(settings.state_dir / "plans", known.everywhere),
         damaged=len(files.damaged),
     )
+
+
+@contextmanager
+def _taken(runner: Runner) -> Iterator[list[SharedSnapshot]]:
+    """The shared snapshots of all syncs, also of those without a file, whose copies here are up to date.
+
+    Raises:
+        RunInProgressError: a run of one goes on.
+    """
+    snapshots, taken = runner.snapshots, list[SharedSnapshot]()
+    with ExitStack() as stack:
+        for sync in snapshots.shared.syncs():
+            snapshots.refuse_beside_another(sync)
+            taken.append(snapshots.shared.take(sync))
+            stack.enter_context(taken[-1].following())
+        yield taken
 
 
 class _Known:

@@ -122,15 +122,22 @@ def take_over_renamed(
     snapshot: Snapshot,
     coordination: SharedCoordination,
     state_of: Callable[[str], WriterState],
-) -> None:
+) -> list[str]:
     """Let a sync that has sent nothing yet take over from those whose file was renamed, and is its own now.
 
+    Shapes:
+        returns: the names that it had.
     Raises:
         RunInProgressError, SnapshotError: the other snapshot is in use, or cannot be read.
     """
+    renamed = []
     for sync in coordination.writers(definition.target.things):
         if state_of(sync) is WriterState.GONE and snapshot.take_over(sync, definition, coordination.store_id):
+            if snapshot.sharing is not None:
+                snapshot.sharing.put_files()
             coordination.take_over_attributes(sync)
+            renamed.append(sync)
+    return renamed
 
 
 def _remove(run: SyncRun, snapshot: Snapshot, coordination: Coordination, started_at: datetime) -> None:

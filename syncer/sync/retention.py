@@ -7,11 +7,13 @@ import os
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from syncer.model.errors import PlaceError, SettingsError
 from syncer.model.importing import importing
 from syncer.model.runs import Hold
 from syncer.model.types import CONCLUSIVE
 from syncer.settings import state_modes
 from syncer.settings.settings import Settings
+from syncer.shared.snapshots import SharedSnapshots
 from syncer.snapshot import file
 from syncer.state.coordination import forget_removals
 from syncer.state.runs import RunLog
@@ -38,6 +40,12 @@ def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
         log.info("deleted old runs from the run log", extra={"runs": purged})
     if forgotten := forget_removals(run_log.database, before):
         log.info("deleted old removals from the run log", extra={"removals": forgotten})
+    shared = SharedSnapshots(settings=settings, database=run_log.database, now=lambda: now)
+    try:
+        if deleted := shared.delete_orphans():
+            log.info("deleted what no shared snapshot needs any more", extra={"objects": deleted})
+    except (PlaceError, SettingsError) as exc:
+        log.warning("what no shared snapshot needs any more is not deleted today: %s", exc)
     if deleted := file.delete_moved_aside(settings.snapshots_dir, before):
         log.info("deleted old snapshots that were moved aside", extra={"files": deleted})
     with importing:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
@@ -19,15 +17,16 @@ from syncer.model.runs import THE_CLOCK
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
 from syncer.settings.settings import Settings
 from syncer.snapshot.file import is_in_use
-from syncer.snapshot.snapshot import Snapshot, addresses, opened
+from syncer.snapshot.snapshot import Snapshot
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
 from syncer.state.schema import KEPT_REJECTIONS
 from syncer.sync import events, limits
-from syncer.sync.coordination import WriterStates, catch_up, refuse_beside_rivals
+from syncer.sync.coordination import WriterStates, catch_up
 from syncer.sync.flow import Leftovers, SyncRun, run_sync
 from syncer.sync.plans import Plan, planned
 from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
+from syncer.sync.snapshots import SyncSnapshots
 from syncer.sync.window import Window, now_at, prepared, query_hash, window
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ log = logging.getLogger(__name__)
 
 #: How long after a process died the store may still be at what it sent.
 _LONGEST_REQUEST = timedelta(minutes=10)
-
-#: Seconds between two looks whether another process has let go of a snapshot.
-_LOOK_AGAIN = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +67,14 @@ class Runner:
         order, started_at = replace(order, scope=options.scope, options=options.words), self.now()
         with ExitStack() as stack:
             try:
-                as_of = self._later_than_the_last(definition)
+                with self.run_log.database.reading():
+                    as_of, is_shared = self._later_than_the_last(definition), self.snapshots.is_shared(definition.name)
                 store = stack.enter_context(closing(self._open_store(definition, as_of)))
-                snapshot = self._snapshot(stack, definition, store, progress)
+                if order.term is None:
+                    stack.enter_context(self.run_log.database.holding(definition.name))
+                snapshot = stack.enter_context(
+                    self.snapshots.for_run(definition, store, order, progress, is_shared=is_shared)
+                )
             except RunInProgressError as exc:
                 progress.run_id = self.run_log.record_skipped(
                     definition.name, order, definition.hash, started_at, note=exc.message
@@ -84,8 +85,6 @@ class Runner:
             except Exception as exc:
                 progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
                 return self._ended_early(definition, progress, exc)
-            if order.term is None:
-                stack.enter_context(self.run_log.database.holding(definition.name))
             with self.run_log.database.writing():
                 coordination = self._coordination(definition, store)
                 coordination.close_removals()
@@ -113,41 +112,23 @@ class Runner:
         progress = progress or Progress()
         with (
             closing(self._open_store(definition, self.now())) as store,
-            self._opened(definition, store, record=False) as snapshot,
+            self.snapshots.for_plan(definition, store) as snapshot,
             snapshot.ledger.explaining(),
         ):
             state_of = WriterStates(self.settings.definitions_dir, definition)
-            catch_up(snapshot, self._coordination(definition, store), store, state_of, definition.rules)
+            coordination = self._coordination(definition, store)
+            self.snapshots.follow_beside(snapshot, definition, coordination)
+            catch_up(snapshot, coordination, store, state_of, definition.rules)
             clock_faults = limits.went_back(self.now(), self.run_log.last_moment())
             with self._asked(definition, snapshot, store, RunOptions(), progress, clock_faults) as run:
                 if isinstance(run.warehouse, ForecastingQueries):
                     progress.notes.append(run.warehouse.forecast(run.sql))
                 return also(run, planned(run, sample_rows=sample_rows))
 
-    def _opened(
-        self, definition: SyncDefinition, store: ProfileStore, *, record: bool = True
-    ) -> AbstractContextManager[Snapshot]:
-        path = self.snapshot_path(definition.name)
-        return opened(path, definition, store.store_id, address=addresses(store), record=record)
-
-    def snapshot_path(self, sync: str) -> Path:
-        """The file of a sync's snapshot."""
-        return self.settings.snapshots_dir / f"{sync}.duckdb"
-
-    def _snapshot(
-        self, stack: ExitStack, definition: SyncDefinition, store: ProfileStore, progress: Progress
-    ) -> Snapshot:
-        """The snapshot of a sync; waits for a plan, or another run, that holds it, or one whose values count more."""
-        deadline = time.monotonic() + self.patience.total_seconds()
-        while True:
-            try:
-                refuse_beside_rivals(definition, self.settings.snapshots_dir)
-                return stack.enter_context(self._opened(definition, store))
-            except RunInProgressError:
-                if time.monotonic() >= deadline:
-                    raise
-            if progress.token.wait(_LOOK_AGAIN):
-                raise StoppedError(progress.token.reason)
+    @property
+    def snapshots(self) -> SyncSnapshots:
+        """What opens the snapshots."""
+        return SyncSnapshots(settings=self.settings, run_log=self.run_log, now=self.now, patience=self.patience)
 
     def _recorded(
         self,
@@ -163,11 +144,13 @@ class Runner:
         coordination = self._coordination(definition, store, progress.run_id)
         state_of = WriterStates(self.settings.definitions_dir, definition)
         try:
+            self.snapshots.follow_beside(snapshot, definition, coordination)
             with snapshot.ledger.explaining(), _waking(store, progress):
                 if not snapshot.has_sent:
                     from syncer.sync import leftovers
 
-                    leftovers.take_over_renamed(definition, snapshot, coordination, state_of)
+                    for renamed in leftovers.take_over_renamed(definition, snapshot, coordination, state_of):
+                        self.snapshots.shared.forget(renamed)
                 catch_up(snapshot, coordination, store, state_of, definition.rules)
                 with self._asked(definition, snapshot, store, options, progress, clock_faults) as run:
                     run_sync(run, coordination=coordination, started_at=started_at)
@@ -302,7 +285,7 @@ class Runner:
         """Whether no command runs a sync: it would hold the snapshot, or a lock if the run log is shared."""
         if self.run_log.database.is_shared:
             return not self.run_log.database.is_held(sync)
-        path = self.snapshot_path(sync)
+        path = self.snapshots.path(sync)
         return not path.exists() or not is_in_use(path, sync)
 
     def _has_died(self, sync: str) -> bool:

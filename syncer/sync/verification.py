@@ -14,7 +14,7 @@ from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
 from syncer.model.spelling import listed
 from syncer.model.types import Entity, Identity, OnNull, OnRemoved, SyncDefinition
 from syncer.snapshot.cells import Rules
-from syncer.snapshot.snapshot import Snapshot, addresses, opened
+from syncer.snapshot.snapshot import Snapshot
 from syncer.snapshot.store_comparison import StoreComparison
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
@@ -77,11 +77,14 @@ def verify(
     """
     if why := _why_not(definition):
         return _not_compared(why)
-    path = runner.snapshot_path(definition.name)
-    beside = neighbours(path, definition, definitions, runner.run_log)
+    definitions, snapshots = list(definitions), runner.snapshots
+    same = [one.name for one in definitions if one.target.things == definition.target.things]
+    snapshots.shared.follow([*same, *({*snapshots.shared.syncs()} - {one.name for one in definitions})])
+    beside = neighbours(snapshots.path(definition.name), definition, definitions, runner.run_log)
+    opened = snapshots.for_repair if repair else snapshots.for_plan
     with (
         closing(runner.settings.stores[definition.store].open(definition.store, started_at=runner.now())) as store,
-        opened(path, definition, store.store_id, address=addresses(store), record=False) as snapshot,
+        opened(definition, store) as snapshot,
         snapshot.ledger.explaining(),
     ):
         coordination = SharedCoordination(

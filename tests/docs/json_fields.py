@@ -104,6 +104,11 @@ MEANINGS: Mapping[str, str] = {
     "since": "when the alert began",
     "about": "the sync, or what many syncs use: `warehouse NAME`, `store NAME`, `the clock`",
     "muted_until": "until when nobody gets a notice of the sync; null if it is not muted",
+    "where": "the place of the snapshot: `local`, `database` or a URL",
+    "fence": "raised by each run that took the shared snapshot",
+    "rows": "rows that the store has acknowledged; null if a run has the file open",
+    "bytes": "of the file, or of all objects of the shared snapshot",
+    "deltas": "how many objects it has beside its base",
     "target": "with `--test`, the target of alerts",
     "taken": "with `--test`, whether the target accepted the notice",
 }

@@ -58,7 +58,7 @@ def test_every_topic_has_a_title_a_summary_and_no_raw_marks(name: str) -> None:
 
 
 def test_links_and_pictures_lead_to_the_service() -> None:
-    assert 'href="/docs/production#snapshots"' in pages.page("promise").html
+    assert 'href="/docs/production#snapshots-of-one-machine"' in pages.page("promise").html
     assert 'src="/docs/page.png"' in pages.page("pages").html
     assert 'href="https://github.com/caronc/apprise/wiki"' in pages.page("monitoring").html
 

@@ -249,7 +249,7 @@ def test_a_command_that_was_killed_is_known_to_be_dead_and_one_that_runs_is_not(
     with bench.service(started=False) as service:
         for name in ("dead", "alive"):
             service.run_log.start(name, order(Trigger.MANUAL), "x", bench.now())
-        path = service.runner.snapshot_path("alive")
+        path = service.runner.snapshots.path("alive")
         definition = next(one for one in bench.load().definitions if one.name == "alive")
         with snapshot.opened(path, definition, "a store"):
             service.start()
@@ -262,7 +262,7 @@ def test_a_run_waits_for_a_plan_that_holds_its_snapshot(bench: Bench, waits: str
     bench.define("people", header=MANUAL)
     with bench.service() as service:
         (definition,) = bench.load().definitions
-        with snapshot.opened(service.runner.snapshot_path("people"), definition, "a store", record=True):
+        with snapshot.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
             if waits == "tick":
                 bench.define("people")
                 service.reload()
@@ -283,7 +283,7 @@ def test_a_run_that_waits_for_a_plan_says_so_in_the_end_and_can_be_cancelled(ben
     bench.define("people", header=MANUAL)
     with bench.service() as service:
         (definition,) = bench.load().definitions
-        with snapshot.opened(service.runner.snapshot_path("people"), definition, "a store", record=True):
+        with snapshot.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
             cancelled = service.run_now("people", actor="ann")
             wait_until(lambda: cancelled.began_at is not None)
             service.cancel(cancelled.run_id, actor="bob")
@@ -291,7 +291,7 @@ def test_a_run_that_waits_for_a_plan_says_so_in_the_end_and_can_be_cancelled(ben
     bench.patience = timedelta()
     with bench.service() as service:
         (definition,) = bench.load().definitions
-        with snapshot.opened(service.runner.snapshot_path("people"), definition, "a store", record=True):
+        with snapshot.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
             late = service.run_now("people", actor="ann")
             assert late.ended.wait(60)
 
@@ -402,7 +402,7 @@ def test_a_removed_file_leaves_the_store_and_the_snapshot(bench: Bench) -> None:
         file.unlink()
         service.reload()
         assert service.timetable.names() == frozenset()
-        assert service.runner.snapshot_path("people").exists()
+        assert service.runner.snapshots.path("people").exists()
         bench.define("people", header=f"{PERSON}on_removed: delete\nschedule: manual")
         service.reload()
 

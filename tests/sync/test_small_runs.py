@@ -88,7 +88,7 @@ def test_a_run_without_changes_asks_the_run_log_seldom(project: Project) -> None
 
 def test_a_run_without_changes_writes_no_table_of_the_snapshot_but_one(project: Project) -> None:
     project.run()
-    path = project.runner.snapshot_path("people")
+    path = project.runner.snapshots.path("people")
     with file.locked(path, sync="people") as connection:
         tables = [name for (name,) in connection.execute("SHOW TABLES").fetchall() if name != "meta"]
         before = {name: connection.execute(f"FROM {name} ORDER BY ALL").fetchall() for name in tables}
@@ -127,11 +127,11 @@ def _block_size(path: Path) -> int:
 def test_a_snapshot_of_few_rows_is_a_small_file(project: Project) -> None:
     for _ in range(4):
         project.run()
-    assert project.runner.snapshot_path("people").stat().st_size <= 131_072
+    assert project.runner.snapshots.path("people").stat().st_size <= 131_072
 
 
 def test_a_snapshot_gets_large_blocks_with_many_rows(project: Project) -> None:
-    path = project.runner.snapshot_path("people")
+    path = project.runner.snapshots.path("people")
     project.run()
     assert _block_size(path) == file.SMALL_BLOCK
     definition = project.settings.definitions_dir / "people.sql"

@@ -1,0 +1,141 @@
+"""After any history on machines that share their snapshots, and lose their disks, a run sends what changed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from syncer.settings.snapshots import parsed
+from syncer.shared.folder_place import FolderPlace
+from syncer.shared.snapshot import SharedSnapshot
+from syncer.snapshot.snapshot import Snapshot, opened
+from syncer.state.pointers import Pointers
+from tests.conftest import is_long
+from tests.properties.convergence import Life, Mortal, Sync, ended, proven_in
+from tests.properties.test_convergence import WithAFakeStore
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.early]
+
+MACHINES = st.sampled_from(["a", "b"])
+#: The steps after which a run dies: more than one of two rows takes.
+DEATHS = range(0, 60, 1 if is_long() else 5)
+
+
+class OnTwoMachines(WithAFakeStore):
+    """Each run is of either machine; what they share is in a folder."""
+
+    kind: type[SharedSnapshot] = SharedSnapshot
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = "a"
+        self.place = FolderPlace(parsed(f"file://{self.folder}/shared"))
+        self.pointers = Pointers(self.database)
+        self.life = Life(None)
+
+    @rule(machine=MACHINES)
+    def go_to(self, machine: str) -> None:
+        self.machine = machine
+
+    @rule(machine=MACHINES)
+    def lose_the_disk(self, machine: str) -> None:
+        shutil.rmtree(self.folder / machine, ignore_errors=True)
+
+    def check_people(self) -> None:
+        self._check_people("people", "plan")
+
+    def check_objects(self) -> None:
+        self._check_objects()
+
+    def _path(self, sync: Sync) -> Path:
+        return self.folder / self.machine / f"{sync.definition.name}.duckdb"
+
+    def _run(self, name: str, *, life: Life | None = None, allow_limits: bool = False) -> None:
+        self.life = life or Life(None)
+        super()._run(name, life=self.life, allow_limits=allow_limits)
+
+    @contextmanager
+    def opened(self, sync: Sync) -> Iterator[Snapshot]:
+        with self.shared(sync) as shared, opened(self._path(sync), sync.definition, self.store.store_id) as snapshot:
+            snapshot.sharing, snapshot.is_current = Mortal(shared, self.life), shared.is_current
+            yield snapshot
+
+    @contextmanager
+    def shared(self, sync: Sync) -> Iterator[SharedSnapshot]:
+        name = sync.definition.name
+        taken = self.kind(
+            sync=name,
+            place=Mortal(self.place, self.life),
+            pointers=Mortal(self.pointers, self.life),  # type: ignore[arg-type]
+            path=self._path(sync),
+            pointer=self.pointers.take(name),
+            now=lambda: self.clock + timedelta(seconds=1),
+        )
+        with taken.following():
+            yield taken
+
+
+TestTwoMachines = OnTwoMachines.TestCase
+TestTwoMachines.settings = proven_in(10)
+
+
+class Silent(SharedSnapshot):
+    """Shares what was sent, and not what is about to be."""
+
+    def intended(self) -> None:
+        pass
+
+
+class WithoutIntent(OnTwoMachines):
+    """A mutant whose machines do not know what another one was about to send."""
+
+    kind = Silent
+
+
+def _people_change_back(machine: OnTwoMachines, steps: int) -> None:
+    machine.put("people", "1", "1", "a")
+    machine.put("people", "2", "2", "a")
+    machine.run("people")
+    machine.run_and_die("people", [("1", "1", "b")], steps)
+    machine.lose_the_disk("a")
+    machine.go_to("b")
+    machine.put("people", "1", "1", "a")
+    machine.run("people")
+    machine.check_people()
+
+
+def _an_object_leaves(machine: OnTwoMachines, steps: int) -> None:
+    machine.put("accounts", "1", "1", "a")
+    machine.put("accounts", "2", "2", "a")
+    machine.run("accounts")
+    machine.run_and_die("accounts", [("2", "2", "b")], steps)
+    machine.lose_the_disk("a")
+    machine.leave("accounts", "1", "1")
+    machine.go_to("b")
+    machine.run("accounts")
+    machine.check_objects()
+
+
+@pytest.mark.parametrize("history", [_people_change_back, _an_object_leaves])
+def test_what_one_machine_sent_another_one_knows_wherever_it_died(history: Callable[..., None]) -> None:
+    for steps in DEATHS:
+        with ended(OnTwoMachines()) as machine:
+            history(machine, steps)
+
+
+def test_a_machine_that_does_not_share_what_it_is_about_to_send_leaves_a_store_wrong() -> None:
+    wrong = 0
+    for steps in DEATHS:
+        with ended(WithoutIntent()) as machine, suppress(AssertionError):
+            wrong += 1
+            _people_change_back(machine, steps)
+            wrong -= 1
+
+    assert wrong > 0
