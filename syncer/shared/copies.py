@@ -115,6 +115,7 @@ class Copy:
             PlaceError: an object cannot be fetched; the next call begins anew.
             SnapshotError: an object is damaged.
         """
+        patches.refuse_newer(pointer.format)
         with reserved(self.path, sync=self.sync) as database:
             known = self._usable(pointer, database)
             objects = tuple(one.name for one in pointer.objects)

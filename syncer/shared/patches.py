@@ -101,6 +101,19 @@ def _is_settled(image: Image) -> bool:
     return image.seen_at - image.changed_at > _RACY
 
 
+def refuse_newer(number: int) -> None:
+    """Leave objects of a newer format alone.
+
+    Raises:
+        SnapshotError: *number* is one.
+    """
+    if number > FORMAT:
+        raise SnapshotError(
+            f"a newer Syncer wrote the shared snapshot, in format {number}; this one knows {FORMAT}",
+            hint="Update Syncer on this machine.",
+        )
+
+
 def write_base(database: int, target: Path) -> None:
     """Write the base of a database."""
     size = os.fstat(database).st_size
@@ -180,11 +193,7 @@ def apply_delta(source: Path, database: int, log: Path) -> str:
     try:
         file = pq.ParquetFile(source)
         meta = json.loads((file.schema_arrow.metadata or {})[_META])
-        if meta["format"] > FORMAT:
-            raise SnapshotError(
-                "a newer Syncer wrote the shared snapshot",
-                hint="Update Syncer on this machine.",
-            )
+        refuse_newer(meta["format"])
         if not meta["log"]:
             log.unlink(missing_ok=True)
         else:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from syncer.shared.snapshot import SharedSnapshot
 from syncer.snapshot.snapshot import Snapshot, opened
 from syncer.state.pointers import Pointers
 from tests.conftest import is_long
-from tests.properties.convergence import Life, Mortal, Sync, ended, proven_in
+from tests.properties.convergence import MOST_REMOVED, Life, Mortal, Sync, ended, proven_in
 from tests.properties.test_convergence import WithAFakeStore
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.early]
@@ -139,3 +140,52 @@ def test_a_machine_that_does_not_share_what_it_is_about_to_send_leaves_a_store_w
             wrong -= 1
 
     assert wrong > 0
+
+
+class InTurns(OnTwoMachines):
+    """Counts the rows that were in doubt when a run began."""
+
+    doubted = 0
+
+    @contextmanager
+    def opened(self, sync: Sync) -> Iterator[Snapshot]:
+        with super().opened(sync) as snapshot:
+            self.doubted += snapshot.ledger.session.count("SELECT count(*) FROM in_doubt")
+            yield snapshot
+
+    def run_over_limits(self) -> None:
+        self._run("accounts", allow_limits=True)
+
+    def rows_of_accounts(self) -> dict[tuple[str, ...], str]:
+        return {key: values[0] for key, values in self.syncs["accounts"].rows.items()}
+
+
+@pytest.mark.timeout(1800)
+def test_machines_that_take_turns_send_what_changed_and_what_is_in_doubt() -> None:
+    random, changed = Random(17), 0
+    with ended(InTurns()) as machine:
+        for turn in range(200 if is_long() else 60):
+            machine.go_to("ab"[turn % 2])
+            before = machine.rows_of_accounts()
+            for _ in range(random.randint(0, 8)):
+                key = str(random.randint(1, 40))
+                machine.put("accounts", key, key, random.choice("abc"))
+            for _ in range(random.randint(0, MOST_REMOVED)):
+                machine.leave("accounts", str(random.randint(1, 40)), "")
+            now = machine.rows_of_accounts()
+            changed += sum(before.get(key) != now.get(key) for key in before.keys() | now.keys())
+            match random.choice(["well", "well", "dies", "loses an answer", "loses its disk"]):
+                case "dies":
+                    machine.run_and_die("accounts", [], random.randint(10, 50))
+                case "loses an answer":
+                    machine.run_and_lose_the_store("accounts", random.randint(0, 2), random.choice(["after", "reply"]))
+                case "loses its disk":
+                    machine.run_over_limits()
+                    machine.lose_the_disk(machine.machine)
+                case _:
+                    machine.run_over_limits()
+        machine.run_over_limits()
+        machine.check_objects()
+
+        assert len(machine.store.taken) <= 1.05 * changed + machine.doubted
+        assert changed > 2 * machine.doubted > 0
