@@ -55,6 +55,10 @@ GROUPS = (
     ),
     Group(works=("small-syncs",), measured_by="small_syncs:measure"),
     Group(works=("wide-first-load", "wide-every-row"), measured_by="people:measure_wide"),
+    Group(
+        works=("shared-first-load", "shared-unchanged", "shared-one-percent", "shared-other-machine"),
+        measured_by="shared:measure",
+    ),
     Group(works=("collection",), measured_by="collection:measure"),
     Group(works=("sqlite-first-load", "sqlite-every-row", "sqlite-half-removed"), measured_by="people:measure_sqlite"),
     Group(works=("events-first-load", "events-remembered"), measured_by="events:measure"),
