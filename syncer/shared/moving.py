@@ -13,10 +13,7 @@ from syncer.shared.snapshot import SharedSnapshot
 from syncer.shared.snapshots import SharedSnapshots
 from syncer.snapshot.facts import facts_of
 from syncer.snapshot.reservations import reserved
-from syncer.state.pointers import Pointer
-
-#: The place of a file in the state folder of one machine.
-LOCAL = "local"
+from syncer.state.pointers import LOCAL, Pointer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +43,7 @@ def move(shared: SharedSnapshots, sync: str, to: str) -> bool:
     """
     before = shared.pointers.of(sync)
     goal = None if to == LOCAL else shared.place(Pointer(place=to))
-    if before.place == ("" if goal is None else goal.name):
+    if (before.place or LOCAL) == (LOCAL if goal is None else goal.name):
         return False
     if not before.objects:
         _refuse_what_is_outdated(shared, sync)

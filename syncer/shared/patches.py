@@ -19,6 +19,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def read_base(source: Path, database: int) -> None:
             while part := stream.read(_PART):
                 at += os.pwrite(database, part, at)
     except (pa.ArrowException, OSError) as exc:
-        raise _damaged() from exc
+        raise _failed(exc, source.parent) from exc
 
 
 def write_delta(database: int, log: Path, before: Image, now: Image, target: Path) -> None:
@@ -204,7 +205,7 @@ def apply_delta(source: Path, database: int, log: Path) -> str:
         if meta["log"]:
             os.truncate(log, meta["log"])
     except (pa.ArrowException, OSError, KeyError, ValueError) as exc:
-        raise _damaged() from exc
+        raise _failed(exc, source.parent) from exc
     digest: str = meta["digest"]
     return digest
 
@@ -219,7 +220,22 @@ def _write_parts(parts: pa.Table, database: int, log: Path) -> None:
                 stream.write(part["bytes"])
 
 
-def _damaged() -> SnapshotError:
+@contextmanager
+def disk_explained(folder: Path) -> Iterator[None]:
+    """Raise SnapshotError where the disk of a folder refuses what is written there."""
+    try:
+        yield
+    except OSError as exc:
+        raise _failed(exc, folder) from exc
+
+
+def _failed(exc: Exception, folder: Path) -> SnapshotError:
+    # What Arrow raises for a damaged file has no number of the system's.
+    if isinstance(exc, OSError) and exc.errno is not None:
+        return SnapshotError(
+            f"a shared snapshot cannot be written here: {exc.strerror}: {folder}",
+            hint="Free some space in SYNCER_STATE_DIR, or correct its mode, and run the sync again.",
+        )
     return SnapshotError(
         "an object of the shared snapshot is damaged",
         hint="`syncer snapshot check NAME` tells which one; `syncer reset NAME` starts from scratch.",

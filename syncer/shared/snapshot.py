@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from syncer.model.errors import RunInProgressError
+from syncer.model.errors import PlaceError, RunInProgressError
 from syncer.model.temporary_folders import temporary_folder
 from syncer.shared import patches
 from syncer.shared.copies import BASE, Copy, Known
@@ -19,6 +20,8 @@ from syncer.shared.places import Place
 from syncer.snapshot import former
 from syncer.snapshot.facts import facts_of
 from syncer.state.pointers import INTENT, Pointer, Pointers, PutObject
+
+log = logging.getLogger(__name__)
 
 #: So many deltas, or as many bytes of them as the base has, and the next settled run puts a new base.
 _MOST_DELTAS = 100
@@ -95,8 +98,11 @@ class SharedSnapshot:
             self._move(self.pointer)
 
     def recorded(self) -> None:
-        """Put the answers so far."""
-        self._put()
+        """Put the answers so far; where that fails, they go with the next ones."""
+        try:
+            self._put()
+        except PlaceError as exc:
+            log.warning("answers of the store are shared later: %s", exc, extra={"sync": self.sync})
 
     def settled(self, *, rows: int, is_changed: bool) -> None:
         """Put the settled snapshot, in place of what the run has put before."""
@@ -133,7 +139,7 @@ class SharedSnapshot:
         is_base = before is None or (is_settled and self._is_to_be_put_anew(image, before))
         if not is_base and before is not None and before.has_same_database(image) and before.log == image.log:
             return False
-        with temporary_folder(self.path.parent) as folder:
+        with patches.disk_explained(self.path.parent), temporary_folder(self.path.parent) as folder:
             made = folder / "object"
             objects = self._begun_with if is_settled else tuple(self.pointer.objects)
             if before is None or is_base:

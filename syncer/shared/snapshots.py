@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syncer.model.errors import RunInProgressError
+from syncer.model.errors import ObjectGoneError, RunInProgressError
 from syncer.model.importing import importing
 from syncer.settings.settings import Settings
 from syncer.snapshot.file import shared_mark
 from syncer.state.database import StateDatabase
-from syncer.state.pointers import Pointer, Pointers
+from syncer.state.pointers import LOCAL, Pointer, Pointers
 
 if TYPE_CHECKING:
     from syncer.shared.copies import Copy
@@ -54,7 +54,9 @@ class SharedSnapshots:
 
     def is_shared(self, pointer: Pointer) -> bool:
         """Whether a snapshot is, or is to be, where several machines reach it."""
-        return bool(pointer.place or (self.database.is_shared and self.settings.snapshots_url))
+        if pointer.place:
+            return pointer.is_shared
+        return self.database.is_shared and bool(self.settings.snapshots_url)
 
     def take(self, sync: str) -> SharedSnapshot:
         """The snapshot of a sync for one run, which nobody else changes before another run takes it.
@@ -93,7 +95,7 @@ class SharedSnapshots:
         if not self.database.is_shared or syncs == []:
             return
         for sync, pointer in self.pointers.all(None if syncs is None else [*syncs]).items():
-            if pointer.place and not self._is_current(sync, pointer):
+            if pointer.is_shared and not self._is_current(sync, pointer):
                 with suppress(RunInProgressError):
                     self._follow(sync, pointer)
 
@@ -109,18 +111,25 @@ class SharedSnapshots:
 
     def where(self, sync: str) -> str:
         """The place of a sync's snapshot, for people: `local`, `database` or a URL."""
-        return self.pointer(sync).place or "local"
+        return self.pointer(sync).place or LOCAL
 
     def _follow(self, sync: str, pointer: Pointer) -> None:
         if pointer.objects:
-            self._copy(sync).follow(pointer, self.place(pointer))
+            try:
+                self._copy(sync).follow(pointer, self.place(pointer))
+            except ObjectGoneError:
+                # A run may have put a new base, and somebody deleted what was before.
+                newer = self.pointers.of(sync)
+                if newer == pointer:
+                    raise
+                self._follow(sync, newer)
         else:
             self._copy(sync).leave(self.database.log_id)
 
     def forget(self, sync: str) -> None:
         """Let a sync have no snapshot, here or elsewhere; a run that has it open puts nothing more."""
         shared_mark(self.path(sync)).unlink(missing_ok=True)
-        if self.database.is_shared and (pointer := self.pointers.of(sync)).place:
+        if self.database.is_shared and (pointer := self.pointers.of(sync)).is_shared:
             taken, place = self.pointers.take(sync), self.place(pointer)
             self.pointers.move(sync, Pointer(fence=taken.fence, place=taken.place))
             place.delete([*taken.names])

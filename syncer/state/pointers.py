@@ -14,6 +14,10 @@ from syncer.state.schema import snapshots
 INTENT = ".intent.parquet"
 
 
+#: The place of a snapshot that is a file of one machine, wherever others are to be.
+LOCAL = "local"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutObject:
     """An object of a snapshot, in its place."""
@@ -28,7 +32,7 @@ class Pointer:
 
     #: Raised by each run that takes the sync.
     fence: int = 0
-    #: `database` or a URL; empty for a file in the state folder of a machine.
+    #: `local`, `database` or a URL; empty where that was not decided yet.
     place: str = ""
     #: The base and what has changed since, in order; empty where nothing was put yet.
     objects: Sequence[PutObject] = ()
@@ -40,6 +44,11 @@ class Pointer:
     format: int = 0
     #: That the store had acknowledged when a run settled last.
     rows: int = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several machines reach it."""
+        return self.place not in ("", LOCAL)
 
     @property
     def bytes(self) -> int:
@@ -69,7 +78,7 @@ class Pointers:
 
     def all(self, syncs: Sequence[str] | None = None) -> dict[str, Pointer]:
         """The pointers of some syncs, or of all that are shared, by name."""
-        which = snapshots.c.place.is_not(None) if syncs is None else snapshots.c.sync.in_(syncs)
+        which = snapshots.c.place != LOCAL if syncs is None else snapshots.c.sync.in_(syncs)
         with self.database.reading() as connection:
             found = connection.execute(sa.select(snapshots).where(which).order_by(snapshots.c.sync)).all()
         return {row.sync: _pointer(row) for row in found}
@@ -102,7 +111,7 @@ class Pointers:
         with self.database.writing() as connection:
             mine = (snapshots.c.sync == sync) & (snapshots.c.fence == fence)
             connection.execute(snapshots.update().where(mine).values(run_id=claim))
-            return self.move(sync, Pointer(fence=fence))
+            return self.move(sync, Pointer(fence=fence, place=LOCAL))
 
     def claim_of(self, sync: str) -> str:
         """The run that sent last from a snapshot of a sync, on whatever machine; empty where none did."""

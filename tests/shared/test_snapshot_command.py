@@ -77,6 +77,11 @@ def test_a_snapshot_moves_to_every_place_and_back_and_nothing_is_sent_again(mach
         if to != "local":
             assert unset["b"].ran("people")["accepted"] == 0
 
+    # Only what has no place yet goes where the setting says.
+    kept = unset["a"].run("snapshot", "move", "people", "--to", "local")
+    assert (kept.code, machines["a"].ran("people")["accepted"]) == (0, 0)
+    assert listed(machines)["where"] == "local"
+    assert unset["a"].run("snapshot", "move", "people", "--to", f"file://{machines.path}/place").code == 0
     again = unset["a"].run("snapshot", "move", "people", "--to", f"file://{machines.path}/place")
     machines.common.people({"1": "free", "2": "pro"})
     assert "was already in" in again.out
