@@ -95,7 +95,7 @@ def _reset_one(project: Project, name: str, *, explained: bool, as_json: bool) -
     had_one = snapshots.shared.has(name)
     try:
         with project.database.holding(name):
-            if snapshots.shared.pointer(name).objects:
+            if snapshots.is_shared(name):
                 snapshots.refuse_beside_another(name, Order(trigger=Trigger.MANUAL))
             file.delete(snapshots.path(name), name)
             snapshots.shared.forget(name)

@@ -63,7 +63,7 @@ class SyncSnapshots:
         """
         shared = self.shared
         pointer = shared.pointer(definition.name)
-        if pointer.is_shared:
+        if shared.is_shared(pointer):
             self.refuse_beside_another(definition.name)
             shared.follow([definition.name])
         with self._opened(definition, store, record=False) as snapshot:

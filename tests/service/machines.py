@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncer.state.runs import RunLog
@@ -35,6 +35,8 @@ class Machines:
     folder: Path
     run_log: RunLog
     database_url: str
+    #: Settings beside those of every test.
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def define(self, name: str, sql: str) -> None:
         """Write a sync of people."""
@@ -79,6 +81,7 @@ class Machines:
             "SYNCER_STORES__DEFAULT__URL": f"sqlite:///{self.folder}/profiles.db",
             "SYNCER_JITTER": "0",
             "SYNCER_WEB__PORT": "0",
+            **self.variables,
         }
         log = self.folder / f"{name}.log"
         with forked.running(
