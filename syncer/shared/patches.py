@@ -115,6 +115,12 @@ def refuse_newer(number: int) -> None:
         )
 
 
+def changed_share(before: Image, now: Image) -> float:
+    """Which part of a database has changed, from 0 to 1; what it has no more does not count."""
+    changed = _changed_chunks(before, now)
+    return changed.count(True) / max(1, len(changed))
+
+
 def write_base(database: int, target: Path) -> None:
     """Write the base of a database."""
     size = os.fstat(database).st_size
@@ -163,7 +169,7 @@ def _gathered(parts: Iterator[tuple[str, int, bytes]]) -> Iterator[list[tuple[st
 
 def _changes(database: int, log: Path, before: Image, now: Image) -> Iterator[tuple[str, int, bytes]]:
     """The parts that have changed: which file, where, and what stands there, neighbours together."""
-    changed = [old != new for old, new in itertools.zip_longest(_each(before.digests), _each(now.digests)) if new]
+    changed = _changed_chunks(before, now)
     for is_changed, chunks in itertools.groupby(range(len(changed)), key=changed.__getitem__):
         if is_changed:
             found = [*chunks]
@@ -175,6 +181,10 @@ def _changes(database: int, log: Path, before: Image, now: Image) -> Iterator[tu
         with log.open("rb") as file:
             for at, part in _parts_of(file.fileno(), appended, now.log):
                 yield "log", at, part
+
+
+def _changed_chunks(before: Image, now: Image) -> list[bool]:
+    return [old != new for old, new in itertools.zip_longest(_each(before.digests), _each(now.digests)) if new]
 
 
 def _each(digests: bytes) -> Iterator[bytes]:

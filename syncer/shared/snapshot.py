@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -108,9 +108,12 @@ class SharedSnapshot:
         """Put the settled snapshot, in place of what the run has put before."""
         self.pointer = replace(self.pointer, rows=rows)
         if is_changed or not self.pointer.objects:
-            is_any_changed = self._put_files()
+            is_any_changed, before = self._put_files(), self.pointer.names
             if not self._put(is_settled=True) and is_any_changed:
                 self._move(self.pointer)
+            # Who reads the pointer from now on needs no more of what this run put on its way here.
+            with suppress(PlaceError):
+                self.place.delete(before - self.pointer.names - {one.name for one in self._begun_with})
 
     def put_files(self) -> None:
         """Put what else the sync remembers, where it has changed since, and nothing else."""
@@ -158,9 +161,8 @@ class SharedSnapshot:
 
     def _is_to_be_put_anew(self, image: Image, before: Image) -> bool:
         base, *deltas = self._begun_with
-        changed = sum(a != b for a, b in zip(*(_chunks(one) for one in (image, before)), strict=False))
-        share = changed / max(1, len(_chunks(image)))
-        return len(deltas) >= _MOST_DELTAS or sum(one.bytes for one in deltas) + share * base.bytes > base.bytes
+        expected = patches.changed_share(before, image) * base.bytes
+        return len(deltas) >= _MOST_DELTAS or sum(one.bytes for one in deltas) + expected > base.bytes
 
     def _put_object(self, content: Path, kind: str) -> PutObject:
         unique = f"{self.now():%Y%m%dT%H%M%S}-{secrets.token_hex(6)}{kind}"
@@ -217,7 +219,3 @@ class SharedSnapshot:
         if not image.has_same_database(self._shared):
             self._local = image
             self._remember()
-
-
-def _chunks(image: Image) -> list[bytes]:
-    return [image.digests[at : at + 16] for at in range(0, len(image.digests), 16)]

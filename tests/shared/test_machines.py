@@ -138,20 +138,21 @@ def test_a_file_that_was_renamed_is_known_to_every_machine(machines: Machines) -
         assert found.syncs() == ["persons"]
 
 
-def test_what_no_snapshot_needs_goes_after_a_day(machines: Machines) -> None:
+def test_what_no_snapshot_needs_goes_after_a_day(machines: Machines, tmp_path: Path) -> None:
     machines["a"].ran("people")
     machines.common.people({"1": "pro", "2": "pro", "3": "pro"})
     machines["a"].ran("people")
+    (tmp_path / "spare").write_bytes(b"of a run that died")
     with shared(machines) as found:
-        kept = found.pointers.of("people").names
+        kept, place = found.pointers.of("people").names, place_of(found)
+        assert {one.name for one in place.objects()} == kept
+        place.put(f"{found.database.log_id}/people/spare.intent.parquet", tmp_path / "spare")
+        place.put("another run log/people/base.zst", tmp_path / "spare")
         assert found.delete_orphans() == 0
-
-    before = objects(machines)
     with shared(machines, ahead=timedelta(days=2)) as found:
-        deleted = found.delete_orphans()
+        assert found.delete_orphans() == 1
 
-    assert objects(machines) == kept
-    assert deleted == len(before - kept) > 0
+    assert objects(machines) == {*kept, "another run log/people/base.zst"}
     assert machines["b"].ran("people")["accepted"] == 0
 
 
