@@ -81,7 +81,7 @@ class _Wanted:
         """The plan with what is wanted of it."""
         from syncer.snapshot import change_set
         from syncer.sync import plans
-        from syncer.sync.kept_plans import PlanFolder
+        from syncer.sync.kept_plans import KeptPlans
 
         if self.rows is None or self.search:
             sample = change_set.found(plan.difference, self.search, self.rows)
@@ -91,15 +91,15 @@ class _Wanted:
                 change_set.export(plan.difference, self.export)
             except OSError as exc:
                 raise SelectionError(f"{self.export} cannot be written: {exc.strerror}") from None
-        return PlanFolder.of(project.settings, now).keep(run, plan) if self.save else plan
+        return KeptPlans.of(project.settings, now, lambda: project.database).keep(run, plan) if self.save else plan
 
 
 def list_plans(as_json: Json = False) -> None:
     """Show the plans that are kept, newest first."""
-    from syncer.sync.kept_plans import PlanFolder
+    from syncer.sync.kept_plans import KeptPlans
 
     project = Project()
-    plans = PlanFolder.of(project.settings, now).all()
+    plans = KeptPlans.of(project.settings, now, lambda: project.database).all()
     if as_json:
         for plan in plans:
             counts = {"planned": asdict(plan.planned), "held": plan.held, "used_by": plan.used_by or None}

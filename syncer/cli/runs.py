@@ -132,9 +132,9 @@ def _check_plan(project: Project, plan: str, chosen: Sequence[SyncDefinition], *
     """Refuse a plan that cannot be run, before anything is recorded.
 
     Raises:
-        SelectionError: see `PlanFolder.find`; or several syncs are selected, or the options do not go together.
+        SelectionError: see `KeptPlans.find`; or several syncs are selected, or the options do not go together.
     """
-    from syncer.sync.kept_plans import PlanFolder
+    from syncer.sync.kept_plans import KeptPlans
 
     if len(chosen) != 1:
         raise SelectionError(
@@ -144,7 +144,7 @@ def _check_plan(project: Project, plan: str, chosen: Sequence[SyncDefinition], *
         raise SelectionError(
             "--plan does not go together with --full or --row", hint="A plan's run sends the plan's rows."
         )
-    PlanFolder.of(project.settings, now).find(plan, chosen[0].name)
+    KeptPlans.of(project.settings, now, lambda: project.database).find(plan, chosen[0].name)
 
 
 def _prune(project: Project) -> None:

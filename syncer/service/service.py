@@ -23,7 +23,7 @@ from syncer.service.timetable import Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
 from syncer.sync import retention
-from syncer.sync.kept_plans import PlanFolder
+from syncer.sync.kept_plans import KeptPlans
 from syncer.sync.lookup import Lookup
 from syncer.sync.plans import Plan
 from syncer.sync.progress import CancelToken, Progress, RunOptions
@@ -267,9 +267,9 @@ class Service:
         return self.runner.plan(self.definition(name), progress=progress, sample_rows=sample_rows, **also)
 
     @property
-    def plans(self) -> PlanFolder:
+    def plans(self) -> KeptPlans:
         """The plans that are kept."""
-        return PlanFolder.of(self.settings, self.now)
+        return KeptPlans.of(self.settings, self.now, lambda: self.run_log.database)
 
     @property
     def lookup(self) -> Lookup:

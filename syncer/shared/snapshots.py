@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: How long an object is kept that no pointer names.
 _KEPT = timedelta(days=1)
-#: What the names of saved plans have, which are kept by their own rule.
-PLAN = ".plan"
+#: Where saved plans are, which are kept by their own rule; no sync can have this name.
+PLANS = "_plans"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,22 +134,26 @@ class SharedSnapshots:
             self.pointers.move(sync, Pointer(fence=taken.fence, place=taken.place))
             place.delete([*taken.names])
 
+    def places(self) -> list[str]:
+        """Every place where objects of the run log may be: `database` or URLs."""
+        if not self.database.is_shared:
+            return []
+        named = {pointer.place for pointer in self.pointers.all().values()}
+        return sorted({*named, self.settings.snapshots_url or ""} - {""})
+
     def delete_orphans(self) -> int:
         """Delete what no pointer names and is a day old, such as objects of runs that died; returns how many.
 
         Raises:
             SettingsError, PlaceError, StateDatabaseError: a place cannot be used.
         """
-        if not self.database.is_shared:
-            return 0
-        pointers, deleted = self.pointers.all(), 0
-        places = {pointer.place for pointer in pointers.values()} | {self.settings.snapshots_url or ""}
-        for name in sorted(places - {""}):
-            place = self.place(Pointer(place=name))
-            old = [one.name for one in place.objects(f"{self.database.log_id}/") if one.at < self.now() - _KEPT]
-            # Read once more: an object is put before a pointer has it.
+        prefix, deleted = f"{self.database.log_id}/", 0
+        for where in self.places():
+            place = self.place(Pointer(place=where))
+            old = [one.name for one in place.objects(prefix) if one.at < self.now() - _KEPT]
+            # Read after that: an object is put before a pointer has it.
             kept = {name for pointer in self.pointers.all().values() for name in pointer.names}
-            orphans = [name for name in old if name not in kept and not name.endswith(PLAN)]
+            orphans = [name for name in old if name not in kept and not name.startswith(f"{prefix}{PLANS}/")]
             place.delete(orphans)
             deleted += len(orphans)
         return deleted

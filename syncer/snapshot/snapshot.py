@@ -128,6 +128,8 @@ class Snapshot:
         self.sharing: Sharing | None = None
         #: Whether it has all that these wrote down.
         self.is_current = False
+        #: Whoever takes the sync after a plan of it began has another one.
+        self.fence = 0
         self._address = address
         self._path = path
         self._left = left

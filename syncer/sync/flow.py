@@ -91,7 +91,7 @@ class Leftovers(Protocol):
 
 
 class Approval(Protocol):
-    """A plan that somebody approved; see `kept_plans.ApprovedPlan`."""
+    """A plan that somebody approved; see `approved_plans.ApprovedPlan`."""
 
     def select(self, run: SyncRun, schema: ResultSchema, difference: Difference) -> tuple[Difference, HeldError | None]:
         """Leave only the rows of the plan to be sent; and why none may be, where they are not as they were."""
@@ -101,6 +101,7 @@ class Approval(Protocol):
 
         Raises:
             SelectionError: another run has sent them.
+            SyncerError: nobody can tell, as where they are kept cannot be used.
         """
 
 

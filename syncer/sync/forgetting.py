@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,12 +17,14 @@ from syncer.model.lists import ErasesTraces
 from syncer.model.protocols import IDENTIFIERS, ProfileStore
 from syncer.model.types import Entity, ListAction, PersonKey, SyncDefinition, Target, Verdict
 from syncer.shared.snapshot import SharedSnapshot
+from syncer.shared.snapshots import SharedSnapshots
 from syncer.snapshot import forgetting
 from syncer.snapshot.forgetting import Names
 from syncer.snapshot.visitors import VISITOR
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.coordination import SharedCoordination
 from syncer.state.forgetting import forget_rejections
+from syncer.sync.kept_plans import KeptPlans
 from syncer.sync.keys import key_parts
 from syncer.sync.runner import Runner
 
@@ -106,7 +107,7 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
     return Forgotten(
         rows=rows,
         rejections=forget_rejections(runner.run_log.database, partial(known.is_rejected, definitions)),
-        plans=_forget_plans(settings.state_dir / "plans", known.everywhere),
+        plans=_forget_plans(runner.snapshots.shared, known.everywhere),
         damaged=len(files.damaged),
     )
 
@@ -233,15 +234,12 @@ def _take_away(runner: Runner, request: Request, name: str, store: ProfileStore,
         store.erase_traces(table)
 
 
-def _forget_plans(folder: Path, names: Names) -> int:
-    """Delete the saved plans with rows that name the person; returns how many."""
-    found = {path.stem for path in folder.glob("*.parquet") if forgetting.is_in_plan(path, names)}
-    # A run of a plan that was out of date has left the keys of some rows.
-    found |= {path.stem for path in folder.glob("*.moved") if _is_in_keys(path.read_bytes(), names)}
-    for plan in found:
-        for part in folder.glob(f"{plan}.*"):
-            part.unlink(missing_ok=True)
-    return len(found)
+def _forget_plans(shared: SharedSnapshots, names: Names) -> int:
+    """Delete the saved plans with rows that name the person, on this machine and where all find them; how many."""
+    return sum(
+        plans.forget(lambda rows: forgetting.is_in_plan(rows, names), lambda moved: _is_in_keys(moved, names))
+        for plans in KeptPlans.everywhere(shared)
+    )
 
 
 def _is_in_keys(moved: bytes, names: Names) -> bool:

@@ -40,21 +40,25 @@ def prune(settings: Settings, run_log: RunLog, now: datetime) -> None:
         log.info("deleted old runs from the run log", extra={"runs": purged})
     if forgotten := forget_removals(run_log.database, before):
         log.info("deleted old removals from the run log", extra={"removals": forgotten})
-    shared = SharedSnapshots(settings=settings, database=run_log.database, now=lambda: now)
-    try:
-        if deleted := shared.delete_orphans():
-            log.info("deleted what no shared snapshot needs any more", extra={"objects": deleted})
-    except (PlaceError, SettingsError) as exc:
-        log.warning("what no shared snapshot needs any more is not deleted today: %s", exc)
     if deleted := file.delete_moved_aside(settings.snapshots_dir, before):
         log.info("deleted old snapshots that were moved aside", extra={"files": deleted})
-    with importing:
-        from syncer.sync.kept_plans import PlanFolder
-
-    if deleted := PlanFolder.of(settings, lambda: now).delete_expired():
-        log.info("deleted plans that had expired", extra={"files": deleted})
+    _prune_plans_and_objects(SharedSnapshots(settings=settings, database=run_log.database, now=lambda: now))
     state_modes.restrict(settings.state_dir)
     with suppress(OSError):
         mark = settings.state_dir / MARK
         mark.touch()
         os.utime(mark, (now.timestamp(), now.timestamp()))
+
+
+def _prune_plans_and_objects(shared: SharedSnapshots) -> None:
+    with importing:
+        from syncer.sync.kept_plans import KeptPlans
+
+    try:
+        for plans in KeptPlans.everywhere(shared):
+            if deleted := plans.delete_expired():
+                log.info("deleted plans that had expired", extra={"files": deleted})
+        if deleted := shared.delete_orphans():
+            log.info("deleted what no shared snapshot needs any more", extra={"objects": deleted})
+    except (PlaceError, SettingsError) as exc:
+        log.warning("what is shared, and nobody needs any more, is not deleted today: %s", exc)

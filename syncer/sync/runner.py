@@ -30,7 +30,7 @@ from syncer.sync.snapshots import SyncSnapshots
 from syncer.sync.window import Window, now_at, prepared, query_hash, window
 
 if TYPE_CHECKING:
-    from syncer.sync.kept_plans import ApprovedPlan
+    from syncer.sync.approved_plans import ApprovedPlan
 
 log = logging.getLogger(__name__)
 
@@ -277,9 +277,11 @@ class Runner:
     def _approved(self, definition: SyncDefinition, options: RunOptions, run_id: str) -> ApprovedPlan | None:
         if not options.plan:
             return None
-        from syncer.sync import kept_plans
+        from syncer.sync.approved_plans import approved
+        from syncer.sync.kept_plans import KeptPlans
 
-        return kept_plans.approved(self.settings, self.now, definition, options, run_id=run_id)
+        plans = KeptPlans.of(self.settings, self.now, lambda: self.run_log.database)
+        return approved(plans, definition, options, run_id=run_id)
 
     def has_no_command(self, sync: str) -> bool:
         """Whether no command runs a sync: it would hold the snapshot, or a lock if the run log is shared."""

@@ -67,7 +67,7 @@ class SyncSnapshots:
             self.refuse_beside_another(definition.name)
             shared.follow([definition.name])
         with self._opened(definition, store, record=False) as snapshot:
-            snapshot.is_current = bool(pointer.objects)
+            snapshot.is_current, snapshot.fence = bool(pointer.objects), pointer.fence
             yield snapshot
 
     @contextmanager

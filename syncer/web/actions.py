@@ -62,12 +62,15 @@ class UserActions:
             caller.require(Role.APPROVER)
         # No other caller's key equals it.
         key = f"{caller.actor}\n{key}" if key else ""
+        words = " ".join(options.words)
+        # Without the lock: the place of plans may answer late. The plan of a request that is known may be used already.
+        is_new = bool(options.plan) and not (key and self._known(key, sync, words))
+        if is_new and self.service.plans.find(options.plan, sync).needs_approval:
+            caller.require(Role.APPROVER)
         with self._lock:
-            known = key and self._known(key, sync, " ".join(options.words))
+            known = key and self._known(key, sync, words)
             if known:
                 return known
-            if options.plan and self.service.plans.find(options.plan, sync).needs_approval:
-                caller.require(Role.APPROVER)
             run_id = self._start(caller, sync, options, key)
         self._record(AuditAction.RUN, caller, sync, run_id, options.words)
         return run_id

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from syncer.model.errors import (
     ConnectionFailedError,
+    PlaceError,
     RunInProgressError,
     SelectionError,
     StateDatabaseError,
@@ -31,6 +32,7 @@ _STATUSES: Mapping[type[SyncerError], int] = {
     UnusableValueError: 422,
     StateDatabaseError: 503,
     ConnectionFailedError: 502,
+    PlaceError: 502,
 }
 
 #: The most faults of a `RequestValidationError` in an answer.

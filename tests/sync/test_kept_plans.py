@@ -21,7 +21,7 @@ from syncer.model.types import Changes, Entity, Order, Run, RunStatus, SyncDefin
 from syncer.settings import settings
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
-from syncer.sync.kept_plans import PlanFolder
+from syncer.sync.kept_plans import KeptPlans
 from syncer.sync.plans import Plan
 from syncer.sync.progress import RunOptions
 from syncer.sync.runner import Runner
@@ -55,8 +55,8 @@ class Shop:
         self.runner = Runner(settings=self.settings, run_log=RunLog(self.database), now=lambda: self.clock)
 
     @property
-    def plans(self) -> PlanFolder:
-        return PlanFolder.of(self.settings, lambda: self.clock)
+    def plans(self) -> KeptPlans:
+        return KeptPlans.of(self.settings, lambda: self.clock, lambda: self.database)
 
     @property
     def definition(self) -> SyncDefinition:
@@ -241,7 +241,7 @@ def test_an_expired_plan_is_refused_and_deleted(make: Callable[..., Shop]) -> No
         shop.plans.find(plan_id, "people")
     assert shop.plans.all() == []
     assert shop.plans.delete_expired() == 2
-    assert list(shop.plans.path.iterdir()) == []
+    assert shop.plans.files.names() == {}
 
 
 def test_a_plan_of_another_definition_or_store_is_out_of_date(make: Callable[..., Shop]) -> None:
