@@ -19,9 +19,14 @@ NAMED = 20
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def used_by(definition: SyncDefinition) -> tuple[str, ...]:
-    """What a sync shares with others, as a Finding names it."""
-    return f"warehouse {definition.warehouse}", f"store {definition.store}", THE_CLOCK
+def used_by(definition: SyncDefinition, place: str) -> tuple[str, ...]:
+    """What a sync shares with others, as a Finding names it.
+
+    Shapes:
+        place: where its snapshot is shared; empty for one of this machine.
+    """
+    of_snapshot = [f"snapshots {place}"] if place else []
+    return f"warehouse {definition.warehouse}", f"store {definition.store}", *of_snapshot, THE_CLOCK
 
 
 def depended_on(names: Iterable[str], definitions: Mapping[str, SyncDefinition]) -> set[str]:

@@ -22,6 +22,9 @@ _TITLES = {
 }
 _BAD = frozenset(AlertKind) - {AlertKind.HELD, AlertKind.REJECTED, AlertKind.ROWS, AlertKind.RESTORED}
 
+#: What many syncs use, by the first word of what an alert is about, in words.
+_CONNECTIONS = {"warehouse": "warehouse", "store": "store", "snapshots": "the place of snapshots"}
+
 #: Syncs that a notice about several names, and characters of the cause of each.
 _NAMED, _CAUSE = 20, 200
 
@@ -84,7 +87,7 @@ def headline_of(about: str, kind: str) -> str:
 
 def page_of(about: str) -> str:
     """Where the web page shows what many syncs use; empty for a sync."""
-    if about.partition(" ")[0] in ("warehouse", "store"):
+    if about.partition(" ")[0] in _CONNECTIONS:
         return "connections"
     return "runs?status=held" if " " in about else ""
 
@@ -92,7 +95,7 @@ def page_of(about: str) -> str:
 def subject(about: str) -> str:
     """What an alert is about, as a sentence names it."""
     kind, _, name = about.partition(" ")
-    return f"{kind} `{name}`" if kind in ("warehouse", "store") and name else about
+    return f"{_CONNECTIONS[kind]} `{name}`" if kind in _CONNECTIONS and name else about
 
 
 def _cause(change: Change) -> str:

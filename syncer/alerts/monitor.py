@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from syncer.alerts import messages
 from syncer.alerts.causes import Shared, depended_on, named, seen_in_stores, used_by
@@ -113,13 +114,14 @@ class AlertMonitor:
             alerts.setdefault(alert.about, []).append(alert)
         wanted = known.definitions.keys() if names is None else known.definitions.keys() & set(names)
         recent = self._runs_of(wanted | depended_on(wanted, known.definitions))
-        shared = self._shared(known.definitions, recent, alerts)
+        places = self._service.runner.snapshots.shared.places_of(known.definitions.keys())
+        used = {name: used_by(definition, places[name]) for name, definition in known.definitions.items()}
+        shared = self._shared(used, recent, alerts)
         changes = [change for each in shared.values() if (change := self._change_of_shared(each, alerts))]
         changes += self._changes_of_stores({name: runs[0] for name, runs in recent.items()}, alerts)
         changes += self._changes_of_syncs(sorted(wanted), known.definitions, recent, shared, alerts)
         if names is None and not known.errors and not known.folder_error:
-            in_use = {about for definition in known.definitions.values() for about in used_by(definition)}
-            self._forget(alerts.keys() - known.definitions.keys() - in_use)
+            self._forget(alerts.keys() - known.definitions.keys() - set(chain(*used.values())))
         if names is None:
             changes += self._stores_at_rest(alerts, now)
         self._publish(changes, now)
@@ -140,18 +142,15 @@ class AlertMonitor:
 
     def _shared(
         self,
-        definitions: Mapping[str, SyncDefinition],
+        used: Mapping[str, Collection[str]],
         recent: Mapping[str, Sequence[Run]],
         alerts: Mapping[str, Sequence[Alert]],
     ) -> dict[str, Shared]:
         """The connections that runs blame, or that have an open alert, each with the runs of all its syncs."""
-        abouts = {about for name in recent for about in used_by(definitions[name])}
+        abouts = {about for name in recent for about in used[name]}
         blamed = {about for runs in recent.values() for about in abouts if blames(runs[0], about)}
         blamed |= {about for about in abouts & alerts.keys() if _kinds(alerts[about]) & _OF_CONNECTIONS}
-        users = {
-            about: [name for name, definition in definitions.items() if about in used_by(definition)]
-            for about in sorted(blamed)
-        }
+        users = {about: [name for name, its in used.items() if about in its] for about in sorted(blamed)}
         failing = {about for about, open_ in alerts.items() if AlertKind.FAILED in _kinds(open_)}
         return {
             about: Shared(

@@ -47,7 +47,7 @@ class Moved(NamedTuple):
 class FindingKind(enum.StrEnum):
     """What a run can find that concerns other syncs too."""
 
-    #: A warehouse or store cannot be reached, or refuses everything.
+    #: A warehouse, store or place of snapshots cannot be reached, or refuses everything.
     UNREACHABLE = "unreachable"
     #: The store is not as the last run left it.
     RESTORED = "restored"
@@ -62,7 +62,7 @@ class Finding:
     """What a run found out about something that other syncs use too."""
 
     kind: FindingKind
-    #: Such as `warehouse crm`, or THE_CLOCK.
+    #: Such as `warehouse crm`, `snapshots s3://bucket/prefix`, or THE_CLOCK.
     about: str
     #: Sentences for people, as far as the run's error and notes do not say it.
     detail: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -138,8 +138,14 @@ class SharedSnapshots:
         """Every place where objects of the run log may be: `database` or URLs."""
         if not self.database.is_shared:
             return []
-        named = {pointer.place for pointer in self.pointers.all().values()}
-        return sorted({*named, self.settings.snapshots_url or ""} - {""})
+        return sorted({*self.pointers.places().values(), self.settings.snapshots_url or ""} - {""})
+
+    def places_of(self, syncs: Collection[str]) -> dict[str, str]:
+        """Where the snapshots of syncs are, or are to be, by name: `database` or a URL; empty for this machine's."""
+        if not self.database.is_shared:
+            return dict.fromkeys(syncs, "")
+        known, default = self.pointers.places(), self.settings.snapshots_url or ""
+        return {sync: known.get(sync, default) for sync in syncs}
 
     def delete_orphans(self) -> int:
         """Delete what no pointer names and is a day old, such as objects of runs that died; returns how many.

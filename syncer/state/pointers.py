@@ -83,6 +83,12 @@ class Pointers:
             found = connection.execute(sa.select(snapshots).where(which).order_by(snapshots.c.sync)).all()
         return {row.sync: _pointer(row) for row in found}
 
+    def places(self) -> dict[str, str]:
+        """The places of all syncs whose snapshots are shared, by name."""
+        query = sa.select(snapshots.c.sync, snapshots.c.place).where(snapshots.c.place.is_not(None))
+        with self.database.reading() as connection:
+            return {row.sync: row.place for row in connection.execute(query)}
+
     def take(self, sync: str) -> Pointer:
         """Let nobody else change the pointer of a sync who took it before."""
         insert = self.database.insert(snapshots).values(sync=sync, fence=1)

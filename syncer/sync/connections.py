@@ -12,6 +12,8 @@ from functools import partial
 
 from syncer.model.errors import (
     ConnectionFailedError,
+    ObjectGoneError,
+    PlaceError,
     SettingsError,
     StoreError,
     StoreRefusesError,
@@ -128,10 +130,19 @@ def tested_side_by_side(wanted: Sequence[Connection], *, seconds: float) -> list
     return [found.get(place) or _silent(connection, seconds) for place, connection in enumerate(wanted)]
 
 
-def unreachable(settings: Settings, definition: SyncDefinition, exc: BaseException) -> list[Finding]:
-    """Which connections are to blame for the error of a sync's run, as they work for no sync; looks at them now."""
-    named = {"warehouse": definition.warehouse, "store": definition.store}
-    suspects = [one for one in connections(settings) if one.kind in _suspects(exc) and named[one.kind] == one.name]
+def unreachable(settings: Settings, definition: SyncDefinition, exc: BaseException, *, place: str) -> list[Finding]:
+    """Which connections are to blame for the error of a sync's run, as they work for no sync; looks at them now.
+
+    Shapes:
+        place: of the sync's snapshot, `database` or a URL; empty for this machine's.
+    """
+    named = {"warehouse": definition.warehouse, "store": definition.store, "snapshots": place}
+    known = [one for one in connections(settings) if one.kind != "snapshots"]
+    if place:
+        # The setting may name another place.
+        opened = partial(SnapshotsPlace, place, settings)
+        known.append(Connection(kind="snapshots", name=place, url=place, open=opened))
+    suspects = [one for one in known if one.kind in _suspects(exc) and named[one.kind] == one.name]
     return [
         Finding(kind=FindingKind.UNREACHABLE, about=f"{found.connection.kind} {found.connection.name}")
         for found in tested_side_by_side(suspects, seconds=_LOOK_SECONDS)
@@ -144,7 +155,10 @@ def _suspects(exc: BaseException) -> tuple[str, ...]:
         return ("warehouse",)
     if isinstance(exc, StoreError):
         return () if isinstance(exc, StoreRefusesError) else ("store",)
-    return ("warehouse", "store") if isinstance(exc, SettingsError) or not isinstance(exc, SyncerError) else ()
+    if isinstance(exc, PlaceError):
+        return () if isinstance(exc, ObjectGoneError) else ("snapshots",)
+    is_of_any = isinstance(exc, SettingsError) or not isinstance(exc, SyncerError)
+    return ("warehouse", "store", "snapshots") if is_of_any else ()
 
 
 def _silent(connection: Connection, seconds: float) -> Tested:

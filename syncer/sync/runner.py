@@ -187,17 +187,23 @@ class Runner:
             if cut_off and progress.token.is_cancelled:
                 # Reading, or a wait of the store, was cut off on purpose.
                 return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(progress.token.reason))
-            progress.findings += _unreachable(self.settings, definition, exc)
+            progress.findings += self._unreachable(definition, exc)
             return self._finish(progress, RunStatus.FAILED, exc)
         # Its text may hold values; the frames and the name are enough.
         frames = "".join(traceback.format_tb(exc.__traceback__))
         log.error("unexpected %s\n%s", type(exc).__name__, frames, extra={"run": progress.run_id})
-        progress.findings += _unreachable(self.settings, definition, exc)
+        progress.findings += self._unreachable(definition, exc)
         error = SyncerError(
             f"unexpected {type(exc).__name__}; this is a defect of Syncer",
             hint=f"The log has the details, with the run {progress.run_id}.",
         )
         return self._finish(progress, RunStatus.FAILED, error)
+
+    def _unreachable(self, definition: SyncDefinition, exc: BaseException) -> list[Finding]:
+        from syncer.sync.connections import unreachable
+
+        place = self.snapshots.shared.places_of([definition.name])[definition.name]
+        return unreachable(self.settings, definition, exc, place=place)
 
     def _publish_rejections(self, definition: SyncDefinition, snapshot: Snapshot, run_id: str) -> None:
         """Put what is refused now where all can read it."""
@@ -314,12 +320,6 @@ class Runner:
             last = self.run_log.last_started(definition.name)
             ahead = self.run_log.sent_ahead_of(definition.name, now)
         return ahead or (max(now, last + timedelta(seconds=1)) if last and last <= now else now)
-
-
-def _unreachable(settings: Settings, definition: SyncDefinition, exc: BaseException) -> list[Finding]:
-    from syncer.sync.connections import unreachable
-
-    return unreachable(settings, definition, exc)
 
 
 def _leftovers(snapshot: Snapshot) -> Leftovers | None:

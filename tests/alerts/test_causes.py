@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from tests.alerts.test_alerts import alerting, broken, kinds, run, url
 from tests.cli.conftest import Folder
 from tests.servers.receivers import Receiver, http_receiver
 from tests.service.conftest import Bench
+from tests.shared.conftest import KEY_ID, SECRET, Bucket, bucket, s3_endpoint
+
+__all__ = ["bucket", "s3_endpoint"]
 
 MANUAL = "entity: person\nperson: {id: id}\nschedule: manual"
 NAMES = [f"sync{number:02}" for number in range(40)]
@@ -94,6 +97,60 @@ def test_a_warehouse_that_goes_away_is_one_notice_and_one_recovery(either: Bench
         alerts.check()
         assert kinds(service) == set()
     assert receiver.titles[1:] == ["Syncer: warehouse `default` works again"]
+
+
+@pytest.fixture(params=["file", "s3"])
+def place(request: pytest.FixtureRequest, bench: Bench, postgres_url: str) -> tuple[str, Callable[[bool], object]]:
+    """The place of snapshots, and what lets it be used, or not."""
+    bench.environment["SYNCER_DATABASE_URL"] = postgres_url
+    if request.param == "file":
+        folder, away = bench.path / "place", bench.path / "away"
+
+        def let(be_used: bool) -> None:
+            if be_used:
+                folder.unlink()
+                away.rename(folder)
+            else:
+                folder.rename(away)
+                folder.write_text("no folder")
+
+        return f"file://{folder}", let
+    bucket: Bucket = request.getfixturevalue("bucket")
+    bench.environment |= {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
+    return bucket.url, lambda be_used: bucket.ask_for_rights(asked=not be_used)
+
+
+def test_a_place_of_snapshots_that_goes_away_is_one_notice(
+    bench: Bench, receiver: Receiver, place: tuple[str, Callable[[bool], object]]
+) -> None:
+    url_of_place, let = place
+    bench.environment["SYNCER_SNAPSHOTS_URL"] = url_of_place
+    bench.define("orders", header=MANUAL)
+    with alerting(bench, url(receiver)) as (service, alerts):
+        for name in ("customers", "orders"):
+            assert run(service, name).status is RunStatus.SUCCESS
+    bench.environment["SYNCER_SNAPSHOTS_URL"] = "database"
+    bench.define("elsewhere", header=MANUAL)
+    with alerting(bench, url(receiver)) as (service, alerts):
+        let(False)
+        bench.people({"1": "pro"})
+        for name in ("customers", "orders"):
+            failed = run(service, name)
+            assert failed.findings == (Finding(kind=FindingKind.UNREACHABLE, about=f"snapshots {url_of_place}"),)
+        assert run(service, "elsewhere").status is RunStatus.SUCCESS
+        alerts.check()
+        assert kinds(service) == {(f"snapshots {url_of_place}", "unreachable")}
+        let(True)
+        run(service, "orders")
+        alerts.check()
+        assert kinds(service) == set()
+    subject = f"Syncer: the place of snapshots `{url_of_place}`"
+    assert receiver.titles == [f"{subject} cannot be used", f"{subject} works again"]
+    first, *lines = receiver.bodies[0]["message"].splitlines()
+    assert first.startswith("SYNCER_SNAPSHOTS_URL: ")
+    assert "Failed for it so far: customers, orders." in lines
+    assert not any("elsewhere" in line for line in lines)
+    assert SECRET not in str(receiver.bodies)
 
 
 def test_the_list_of_a_notice_is_bounded(bench: Bench, receiver: Receiver) -> None:
