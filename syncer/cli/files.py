@@ -125,6 +125,8 @@ def _described(definition: SyncDefinition) -> dict[str, Any]:
         "store": definition.store,
         "file": str(definition.path),
         "schedule": schedules.text(definition.schedule),
+        "queue": definition.queue,
+        "priority": definition.priority,
         "enabled": definition.enabled,
     }
 

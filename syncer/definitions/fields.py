@@ -222,6 +222,17 @@ FIELDS: Mapping[str, Field] = {
         "order anyway.",
         default=[],
     ),
+    "queue": Field(
+        values.QUEUE,
+        "The queue that its runs wait in: 1 to 50 letters, digits, `_` and `-`. The service runs every queue.",
+        default="default",
+    ),
+    "priority": Field(
+        values.PRIORITY,
+        "A whole number from `-1000` to `1000`: of the runs in the service that wait for no other sync, those of a "
+        "higher one go first.",
+        default=0,
+    ),
     "enabled": Field(values.FLAG, "`false` takes the sync off the schedule.", default=True),
 }
 
@@ -240,6 +251,8 @@ def default_of(field: Field) -> str:
             return "" if "Default:" in field.description else "required"
         case bool() as flag:
             return f"`{str(flag).lower()}`"
+        case int() as number:
+            return f"`{number}`"
         case str() as text if text:
             return f"`{text}`"
         case _:

@@ -18,6 +18,8 @@ class Place:
 
     #: Counted from 0; whatever goes before another at one tick has a lower one.
     rank: int
+    #: Of the header.
+    priority: int
     store: str
     #: `Target.order`: of one store, those of a lower one go before it at one tick.
     kind: int
@@ -42,11 +44,17 @@ class Precedence:
             counts_more = [
                 name for name in self._places.keys() & one.yields_to if self._places[name].store == one.store
             ]
-            self._places[one.name] = Place(rank, one.store, one.target.order, depends_on, depends_on.union(counts_more))
+            after = depends_on.union(counts_more)
+            self._places[one.name] = Place(rank, one.priority, one.store, one.target.order, depends_on, after)
 
     def place(self, name: str) -> Place | None:
         """Where a sync stands; None for one that is not in the folder, or whose order is not known."""
         return self._places.get(name)
+
+    def priority(self, name: str) -> int:
+        """Of a sync; 0 for one that is not in the folder, or whose order is not known."""
+        place = self._places.get(name)
+        return place.priority if place else 0
 
 
 @dataclass(slots=True)

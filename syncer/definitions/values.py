@@ -19,6 +19,9 @@ from syncer.model.types import Cron, Entity, Limit, Platform
 NAME_BYTES = 150
 
 _NAME = "[a-z0-9][a-z0-9_-]{0,62}"
+_QUEUE = "[A-Za-z0-9_-]{1,50}"
+#: The lowest is as far below 0.
+HIGHEST_PRIORITY = 1_000
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -193,6 +196,19 @@ def _limit(text: str) -> Limit:
     )
 
 
+def _queue_fault(text: str) -> str:
+    return "" if re.fullmatch(_QUEUE, text) else "expected 1 to 50 letters, digits, `_` and `-`"
+
+
+def _priority(text: str) -> int:
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,3})", text) and -HIGHEST_PRIORITY <= int(text) <= HIGHEST_PRIORITY:
+        return int(text)
+    raise SyncerError(
+        f"{quoted(text)} is not a whole number from {-HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}",
+        hint="A higher one goes first; `0` is the default.",
+    )
+
+
 def duration(least: str, most: str) -> FieldType:
     """A time between two others, in seconds or with its unit."""
     shortest, longest = _parsedduration(least), _parsedduration(most)
@@ -232,6 +248,8 @@ LIMIT = parsed(
         {"type": "string", "pattern": r"^([0-9]{1,15}|([0-9]{1,2}(\.[0-9]{1,6})?|100(\.0{1,6})?) ?%)$"},
     ],
 )
+QUEUE = text(_queue_fault, pattern=f"^{_QUEUE}$")
+PRIORITY = parsed(_priority, "a number", type="integer", minimum=-HIGHEST_PRIORITY, maximum=HIGHEST_PRIORITY)
 TIMEOUT = duration("1 second", "24 hours")
 LOOKBACK = duration("0 seconds", "366 days")
 PERIOD = duration("1 minute", "366 days")

@@ -158,8 +158,8 @@ def _values(fields: tuple[str, ...], known: KnownNames) -> Iterator[str]:
         yield from map(str, one.get("enum", ()))
         if one.get("type") == "boolean":
             yield from ("true", "false")
-    if isinstance(schema.get("default"), str) and schema["default"]:
-        yield schema["default"]
+    if ((default := schema.get("default")) and isinstance(default, str)) or type(default) is int:
+        yield str(default)
     if fields == ("schedule",):
         yield "manual"
     if len(fields) == 1 and fields[0] in FIELDS and FIELDS[fields[0]].example.startswith("{"):

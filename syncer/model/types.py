@@ -239,6 +239,10 @@ class SyncDefinition:
     #: How often an incremental query asks for its whole result; None for never.
     full_every: timedelta | None = None
     depends_on: tuple[str, ...] = ()
+    #: What its runs wait in.
+    queue: str = "default"
+    #: Of runs that may begin, those of a higher one go first; −1000 to 1000.
+    priority: int = 0
     enabled: bool = True
     #: Whether the query uses `last_sync_time` or `last_event_time`, not only in a comment.
     incremental: bool = False

@@ -94,7 +94,10 @@ class ClosedError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Pool:
-    """Runs side by side, at most one of a sync; first come, first served, except where one waits for another."""
+    """Runs side by side, at most one of a sync; of those that wait for no other, the highest priority goes first.
+
+    Of the same priority: first come, first served.
+    """
 
     runner: Runner
     run_log: RunLog
@@ -216,13 +219,14 @@ class Pool:
                 log.exception("a run ended with an error")
 
     def _next(self) -> ActiveRun | None:
-        """The first that waits and need not wait any longer."""
+        """The first that waits and need not wait any longer, of those with the highest priority."""
         now = time.monotonic()
         waiting = [one for one in self._active.values() if one.began_at is None and one.not_before <= now]
         if not waiting:
             return None
         runs = [(active.name, active.moment) for active in self._active.values()]
         turns = Turns(self.precedence, runs, self.still_due())
+        waiting.sort(key=lambda active: -self.precedence.priority(active.name))
         return next((active for active in waiting if turns.has_come(active.name, active.moment)), None)
 
     def _run(self, active: ActiveRun) -> None:

@@ -161,6 +161,8 @@ class SyncDetailAnswer(SyncAnswer):
     )
     attributes: dict[str, str] | None = Field(description="Attribute to column; null sends every column.")
     depends_on: list[str] = Field(description="Syncs that run first.")
+    queue: str = Field(description="The queue that its runs wait in.")
+    priority: int = Field(description="Of runs that wait and may begin, those of a higher one go first.")
     on_removed: OnRemoved = Field(description="`keep`, `clear` or `delete`.")
     on_null: OnNull = Field(description="`clear` or `keep`.")
     create: bool = Field(description="Whether it creates people and objects.")

@@ -75,6 +75,8 @@ def sync_detail_of(status: SyncStatus, last_run: Run | None, folder: Path) -> Sy
         action=definition.target.action,
         attributes=definition.attributes,
         depends_on=list(definition.depends_on),
+        queue=definition.queue,
+        priority=definition.priority,
         on_removed=definition.on_removed,
         on_null=definition.on_null,
         create=definition.create,

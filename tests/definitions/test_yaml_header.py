@@ -93,6 +93,14 @@ def test_the_smallest_header_gives_the_defaults() -> None:
         ("timeout: soon\n", 4, "`45s`, `10 minutes`, `2h` or `1 day`"),
         ("lookback: 367 days\n", 4, "not a time from 0 seconds to 366 days"),
         ("full_every: 59 seconds\n", 4, "not a time from 1 minute to 366 days"),
+        ("queue: back office\n", 4, "expected 1 to 50 letters, digits, `_` and `-`"),
+        (f"queue: {'q' * 51}\n", 4, "expected 1 to 50 letters"),
+        ("queue: [a]\n", 4, "`queue` is a list"),
+        ("priority: 1001\n", 4, "not a whole number from -1000 to 1000"),
+        ("priority: 1.5\n", 4, "not a whole number from -1000 to 1000"),
+        ("priority: 007\n", 4, "not a whole number from -1000 to 1000"),
+        ("priority: high\n", 4, "A higher one goes first"),
+        ("priority: {a: 1}\n", 4, "`priority` is a mapping"),
         ("schedule: every 30 seconds\n", 4, "the shortest is 1 minute"),
         ("schedule: 0 6 * * *\n", 4, 'Write `{cron: "0 6 * * *"}`'),
         ("schedule: {corn: 0 6 * * *}\n", 4, "Did you mean `cron`"),
@@ -181,6 +189,22 @@ def test_a_time_is_seconds_or_has_a_unit(written: str, seconds: int) -> None:
     assert definition is not None
     assert definition.lookback.total_seconds() == seconds
     assert definition.full_every is None
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", ("default", 0)),
+        ("queue: Back-office_2\npriority: 1000\n", ("Back-office_2", 1000)),
+        (f"queue: {'q' * 50}\npriority: -1000\n", ("q" * 50, -1000)),
+        ("queue: 7\npriority: '7'\n", ("7", 7)),
+    ],
+)
+def test_runs_have_a_queue_and_a_priority(header: str, expected: tuple[str, int]) -> None:
+    definition = parsed(PERSON + header).definition
+
+    assert definition is not None
+    assert (definition.queue, definition.priority) == expected
 
 
 def test_every_mistake_of_a_header_is_reported_at_once() -> None:

@@ -74,6 +74,8 @@ MEANINGS: Mapping[str, str] = {
     "store": "the name of the store",
     "file": "the file of the definition",
     "schedule": "when it runs",
+    "queue": "the queue that its runs wait in",
+    "priority": "of runs that wait and may begin, those of a higher one go first",
     "enabled": "false if the header says `enabled: false`",
     "paused": "true after `syncer pause`",
     "reset": "true if there was a snapshot to forget",

@@ -76,6 +76,22 @@ def test_a_tick_that_waits_has_an_id_and_can_be_cancelled(busy: Service) -> None
     assert len(ended_runs(busy, "people")) == 1
 
 
+def test_of_the_runs_that_may_begin_the_highest_priority_goes_first(busy: Service, bench: Bench) -> None:
+    priorities = {"low": -5, "first": 0, "second": 0, "high": 5, "raised": 0}
+    for name, priority in priorities.items():
+        bench.define(name, header=f"{MANUAL}\npriority: {priority}")
+    bench.define("after", header=f"{MANUAL}\npriority: 1000\ndepends_on: [low]")
+    busy.reload()
+    waiting = [busy.run_now(name, actor="ann") for name in (*priorities, "after")]
+    bench.define("raised", header=f"{MANUAL}\npriority: 9")
+    busy.reload()
+
+    make_room(busy)
+
+    began = sorted((ended(busy, one) for one in waiting), key=lambda run: run.started_at)
+    assert [run.sync for run in began] == ["raised", "high", "first", "second", "low", "after"]
+
+
 def test_a_definition_edited_while_its_tick_waits_runs_once_with_the_newest(busy: Service, bench: Bench) -> None:
     waiting = tick(busy)
     bench.define("people", "SELECT id, plan AS level FROM people")

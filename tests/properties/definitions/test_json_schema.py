@@ -48,6 +48,8 @@ timezone: Europe/Berlin
 limits: {removed: 15%, changed: 500, empty: hold}
 timeout: 90
 depends_on: [people, accounts]
+queue: nightly
+priority: -5
 enabled: false
 """,
     """\
