@@ -105,7 +105,7 @@ class KeptPlans:
             self._put(kept, partial(change_set.keep, plan.difference), fence=run.snapshot.fence)
         except OSError as exc:
             raise SyncerError(
-                f"the plan cannot be kept: {exc.strerror}: {exc.filename}",
+                f"the plan cannot be kept: {exc.strerror}: {self.files.here}",
                 hint="Free some space, or plan without --save.",
             ) from None
         except PlaceError as exc:

@@ -26,6 +26,10 @@ class PlanFiles(Protocol):
     PlaceError or, where that is the run log, StateDatabaseError.
     """
 
+    @property
+    def here(self) -> Path:
+        """The folder of this machine in which files are written, at least until they are elsewhere."""
+
     def names(self, plan_id: str = "") -> dict[str, datetime]:
         """The files of a plan, or of all, and when each was written; aware UTC."""
 
@@ -54,6 +58,11 @@ class LocalFiles:
     """PlanFiles in a folder."""
 
     path: Path
+
+    @property
+    def here(self) -> Path:
+        """See PlanFiles."""
+        return self.path
 
     def names(self, plan_id: str = "") -> dict[str, datetime]:
         """See PlanFiles."""
@@ -113,6 +122,11 @@ class SharedFiles:
     where: str
     _opened: Place | None = field(default=None, init=False)
 
+    @property
+    def here(self) -> Path:
+        """See PlanFiles."""
+        return self.shared.settings.state_dir
+
     def names(self, plan_id: str = "") -> dict[str, datetime]:
         """See PlanFiles."""
         prefix = f"{self._folder}{plan_id}{'.' if plan_id else ''}"
@@ -156,12 +170,11 @@ class SharedFiles:
     @contextmanager
     def _beside(self) -> Iterator[Path]:
         """A folder on this machine, for the block."""
-        parent = self.shared.settings.state_dir
         try:
-            folder = TemporaryFolder(parent)
+            folder = TemporaryFolder(self.here)
         except OSError as exc:
             raise PlaceError(
-                f"a plan cannot be copied from or to this machine: {exc.strerror}: {parent}",
+                f"a plan cannot be copied from or to this machine: {exc.strerror}: {self.here}",
                 hint="Free some space there, or correct the folder's mode.",
             ) from None
         with closing(folder):

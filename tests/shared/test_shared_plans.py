@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncer.definitions import folder
-from syncer.model.errors import RunInProgressError, SelectionError
+from syncer.model.errors import PlaceError, RunInProgressError, SelectionError
 from syncer.model.runs import Moved
 from syncer.shared.snapshots import PLANS
 from syncer.state.runs import RunLog
@@ -94,6 +94,17 @@ def test_plans_go_once_they_expire_and_not_before(machines: Machines) -> None:
     refused = machines["a"].run("run", "people", "--plan", plan_id)
     assert refused.code == 2
     assert "there is no plan" in refused.err
+
+
+def test_plans_that_cannot_be_read_are_not_taken_for_expired(machines: Machines) -> None:
+    saved(machines, "a", SYNCER_KEEP_PLANS="5")
+    kept = of_plans(machines)
+    with shared(machines, "b", ahead=timedelta(days=3)) as found:
+        assert not found.settings.state_dir.exists()
+        with pytest.raises(PlaceError, match="a plan cannot be copied from or to this machine"):
+            KeptPlans.of(found.settings, found.now, lambda: found.database).delete_expired()
+
+    assert of_plans(machines) == kept
 
 
 def test_who_is_forgotten_is_in_no_plan_any_more(machines: Machines) -> None:

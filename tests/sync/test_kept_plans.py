@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from syncer.definitions import folder
-from syncer.model.errors import SelectionError, StoreError
+from syncer.model.errors import SelectionError, StoreError, SyncerError
 from syncer.model.runs import Moved
 from syncer.model.types import Changes, Entity, Order, Run, RunStatus, SyncDefinition, Trigger
 from syncer.settings import settings
@@ -242,6 +242,17 @@ def test_an_expired_plan_is_refused_and_deleted(make: Callable[..., Shop]) -> No
     assert shop.plans.all() == []
     assert shop.plans.delete_expired() == 2
     assert shop.plans.files.names() == {}
+
+
+def test_a_folder_that_cannot_be_written_is_told(make: Callable[..., Shop]) -> None:
+    shop = make()
+    folder = shop.settings.state_dir / "plans"
+    folder.write_text("no folder")
+
+    with pytest.raises(SyncerError, match=f"the plan cannot be kept: .+: {folder}") as caught:
+        shop.keep()
+
+    assert "Free some space" in caught.value.hint
 
 
 def test_a_plan_of_another_definition_or_store_is_out_of_date(make: Callable[..., Shop]) -> None:
