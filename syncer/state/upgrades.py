@@ -216,7 +216,7 @@ def _know_shared_snapshots(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE syncer_newest_snapshots RENAME TO {snapshots.name}")
     for column in snapshots.c:
         _add_column(connection, column)
-    snapshot_parts.create(connection)
+    snapshot_parts.create(connection, checkfirst=True)
 
 
 def fill_latest(connection: sa.Connection) -> None:
