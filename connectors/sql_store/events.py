@@ -9,6 +9,7 @@ from typing import Any
 from connectors.sql_store import contents, people
 from connectors.sql_store.dialect import Execute, SQLDialect
 from connectors.sql_store.event_pages import EventPages, spelled_time, utc
+from connectors.sql_store.fences import Fences
 from connectors.sql_store.people import NAMED
 from connectors.sql_store.upgrades import WITH_EVENTS, WITH_VISITORS
 from syncer.model.event_stores import EventCount
@@ -73,7 +74,7 @@ def _nobody(key: PersonKey) -> str:
     return f"b.anonymous IS NULL AND NOT {_EXISTS.format(named=NAMED[key])}"
 
 
-class EventTables(EventPages):
+class EventTables(EventPages, Fences):
     """From when on events count, who did what how often, and what nobody claimed.
 
     See `KeepsEventStarts`, `CountsEvents`, `ShowsEvents` and `KeepsUnclaimed`.
@@ -119,6 +120,7 @@ class EventTables(EventPages):
         """See `KeepsEventStarts.start_events`."""
         self._bring_up_to_date()
         with self._transaction():
+            self._keep_take()
             self._execute(_STARTS, **_named(target), at=at.astimezone(UTC).isoformat())
         kept = self.event_start(target)
         assert kept is not None

@@ -155,7 +155,8 @@ event_starts = sa.Table(
     sa.Column("start_at", _TIME, nullable=False),
 )
 
-#: Which run wrote last for each sync: of a store that was put back from a backup it is an older one.
+#: Which run wrote last for each sync: of a store that was put back from a backup it is an older one. A run whose take
+#: is less than `taken` writes nothing; see `connectors.sql_store.fences`.
 fences = sa.Table(
     "sync_fences",
     metadata,
@@ -163,6 +164,7 @@ fences = sa.Table(
     sa.Column("sync", _NAME, primary_key=True),
     sa.Column("fence", _NUMBER, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("taken", _NUMBER, nullable=False, server_default=sa.text("0")),
 )
 
 #: Identifiers that people lost, perhaps to others, in the order of `seq`, which only grows: what other syncs sent under

@@ -18,7 +18,6 @@ from connectors.sql_store.people import NAMED
 from connectors.sql_store.probing import ProbedStore
 from connectors.sql_store.staging import Answers, is_numbered, listed, staged, staged_keys
 from connectors.sql_store.suppressions import ListStore
-from connectors.sql_store.traces import FENCE
 from connectors.sql_store.upgrades import WITH_DEVICES, WITH_FENCES, WITH_PHONES
 from connectors.sql_store.visitors import VisitorTables
 from connectors.support.connection import ConnectionName
@@ -31,6 +30,8 @@ SENT_AGAIN = "The next run sends again what the store did not answer for."
 
 #: What `would_refuse` returns.
 _REFUSED = pa.schema([("row", pa.int64()), ("reason", pa.string())])
+
+_LEDGERS = "SELECT DISTINCT ledger FROM sync_fences WHERE run_id <> ''"
 
 #: The columns of `identifiers.MOVED_ON`.
 _NOW = ("seq", *WHEREABOUTS.names[2:])
@@ -53,7 +54,7 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Moving
             SettingsError: the URL cannot be used.
             StoreError: the store cannot be opened, or has another identity.
         """
-        self._fence = {}
+        self._fence, self._held = {}, {}
         self._keep_unclaimed_for((options or SQLStoreOptions()).keep_anonymous)
         super().__init__(ConnectionName("store", name), url, identity)
 
@@ -229,7 +230,7 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Moving
 
     def ledgers(self) -> frozenset[str]:
         """See `ReadsBack.ledgers`."""
-        found = [] if self._format < WITH_FENCES else self._fetch("SELECT DISTINCT ledger FROM sync_fences")
+        found = [] if self._format < WITH_FENCES else self._fetch(_LEDGERS)
         return frozenset(ledger for (ledger,) in found)
 
     def _fetch_within(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
@@ -240,8 +241,7 @@ class SQLStore(events.EventTables, VisitorTables, ProbedStore, ListStore, Moving
         """Apply *rows* in one transaction; the first ones make the store, or upgrade it."""
         self._bring_up_to_date()
         with self._transaction():
-            if self._fence:
-                self._execute(FENCE, **self._fence)
+            self._keep_fence()
             if refused := self._suppressed(rows):
                 rows = rows.filter(pc.invert(pc.is_in(rows["seq"], pa.array(list(refused), pa.int64()))))
             answers = self._apply(target, rows, create=create) if len(rows) else Answers(exceptions={})

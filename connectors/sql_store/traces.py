@@ -1,4 +1,4 @@
-"""What runs leave in a store beside what they sent: who wrote last, and which identifiers people have lost."""
+"""What runs leave in a store beside what they sent: which identifiers people have lost."""
 
 from __future__ import annotations
 
@@ -10,38 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.sql_store import identifiers
-from connectors.sql_store.database import StoreDatabase
-from connectors.sql_store.upgrades import WITH_FENCES, WITH_MOVES
+from connectors.sql_store.fences import Fences
+from connectors.sql_store.upgrades import WITH_MOVES
 from syncer.model.protocols import IDENTIFIERS, MOVED, Moves
 
-#: The fence counts the runs that wrote.
-FENCE = (
-    "INSERT INTO sync_fences (ledger, sync, fence, run_id) VALUES (:ledger, :sync, 1, :run_id) "
-    "ON CONFLICT (ledger, sync) DO UPDATE SET fence = sync_fences.fence + 1, run_id = excluded.run_id "
-    "WHERE sync_fences.run_id <> excluded.run_id"
-)
 
-
-class Traces(StoreDatabase):
-    """See `Fenced` and `NumbersPeople`."""
-
-    #: Of the run that writes, as FENCE has its values; empty where none does.
-    _fence: dict[str, str]
-
-    def fences(self, sync: str) -> dict[str, str]:
-        """See `Fenced.fences`."""
-        if self._format < WITH_FENCES:
-            return {}
-        return dict(self._fetch("SELECT ledger, run_id FROM sync_fences WHERE sync = :sync", sync=sync))
-
-    def fence(self, *, ledger: str, sync: str, run_id: str) -> None:
-        """See `Fenced.fence`."""
-        self._fence = {"ledger": ledger, "sync": sync, "run_id": run_id}
-
-    def forget_fence(self, *, ledger: str, sync: str) -> None:
-        """See `Fenced.forget_fence`."""
-        with self._transaction():
-            self._execute("DELETE FROM sync_fences WHERE ledger = :ledger AND sync = :sync", ledger=ledger, sync=sync)
+class Traces(Fences):
+    """See `NumbersPeople`."""
 
     def moves_since(self, seq: int) -> Moves:
         """See `NumbersPeople.moves_since`."""

@@ -115,16 +115,33 @@ def _add_phones(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE people ADD COLUMN phone {name}")
 
 
+def _add_takes(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("ALTER TABLE sync_fences ADD COLUMN taken BIGINT DEFAULT 0 NOT NULL")
+        return
+    # SQLite would put the column behind the key.
+    for statement in (
+        "ALTER TABLE sync_fences RENAME TO former_fences",
+        "CREATE TABLE sync_fences (ledger TEXT NOT NULL, sync TEXT NOT NULL, fence INTEGER NOT NULL, "
+        "run_id TEXT NOT NULL, taken INTEGER DEFAULT 0 NOT NULL, PRIMARY KEY (ledger, sync))",
+        "INSERT INTO sync_fences (ledger, sync, fence, run_id) SELECT ledger, sync, fence, run_id FROM former_fences",
+        "DROP TABLE former_fences",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 #: The tables in `schema` are those of the newest format: an upgrade changes both.
 FORMATS: Formats[sa.Connection] = Formats(
     (
         *(_add_fences, _add_moves, _leave_room, _add_suppressions, _add_merged_people, _add_devices, _add_events),
-        *(_add_visitors, _add_phones),
+        *(_add_visitors, _add_phones, _add_takes),
     )
 )
 
 #: The formats from which on the store remembers which run wrote last, which identifiers people lost, which are
-#: suppressed, and which were merged, and from which on it has devices, events, visitors, and people with a phone.
-WITH_FENCES, WITH_MOVES, _, WITH_SUPPRESSIONS, WITH_MERGES, WITH_DEVICES, WITH_EVENTS, WITH_VISITORS, WITH_PHONES = (
-    range(2, FORMATS.newest + 1)
+#: suppressed, and which were merged, and from which on it has devices, events, visitors, people with a phone, and the
+#: runs that it refuses.
+WITH_FENCES, WITH_MOVES, _, WITH_SUPPRESSIONS, WITH_MERGES, WITH_DEVICES, WITH_EVENTS, WITH_VISITORS, *_LATER = range(
+    2, FORMATS.newest + 1
 )
+WITH_PHONES, WITH_TAKES = _LATER

@@ -60,7 +60,15 @@ class SelectionError(SyncerError):
 
 
 class RunInProgressError(SyncerError):
-    """Another process holds this sync's snapshot."""
+    """Another process holds this sync's snapshot, or has taken it since."""
+
+
+def overtaken(sync: str) -> RunInProgressError:
+    """The error of a run of a sync that another run has taken since."""
+    return RunInProgressError(
+        f"another run of `{sync}`, perhaps from another machine, began before this one ended",
+        hint="It sends what this one had no answer for.",
+    )
 
 
 class ServiceRunningError(SyncerError):
