@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from syncer.model.errors import PlaceError, RunInProgressError
+from syncer.model.errors import PlaceError, overtaken
 from syncer.model.temporary_folders import temporary_folder
 from syncer.shared import patches
 from syncer.shared.copies import BASE, Copy, Known
@@ -90,6 +90,22 @@ class SharedSnapshot:
     def is_current(self) -> bool:
         """Whether the copy is what was put, so that no claim makes it out of date."""
         return self._begun is not None
+
+    @property
+    def take(self) -> int:
+        """See `Sharing.take`."""
+        return self.pointer.fence
+
+    @property
+    def was_settled(self) -> bool:
+        """See `Sharing.was_settled`."""
+        return self.pointer.is_settled
+
+    def take_after(self, take: int) -> None:
+        """See `Sharing.take_after`."""
+        if not self.pointers.raise_fence(self.sync, self.pointer.fence, after=take):
+            raise overtaken(self.sync)
+        self.pointer = replace(self.pointer, fence=take + 1)
 
     def intended(self) -> None:
         """Put what is about to be sent."""
@@ -189,10 +205,7 @@ class SharedSnapshot:
             RunInProgressError: another run has taken the sync.
         """
         if not self.pointers.move(self.sync, pointer):
-            raise RunInProgressError(
-                f"another run of `{self.sync}`, perhaps from another machine, began before this one ended",
-                hint="It sends what this one had no answer for.",
-            )
+            raise overtaken(self.sync)
         self.pointer = pointer
 
     def _database(self) -> int:

@@ -146,6 +146,21 @@ class Intent:
 class Sharing(Protocol):
     """Lets other machines have what a run has written down; see `shared.snapshot`."""
 
+    @property
+    def take(self) -> int:
+        """The number under which the run has taken the sync; see `model.takes`."""
+
+    @property
+    def was_settled(self) -> bool:
+        """Until the run sends: whether the one before it had settled, and sends nothing more."""
+
+    def take_after(self, take: int) -> None:
+        """Take the sync under a greater number than *take*, of another run that a store knows.
+
+        Raises:
+            RunInProgressError: another run has taken the sync.
+        """
+
     def intended(self) -> None:
         """Let them have what the run is about to send, before it sends anything.
 

@@ -96,6 +96,12 @@ class Pointers:
         with self.database.writing() as connection:
             return _pointer(connection.execute(taken.returning(snapshots)).one())
 
+    def raise_fence(self, sync: str, fence: int, *, after: int) -> bool:
+        """Let a sync that was taken with one fence have the one that follows another; else as `move`."""
+        mine = (snapshots.c.sync == sync) & (snapshots.c.fence == fence)
+        with self.database.writing() as connection:
+            return connection.execute(snapshots.update().where(mine).values(fence=after + 1)).rowcount == 1
+
     def move(self, sync: str, pointer: Pointer) -> bool:
         """Make *pointer* the one of a sync; False, and nothing changes, where somebody else has taken it since."""
         values = {

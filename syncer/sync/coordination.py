@@ -24,6 +24,7 @@ from syncer.snapshot.file import is_being_changed
 from syncer.snapshot.ledger import Writer, WriterState
 from syncer.snapshot.outbox import Outbox, Taken
 from syncer.snapshot.snapshot import Snapshot
+from syncer.sync.takes import is_refused, refuse_earlier
 
 if TYPE_CHECKING:
     from syncer.definitions.folder import DefinitionFiles
@@ -57,7 +58,7 @@ class Coordination(Protocol):
         """Claim the sync durably, before anything is sent; False where *after* is no longer the newest claim."""
 
     def confirm(self) -> bool:
-        """Once nothing more is sent: whether no other run has claimed the sync since."""
+        """Once nothing more is sent: whether no other run has claimed the sync since; else the next sends every row."""
 
     def writers(self, things: str) -> Mapping[str, tuple[frozenset[str], str]]:
         """The attributes of *things* and the newest claim of each other sync that feeds them, or has fed them."""
@@ -155,6 +156,7 @@ def catch_up(
     if not ledger.session.target.entity.traits.happens:
         ledger.follow_writers(found, state_of, form=store.value_form)
         ledger.follow_sources(*_ranked(coordination.sync, rules, found, state_of), store_id=store.store_id)
+    refuse_earlier(snapshot.sharing, store, coordination)
     if isinstance(store, Fenced):
         ended = ledger.compare_fences(store.fences(coordination.sync), log_id=log_id)
         if coordination.run_id:
@@ -253,12 +255,14 @@ def announce_again(
         return []
     things = definition.target.things
     newer = coordination.attributes_of_others(things, None) - shared
-    is_newest = coordination.confirm()
+    was_refused = is_refused(store, coordination)
+    is_newest = not was_refused and coordination.confirm()
     is_overtaken = _is_any_newer(coordination, things, outbox.claims_of_rivals)
     if newer or is_overtaken or not is_newest:
         announce(definition, outbox, store, coordination, shared | newer, is_overtaken=is_overtaken)
         coordination.close_removals()
-    return [] if is_newest else ["another run sent rows at the same time: the next one sends every row again"]
+    stands = is_newest or was_refused
+    return [] if stands else ["another run sent rows at the same time: the next one sends every row again"]
 
 
 def _is_any_newer(coordination: Coordination, things: str, claims: Mapping[str, str]) -> bool:
