@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syncer.model.errors import SelectionError, StoreError
+from syncer.model.errors import RunInProgressError, SelectionError, StoreError
 from syncer.model.event_stores import KeepsEventStarts, KeepsUnclaimed
 from syncer.model.protocols import (
     Interruptible,
@@ -136,8 +136,7 @@ def run_sync(run: SyncRun, *, coordination: Coordination, started_at: datetime) 
             ended_well = True
         finally:
             with progress.during(Phase.SETTLE):
-                _count_answers(definition, progress, outbox, one_row=options.only is not None)
-                progress.notes += announce_again(definition, outbox, store, coordination, shared)
+                _take_stock(run, outbox, coordination, shared)
                 asked = run.asked or Asked(at=started_at)
                 outbox.settle(started_at=started_at, asked=asked, ended_well=ended_well)
     if is_announced:
@@ -275,6 +274,24 @@ def _take(verdicts: pa.Table, outbox: Outbox | None, progress: Progress) -> None
         progress.reached(progress.rows + len(verdicts))
         accepted = pc.sum(pc.equal(verdicts["verdict"], Verdict.ACCEPTED)).as_py() or 0
         progress.counts = replace(progress.counts, accepted=progress.counts.accepted + accepted)
+
+
+def _take_stock(run: SyncRun, outbox: Outbox, coordination: Coordination, shared: set[str]) -> None:
+    """Count the store's answers, and tell others what they may have missed; see `announce_again`.
+
+    Raises:
+        RunInProgressError: another run has taken the sync; others have been told.
+        SyncerError: the answers cannot be recorded.
+    """
+    progress = run.progress
+    announced = partial(announce_again, run.definition, outbox, run.store, coordination, shared)
+    try:
+        _count_answers(run.definition, progress, outbox, one_row=run.options.only is not None)
+    except RunInProgressError:
+        # What this run sent may have come after what the newer one sent.
+        progress.notes += announced()
+        raise
+    progress.notes += announced()
 
 
 def _count_answers(definition: SyncDefinition, progress: Progress, outbox: Outbox, *, one_row: bool) -> None:

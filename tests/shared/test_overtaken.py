@@ -70,13 +70,14 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pausing(Runner):
-    """A runner whose runs send one row at once, and wait at a gate after all that they look at, and before they write.
+    """A runner whose runs send few rows at once, and wait at a gate after all that they look at, and before they write.
 
-    *checks*: whether the store is told what it is to refuse.
+    *checks*: whether the store is told what it is to refuse. *rows*: how many it gets at once.
     """
 
     gate: Gate | None = None
     checks: bool = True
+    rows: int = 1
 
     def _open_store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
         store: Any = Runner._open_store(self, definition, started_at)
@@ -88,7 +89,7 @@ class Pausing(Runner):
                 assert self.gate.opened.wait(SECONDS)
             return apply(*arguments, **options)
 
-        store.batch_rows, store.apply = 1, paused
+        store.batch_rows, store.apply = self.rows, paused
         if not self.checks:
             store.hold = lambda **_: None
         found: ProfileStore = store
@@ -202,11 +203,12 @@ def test_the_first_run_of_all_can_be_overtaken(machines: Machines) -> None:
     assert plans(machines) == dict.fromkeys("12", "newest")
 
 
-def test_where_a_store_does_not_check_the_next_run_sends_every_row(machines: Machines) -> None:
+@pytest.mark.parametrize("rows", [1, 4])
+def test_where_a_store_does_not_check_the_next_run_sends_every_row(machines: Machines, rows: int) -> None:
     run(machines, "a", checks=False)
     machines.common.people(dict.fromkeys("1234", "stale"))
 
-    with standing_still(machines, "a", checks=False) as (gate, future):
+    with standing_still(machines, "a", checks=False, rows=rows) as (gate, future):
         machines.common.people(dict.fromkeys("1234", "newest"))
         run(machines, "b", checks=False)
         gate.opened.set()
@@ -214,6 +216,8 @@ def test_where_a_store_does_not_check_the_next_run_sends_every_row(machines: Mac
 
     assert overtaken.status is RunStatus.INTERRUPTED
     assert "stale" in plans(machines).values()
+    # Other stores than these know of no run that wrote last.
+    assert newest_claim(machines) == f"{overtaken.id} was overtaken"
     assert run(machines, "b", checks=False).counts.accepted == 4
     assert plans(machines) == dict.fromkeys("1234", "newest")
 
