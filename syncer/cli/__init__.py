@@ -34,6 +34,7 @@ from syncer.cli import (
     state,
     validation,
     verify,
+    worker,
 )
 from syncer.cli.arguments import Command
 from syncer.cli.exit_codes import CODES, outcome_of
@@ -81,6 +82,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plans": plans.list_plans,
     "run": runs.run,
     "serve": serve.serve,
+    "worker": worker.worker,
+    "workers": worker.workers,
     "verify": verify.verify,
     "runs": state.show_runs,
     "rejected": rejected.rejected,

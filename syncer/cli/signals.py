@@ -46,6 +46,11 @@ def exit_code() -> int | None:
     return 128 + _received[0] if _received else None
 
 
+def answered() -> None:
+    """Let the process exit as if no signal had come: what was asked is done."""
+    _received.clear()
+
+
 @contextmanager
 def awaited(progress: Progress, abandon: Callable[[], object]) -> Iterator[None]:
     """Let a run end well at the first signal; the second one ends the process at once.

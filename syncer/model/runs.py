@@ -211,6 +211,8 @@ class Order:
     scope: RunScope = RunScope.WHOLE
     #: What it does differently: words such as `allow_limits`.
     options: tuple[str, ...] = ()
+    #: The worker that makes it, which has the sync's lease; empty where none does.
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

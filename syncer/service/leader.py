@@ -16,6 +16,7 @@ from syncer.service.catalog import Catalog
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError, Pool
+from syncer.service.remote_runs import RemoteRuns
 from syncer.service.scheduled import ScheduledSyncs
 from syncer.service.timetable import Tick, Timetable
 from syncer.state.cancellations import Cancellations
@@ -68,6 +69,8 @@ class Leader:
             return
         self.scheduled.follow_pauses()
         self._follow_cancellations()
+        if isinstance(self.pool, RemoteRuns) and self.pool.end_dead():
+            self._is_short = True
         if self.pool.record_ends() or self._is_short:
             self._is_short = True
             self._catch_up(self.term)
@@ -107,7 +110,12 @@ class Leader:
         with self._accepting:
             try:
                 run_id = self.run_log.accept(
-                    active.name, active.order, active.definition.hash, active.asked_at, request=request
+                    active.name,
+                    active.order,
+                    active.definition.hash,
+                    active.asked_at,
+                    request=request,
+                    notes=active.progress.notes,
                 )
             except StateDatabaseError:
                 # It may be recorded all the same.
@@ -185,6 +193,7 @@ class Leader:
         if not self._accepting.acquire(blocking=False):
             return False
         try:
+            self._follow_on(term)
             ours = {active.run_id for active in self.pool.active_runs()}
             for run in self.run_log.queued_runs():
                 if run.id not in ours:
@@ -193,6 +202,17 @@ class Leader:
         finally:
             self._accepting.release()
         return True
+
+    def _follow_on(self, term: int) -> None:
+        """Follow the runs that workers make by order of an earlier leader."""
+        if not isinstance(self.pool, RemoteRuns):
+            return
+        for run in self.pool.elsewhere():
+            if (definition := self.catalog.get(run.sync)) is not None:
+                order = Order(trigger=run.trigger, actor=run.actor, due_at=run.due_at, term=term, run_id=run.id)
+                active = self.new_run(definition, order, RunOptions.of(run.options), run.started_at)
+                with suppress(AlreadyActiveError, ClosedError):
+                    self.pool.follow(active, run.started_at)
 
     def _adopt_one(self, run: Run, term: int) -> None:
         definition = self.catalog.get(run.sync)

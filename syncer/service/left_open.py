@@ -26,8 +26,8 @@ class LeftOpen:
     def interrupt(self, *, before: int) -> bool:
         """End the runs that services of terms *before* this one, or commands that were killed, left open.
 
-        What waits for a tick of the schedule stays queued. Returns whether a process of an earlier term lives that
-        goes on with a run: it ends it after the batch in hand.
+        What waits for a tick of the schedule stays queued, and what a worker makes goes on. Returns whether a process
+        of an earlier term lives that goes on with a run: it ends it after the batch in hand.
         """
         is_any_alive = False
         for run in self.run_log.open_runs():
@@ -37,7 +37,8 @@ class LeftOpen:
             elif run.term < before:
                 is_alive = self._is_present(run.term)
                 is_any_alive = is_any_alive or is_alive
-                if not is_alive:
+                # What a dead worker has left is ended with its lease.
+                if not is_alive and not (self.run_log.database.is_shared and self.run_log.is_leased(run.id)):
                     self.run_log.interrupt(run.id, self.now())
         for run in self.run_log.queued_runs():
             if run.trigger is not Trigger.SCHEDULE and (run.term or 0) < before:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -219,15 +219,20 @@ class Pool:
                 log.exception("a run ended with an error")
 
     def _next(self) -> ActiveRun | None:
-        """The first that waits and need not wait any longer, of those with the highest priority."""
-        now = time.monotonic()
-        waiting = [one for one in self._active.values() if one.began_at is None and one.not_before <= now]
+        return next(self._due(), None)
+
+    def _due(self) -> Iterator[ActiveRun]:
+        """Those that wait and need not wait any longer, the highest priority first."""
+        waiting = [active for active in self._active.values() if self._waits(active)]
         if not waiting:
-            return None
+            return
         runs = [(active.name, active.moment) for active in self._active.values()]
         turns = Turns(self.precedence, runs, self.still_due())
         waiting.sort(key=lambda active: -self.precedence.priority(active.name))
-        return next((active for active in waiting if turns.has_come(active.name, active.moment)), None)
+        yield from (active for active in waiting if turns.has_come(active.name, active.moment))
+
+    def _waits(self, active: ActiveRun) -> bool:
+        return active.began_at is None and active.not_before <= time.monotonic()
 
     def _run(self, active: ActiveRun) -> None:
         with logs.about(active):
@@ -251,17 +256,21 @@ class Pool:
             self._end(active)
 
     def _begin(self, active: ActiveRun) -> None:
-        """Run, as the definition is now; or record why not."""
+        if self._may_begin(active):
+            found, order = active.definition, active.order
+            active.run = self.runner.run(found, order=order, options=active.options, progress=active.progress)
+
+    def _may_begin(self, active: ActiveRun) -> bool:
+        """Give a run the definition as it is now; or record why it does not begin."""
         found = self.newest(active)
         if isinstance(found, str):
             self.record_skipped(active, found)
-            return
+            return False
         active.definition = found
         if failed := self._failed_before(active):
             reason = f"not run, as it depends on {listed(failed, last='and')}, which did not end well"
             self.record_skipped(active, reason)
-            return
-        active.run = self.runner.run(found, order=active.order, options=active.options, progress=active.progress)
+        return not failed
 
     def _put_back(self, active: ActiveRun) -> None:
         """Let a run wait again that could not begin."""
@@ -315,7 +324,7 @@ class Pool:
             except StateDatabaseError as exc:
                 log.warning("the end of the run cannot be read: %s", exc)
         with self._changed:
-            del self._active[active.name]
+            self._active.pop(active.name, None)
             well = active.run is not None and active.run.status in ENDED_WELL
             self._last[active.name] = (active.moment, well)
             self._changed.notify_all()

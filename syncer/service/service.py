@@ -17,6 +17,7 @@ from syncer.service.leader import Leader
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError, Pool
+from syncer.service.remote_runs import pool_for
 from syncer.service.scheduled import ScheduledSyncs
 from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Timetable
@@ -82,7 +83,7 @@ class Service:
         self._scheduled = ScheduledSyncs(
             timetable=self.timetable, catalog=self.catalog, run_log=self.run_log, now=self.now
         )
-        self.pool = Pool(
+        self.pool = pool_for(self.settings, self.run_log.database)(
             runner=self.runner,
             run_log=self.run_log,
             size=self.settings.pool_size,

@@ -33,6 +33,7 @@ from syncer.settings.problems import NESTED, PREFIX, TOML, explained, no_setting
 from syncer.settings.registry import GROUPS, StoreSettings, Url, WarehouseSettings, Words, beside, in_url
 from syncer.settings.service import SECTIONS, AlertSettings, LogLevel, WebSettings
 from syncer.settings.snapshots import Login, Place, SnapshotSettings
+from syncer.settings.workers import Runs, RunsBy
 
 _DOTENV = ".env"
 
@@ -87,6 +88,10 @@ class Settings(BaseSettings):
         "`database` (that of the run log), `s3://…`, `gs://…`, `az://…` or `file:///…`. Default: the state folder",
     )
     snapshots: Login = SnapshotSettings()
+    runs: Runs = Field(
+        default=RunsBy.SERVICE,
+        description="who makes the runs of the schedule: `service`, or [`workers`](production.md#workers)",
+    )
     warehouses: dict[_ConnectionName, WarehouseSettings] = Field(
         description="a [warehouse](warehouses.md). Default for the name `default`: "
         "`duckdb:///sync_definitions/sample_data`"

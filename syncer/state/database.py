@@ -135,6 +135,12 @@ class StateDatabase:
         return self._engine.dialect.name == "postgresql"
 
     @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What libpq connects with, also the login; only where the database is shared."""
+        _, found = self._engine.dialect.create_connect_args(self._engine.url)
+        return {name: value for name, value in {**_CONNECTING, **found}.items() if name != "context"}
+
+    @property
     def removals_folder(self) -> Path | None:
         """Where the files of `removal_sets` lie; None where the database may be shared, and holds them itself."""
         return None if self.is_shared else Path(f"{self._engine.url.database}.removals")
@@ -203,12 +209,13 @@ class StateDatabase:
         if not self.is_shared:
             with explained():
                 upgrades.keep_log(self._engine, seconds=_WAIT_SECONDS)
-        upgrades.bring_up_to_date(self._upgrading, read=lambda connection: _read_state(connection)[0])
+        upgrades.bring_up_to_date(self.upgrading, read=lambda connection: _read_state(connection)[0])
         with self.reading() as connection:
             return _read_state(connection)
 
     @contextmanager
-    def _upgrading(self) -> Iterator[sa.Connection]:
+    def upgrading(self) -> Iterator[sa.Connection]:
+        """As `writing`, for who creates or upgrades tables: one process after the other."""
         with self.writing() as connection:
             if self.is_shared:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")

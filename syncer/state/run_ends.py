@@ -15,6 +15,7 @@ from syncer.model.types import OPEN, Counts, Delivery, EndedBy, Finding, Order, 
 from syncer.state.history import RunHistory, fruitless_before
 from syncer.state.newest_runs import newest_runs
 from syncer.state.schema import delivery_values, latest, rejection_totals, rejections, runs
+from syncer.state.service_schema import leases
 
 #: The error of a run that was overtaken, and knows of none.
 OVERTAKEN = "this process was taken for dead, or another run of this sync began, before it ended"
@@ -101,24 +102,29 @@ class RunEnds(RunHistory):
             found = connection.execute(sa.select(runs.c.id, runs.c.term).where(left_open)).all()
             if not found:
                 return 0
-            alive = [run_id for run_id, term in found if beside and self.lives(sync, term, beside=beside)]
+            alive = [run_id for run_id, term in found if beside and self.lives(sync, term, run_id, beside=beside)]
             with newest_kept(connection, sync):
                 overtaken = left_open & runs.c.id.in_(alive)
                 connection.execute(runs.update().where(overtaken).values(ended_by=EndedBy.TAKEOVER))
                 return connection.execute(_interrupted(at, EndedBy.CRASH).where(left_open, ~overtaken)).rowcount
 
-    def lives(self, sync: str, term: int | None, *, beside: Order) -> bool:
+    def lives(self, sync: str, term: int | None, run_id: str = "", *, beside: Order) -> bool:
         """Whether a process on another machine lives that may have begun a run of *sync*.
 
         Shapes:
-            term: of the service that began it; None for a command.
+            term: of the service that ordered it; None for a command.
             beside: of the caller's own run, which holds the sync already if it is a command's.
         """
         if not self.database.is_shared or (term is not None and term == beside.term):
             return False
         if term is not None:
-            return self.database.is_held(presence_of(term))
+            return self.database.is_held(presence_of(term)) or self.is_leased(run_id)
         return self.database.holders(sync) > (1 if beside.term is None else 0)
+
+    def is_leased(self, run_id: str) -> bool:
+        """Whether a worker makes a run; one that died does until its end is recorded."""
+        with self.database.reading() as connection:
+            return connection.execute(sa.select(leases.c.sync).where(leases.c.run_id == run_id)).first() is not None
 
     def interrupt(self, run_id: str, at: datetime, *, by: EndedBy = EndedBy.CRASH) -> None:
         """Mark one run that never ended as `interrupted`; only for who knows that it is dead."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-from syncer.model.types import OPEN, Counts, Delivery, Order, Run, RunStatus
+from syncer.model.types import OPEN, Counts, Delivery, EndedBy, Order, Run, RunStatus
 from syncer.state.run_ends import RunEnds, newest_kept
 from syncer.state.schema import (
     latest,
@@ -20,7 +20,7 @@ from syncer.state.schema import (
     runs,
     terms,
 )
-from syncer.state.service_schema import audit, cancellations, requests, sessions
+from syncer.state.service_schema import audit, cancellations, leases, requests, sessions
 
 #: Rows that one transaction of `RunLog.purge` deletes, so that no other writer waits for long.
 PURGED_AT_ONCE = 5_000
@@ -36,7 +36,7 @@ class TickAnsweredError(Exception):
 
 
 class OvertakenError(Exception):
-    """The order is of a service that leads no longer: another one's term has begun."""
+    """The order is of a service that leads no longer, or of a worker that does not have the sync's lease any more."""
 
 
 class RunLog(RunEnds):
@@ -56,16 +56,26 @@ class RunLog(RunEnds):
         """
         return self._add(sync, order, definition_hash, at, status=RunStatus.RUNNING)
 
-    def accept(self, sync: str, order: Order, definition_hash: str, at: datetime, *, request: str = "") -> str:
+    def accept(
+        self,
+        sync: str,
+        order: Order,
+        definition_hash: str,
+        at: datetime,
+        *,
+        request: str = "",
+        notes: Sequence[str] = (),
+    ) -> str:
         """Record a run that begins as soon as there is room, and give its id.
 
         Shapes:
             request: what the caller called the order, recorded in the same transaction; empty if it has no name.
+            notes: for who makes the run, which adds them to its own.
         Raises:
             TickAnsweredError: the order's tick has a run already.
             OvertakenError: the order's term is not the newest.
         """
-        return self._add(sync, order, definition_hash, at, status=RunStatus.QUEUED, request=request)
+        return self._add(sync, order, definition_hash, at, status=RunStatus.QUEUED, request=request, notes=notes)
 
     def record_skipped(self, sync: str, order: Order, definition_hash: str, at: datetime, *, note: str) -> str:
         """Record a run that did not begin, with the reason in its notes, and give its id.
@@ -86,6 +96,18 @@ class RunLog(RunEnds):
         with self.database.writing() as connection:
             _fence(connection, order)
             return connection.execute(runs.update().where(queued).values(term=order.term)).rowcount == 1
+
+    def withdraw(self, run_id: str, at: datetime, *, why: str, by: EndedBy) -> bool:
+        """Interrupt a run that has not begun; returns whether it had not."""
+        queued = (runs.c.id == run_id) & (runs.c.status == RunStatus.QUEUED)
+        ended = {"status": RunStatus.INTERRUPTED, "finished_at": at, "error": why, "ended_by": by}
+        with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
+            return connection.execute(runs.update().where(queued).values(**ended)).rowcount == 1
+
+    def some(self, run_ids: Collection[str]) -> list[Run]:
+        """Some runs, as far as there are such."""
+        with self.database.reading() as connection:
+            return [run_of(row) for row in connection.execute(sa.select(runs).where(runs.c.id.in_(run_ids)))]
 
     def purge(self, before: datetime) -> int:
         """Forget the runs that began before *before*; returns how many.
@@ -202,6 +224,8 @@ class RunLog(RunEnds):
         if order.run_id:
             with self.database.writing() as connection:
                 _fence(connection, order)
+                if order.worker:
+                    _check_lease(connection, sync, order)
                 with newest_kept(connection, sync):
                     # The order of the log is that in which runs begin.
                     values |= {"seq": self._next_seq(), "definition_hash": definition_hash}
@@ -242,6 +266,16 @@ def _fence(connection: sa.Connection, order: Order) -> None:
         return
     newest = sa.select(terms.c.term).where(terms.c.term == order.term).with_for_update(read=True)
     if connection.execute(newest).one_or_none() is None:
+        raise OvertakenError
+
+
+def _check_lease(connection: sa.Connection, sync: str, order: Order) -> None:
+    """Let a worker begin a run only if it has the sync's lease, and nobody has ended the run."""
+    mine = (leases.c.sync == sync) & (leases.c.worker == order.worker) & (leases.c.run_id == order.run_id)
+    leased = connection.execute(sa.select(leases.c.sync).where(mine).with_for_update()).first()
+    # Nobody may withdraw it either before the transaction ends.
+    open_ = sa.select(runs.c.id).where(runs.c.id == order.run_id, runs.c.status.in_(OPEN)).with_for_update()
+    if leased is None or connection.execute(open_).first() is None:
         raise OvertakenError
 
 

@@ -1,5 +1,5 @@
 """The tables that only a service needs: who asked for what, who is logged in, what alerts are open, which syncs send
-none, and which runs are to stop."""
+none, which runs are to stop, and which workers make runs."""
 
 from __future__ import annotations
 
@@ -72,4 +72,39 @@ cancellations = sa.Table(
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("actor", ShownText, nullable=False),
     sa.Column("requested_at", AwareDateTime, nullable=False),
+)
+
+#: The workers that make runs. One that ended in order has no row.
+workers = sa.Table(
+    "syncer_workers",
+    metadata,
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("host", ShownText, nullable=False),
+    # By the database's clock.
+    sa.Column("began_at", AwareDateTime, nullable=False),
+    sa.Column("beat_at", AwareDateTime, nullable=False),
+    #: Names; empty for all.
+    sa.Column("queues", sa.JSON, nullable=False),
+)
+
+#: Which worker makes the run of a sync. The row goes once the run has its end in the run log, not before.
+leases = sa.Table(
+    "syncer_leases",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    #: Of the snapshot, once the run has taken that; 0 before.
+    sa.Column("fence", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("worker", sa.Text, nullable=False),
+    #: By the database's clock.
+    sa.Column("beat_at", AwareDateTime, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    #: Of what a worker and a leader expect of each other.
+    sa.Column("format", sa.Integer, nullable=False),
+)
+
+#: One row once there are tables of Procrastinate, with the version that they are of.
+job_tables = sa.Table(
+    "syncer_job_tables",
+    metadata,
+    sa.Column("version", sa.Text, primary_key=True),
 )

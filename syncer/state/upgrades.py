@@ -37,7 +37,17 @@ from syncer.state.schema import (
     terms,
     written_attributes,
 )
-from syncer.state.service_schema import alerts, audit, cancellations, mutes, requests, sessions
+from syncer.state.service_schema import (
+    alerts,
+    audit,
+    cancellations,
+    job_tables,
+    leases,
+    mutes,
+    requests,
+    sessions,
+    workers,
+)
 
 #: Seconds between two tries to set what only one process can at a time.
 _LOOK_AGAIN = 0.05
@@ -211,12 +221,14 @@ def _know_starts_of_events(connection: sa.Connection) -> None:
 
 
 def _know_shared_snapshots(connection: sa.Connection) -> None:
-    """Format 13: a snapshot may be where several machines reach it, and has a row that says of what it is made."""
+    """Format 13: a snapshot may be where several machines reach it, with a row that says of what it is made, and
+    workers may make runs."""
     if sa.inspect(connection).has_table("syncer_newest_snapshots"):
         connection.exec_driver_sql(f"ALTER TABLE syncer_newest_snapshots RENAME TO {snapshots.name}")
     for column in snapshots.c:
         _add_column(connection, column)
-    snapshot_parts.create(connection, checkfirst=True)
+    for table in (snapshot_parts, workers, leases, job_tables):
+        table.create(connection, checkfirst=True)
 
 
 def fill_latest(connection: sa.Connection) -> None:

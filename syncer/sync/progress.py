@@ -220,6 +220,8 @@ class Progress:
     findings: list[Finding] = field(default_factory=list)
     #: Why a plan is not sent.
     moved: Sequence[Moved] = ()
+    #: Called with the fence of the sync's snapshot, once the run has taken one that machines share.
+    took: Callable[[int], object] = lambda fence: None
     #: Called whenever something above has changed.
     changed: Callable[[], None] = lambda: None
     #: Stops the run.

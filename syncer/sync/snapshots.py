@@ -89,7 +89,7 @@ class SyncSnapshots:
                 try:
                     refuse_beside_rivals(definition, self.settings.snapshots_dir)
                     with ExitStack() as attempt:
-                        sharing = self._shared(attempt, definition.name, order) if is_shared else None
+                        sharing = self._shared(attempt, definition.name, order, progress) if is_shared else None
                         snapshot = attempt.enter_context(self._opened(definition, store))
                         snapshot.sharing, snapshot.is_current = sharing, sharing is not None and sharing.is_current
                         stack.push(attempt.pop_all())
@@ -141,7 +141,7 @@ class SyncSnapshots:
         """
         for run in self.run_log.open_runs():
             is_rival = run.sync == sync and (run.term is None or order.term is None) and run.id != order.run_id
-            if is_rival and self.run_log.lives(sync, run.term, beside=order):
+            if is_rival and self.run_log.lives(sync, run.term, run.id, beside=order):
                 raise RunInProgressError(
                     f"`{sync}` is being run already, by another process or another machine",
                     hint="Wait until it has ended; `syncer runs` shows it.",
@@ -153,9 +153,10 @@ class SyncSnapshots:
         path = self.path(definition.name)
         return opened(path, definition, store.store_id, address=addresses(store), record=record)
 
-    def _shared(self, stack: ExitStack, sync: str, order: Order) -> SharedSnapshot:
+    def _shared(self, stack: ExitStack, sync: str, order: Order, progress: Progress) -> SharedSnapshot:
         """The shared snapshot of a sync, with which this machine's copy is up to date."""
         self.refuse_beside_another(sync, order)
         taken = self.shared.take(sync)
+        progress.took(taken.pointer.fence)
         stack.enter_context(taken.following())
         return taken

@@ -1,0 +1,1 @@
+"""Runs that a service orders, made on any machine by workers."""
