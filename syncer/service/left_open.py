@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncer.model.types import Run, Trigger
+from syncer.model.types import EndedBy, Run, Trigger
 from syncer.settings.settings import Settings
 from syncer.state.run_ends import presence_of
 from syncer.state.runs import RunLog
@@ -42,7 +42,7 @@ class LeftOpen:
                     self.run_log.interrupt(run.id, self.now())
         for run in self.run_log.queued_runs():
             if run.trigger is not Trigger.SCHEDULE and (run.term or 0) < before:
-                self.run_log.interrupt(run.id, self.now())
+                self.run_log.withdraw(run.id, self.now(), why="", by=EndedBy.CRASH)
         return is_any_alive
 
     def _is_present(self, term: int) -> bool:

@@ -108,7 +108,7 @@ class RemoteRuns(Pool):
         """
         freed = self.leases.end_dead(self.now())
         for sync in freed:
-            log.warning("the worker of this run has given no sign for too long", extra={"sync": sync})
+            log.warning("the worker of a run of this sync gave no sign for too long", extra={"sync": sync})
         self.jobs.delete_orphans(freed)
         self._look()
         was_cut_off, self._is_cut_off = self._is_cut_off, False

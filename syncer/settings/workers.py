@@ -7,8 +7,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo
 
-from syncer.model.spelling import listed
-
 
 class RunsBy(enum.StrEnum):
     """Who makes the runs that a service orders."""
@@ -26,7 +24,7 @@ def _checked(given: RunsBy, info: ValidationInfo) -> RunsBy:
     if "snapshots_url" in info.data and not info.data["snapshots_url"]:
         missing.append("SYNCER_SNAPSHOTS_URL to `database` or another place that the machines share")
     if missing:
-        raise ValueError(f"workers need what all machines reach; set {listed(missing, last='and')}")
+        raise ValueError(f"workers need what all machines reach; set {' and '.join(missing)}")
     return given
 
 

@@ -98,9 +98,9 @@ class RunLog(RunEnds):
             return connection.execute(runs.update().where(queued).values(term=order.term)).rowcount == 1
 
     def withdraw(self, run_id: str, at: datetime, *, why: str, by: EndedBy) -> bool:
-        """Interrupt a run that has not begun; returns whether it had not."""
+        """Interrupt a run that has not begun; returns whether it had not. *why* may be empty."""
         queued = (runs.c.id == run_id) & (runs.c.status == RunStatus.QUEUED)
-        ended = {"status": RunStatus.INTERRUPTED, "finished_at": at, "error": why, "ended_by": by}
+        ended = {"status": RunStatus.INTERRUPTED, "finished_at": at, "error": why or None, "ended_by": by}
         with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
             return connection.execute(runs.update().where(queued).values(**ended)).rowcount == 1
 

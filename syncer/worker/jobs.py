@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from syncer.model.errors import SettingsError
+from syncer.model.errors import SettingsError, StateDatabaseError
 from syncer.model.importing import importing
 from syncer.state.database import StateDatabase
 from syncer.state.leases import DEAD
@@ -82,8 +82,13 @@ class JobQueue:
                 )
 
     def defer(self, sync: str, run_id: str, *, queue: str, priority: int = 0) -> None:
-        """Let a worker look at a run, unless one is about to look at the same sync."""
-        from procrastinate.exceptions import AlreadyEnqueued
+        """Let a worker look at a run, unless one is about to look at the same sync.
+
+        Raises:
+            StateDatabaseError: the job cannot be written.
+        """
+        with importing:
+            from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
         with self.database.writing() as connection:
             raw = connection.connection.dbapi_connection
@@ -95,6 +100,9 @@ class JobQueue:
                 job.defer(run_id=run_id)
             except AlreadyEnqueued:
                 attempt.rollback()
+            except ConnectorException as exc:
+                reason = type(exc.__cause__).__name__
+                raise StateDatabaseError(f"SYNCER_DATABASE_URL: no job can be written: {reason}") from None
             else:
                 attempt.commit()
 
@@ -174,9 +182,9 @@ class JobLoop:
                 self._loop = None
 
     async def _work(self, app: procrastinate.App) -> None:
+        options: dict[str, Any] = {"queues": self.queues} if self.queues else {}
         await app.run_worker_async(
             name=self.name,
-            **({"queues": self.queues} if self.queues else {}),
             concurrency=self.concurrency,
             fetch_job_polling_interval=_LOOK_AGAIN,
             # No job is aborted: runs are stopped by way of the run log.
@@ -184,6 +192,7 @@ class JobLoop:
             stalled_worker_timeout=_STALLED_SECONDS,
             delete_jobs="always",
             install_signal_handlers=False,
+            **options,
         )
 
 

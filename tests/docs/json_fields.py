@@ -111,6 +111,11 @@ MEANINGS: Mapping[str, str] = {
     "rows": "rows that the store has acknowledged; null if a run has the file open",
     "bytes": "of the file, or of all objects of the shared snapshot",
     "deltas": "how many objects it has beside its base",
+    "worker": "the name of the worker",
+    "host": "the machine that it is on",
+    "beat_at": "when it gave a sign last, by the clock of PostgreSQL",
+    "queues": "the queues whose syncs it runs; empty for all",
+    "running": "what it runs, each with `sync`, `run_id` and the `fence` of the snapshot, 0 before that is taken",
     "target": "with `--test`, the target of alerts",
     "taken": "with `--test`, whether the target accepted the notice",
 }

@@ -137,6 +137,7 @@ def json_fields() -> str:
     about_row = ["run_id", "sync", "status", "error", "hint", "file", "line", "file_changed", "suspects"]
     found["explain-error"] = about_row
     found["duplicates"] = [*DUPLICATES.names, "by"]
+    found["workers"] = ["worker", "host", "beat_at", "queues", "running"]
     found["alerts"] = [*(field.name for field in fields(Alert)), "muted_until", "target", "taken"]
     by_command = table(
         ("command", "fields"),
