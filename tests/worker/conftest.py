@@ -87,6 +87,11 @@ class Cluster(Machines):
         with psycopg.connect(self.database_url) as connection:
             return [row[0] for row in connection.execute(sql)]
 
+    def change(self, sql: str) -> None:
+        """Change the run log's database."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute(sql)
+
     @contextmanager
     def outage(self) -> Iterator[None]:
         """Let nobody be connected to the run log."""

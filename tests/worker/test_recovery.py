@@ -78,3 +78,38 @@ def test_a_run_goes_on_while_the_leader_changes(cluster: Cluster) -> None:
     assert meanwhile.status is RunStatus.RUNNING
     assert (run.id, run.status) == (meanwhile.id, RunStatus.SUCCESS)
     assert cluster.stored() == {"1": "free", "2": "pro", "3": "free"}
+
+
+def test_a_run_goes_on_that_no_leader_follows(cluster: Cluster) -> None:
+    cluster.define_gated("people")
+    with cluster.serving("one") as leader, cluster.working("a"):
+        with cluster.closed("people"):
+            wait_until(lambda: cluster.is_running("people"))
+            leader.process.terminate()
+            leader.process.wait()
+        wait_until(lambda: cluster.ended_well("people") == 1, seconds=30)
+
+    assert [run.status for run in cluster.runs("people")] == [RunStatus.SUCCESS]
+
+
+def test_what_a_worker_left_is_run_again_also_if_the_leader_dies_with_it(cluster: Cluster) -> None:
+    cluster.define_gated("people")
+    with cluster.serving("one") as leader, cluster.working("a") as worker, cluster.closed("people"):
+        wait_until(lambda: cluster.is_running("people"))
+        leader.send(signal.SIGKILL)
+        worker.kill()
+    with cluster.serving("other"), cluster.working("b"):
+        wait_until(lambda: cluster.ended_well("people") == 1, seconds=60)
+
+    assert [run.status for run in cluster.runs("people")] == [RunStatus.INTERRUPTED, RunStatus.SUCCESS]
+
+
+def test_a_job_that_is_lost_is_made_again(cluster: Cluster) -> None:
+    cluster.define("people", "SELECT id, plan FROM people")
+    with cluster.serving():
+        wait_until(lambda: cluster.jobs() == ["todo"])
+        cluster.change("DELETE FROM procrastinate_jobs")
+        with cluster.working("a"):
+            wait_until(lambda: cluster.ended_well("people") == 1, seconds=30)
+
+    assert len(cluster.runs("people")) == 1
