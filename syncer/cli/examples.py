@@ -35,6 +35,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("syncer run customers --allow removed=8000", "though a limit would hold it, but no more rows"),
     ],
     "serve": [("syncer serve", "until a signal stops it"), ("syncer serve --host 0.0.0.0 --port 80", "for others too")],
+    "worker": [
+        ("syncer worker", "four syncs at a time, until a signal stops it"),
+        ("syncer worker --concurrency 2 --queues heavy", "those of one queue"),
+    ],
+    "workers": [("syncer workers", "and what each runs"), ("syncer workers --json", "for scripts")],
     "verify": [
         ("syncer verify customers", "1,000 rows"),
         ("syncer verify customers --all --repair", "every row, and repair"),

@@ -36,7 +36,7 @@ def worker(
 ) -> None:
     """Run syncs for a service, on as many machines as wanted.
 
-    A signal stops it, after each run has finished its current batch.
+    A signal stops it, after each run has finished its current batch; if all have ended in time, it exits with 0.
     """
     from syncer.settings.workers import RunsBy
 

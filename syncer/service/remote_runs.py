@@ -74,10 +74,8 @@ class RemoteRuns(Pool):
 
     def take_out(self, active: ActiveRun, why: str, by: EndedBy) -> bool:
         """End a run before it begins, or ask its worker to end it; one that this service may not end is let go."""
-        if super().take_out(active, why, by):
-            return True
         if active.run_id not in self._deferred:
-            return False
+            return super().take_out(active, why, by)
         if by is not EndedBy.PERSON:
             with self._changed:
                 self._let_go(active)
@@ -97,8 +95,8 @@ class RemoteRuns(Pool):
             AlreadyActiveError, ClosedError: as `submit`.
         """
         active.began_at = began_at
-        self._deferred[active.run_id] = time.monotonic()
         self.submit(active)
+        self._deferred[active.run_id] = time.monotonic()
 
     def end_dead(self) -> bool:
         """End the runs of workers that died; returns whether any run was interrupted since the last call.
@@ -112,7 +110,7 @@ class RemoteRuns(Pool):
         self.jobs.delete_orphans(freed)
         self._look()
         was_cut_off, self._is_cut_off = self._is_cut_off, False
-        return was_cut_off
+        return was_cut_off or bool(freed)
 
     def _work(self) -> None:
         while not self._closed:
@@ -133,10 +131,14 @@ class RemoteRuns(Pool):
         with self._changed:
             due = [] if self._closed else [*self._due()]
             for active in due:
-                active.began_at = self.now()
                 if active.options.only is None:
                     self._deferred[active.run_id] = time.monotonic()
+                else:
+                    active.began_at = self.now()
         return due
+
+    def _waits(self, active: ActiveRun) -> bool:
+        return active.run_id not in self._deferred and super()._waits(active)
 
     def _order(self, active: ActiveRun) -> None:
         if active.options.only is not None:
@@ -170,6 +172,8 @@ class RemoteRuns(Pool):
             found = {run.id: run for run in self.run_log.some(followed)}
             for run_id, active in followed.items():
                 run = found.get(run_id)
+                if run is not None and run.status is not RunStatus.QUEUED and active.began_at is None:
+                    active.began_at = run.started_at
                 if run is None or run.finished_at is not None:
                     self._follow_end(active, run)
                 elif run.status is RunStatus.QUEUED and self._deferred[run_id] < time.monotonic() - _DEFER_AGAIN:

@@ -108,6 +108,24 @@ def test_a_worker_that_is_stopped_ends_its_run_and_another_one_goes_on(cluster: 
     assert known == {}
 
 
+def test_a_run_that_does_not_end_in_time_is_made_again_elsewhere(cluster: Cluster) -> None:
+    cluster.define("people", "SELECT id, plan FROM people")
+    with (cluster.folder / "syncer.toml").open("r+") as file:
+        rest = file.read()
+        file.seek(0)
+        file.write(f"grace = 1\n{rest}")
+    with cluster.serving(), cluster.working("a") as worker:
+        with cluster.store_locked():
+            wait_until(lambda: cluster.is_running("people"))
+            worker.send_signal(signal.SIGTERM)
+            code = worker.wait(20)
+        with cluster.working("b"):
+            wait_until(lambda: cluster.ended_well("people") == 1, seconds=60)
+
+    assert code == 143
+    assert cluster.stored() == {"1": "free", "2": "pro", "3": "free"}
+
+
 def test_a_worker_outlives_an_outage_of_the_run_log(cluster: Cluster) -> None:
     cluster.define("before", "SELECT id, plan FROM people")
     with cluster.serving(), cluster.working("a") as worker:
