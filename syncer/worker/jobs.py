@@ -157,6 +157,8 @@ class JobLoop:
     async def _take(self, ready: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(self.concurrency + 1, thread_name_prefix="run"))
+        # With every outage it logs tracebacks; what it cannot do, `take` raises.
+        logging.getLogger("procrastinate.worker").setLevel(logging.CRITICAL)
         # Of a job that was deleted meanwhile, for one.
         loop.set_exception_handler(lambda _, context: log.debug("of a job: %s", context.get("message")))
         # A pooler may give each transaction another session.

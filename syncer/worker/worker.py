@@ -73,6 +73,8 @@ class Worker:
             at = time.monotonic()
             try:
                 self._take(begun)
+                if not self._stopping.is_set():
+                    log.warning("jobs are taken anew, as the run log could not be used for a while")
             except SyncerError:
                 raise
             except Exception as exc:
