@@ -224,7 +224,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "queue": Field(
         values.QUEUE,
-        "The queue that its runs wait in: 1 to 50 letters, digits, `_` and `-`. The service runs every queue.",
+        "The queue that its runs wait in: 1 to 50 letters, digits, `_` and `-`. The service runs every queue, and "
+        "`syncer worker --queues` those that it names.",
         default="default",
     ),
     "priority": Field(

@@ -159,8 +159,8 @@ class RemoteRuns(Pool):
                     self._put_back(active)
 
     def _defer(self, active: ActiveRun) -> None:
-        queue = getattr(active.definition, "queue", "default")
-        self.jobs.defer(active.name, active.run_id, queue=queue, priority=getattr(active.definition, "priority", 0))
+        definition = active.definition
+        self.jobs.defer(active.name, active.run_id, queue=definition.queue, priority=definition.priority)
         self._deferred[active.run_id] = time.monotonic()
 
     def _look(self) -> None:

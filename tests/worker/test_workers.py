@@ -46,9 +46,10 @@ def test_two_workers_run_two_syncs_at_the_same_time_and_tell_so(cluster: Cluster
 
 def test_a_worker_leaves_the_syncs_of_other_queues_alone(cluster: Cluster) -> None:
     cluster.define("people", "SELECT id, plan FROM people")
+    cluster.define_gated("large", "queue: heavy")
     with cluster.serving():
         with cluster.working("a", "--queues", "heavy"):
-            wait_until(lambda: cluster.jobs() == ["todo"])
+            wait_until(lambda: cluster.ended_well("large") == 1, seconds=30)
             (found,) = cluster.workers().values()
             begun = time.monotonic()
             wait_until(lambda: time.monotonic() > begun + 3)
