@@ -27,7 +27,8 @@ MOST_FILES = 40
 #: what shares memory, keeps connections, and has rows on their way to a store; whom a store refuses; lists;
 #: devices; which rows are rejected, and from when on events count; what names a person or a visitor, which text can be
 #: sent, and which events nobody claimed; by what else people are known, and what runs leave in a store; how results
-#: are read ahead; how runs end; temporary folders; which snapshots machines share, which stores refuse who was overtaken, and who makes runs.
+#: are read ahead; how runs end; temporary folders; which snapshots machines share, which stores refuse who was
+#: overtaken, and who makes runs.
 FILES_OF_FEATURES = 34
 
 DEFINITION = """/* sync
