@@ -14,6 +14,7 @@ from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project
 from syncer.model.errors import SyncerError
 from syncer.model.types import Order, Trigger
+from syncer.state.pointers import LOCAL
 
 app = typer.Typer(no_args_is_help=True, help="Show, check and move the snapshots of syncs.")
 
@@ -50,7 +51,10 @@ def move(
     exclude: Exclude = None,
     as_json: Json = False,
 ) -> None:
-    """Move snapshots to another place; the next run sends nothing again for it."""
+    """Move snapshots to another place.
+
+    The next run of each sync sends nothing again for it.
+    """
     from syncer.shared import moving
 
     project = Project()
@@ -60,14 +64,14 @@ def move(
         with project.database.holding(name):
             snapshots.refuse_beside_another(name, Order(trigger=Trigger.MANUAL))
             has_moved = moving.move(snapshots.shared, name, to)
-        return f"The snapshot of {name} {'is in' if has_moved else 'was already in'} {snapshots.shared.where(name)}."
+        return f"The snapshot of {name} {'is' if has_moved else 'was already'} {_at(snapshots.shared.where(name))}."
 
     _each(project, select, exclude, moved, to="move", as_json=as_json)
 
 
 @app.command(cls=Command)
 def check(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
-    """Read snapshots from their places, whole, and say whether anything is missing or damaged."""
+    """Read snapshots whole, and say what is damaged."""
     from syncer.shared import moving
 
     project = Project()
@@ -75,9 +79,13 @@ def check(select: Select = None, exclude: Exclude = None, as_json: Json = False)
     def checked(name: str) -> str:
         shared = project.runner.snapshots.shared
         moving.check(shared, name)
-        return f"The snapshot of {name} in {shared.where(name)} is whole."
+        return f"The snapshot of {name} {_at(shared.where(name))} is whole."
 
     _each(project, select, exclude, checked, to="check", as_json=as_json)
+
+
+def _at(where: str) -> str:
+    return "on this machine" if where == LOCAL else f"in {where}"
 
 
 def _each(

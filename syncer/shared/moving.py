@@ -8,6 +8,7 @@ from pathlib import Path
 
 from syncer.model.errors import RunInProgressError, SelectionError, SnapshotError
 from syncer.model.temporary_folders import temporary_folder
+from syncer.settings.snapshots import DATABASE, parsed
 from syncer.shared.copies import Copy
 from syncer.shared.snapshot import SharedSnapshot
 from syncer.shared.snapshots import SharedSnapshots
@@ -36,11 +37,12 @@ def move(shared: SharedSnapshots, sync: str, to: str) -> bool:
     Shapes:
         to: `local`, `database` or a URL.
     Raises:
-        SelectionError: there is none to move.
+        SelectionError: there is none to move, or *to* is no place, or one that needs a run log that machines share.
         RunInProgressError: a run has taken it.
         SnapshotError: this machine's file is damaged or out of date; nothing has moved.
         SettingsError, PlaceError: a place cannot be used; nothing has moved.
     """
+    _refuse_no_place(shared, to)
     before = shared.pointers.of(sync)
     goal = None if to == LOCAL else shared.place(Pointer(place=to))
     if (before.place or LOCAL) == (LOCAL if goal is None else goal.name):
@@ -71,6 +73,21 @@ def move(shared: SharedSnapshots, sync: str, to: str) -> bool:
     if former is not None:
         former.delete([*taken.names])
     return True
+
+
+def _refuse_no_place(shared: SharedSnapshots, to: str) -> None:
+    if to == LOCAL:
+        return
+    if to != DATABASE:
+        try:
+            parsed(to)
+        except ValueError as exc:
+            raise SelectionError(f"--to: {exc}", hint=f"`{LOCAL}` is this machine alone.") from None
+    if not shared.database.is_shared:
+        raise SelectionError(
+            "only with a run log in PostgreSQL can other machines find a snapshot",
+            hint="Set SYNCER_DATABASE_URL to `postgresql://USER:PASSWORD@HOST/DATABASE`.",
+        )
 
 
 def _put(shared: SharedSnapshots, sync: str, goal: SharedSnapshot) -> None:

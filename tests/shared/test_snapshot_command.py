@@ -10,7 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.cli.conftest import Folder, folder
 from tests.shared.machines import PERSON, Machines
+
+__all__ = ["folder"]
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def test_a_snapshot_moves_to_every_place_and_back_and_nothing_is_sent_again(mach
     ):
         moved = unset["a"].run("snapshot", "move", "people", "--to", to)
         assert moved.code == 0, moved.err
-        assert f"The snapshot of people is in {to}." in moved.out
+        assert f"The snapshot of people is {'on this machine' if to == 'local' else f'in {to}'}." in moved.out
         assert listed(unset)["where"] == to
         assert unset["a"].ran("people")["accepted"] == 0
         if to != "local":
@@ -102,6 +105,26 @@ def test_a_snapshot_that_is_out_of_date_or_missing_does_not_move(machines: Machi
     assert (outdated.code, moved.code, missing.code, no_place.code) == (1, 0, 2, 2)
     assert "out of date: another machine has sent rows since" in outdated.err
     assert unset["a"].ran("people")["accepted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("database", "only with a run log in PostgreSQL can other machines find a snapshot"),
+        ("file:///tmp/place", "only with a run log in PostgreSQL can other machines find a snapshot"),
+        ("ftp://host", "--to: should be `database` or begin with"),
+        ("locale", "--to: should be `database` or begin with"),
+    ],
+)
+def test_a_snapshot_stays_where_it_is_if_nobody_could_find_it_elsewhere(folder: Folder, to: str, said: str) -> None:
+    assert folder.syncer("run", "customers").code == 0
+
+    moved = folder.syncer("snapshot", "move", "customers", "--to", to)
+
+    assert moved.code == 2
+    assert said in moved.err
+    assert [one["where"] for one in folder.syncer("snapshot", "list", "--json").objects] == ["local"]
+    assert folder.syncer("run", "customers", "--json").objects[0]["accepted"] == 0
 
 
 def test_a_local_snapshot_becomes_shared_with_its_next_run(machines: Machines) -> None:
