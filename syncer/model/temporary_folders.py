@@ -28,11 +28,15 @@ class TemporaryFolder:
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=within))
             #: Of the lock; a process that inherits one keeps the folder in use. None where there are no such locks.
-            self.descriptor = os.open(self.path, os.O_RDONLY) if os.name == "posix" else None
-            if self.descriptor is None or not _locked(self.descriptor, wait=True) or self.path.exists():
+            self.descriptor: int | None = None
+            if os.name != "posix":
                 break
-            # Another process took it for abandoned before it was locked.
-            os.close(self.descriptor)
+            # Another process may take it for abandoned before it is locked.
+            with suppress(FileNotFoundError):
+                self.descriptor = os.open(self.path, os.O_RDONLY)
+                if not _locked(self.descriptor, wait=True) or self.path.exists():
+                    break
+                os.close(self.descriptor)
         self._delete = weakref.finalize(self, _delete, self.path, self.descriptor)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,25 @@ def test_closing_twice_is_fine() -> None:
     made.close()
     made.close()
     assert not made.path.exists()
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "before it is locked"])
+def test_a_folder_that_another_process_took_for_abandoned_is_made_again(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    make, taken = (tempfile.mkdtemp, os.open)[moment != "before it is opened"], list[Path]()
+
+    def delete_the_first(path: str) -> None:
+        if not taken and Path(path).is_dir():
+            taken.append(Path(path))
+            Path(path).rmdir()
+
+    def made(*given: Any, **named: Any) -> Any:
+        found = make(*given, **named)
+        delete_the_first(found if isinstance(found, str) else given[0])
+        return found
+
+    monkeypatch.setattr(*((tempfile, "mkdtemp") if make is tempfile.mkdtemp else (os, "open")), made)
+    with temporary_folder(temporary) as folder:
+        assert folder.is_dir()
+        assert folder != taken[0]
