@@ -20,9 +20,9 @@ from syncer.cli.project import Project, now
 from syncer.model.errors import SettingsError
 
 if TYPE_CHECKING:
+    from syncer.service.worker.worker import Worker
     from syncer.settings.settings import Settings
     from syncer.state.leases import KnownWorker
-    from syncer.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +89,9 @@ def _run(project: Project, settings: Settings, concurrency: int, queues: list[st
     from syncer.observability import logs
     from syncer.service import following
     from syncer.service.catalog import Catalog
+    from syncer.service.worker.jobs import JobQueue
+    from syncer.service.worker.worker import Worker
     from syncer.settings.secrets import secrets_of
-    from syncer.worker.jobs import JobQueue
-    from syncer.worker.worker import Worker
 
     colours = output.is_terminal(sys.stderr)
     logs.write_to(sys.stderr, level=settings.log_level, secrets=secrets_of(settings), colours=colours)

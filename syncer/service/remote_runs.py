@@ -14,13 +14,13 @@ from syncer.model.errors import StateDatabaseError
 from syncer.model.types import EndedBy, Run, RunStatus
 from syncer.observability import logs
 from syncer.service.pool import ActiveRun, Pool
+from syncer.service.worker.jobs import JobQueue
 from syncer.settings.settings import Settings
 from syncer.settings.workers import RunsBy
 from syncer.state.cancellations import Cancellations
 from syncer.state.database import StateDatabase
 from syncer.state.leases import Leases
 from syncer.state.runs import OvertakenError
-from syncer.worker.jobs import JobQueue
 
 log = logging.getLogger(__name__)
 

@@ -24,35 +24,20 @@ from syncer.snapshot.file import is_being_changed
 from syncer.snapshot.ledger import Writer, WriterState
 from syncer.snapshot.outbox import Outbox, Taken
 from syncer.snapshot.snapshot import Snapshot
-from syncer.sync.takes import is_refused, refuse_earlier
+from syncer.sync.takes import Claims, is_refused, refuse_earlier
 
 if TYPE_CHECKING:
     from syncer.definitions.folder import DefinitionFiles
 
 
-class Coordination(Protocol):
+class Coordination(Claims, Protocol):
     """Claims tell other machines that rows were sent from this one's snapshot; removals tell other syncs of a store."""
-
-    @property
-    def run_id(self) -> str:
-        """The run, for `Difference.open_outbox`; empty where nothing is claimed."""
-
-    @property
-    def sync(self) -> str:
-        """The name of the sync."""
-
-    @property
-    def log_id(self) -> str:
-        """The name of what keeps claims and removals; a new name means that earlier ones are gone."""
 
     def at_one_moment(self) -> AbstractContextManager[object]:
         """Let everything that is read in the block be of one moment."""
 
     def at_once(self) -> AbstractContextManager[object]:
         """Make everything that the block records durable together, when it ends; nothing of it if it raises."""
-
-    def newest_claim(self) -> str:
-        """The run that claimed the sync last; empty where none did."""
 
     def claim(self, *, after: str) -> bool:
         """Claim the sync durably, before anything is sent; False where *after* is no longer the newest claim."""

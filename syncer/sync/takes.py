@@ -16,7 +16,7 @@ class Claims(Protocol):
 
     @property
     def run_id(self) -> str:
-        """The run; empty for a plan."""
+        """The run, for `Difference.open_outbox`; empty where nothing is claimed."""
 
     @property
     def sync(self) -> str:
@@ -24,10 +24,10 @@ class Claims(Protocol):
 
     @property
     def log_id(self) -> str:
-        """The name of the run log."""
+        """The name of what keeps claims and removals; a new name means that earlier ones are gone."""
 
     def newest_claim(self) -> str:
-        """The run that claimed the sync last."""
+        """The run that claimed the sync last; empty where none did."""
 
 
 def refuse_earlier(sharing: Sharing | None, store: ProfileStore, claims: Claims) -> None:

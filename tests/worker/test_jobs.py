@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from syncer.model.errors import SettingsError
+from syncer.service.worker.jobs import JobQueue
 from syncer.state.database import StateDatabase
 from syncer.state.leases import Leases
-from syncer.worker.jobs import JobQueue
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

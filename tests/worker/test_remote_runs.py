@@ -16,13 +16,13 @@ from syncer.model.types import EndedBy, RunStatus
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import LeaderElection
 from syncer.service.service import Service
+from syncer.service.worker.worker import Worker
 from syncer.settings import settings, state_modes
 from syncer.settings.settings import Settings
 from syncer.state.database import StateDatabase
 from syncer.state.runs import RunLog
 from syncer.sync.progress import RunOptions
 from syncer.sync.runner import Runner
-from syncer.worker.worker import Worker
 from tests.service.machines import wait_until
 
 SQL = "/* sync\nentity: person\nperson: {id: id}\nschedule: manual\n*/\nSELECT '1' AS id, 'x' AS plan\n"

@@ -12,13 +12,13 @@ from datetime import datetime
 from syncer.model.errors import StateDatabaseError, SyncerError
 from syncer.model.types import EndedBy, Order, Run, RunStatus, SyncDefinition
 from syncer.observability import logs
+from syncer.service.worker.held_run import LOST, HeldRun, seconds_since_boot
+from syncer.service.worker.jobs import JobLoop
 from syncer.state.cancellations import Cancellations
 from syncer.state.leases import BEAT, DEAD, Leases
 from syncer.state.runs import OvertakenError, RunLog
 from syncer.sync.progress import RunOptions
 from syncer.sync.runner import Runner
-from syncer.worker.held_run import LOST, HeldRun, seconds_since_boot
-from syncer.worker.jobs import JobLoop
 
 log = logging.getLogger(__name__)
 
