@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncer.model.errors import RunInProgressError, SelectionError, SnapshotError
+from syncer.model.errors import RunInProgressError, SelectionError, SnapshotError, overtaken
 from syncer.model.temporary_folders import temporary_folder
 from syncer.settings.snapshots import DATABASE, parsed
 from syncer.shared.copies import Copy
@@ -38,7 +38,7 @@ def move(shared: SharedSnapshots, sync: str, to: str) -> bool:
         to: `local`, `database` or a URL.
     Raises:
         SelectionError: there is none to move, or *to* is no place, or one that needs a run log that machines share.
-        RunInProgressError: a run has taken it.
+        RunInProgressError: a run has taken it; nothing has moved.
         SnapshotError: this machine's file is damaged or out of date; nothing has moved.
         SettingsError, PlaceError: a place cannot be used; nothing has moved.
     """
@@ -55,7 +55,8 @@ def move(shared: SharedSnapshots, sync: str, to: str) -> bool:
         Copy(shared.path(sync), sync).follow(taken, shared.place(taken))
     if goal is None:
         facts = facts_of(shared.path(sync), sync)
-        shared.pointers.move_here(sync, taken.fence, claim=facts.claims[0])
+        if not shared.pointers.move_here(sync, taken.fence, claim=facts.claims[0]):
+            raise overtaken(sync)
         Copy(shared.path(sync), sync).forget()
     else:
         _put(

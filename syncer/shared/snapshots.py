@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syncer.model.errors import ObjectGoneError, RunInProgressError
+from syncer.model.errors import ObjectGoneError, RunInProgressError, overtaken
 from syncer.model.importing import importing
 from syncer.settings.settings import Settings
 from syncer.snapshot.file import shared_mark
@@ -127,11 +127,17 @@ class SharedSnapshots:
             self._copy(sync).leave(self.database.log_id)
 
     def forget(self, sync: str) -> None:
-        """Let a sync have no snapshot, here or elsewhere; a run that has it open puts nothing more."""
+        """Let a sync have no snapshot, here or elsewhere; a run that has it open puts nothing more.
+
+        Raises:
+            RunInProgressError: a run has taken it meanwhile; its objects stay.
+            SettingsError, PlaceError: its place cannot be used.
+        """
         shared_mark(self.path(sync)).unlink(missing_ok=True)
         if self.database.is_shared and (pointer := self.pointers.of(sync)).is_shared:
             taken, place = self.pointers.take(sync), self.place(pointer)
-            self.pointers.move(sync, Pointer(fence=taken.fence, place=taken.place))
+            if not self.pointers.move(sync, Pointer(fence=taken.fence, place=taken.place)):
+                raise overtaken(sync)
             place.delete([*taken.names])
 
     def places(self) -> list[str]:

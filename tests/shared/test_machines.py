@@ -12,10 +12,12 @@ import pytest
 
 from syncer.model.errors import RunInProgressError
 from syncer.settings.settings import Settings, load
+from syncer.shared.moving import move
 from syncer.shared.place import Place
 from syncer.shared.snapshot import SharedSnapshot
 from syncer.shared.snapshots import SharedSnapshots
 from syncer.state.database import StateDatabase
+from syncer.state.pointers import Pointer, Pointers
 from tests.shared.conftest import KEY_ID, SECRET, Bucket
 from tests.shared.machines import OBJECT, PERSON, Machines
 
@@ -106,6 +108,27 @@ def test_who_was_overtaken_moves_no_pointer(machines: Machines) -> None:
             _write_into(newer)
             newer.intended()
         assert theirs.pointers.of("people").objects[-1].name.endswith(".intent.parquet")
+
+
+@pytest.mark.parametrize("ends", ["reset", "moved here"])
+def test_what_a_run_takes_meanwhile_is_not_deleted(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    machines["a"].ran("people")
+    with shared(machines, "a") as ours, shared(machines, "b") as theirs:
+        take = Pointers.take
+
+        def taken_once_more(pointers: Pointers, sync: str) -> Pointer:
+            mine = take(pointers, sync)
+            take(theirs.pointers, sync)
+            return mine
+
+        monkeypatch.setattr(Pointers, "take", taken_once_more)
+        with pytest.raises(RunInProgressError, match="another run of `people`"):
+            ours.forget("people") if ends == "reset" else move(ours, "people", "local")
+    monkeypatch.undo()
+
+    assert machines["b"].ran("people")["accepted"] == 0
 
 
 def _write_into(snapshot: SharedSnapshot) -> None:
