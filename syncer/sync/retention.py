@@ -61,4 +61,4 @@ def _prune_plans_and_objects(shared: SharedSnapshots) -> None:
         if deleted := shared.delete_orphans():
             log.info("deleted what no shared snapshot needs any more", extra={"objects": deleted})
     except (PlaceError, SettingsError) as exc:
-        log.warning("what is shared, and nobody needs any more, is not deleted today: %s", exc)
+        log.warning("old objects of shared snapshots are not deleted today: %s", exc)
