@@ -14,7 +14,6 @@ from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project
 from syncer.model.errors import SyncerError
 from syncer.model.types import Order, Trigger
-from syncer.state.pointers import LOCAL
 
 app = typer.Typer(no_args_is_help=True, help="Show, check and move the snapshots of syncs.")
 
@@ -85,6 +84,8 @@ def check(select: Select = None, exclude: Exclude = None, as_json: Json = False)
 
 
 def _at(where: str) -> str:
+    from syncer.state.pointers import LOCAL
+
     return "on this machine" if where == LOCAL else f"in {where}"
 
 
