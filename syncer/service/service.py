@@ -7,23 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from syncer.definitions.order import Precedence
-from syncer.model.errors import StateDatabaseError, SyncerError
+from syncer.model.errors import StateDatabaseError
 from syncer.model.types import Order, Run, SyncDefinition, Trigger
 from syncer.service.catalog import Catalog
 from syncer.service.leader import Leader
 from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError, Pool
+from syncer.service.pruning import DailyPruning
 from syncer.service.remote_runs import pool_for
 from syncer.service.scheduled import ScheduledSyncs
 from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Timetable
 from syncer.settings.settings import Settings
 from syncer.state.runs import OvertakenError, RunLog
-from syncer.sync import retention
 from syncer.sync.kept_plans import KeptPlans
 from syncer.sync.lookup import Lookup
 from syncer.sync.plans import Plan
@@ -37,9 +37,6 @@ _SET_BACK, _SET_AHEAD = timedelta(seconds=10), timedelta(minutes=10)
 
 #: Clocks are looked at every second; a process that did not look for longer was stopped, or its machine was.
 _STOOD_STILL = timedelta(seconds=10)
-
-#: Seconds that a stop waits for what deletes old records.
-_PRUNING_SECONDS = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,8 +61,7 @@ class Service:
     #: The schedule's last heartbeat by the monotonic clock, which nobody can set.
     last_heartbeat: float = field(default_factory=time.monotonic)
     leader: Leader = field(init=False)
-    _pruned_on: date | None = None
-    _pruning: threading.Thread | None = None
+    _pruning: DailyPruning = field(init=False)
     #: The time by this machine's clock, and by the monotonic one, when they were compared last.
     _clocks: tuple[datetime, float] = field(init=False)
     _clock_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -75,6 +71,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self._clocks = self.now(), time.monotonic()
+        self._pruning = DailyPruning(settings=self.settings, run_log=self.run_log)
         self.timetable = Timetable(
             jitter=timedelta(seconds=self.settings.jitter),
             tick=lambda tick: self.leader.answer(tick),
@@ -148,8 +145,7 @@ class Service:
         if self.leadership.term is not None:
             log.info("this service leads no longer", extra={"term": self.leadership.term})
         self.leadership.release()
-        if self._pruning is not None:
-            self._pruning.join(_PRUNING_SECONDS)
+        self._pruning.end()
         return all_ended
 
     def follow_clock(self) -> None:
@@ -165,7 +161,7 @@ class Service:
                 # The whole process did, and not its schedule alone.
                 self.last_heartbeat += gone.total_seconds()
             if now > before + gone + _SET_AHEAD:
-                self._pruned_on = now.date()
+                self._pruning.leave_out(now.date())
             if now < before + gone - _SET_BACK:
                 log.warning("this machine's clock was set back; the schedule is made anew")
                 self.leader.led_at = min(self.leader.led_at, now)
@@ -332,18 +328,8 @@ class Service:
         if self._is_outdated and self.leads:
             self._scheduled.take_in(self.catalog.current.definitions)
             self._is_outdated = False
-        if self.leads and self.now().date() != self._pruned_on:
-            self._pruned_on = self.now().date()
-            self._pruning = threading.Thread(target=self._prune, name="prune", daemon=True)
-            self._pruning.start()
+        if self.leads:
+            # By a time that was compared: the clock may have been set since.
+            self._pruning.begin(self._clocks[0])
         for listener in self.heartbeats:
             listener()
-
-    def _prune(self) -> None:
-        """Delete what is old; of a run log with many runs this takes a while."""
-        try:
-            retention.prune(self.settings, self.run_log, self.now())
-        except SyncerError as exc:
-            log.warning("what is old is not deleted today: %s", exc)
-        except Exception:
-            log.exception("what is old is not deleted today")
