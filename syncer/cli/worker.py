@@ -104,7 +104,7 @@ def _run(project: Project, settings: Settings, concurrency: int, queues: list[st
     made = Worker(
         runner=runner,
         run_log=project.run_log,
-        definition=catalog.get,
+        catalog=catalog,
         name=f"{host}-{os.getpid()}-{secrets.token_hex(2)}",
         host=host,
         queues=queues,

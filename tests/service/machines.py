@@ -39,11 +39,13 @@ class Machines:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def define(self, name: str, sql: str) -> None:
-        """Write a sync of people."""
+        """Have a sync of people, from one moment to the next."""
         path = self.folder / f"definitions/{name}.sql"
         path.parent.mkdir(exist_ok=True)
         header = "entity: person\nperson: {id: id}\non_removed: clear\nlimits: {removed: 100%}"
-        path.write_text(f"/* sync\n{header}\n*/\n{sql}\n")
+        written = self.folder / f"{name}.new"
+        written.write_text(f"/* sync\n{header}\n*/\n{sql}\n")
+        written.rename(path)
 
     def people(self, rows: Mapping[str, str]) -> None:
         """Let the warehouse have these, from one moment to the next."""

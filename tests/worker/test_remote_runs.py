@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from syncer.definitions import folder as definitions
+from syncer.definitions.folder import Loaded
 from syncer.model.types import EndedBy, RunStatus
 from syncer.service.catalog import Catalog
 from syncer.service.leadership import LeaderElection
@@ -44,19 +46,20 @@ class Office:
         return made_settings(self.folder, name, self.service.settings.database_url.get_secret_value())
 
     @contextmanager
-    def worker(self, name: str = "a") -> Iterator[Worker]:
+    def worker(self, name: str = "a", patience: timedelta = timedelta(seconds=60)) -> Iterator[Worker]:
         """A worker that takes runs."""
         found, log = self.settings(name), self.service.run_log
         state_modes.make_state_dir(found)
         made = Worker(
             runner=Runner(settings=found, run_log=log, now=now),
             run_log=log,
-            definition=self.catalog.get,
+            catalog=self.catalog,
             name=name,
             host="here",
             queues=[],
             concurrency=2,
             now=now,
+            patience=patience,
         )
         thread = threading.Thread(target=made.work, args=(lambda: None,))
         thread.start()
@@ -157,7 +160,7 @@ def test_a_sync_that_the_worker_does_not_have_is_skipped(office: Office) -> None
     (office.folder / "none").mkdir()
     lagging.open()
     active = office.service.run_now("other", actor="ann")
-    with Office(folder=office.folder, service=office.service, catalog=lagging).worker("far"):
+    with Office(folder=office.folder, service=office.service, catalog=lagging).worker("far", patience=timedelta(0)):
         assert active.ended.wait(60)
 
     assert known.get("other") is not None
@@ -166,6 +169,48 @@ def test_a_sync_that_the_worker_does_not_have_is_skipped(office: Office) -> None
         RunStatus.SKIPPED,
         ("not run, as the worker far has no definition of it",),
     )
+
+
+def test_a_sync_reaches_a_worker_later_than_the_service(office: Office) -> None:
+    late = office.folder / "late"
+    late.mkdir()
+    looks: list[float] = []
+
+    def load() -> Loaded:
+        looks.append(time.monotonic())
+        if len(looks) == 3:
+            (late / "other.sql").write_text(SQL)
+        return definitions.load(late, warehouses=["default"], stores=["default"])
+
+    lagging = Catalog(load)
+    lagging.open()
+    (office.folder / "sync_definitions/other.sql").write_text(SQL)
+    office.service.reload()
+    active = office.service.run_now("other", actor="ann")
+    with Office(folder=office.folder, service=office.service, catalog=lagging).worker("far"):
+        assert active.ended.wait(60)
+
+    assert active.run is not None
+    assert active.run.status is RunStatus.SUCCESS
+    assert len(looks) == 3
+
+
+def test_a_worker_reads_a_definition_again_that_is_another_one_than_the_service_has(office: Office) -> None:
+    lagging = Catalog(
+        lambda: definitions.load(office.folder / "sync_definitions", warehouses=["default"], stores=["default"])
+    )
+    lagging.open()
+    (office.folder / "sync_definitions/customers.sql").write_text(SQL.replace("'x'", "'y'"))
+    office.service.reload()
+    active = office.service.run_now("customers", actor="ann")
+    with Office(folder=office.folder, service=office.service, catalog=lagging).worker("far"):
+        assert active.ended.wait(60)
+
+    found = lagging.get("customers")
+    assert found is not None
+    assert active.run is not None
+    assert active.run.definition_hash == found.hash
+    assert found == office.service.definition("customers")
 
 
 def test_a_service_that_stops_leaves_what_it_ordered_to_workers(office: Office) -> None:

@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncer.model.errors import StateDatabaseError, SyncerError
 from syncer.model.types import EndedBy, Order, Run, RunStatus, SyncDefinition
 from syncer.observability import logs
+from syncer.service.catalog import Catalog
 from syncer.service.worker.held_run import LOST, HeldRun, seconds_since_boot
 from syncer.service.worker.jobs import JobLoop
 from syncer.state.cancellations import Cancellations
@@ -35,8 +36,7 @@ class Worker:
 
     runner: Runner
     run_log: RunLog
-    #: Of a sync, as it is now.
-    definition: Callable[[str], SyncDefinition | None]
+    catalog: Catalog
     #: Unique among all that share the run log.
     name: str
     host: str
@@ -45,6 +45,8 @@ class Worker:
     concurrency: int
     #: Gives aware UTC.
     now: Callable[[], datetime]
+    #: How long after its order a run waits for its definition: files reach machines one after the other.
+    patience: timedelta = timedelta(seconds=60)
     _held: dict[str, HeldRun] = field(default_factory=dict)
     _stopping: threading.Event = field(default_factory=threading.Event)
     #: Set once no run goes on, and none begins.
@@ -132,7 +134,10 @@ class Worker:
         run = self.run_log.get(run_id)
         if run is None or run.status is not RunStatus.QUEUED or self._stopping.is_set():
             return
-        definition = self.definition(run.sync)
+        definition = self._definition(run)
+        if definition is None and self.now() < run.started_at + self.patience:
+            log.info("this worker has no definition of the sync yet", extra={"sync": run.sync, "run": run.id})
+            return
         if definition is None:
             note = f"not run, as the worker {self.name} has no definition of it"
             self.run_log.record_skipped(run.sync, _order(run), run.definition_hash, self.now(), note=note)
@@ -152,6 +157,13 @@ class Worker:
         finally:
             with self._lock:
                 del self._held[run.id]
+
+    def _definition(self, run: Run) -> SyncDefinition | None:
+        found = self.catalog.get(run.sync)
+        if found is None or found.hash != run.definition_hash:
+            self.catalog.reload()
+            found = self.catalog.get(run.sync)
+        return found
 
     def _run(self, held: HeldRun, definition: SyncDefinition) -> None:
         run = held.run
