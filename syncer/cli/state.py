@@ -143,6 +143,8 @@ def _object(run: Run) -> dict[str, object]:
         "scope": run.scope,
         "options": run.options,
         "ended_by": run.ended_by,
+        "worker": run.worker,
+        "waited_seconds": run.waited_seconds,
     }
 
 

@@ -54,17 +54,13 @@ def workers(as_json: Json = False) -> None:
     from syncer.state.leases import Leases
 
     project = Project()
-    # Of a run log that machines do not share, none can be known.
     found = Leases(project.database).workers()
     if as_json:
         for one in found:
             output.json_line(_shown(one))
     elif found:
-        rows = [
-            (one.worker, f"{one.beat_at:%Y-%m-%d %H:%M:%S}Z", ", ".join(one.queues) or "all", _running(one))
-            for one in found
-        ]
-        output.table(("worker", "last sign", "queues", "running"), rows)
+        rows = [(one.worker, one.host, _last_sign(one), ", ".join(one.queues) or "all", _running(one)) for one in found]
+        output.table(("worker", "host", "last sign", "queues", "running"), rows)
     else:
         output.line("No worker is known here; `syncer worker` starts one.")
 
@@ -75,9 +71,15 @@ def _shown(one: KnownWorker) -> dict[str, object]:
         "worker": one.worker,
         "host": one.host,
         "beat_at": one.beat_at.isoformat(),
+        "lives": one.lives,
         "queues": [*one.queues],
         "running": running,
     }
+
+
+def _last_sign(one: KnownWorker) -> str:
+    at = f"{one.beat_at:%Y-%m-%d %H:%M:%S}Z"
+    return at if one.lives else f"no sign since {at}"
 
 
 def _running(one: KnownWorker) -> str:

@@ -232,6 +232,10 @@ class Run:
     #: Of the service that leads; None on the command line.
     term: int | None = None
     finished_at: datetime | None = None
+    #: When it was ordered, if it began, or is to begin, later than that; None of one that never waited.
+    ordered_at: datetime | None = None
+    #: The worker that makes or made it; None where its service or a command does.
+    worker: str | None = None
     counts: Counts = Counts()
     #: Phase to seconds, in the order they ran.
     phases: dict[str, float] = field(default_factory=dict)
@@ -254,6 +258,15 @@ class Run:
     cause: SyncerError | None = field(default=None, compare=False, repr=False)
     #: Why it was held, if it was to run a plan: in the same process alone.
     moved: tuple[Moved, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def waited_seconds(self) -> float | None:
+        """How long it waited from its order to its beginning; None if it did not wait, or has not begun."""
+        # One that is withdrawn keeps the moment of its order as its start.
+        if self.ordered_at is None or self.status is RunStatus.QUEUED or self.started_at == self.ordered_at:
+            return None
+        # The clocks of two machines may differ.
+        return max((self.started_at - self.ordered_at).total_seconds(), 0.0)
 
     @property
     def planned(self) -> Changes:
@@ -283,65 +296,3 @@ class Run:
         if self.status is not RunStatus.HELD:
             return None
         return Hold.CLOCK if any(found.kind is FindingKind.CLOCK for found in self.findings) else Hold.LIMITS
-
-
-class RunOutcome(NamedTuple):
-    """What charts show of a run. Times are aware UTC."""
-
-    id: str
-    status: RunStatus
-    started_at: datetime
-    finished_at: datetime | None
-    #: Delivered; of an earlier version's run, planned.
-    added: int
-    changed: int
-    removed: int
-    rejected: int
-
-    def __hash__(self) -> int:
-        # Charts are cached by their runs; to hash every count and time takes as long as to draw.
-        return hash((self.id, self.status))
-
-
-class RunMark(NamedTuple):
-    """What lists of syncs show of a run. Times are aware UTC."""
-
-    id: str
-    status: RunStatus
-    started_at: datetime
-    finished_at: datetime | None
-
-
-class RunResult(NamedTuple):
-    """What a run says of the health of its sync."""
-
-    status: RunStatus
-    fruitless: bool | None
-    #: Rows of the query's result.
-    queried: int
-
-
-class Latest(NamedTuple):
-    """What lists of syncs show of the runs of one sync; None where there is no such run."""
-
-    #: The newest run that has begun, and that is not about single rows.
-    last: RunMark | None
-    #: The newest of these whose status is one of CONCLUSIVE.
-    conclusive: RunResult | None
-    #: When the newest run that ended well, and was not fruitless, began, aware UTC.
-    ended_well: datetime | None
-    #: How long the newest run took that has ended and was not skipped.
-    seconds: float | None
-    #: From when on its schedule counts, aware UTC.
-    promised_since: datetime | None
-
-
-class Promise(NamedTuple):
-    """From when on the ticks of a sync's schedule count."""
-
-    #: Which schedule; empty where none does now, None where no service has seen it yet.
-    schedule: str | None
-    #: Aware UTC.
-    since: datetime
-    #: Whether a schedule by interval is due at once.
-    at_once: bool

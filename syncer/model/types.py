@@ -17,6 +17,11 @@ from syncer.model.entities import ListAction as ListAction
 from syncer.model.entities import PersonKey as PersonKey
 from syncer.model.entities import Platform as Platform
 from syncer.model.entities import Target as Target
+from syncer.model.run_lists import Latest as Latest
+from syncer.model.run_lists import Promise as Promise
+from syncer.model.run_lists import RunMark as RunMark
+from syncer.model.run_lists import RunOutcome as RunOutcome
+from syncer.model.run_lists import RunResult as RunResult
 from syncer.model.runs import CONCLUSIVE as CONCLUSIVE
 from syncer.model.runs import ENDED_WELL as ENDED_WELL
 from syncer.model.runs import OPEN as OPEN
@@ -28,13 +33,8 @@ from syncer.model.runs import EndedBy as EndedBy
 from syncer.model.runs import Finding as Finding
 from syncer.model.runs import FindingKind as FindingKind
 from syncer.model.runs import Hold as Hold
-from syncer.model.runs import Latest as Latest
 from syncer.model.runs import Order as Order
-from syncer.model.runs import Promise as Promise
 from syncer.model.runs import Run as Run
-from syncer.model.runs import RunMark as RunMark
-from syncer.model.runs import RunOutcome as RunOutcome
-from syncer.model.runs import RunResult as RunResult
 from syncer.model.runs import RunScope as RunScope
 from syncer.model.runs import RunStatus as RunStatus
 from syncer.model.runs import Trigger as Trigger

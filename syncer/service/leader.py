@@ -210,7 +210,8 @@ class Leader:
         for run in self.pool.elsewhere():
             if (definition := self.catalog.get(run.sync)) is not None:
                 order = Order(trigger=run.trigger, actor=run.actor, due_at=run.due_at, term=term, run_id=run.id)
-                active = self.new_run(definition, order, RunOptions.of(run.options), run.started_at)
+                order = replace(order, worker=run.worker or "")
+                active = self.new_run(definition, order, RunOptions.of(run.options), run.ordered_at or run.started_at)
                 with suppress(AlreadyActiveError, ClosedError):
                     self.pool.follow(active, run.started_at)
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -174,6 +174,7 @@ class RemoteRuns(Pool):
                 run = found.get(run_id)
                 if run is not None and run.status is not RunStatus.QUEUED and active.began_at is None:
                     active.began_at = run.started_at
+                    active.order = replace(active.order, worker=run.worker or "")
                 if run is None or run.finished_at is not None:
                     self._follow_end(active, run)
                 elif run.status is RunStatus.QUEUED and self._deferred[run_id] < time.monotonic() - _DEFER_AGAIN:

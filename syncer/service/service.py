@@ -18,7 +18,7 @@ from syncer.service.leadership import Leadership
 from syncer.service.left_open import LeftOpen
 from syncer.service.pool import ActiveRun, AlreadyActiveError, ClosedError, Pool
 from syncer.service.pruning import DailyPruning
-from syncer.service.remote_runs import pool_for
+from syncer.service.remote_runs import RemoteRuns, pool_for
 from syncer.service.scheduled import ScheduledSyncs
 from syncer.service.status import SyncStatus, statuses
 from syncer.service.timetable import Timetable
@@ -110,6 +110,11 @@ class Service:
     def leads(self) -> bool:
         """Whether this service runs the schedule and accepts orders; else it is on standby, or about to lead."""
         return self.leader.term is not None
+
+    @property
+    def remote_runs(self) -> RemoteRuns | None:
+        """The runs that workers make; None where this service makes its own."""
+        return self.pool if isinstance(self.pool, RemoteRuns) else None
 
     @property
     def led_at(self) -> datetime:

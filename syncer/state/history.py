@@ -26,7 +26,8 @@ from syncer.model.types import (
     Trigger,
 )
 from syncer.state.database import StateDatabase
-from syncer.state.schema import latest, pauses, promises, rejection_totals, rejections, run_of, runs, terms
+from syncer.state.schema import latest, pauses, promises, rejection_totals, rejections, run_of, runs
+from syncer.state.service_schema import terms
 
 _NEWEST = runs.c.seq.desc()
 

@@ -46,6 +46,12 @@ class KnownWorker:
     #: Empty for all.
     queues: Sequence[str]
     running: Sequence[LeasedRun]
+    #: Whether its last sign is no older than DEAD.
+    lives: bool
+
+    def takes(self, queue: str) -> bool:
+        """Whether it makes the runs of that queue."""
+        return not self.queues or queue in self.queues
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +132,25 @@ class Leases:
             return set(connection.execute(sa.select(leases.c.run_id)).scalars())
 
     def workers(self) -> list[KnownWorker]:
-        """The workers of the last day that did not end in order, by name."""
+        """The workers of the last day that did not end in order, by name; none where machines share no run log."""
+        if not self.database.is_shared:
+            return []
+        known = sa.select(workers, (workers.c.beat_at >= _NOW - DEAD).label("lives")).order_by(workers.c.worker)
         with self.database.reading() as connection:
             leased = connection.execute(sa.select(leases).order_by(leases.c.sync)).all()
-            found = connection.execute(sa.select(workers).order_by(workers.c.worker)).all()
+            found = connection.execute(known).all()
         running: Mapping[str, list[LeasedRun]] = {row.worker: [] for row in found}
         for row in leased:
             if row.worker in running:
                 running[row.worker].append(LeasedRun(sync=row.sync, run_id=row.run_id, fence=row.fence))
         return [
             KnownWorker(
-                worker=row.worker, host=row.host, beat_at=row.beat_at, queues=row.queues, running=running[row.worker]
+                worker=row.worker,
+                host=row.host,
+                beat_at=row.beat_at,
+                queues=row.queues,
+                running=running[row.worker],
+                lives=row.lives,
             )
             for row in found
         ]

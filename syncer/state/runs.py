@@ -18,9 +18,8 @@ from syncer.state.schema import (
     promises,
     run_of,
     runs,
-    terms,
 )
-from syncer.state.service_schema import audit, cancellations, leases, requests, sessions
+from syncer.state.service_schema import audit, cancellations, leases, requests, sessions, terms
 
 #: Rows that one transaction of `RunLog.purge` deletes, so that no other writer waits for long.
 PURGED_AT_ONCE = 5_000
@@ -229,12 +228,14 @@ class RunLog(RunEnds):
                 with newest_kept(connection, sync):
                     # The order of the log is that in which runs begin.
                     values |= {"seq": self._next_seq(), "definition_hash": definition_hash}
+                    values["worker"] = order.worker or None
                     connection.execute(runs.update().where(runs.c.id == order.run_id).values(**values))
             return order.run_id
         run_id = _run_id(at)
         order_values = {name: getattr(order, name) for name in ("trigger", "actor", "due_at", "term", "scope")}
         order_values["options"] = " ".join(order.options)
         row = {"id": run_id, "sync": sync, "definition_hash": definition_hash, "phases": {}, "hint": ""}
+        values["ordered_at"] = at if status is RunStatus.QUEUED else None
         insert = self.database.insert(runs).values(**row, **order_values, **values)
         if not self.database.is_shared:
             insert = insert.values(seq=self._next_seq())

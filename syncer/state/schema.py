@@ -122,6 +122,9 @@ runs = sa.Table(
     *(sa.Column(name, sa.BigInteger) for name in DELIVERY),
     #: As `Run.fruitless`.
     sa.Column("fruitless", sa.Boolean),
+    #: NULL where it never waited, and of a run that no worker makes.
+    sa.Column("ordered_at", AwareDateTime),
+    sa.Column("worker", sa.Text),
     # A tick gets one run, however many services see it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
     sa.Index("syncer_runs_by_seq", "seq"),
@@ -278,15 +281,6 @@ snapshot_parts = sa.Table(
     sa.Column("bytes", sa.LargeBinary, nullable=False),
     #: By the database's clock.
     sa.Column("at", AwareDateTime, nullable=False, server_default=sa.func.now()),
-)
-
-#: One row once a service has led: which one led last, counted from 1.
-terms = sa.Table(
-    "syncer_terms",
-    metadata,
-    sa.Column("term", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("holder", ShownText, nullable=False),
-    sa.Column("began_at", AwareDateTime, nullable=False),
 )
 
 #: What a sync removed, unset or moved in one run: one immutable set of keyed hashes each; see `state.coordination`.

@@ -1,11 +1,20 @@
-"""The tables that only a service needs: who asked for what, who is logged in, what alerts are open, which syncs send
-none, which runs are to stop, and which workers make runs."""
+"""The tables that only a service needs: who leads, who asked for what, who is logged in, what alerts are open, which
+syncs send none, which runs are to stop, and which workers make runs."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
 from syncer.state.schema import AwareDateTime, ShownText, metadata
+
+#: One row once a service has led: which one led last, counted from 1.
+terms = sa.Table(
+    "syncer_terms",
+    metadata,
+    sa.Column("term", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("holder", ShownText, nullable=False),
+    sa.Column("began_at", AwareDateTime, nullable=False),
+)
 
 #: What callers of the API called their requests, so that one that is repeated is known again.
 requests = sa.Table(

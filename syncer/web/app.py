@@ -26,6 +26,7 @@ from syncer.web.actions import UserActions
 from syncer.web.api import documents, explanations
 from syncer.web.api import runs as api_runs
 from syncer.web.api import syncs as api_syncs
+from syncer.web.api import workers as api_workers
 from syncer.web.auth import guard, login
 from syncer.web.auth.access import Access
 from syncer.web.auth.guard import Guard
@@ -93,7 +94,7 @@ def create_app(service: Service) -> FastAPI:
     app.mount("/static", StaticFiles(directory=rendering.PAGES / "static"), name="static")
     for part in (login, overview, sync, rejected, runs, entities, events, connections, lineage, audit_page, docs):
         app.include_router(part.router)
-    for part in (api_syncs, api_runs, explanations, documents):
+    for part in (api_syncs, api_runs, api_workers, explanations, documents):
         app.include_router(part.router, prefix=documents.PREFIX)
     app.include_router(metrics_router(service))
     app.include_router(probes)

@@ -43,7 +43,9 @@ class ProblemAnswer(BaseModel):
 class ProgressAnswer(BaseModel):
     """How far a run is."""
 
-    phase: str = Field(description="`waiting`, `query`, `compare`, `journal`, `send` or `settle`.")
+    phase: str = Field(
+        description="`waiting`, `query`, `compare`, `journal`, `send` or `settle`; `elsewhere` where a worker makes it."
+    )
     rows: int = Field(description="Rows done in this phase.")
     total: int | None = Field(description="All rows of this phase, if known.")
     rate: float | None = Field(description="Rows per second in this phase.")
@@ -67,6 +69,11 @@ class RunAnswer(BaseModel):
     due_at: datetime | None = Field(description="The time in the schedule that it runs for.")
     started_at: datetime = Field(description="When it began.")
     finished_at: datetime | None = Field(description="When it ended.")
+    ordered_at: datetime | None = Field(description="When it was ordered; null if it began at once.")
+    waited_seconds: float | None = Field(
+        description="Seconds from its order to its beginning; null if it did not wait, or has not begun."
+    )
+    worker: str | None = Field(description="The worker that makes or made it; null if none does.")
     counts: Counts = Field(
         description="Rows: `queried`, `added`, `changed`, `removed`, `unchanged`, `accepted`, `rejected`, `absent`, "
         "`altered` (events that changed after they were sent) and `merged` (pairs of people that the store made one)."

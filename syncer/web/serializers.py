@@ -26,8 +26,10 @@ from syncer.web.schemas import (
 
 
 def phase_of(active_run: ActiveRun) -> str:
-    """The phase of a run, or `waiting`."""
-    return (active_run.progress.phase or "query") if active_run.began_at else "waiting"
+    """The phase of a run; `waiting`, or `elsewhere` if a worker makes it, which does not tell."""
+    if active_run.began_at is None:
+        return "waiting"
+    return "elsewhere" if active_run.order.worker else active_run.progress.phase or "query"
 
 
 def progress_of(active_run: ActiveRun) -> ProgressAnswer:

@@ -29,7 +29,7 @@ from syncer.settings import registry, settings
 from syncer.settings.registry import StoreSettings
 from syncer.settings.service import SECTIONS, GroupSettings, OidcSettings, PersonSettings, TokenSettings
 from syncer.state.alerts import Alert
-from syncer.web import schemas
+from syncer.web import schemas, worker_schemas
 from syncer.web.api.documents import PATH
 from tests.cli import forked
 from tests.docs.json_fields import MEANINGS as JSON_FIELDS
@@ -137,7 +137,7 @@ def json_fields() -> str:
     about_row = ["run_id", "sync", "status", "error", "hint", "file", "line", "file_changed", "suspects"]
     found["explain-error"] = about_row
     found["duplicates"] = [*DUPLICATES.names, "by"]
-    found["workers"] = ["worker", "host", "beat_at", "queues", "running"]
+    found["workers"] = ["worker", "host", "beat_at", "lives", "queues", "running"]
     found["alerts"] = [*(field.name for field in fields(Alert)), "muted_until", "target", "taken"]
     by_command = table(
         ("command", "fields"),
@@ -235,9 +235,10 @@ def requests(document: Mapping[str, Any]) -> str:
 
 def answers() -> str:
     shown = []
-    for name, model in vars(schemas).items():
-        is_answer = isinstance(model, type) and model.__module__ == schemas.__name__ and issubclass(model, BaseModel)
-        if is_answer and not name.endswith("Page"):
+    modules = (schemas, worker_schemas)
+    for name, model in [found for module in modules for found in vars(module).items()]:
+        is_answer = isinstance(model, type) and issubclass(model, BaseModel)
+        if is_answer and model.__module__ in [module.__name__ for module in modules] and not name.endswith("Page"):
             inherited = "" if model.__base__ is BaseModel else f" Everything in `{model.__base__.__name__}`, and:"
             rows = [
                 (f"`{field}`", model.model_fields[field].description or "")

@@ -358,6 +358,22 @@ def test_a_queued_run_is_ended_by_who_holds_it_alone(log: RunLog) -> None:
     assert (newest.status, newest.started_at, newest.definition_hash) == (RunStatus.RUNNING, NOON + 3 * MINUTE, "def")
 
 
+def test_a_run_tells_how_long_it_waited(log: RunLog) -> None:
+    waiting, withdrawn, ahead = (log.accept(name, Order(trigger=Trigger.API), "abc", NOON) for name in "abc")
+    at_once = log.start("d", Order(trigger=Trigger.MANUAL), "abc", NOON)
+    before = log.some([waiting])[0].waited_seconds
+    log.start("a", Order(trigger=Trigger.API, run_id=waiting), "abc", NOON + MINUTE)
+    log.withdraw(withdrawn, NOON + MINUTE, why="", by=EndedBy.PERSON)
+    log.start("c", Order(trigger=Trigger.API, run_id=ahead), "abc", NOON - MINUTE)
+
+    found = {run.id: (run.ordered_at, run.waited_seconds) for run in log.recent()}
+    assert before is None
+    assert found[waiting] == (NOON, 60.0)
+    assert found[withdrawn] == (NOON, None)
+    assert found[ahead] == (NOON, 0.0), "the clocks of two machines"
+    assert found[at_once] == (None, None)
+
+
 def test_an_order_and_the_name_of_its_request_are_recorded_together(log: RunLog) -> None:
     run_id = log.accept("people", Order(trigger=Trigger.API, options=("full",)), "abc", NOON, request="ann\n1")
 

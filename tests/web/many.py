@@ -158,6 +158,7 @@ def addresses(log: RunLog) -> Mapping[str, str]:
         "/api/v1/runs": "/api/v1/runs",
         "/api/v1/runs/{run_id}": f"/api/v1/runs/{run}",
         "/api/v1/runs/{run_id}/events": f"/api/v1/runs/{run}/events",
+        "/api/v1/workers": "/api/v1/workers",
         "/api/v1/audit": "/api/v1/audit",
         "/api/v1/docs": "/api/v1/docs",
         "/api/v1/openapi.json": "/api/v1/openapi.json",

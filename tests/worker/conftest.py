@@ -19,6 +19,7 @@ from tests.cli import forked
 from tests.cli.conftest import environment
 from tests.cli.forked import Result, Running
 from tests.service.machines import Machines, Service, wait_until
+from tests.worker.office import Office, opened
 
 SETTINGS = 'runs = "workers"\nsnapshots_url = "database"\n'
 
@@ -127,3 +128,10 @@ def cluster(tmp_path: Path, postgres_url: str) -> Iterator[Cluster]:
     made.people({"1": "free", "2": "pro", "3": "free"})
     yield made
     database.close()
+
+
+@pytest.fixture
+def office(tmp_path: Path, postgres_url: str) -> Iterator[Office]:
+    """A service in this process, with one sync and without a worker."""
+    with opened(tmp_path, postgres_url) as made:
+        yield made

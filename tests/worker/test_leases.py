@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -99,6 +100,38 @@ def test_what_dead_workers_had_begun_ends_and_what_they_had_not_waits(
         "alive": RunStatus.QUEUED,
     }
     assert leases.run_ids() == {alive}
+
+
+def test_a_worker_without_a_sign_for_too_long_does_not_live(database: StateDatabase, leases: Leases) -> None:
+    leases.beat("a", "here", ["heavy"], [])
+    leases.beat("b", "there", [], [])
+    with database.writing() as connection:
+        connection.execute(
+            sa.text("UPDATE syncer_workers SET beat_at = beat_at - interval '11 seconds' WHERE worker = 'a'")
+        )
+
+    assert [(one.worker, one.lives, one.takes("heavy"), one.takes("other")) for one in leases.workers()] == [
+        ("a", False, True, False),
+        ("b", True, True, True),
+    ]
+
+
+def test_a_run_log_that_machines_do_not_share_knows_no_workers(tmp_path: Path) -> None:
+    database = StateDatabase(f"sqlite:///{tmp_path}/runs.db")
+    assert Leases(database).workers() == []
+    database.close()
+
+
+def test_a_run_keeps_the_worker_that_makes_it(leases: Leases, log: RunLog) -> None:
+    run_id = log.accept("people", order(), "hash", AT)
+    before = log.some([run_id])[0].worker
+    assert leases.take("people", run_id, "a", AT)
+    log.start("people", order(run_id, "a"), "hash", AT)
+    log.finish(run_id, RunStatus.SUCCESS, AT)
+    by_hand = log.start("people", Order(trigger=Trigger.MANUAL), "hash", AT)
+
+    assert before is None
+    assert {run.id: run.worker for run in log.recent()} == {run_id: "a", by_hand: None}
 
 
 def test_a_worker_begins_no_run_without_the_lease(leases: Leases, log: RunLog) -> None:

@@ -2,110 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
+from datetime import timedelta
 
 from syncer.definitions import folder as definitions
 from syncer.definitions.folder import Loaded
 from syncer.model.types import EndedBy, RunStatus
 from syncer.service.catalog import Catalog
-from syncer.service.leadership import LeaderElection
-from syncer.service.service import Service
-from syncer.service.worker.worker import Worker
-from syncer.settings import settings, state_modes
-from syncer.settings.settings import Settings
-from syncer.state.database import StateDatabase
-from syncer.state.runs import RunLog
 from syncer.sync.progress import RunOptions
-from syncer.sync.runner import Runner
 from tests.service.machines import wait_until
-
-SQL = "/* sync\nentity: person\nperson: {id: id}\nschedule: manual\n*/\nSELECT '1' AS id, 'x' AS plan\n"
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Office:
-    """A service that leads, and workers, in this process."""
-
-    folder: Path
-    service: Service
-    catalog: Catalog
-
-    def settings(self, name: str) -> Settings:
-        return made_settings(self.folder, name, self.service.settings.database_url.get_secret_value())
-
-    @contextmanager
-    def worker(self, name: str = "a", patience: timedelta = timedelta(seconds=60)) -> Iterator[Worker]:
-        """A worker that takes runs."""
-        found, log = self.settings(name), self.service.run_log
-        state_modes.make_state_dir(found)
-        made = Worker(
-            runner=Runner(settings=found, run_log=log, now=now),
-            run_log=log,
-            catalog=self.catalog,
-            name=name,
-            host="here",
-            queues=[],
-            concurrency=2,
-            now=now,
-            patience=patience,
-        )
-        thread = threading.Thread(target=made.work, args=(lambda: None,))
-        thread.start()
-        try:
-            yield made
-        finally:
-            made.stop("the test is over")
-            thread.join(60)
-
-
-def made_settings(folder: Path, name: str, url: str) -> Settings:
-    return settings.load(
-        folder,
-        {
-            "SYNCER_STATE_DIR": name,
-            "SYNCER_DATABASE_URL": url,
-            "SYNCER_RUNS": "workers",
-            "SYNCER_SNAPSHOTS_URL": "database",
-            "SYNCER_WAREHOUSES__DEFAULT__URL": f"duckdb:///{folder}/sync_definitions",
-            "SYNCER_STORES__DEFAULT__URL": f"sqlite:///{folder}/profiles.db",
-        },
-    )
-
-
-@pytest.fixture
-def office(tmp_path: Path, postgres_url: str) -> Iterator[Office]:
-    """Without a worker."""
-    (tmp_path / "sync_definitions").mkdir()
-    (tmp_path / "sync_definitions/customers.sql").write_text(SQL)
-    found = made_settings(tmp_path, "leader", postgres_url)
-    state_modes.make_state_dir(found)
-    database = StateDatabase(postgres_url)
-    log = RunLog(database)
-    catalog = Catalog(lambda: definitions.load(found.definitions_dir, warehouses=found.warehouses, stores=found.stores))
-    service = Service(
-        settings=found,
-        catalog=catalog,
-        runner=Runner(settings=found, run_log=log, now=now),
-        run_log=log,
-        leadership=LeaderElection(database, log, holder="this test", now=now),
-        now=now,
-    )
-    service.start()
-    yield Office(folder=tmp_path, service=service, catalog=catalog)
-    service.stop("the test is over")
-    database.close()
+from tests.worker.office import SQL, Office
 
 
 def test_a_run_waits_until_a_worker_begins_it(office: Office) -> None:

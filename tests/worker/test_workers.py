@@ -38,7 +38,7 @@ def test_two_workers_run_two_syncs_at_the_same_time_and_tell_so(cluster: Cluster
         wait_until(lambda: cluster.ended_well("first") == cluster.ended_well("second") == 1, seconds=30)
         wait_until(lambda: not any(one["running"] for one in cluster.workers().values()))
 
-    assert all(one.keys() == {"worker", "host", "beat_at", "queues", "running"} for one in found.values())
+    assert all(one.keys() == {"worker", "host", "beat_at", "lives", "queues", "running"} for one in found.values())
     (one,), (other,) = (worker["running"] for worker in found.values())
     assert {run["sync"]: run["run_id"] for run in (one, other)} == open_runs
     assert {run["fence"] for run in (one, other)} == {1}

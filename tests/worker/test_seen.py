@@ -1,0 +1,61 @@
+"""Workers, what they make, and what waits for them are seen: in the API, by the pages and the metrics."""
+
+from __future__ import annotations
+
+from fastapi.testclient import TestClient
+
+from syncer.web.app import create_app
+from tests.service.machines import wait_until
+from tests.worker.office import Office
+
+API = "/api/v1"
+
+
+def client_of(office: Office) -> TestClient:
+    app = create_app(office.service)
+    return TestClient(app, base_url="http://127.0.0.1:8765", client=("127.0.0.1", 50_000))
+
+
+def test_the_api_tells_of_workers_and_of_who_makes_a_run(office: Office) -> None:
+    client = client_of(office)
+    assert client.get(f"{API}/workers").json() == {"items": []}
+    active = office.service.run_now("customers", actor="ann")
+    wait_until(lambda: office.service.pool._next() is None)
+    waiting = client.get(f"{API}/runs/{active.run_id}").json()
+    with office.worker("a", queues=["default", "heavy"]):
+        assert active.ended.wait(60)
+        wait_until(lambda: bool(client.get(f"{API}/workers").json()["items"]))
+        (found,) = client.get(f"{API}/workers").json()["items"]
+        asked = [client.get(f"{API}/workers", params={"queue": queue}).json()["items"] for queue in ("heavy", "x")]
+    run = client.get(f"{API}/runs/{active.run_id}").json()
+
+    assert (waiting["worker"], waiting["waited_seconds"], waiting["progress"]["phase"]) == (None, None, "waiting")
+    assert {name: value for name, value in found.items() if name not in ("beat_at", "running")} == {
+        "worker": "a",
+        "host": "here",
+        "lives": True,
+        "queues": ["default", "heavy"],
+    }
+    assert [len(items) for items in asked] == [1, 0]
+    assert run["worker"] == "a"
+    assert run["waited_seconds"] > 0
+    assert run["ordered_at"] == waiting["ordered_at"] == waiting["started_at"]
+
+
+def test_the_api_tells_where_a_run_goes_on(office: Office) -> None:
+    client = client_of(office)
+    office.define_gated("slow")
+    with office.worker("a"):
+        with office.closed("slow"):
+            active = office.service.run_now("slow", actor="ann")
+            wait_until(lambda: bool(client.get(f"{API}/runs/{active.run_id}").json()["worker"]))
+            wait_until(lambda: active.began_at is not None)
+            run = client.get(f"{API}/runs/{active.run_id}").json()
+            sync = client.get(f"{API}/syncs/slow").json()
+            wait_until(lambda: bool(client.get(f"{API}/workers").json()["items"]))
+            (worker,) = client.get(f"{API}/workers").json()["items"]
+        assert active.ended.wait(60)
+
+    assert (run["status"], run["worker"], run["progress"]["phase"]) == ("running", "a", "elsewhere")
+    assert sync["running"]["progress"]["phase"] == "elsewhere"
+    assert [(one["sync"], one["run_id"]) for one in worker["running"]] == [("slow", active.run_id)]
