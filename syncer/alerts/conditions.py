@@ -38,6 +38,7 @@ class AlertKind(enum.StrEnum):
     SHARED = "shared"
     RESTORED = "restored"
     CLOCK = "clock"
+    WORKERS = "workers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,17 @@ _TITLES = {
     AlertKind.SHARED: "is fed from two state folders",
     AlertKind.RESTORED: "was restored",
     AlertKind.CLOCK: "is wrong",
+    AlertKind.WORKERS: "waits for a worker",
 }
 _BAD = frozenset(AlertKind) - {AlertKind.HELD, AlertKind.REJECTED, AlertKind.ROWS, AlertKind.RESTORED}
 
 #: What many syncs use, by the first word of what an alert is about, in words.
 _CONNECTIONS = {"warehouse": "warehouse", "store": "store", "snapshots": "the place of snapshots"}
+
+#: What an alert is about where no worker lives at all.
+ALL_WORK = "all work"
+#: The first word where none lives that takes one queue.
+_QUEUE = "queue"
 
 #: Syncs that a notice about several names, and characters of the cause of each.
 _NAMED, _CAUSE = 20, 200
@@ -89,13 +95,21 @@ def page_of(about: str) -> str:
     """Where the web page shows what many syncs use; empty for a sync."""
     if about.partition(" ")[0] in _CONNECTIONS:
         return "connections"
+    if about == ALL_WORK or about.startswith(about_queue("")):
+        return "#workers"
     return "runs?status=held" if " " in about else ""
 
 
 def subject(about: str) -> str:
     """What an alert is about, as a sentence names it."""
     kind, _, name = about.partition(" ")
-    return f"{_CONNECTIONS[kind]} `{name}`" if kind in _CONNECTIONS and name else about
+    words = {**_CONNECTIONS, _QUEUE: _QUEUE}
+    return f"{words[kind]} `{name}`" if kind in words and name else about
+
+
+def about_queue(queue: str) -> str:
+    """What an alert is about where no worker lives that takes a queue."""
+    return f"{_QUEUE} {queue}"
 
 
 def _cause(change: Change) -> str:
@@ -113,12 +127,13 @@ def _headline(change: Change) -> str:
     else:
         words = "works again" if AlertKind.UNREACHABLE in change.closed else "has recovered"
         words = "is right again" if AlertKind.CLOCK in change.closed else words
+        words = "waits no longer" if AlertKind.WORKERS in change.closed else words
     return f"{subject(change.about)} {words}"
 
 
 def _joined(kinds: Sequence[str]) -> str:
     words = {str(kind): title.replace("is ", "was ").replace("has ", "had ") for kind, title in _TITLES.items()}
-    words[AlertKind.UNREACHABLE] = "could not be used"
+    words |= {AlertKind.UNREACHABLE: "could not be used", AlertKind.WORKERS: "waited for a worker"}
     return ", ".join(words.get(kind, "had a problem") for kind in kinds)
 
 

@@ -8,38 +8,30 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 
-from syncer.alerts import messages
 from syncer.alerts.causes import Shared, depended_on, named, seen_in_stores, used_by
 from syncer.alerts.conditions import AlertKind, Record, blames, conditions
 from syncer.alerts.messages import Change
+from syncer.alerts.publisher import Publisher
+from syncer.alerts.queues import PATIENCE, Queues
 from syncer.alerts.recent_runs import RecentRuns
-from syncer.alerts.targets import WAITS, AlertDelivery, AlertRoute, AlertTarget, Notice
+from syncer.alerts.targets import WAITS, AlertTarget
 from syncer.model.errors import SyncerError
 from syncer.model.types import ENDED_WELL, Run, SyncDefinition
-from syncer.observability.redaction import Redactor
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
 from syncer.service.service import Service
-from syncer.settings.secrets import secrets_of
-from syncer.settings.service import owner_key
-from syncer.state.alerts import Alert, Mutes, OpenAlerts
+from syncer.state.alerts import Alert, OpenAlerts
 from syncer.state.rejections import RejectionFilter, Rejections
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two checks of every sync: a sync becomes late by itself, and commands run syncs too.
 CHECK_SECONDS = 30.0
-#: More changes than this at one moment are sent as one notice.
-SEPARATE_NOTICES = 5
 #: What was seen in a store is over once no run has seen it for so long.
 QUIET = timedelta(days=2)
-
-#: The targets that get what is about no owner's sync.
-_ALL = ""
 
 #: Reasons of rejections that a notice names, and characters of each.
 _REASONS, _REASON = 3, 200
@@ -59,17 +51,17 @@ class AlertMonitor:
         *,
         check_seconds: float = CHECK_SECONDS,
         waits: Sequence[float] = WAITS,
+        patience: float = PATIENCE,
     ) -> None:
-        """Sends nothing yet; *of_owners*: who get the notices of syncs of an owner, in place of *targets*."""
+        """Sends nothing yet; *of_owners*: who get the notices of syncs of an owner, in place of *targets*.
+
+        Units:
+            patience: seconds for which work may wait without a worker.
+        """
         self._service = service
-        self._open, self._mutes = OpenAlerts(service.run_log.database), Mutes(service.run_log.database)
+        self._open = OpenAlerts(service.run_log.database)
         self._stopped = threading.Event()
-        self._routes = {
-            owner: AlertRoute(delivery=AlertDelivery(its, stopped=self._stopped, waits=waits))
-            for owner, its in {**(of_owners or {}), _ALL: targets}.items()
-            if its
-        }
-        self._clean = Redactor(secrets_of(service.settings))
+        self._publisher = Publisher(service, targets, of_owners or {}, stopped=self._stopped, waits=waits)
         self._check_seconds = check_seconds
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
         #: The syncs to check next; None stands for all.
@@ -77,6 +69,7 @@ class AlertMonitor:
         self._all_due_at = float("-inf")
         self._lateness = Lateness(service)
         self._recent = RecentRuns(service.run_log)
+        self._queues = Queues(service, patience=patience)
 
     def start(self) -> None:
         """Check a sync after each of its runs, and every sync from time to time."""
@@ -106,7 +99,7 @@ class AlertMonitor:
 
     def check(self, names: Iterable[str] | None = None) -> None:
         """Compare some syncs, or all, with their open alerts, and send notices of the difference."""
-        if not self._service.leadership.holds() or all(route.is_paused for route in self._routes.values()):
+        if not self._service.leadership.holds() or self._publisher.is_paused:
             return
         known, now = self._service.catalog.current, self._service.now()
         alerts: dict[str, list[Alert]] = {}
@@ -119,12 +112,15 @@ class AlertMonitor:
         shared = self._shared(used, recent, alerts)
         changes = [change for each in shared.values() if (change := self._change_of_shared(each, alerts))]
         changes += self._changes_of_stores({name: runs[0] for name, runs in recent.items()}, alerts)
-        changes += self._changes_of_syncs(sorted(wanted), known.definitions, recent, shared, alerts)
+        of_queues = {about for about, each in alerts.items() if AlertKind.WORKERS in _kinds(each)}
+        unattended = self._queues.look(of_queues)
+        changes += unattended.changes
+        changes += self._changes_of_syncs(sorted(wanted), known.definitions, recent, shared, alerts, unattended.syncs)
         if names is None and not known.errors and not known.folder_error:
-            self._forget(alerts.keys() - known.definitions.keys() - set(chain(*used.values())))
+            self._forget(alerts.keys() - known.definitions.keys() - of_queues - set(chain(*used.values())))
         if names is None:
             changes += self._stores_at_rest(alerts, now)
-        self._publish(changes, now)
+        self._publisher.publish(changes, now)
 
     def _work(self) -> None:
         while True:
@@ -202,6 +198,7 @@ class AlertMonitor:
         recent: Mapping[str, Sequence[Run]],
         shared: Mapping[str, Shared],
         alerts: Mapping[str, Sequence[Alert]],
+        unattended: Collection[str],
     ) -> Iterator[Change]:
         run_log, now = self._service.run_log, self._service.now()
         paused, well = run_log.paused(), run_log.last_ended_well(names)
@@ -214,6 +211,9 @@ class AlertMonitor:
             tried += [recent[other][0] for other in needed if recent[other][0].status not in ENDED_WELL]
             if tried:
                 well[name] = max(filter(None, (well.get(name), *(run.started_at for run in tried))))
+            if name in unattended:
+                # One notice says already that no worker takes its queue.
+                well[name] = now
         late = self._lateness.late(((definitions[name], well.get(name), name in paused) for name in names), now)
         refused = run_log.rejection_totals(now)
         for name in names:
@@ -270,61 +270,16 @@ class AlertMonitor:
         for active in self._service.pool.active_runs():
             if active.name == definition.name:
                 began = active.began_at
-                return f"A run goes on since {began:%Y-%m-%d %H:%M:%S} UTC." if began else "A run waits for its turn."
+                if began:
+                    return f"A run goes on since {began:%Y-%m-%d %H:%M:%S} UTC."
+                remote = self._service.remote_runs
+                waiting = remote.waiting() if remote else []
+                is_ordered = any(run.is_due for run in waiting if run.sync == active.name)
+                return "A run waits for a worker." if is_ordered else "A run waits for its turn."
         failing = [
             name for name in definition.depends_on if name in recent and recent[name][0].status not in ENDED_WELL
         ]
         return f"It runs after {named(sorted(failing))}, whose last run did not end well." if failing else ""
-
-    def _publish(self, changes: Sequence[Change], now: datetime) -> None:
-        muted = self._mutes.current(now)
-        by_route: dict[str, list[Change]] = {}
-        for change in changes:
-            if change.about in muted:
-                # What is wrong once the sync is heard again is found then.
-                self._update([replace(change, opened={}, recovered=False)], now)
-            elif not change.needs_notice:
-                self._update([change], now)
-            else:
-                by_route.setdefault(self._route_of(change), []).append(change)
-        web_url = self._service.settings.web.public_url
-        for route, noticed in by_route.items():
-            if len(noticed) > SEPARATE_NOTICES:
-                self._send(route, noticed, messages.render_summary(noticed, web_url=web_url, clean=self._clean), now)
-                continue
-            for change in noticed:
-                self._send(route, [change], messages.render(change, web_url=web_url, clean=self._clean), now)
-
-    def _route_of(self, change: Change) -> str:
-        """The owner who gets the notice of a change, or all."""
-        definition = self._service.catalog.current.definitions.get(change.about)
-        owner = owner_key(definition.owner) if definition else _ALL
-        return owner if owner in self._routes else _ALL
-
-    def _send(self, to: str, changes: Sequence[Change], notice: Notice, now: datetime) -> None:
-        """Send a notice, and only then record it; if no target accepts it, a later check finds the change again.
-
-        What no target of an owner accepts goes to the others.
-        """
-        routes = [self._routes[name] for name in dict.fromkeys((to, _ALL)) if name in self._routes]
-        for route in routes:
-            if self._stopped.is_set() or not self._service.leadership.holds():
-                return
-            if not route.is_paused and route.accepts(notice, stopped=self._stopped):
-                break
-        else:
-            # Without a target, nobody waits for a notice.
-            if routes:
-                return
-        self._update(changes, now)
-
-    def _update(self, changes: Sequence[Change], now: datetime) -> None:
-        opened = [(change.about, str(kind)) for change in changes for kind in change.opened]
-        self._open.update(opened, [(change.about, kind) for change in changes for kind in change.closed], now)
-        for change in changes:
-            if change.needs_notice:
-                states = [str(kind) for kind in change.opened] or ["recovered"]
-                log.info("sent an alert", extra={"about": change.about, "alerts": states})
 
     def _forget(self, abouts: Iterable[str]) -> None:
         """Close the alerts of syncs whose files were removed, and of what no sync uses any more."""

@@ -33,6 +33,19 @@ _DEFER_AGAIN = 5.0
 _BY = "stopped by "
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingRun:
+    """A run that no worker has begun."""
+
+    sync: str
+    run_id: str
+    queue: str
+    #: When it was ordered, aware UTC.
+    since: datetime
+    #: Whether a worker may begin it: it waits for no other sync, as far as that is known here.
+    is_due: bool
+
+
 @dataclass(kw_only=True)
 class RemoteRuns(Pool):
     """Runs side by side, as many as the workers have room for, in the order that `Pool` keeps.
@@ -82,6 +95,21 @@ class RemoteRuns(Pool):
         elif not self.run_log.withdraw(active.run_id, self.now(), why=why, by=by):
             Cancellations(self.run_log.database).ask(active.run_id, why.removeprefix(_BY), self.now())
         return True
+
+    def waiting(self) -> list[WaitingRun]:
+        """The runs that no worker has begun, in the order of their orders; those of single rows need none."""
+        with self._changed:
+            return [
+                WaitingRun(
+                    sync=active.name,
+                    run_id=active.run_id,
+                    queue=active.definition.queue,
+                    since=active.asked_at,
+                    is_due=active.run_id in self._deferred,
+                )
+                for active in self._active.values()
+                if active.began_at is None and active.options.only is None
+            ]
 
     def elsewhere(self) -> list[Run]:
         """The runs that workers make and nobody follows here: an earlier leader ordered them."""

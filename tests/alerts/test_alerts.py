@@ -14,8 +14,9 @@ import pytest
 
 from syncer.alerts import targets
 from syncer.alerts.conditions import AlertKind, Record, conditions
-from syncer.alerts.monitor import SEPARATE_NOTICES, AlertMonitor
+from syncer.alerts.monitor import AlertMonitor
 from syncer.alerts.ping import Ping
+from syncer.alerts.publisher import SEPARATE_NOTICES
 from syncer.model.errors import SettingsError
 from syncer.model.types import (
     Acknowledgement,
@@ -163,7 +164,7 @@ def test_a_notice_that_nobody_took_is_not_lost(bench: Bench, receiver: Receiver)
         assert len(receiver.paths) == 3, "it should rest"
 
         receiver.status = 200
-        alerts._routes[""]._paused_until = 0
+        alerts._publisher._routes[""]._paused_until = 0
         alerts.check()
 
         assert receiver.titles == ["Syncer: customers failed"]

@@ -104,7 +104,8 @@ MEANINGS: Mapping[str, str] = {
     "can_write": "with `--test`, whether its login could write",
     "note": "with `--test`, remarks",
     "since": "when the alert began",
-    "about": "the sync, or what many syncs use: `warehouse NAME`, `store NAME`, `the clock`",
+    "about": "the sync, or what many syncs use: `warehouse NAME`, `store NAME`, `the clock`; for work "
+    "without a worker `queue NAME` or `all work`",
     "muted_until": "until when nobody gets a notice of the sync; null if it is not muted",
     "where": "the place of the snapshot: `local`, `database` or a URL",
     "fence": "raised by each run that took the shared snapshot",

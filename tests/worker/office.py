@@ -31,6 +31,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(kw_only=True)
+class Clock:
+    """Tells aware UTC, so much ahead."""
+
+    ahead: timedelta = timedelta()
+
+    def __call__(self) -> datetime:
+        return now() + self.ahead
+
+
 @dataclass(frozen=True, kw_only=True)
 class Office:
     """A service that leads, and workers."""
@@ -38,14 +48,17 @@ class Office:
     folder: Path
     service: Service
     catalog: Catalog
+    #: Of the service alone.
+    clock: Clock
 
     def settings(self, name: str) -> Settings:
         """Those of a worker."""
         return made_settings(self.folder, name, self.service.settings.database_url.get_secret_value())
 
-    def define(self, name: str, header: str = "") -> None:
+    def define(self, name: str, header: str = "", *, schedule: str = "manual") -> None:
         """Write a sync of one person, which only runs when asked."""
-        (self.folder / f"sync_definitions/{name}.sql").write_text(SQL.replace("schedule:", f"{header}\nschedule:"))
+        sql = SQL.replace("schedule: manual", f"{header}\nschedule: {schedule}")
+        (self.folder / f"sync_definitions/{name}.sql").write_text(sql)
         self.service.reload()
 
     def define_gated(self, name: str) -> None:
@@ -109,26 +122,27 @@ def made_settings(folder: Path, name: str, url: str, **more: str) -> Settings:
 
 
 @contextmanager
-def opened(folder: Path, url: str, **more: str) -> Iterator[Office]:
-    """An office with one sync, `customers`, and no worker."""
-    (folder / "sync_definitions").mkdir()
+def opened(folder: Path, url: str, *, name: str = "leader", **more: str) -> Iterator[Office]:
+    """An office with one sync, `customers`, and no worker; one of another name stands by."""
+    (folder / "sync_definitions").mkdir(exist_ok=True)
     (folder / "sync_definitions/customers.sql").write_text(SQL)
-    found = made_settings(folder, "leader", url, **more)
+    found = made_settings(folder, name, url, **more)
     state_modes.make_state_dir(found)
     database = StateDatabase(url)
     log = RunLog(database)
     catalog = Catalog(lambda: definitions.load(found.definitions_dir, warehouses=found.warehouses, stores=found.stores))
+    clock = Clock()
     service = Service(
         settings=found,
         catalog=catalog,
-        runner=Runner(settings=found, run_log=log, now=now),
+        runner=Runner(settings=found, run_log=log, now=clock),
         run_log=log,
-        leadership=LeaderElection(database, log, holder="this test", now=now),
-        now=now,
+        leadership=LeaderElection(database, log, holder=name, now=clock),
+        now=clock,
     )
     service.start()
     try:
-        yield Office(folder=folder, service=service, catalog=catalog)
+        yield Office(folder=folder, service=service, catalog=catalog, clock=clock)
     finally:
         service.stop("the test is over")
         database.close()

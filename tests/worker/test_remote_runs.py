@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 from syncer.definitions import folder as definitions
@@ -66,7 +67,7 @@ def test_a_sync_that_the_worker_does_not_have_is_skipped(office: Office) -> None
     (office.folder / "none").mkdir()
     lagging.open()
     active = office.service.run_now("other", actor="ann")
-    with Office(folder=office.folder, service=office.service, catalog=lagging).worker("far", patience=timedelta(0)):
+    with replace(office, catalog=lagging).worker("far", patience=timedelta(0)):
         assert active.ended.wait(60)
 
     assert known.get("other") is not None
@@ -93,7 +94,7 @@ def test_a_sync_reaches_a_worker_later_than_the_service(office: Office) -> None:
     (office.folder / "sync_definitions/other.sql").write_text(SQL)
     office.service.reload()
     active = office.service.run_now("other", actor="ann")
-    with Office(folder=office.folder, service=office.service, catalog=lagging).worker("far"):
+    with replace(office, catalog=lagging).worker("far"):
         assert active.ended.wait(60)
 
     assert active.run is not None
@@ -109,7 +110,7 @@ def test_a_worker_reads_a_definition_again_that_is_another_one_than_the_service_
     (office.folder / "sync_definitions/customers.sql").write_text(SQL.replace("'x'", "'y'"))
     office.service.reload()
     active = office.service.run_now("customers", actor="ann")
-    with Office(folder=office.folder, service=office.service, catalog=lagging).worker("far"):
+    with replace(office, catalog=lagging).worker("far"):
         assert active.ended.wait(60)
 
     found = lagging.get("customers")
