@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from syncer.model.errors import DefinitionError
 from syncer.model.types import CONCLUSIVE, Run
 from syncer.service.catalog import DefinitionSet
 from syncer.service.health import Health
+from syncer.service.queues import Work, work_of
 from syncer.service.status import SyncStatus
 from syncer.state.alerts import Alert, OpenAlerts
 from syncer.web.pages.charts import SHOWN_RUNS, Chart, status_chart
@@ -37,6 +38,9 @@ from syncer.web.rendering import Context
 #: Errors of files, and syncs that need somebody, that the page shows.
 _SHOWN_ERRORS = 20
 _SHOWN_PROBLEMS = 10
+
+#: Runs that wait for a worker that the page shows.
+_SHOWN_WAITING = 20
 
 router = APIRouter(include_in_schema=False)
 
@@ -76,6 +80,10 @@ class OverviewContext(Context, template="syncs.html"):
     more_errors: int
     is_any_active: bool
     folder: Path
+    #: None where the service makes its own runs.
+    work: Work | None
+    #: How many more runs wait for a worker than are shown.
+    more_waiting: int
 
 
 @router.get("/")
@@ -90,6 +98,8 @@ def show_overview(
     names = [sync.definition.name for sync in worst[:_SHOWN_PROBLEMS]]
     runs = view.service.run_log.newest(names, 1, statuses=CONCLUSIVE)
     errors = definitions.errors[:_SHOWN_ERRORS]
+    work = work_of(view.service)
+    more_waiting = max(0, len(work.waiting) - _SHOWN_WAITING) if work else 0
     return view.page(
         OverviewContext(
             filter=wanted,
@@ -111,6 +121,8 @@ def show_overview(
             more_errors=len(definitions.errors) - len(errors),
             is_any_active=any(sync.active_run for sync in listed.syncs),
             folder=view.service.settings.definitions_dir,
+            work=work and replace(work, waiting=work.waiting[:_SHOWN_WAITING]),
+            more_waiting=more_waiting,
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from syncer.model.types import OPEN, Counts, Run, RunStatus, SyncDefinition
 from syncer.service.pool import ActiveRun
 from syncer.state.runs import RunLog
 from syncer.web.pages import charts
-from syncer.web.pages.viewing import TheView, back_to
+from syncer.web.pages.viewing import TheView, View, back_to
 from syncer.web.parameters import TheRun, current
 from syncer.web.rendering import Context
 from syncer.web.serializers import phase_of
@@ -92,6 +93,8 @@ class RunContext(Context, template="run.html"):
     phase_parts: Sequence[tuple[str, float, float, float]]
     #: Whether the definition is unchanged; None if it is gone.
     is_newest_definition: bool | None
+    #: When a run was ordered that no worker has begun; None of any other.
+    waits_since: datetime | None
     #: Of a run that failed, and whose sync is there still: its definition, and where its query failed.
     definition: SyncDefinition | None
     explained: Explanation | None
@@ -136,25 +139,39 @@ def show_run(view: TheView, run: TheRun) -> Response:
         phase = "stopping" if active_run.is_stopped else phase_of(active_run)
     definition = view.service.catalog.get(run.sync)
     counts = active_run.progress.counts if active_run else run.counts
+    waits_since = run.started_at if run.status is RunStatus.QUEUED and view.service.remote_runs else None
+    # What a worker has done so far, it alone knows.
+    is_away = run.status in OPEN and bool(run.worker or waits_since)
+    is_counted = _did_anything(run, counts) and not is_away
     has_failed = run.status is RunStatus.FAILED and definition is not None
     return view.page(
         RunContext(
             run=run,
             active_run=active_run,
             is_open=run.status in OPEN,
-            tiles=[(name, getattr(counts, name)) for name in _tiles(counts)] if _did_anything(run, counts) else [],
+            tiles=[(name, getattr(counts, name)) for name in _tiles(counts)] if is_counted else [],
             rows_by_change=_rows_by_change(run, active_run),
             why_not=[(_WHY_NOT[name], n) for name, n in asdict(run.undelivered).items() if n]
             if run.undelivered
             else [],
-            phases=PHASES,
+            phases=_phases(view, run, active_run),
             phase=phase,
             phase_parts=charts.phase_parts(run.phases),
             is_newest_definition=None if definition is None else definition.hash == run.definition_hash,
+            waits_since=waits_since,
             definition=definition if has_failed else None,
             explained=explanation(view.service.settings, definition, run) if has_failed and definition else None,
         )
     )
+
+
+def _phases(view: View, run: Run, active_run: ActiveRun | None) -> Mapping[str, str]:
+    remote = view.service.remote_runs
+    if remote is None or not (active_run or run.worker):
+        return PHASES
+    waits = next((one for one in remote.waiting() if one.run_id == run.id), None)
+    words = {"elsewhere": f"Running on worker {run.worker}" if run.worker else "Running on a worker"}
+    return {**PHASES, **words, **({"waiting": "Waiting for a worker"} if waits and waits.is_due else {})}
 
 
 def _tiles(counts: Counts) -> tuple[str, ...]:
