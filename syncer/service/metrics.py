@@ -17,11 +17,9 @@ from syncer.model.errors import SyncerError
 from syncer.model.types import OPEN, Counts, RunStatus
 from syncer.service.lateness import Lateness
 from syncer.service.pool import ActiveRun
+from syncer.service.queue_metrics import WAIT_BUCKETS, QueueMetrics
 from syncer.service.service import Service
 from syncer.service.status import SyncStatus
-
-#: Seconds.
-WAIT_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 _STATUSES = tuple(status for status in RunStatus if status not in OPEN)
 _CHANGES = tuple(count.name for count in fields(Counts))
@@ -64,7 +62,7 @@ class ServiceCollector(Collector):
             registry=None,
         )
         self._lock = threading.Lock()
-        self._lateness = Lateness(service)
+        self._lateness, self._queues = Lateness(service), QueueMetrics(service)
         service.ended.append(self._count)
 
     def collect(self) -> Iterator[Metric]:
@@ -77,6 +75,7 @@ class ServiceCollector(Collector):
             is_up = True
             try:
                 found += self._of_the_syncs(self._service.statuses())
+                found += self._queues.collect()
             except SyncerError:
                 # Without the run log there is still what is counted here.
                 is_up = False
@@ -90,6 +89,7 @@ class ServiceCollector(Collector):
                 self._runs.labels(ended.name, ended.run.status.value).inc()
                 for change, rows in asdict(ended.run.counts).items():
                     self._rows.labels(ended.name, change).inc(rows)
+            self._queues.count(ended)
             if ended.began_at is not None:
                 seconds = (ended.began_at - ended.asked_at).total_seconds()
                 self._waits.labels(ended.name).observe(max(seconds, 0.0))

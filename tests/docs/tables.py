@@ -25,6 +25,7 @@ from syncer.definitions.fields import FIELDS, default_of
 from syncer.docs.topics import FOLDER
 from syncer.model.duplicates import DUPLICATES
 from syncer.service.metrics import ServiceCollector
+from syncer.service.queue_metrics import HELP
 from syncer.settings import registry, settings
 from syncer.settings.registry import StoreSettings
 from syncer.settings.service import SECTIONS, GroupSettings, OidcSettings, PersonSettings, TokenSettings
@@ -219,6 +220,8 @@ def metrics(served: Served) -> str:
         labels = getattr(metric, "_labelnames", ()) or of_samples
         suffix = "_total" if metric.type == "counter" else ""
         rows.append((f"`{metric.name}{suffix}`", ", ".join(f"`{label}`" for label in labels), metric.documentation))
+    # A service that makes its own runs does not tell them.
+    rows += [(f"`{name}`", "".join(f"`{label}`" for label in labels), said) for name, (said, labels) in HELP.items()]
     return table(("metric", "labels", "meaning"), sorted(rows))
 
 
