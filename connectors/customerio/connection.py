@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from connectors.customerio import rate, shared_rate
 from connectors.customerio.deadlines import Deadlines
 from connectors.customerio.headers import moment, retry_after
 from connectors.support.connection import ConnectionName, driver
 from syncer.model import call_counts, network_faults
+from syncer.model.call_rates import Turns
 from syncer.model.errors import StoreError
 from syncer.model.json_text import json_value
 
@@ -24,10 +26,6 @@ from syncer.model.json_text import json_value
 ATTEMPTS = 7
 #: Seconds; a wait is half to all of a time that doubles from the first to the longest.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-#: Failures in a row, of all syncs together, after which the process sends nothing for some seconds.
-FAILURES_IN_A_ROW = 30
-PAUSE_SECONDS = 30.0
-
 #: Seconds without a byte until an answer counts as lost.
 TIMEOUT_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
@@ -36,12 +34,6 @@ LARGEST_ANSWER = 100_000_000
 _RETRIED = frozenset({408, 425, 429})
 #: The hint of a failure.
 AGAIN = "The next run sends again what Customer.io did not answer for."
-
-#: A second's calls spread over so many seconds, so that a late call delays no other; and so many seconds lie at least
-#: between a call and the one that would exceed the rate, whose way may be shorter.
-_SPREAD, _WINDOW = 1.035, 1.02
-#: Seconds by which calls may be late, for want of a processor, and still be made up for by closer ones.
-_MADE_UP = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,58 +67,6 @@ class _UnavailableError(Exception):
         self.retry_after = retry_after
 
 
-def kept_rate(per_second: int) -> float:
-    """The calls that a limiter makes in a second if so many are allowed."""
-    return per_second / _SPREAD
-
-
-class RateLimiter:
-    """Limits all calls of this process to one workspace: their rate, and a pause while the workspace fails."""
-
-    def __init__(self, per_second: int) -> None:
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._closed_until = 0.0
-        self._paused_until = 0.0
-        self._apart = 1 / kept_rate(per_second)
-        self._next = 0.0
-        #: The times of the last calls, as many as are allowed in a second.
-        self._gone: deque[float] = deque([0.0], maxlen=per_second)
-
-    def pass_through(self, stopped: threading.Event) -> bool:
-        """Wait until a call may go, or until *stopped*; False while the workspace fails."""
-        while (seconds := self._seconds()) is not None:
-            if seconds == 0 or stopped.wait(seconds):
-                return True
-        return False
-
-    def _seconds(self) -> float | None:
-        """Seconds until a call may go, 0 if this one goes now; None if none may."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._closed_until:
-                return None
-            is_full = len(self._gone) == self._gone.maxlen
-            turn = max(self._next, self._paused_until, self._gone[0] + _WINDOW if is_full else 0.0)
-            if turn <= now:
-                # A delay of less than a turn moves no later call.
-                self._next = max(self._next, now - max(self._apart, _MADE_UP)) + self._apart
-                self._gone.append(now)
-            return max(turn - now, 0.0)
-
-    def pause(self, seconds: float) -> None:
-        """Let no call go for so long."""
-        with self._lock:
-            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
-
-    def record(self, *, failed: bool) -> None:
-        """Count the end of a call."""
-        with self._lock:
-            self._failures = self._failures + 1 if failed else 0
-            if self._failures >= FAILURES_IN_A_ROW:
-                self._closed_until = time.monotonic() + PAUSE_SECONDS
-
-
 #: They log addresses and headers, of which some hold identifiers.
 _LOGGERS = ("httpx2", *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
 
@@ -141,8 +81,9 @@ def _is_warning(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING
 
 
-#: Of each address and login, the limiter that every sync of this process shares; its first rate stays.
-_limiters: dict[tuple[str, str], RateLimiter] = {}
+#: Of each address and login, and of who gives its turns, the limiter that every sync of this process shares; its first
+#: rate stays.
+_limiters: dict[tuple[str, str, Turns | None], rate.RateLimiter] = {}
 
 
 @cache
@@ -208,8 +149,9 @@ class Api:
         self._dated: tuple[datetime, float] | None = None
         own = {"User-Agent": "syncer", "Content-Type": "application/json", **(headers or {})}
         self._or_login = or_login
-        user = login if isinstance(login, str) else login[0]
-        self._limiter = _limiters.setdefault((address, user), RateLimiter(per_second))
+        self._workspace = (address, login if isinstance(login, str) else login[0])
+        self._per_second = per_second
+        self._limiter = _limiters.setdefault((*self._workspace, None), rate.RateLimiter(per_second))
         self._client = _client(
             self._http,
             self.label,
@@ -225,6 +167,13 @@ class Api:
             self._client.headers["Authorization"] = f"Bearer {login}"
         else:
             self._client.auth = login
+
+    def share_rate(self, turns: Turns) -> None:
+        """Make each call at a turn of *turns*, which other processes share, from now on."""
+        # A login may be secret.
+        named = hashlib.sha256("\n".join(self._workspace).encode()).hexdigest()[:32]
+        shared = shared_rate.SharedRateLimiter(self._per_second, turns, named)
+        self._limiter = _limiters.setdefault((*self._workspace, turns), shared)
 
     def call(
         self,
@@ -289,16 +238,26 @@ class Api:
         # Retry-After only lengthens it: a server that says 0 may go on to say so.
         return max(float(back_off(state)), state.outcome.exception().retry_after or 0.0)
 
-    def _once(self, method: str, path: str, content: bytes | None, query: Mapping[str, str] | None) -> Answer:
-        open_ = self._limiter.pass_through(self._stopped)
+    def _wait_for_turn(self) -> None:
+        try:
+            open_ = self._limiter.pass_through(self._stopped)
+        except shared_rate.NoTurnsError:
+            raise StoreError(
+                f"{self.label}: the run log has not answered for {shared_rate.PATIENCE:.0f} seconds; it says when this "
+                "process may call, so nothing is sent",
+                hint=f"Look at SYNCER_DATABASE_URL. {AGAIN}",
+            ) from None
         if self._stopped.is_set():
             raise StoreError(f"{self.label}: the run stops, so nothing more is sent", hint=AGAIN)
         if not open_:
             raise StoreError(
-                f"{self.label}: Customer.io failed {FAILURES_IN_A_ROW} times in a row; Syncer sends nothing for "
-                f"{PAUSE_SECONDS:.0f} seconds",
+                f"{self.label}: Customer.io failed {rate.FAILURES_IN_A_ROW} times in a row; Syncer sends nothing for "
+                f"{rate.PAUSE_SECONDS:.0f} seconds",
                 hint=AGAIN,
             )
+
+    def _once(self, method: str, path: str, content: bytes | None, query: Mapping[str, str] | None) -> Answer:
+        self._wait_for_turn()
         call_counts.add(self._store, requests=1)
         self._deadlines.begin()
         asked = {"content": content, "params": query, "extensions": {"trace": self._deadlines.watch}}

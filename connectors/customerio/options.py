@@ -73,7 +73,9 @@ class CustomerIOOptions(Options):
         default=None, description="the address of the Pipelines API, if it is not the region's"
     )
     requests_per_second: Annotated[int, Field(gt=0)] = Field(
-        default=100, description="the most calls per second to a workspace, of all syncs in this process together"
+        default=100,
+        description="the most calls per second to a workspace, of all processes "
+        "[that share a run log](customerio.md#one-rate-for-all-processes) together",
     )
     object_types: Annotated[dict[str, _TypeNumber], BeforeValidator(_mapping)] = Field(
         default_factory=dict, description='the number of each object type in the workspace, such as `{"account": "1"}`'

@@ -12,7 +12,7 @@ from typing import Any, Literal, assert_never
 import pyarrow as pa
 
 from connectors.customerio import collections, reading
-from connectors.customerio.connection import Api, kept_rate
+from connectors.customerio.connection import Api
 from connectors.customerio.delivery import BatchSender
 from connectors.customerio.items import ItemSettings
 from connectors.customerio.keyed_writes import ROWS_OF_A_WRITE
@@ -24,8 +24,10 @@ from connectors.customerio.options import (
     goes_through_pipelines,
     type_number,
 )
+from connectors.customerio.rate import kept_rate
 from connectors.customerio.requests import expected_calls
 from connectors.support.connection import ConnectionName
+from syncer.model.call_rates import Turns
 from syncer.model.connectors import revealed
 from syncer.model.errors import SettingsError, StoreError
 from syncer.model.protocols import IDENTIFIERS, VERDICTS
@@ -76,6 +78,7 @@ class CustomerIOStore:
         self._started_at = started_at or datetime.now(UTC)
         self._closed = self._interrupted = self._confirmed = False
         self._apis: list[Api] = []
+        self._turns: Turns | None = None
         self._sender: BatchSender | None = None
         self._environment: Any = None
         self._track = self._api(
@@ -83,6 +86,12 @@ class CustomerIOStore:
             **self._track_login(),
             per_second=options.requests_per_second,
         )
+
+    def share_rate(self, turns: Turns) -> None:
+        """See `SharesRate`."""
+        self._turns = turns
+        for api in self._apis:
+            api.share_rate(turns)
 
     @cached_property
     def store_id(self) -> str:
@@ -269,6 +278,8 @@ class CustomerIOStore:
 
     def _api(self, address: str, **login: Any) -> Api:
         api = Api(self._named, address, **login)
+        if self._turns is not None:
+            api.share_rate(self._turns)
         # In this order: `interrupt` looks the other way round.
         self._apis.append(api)
         if self._interrupted:

@@ -145,15 +145,17 @@ class StateDatabase:
         """Where the files of `removal_sets` lie; None where the database may be shared, and holds them itself."""
         return None if self.is_shared else Path(f"{self._engine.url.database}.removals")
 
-    def own_connection(self, first: str = "SELECT 1") -> sa.Connection:
-        """A connection outside the pool, where each statement is a transaction; to be closed by the caller.
+    def own_connection(self, first: str = "SELECT 1", *, is_kept: bool = False) -> sa.Connection:
+        """A connection where each statement is a transaction; to be closed by the caller.
 
         Shapes:
             first: a statement, which has run there.
+            is_kept: whether the pool gets it back; what was set in the session would stay.
         """
         with explained():
             connection = _begun(self._engine.execution_options(isolation_level="AUTOCOMMIT"), first)
-            connection.detach()
+            if not is_kept:
+                connection.detach()
             return connection
 
     @contextmanager

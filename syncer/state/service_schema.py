@@ -1,5 +1,5 @@
 """The tables that only a service needs: who leads, who asked for what, who is logged in, what alerts are open, which
-syncs send none, which runs are to stop, and which workers make runs."""
+syncs send none, which runs are to stop, which workers make runs, and when they may call."""
 
 from __future__ import annotations
 
@@ -116,4 +116,14 @@ job_tables = sa.Table(
     "syncer_job_tables",
     metadata,
     sa.Column("version", sa.Text, primary_key=True),
+)
+
+#: When the next call of each rate may go that all processes keep together.
+rates = sa.Table(
+    "syncer_rates",
+    metadata,
+    #: A hash of whose calls these are.
+    sa.Column("workspace", sa.Text, primary_key=True),
+    #: By the database's clock; the turns before are given away.
+    sa.Column("next_at", AwareDateTime, nullable=False),
 )

@@ -43,6 +43,7 @@ from syncer.state.service_schema import (
     job_tables,
     leases,
     mutes,
+    rates,
     requests,
     sessions,
     terms,
@@ -222,12 +223,12 @@ def _know_starts_of_events(connection: sa.Connection) -> None:
 
 def _know_shared_snapshots(connection: sa.Connection) -> None:
     """Format 13: a snapshot may be where several machines reach it, with a row that says of what it is made, and
-    workers may make runs: which one did, and how long each run waited."""
+    workers may make runs, which one did, and how long each run waited, and keep one rate."""
     if sa.inspect(connection).has_table("syncer_newest_snapshots"):
         connection.exec_driver_sql(f"ALTER TABLE syncer_newest_snapshots RENAME TO {snapshots.name}")
     for column in (*snapshots.c, runs.c.ordered_at, runs.c.worker):
         _add_column(connection, column)
-    for table in (snapshot_parts, workers, leases, job_tables):
+    for table in (snapshot_parts, workers, leases, job_tables, rates):
         table.create(connection, checkfirst=True)
 
 

@@ -24,6 +24,7 @@ from syncer.snapshot.visitors import VISITOR
 from syncer.state.audit import Audit, AuditAction
 from syncer.state.coordination import SharedCoordination
 from syncer.state.forgetting import forget_rejections
+from syncer.state.rates import sharing
 from syncer.sync.kept_plans import KeptPlans
 from syncer.sync.keys import key_parts
 from syncer.sync.runner import Runner
@@ -80,10 +81,10 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
         StoreRefusesError: a store does not tell people apart by this; nothing was done.
         SyncerError: of a store, the run log or a snapshot; to be called again.
     """
-    settings, now = runner.settings, runner.now
+    settings, now, database = runner.settings, runner.now, runner.run_log.database
     with ExitStack() as stack:
         stores = {
-            name: stack.enter_context(closing(settings.stores[name].open(name, started_at=now())))
+            name: stack.enter_context(closing(sharing(settings.stores[name].open(name, started_at=now()), database)))
             for name in request.stores
         }
         for store in stores.values():
@@ -93,7 +94,7 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
         known = _Known(request, stores)
         for path in files.readable:
             known.add(forgetting.other_names(path, known.of))
-        audit = Audit(database=runner.run_log.database, now=now)
+        audit = Audit(database=database, now=now)
         options = [f"by_{request.kind}", *(["allow_return"] if request.may_return else [])]
         audit.record(AuditAction.FORGET, actor=request.actor, address="", options=options)
         for name, store in stores.items():
@@ -106,7 +107,7 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
             snapshot.put_anew()
     return Forgotten(
         rows=rows,
-        rejections=forget_rejections(runner.run_log.database, partial(known.is_rejected, definitions)),
+        rejections=forget_rejections(database, partial(known.is_rejected, definitions)),
         plans=_forget_plans(runner.snapshots.shared, known.everywhere),
         damaged=len(files.damaged),
     )

@@ -13,6 +13,7 @@ from syncer.model.spelling import did_you_mean, identifier, kind_of, quoted
 from syncer.model.types import Entity, Identity, PersonKey, Rejection, SyncDefinition, Target, ValueForm
 from syncer.settings.settings import Settings
 from syncer.snapshot.rows import Place
+from syncer.state.rates import sharing
 from syncer.state.runs import RunLog
 from syncer.sync import events
 from syncer.sync.keys import key_of_event, key_parts, parts
@@ -252,9 +253,9 @@ class Lookup:
         Raises:
             StateDatabaseError: the run log cannot be read.
         """
-        content, fault, facts = None, None, StoreFacts()
+        name, content, fault, facts = sought.store, None, None, StoreFacts()
         try:
-            with closing(self.settings.stores[sought.store].open(sought.store)) as opened:
+            with closing(sharing(self.settings.stores[name].open(name), self.run_log.database)) as opened:
                 facts = StoreFacts.of(opened)
                 if sought.entity.traits.happens:
                     content = self._event(opened, sought)
@@ -281,7 +282,7 @@ class Lookup:
         unread: list[str] = []
         for store in self.settings.stores:
             try:
-                with closing(self.settings.stores[store].open(store)) as opened:
+                with closing(sharing(self.settings.stores[store].open(store), self.run_log.database)) as opened:
                     entities += self._contained(opened, store, text)
                     people += _hits(opened, store, text)
             except SyncerError as exc:

@@ -19,6 +19,7 @@ from syncer.settings.settings import Settings
 from syncer.snapshot.file import is_in_use
 from syncer.snapshot.snapshot import Snapshot
 from syncer.state.coordination import SharedCoordination
+from syncer.state.rates import sharing
 from syncer.state.runs import RunLog
 from syncer.state.schema import KEPT_REJECTIONS
 from syncer.sync import events, limits
@@ -311,7 +312,9 @@ class Runner:
         )
 
     def _open_store(self, definition: SyncDefinition, started_at: datetime) -> ProfileStore:
-        return self.settings.stores[definition.store].open(definition.store, started_at=started_at, fed_by=definition)
+        settings = self.settings.stores[definition.store]
+        opened = settings.open(definition.store, started_at=started_at, fed_by=definition)
+        return sharing(opened, self.run_log.database)
 
     def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
         """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""

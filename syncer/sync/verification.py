@@ -17,6 +17,7 @@ from syncer.snapshot.cells import Rules
 from syncer.snapshot.snapshot import Snapshot
 from syncer.snapshot.store_comparison import StoreComparison
 from syncer.state.coordination import SharedCoordination
+from syncer.state.rates import sharing
 from syncer.state.runs import RunLog
 from syncer.sync.coordination import other_kinds
 from syncer.sync.runner import Runner
@@ -82,14 +83,13 @@ def verify(
     snapshots.shared.follow([*same, *({*snapshots.shared.syncs()} - {one.name for one in definitions})])
     beside = neighbours(snapshots.path(definition.name), definition, definitions, runner.run_log)
     opened = snapshots.for_repair if repair else snapshots.for_plan
+    settings, database = runner.settings.stores[definition.store], runner.run_log.database
     with (
-        closing(runner.settings.stores[definition.store].open(definition.store, started_at=runner.now())) as store,
+        closing(sharing(settings.open(definition.store, started_at=runner.now()), database)) as store,
         opened(definition, store) as snapshot,
         snapshot.ledger.explaining(),
     ):
-        coordination = SharedCoordination(
-            database=runner.run_log.database, sync=definition.name, store_id=store.store_id
-        )
+        coordination = SharedCoordination(database=database, sync=definition.name, store_id=store.store_id)
         return compare_with_store(definition, snapshot, store, coordination, beside, rows=rows, repair=repair)
 
 

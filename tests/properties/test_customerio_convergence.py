@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from connectors.customerio import connection, delivery, items, keyed_writes, requests, store
+from connectors.customerio import connection, delivery, items, keyed_writes, rate, requests, store
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Identity
@@ -85,7 +85,7 @@ class WorkspaceOnTrial:
             self.patch.setattr(module, "LANES", 2)
         self.patch.setattr(connection, "ATTEMPTS", 2)
         self.patch.setattr(connection, "FIRST_WAIT", 0.001)
-        self.patch.setattr(connection, "FAILURES_IN_A_ROW", 10**6)
+        self.patch.setattr(rate, "FAILURES_IN_A_ROW", 10**6)
         self.patch.setattr(keyed_writes, "FIRST_LOOK", 0.001)
         self.patch.setattr(keyed_writes, "LOOKING_SECONDS", 0.01)
         self.patch.setattr(store, "_APP_RATE", RATE)

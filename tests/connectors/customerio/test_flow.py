@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.customerio import connection
+from connectors.customerio import connection, rate
 from connectors.customerio.options import Via
 from connectors.customerio.store import CustomerIOStore
 from syncer.model.errors import QueryResultError, StoreError
@@ -481,7 +481,7 @@ def test_whatever_is_lost_one_clean_run_makes_the_workspace_what_the_query_says(
     bench: Bench, server: CustomerIOServer, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "ATTEMPTS", 2)
-    monkeypatch.setattr(connection, "FAILURES_IN_A_ROW", 10_000)
+    monkeypatch.setattr(rate, "FAILURES_IN_A_ROW", 10_000)
     chance = random.Random(seed)
     bench.adjust(on_removed=OnRemoved.DELETE)
     garbage = Fault(applied=True, status=200, body=b"<html>")
@@ -628,7 +628,7 @@ def test_whoever_cancels_a_run_ends_its_waits(
                 monkeypatch.setattr(connection, name, 300.0)
             server.workspace.faults.always = Fault(status=503)
         case _:
-            monkeypatch.setattr(connection, "RateLimiter", lambda _: OnePerMinute())
+            monkeypatch.setattr(rate, "RateLimiter", lambda _: OnePerMinute())
     began = time.monotonic()
 
     with bench.connected(), ThreadPoolExecutor() as pool:
@@ -643,7 +643,7 @@ def test_whoever_cancels_a_run_ends_its_waits(
     assert bench.progress.notes == [f"rows in doubt, which the next run sends again: {in_doubt:,}"]
 
 
-class OnePerMinute(connection.RateLimiter):
+class OnePerMinute(rate.RateLimiter):
     """Lets the first calls go, and the others much later."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.customerio import connection, keyed_writes
+from connectors.customerio import connection, keyed_writes, rate
 from connectors.customerio.keyed_writes import DELETE_FIELD
 from syncer.model.errors import StoreError
 from syncer.model.types import Entity, Target
@@ -573,7 +573,7 @@ def test_whatever_happens_one_clean_run_makes_the_collection_what_the_query_says
 ) -> None:
     """Workspaces that change their version, queues that stand still, rows that are refused, and others who write."""
     monkeypatch.setattr(connection, "ATTEMPTS", 2)
-    monkeypatch.setattr(connection, "FAILURES_IN_A_ROW", 10_000)
+    monkeypatch.setattr(rate, "FAILURES_IN_A_ROW", 10_000)
     monkeypatch.setattr(keyed_writes, "LOOKING_SECONDS", 0.02)
     monkeypatch.setattr(keyed_writes, "ROWS_OF_A_WRITE", 3)
     chance = random.Random(seed)

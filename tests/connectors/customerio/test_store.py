@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.customerio import connection, headers
+from connectors.customerio import connection, headers, rate
 from connectors.customerio.items import UNCLEARABLE_TRAITS
 from connectors.customerio.options import Via
 from connectors.customerio.requests import LONGEST_REQUEST
@@ -47,7 +47,7 @@ DOWN = Fault(status=503, body=b"<html>down</html>")
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomerIOServer]:
     """A workspace, for which waits are short."""
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.005)
-    monkeypatch.setattr(connection, "PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(rate, "PAUSE_SECONDS", 0.3)
     with customerio_server() as running:
         yield running
         assert running.workspace.breaches == []
@@ -388,11 +388,11 @@ def test_after_many_failures_nothing_is_sent_for_a_while(
     # For every sync of the process.
     with pytest.raises(StoreError, match="failed 30 times in a row"):
         check(server)
-    assert posts(server) == connection.FAILURES_IN_A_ROW
+    assert posts(server) == rate.FAILURES_IN_A_ROW
     assert len(server.workspace.requests) == before
 
     server.workspace.faults.always = None
-    time.sleep(connection.PAUSE_SECONDS)
+    time.sleep(rate.PAUSE_SECONDS)
     with closing(opened(server)) as again:
         assert apply(again, PEOPLE, put("ann")) == [ACCEPTED]
 
@@ -420,8 +420,8 @@ def test_syncs_of_one_workspace_share_its_rate(server: CustomerIOServer) -> None
 def test_calls_that_are_late_for_want_of_a_processor_do_not_lower_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     now, late = 100.0, Random(1)
     gone: list[float] = []
-    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now))
-    limiter = connection.RateLimiter(100)
+    monkeypatch.setattr(rate, "time", SimpleNamespace(monotonic=lambda: now))
+    limiter = rate.RateLimiter(100)
     while now < 120.0:
         if seconds := limiter._seconds():
             now += seconds + (0.03 if late.random() < 0.2 else 0.0)
