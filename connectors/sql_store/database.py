@@ -13,7 +13,7 @@ import pyarrow as pa
 from connectors.sql_store.dialect import SQLDialect
 from connectors.sql_store.upgrades import FORMATS
 from connectors.support.connection import ConnectionName
-from syncer.model.errors import StoreError
+from syncer.model.errors import RunInProgressError, StoreError
 from syncer.model.importing import importing
 from syncer.model.types import Identity
 
@@ -32,6 +32,8 @@ class StoreDatabase(ABC):
         self._named, self._label = named, named.label
         self._url, self.identity = url, identity
         self.store_id = ""
+        #: The id that it would have had if this process had made it; empty where it was there when it was opened.
+        self._promised_id = ""
         #: As `upgrades` counts them; 0 where there is no store yet.
         self._format = 0
         #: Whether the first batch lets it know people by more than before.
@@ -55,7 +57,7 @@ class StoreDatabase(ABC):
         found = self._workspace()
         if found is None:
             with _ids_lock:
-                self.store_id = _ids_of_new.setdefault(self._url, str(uuid.uuid4()))
+                self.store_id = self._promised_id = _ids_of_new.setdefault(self._url, str(uuid.uuid4()))
             return
         recorded, self.store_id, number = found
         if number > FORMATS.newest:
@@ -93,6 +95,9 @@ class StoreDatabase(ABC):
         """Create the tables in the newest format, upgrade them, or let them grow, if necessary; one process at a time.
 
         Where another process has made the store meanwhile, it is that one from now on.
+
+        Raises:
+            RunInProgressError: it is: what the run remembers of the store, and calls its events by, is of another id.
         """
         if self._is_behind:
             self._look_again()
@@ -101,6 +106,11 @@ class StoreDatabase(ABC):
             with _ids_lock:
                 _ids_of_new.pop(self._url, None)
             self._open()
+        if self._promised_id not in ("", self.store_id):
+            raise RunInProgressError(
+                f"{self._label} was made by a run of another process while this run was under way; nothing was sent",
+                hint="Run the sync again.",
+            )
 
     @property
     def _is_behind(self) -> bool:

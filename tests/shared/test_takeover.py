@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from syncer.model.types import RunStatus
@@ -110,3 +111,37 @@ def test_a_run_elsewhere_is_in_the_way_of_runs_and_plans_here(
     assert {words: ran.code for words, ran in tried.items()} == dict.fromkeys(tried, 4)
     why = "is being run already, by another process or another machine"
     assert [words for words, ran in tried.items() if why not in ran.out + ran.err] == []
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_a_run_sends_nothing_to_a_store_that_another_machine_made_while_it_asked(
+    tmp_path: Path, postgres_url: str, run_log: RunLog, store: str
+) -> None:
+    """What it remembers would be of a store that never was, and the next run would miss removals."""
+    machines = Machines(path=tmp_path, run_log=postgres_url, place={"SYNCER_SNAPSHOTS_URL": "database"})
+    machines.common.people({"1": "free"})
+    machines.common.define("people", "SELECT id, plan FROM people", PERSON)
+    gated = "SELECT 'p' || i AS id, pg_advisory_xact_lock_shared(1)::text AS plan FROM generate_series(1, 3) AS i"
+    machines.common.define("gated", gated, f"{PERSON}\nwarehouse: gated")
+    given = {"SYNCER_WAREHOUSES__GATED__URL": postgres_url}
+    if store == "postgresql":
+        given["SYNCER_STORES__DEFAULT__URL"] = postgres_url
+    machine = machines["a"]
+    with psycopg.connect(postgres_url, autocommit=True) as gate:
+        gate.execute("SELECT pg_advisory_lock(1)")
+        with machine.started("run", "gated", **{**machine.variables, **given}) as process:
+            wait_until(lambda: asks(gate))
+            machines["b"].ran("people", **given)
+            gate.execute("SELECT pg_advisory_unlock(1)")
+            process.wait()
+    (overtaken,) = run_log.recent("gated", 1)
+    sent, unchanged = machine.ran("gated", **given), machines["b"].ran("gated", **given)
+
+    assert overtaken.status is RunStatus.INTERRUPTED
+    assert "was made by a run of another process" in str(overtaken.error)
+    assert (sent["accepted"], unchanged["accepted"], unchanged["unchanged"]) == (3, 0, 3)
+
+
+def asks(connection: psycopg.Connection) -> bool:
+    """Whether some query waits for the gate."""
+    return bool(connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall())
