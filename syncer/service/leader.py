@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -124,8 +124,14 @@ class Leader:
             active.order = replace(active.order, run_id=run_id)
             self._submit(active)
 
-    def new_run(self, definition: SyncDefinition, order: Order, options: RunOptions, at: datetime) -> ActiveRun:
-        """A run that this service is about to accept; it ends if the service leads no longer."""
+    def new_run(
+        self, definition: SyncDefinition, order: Order, options: RunOptions, at: datetime, notes: Sequence[str] = ()
+    ) -> ActiveRun:
+        """A run that this service is about to accept; it ends if the service leads no longer.
+
+        Shapes:
+            notes: that it has already.
+        """
 
         def watch() -> str:
             return "" if self.leadership.holds() and self.leadership.term == order.term else FENCED
@@ -133,7 +139,7 @@ class Leader:
         # What passed before this service led is one moment: people first, whatever their tick was.
         moment = None if order.due_at is None else max(order.due_at, self.led_at)
         order = replace(order, scope=options.scope, options=options.words)
-        progress = Progress(token=CancelToken(watch))
+        progress = Progress(token=CancelToken(watch), notes=[*notes])
         return ActiveRun(
             definition=definition, order=order, options=options, asked_at=at, progress=progress, moment=moment
         )
@@ -210,8 +216,8 @@ class Leader:
         for run in self.pool.elsewhere():
             if (definition := self.catalog.get(run.sync)) is not None:
                 order = Order(trigger=run.trigger, actor=run.actor, due_at=run.due_at, term=term, run_id=run.id)
-                order = replace(order, worker=run.worker or "")
-                active = self.new_run(definition, order, RunOptions.of(run.options), run.ordered_at or run.started_at)
+                order, options = replace(order, worker=run.worker or ""), RunOptions.of(run.options)
+                active = self.new_run(definition, order, options, run.ordered_at or run.started_at, notes=run.notes)
                 with suppress(AlreadyActiveError, ClosedError):
                     self.pool.follow(active, run.started_at)
 
@@ -228,7 +234,8 @@ class Leader:
             return
         order = Order(trigger=run.trigger, actor=run.actor, due_at=run.due_at, term=term, run_id=run.id)
         if self.run_log.adopt(run.id, order):
-            self._submit(self.new_run(definition, order, RunOptions.of(run.options), run.started_at))
+            options = RunOptions.of(run.options)
+            self._submit(self.new_run(definition, order, options, run.started_at, notes=run.notes))
 
     def _submit(self, active: ActiveRun) -> None:
         try:

@@ -301,8 +301,8 @@ class Pool:
         Raises:
             TickAnsweredError, OvertakenError: as `RunLog.record_skipped`.
         """
-        at = active.began_at or self.now()
-        run_id = self.run_log.record_skipped(active.name, active.order, active.definition.hash, at, note=reason)
+        about = active.name, active.order, active.definition.hash, active.began_at or self.now()
+        run_id = self.run_log.record_skipped(*about, note=reason, noted=active.progress.notes)
         active.run = self.run_log.get(run_id)
 
     def _abandon(self, active: ActiveRun, why: str, by: EndedBy) -> None:

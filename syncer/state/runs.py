@@ -49,6 +49,8 @@ class RunLog(RunEnds):
     def start(self, sync: str, order: Order, definition_hash: str, at: datetime) -> str:
         """Record a run that begins now, and give its id; an order that has the id of a queued run begins that one.
 
+        A queued run keeps its notes until its end, which replaces them.
+
         Raises:
             TickAnsweredError: the order's tick has a run already.
             OvertakenError: the order's term is not the newest.
@@ -76,14 +78,19 @@ class RunLog(RunEnds):
         """
         return self._add(sync, order, definition_hash, at, status=RunStatus.QUEUED, request=request, notes=notes)
 
-    def record_skipped(self, sync: str, order: Order, definition_hash: str, at: datetime, *, note: str) -> str:
+    def record_skipped(
+        self, sync: str, order: Order, definition_hash: str, at: datetime, *, note: str, noted: Sequence[str] = ()
+    ) -> str:
         """Record a run that did not begin, with the reason in its notes, and give its id.
 
+        Shapes:
+            noted: what its notes say besides.
         Raises:
             TickAnsweredError: the order's tick has a run already.
             OvertakenError: the order's term is not the newest.
         """
-        return self._add(sync, order, definition_hash, at, status=RunStatus.SKIPPED, finished_at=at, notes=[note])
+        notes = [*noted, note]
+        return self._add(sync, order, definition_hash, at, status=RunStatus.SKIPPED, finished_at=at, notes=notes)
 
     def adopt(self, run_id: str, order: Order) -> bool:
         """Take over a queued run of an earlier term; returns whether it is queued still.
@@ -219,7 +226,9 @@ class RunLog(RunEnds):
         notes: Sequence[str] = (),
         request: str = "",
     ) -> str:
-        values: dict[str, Any] = {"status": status, "started_at": at, "finished_at": finished_at, "notes": list(notes)}
+        values: dict[str, Any] = {"status": status, "started_at": at, "finished_at": finished_at}
+        if notes or not order.run_id:
+            values["notes"] = list(notes)
         if order.run_id:
             with self.database.writing() as connection:
                 _fence(connection, order)

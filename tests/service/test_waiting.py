@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from syncer.service.timetable import Tick
 from syncer.state.cancellations import Cancellations
 from syncer.state.runs import RunLog
 from syncer.sync import retention
+from syncer.sync.progress import RunOptions
 from tests.cli.conftest import Folder
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
 
@@ -334,3 +336,36 @@ def test_ticks_that_a_clock_which_was_ahead_answered_hide_none_that_is_due(bench
         newest = wait_until(lambda: [run for run in ended_runs(service, "people") if run.due_at == hour])
 
     assert newest[0].notes == ("this run also stands for 3 earlier ticks that passed unanswered",)
+
+
+MISSED = "this run also stands for an earlier tick that passed unanswered"
+
+
+def test_a_run_that_waited_keeps_its_notes_whoever_begins_it_and_however_it_ends(bench: Bench) -> None:
+    bench.define("people")
+    due_at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    order = Order(trigger=Trigger.SCHEDULE, due_at=due_at)
+    with bench.service(started=False) as service:
+        run_id = service.run_log.accept("people", order, "x", due_at, notes=[MISSED])
+        service.run_log.accept("crashes", order, "x", due_at, notes=[MISSED])
+        crashes = service.run_log.recent("crashes", 1)[0].id
+        service.run_log.start("crashes", replace(order, run_id=crashes), "x", due_at)
+        service.run_log.interrupt(crashes, due_at)
+        service.start()
+        wait_until(lambda: ended_runs(service, "people"))
+
+        assert [service.run_log.recent(name, 1)[0].notes for name in ("people", "crashes")] == [(MISSED,)] * 2
+        assert service.run_log.recent("people", 1)[0].id == run_id
+
+
+def test_a_tick_that_is_skipped_says_which_ones_it_stands_for(bench: Bench) -> None:
+    bench.define("people")
+    with bench.service(started=False) as service:
+        service.catalog.open()
+        made = service.leader.new_run(
+            service.definition("people"), Order(trigger=Trigger.SCHEDULE), RunOptions(), bench.now(), notes=[MISSED]
+        )
+        service.pool.record_skipped(made, "not run, as the run before it is not over")
+
+        assert made.run is not None
+        assert made.run.notes == (MISSED, "not run, as the run before it is not over")
