@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -197,16 +197,29 @@ class RemoteRuns(Pool):
             followed = {one.run_id: one for one in self.active_runs() if one.run_id in self._deferred}
             if not followed:
                 return
-            found = {run.id: run for run in self.run_log.some(followed)}
-            for run_id, active in followed.items():
-                run = found.get(run_id)
-                if run is not None and run.status is not RunStatus.QUEUED and active.began_at is None:
+            queued = self.run_log.queued_ids() & followed.keys()
+            found = {run.id: run for run in self.run_log.some(followed.keys() - queued)}
+            for run_id in followed.keys() - queued:
+                run, active = found.get(run_id), followed[run_id]
+                if run is not None and active.began_at is None:
                     active.began_at = run.started_at
                     active.order = replace(active.order, worker=run.worker or "")
                 if run is None or run.finished_at is not None:
                     self._follow_end(active, run)
-                elif run.status is RunStatus.QUEUED and self._deferred[run_id] < time.monotonic() - _DEFER_AGAIN:
-                    self._defer(active)
+            self._defer_lost([followed[run_id] for run_id in queued])
+
+    def _defer_lost(self, queued: Collection[ActiveRun]) -> None:
+        """Defer the jobs again, of runs that wait long, that are not there; thousands may wait."""
+        before = time.monotonic() - _DEFER_AGAIN
+        late = [active for active in queued if self._deferred.get(active.run_id, before) < before]
+        if not late:
+            return
+        waiting = self.jobs.waiting()
+        for active in late:
+            if active.name not in waiting:
+                self._defer(active)
+            elif active.run_id in self._deferred:
+                self._deferred[active.run_id] = time.monotonic()
 
     def _follow_end(self, active: ActiveRun, run: Run | None) -> None:
         with self._changed:

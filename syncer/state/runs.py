@@ -110,6 +110,11 @@ class RunLog(RunEnds):
         with self.database.writing() as connection, newest_kept(connection, run_id=run_id):
             return connection.execute(runs.update().where(queued).values(**ended)).rowcount == 1
 
+    def queued_ids(self) -> set[str]:
+        """The ids of the runs that wait to begin."""
+        with self.database.reading() as connection:
+            return set(connection.execute(sa.select(runs.c.id).where(runs.c.status == RunStatus.QUEUED)).scalars())
+
     def some(self, run_ids: Collection[str]) -> list[Run]:
         """Some runs, as far as there are such."""
         with self.database.reading() as connection:

@@ -6,10 +6,13 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 
+import sqlalchemy as sa
+
 from syncer.definitions import folder as definitions
 from syncer.definitions.folder import Loaded
 from syncer.model.types import EndedBy, RunStatus
 from syncer.service.catalog import Catalog
+from syncer.service.remote_runs import RemoteRuns
 from syncer.sync.progress import RunOptions
 from tests.service.machines import wait_until
 from tests.worker.office import SQL, Office
@@ -128,3 +131,24 @@ def test_a_service_that_stops_leaves_what_it_ordered_to_workers(office: Office) 
         wait_until(lambda: office.service.run_log.last_status() == {"customers": RunStatus.SUCCESS})
 
     assert active.run is None
+
+
+def test_the_jobs_of_many_runs_that_wait_are_looked_for_at_once(office: Office) -> None:
+    names = [f"sync_{number:02}" for number in range(30)]
+    for name in names:
+        (office.folder / f"sync_definitions/{name}.sql").write_text(SQL)
+    office.service.reload()
+    for name in names:
+        office.service.run_now(name, actor="ann")
+    pool, database = office.service.pool, office.service.run_log.database
+    assert isinstance(pool, RemoteRuns)
+    wait_until(lambda: pool.jobs.waiting() == {*names})
+    with database.writing() as connection:
+        connection.execute(sa.text("DELETE FROM procrastinate_jobs WHERE lock = 'sync_07'"))
+    begun: list[float] = []
+    sa.event.listen(sa.Engine, "begin", lambda _: begun.append(time.monotonic()))
+    pool._deferred |= dict.fromkeys(pool._deferred, 0.0)
+    pool._look()
+
+    assert len(begun) < len(names) / 2
+    assert pool.jobs.waiting() == {*names}

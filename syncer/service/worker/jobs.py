@@ -39,6 +39,8 @@ _LOOK_AGAIN = 1.0
 #: Seconds after which what Procrastinate knows of a worker without a beat is deleted.
 _STALLED_SECONDS = 60.0
 
+_WAITING = f"SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND task_name = '{_TASK}'"
+
 #: The jobs that some worker has taken, and that no lease covers: of a sync that got free, or taken a while ago.
 _ORPHANS = f"""
     DELETE FROM procrastinate_jobs job
@@ -105,6 +107,11 @@ class JobQueue:
                 raise StateDatabaseError(f"SYNCER_DATABASE_URL: no job can be written: {reason}") from None
             else:
                 attempt.commit()
+
+    def waiting(self) -> set[str]:
+        """The syncs that have a job which no worker has taken."""
+        with self.database.reading() as connection:
+            return set(connection.execute(sa.text(_WAITING)).scalars())
 
     def delete_orphans(self, freed: Collection[str]) -> int:
         """Delete the jobs that nobody works at, which would keep their syncs from being run; returns how many.
