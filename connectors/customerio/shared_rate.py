@@ -22,7 +22,7 @@ _AHEAD = 0.03
 _TOO_SLOW = 1.0
 #: Seconds before a turn that is too far ahead to be reserved that it is asked for again.
 _NEAR = 1.0
-#: By how much two clocks may drift apart, and how much of the longest time that a reservation took is left at the next.
+#: By how much two clocks may drift apart, and how much of the longest time that a reservation took counts at the next.
 _DRIFT, _EASED = 0.001, 0.9
 #: Seconds after which a clock that failed is asked again, and after which no call waits for it any more.
 _AGAIN, PATIENCE = 0.5, 10.0
@@ -54,8 +54,8 @@ class SharedRateLimiter(RateLimiter):
         self._asked = self._ask_from = 0.0
         #: When a call last looked for an answer, and since when there is none.
         self._looked = self._silent_since = 0.0
-        #: Seconds that a reservation takes, about, at most.
-        self._lead = 0.0
+        #: Seconds that a reservation takes, and those after which it is known here, about, at most.
+        self._takes = self._lead = 0.0
 
     def pass_through(self, stopped: threading.Event) -> bool:
         """See `RateLimiter`.
@@ -114,13 +114,13 @@ class SharedRateLimiter(RateLimiter):
         return max(self._ask_from - now, _FIRST_LOOK)
 
     def _ask_where_few(self, now: float) -> None:
-        is_enough = self._held and self._clock.here(self._held[-1]) > now + _AHEAD + self._lead
+        is_enough = self._held and self._clock.here(self._held[-1]) > now + _AHEAD + self._takes
         if self._is_asking or is_enough or now < self._ask_from:
             return
-        seconds = max(_BLOCK, 2 * self._lead)
+        seconds = max(_BLOCK, 4 * self._takes)
         just_gone = sum(1 for _ in takewhile(lambda at: at > now - seconds, reversed(self._gone)))
         most = max(1, round(seconds * self._per_second))
-        turns = min(most, max(len(self._waiting), just_gone)) - len(self._held)
+        turns = min(most, len(self._waiting) + just_gone) - len(self._held)
         if turns > 0:
             # In a thread of its own, whose wait for the run log delays nobody's end.
             threading.Thread(target=self._ask, args=(turns,), name="customerio-rate", daemon=True).start()
@@ -138,11 +138,12 @@ class SharedRateLimiter(RateLimiter):
                 if found is None:
                     self._ask_from = now + _AGAIN
                 elif found.told - found.asked < _TOO_SLOW:
-                    self._lead = min(max(now - began, self._lead * _EASED), _TOO_SLOW)
+                    self._takes = min(max(now - began, self._takes * _EASED), _TOO_SLOW)
                     self._take(found, now)
 
     def _take(self, found: Reserved, now: float) -> None:
         self._clock.set(found)
+        self._lead = min(max(now - self._clock.here(found.clock), self._lead * _EASED), _TOO_SLOW)
         self._silent_since = now
         if self._held and found.first < self._held[-1]:
             # By a clock that was set back since.

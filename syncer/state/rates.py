@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,21 +18,24 @@ _FAR = 2.0
 #: Seconds; what is still further ahead, and so longer than any pause, is of a clock that was set back.
 _LONGEST = 330.0
 
-_LOOK = sa.text(
-    "SELECT extract(epoch FROM clock_timestamp())::float8 AS clock, "
-    "(SELECT extract(epoch FROM next_at)::float8 FROM syncer_rates WHERE workspace = :workspace) AS next"
-)
+_NOW, _SECOND = "clock_timestamp()", "interval '1 second'"
 #: Whoever waits for the row sees it, and the clock, as they are then.
-_PUT = f"""
+_MOVE = f"""
 INSERT INTO syncer_rates AS rate (workspace, next_at)
-VALUES (:workspace, clock_timestamp() + :lead * interval '1 second' + :length * interval '1 second')
+VALUES (:workspace, {_NOW} + (:lead + :length) * {_SECOND})
 ON CONFLICT (workspace) DO UPDATE SET next_at = greatest(
-    clock_timestamp() + :lead * interval '1 second',
-    CASE WHEN rate.next_at < clock_timestamp() + interval '{_LONGEST} seconds' THEN rate.next_at END
-) + :length * interval '1 second'
-RETURNING extract(epoch FROM next_at)::float8
+    {_NOW} + :lead * {_SECOND}, CASE WHEN rate.next_at < {_NOW} + {_LONGEST} * {_SECOND} THEN rate.next_at END
+) + :length * {_SECOND}
 """
-_RESERVE = sa.text(_PUT)
+_RESERVE = sa.text(
+    f"{_MOVE} WHERE rate.next_at NOT BETWEEN {_NOW} + {_FAR} * {_SECOND} AND {_NOW} + {_LONGEST} * {_SECOND} "
+    f"RETURNING extract(epoch FROM next_at)::float8, extract(epoch FROM {_NOW})::float8"
+)
+_PAUSE = sa.text(_MOVE)
+_LOOK = sa.text(
+    f"SELECT extract(epoch FROM next_at)::float8, extract(epoch FROM {_NOW})::float8 FROM syncer_rates "
+    "WHERE workspace = :workspace"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +50,21 @@ class Rates:
 
     def reserve(self, workspace: str, turns: int, *, apart: float, lead: float) -> Reserved:
         """See `Turns.reserve`, by the server's clock."""
-        with self._connected() as connection:
+        length = turns * apart
+        with explained(), self.database.own_connection(is_kept=True) as connection:
             asked = time.monotonic()
-            clock, following = connection.execute(_LOOK, {"workspace": workspace}).one()
-            told = time.monotonic()
-            if following is not None and _FAR < following - clock < _LONGEST:
-                return Reserved(turns=0, first=following, clock=clock, asked=asked, told=told)
-            length = turns * apart
-            end = connection.execute(_RESERVE, {"workspace": workspace, "lead": lead, "length": length}).scalar_one()
-        return Reserved(turns=turns, first=end - length, clock=clock, asked=asked, told=told)
+            given = {"workspace": workspace, "lead": lead, "length": length}
+            if (row := connection.execute(_RESERVE, given).one_or_none()) is not None:
+                end, clock = row
+                return Reserved(turns=turns, first=end - length, clock=clock, asked=asked, told=time.monotonic())
+            asked = time.monotonic()
+            following, clock = connection.execute(_LOOK, {"workspace": workspace}).one()
+            return Reserved(turns=0, first=following, clock=clock, asked=asked, told=time.monotonic())
 
     def pause(self, workspace: str, seconds: float) -> None:
         """See `Turns.pause`."""
-        with self._connected() as connection:
-            connection.execute(_RESERVE, {"workspace": workspace, "lead": seconds, "length": 0.0})
-
-    @contextmanager
-    def _connected(self) -> Iterator[sa.Connection]:
         with explained(), self.database.own_connection(is_kept=True) as connection:
-            yield connection
+            connection.execute(_PAUSE, {"workspace": workspace, "lead": seconds, "length": 0.0})
 
 
 def sharing(store: _Store, database: StateDatabase) -> _Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ import pytest
 from connectors.customerio import shared_rate
 from connectors.customerio.connection import Api
 from connectors.support.connection import ConnectionName
+from syncer.model.call_rates import Reserved
 from syncer.model.errors import StoreError
 from syncer.state.database import StateDatabase
 from syncer.state.rates import Rates
@@ -32,7 +34,7 @@ from tests.service.conftest import wait_until
 from tests.service.test_outages import stopped
 
 LIMIT = 100
-SECONDS = 6.0
+SECONDS = 3.0
 
 
 class Workspace(ThreadingHTTPServer):
@@ -92,6 +94,11 @@ class Caller:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
+    def gone(self) -> list[float]:
+        """When each call went, after the end."""
+        found: list[float] = json.loads(self.said())
+        return found
+
     def begin_or_end(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
@@ -117,24 +124,35 @@ def callers(number: int, url: str, workspace: Workspace, limit: int = LIMIT) -> 
 def least_seconds(arrivals: Sequence[float], limit: int) -> float:
     """The least seconds in which one call more than *limit* came."""
     ordered = sorted(arrivals)
-    return min(later - first for first, later in zip(ordered, ordered[limit:], strict=False))
+    return min((later - first for first, later in zip(ordered, ordered[limit:], strict=False)), default=float("inf"))
+
+
+def kept(gone: Sequence[Sequence[float]], workspace: Workspace) -> None:
+    """Each call came when it went, and in no second more went than are allowed."""
+    went = [at for of_process in gone for at in of_process]
+    assert len(went) == len(workspace.arrivals)
+    assert least_seconds(went, LIMIT) > 1.0
+    # On its way, each may wait for a processor.
+    assert least_seconds(workspace.arrivals, LIMIT) > 0.9
 
 
 @pytest.mark.parametrize("number", [1, 4])
 def test_many_processes_use_a_rate_and_never_exceed_it(number: int, postgres_url: str, workspace: Workspace) -> None:
     with callers(number, postgres_url, workspace) as found:
-        while not workspace.arrivals:
-            time.sleep(0.01)
-        time.sleep(SECONDS)
+        # Turns that come while a process waits for a processor are lost: no machine has none for ever.
+        wait_until(lambda: used_of_the_last(SECONDS, workspace.arrivals) >= 0.93)
         for each in found:
             each.begin_or_end()
-        made = [int(each.said()) for each in found]
-    arrivals = sorted(workspace.arrivals)
-    began = arrivals[0] + 0.5
-    used = sum(began <= at < began + SECONDS - 1 for at in arrivals) / (LIMIT * (SECONDS - 1))
-    assert least_seconds(arrivals, LIMIT) > 1.0
-    assert used >= 0.93
-    assert min(made) > sum(made) / number / 2
+        gone = [each.gone() for each in found]
+
+    kept(gone, workspace)
+    assert min(map(len, gone)) > sum(map(len, gone)) / number / 2
+
+
+def used_of_the_last(seconds: float, arrivals: Sequence[float]) -> float:
+    """Which share of the calls that may come did."""
+    since = time.monotonic() - seconds
+    return sum(at > since for at in list(arrivals)) / (LIMIT * seconds)
 
 
 def test_a_process_that_stood_still_makes_up_for_nothing(postgres_url: str, workspace: Workspace) -> None:
@@ -147,24 +165,27 @@ def test_a_process_that_stood_still_makes_up_for_nothing(postgres_url: str, work
         time.sleep(1.2)
         for each in found:
             each.begin_or_end()
-        made = [int(each.said()) for each in found]
+        gone = [each.gone() for each in found]
 
-    assert least_seconds(workspace.arrivals, LIMIT) > 1.0
-    assert min(made) > 0.1 * sum(made)
+    kept(gone, workspace)
+    assert min(map(len, gone)) > 0.1 * sum(map(len, gone))
 
 
 def test_when_one_process_is_asked_to_wait_all_do(postgres_url: str, workspace: Workspace) -> None:
-    with callers(3, postgres_url, workspace):
+    with callers(3, postgres_url, workspace) as found:
         time.sleep(1.0)
         asked = time.monotonic()
         workspace.asks_to_wait.append(2)
         time.sleep(4.0)
+        for each in found:
+            each.begin_or_end()
+        gone = [each.gone() for each in found]
     # A process has a few turns still.
     calls = [at - asked for at in workspace.arrivals if at > asked]
 
     assert [at for at in calls if 0.6 < at < 2.0] == []
     assert len([at for at in calls if at > 2.0]) > 100
-    assert least_seconds(workspace.arrivals, LIMIT) > 1.0
+    kept(gone, workspace)
 
 
 def test_calls_wait_for_a_run_log_that_is_away_for_a_moment(postgres_url: str, workspace: Workspace) -> None:
@@ -179,9 +200,9 @@ def test_calls_wait_for_a_run_log_that_is_away_for_a_moment(postgres_url: str, w
         assert len(workspace.arrivals) > before + 80
         for each in found:
             each.begin_or_end()
-        assert all(int(each.said()) > 0 for each in found)
+        gone = [each.gone() for each in found]
 
-    assert least_seconds(workspace.arrivals, LIMIT) > 1.0
+    kept(gone, workspace)
 
 
 def test_every_command_that_reads_or_feeds_the_store_takes_its_turns(tmp_path: Path, postgres_url: str) -> None:
@@ -299,3 +320,21 @@ def test_the_run_log_keeps_no_login(api: Api, workspace: Workspace, postgres_url
         found = [row[0] for row in connection.execute("SELECT workspace FROM syncer_rates")]
     assert len(found) == 2
     assert all(re.fullmatch("[0-9a-f]{32}", each) for each in found)
+
+
+def answer(clock: float, asked: float, told: float) -> Reserved:
+    return Reserved(turns=0, first=clock, clock=clock, asked=asked, told=told)
+
+
+def test_the_fastest_answer_tells_the_time_until_a_clock_is_set() -> None:
+    clock = shared_rate._Clock()
+    clock.set(answer(1000.15, asked=10.0, told=10.2))
+    assert clock.here(1000.15) == pytest.approx(10.1)
+    clock.set(answer(1001.15, asked=11.09, told=11.11))
+    assert clock.here(1001.15) == pytest.approx(11.1)
+    clock.set(answer(1002.15, asked=12.05, told=13.0))
+    assert clock.here(1002.15) == pytest.approx(12.1, abs=0.001)
+
+    for set_to in (900.0, 5000.0):
+        clock.set(answer(set_to, asked=14.0, told=14.2))
+        assert clock.here(set_to) == pytest.approx(14.1)
