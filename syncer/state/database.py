@@ -272,9 +272,11 @@ def _engine(url: str) -> sa.Engine:
             return _sqlite_engine(parsed)
         case "postgresql" | "postgres" | "postgresql+psycopg":
             with importing:
+                connecting = {name: value for name, value in _CONNECTING.items() if name not in parsed.query}
                 return sa.create_engine(
                     parsed.set(drivername="postgresql+psycopg"),
-                    connect_args={name: value for name, value in _CONNECTING.items() if name not in parsed.query},
+                    # A pooler may give the next transaction another session, which has none of the statements.
+                    connect_args={**connecting, "prepare_threshold": None},
                     # Not needed here, and looking it up costs a round trip for each new connection.
                     use_native_hstore=False,
                     hide_parameters=True,

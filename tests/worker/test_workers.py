@@ -76,6 +76,28 @@ def test_a_person_on_another_machine_stops_a_run(cluster: Cluster) -> None:
     assert run.finished_at - asked_at < timedelta(seconds=4)
 
 
+def test_a_person_stops_runs_on_any_worker(cluster: Cluster) -> None:
+    names = ("first", "second")
+    for name in names:
+        cluster.define_gated(name)
+    with (
+        cluster.serving(),
+        cluster.working("a", "--concurrency", "1"),
+        cluster.working("b", "--concurrency", "1"),
+        cluster.closed(*names),
+    ):
+        wait_until(lambda: cluster.is_running(*names))
+        assert [cluster.command("cancel", name).code for name in names] == [0, 0]
+        runs = [cluster.runs(name)[0] for name in names]
+        asked_at = max(cluster.query("SELECT requested_at FROM syncer_cancellations"))
+
+    assert len({run.worker for run in runs}) == 2
+    for run in runs:
+        assert (run.status, run.ended_by) == (RunStatus.INTERRUPTED, EndedBy.PERSON)
+        assert run.finished_at is not None
+        assert run.finished_at - asked_at < timedelta(seconds=4)
+
+
 def test_a_run_that_no_worker_has_begun_is_stopped_as_well(cluster: Cluster) -> None:
     cluster.define("people", "SELECT id, plan FROM people")
     with cluster.serving():
