@@ -17,7 +17,8 @@ from pyarrow import parquet
 from syncer.model.errors import StoreError, SyncerError
 from syncer.model.protocols import Interruptible
 from syncer.model.types import Entity, PersonKey, Removed, SyncDefinition, Target
-from syncer.snapshot.snapshot import Snapshot, addresses, opened
+from syncer.snapshot.opening import addresses, opened
+from syncer.snapshot.snapshot import Snapshot
 from syncer.sync.flow import SyncRun, compare, run_sync
 from syncer.sync.progress import CancelToken, HeldError, Progress, RunOptions, StoppedError
 from syncer.sync.window import window

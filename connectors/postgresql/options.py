@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field, SecretStr
+
 from connectors.sql_store.options import SQLStoreOptions
-from syncer.model.connectors import StoreConnector, WarehouseConnector
+from syncer.model.connectors import Options, StoreConnector, WarehouseConnector
 
 _SCHEMES = ("postgresql", "postgres")
 
@@ -18,8 +20,20 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdro
 ORDER BY n.nspname, c.relname, a.attnum
 """
 
+
+class PostgreSQLOptions(Options):
+    """The login that keeps the rows of snapshots, beside the one that reads."""
+
+    keeper_url: SecretStr | None = Field(
+        default=None,
+        description="a login that owns one schema, in which the snapshots of syncs with `snapshot: warehouse` are kept",
+    )
+
+
 WAREHOUSE = WarehouseConnector(
     schemes=_SCHEMES,
+    options=PostgreSQLOptions,
+    kept_by="connectors.postgresql.kept_rows:PostgreSQLKeptRows",
     opened_by="connectors.postgresql.warehouse:PostgreSQLWarehouse",
     dialects={"postgresql": "postgres"},
     listings=dict.fromkeys(_SCHEMES, _LISTING),

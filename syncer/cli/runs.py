@@ -339,6 +339,7 @@ def run_object(ended: Run) -> dict[str, object]:
         "undelivered": ended.undelivered and asdict(ended.undelivered),
         "quarantined": ended.quarantined,
         "seconds": round(_seconds(ended), 3),
+        "bytes_fetched": ended.bytes_fetched,
         "error": ended.error,
         **({"moved": [row._asdict() for row in ended.moved]} if ended.scope is RunScope.PLAN else {}),
     }

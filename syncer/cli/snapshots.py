@@ -45,7 +45,7 @@ def move(
     select: Select = None,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="local|database|URL", help="The place: see `syncer docs production`."),
+        typer.Option("--to", metavar="local|warehouse|database|URL", help="The place: see `syncer docs production`."),
     ] = ...,  # type: ignore[assignment]
     exclude: Exclude = None,
     as_json: Json = False,
@@ -55,15 +55,21 @@ def move(
     The next run of each sync sends nothing again for it.
     """
     from syncer.shared import moving
+    from syncer.shared.moving import WAREHOUSE
+    from syncer.sync import row_moves
 
     project = Project()
+    definitions = {one.name: one for one in project.loaded.definitions}
 
     def moved(name: str) -> str:
         snapshots = project.runner.snapshots
         with project.database.holding(name):
             snapshots.refuse_beside_another(name, Order(trigger=Trigger.MANUAL))
-            has_moved = moving.move(snapshots.shared, name, to)
-        return f"The snapshot of {name} {'is' if has_moved else 'was already'} {_at(snapshots.shared.where(name))}."
+            has_moved = row_moves.move(snapshots, name, definitions.get(name), is_kept=to == WAREHOUSE)
+            if to != WAREHOUSE:
+                has_moved |= moving.move(snapshots.shared, name, to)
+        where = WAREHOUSE if to == WAREHOUSE else snapshots.shared.where(name)
+        return f"The snapshot of {name} {'is' if has_moved else 'was already'} {_at(where)}."
 
     _each(project, select, exclude, moved, to="move", as_json=as_json)
 
@@ -72,20 +78,25 @@ def move(
 def check(select: Select = None, exclude: Exclude = None, as_json: Json = False) -> None:
     """Read snapshots whole, and say what is damaged."""
     from syncer.shared import moving
+    from syncer.sync import row_moves
 
     project = Project()
 
     def checked(name: str) -> str:
         shared = project.runner.snapshots.shared
         moving.check(shared, name)
+        row_moves.check(project.settings, shared.path(name), name)
         return f"The snapshot of {name} {_at(shared.where(name))} is whole."
 
     _each(project, select, exclude, checked, to="check", as_json=as_json)
 
 
 def _at(where: str) -> str:
+    from syncer.shared.moving import WAREHOUSE
     from syncer.state.pointers import LOCAL
 
+    if where == WAREHOUSE:
+        return "in the warehouse"
     return "on this machine" if where == LOCAL else f"in {where}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from syncer.cli.arguments import Exclude, Json, Select
 from syncer.cli.exit_codes import CODES, Outcome, outcome_of
 from syncer.cli.project import Project, now
 from syncer.cli.runs import run_object
-from syncer.model.errors import SelectionError, SyncerError
+from syncer.model.errors import SelectionError, SnapshotError, SyncerError
 from syncer.model.types import Order, Run, Trigger
 
 _RUN_HEADINGS = (
@@ -90,6 +91,7 @@ def reset(
 
 def _reset_one(project: Project, name: str, *, explained: bool, as_json: bool) -> Outcome:
     from syncer.snapshot import file
+    from syncer.sync import kept_rows
 
     snapshots = project.runner.snapshots
     had_one = snapshots.shared.has(name)
@@ -97,6 +99,8 @@ def _reset_one(project: Project, name: str, *, explained: bool, as_json: bool) -
         with project.database.holding(name):
             if snapshots.is_shared(name):
                 snapshots.refuse_beside_another(name, Order(trigger=Trigger.MANUAL))
+            with suppress(SnapshotError):
+                kept_rows.forget(project.settings, snapshots.path(name), name)
             file.delete(snapshots.path(name), name)
             snapshots.shared.forget(name)
     except SyncerError as exc:
@@ -145,6 +149,7 @@ def _object(run: Run) -> dict[str, object]:
         "ended_by": run.ended_by,
         "worker": run.worker,
         "waited_seconds": run.waited_seconds,
+        "bytes_fetched": run.bytes_fetched,
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from syncer.definitions import event_values, person_values, values
 from syncer.definitions.values import Field
 from syncer.model.entities import PERSON_ACTIONS
+from syncer.model.snapshot_home import COMPARED, SnapshotHome
 from syncer.model.types import CatchUp, Entity, OnNull, OnRemoved
 
 
@@ -27,7 +28,7 @@ _IDENTIFIED_BY = {
 }
 
 #: The fields that a sync with `action` does not have.
-NOT_OF_LISTS = frozenset({"attributes", "exclude", "on_removed", "on_null", "create"})
+NOT_OF_LISTS = frozenset({"attributes", "exclude", "on_removed", "on_null", "create", "snapshot"})
 
 #: In the order in which a header reads best.
 FIELDS: Mapping[str, Field] = {
@@ -233,6 +234,12 @@ FIELDS: Mapping[str, Field] = {
         "A whole number from `-1000` to `1000`: of the runs in the service that wait for no other sync, those of a "
         "higher one go first.",
         default=0,
+    ),
+    "snapshot": Field(
+        values.choice(SnapshotHome),
+        "`warehouse`: the warehouse keeps the rows of the snapshot and compares them with the result, so that only "
+        "what differs is fetched; see [the warehouse compares](warehouses.md#the-warehouse-compares).",
+        entities=COMPARED,
     ),
     "enabled": Field(values.FLAG, "`false` takes the sync off the schedule.", default=True),
 }

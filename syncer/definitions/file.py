@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 #: Fields that go into the definition as they are read.
 _PLAIN = (
     "description", "owner", "tags", "attributes", "exclude", "warehouse", "store", "schedule", "catch_up", "on_removed",
-    "on_null", "create", "timeout", "lookback", "full_every", "depends_on", "queue", "priority", "enabled",
+    "on_null", "create", "timeout", "lookback", "full_every", "depends_on", "queue", "priority", "snapshot",
+    "enabled",
 )  # fmt: skip
 
 

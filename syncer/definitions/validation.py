@@ -17,14 +17,14 @@ from syncer.definitions.conflicts import (
     shared_attributes,
     written_attributes,
 )
-from syncer.model.errors import DefinitionError, StoreRefusesError
+from syncer.model.errors import DefinitionError, StoreRefusesError, WarehouseRefusesError
 from syncer.model.types import Run, SyncDefinition
 from syncer.queries import query
 from syncer.queries.cursors import MARKER
 from syncer.queries.faults import without_values
 from syncer.queries.query import Query
 from syncer.queries.value_faults import Suspect, finding, suspects
-from syncer.settings import registry
+from syncer.settings import keeping, registry
 from syncer.settings.secrets import query_variables
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ def check_definitions(
         except StoreRefusesError as exc:
             errors.append(Diagnostic.of_error(refusal(definition, exc)))
         try:
+            keeping.check(settings.warehouses[definition.warehouse], definition)
+        except WarehouseRefusesError as exc:
+            errors.append(Diagnostic.of_error(refusal(definition, exc)))
+        try:
             queries += _queries(settings, definition)
         except DefinitionError as exc:
             errors.append(Diagnostic.of_error(exc))
@@ -97,8 +101,8 @@ def _queries(settings: Settings, definition: SyncDefinition) -> Iterator[Query]:
         yield Query(definition=definition, rendered=text, statement=statement, dialect=dialect)
 
 
-def refusal(definition: SyncDefinition, error: StoreRefusesError) -> DefinitionError:
-    """What a store says of a definition, as an error at the header's field."""
+def refusal(definition: SyncDefinition, error: StoreRefusesError | WarehouseRefusesError) -> DefinitionError:
+    """What a store or warehouse says of a definition, as an error at the header's field."""
     return error_at(definition, error.field, error.message, error.hint)
 
 

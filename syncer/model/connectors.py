@@ -79,6 +79,14 @@ class WarehouseConnector(Connector):
     #: schema, table, column, type (NULL where only the table's rows tell), and 1 where a query may name the table
     #: without its schema. `{database}` stands for the URL's.
     listings: Mapping[str, str] = field(default_factory=dict)
+    #: The class that keeps the rows of snapshots there (see `kept_rows.KeepsRows`), as `module:Class`, imported on use;
+    #: empty where none does. It is called with `name, url, keeper_url, tables=…, keys=…`, and the options have a
+    #: `keeper_url`.
+    kept_by: str = ""
+
+    def load_keeper(self) -> Any:
+        """The class of `kept_by`."""
+        return _imported(self.kept_by)
 
     def listing_of(self, url: str) -> str:
         """The SELECT that lists the tables of *url*; see `listings`."""

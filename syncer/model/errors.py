@@ -5,6 +5,7 @@ SyncerError                    a message for people, and a hint with the next st
 ├─ DefinitionError             that file is left out, the others go on                     exit 2
 ├─ SelectionError              the words on the command line name nothing                  exit 2
 ├─ RunInProgressError          another process runs this sync                              exit 4
+│  └─ StoreMadeMeanwhileError  another process made the store while the run asked          exit 4
 ├─ ServiceRunningError         another service uses this state folder                      exit 4
 ├─ SnapshotError               state that cannot be read; never taken for "no rows"
 ├─ PlaceError                  snapshots cannot be kept or read where several machines share them
@@ -12,6 +13,7 @@ SyncerError                    a message for people, and a hint with the next st
 ├─ QueryResultError            the result cannot be used; nothing was sent
 └─ ConnectionFailedError       a database refused or cannot be reached
    ├─ WarehouseError           the query failed or was cut off; nothing of its result is used
+   │  └─ WarehouseRefusesError the warehouse cannot do what the sync asks as it is defined
    ├─ StoreError               the store failed; what it did not answer for is in doubt
    │  └─ StoreRefusesError     the store can never take this sync as it is defined
    └─ StateDatabaseError       the run log cannot be used; what was being written is not written
@@ -61,6 +63,10 @@ class SelectionError(SyncerError):
 
 class RunInProgressError(SyncerError):
     """Another process holds this sync's snapshot, or has taken it since."""
+
+
+class StoreMadeMeanwhileError(RunInProgressError):
+    """Another process made the store while the run asked its warehouse; nothing was sent."""
 
 
 def overtaken(sync: str) -> RunInProgressError:
@@ -114,6 +120,15 @@ class StoreRefusesError(StoreError):
     """The store cannot take this sync as it is defined; nothing was sent."""
 
     def __init__(self, message: str, *, hint: str = "", field: str = "entity") -> None:
+        super().__init__(message, hint=hint)
+        #: The header's field that it refuses.
+        self.field = field
+
+
+class WarehouseRefusesError(WarehouseError):
+    """The warehouse cannot do what the sync asks as it is defined; nothing was asked."""
+
+    def __init__(self, message: str, *, hint: str = "", field: str = "snapshot") -> None:
         super().__init__(message, hint=hint)
         #: The header's field that it refuses.
         self.field = field

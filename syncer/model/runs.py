@@ -254,6 +254,9 @@ class Run:
     #: Whether it ended well, yet every row that was new to the store was rejected. A run that has no such row, and
     #: delivers nothing, is as the one before it was.
     fruitless: bool = False
+    #: Of the result, as Arrow has it: all of it, or what differed where the warehouse compares. None of a run that an
+    #: earlier version made, or that goes on.
+    bytes_fetched: int | None = None
     #: The error that ended it, in the process that ran it; the run log keeps only its text.
     cause: SyncerError | None = field(default=None, compare=False, repr=False)
     #: Why it was held, if it was to run a plan: in the same process alone.

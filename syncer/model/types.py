@@ -39,6 +39,13 @@ from syncer.model.runs import RunScope as RunScope
 from syncer.model.runs import RunStatus as RunStatus
 from syncer.model.runs import Trigger as Trigger
 from syncer.model.runs import Undelivered as Undelivered
+from syncer.model.schedules import HOURLY
+from syncer.model.schedules import CatchUp as CatchUp
+from syncer.model.schedules import Cron as Cron
+from syncer.model.schedules import Every as Every
+from syncer.model.schedules import Manual as Manual
+from syncer.model.schedules import Schedule as Schedule
+from syncer.model.snapshot_home import SnapshotHome
 
 
 class OnRemoved(enum.StrEnum):
@@ -54,13 +61,6 @@ class OnNull(enum.StrEnum):
 
     CLEAR = "clear"
     KEEP = "keep"
-
-
-class CatchUp(enum.StrEnum):
-    """What to do about ticks of the schedule that passed while no service ran."""
-
-    ONCE = "once"
-    SKIP = "skip"
 
 
 class Action(enum.StrEnum):
@@ -96,30 +96,6 @@ class ValueForm(enum.StrEnum):
         """By what the members of a row are sorted, of which this is the name; alike for all where they need not be."""
         encoded = name.encode()
         return (len(encoded), encoded) if self is ValueForm.EXACT_SORTED else (0, b"")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Every:
-    """A schedule by interval, at least one minute; its ticks are the interval's multiples since 1970 in UTC."""
-
-    interval: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cron:
-    """A schedule by a five-field cron expression, where 0 and 7 are Sunday."""
-
-    expression: str
-    #: IANA name.
-    timezone: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manual:
-    """Never started by the schedule."""
-
-
-Schedule = Every | Cron | Manual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +201,7 @@ class SyncDefinition:
     exclude: tuple[str, ...] = ()
     warehouse: str = "default"
     store: str = "default"
-    schedule: Schedule = Every(interval=timedelta(hours=1))
+    schedule: Schedule = HOURLY
     catch_up: CatchUp = CatchUp.ONCE
     on_removed: OnRemoved = OnRemoved.KEEP
     on_null: OnNull = OnNull.CLEAR
@@ -243,6 +219,8 @@ class SyncDefinition:
     queue: str = "default"
     #: Of runs that may begin, those of a higher one go first; −1000 to 1000.
     priority: int = 0
+    #: Where the rows of its snapshot are to be; None for where they are.
+    snapshot: SnapshotHome | None = None
     enabled: bool = True
     #: Whether the query uses `last_sync_time` or `last_event_time`, not only in a comment.
     incremental: bool = False

@@ -12,9 +12,12 @@ from syncer.settings.snapshots import DATABASE, parsed
 from syncer.shared.copies import Copy
 from syncer.shared.snapshot import SharedSnapshot
 from syncer.shared.snapshots import SharedSnapshots
-from syncer.snapshot.facts import facts_of
+from syncer.snapshot.facts import SnapshotFacts, facts_of
 from syncer.snapshot.reservations import reserved
 from syncer.state.pointers import LOCAL, Pointer
+
+#: In place of a place: what the file lacks of it is in the warehouse of its sync.
+WAREHOUSE = "warehouse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +25,7 @@ class SnapshotStatus:
     """One snapshot, as far as the run log and this machine's file tell."""
 
     sync: str
-    #: `local`, `database` or a URL.
+    #: `local`, `database`, a URL, or `warehouse` where that keeps the rows.
     where: str
     fence: int
     #: That the store has acknowledged; None where a run has the file open, or it is not on this machine.
@@ -142,12 +145,13 @@ def statuses(shared: SharedSnapshots, syncs: Sequence[str]) -> list[SnapshotStat
     for sync in syncs:
         pointer, path = pointers.get(sync, Pointer()), shared.path(sync)
         if pointer.objects or path.exists():
+            facts = _facts(path, sync)
             found.append(
                 SnapshotStatus(
                     sync=sync,
-                    where=pointer.place or LOCAL,
+                    where=WAREHOUSE if facts is not None and facts.kept_in else pointer.place or LOCAL,
                     fence=pointer.fence,
-                    rows=pointer.rows if pointer.objects else _rows(path, sync),
+                    rows=pointer.rows if pointer.objects else facts.rows if facts is not None else None,
                     bytes=pointer.bytes if pointer.objects else path.stat().st_size,
                     deltas=max(0, len(pointer.objects) - 1),
                 )
@@ -155,8 +159,8 @@ def statuses(shared: SharedSnapshots, syncs: Sequence[str]) -> list[SnapshotStat
     return found
 
 
-def _rows(path: Path, sync: str) -> int | None:
+def _facts(path: Path, sync: str) -> SnapshotFacts | None:
     try:
-        return facts_of(path, sync).rows
+        return facts_of(path, sync) if path.exists() else None
     except (RunInProgressError, SnapshotError):
         return None

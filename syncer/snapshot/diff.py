@@ -12,7 +12,7 @@ from syncer.model.types import Changes
 from syncer.snapshot import devices, remembered
 from syncer.snapshot.columns import ColumnMap, StoredColumn, listed, shown_row
 from syncer.snapshot.event_rows import shown_staged
-from syncer.snapshot.ledger import Intent, Workspace
+from syncer.snapshot.ledger import Intent, Workspace, kept_elsewhere
 from syncer.snapshot.outbox import Outbox, open_outbox
 from syncer.snapshot.session import Session
 
@@ -85,7 +85,9 @@ class Difference:
         if not found:
             return {}
         (valued,) = self.work.session.rows(f"SELECT {', '.join(f'count({c.physical})' for c in found)} FROM snapshot")
-        return {c.name: (n, total) for (c, n), total in zip(found.items(), valued, strict=True)}
+        rows = self.work.ledger.warehouse_rows
+        elsewhere = [rows.values(c.physical) if rows else 0 for c in found]
+        return {c.name: (n, here + more) for (c, n), here, more in zip(found.items(), valued, elsewhere, strict=True)}
 
     def _with_null(self, columns: Sequence[StoredColumn]) -> list[StoredColumn]:
         """Those of the columns that are NULL in a staged row."""
@@ -199,7 +201,7 @@ def compare(
         removed=counts.get("removed", 0),
         unchanged=same + staged - not_returned - added - changed,
         sent_again=resent,
-        known=snapshot + doubt,
+        known=snapshot + doubt + kept_elsewhere(work.ledger),
         left=left,
         unaddressed=unaddressed,
         moved=devices.moved_rows(session) if session.target.entity.traits.names_device else 0,
@@ -223,7 +225,7 @@ def _no_difference(work: Workspace, intent: Intent, same: int) -> Difference:
         removed=0,
         unchanged=same,
         sent_again=0,
-        known=session.count("SELECT count(*) FROM snapshot"),
+        known=session.count("SELECT count(*) FROM snapshot") + kept_elsewhere(work.ledger),
         left=0,
         unaddressed=0,
         moved=0,

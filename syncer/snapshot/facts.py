@@ -17,6 +17,8 @@ class SnapshotFacts:
 
     #: That the store has acknowledged.
     rows: int
+    #: The warehouse that keeps the rows; empty where the file has them.
+    kept_in: str
     #: The run that sent from it last, and the claim before that run's own; empty where none did.
     claims: tuple[str, str]
 
@@ -42,4 +44,9 @@ def facts_of(path: Path, sync: str) -> SnapshotFacts:
             f"the snapshot of `{sync}` cannot be read: {type(exc).__name__}: {path}",
             hint=f"The next run moves it aside. `syncer reset {sync}` starts from scratch.",
         ) from None
-    return SnapshotFacts(rows=count, claims=(meta.get("claimed_by", ""), meta.get("claimed_after", "")))
+    is_elsewhere = bool(meta.get("kept_version"))
+    return SnapshotFacts(
+        rows=count + (int(meta.get("kept_rows", 0)) if is_elsewhere else 0),
+        kept_in=meta.get("kept_in", "") if is_elsewhere else "",
+        claims=(meta.get("claimed_by", ""), meta.get("claimed_after", "")),
+    )

@@ -1,7 +1,6 @@
 """The ledger in a file of the state folder: one DuckDB database a sync, locked by one process at a time.
 
-Beside the tables of every ledger the file has `meta` (name, value): its format, target, store, claims, and what runs
-left behind.
+Beside the tables of every ledger it has `meta` (name, value): format, target, store, claims, what runs left behind.
 """
 
 from __future__ import annotations
@@ -25,16 +24,18 @@ from syncer.snapshot.incoming import staged_rows_sql
 from syncer.snapshot.ledger import Asked, Intent, Journal, Known, Writer, WriterState
 from syncer.snapshot.result_stream import ResultStream
 from syncer.snapshot.session import Remembering, Session, close, retried, signature_of
-from syncer.snapshot.tables import FORMATS, MANY_ROWS, fit_blocks, make_tables
+from syncer.snapshot.tables import ELSEWHERE, FORMATS, MANY_ROWS, fit_blocks, make_tables
 
 if TYPE_CHECKING:
     from syncer.snapshot.rivals import Rivals
+    from syncer.snapshot.warehouse_rows import WarehouseRows
 
 
 class FileLedger(Remembering):
     """One sync's file, open and locked; see `Ledger`."""
 
     _journal: ClassVar[Journal] = journal
+    warehouse_rows: WarehouseRows | None = None
 
     def __init__(self, session: Session, path: Path) -> None:
         super().__init__(session)
@@ -95,7 +96,7 @@ class FileLedger(Remembering):
 
     def _bring_up_to_date(self, **of_new_file: str) -> None:
         session, found = self.session, self._format(self.session)
-        if found > FORMATS.newest:
+        if found > FORMATS.newest and found != ELSEWHERE:
             reset = f"start from scratch with `syncer reset {session.sync}`"
             raise FORMATS.newer(found, what=f"the snapshot of `{session.sync}`", error=SnapshotError, otherwise=reset)
         if found < FORMATS.newest:
@@ -115,8 +116,7 @@ class FileLedger(Remembering):
     def open(self, claim: str, *, log_id: str, is_current: bool = False) -> int:
         session, memory = self.session, self._memory()
         # A run that died between its two writes has sent nothing: the claim before its own is the newest then.
-        is_same = memory["log_id"] in ("", log_id)
-        known = (memory["claimed_by"], memory["claimed_after"]) if is_same else ("",)
+        known = (memory["claimed_by"], memory["claimed_after"]) if memory["log_id"] in ("", log_id) else ("",)
         self._is_outdated = claim not in known and (not is_current or claim.endswith(OVERTAKEN))
         self._newest_claim = claim
         if self._is_outdated:

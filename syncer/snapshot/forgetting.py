@@ -93,7 +93,7 @@ def forget(path: Path, names_of: NamesOf) -> int:
         sources = [_rows_named(session, names), *_rows_of_number(session, names)]
         session.execute(f"CREATE OR REPLACE TEMP TABLE forgotten AS {' UNION '.join(sources)}")
         with session.transaction():
-            for table in (*_TABLES, *(["held"] if session.has_table("held") else [])):
+            for table in (*_TABLES, *(name for name in ("held", "fetched") if session.has_table(name))):
                 same = session.same_keys(table, "f")
                 session.execute(f"DELETE FROM {table} USING forgotten f WHERE {same}")
         rows = session.count("SELECT count(*) FROM forgotten")

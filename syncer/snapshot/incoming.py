@@ -8,6 +8,7 @@ from syncer.model.types import DeviceFields, PersonKey, ValueForm
 from syncer.snapshot import devices, event_rows, visitors
 from syncer.snapshot.columns import LONGEST_KEY, Attribute, ColumnMap, ResultSchema, StoredColumn
 from syncer.snapshot.identifiers import key_of, phone_fault, text_of
+from syncer.snapshot.result_stream import PRINTED
 from syncer.snapshot.session import Session
 from syncer.snapshot.spelling import last_of_each_name
 from syncer.snapshot.values import (
@@ -23,7 +24,7 @@ from syncer.snapshot.values import (
 )
 
 #: To be raised whenever equal rows of a result may be stored, or quarantined, otherwise than before.
-_RULES = 2
+RULES = 2
 
 
 def key_sql(schema: ResultSchema) -> list[str]:
@@ -31,7 +32,7 @@ def key_sql(schema: ResultSchema) -> list[str]:
     return [as_key(key.kind, _scanned(key), fold=i in schema.folded_keys) for i, key in enumerate(schema.keys)]
 
 
-def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool) -> str:
+def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool, is_printed: bool = False) -> str:
     """SQL that reads `incoming` (see ResultStream) into the temporary table `staged`.
 
     Shapes:
@@ -39,12 +40,14 @@ def staged_rows_sql(session: Session, layout: ColumnMap, *, every_row: bool) -> 
             NULL), fingerprint, fault, row_id. Without *every_row*, rows whose fingerprint the snapshot has are left
             out, and a line that has a row_id is no row of the result, but the place of a row of the snapshot that none
             matched.
+        is_printed: the result has fingerprints of its own; see ResultStream.
     """
     schema, keys = layout.schema, session.keys
+    fingerprint = PRINTED if is_printed else _fingerprint(layout)
     incoming = "incoming"
     if constants := [f"{literal(a.constant)} AS r{a.position}" for a in schema.attributes if a.constant is not None]:
         incoming = f"(SELECT *, {', '.join(constants)} FROM incoming)"
-    source = f"SELECT CASE WHEN broken IS NULL THEN {_fingerprint(layout)} END AS p, * FROM {incoming}"
+    source = f"SELECT CASE WHEN broken IS NULL THEN {fingerprint} END AS p, * FROM {incoming}"
     every = f"SELECT *, NULL::BIGINT AS row_id FROM ({source})"
     source = every if every_row else _differing(session, source, schema)
     fed = [(c, c.fed) for c in layout.columns if c.fed is not None]
@@ -106,7 +109,7 @@ def _fingerprint(layout: ColumnMap) -> str:
     stored = [(c.name, c.type, c.fed is not None) for c in layout.compared]
     # Where a store takes values in a form of its own, types that meet as JSON are stored in it.
     forms = [(c.name, c.form) for c in layout.fed if _is_mixed(c) and c.form is ValueForm.UNIX_SECONDS]
-    rules = repr((_RULES, read, stored, schema.keeps_nulls, *forms)).encode()
+    rules = repr((RULES, read, stored, schema.keeps_nulls, *forms)).encode()
     seed = int.from_bytes(hashlib.sha256(rules).digest()[:8])
     used = {a.position: a.type for a in schema.used}
     values = [hashed(type_, f"r{position}") for position, type_ in sorted(used.items(), key=lambda item: item[0])]

@@ -53,6 +53,7 @@ from syncer.snapshot.session import Session
 
 if TYPE_CHECKING:
     from syncer.snapshot.rivals import Rivals
+    from syncer.snapshot.warehouse_rows import WarehouseRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +192,11 @@ class Sharing(Protocol):
         """
 
 
+def kept_elsewhere(ledger: Ledger) -> int:
+    """How many rows the warehouse keeps that the ledger does not have."""
+    return ledger.warehouse_rows.rows if ledger.warehouse_rows is not None else 0
+
+
 class WriterState(enum.StrEnum):
     """What another sync that has fed the same entities does now."""
 
@@ -230,6 +236,8 @@ class Ledger(Protocol):
     store_findings: dict[FindingKind, str]
     #: The syncs whose values of an attribute count more, or did, once `follow_sources` has looked.
     rivals: Rivals | None
+    #: The rows that the warehouse keeps in place of the ledger, if it does.
+    warehouse_rows: WarehouseRows | None
 
     @property
     def former(self) -> list[Path]:

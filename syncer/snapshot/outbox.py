@@ -18,7 +18,7 @@ from syncer.snapshot.batch_pipeline import BatchPipeline
 from syncer.snapshot.batches import batch_queries, row_bytes, sending, whole_collection_queries
 from syncer.snapshot.columns import ColumnMap
 from syncer.snapshot.identifiers import key_of
-from syncer.snapshot.ledger import Asked, Intent, Workspace
+from syncer.snapshot.ledger import Asked, Intent, Workspace, kept_elsewhere
 from syncer.snapshot.session import with_more_memory
 from syncer.snapshot.values import literal
 
@@ -239,7 +239,7 @@ class Outbox:
         )
         if (sharing := self._work.sharing) is not None:
             rows = self._work.session.count(f"SELECT count(*) FROM {_acknowledged(self._work)}")
-            sharing.settled(rows=rows, is_changed=not self._intent.is_empty)
+            sharing.settled(rows=rows + kept_elsewhere(self._work.ledger), is_changed=not self._intent.is_empty)
 
     def close(self) -> None:
         """Let what runs beside the caller's thread come to its end; calling it twice is fine."""

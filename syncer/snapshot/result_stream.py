@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
+from syncer.model.kept_rows import PRINTS
 from syncer.snapshot.clean_text import fault_of, is_clean, is_text
 from syncer.snapshot.session import Session
 from syncer.snapshot.values import as_scanned, scanned_type
@@ -19,6 +20,9 @@ _BYTES_AHEAD = 8_000_000
 #: How much longer rows must be than all before them, or how many more there must be, to need more memory.
 _LONGER = 1.25
 _MANY = 1_000_000
+
+#: The column of fingerprints that a warehouse has made; see `kept_rows.PRINTS`.
+PRINTED = "printed"
 
 #: Told how many rows were read so far.
 Progress = Callable[[int], None]
@@ -52,6 +56,9 @@ class ResultStream:
         self._make_room: Callable[[int, int], None] = lambda row_bytes, rows: None
         self._names = [reader.schema.names[i] for i in self._used]
         fields = [pa.field(f"r{i}", scanned_type(reader.schema.field(i).type)) for i in self._used]
+        #: Whether the last column of the result is its fingerprints, in PRINTED.
+        self.is_printed = len(reader.schema) > 0 and reader.schema.field(-1).metadata == PRINTS
+        fields += [pa.field(PRINTED, pa.uint64())] * self.is_printed
         self.schema = pa.schema([*fields, pa.field("broken", pa.string())])
         self._seen: list[pa.RecordBatch] = []
         #: Rows read so far.
@@ -116,10 +123,11 @@ class ResultStream:
             as_scanned(array, field.type)
             for array, field in zip((batch.column(i) for i in self._used), self.schema, strict=False)
         ]
+        printed = [batch.column(batch.num_columns - 1).view(pa.uint64())] if self.is_printed else []
         broken = pa.nulls(batch.num_rows, pa.string())
         if not all(is_clean(array) for array in arrays):
             broken = self._without_broken_text(arrays, batch.num_rows)
-        return pa.RecordBatch.from_arrays([*arrays, broken], schema=self.schema)
+        return pa.RecordBatch.from_arrays([*arrays, *printed, broken], schema=self.schema)
 
     def _without_broken_text(self, arrays: list[pa.Array], rows: int) -> pa.Array:
         """Put NULL where text cannot be sent; returns what is wrong with each row."""

@@ -101,6 +101,8 @@ class KnownRows:
     rows: list[KnownRow] = field(default_factory=list)
     #: Whether there are more than were to be found.
     is_cut: bool = False
+    #: Whether a warehouse keeps the rows, so that none can be found here.
+    is_elsewhere: bool = False
 
 
 @contextmanager
@@ -153,6 +155,7 @@ class SnapshotReader:
                     is_settled=bool(memory.get("settled_definition")),
                     rows=rows,
                     is_cut=len(keys) > self._most,
+                    is_elsewhere=bool(memory.get("kept_version")),
                 )
             finally:
                 self._connection.execute("USE memory")

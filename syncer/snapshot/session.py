@@ -286,13 +286,17 @@ class Remembering:
             self.session.execute("INSERT INTO meta SELECT unnest(?), unnest(?)", [list(new), list(new.values())])
             self._remembered = memory | new
 
+    def forget_what_was_read(self) -> None:
+        """Read `meta` again when it is asked for: it may be another one."""
+        self._remembered = None
+
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
         try:
             with self.session.transaction() as session:
                 yield session
         except BaseException:
-            self._remembered = None
+            self.forget_what_was_read()
             raise
 
     def _format(self, session: Session) -> int:

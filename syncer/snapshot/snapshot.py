@@ -2,13 +2,12 @@
 
 Each step returns the value that the next one is called on: `Snapshot.stage`, `Staged.diff`, `Difference.open_outbox`,
 then `Outbox.batches` and `Outbox.record` in turn, and `Outbox.settle`. A run that died after any of them is settled
-when its ledger is opened again.
+when its ledger is opened again: see `opening`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -18,18 +17,14 @@ import pyarrow as pa
 
 from syncer.definitions.columns import attribute_columns
 from syncer.model.errors import DefinitionError
-from syncer.model.protocols import DEFAULT_CASE, AddressesTargets, ProfileStore
-from syncer.model.types import Rejection, SyncDefinition, Target
-from syncer.snapshot import devices, events, file, quarantine
+from syncer.model.protocols import DEFAULT_CASE
+from syncer.model.types import Rejection, SyncDefinition
+from syncer.snapshot import devices, events, quarantine
 from syncer.snapshot.columns import ColumnMap, ResultSchema, column_case, layout_of, whole_row, written_names
 from syncer.snapshot.diff import Difference, compare
-from syncer.snapshot.event_ledger import EventLedger
-from syncer.snapshot.file_ledger import FileLedger
 from syncer.snapshot.incoming import repeats_a_matched_row
-from syncer.snapshot.ledger import Known, Ledger, Sharing, Workspace
-from syncer.snapshot.list_ledger import ListLedger
+from syncer.snapshot.ledger import Known, Ledger, Sharing, Workspace, kept_elsewhere
 from syncer.snapshot.result_stream import Progress, ResultStream
-from syncer.snapshot.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +112,7 @@ class Staged:
 
 
 class Snapshot:
-    """What one sync's store acknowledged, over any ledger; made by `opened`."""
+    """What one sync's store acknowledged, over any ledger; made by `opening.opened`."""
 
     def __init__(
         self, ledger: Ledger, *, path: Path | None = None, left: Sequence[Path] = (), address: str = ""
@@ -165,7 +160,12 @@ class Snapshot:
     @property
     def rows(self) -> int:
         """How many rows the store has accepted."""
-        return self.ledger.session.count("SELECT count(*) FROM snapshot")
+        return self.ledger.session.count("SELECT count(*) FROM snapshot") + kept_elsewhere(self.ledger)
+
+    @property
+    def is_kept_elsewhere(self) -> bool:
+        """Whether a warehouse keeps the rows, or did when the file was changed last."""
+        return self.ledger.session.any("SELECT 1 FROM meta WHERE name = 'kept_in' AND value <> ''")
 
     @property
     def has_sent(self) -> bool:
@@ -215,7 +215,8 @@ class Snapshot:
         every_row |= bool(schema.unique) or session.target.collection is not None
         # Only so is it known which emails an incremental result has.
         every_row |= schema.previous is not None and schema.definition.incremental
-        every_row = every_row or not session.any("SELECT 1 FROM snapshot")
+        elsewhere = self.ledger.warehouse_rows
+        every_row = every_row or elsewhere is not None or not session.any("SELECT 1 FROM snapshot")
         incoming = ResultStream(
             reader,
             used=[a.position for a in schema.used if a.constant is None],
@@ -224,18 +225,18 @@ class Snapshot:
         )
         matched = self.ledger.differing(incoming, layout, every_row=every_row)
         staged, nulled, faulty = session.rows("SELECT count(*), coalesce(sum(nulled), 0), count(fault) FROM staged")[0]
-        same = incoming.rows - staged
+        same, stayed = incoming.rows - staged, elsewhere.stayed if elsewhere else 0
         seen = incoming.seen if same and repeats_a_matched_row(session, schema, same, matched) else None
         aside = _set_aside(work, seen, is_any_faulty=faulty > 0)
         self._staged_layout = layout
         # What reading took is of no more use, and would count until the end of the run.
         pa.default_memory_pool().release_unused()
         return Staged(
-            queried=incoming.rows,
+            queried=incoming.rows + stayed,
             quarantined=aside.quarantined,
             repeated=aside.repeated,
             taken_for_null=int(nulled),
-            same=same - aside.no_longer_same,
+            same=same + stayed - aside.no_longer_same,
             _work=work,
         )
 
@@ -252,82 +253,6 @@ class Snapshot:
         from syncer.snapshot import rejected_rows
 
         return rejected_rows.found(session, self._staged_layout, limit), total
-
-
-def addresses(store: ProfileStore) -> Callable[[Target], str]:
-    """The address of each target in a store; empty where the target says it all."""
-    return store.address if isinstance(store, AddressesTargets) else lambda target: ""
-
-
-@contextmanager
-def opened(
-    path: Path,
-    definition: SyncDefinition,
-    store_id: str,
-    *,
-    address: Callable[[Target], str] = lambda target: "",
-    record: bool = True,
-) -> Iterator[Snapshot]:
-    """Open and lock the snapshot of one sync; a run that died before is settled first.
-
-    A snapshot of another target, store or address is moved aside, and a new one begins, or one that was moved aside
-    before: every row is sent then. Without *record*, no file is made or moved; one that would be taken back is opened.
-
-    Shapes:
-        address: of a target in the store; see `addresses`.
-    Raises:
-        RunInProgressError: it is locked already.
-        SnapshotError: it is damaged, or from a newer program, or the disk is full.
-    """
-    notes, left, sync, target = list[str](), list[Path](), definition.name, definition.target
-    home = {"store_id": store_id, "address": address(target)}
-    fitting: Path | None = None
-    if record or path.exists():
-        with _in_file(path, sync, target) as ledger:
-            with ledger.explaining():
-                is_ready = ledger.make_ready(**home)
-            if is_ready:
-                yield Snapshot(ledger, path=path, address=home["address"])
-                return
-            from syncer.snapshot import former
-
-            found = former.of(ledger.session, store_id, address)
-        notes = [found.note(definition)] if found.has_rows else []
-        if record:
-            notes += filter(None, [former.exchange(path, found, definition, home)])
-        else:
-            left = [path] if found.is_removable(definition) else []
-            fitting = former.found_again(path, found, definition, home)
-            notes += [former.TAKEN_BACK] if fitting else []
-    own = path if record else fitting
-    with _in_file(own, sync, target) if own else _in_memory(path, sync, target) as ledger:
-        ledger.make_ready(**home)
-        ledger.notes += notes
-        yield Snapshot(ledger, path=path if record else None, left=left, address=home["address"])
-
-
-@contextmanager
-def _in_file(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
-    """A sync's file, locked; it is made where there is none.
-
-    Raises:
-        RunInProgressError, SnapshotError: as `file.locked`.
-    """
-    with file.locked(path, sync=sync) as connection:
-        yield _ledger(Session(connection=connection, sync=sync, target=target), path)
-
-
-@contextmanager
-def _in_memory(path: Path, sync: str, target: Target) -> Iterator[FileLedger]:
-    """An empty ledger of which nothing stays."""
-    with file.in_memory(path) as connection:
-        yield _ledger(Session(connection=connection, sync=sync, target=target), path)
-
-
-def _ledger(session: Session, path: Path) -> FileLedger:
-    if session.target.event is not None:
-        return EventLedger(session, path)
-    return FileLedger(session, path) if session.target.action is None else ListLedger(session, path)
 
 
 def _set_aside(work: Workspace, seen: Callable[[], pa.Table] | None, *, is_any_faulty: bool) -> quarantine.SetAside:

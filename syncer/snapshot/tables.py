@@ -123,6 +123,9 @@ def _know_visitors(session: Session) -> None:
         session.execute("ALTER TABLE kept ADD COLUMN anonymous VARCHAR")
 
 
+#: Of a file whose rows the warehouse keeps; see `warehouse_rows`. No file is brought up to it.
+ELSEWHERE = 9
+
 FORMATS = Formats(
     (_add_fingerprints, _add_people, _add_unknown, _add_unset, _add_history, _know_events, _know_visitors)
 )

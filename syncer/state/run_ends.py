@@ -50,6 +50,7 @@ class RunEnds(RunHistory):
         ended_by: EndedBy | None = None,
         delivery: Delivery = _NOTHING,
         fruitless: bool | None = False,
+        bytes_fetched: int | None = None,
     ) -> None:
         """Record how a run ended, and of one that was interrupted who ended it.
 
@@ -59,12 +60,14 @@ class RunEnds(RunHistory):
             fruitless: None if it is as the run that showed the state of its sync before it.
         Units:
             phases: seconds, in the order they ran.
+            bytes_fetched: of the result, as Arrow has it.
         Raises:
             StateDatabaseError: the run log has no such run: it was replaced meanwhile.
         """
         values = {"phases": dict(phases or {}), "error": error, "hint": hint, "notes": list(notes), **asdict(counts)}
         values |= delivery_values(delivery)
         values["fruitless"] = fruitless_before(run_id) if fruitless is None else fruitless
+        values["bytes_fetched"] = bytes_fetched
         values |= {"findings": [asdict(finding) for finding in findings], "ended_by": ended_by}
         mine = runs.c.id == run_id
         with self.database.writing() as connection, newest_kept(connection, run_id=run_id):

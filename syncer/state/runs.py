@@ -203,6 +203,12 @@ class RunLog(RunEnds):
             found = connection.execute(query.order_by(runs.c.seq.desc()).limit(1)).one_or_none()
         return None if found is None else max(filter(None, found))
 
+    def counts_from(self, sync: str, now: datetime) -> datetime:
+        """From when on what a run sends counts: a store may hold on to what is newer, also after a clock was set."""
+        with self.database.reading():
+            last, ahead = self.last_started(sync), self.sent_ahead_of(sync, now)
+        return ahead or (max(now, last + timedelta(seconds=1)) if last and last <= now else now)
+
     def sent_ahead_of(self, sync: str, now: datetime) -> datetime | None:
         """From when on what a sync sends counts if a clock that was ahead of *now* dated what it sent before.
 

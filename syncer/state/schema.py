@@ -125,6 +125,8 @@ runs = sa.Table(
     #: NULL where it never waited, and of a run that no worker makes.
     sa.Column("ordered_at", AwareDateTime),
     sa.Column("worker", sa.Text),
+    #: NULL in runs of earlier versions.
+    sa.Column("bytes_fetched", sa.BigInteger),
     # A tick gets one run, however many services see it.
     sa.Index("syncer_runs_by_tick", "sync", "due_at", unique=True),
     sa.Index("syncer_runs_by_seq", "seq"),

@@ -226,7 +226,7 @@ def _know_shared_snapshots(connection: sa.Connection) -> None:
     workers may make runs, which one did, and how long each run waited, and keep one rate."""
     if sa.inspect(connection).has_table("syncer_newest_snapshots"):
         connection.exec_driver_sql(f"ALTER TABLE syncer_newest_snapshots RENAME TO {snapshots.name}")
-    for column in (*snapshots.c, runs.c.ordered_at, runs.c.worker):
+    for column in (*snapshots.c, runs.c.ordered_at, runs.c.worker, runs.c.bytes_fetched):
         _add_column(connection, column)
     for table in (snapshot_parts, workers, leases, job_tables, rates):
         table.create(connection, checkfirst=True)

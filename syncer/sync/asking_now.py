@@ -17,7 +17,7 @@ from syncer.settings import registry
 from syncer.settings.settings import Settings
 from syncer.snapshot.columns import ResultSchema, result_schema
 from syncer.snapshot.ledger import Known
-from syncer.snapshot.snapshot import opened
+from syncer.snapshot.opening import opened
 from syncer.snapshot.values import ColumnType
 from syncer.sync.explanation import Explained, Explanation, RowNow
 from syncer.sync.keys import key_parts

@@ -22,7 +22,8 @@ from syncer.model.errors import (
 )
 from syncer.model.protocols import Probing, ProfileStore, Warehouse
 from syncer.model.types import Finding, FindingKind, Probe, SyncDefinition
-from syncer.settings import registry
+from syncer.settings import keeping, registry
+from syncer.settings.registry import WarehouseSettings
 from syncer.settings.settings import Settings
 from syncer.settings.snapshots import DATABASE
 from syncer.shared.places import open_place
@@ -79,7 +80,7 @@ class Tested:
 def connections(settings: Settings) -> list[Connection]:
     """Every warehouse, then every store, then the place of shared snapshots, if there is one."""
     warehouses = (
-        Connection(kind="warehouse", name=name, url=one.shown_url, open=partial(one.open, name))
+        Connection(kind="warehouse", name=name, url=one.shown_url, open=partial(_opened, one, name))
         for name, one in settings.warehouses.items()
     )
     stores = (
@@ -87,6 +88,13 @@ def connections(settings: Settings) -> list[Connection]:
         for name, one in settings.stores.items()
     )
     return [*warehouses, *stores, *_snapshots(settings)]
+
+
+def _opened(settings: WarehouseSettings, name: str) -> Warehouse:
+    """A warehouse, after a look whether it keeps snapshots, if it has a login for that."""
+    if (tables := keeping.open_tables(settings, name, tables="", keys=1)) is not None:
+        tables.close()
+    return settings.open(name)
 
 
 def _snapshots(settings: Settings) -> Iterator[Connection]:

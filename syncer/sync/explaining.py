@@ -12,9 +12,11 @@ from syncer.definitions.columns import VISITOR
 from syncer.model.errors import RunInProgressError, SelectionError, SnapshotError
 from syncer.model.json_text import json_value
 from syncer.model.spelling import did_you_mean, quoted
+from syncer.model.temporary_folders import temporary_folder
 from syncer.model.types import OnNull, OnRemoved, PersonKey, SyncDefinition, Target, Verdict
 from syncer.shared.snapshots import SharedSnapshots
 from syncer.snapshot.rows import KnownRow, KnownRows, SentRun, reading_snapshots
+from syncer.sync import kept_rows
 from syncer.sync.explanation import MOST_ROWS, AttributeState, Explained, Explanation, LastSent, RejectedSince
 from syncer.sync.lookup import Lookup, Sought, Stored
 
@@ -37,11 +39,14 @@ def explain(lookup: Lookup, sought: Sought, *, sync: str | None = None) -> Expla
         files = {sync: files[sync]}
     rows: list[Explanation] = []
     cut, unread, others = [], [], 0
-    with reading_snapshots(form=stored.facts.form, most=MOST_ROWS) as reader:
+    with reading_snapshots(form=stored.facts.form, most=MOST_ROWS) as reader, temporary_folder() as folder:
         for name, path in sorted(files.items()):
             one = _OneSync(stored=stored, name=name, definition=definitions.get(name))
             try:
                 found = reader.find(path, stored.sought.places) if path.is_file() else None
+                if found is not None and found.is_elsewhere:
+                    copy = kept_rows.whole_copy(lookup.settings, path, name, folder)
+                    found = reader.find(copy, stored.sought.places)
             except RunInProgressError:
                 rows += [*one.rejected(is_busy=True)] or [Explanation(sync=name, key="", busy=True)]
                 continue

@@ -31,6 +31,7 @@ from syncer.sync import events, limits
 from syncer.sync.coordination import Coordination, announce, announce_again
 from syncer.sync.notes import notes_on_rows
 from syncer.sync.progress import Exceeded, HeldError, Phase, Progress, RunOptions, StoppedError
+from syncer.sync.reading import asked, without_prints
 
 #: How long a store knows which identifiers people lost: a sync that did not run for longer sends every row again.
 _MOVES_KEPT = timedelta(days=30)
@@ -171,15 +172,11 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     definition, store, progress, options = run.definition, run.store, run.progress, run.options
     store.check(definition.target, create=definition.create)
     with progress.during(Phase.QUERY):
-        reader = run.warehouse.query(run.sql, timeout=definition.timeout)
-        named = run.snapshot.with_kept_names(definition, reader.schema)
-        if named.names != reader.schema.names:
-            progress.notes.append(_NAMES_KEPT)
-        schema = result_schema(
-            definition, named, store.identity, store.value_form, now=run.now, store_id=store.store_id
-        )
         every_row = options.full or options.only is not None
-        staged = run.snapshot.stage(reader, schema, progress.reached, every_row=every_row)
+        staged = _staged(run, every_row=every_row)
+        if (rows := run.snapshot.ledger.warehouse_rows) is not None and rows.asks_again():
+            staged = _staged(run, every_row=every_row)
+        schema = staged.schema
     with progress.during(Phase.COMPARE):
         whereabouts = partial(store.whereabouts, definition.target) if isinstance(store, NumbersPeople) else None
         is_whole = run.asked is None or run.asked.is_whole
@@ -202,6 +199,17 @@ def compare(run: SyncRun) -> tuple[Staged, Difference]:
     if options.only is not None:
         _find_one_row(staged, options.only)
     return staged, difference
+
+
+def _staged(run: SyncRun, *, every_row: bool) -> Staged:
+    definition, store, progress = run.definition, run.store, run.progress
+    reader = asked(run)
+    shown = without_prints(reader.schema)
+    named = run.snapshot.with_kept_names(definition, shown)
+    if named.names != shown.names:
+        progress.notes.append(_NAMES_KEPT)
+    schema = result_schema(definition, named, store.identity, store.value_form, now=run.now, store_id=store.store_id)
+    return run.snapshot.stage(reader, schema, progress.reached, every_row=every_row)
 
 
 def _count_changes(run: SyncRun, staged: Staged, difference: Difference) -> None:

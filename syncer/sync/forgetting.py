@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ from syncer.model.event_stores import KeepsUnclaimed
 from syncer.model.lists import ErasesTraces
 from syncer.model.protocols import IDENTIFIERS, ProfileStore
 from syncer.model.types import Entity, ListAction, PersonKey, SyncDefinition, Target, Verdict
+from syncer.settings.settings import Settings
 from syncer.shared.snapshot import SharedSnapshot
 from syncer.shared.snapshots import SharedSnapshots
 from syncer.snapshot import forgetting
@@ -25,6 +27,7 @@ from syncer.state.audit import Audit, AuditAction
 from syncer.state.coordination import SharedCoordination
 from syncer.state.forgetting import forget_rejections
 from syncer.state.rates import sharing
+from syncer.sync import kept_rows
 from syncer.sync.kept_plans import KeptPlans
 from syncer.sync.keys import key_parts
 from syncer.sync.runner import Runner
@@ -92,6 +95,7 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
         shared = stack.enter_context(_taken(runner))
         files = forgetting.files_in(settings.snapshots_dir)
         known = _Known(request, stores)
+        kept = [path for path in files.readable if _is_brought_home(settings, path)]
         for path in files.readable:
             known.add(forgetting.other_names(path, known.of))
         audit = Audit(database=database, now=now)
@@ -100,6 +104,8 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
         for name, store in stores.items():
             _take_away(runner, request, name, store, known.in_store[store.store_id])
         rows = sum(forgetting.forget(path, known.of) for path in files.readable)
+        for path in kept:
+            kept_rows.put_back(settings, path, _sync_of(path))
         for path in files.damaged:
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
@@ -111,6 +117,18 @@ def forget(runner: Runner, definitions: Mapping[str, SyncDefinition], request: R
         plans=_forget_plans(runner.snapshots.shared, known.everywhere),
         damaged=len(files.damaged),
     )
+
+
+def _is_brought_home(settings: Settings, path: Path) -> bool:
+    """Take the rows of a snapshot out of the warehouse that keeps them, for a while; False if none does."""
+    with kept_rows.opened(settings, path, _sync_of(path)) as ledger:
+        if ledger is not None:
+            ledger.rows.take_all()
+        return ledger is not None
+
+
+def _sync_of(path: Path) -> str:
+    return path.name.partition(".duckdb")[0]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from syncer.settings.settings import Settings
 from syncer.shared.snapshots import SharedSnapshots
 from syncer.snapshot import change_set
 from syncer.snapshot.columns import ResultSchema
-from syncer.snapshot.snapshot import addresses
+from syncer.snapshot.opening import addresses
 from syncer.state.database import StateDatabase
 from syncer.sync.flow import SyncRun
 from syncer.sync.plan_files import LocalFiles, PlanFiles, SharedFiles

@@ -122,17 +122,22 @@ def take_over_renamed(
     snapshot: Snapshot,
     coordination: SharedCoordination,
     state_of: Callable[[str], WriterState],
+    bring_home: Callable[[str], object] = lambda sync: None,
 ) -> list[str]:
     """Let a sync that has sent nothing yet take over from those whose file was renamed, and is its own now.
 
     Shapes:
+        bring_home: takes the rows of one of those out of the warehouse that keeps them.
         returns: the names that it had.
     Raises:
         RunInProgressError, SnapshotError: the other snapshot is in use, or cannot be read.
     """
     renamed = []
     for sync in coordination.writers(definition.target.things):
-        if state_of(sync) is WriterState.GONE and snapshot.take_over(sync, definition, coordination.store_id):
+        if state_of(sync) is not WriterState.GONE:
+            continue
+        bring_home(sync)
+        if snapshot.take_over(sync, definition, coordination.store_id):
             if snapshot.sharing is not None:
                 snapshot.sharing.put_files()
             coordination.take_over_attributes(sync)

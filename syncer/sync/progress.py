@@ -210,6 +210,8 @@ class Progress:
     total: int | None = None
     #: When this phase began, by `time.monotonic`.
     began: float = 0.0
+    #: Of the result, as Arrow has it.
+    bytes_fetched: int = 0
     counts: Counts = field(default_factory=Counts)
     delivery: Delivery = field(default_factory=Delivery)
     #: Of the planned rows, those that were rejected before.
@@ -226,6 +228,10 @@ class Progress:
     changed: Callable[[], None] = lambda: None
     #: Stops the run.
     token: CancelToken = field(default_factory=CancelToken)
+
+    def anew(self) -> Progress:
+        """That of another run in its place, which is stopped and watched as this one."""
+        return Progress(took=self.took, changed=self.changed, token=self.token)
 
     @contextmanager
     def during(self, phase: Phase, total: int | None = None) -> Iterator[None]:

@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from syncer.model.errors import RunInProgressError, StateDatabaseError, StoreError, SyncerError
+from syncer.model.errors import (
+    RunInProgressError,
+    StateDatabaseError,
+    StoreError,
+    StoreMadeMeanwhileError,
+    SyncerError,
+)
 from syncer.model.memory import explained
 from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
 from syncer.model.runs import THE_CLOCK
@@ -65,11 +71,21 @@ class Runner:
             SyncerError: of the run log.
         """
         options, progress = options or RunOptions(), progress or Progress()
+        ended = self._run(definition, order, options, progress)
+        if isinstance(ended.cause, StoreMadeMeanwhileError) and order.term is None and order.due_at is None:
+            # Nobody else makes up for it.
+            return self._run(definition, order, options, progress.anew())
+        return ended
+
+    def _run(self, definition: SyncDefinition, order: Order, options: RunOptions, progress: Progress) -> Run:
         order, started_at = replace(order, scope=options.scope, options=options.words), self.now()
         with ExitStack() as stack:
             try:
                 with self.run_log.database.reading():
-                    as_of, is_shared = self._later_than_the_last(definition), self.snapshots.is_shared(definition.name)
+                    as_of, is_shared = (
+                        self.run_log.counts_from(definition.name, self.now()),
+                        self.snapshots.is_shared(definition.name),
+                    )
                 store = stack.enter_context(closing(self._open_store(definition, as_of)))
                 if order.term is None:
                     stack.enter_context(self.run_log.database.holding(definition.name))
@@ -150,7 +166,8 @@ class Runner:
                 if not snapshot.has_sent:
                     from syncer.sync import leftovers
 
-                    for renamed in leftovers.take_over_renamed(definition, snapshot, coordination, state_of):
+                    beside = (snapshot, coordination, state_of, self.snapshots.bring_home)
+                    for renamed in leftovers.take_over_renamed(definition, *beside):
                         self.snapshots.shared.forget(renamed)
                 catch_up(snapshot, coordination, store, state_of, definition.rules)
                 with self._asked(definition, snapshot, store, options, progress, clock_faults) as run:
@@ -182,7 +199,9 @@ class Runner:
         """Record that a run failed or was stopped; the only place that knows every exception."""
         exc = explained(exc)
         if isinstance(exc, (StoppedError, KeyboardInterrupt, RunInProgressError)):
-            return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(str(exc) or "stopped by a signal"))
+            stopped = SyncerError(str(exc) or "stopped by a signal")
+            cause = exc if isinstance(exc, StoreMadeMeanwhileError) else stopped
+            return self._finish(progress, RunStatus.INTERRUPTED, cause)
         if isinstance(exc, SyncerError):
             cut_off = progress.phase in (None, Phase.QUERY) or isinstance(exc, StoreError)
             if cut_off and progress.token.is_cancelled:
@@ -221,6 +240,7 @@ class Runner:
                 counts=progress.counts,
                 delivery=progress.delivery,
                 fruitless=progress.is_fruitless(status),
+                bytes_fetched=progress.bytes_fetched,
                 phases=progress.phases,
                 error=str(error) if error else None,
                 hint=error.hint if error else "",
@@ -315,14 +335,6 @@ class Runner:
         settings = self.settings.stores[definition.store]
         opened = settings.open(definition.store, started_at=started_at, fed_by=definition)
         return sharing(opened, self.run_log.database)
-
-    def _later_than_the_last(self, definition: SyncDefinition) -> datetime:
-        """From when on what this run sends counts: a store may hold on to what is newer, also after a clock was set."""
-        now = self.now()
-        with self.run_log.database.reading():
-            last = self.run_log.last_started(definition.name)
-            ahead = self.run_log.sent_ahead_of(definition.name, now)
-        return ahead or (max(now, last + timedelta(seconds=1)) if last and last <= now else now)
 
 
 def _leftovers(snapshot: Snapshot) -> Leftovers | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 from syncer.model.errors import RunInProgressError
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Order, SyncDefinition, Trigger
+from syncer.settings import keeping
 from syncer.settings.settings import Settings
 from syncer.shared.snapshots import SharedSnapshots
-from syncer.snapshot.snapshot import Snapshot, addresses, opened
+from syncer.snapshot.file_ledger import FileLedger
+from syncer.snapshot.opening import addresses, opened
+from syncer.snapshot.snapshot import Snapshot
 from syncer.state.coordination import SharedCoordination
 from syncer.state.runs import RunLog
 from syncer.sync.coordination import refuse_beside_rivals
@@ -119,6 +122,39 @@ class SyncSnapshots:
             yield snapshot
             taken.changed()
 
+    def bring_home(self, sync: str) -> None:
+        """Take the rows of a sync out of the warehouse that keeps them, if one does, into its file on this machine.
+
+        Raises:
+            SyncerError: as `kept_rows.opened`.
+        """
+        path = self.path(sync)
+        if not path.exists():
+            return
+        from syncer.sync import kept_rows
+
+        with kept_rows.opened(self.settings, path, sync) as ledger:
+            if ledger is not None:
+                ledger.rows.take_all()
+                ledger.rows.forget()
+
+    @contextmanager
+    def changing(self, sync: str) -> Iterator[Path]:
+        """The file of a sync on this machine, up to date, for somebody who changes it and sends nothing.
+
+        Raises:
+            SyncerError: as `SharedSnapshot.changed`; then nothing has changed on other machines.
+        """
+        shared = self.shared
+        if not shared.pointer(sync).objects:
+            yield self.path(sync)
+            return
+        self.refuse_beside_another(sync)
+        taken = shared.take(sync)
+        with taken.following():
+            yield self.path(sync)
+            taken.changed()
+
     def follow_beside(self, snapshot: Snapshot, definition: SyncDefinition, coordination: SharedCoordination) -> None:
         """Bring the copies of those syncs up to date into whose snapshots a run or a plan of a sync may look.
 
@@ -147,11 +183,29 @@ class SyncSnapshots:
                     hint="Wait until it has ended; `syncer runs` shows it.",
                 )
 
-    def _opened(
-        self, definition: SyncDefinition, store: ProfileStore, *, record: bool = True
-    ) -> AbstractContextManager[Snapshot]:
-        path = self.path(definition.name)
-        return opened(path, definition, store.store_id, address=addresses(store), record=record)
+    @contextmanager
+    def _opened(self, definition: SyncDefinition, store: ProfileStore, *, record: bool = True) -> Iterator[Snapshot]:
+        keeping.check(self.settings.warehouses[definition.warehouse], definition)
+        path, settings = self.path(definition.name), self.settings
+
+        def bring_home(ledger: FileLedger) -> None:
+            from syncer.sync import kept_rows
+
+            kept_rows.bring_home(settings, ledger)
+
+        with opened(
+            path, definition, store.store_id, address=addresses(store), record=record, bring_home=bring_home
+        ) as snapshot:
+            if definition.snapshot is None and not snapshot.is_kept_elsewhere:
+                yield snapshot
+                return
+            from syncer.sync import kept_rows
+
+            with kept_rows.beside(settings, definition, snapshot):
+                yield snapshot
+                rows = snapshot.ledger.warehouse_rows
+                if rows is not None and not record:
+                    rows.put_away_unchanged()
 
     def _shared(self, stack: ExitStack, sync: str, order: Order, progress: Progress) -> SharedSnapshot:
         """The shared snapshot of a sync, with which this machine's copy is up to date."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from syncer.definitions.conflicts import written_attributes
-from syncer.model.errors import SnapshotError, StoreError
+from syncer.model.errors import RunInProgressError, SnapshotError, StoreError
 from syncer.model.event_stores import KnowsVisitors
 from syncer.model.protocols import NumbersPeople, ProfileStore, ReadsBack
 from syncer.model.spelling import listed
+from syncer.model.temporary_folders import temporary_folder
 from syncer.model.types import Entity, Identity, OnNull, OnRemoved, SyncDefinition
+from syncer.settings.settings import Settings
 from syncer.snapshot.cells import Rules
 from syncer.snapshot.snapshot import Snapshot
 from syncer.snapshot.store_comparison import StoreComparison
 from syncer.state.coordination import SharedCoordination
 from syncer.state.rates import sharing
 from syncer.state.runs import RunLog
+from syncer.sync import kept_rows
 from syncer.sync.coordination import other_kinds
 from syncer.sync.runner import Runner
 
@@ -85,12 +88,24 @@ def verify(
     opened = snapshots.for_repair if repair else snapshots.for_plan
     settings, database = runner.settings.stores[definition.store], runner.run_log.database
     with (
+        _with_all_rows(runner.settings, beside) as beside,
         closing(sharing(settings.open(definition.store, started_at=runner.now()), database)) as store,
         opened(definition, store) as snapshot,
         snapshot.ledger.explaining(),
     ):
         coordination = SharedCoordination(database=database, sync=definition.name, store_id=store.store_id)
         return compare_with_store(definition, snapshot, store, coordination, beside, rows=rows, repair=repair)
+
+
+@contextmanager
+def _with_all_rows(settings: Settings, beside: Neighbours) -> Iterator[Neighbours]:
+    """The same with copies of those files whose rows a warehouse keeps; a file that cannot be read stays."""
+    with temporary_folder() as folder:
+        files = dict(beside.files)
+        for name, path in beside.files.items():
+            with suppress(RunInProgressError, SnapshotError):
+                files[name] = kept_rows.whole_copy(settings, path, name, folder)
+        yield replace(beside, files=files)
 
 
 def _why_not(definition: SyncDefinition) -> str:
@@ -151,6 +166,8 @@ def compare_with_store(
     if not isinstance(store, ReadsBack):
         raise StoreError(f"store `{definition.store}` cannot be read back", hint="`syncer show` reads single entities.")
     store.check(definition.target, create=definition.create)
+    if (elsewhere := snapshot.ledger.warehouse_rows) is not None:
+        elsewhere.take_all()
     _catch_up(definition, snapshot, coordination, store)
     notes = [*snapshot.ledger.notes]
     comparison = StoreComparison(snapshot.ledger.session, _rules(definition, store, store.identity))

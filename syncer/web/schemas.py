@@ -74,6 +74,9 @@ class RunAnswer(BaseModel):
         description="Seconds from its order to its beginning; null if it did not wait, or has not begun."
     )
     worker: str | None = Field(description="The worker that makes or made it; null if none does.")
+    bytes_fetched: int | None = Field(
+        description="Bytes of the result that were fetched; null before its end, and of earlier versions."
+    )
     counts: Counts = Field(
         description="Rows: `queried`, `added`, `changed`, `removed`, `unchanged`, `accepted`, `rejected`, `absent`, "
         "`altered` (events that changed after they were sent) and `merged` (pairs of people that the store made one)."

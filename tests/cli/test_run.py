@@ -34,7 +34,7 @@ def test_the_json_of_a_run_has_the_promised_fields(folder: Folder) -> None:
     (run,) = folder.syncer("run", "customers", "--json").objects
 
     delivery = ["planned", "delivered", "undelivered", "quarantined"]
-    assert list(run) == ["sync", "run_id", "status", *COUNTS, *delivery, "seconds", "error"]
+    assert list(run) == ["sync", "run_id", "status", *COUNTS, *delivery, "seconds", "bytes_fetched", "error"]
     assert run["seconds"] > 0
     assert run["error"] is None
     assert folder.syncer("runs", "--json").objects[0]["run_id"] == run["run_id"]

@@ -114,6 +114,7 @@ MEANINGS: Mapping[str, str] = {
     "deltas": "how many objects it has beside its base",
     "worker": "the name of the worker; null of a run that no worker made",
     "waited_seconds": "how long the run waited from its order to its beginning; null if it did not wait",
+    "bytes_fetched": "bytes of the result that were fetched, as Arrow has them; null of a run of an earlier version",
     "lives": "false if it gave no sign for 10 seconds",
     "host": "the machine that it is on",
     "beat_at": "when it gave a sign last, by the clock of PostgreSQL",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from syncer.model.errors import SyncerError
-from syncer.model.protocols import ProfileStore
+from syncer.model.protocols import ProfileStore, Warehouse
 from syncer.model.types import (
     DeviceFields,
     Entity,
@@ -35,8 +35,9 @@ from syncer.model.types import (
 )
 from syncer.snapshot.diff import Difference
 from syncer.snapshot.file_ledger import FileLedger
+from syncer.snapshot.opening import opened
 from syncer.snapshot.outbox import Outbox
-from syncer.snapshot.snapshot import Snapshot, Staged, opened
+from syncer.snapshot.snapshot import Snapshot, Staged
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.sync.coordination import catch_up
@@ -124,7 +125,7 @@ class Mortal:
         def call(*args: Any, **kwargs: Any) -> Any:
             self.life.step()
             result = value(*args, **kwargs)
-            if isinstance(result, Iterator):
+            if isinstance(result, Iterator) and not isinstance(result, pa.RecordBatchReader):
                 return self._stepped(result)
             self.life.step()
             if isinstance(result, Staged | Difference | Outbox):
@@ -333,6 +334,11 @@ class Convergence(RuleBasedStateMachine):
         with opened(self._path(sync), sync.definition, self.store.store_id) as snapshot:
             yield snapshot
 
+    @contextmanager
+    def warehouse(self, sync: Sync, life: Life) -> Iterator[Warehouse]:
+        """What has the result of a sync now."""
+        yield Table(sync.result())
+
     def _path(self, sync: Sync) -> Path:
         return self.folder / f"{sync.definition.name}.duckdb"
 
@@ -345,15 +351,20 @@ class Convergence(RuleBasedStateMachine):
         self.clock += timedelta(hours=1)
         mark = self.store.mark()
         coordination = self.coordination(name, f"run of {self.clock}")
-        with self.opened(sync) as held, suppress(SyncerError, HeldError), self.store.opened(self.clock, life) as store:
+        with (
+            suppress(SyncerError, HeldError),
+            self.opened(sync) as held,
+            self.store.opened(self.clock, life) as store,
+            self.warehouse(sync, life) as warehouse,
+        ):
             snapshot = Mortal(held, life)
             coordination.close_removals()
             catch_up(snapshot, coordination, store)  # type: ignore[arg-type]
             run_sync(
                 SyncRun(
                     definition=sync.definition,
-                    sql="SELECT",
-                    warehouse=Table(sync.result()),
+                    sql=sync.definition.sql,
+                    warehouse=warehouse,
                     snapshot=snapshot,  # type: ignore[arg-type]
                     store=Mortal(store, life),
                     options=RunOptions(allow_limits=allow_limits),

@@ -16,7 +16,8 @@ from hypothesis.stateful import rule
 from syncer.settings.snapshots import parsed
 from syncer.shared.folder_place import FolderPlace
 from syncer.shared.snapshot import SharedSnapshot
-from syncer.snapshot.snapshot import Snapshot, opened
+from syncer.snapshot.opening import opened
+from syncer.snapshot.snapshot import Snapshot
 from syncer.state.pointers import Pointers
 from tests.conftest import is_long
 from tests.properties.convergence import MOST_REMOVED, Life, Mortal, Sync, ended, proven_in

@@ -18,7 +18,7 @@ from syncer.model.types import Order, RunStatus, SyncDefinition, Trigger
 from syncer.service import process
 from syncer.service.pool import FENCED, ActiveRun, AlreadyActiveError, ClosedError
 from syncer.settings.registry import StoreSettings
-from syncer.snapshot import snapshot
+from syncer.snapshot import opening
 from syncer.sync.progress import RunOptions
 from syncer.web.app import create_app
 from tests.service.conftest import PERSON, Bench, ended_runs, runs_of, wait_until
@@ -251,7 +251,7 @@ def test_a_command_that_was_killed_is_known_to_be_dead_and_one_that_runs_is_not(
             service.run_log.start(name, order(Trigger.MANUAL), "x", bench.now())
         path = service.runner.snapshots.path("alive")
         definition = next(one for one in bench.load().definitions if one.name == "alive")
-        with snapshot.opened(path, definition, "a store"):
+        with opening.opened(path, definition, "a store"):
             service.start()
             assert [run.status for run in runs_of(service, "alive")] == [RunStatus.RUNNING]
         assert [run.status for run in runs_of(service, "dead")] == [RunStatus.INTERRUPTED]
@@ -262,7 +262,7 @@ def test_a_run_waits_for_a_plan_that_holds_its_snapshot(bench: Bench, waits: str
     bench.define("people", header=MANUAL)
     with bench.service() as service:
         (definition,) = bench.load().definitions
-        with snapshot.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
+        with opening.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
             if waits == "tick":
                 bench.define("people")
                 service.reload()
@@ -283,7 +283,7 @@ def test_a_run_that_waits_for_a_plan_says_so_in_the_end_and_can_be_cancelled(ben
     bench.define("people", header=MANUAL)
     with bench.service() as service:
         (definition,) = bench.load().definitions
-        with snapshot.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
+        with opening.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
             cancelled = service.run_now("people", actor="ann")
             wait_until(lambda: cancelled.began_at is not None)
             service.cancel(cancelled.run_id, actor="bob")
@@ -291,7 +291,7 @@ def test_a_run_that_waits_for_a_plan_says_so_in_the_end_and_can_be_cancelled(ben
     bench.patience = timedelta()
     with bench.service() as service:
         (definition,) = bench.load().definitions
-        with snapshot.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
+        with opening.opened(service.runner.snapshots.path("people"), definition, "a store", record=True):
             late = service.run_now("people", actor="ann")
             assert late.ended.wait(60)
 

@@ -17,7 +17,8 @@ from syncer.model.protocols import ProfileStore
 from syncer.model.types import Entity, Identity, Limit, Limits, OnRemoved, PersonKey, SyncDefinition, Target
 from syncer.settings.registry import open_store
 from syncer.snapshot.ledger import Asked
-from syncer.snapshot.snapshot import Snapshot, addresses, opened
+from syncer.snapshot.opening import addresses, opened
+from syncer.snapshot.snapshot import Snapshot
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.sync.coordination import WriterStates, catch_up

@@ -16,7 +16,7 @@ import pytest
 
 from syncer.model.errors import SyncerError
 from syncer.model.types import Limit, Limits, OnRemoved, SyncDefinition
-from syncer.snapshot.snapshot import opened
+from syncer.snapshot.opening import opened
 from syncer.state.coordination import SharedCoordination, forget_removals
 from syncer.state.database import StateDatabase
 from syncer.sync.coordination import catch_up

@@ -18,7 +18,7 @@ from syncer.model.errors import StoreError
 from syncer.model.protocols import JSON, ProfileStore
 from syncer.model.types import Entity, Finding, FindingKind, Identity, Limit, Limits, OnRemoved
 from syncer.settings.registry import open_store
-from syncer.snapshot.snapshot import opened
+from syncer.snapshot.opening import opened
 from syncer.state.coordination import SharedCoordination
 from syncer.state.database import StateDatabase
 from syncer.sync.coordination import catch_up

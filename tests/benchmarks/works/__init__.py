@@ -59,6 +59,10 @@ GROUPS = (
         works=("shared-first-load", "shared-unchanged", "shared-one-percent", "shared-other-machine"),
         measured_by="shared:measure",
     ),
+    Group(
+        works=("compared-first-load", "compared-unchanged", "compared-one-percent"),
+        measured_by="compared:measure",
+    ),
     Group(works=("collection",), measured_by="collection:measure"),
     Group(works=("sqlite-first-load", "sqlite-every-row", "sqlite-half-removed"), measured_by="people:measure_sqlite"),
     Group(works=("events-first-load", "events-remembered"), measured_by="events:measure"),
