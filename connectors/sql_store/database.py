@@ -13,7 +13,7 @@ import pyarrow as pa
 from connectors.sql_store.dialect import SQLDialect
 from connectors.sql_store.upgrades import FORMATS
 from connectors.support.connection import ConnectionName
-from syncer.model.errors import RunInProgressError, StoreError
+from syncer.model.errors import StoreError, StoreMadeMeanwhileError
 from syncer.model.importing import importing
 from syncer.model.types import Identity
 
@@ -97,7 +97,7 @@ class StoreDatabase(ABC):
         Where another process has made the store meanwhile, it is that one from now on.
 
         Raises:
-            RunInProgressError: it is: what the run remembers of the store, and calls its events by, is of another id.
+            StoreMadeMeanwhileError: it is: the run remembers another id of the store, and calls its events by that.
         """
         if self._is_behind:
             self._look_again()
@@ -107,7 +107,7 @@ class StoreDatabase(ABC):
                 _ids_of_new.pop(self._url, None)
             self._open()
         if self._promised_id not in ("", self.store_id):
-            raise RunInProgressError(
+            raise StoreMadeMeanwhileError(
                 f"{self._label} was made by a run of another process while this run was under way; nothing was sent",
                 hint="Run the sync again.",
             )
