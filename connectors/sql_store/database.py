@@ -57,7 +57,9 @@ class StoreDatabase(ABC):
         found = self._workspace()
         if found is None:
             with _ids_lock:
-                self.store_id = self._promised_id = _ids_of_new.setdefault(self._url, str(uuid.uuid4()))
+                # One that looks again keeps what it was promised: another run of this process may have made the store.
+                self._promised_id = self._promised_id or _ids_of_new.setdefault(self._url, str(uuid.uuid4()))
+            self.store_id = self._promised_id
             return
         recorded, self.store_id, number = found
         if number > FORMATS.newest:

@@ -6,7 +6,7 @@ import enum
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from syncer.model.runs import LimitKind, Moved
@@ -210,6 +210,8 @@ class Progress:
     total: int | None = None
     #: When this phase began, by `time.monotonic`.
     began: float = 0.0
+    #: Whether the run begins once more, as another process made its store meanwhile; it has sent nothing.
+    is_again: bool = False
     #: Of the result, as Arrow has it.
     bytes_fetched: int = 0
     counts: Counts = field(default_factory=Counts)
@@ -229,9 +231,12 @@ class Progress:
     #: Stops the run.
     token: CancelToken = field(default_factory=CancelToken)
 
-    def anew(self) -> Progress:
-        """That of another run in its place, which is stopped and watched as this one."""
-        return Progress(took=self.took, changed=self.changed, token=self.token)
+    def begin_anew(self) -> None:
+        """Forget what the run found, which begins once more."""
+        self.is_again, self.bytes_fetched = True, 0
+        self.counts, self.delivery = Counts(), Delivery()
+        self.notes.clear()
+        self.findings.clear()
 
     @contextmanager
     def during(self, phase: Phase, total: int | None = None) -> Iterator[None]:
@@ -311,3 +316,9 @@ class HeldError(Exception):
         if self.moved:
             return f"Nothing was sent. Plan again with `syncer plan {sync} --save`."
         return _HELD_HINTS[self.by].format(name=sync)
+
+
+def waking(store: object, progress: Progress) -> AbstractContextManager[None]:
+    """Let a run that is stopped end the waits of its store, if that has an `interrupt`; see `Interruptible`."""
+    interrupt = getattr(store, "interrupt", None)
+    return nullcontext() if interrupt is None else progress.token.waking(interrupt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from syncer.model.errors import (
     SyncerError,
 )
 from syncer.model.memory import explained
-from syncer.model.protocols import DatesAnswers, ForecastingQueries, Interruptible, ProfileStore
+from syncer.model.protocols import DatesAnswers, ForecastingQueries, ProfileStore
 from syncer.model.runs import THE_CLOCK
 from syncer.model.types import Finding, FindingKind, Hold, Order, Run, RunStatus, SyncDefinition
 from syncer.settings.settings import Settings
@@ -32,7 +32,7 @@ from syncer.sync import events, limits
 from syncer.sync.coordination import WriterStates, catch_up
 from syncer.sync.flow import Leftovers, SyncRun, run_sync
 from syncer.sync.plans import Plan, planned
-from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError
+from syncer.sync.progress import HeldError, Phase, Progress, RunOptions, StoppedError, waking
 from syncer.sync.snapshots import SyncSnapshots
 from syncer.sync.window import Window, now_at, prepared, query_hash, window
 
@@ -71,46 +71,48 @@ class Runner:
             SyncerError: of the run log.
         """
         options, progress = options or RunOptions(), progress or Progress()
-        ended = self._run(definition, order, options, progress)
-        if isinstance(ended.cause, StoreMadeMeanwhileError) and order.term is None and order.due_at is None:
-            # Nobody else makes up for it.
-            return self._run(definition, order, options, progress.anew())
-        return ended
+        try:
+            return self._run(definition, order, options, progress)
+        except StoreMadeMeanwhileError:
+            progress.begin_anew()
+            return self._run(definition, order, options, progress)
 
     def _run(self, definition: SyncDefinition, order: Order, options: RunOptions, progress: Progress) -> Run:
         order, started_at = replace(order, scope=options.scope, options=options.words), self.now()
         with ExitStack() as stack:
             try:
                 with self.run_log.database.reading():
-                    as_of, is_shared = (
-                        self.run_log.counts_from(definition.name, self.now()),
-                        self.snapshots.is_shared(definition.name),
-                    )
+                    as_of = self.run_log.counts_from(definition.name, self.now())
+                    is_shared = self.snapshots.is_shared(definition.name)
                 store = stack.enter_context(closing(self._open_store(definition, as_of)))
                 if order.term is None:
                     stack.enter_context(self.run_log.database.holding(definition.name))
                 snapshot = stack.enter_context(
                     self.snapshots.for_run(definition, store, order, progress, is_shared=is_shared)
                 )
-            except RunInProgressError as exc:
-                progress.run_id = self.run_log.record_skipped(
-                    definition.name, order, definition.hash, started_at, note=exc.message
-                )
-                return self._run_of(progress.run_id, exc)
             except StateDatabaseError:
                 raise
             except Exception as exc:
+                if progress.is_again:
+                    return self._ended_early(definition, progress, exc)
+                if isinstance(exc, RunInProgressError):
+                    progress.run_id = self.run_log.record_skipped(
+                        definition.name, order, definition.hash, started_at, note=exc.message
+                    )
+                    return self._run_of(progress.run_id, exc)
                 progress.run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
                 return self._ended_early(definition, progress, exc)
             with self.run_log.database.writing():
                 coordination = self._coordination(definition, store)
                 coordination.close_removals()
                 coordination.close_abandoned(self._has_died, before=started_at - _LONGEST_REQUEST)
-                self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id, beside=order)
                 clock_faults = limits.went_back(self.now(), self.run_log.last_moment())
-                run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
-            progress.run_id = run_id
-            log.info("the run begins")
+                if not progress.is_again:
+                    self.run_log.interrupt_open(definition.name, started_at, promised=order.run_id, beside=order)
+                    run_id = self.run_log.start(definition.name, order, definition.hash, started_at)
+            if not progress.is_again:
+                progress.run_id = run_id
+                log.info("the run begins")
             return self._recorded(definition, store, snapshot, started_at, options, progress, clock_faults)
 
     def plan(
@@ -162,7 +164,7 @@ class Runner:
         state_of = WriterStates(self.settings.definitions_dir, definition)
         try:
             self.snapshots.follow_beside(snapshot, definition, coordination)
-            with snapshot.ledger.explaining(), _waking(store, progress):
+            with snapshot.ledger.explaining(), waking(store, progress):
                 if not snapshot.has_sent:
                     from syncer.sync import leftovers
 
@@ -180,6 +182,8 @@ class Runner:
             progress.moved = exc.moved
             return self._finish(progress, RunStatus.HELD, SyncerError(str(exc), hint=exc.hint(definition.name)))
         except (Exception, KeyboardInterrupt) as exc:
+            if isinstance(exc, StoreMadeMeanwhileError) and not progress.is_again:
+                raise
             if isinstance(exc, (StoppedError, StoreError, KeyboardInterrupt)):
                 try:
                     self._publish_rejections(definition, snapshot, progress.run_id)
@@ -199,9 +203,7 @@ class Runner:
         """Record that a run failed or was stopped; the only place that knows every exception."""
         exc = explained(exc)
         if isinstance(exc, (StoppedError, KeyboardInterrupt, RunInProgressError)):
-            stopped = SyncerError(str(exc) or "stopped by a signal")
-            cause = exc if isinstance(exc, StoreMadeMeanwhileError) else stopped
-            return self._finish(progress, RunStatus.INTERRUPTED, cause)
+            return self._finish(progress, RunStatus.INTERRUPTED, SyncerError(str(exc) or "stopped by a signal"))
         if isinstance(exc, SyncerError):
             cut_off = progress.phase in (None, Phase.QUERY) or isinstance(exc, StoreError)
             if cut_off and progress.token.is_cancelled:
@@ -343,8 +345,3 @@ def _leftovers(snapshot: Snapshot) -> Leftovers | None:
     from syncer.sync.leftovers import FormerRows
 
     return FormerRows()
-
-
-def _waking(store: ProfileStore, progress: Progress) -> AbstractContextManager[None]:
-    """Let a run that is stopped end the waits of its store."""
-    return progress.token.waking(store.interrupt) if isinstance(store, Interruptible) else nullcontext()
