@@ -64,9 +64,10 @@ class Program:
     cost: Cost
 
 
-def processor_seconds() -> float:
-    """Processor time of this process and of all below it, ended ones too; those of which nobody knows the end left out.
+def processor_seconds(process: int = 0) -> float:
+    """Processor time of a process, or of this one, and of all below it, ended ones too.
 
+    Those of which nobody knows the end are left out.
     Source: `man 5 proc_pid_stat`; what has ended counts with the process that waited for it.
     """
     ticks: dict[int, int] = {}
@@ -77,11 +78,11 @@ def processor_seconds() -> float:
                 fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
                 ticks[int(entry.name)] = sum(map(int, fields[11:15]))
                 children[int(fields[1])].append(int(entry.name))
-    found, below = 0, [os.getpid()]
+    found, below = 0, [process or os.getpid()]
     while below:
-        process = below.pop()
-        found += ticks.get(process, 0)
-        below += children[process]
+        one = below.pop()
+        found += ticks.get(one, 0)
+        below += children[one]
     return found / _TICKS
 
 

@@ -1,4 +1,4 @@
-"""`syncer serve`, but every sync is due every second, which is oftener than a header may say."""
+"""`syncer serve`, but every sync is due every second, or every so many: oftener than a header may say."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from syncer.model.types import Every
 
 
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal comes; the first argument, if there is one, says how many seconds an interval has."""
     project = Project()
     settings = project.settings
 
     def load() -> Loaded:
         loaded = folder.load(settings.definitions_dir, warehouses=settings.warehouses, stores=settings.stores)
-        every_second = Every(interval=timedelta(seconds=1))
-        often = tuple(dataclasses.replace(each, schedule=every_second) for each in loaded.definitions)
+        interval = Every(interval=timedelta(seconds=int(sys.argv[1]) if len(sys.argv) > 1 else 1))
+        often = tuple(dataclasses.replace(each, schedule=interval) for each in loaded.definitions)
         return dataclasses.replace(loaded, definitions=often)
 
     output.prepare()
