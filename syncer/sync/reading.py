@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from syncer.model.importing import importing
 from syncer.model.protocols import ProfileStore, Warehouse
 from syncer.model.types import SyncDefinition
 from syncer.snapshot.snapshot import Snapshot
@@ -54,7 +55,8 @@ def asked(run: Asking) -> pa.RecordBatchReader:
     """
     warehouse = _Counted(run.warehouse, run.progress)
     if (rows := run.snapshot.ledger.warehouse_rows) is not None:
-        from syncer.snapshot import questions
+        with importing:
+            from syncer.snapshot import questions
 
         if run.options.full or run.options.only is not None or run.snapshot.former:
             # What another definition sent is removed where this result does not have it.

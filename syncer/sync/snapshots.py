@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncer.model.errors import RunInProgressError
+from syncer.model.importing import importing
 from syncer.model.protocols import ProfileStore
 from syncer.model.types import Order, SyncDefinition, Trigger
 from syncer.settings import keeping
@@ -131,7 +132,8 @@ class SyncSnapshots:
         path = self.path(sync)
         if not path.exists():
             return
-        from syncer.sync import kept_rows
+        with importing:
+            from syncer.sync import kept_rows
 
         with kept_rows.opened(self.settings, path, sync) as ledger:
             if ledger is not None:
@@ -189,7 +191,8 @@ class SyncSnapshots:
         path, settings = self.path(definition.name), self.settings
 
         def bring_home(ledger: FileLedger) -> None:
-            from syncer.sync import kept_rows
+            with importing:
+                from syncer.sync import kept_rows
 
             kept_rows.bring_home(settings, ledger)
 
@@ -199,7 +202,8 @@ class SyncSnapshots:
             if definition.snapshot is None and not snapshot.is_kept_elsewhere:
                 yield snapshot
                 return
-            from syncer.sync import kept_rows
+            with importing:
+                from syncer.sync import kept_rows
 
             with kept_rows.beside(settings, definition, snapshot):
                 yield snapshot
