@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.cluster.checks import Logged, Ran, _behind, ticks_of
 from tests.benchmarks.cluster.course import Plan, run
 from tests.benchmarks.cluster.faults import Kind
 from tests.servers.postgresql import PostgresServer
@@ -23,3 +25,48 @@ def test_no_tick_is_lost_and_no_row_is_wrong_while_services_and_workers_are_kill
     assert {fault.kind for fault in outcome.faults} == {*Kind}
     assert outcome.fences.fences > plan.syncs
     assert outcome.ticks.answered > plan.syncs
+
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def ran(seconds: int, *notes: str) -> Ran:
+    """A run of the tick so many seconds after AT."""
+    due_at = AT + timedelta(seconds=seconds)
+    return Ran(
+        id=f"{seconds}",
+        sync="people",
+        status="success",
+        due_at=due_at,
+        started_at=due_at,
+        finished_at=due_at,
+        notes=notes,
+        error=None,
+        ended_by=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "until", "lost", "doubled"),
+    [
+        ([ran(0), ran(10), ran(20)], 25, 0, 0),
+        ([ran(0), ran(20)], 25, 1, 0),
+        ([ran(0), ran(20, "this run also stands for an earlier tick that passed unanswered")], 25, 0, 0),
+        ([ran(0), ran(30, "this run also stands for an earlier tick that passed unanswered")], 35, 1, 0),
+        ([ran(0), ran(0, "another run"), ran(10)], 15, 0, 1),
+        ([ran(0)], 25, 1, 0),
+    ],
+)
+def test_a_tick_that_is_lost_or_doubled_is_found(runs: list[Ran], until: int, lost: int, doubled: int) -> None:
+    found = ticks_of(runs, every=timedelta(seconds=10), until=AT + timedelta(seconds=until))
+
+    assert (len(found.lost), len(found.doubled)) == (lost, doubled)
+
+
+def test_a_write_behind_a_newer_fence_is_found() -> None:
+    first, shut_out = Logged(1, "people", 1, "a", AT), Logged(2, "people", 2, "", AT)
+    second = Logged(3, "people", 2, "b", AT)
+
+    assert [*_behind([first, first, shut_out, second])] == []
+    assert len([*_behind([first, shut_out, first])]) == 1
+    assert len([*_behind([first, second, Logged(4, "people", 2, "c", AT)])]) == 1

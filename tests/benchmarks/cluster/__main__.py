@@ -12,8 +12,8 @@ for less and for more than the 10 seconds after which they count as dead. Then a
 The store logs itself who writes to it, by triggers. Prints the seed and a table; exits with 1 if anything was violated.
 The same seed makes the same faults at the same moments, but a process may be elsewhere in its work by then.
 
-With --figures it measures instead how many runs one worker and two make on a store that waits, and what a run takes of
-a service with a worker, beside a service alone.
+With --figures it measures instead how many runs one worker and two make of a warehouse that takes a while, and what a
+run takes of a service with a worker, beside a service alone.
 """
 
 from __future__ import annotations

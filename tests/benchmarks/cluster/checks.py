@@ -52,6 +52,18 @@ class Ticks:
     doubled: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A transaction that touched the fence of a sync."""
+
+    transaction: int
+    sync: str
+    fence: int
+    #: Empty if it only shut older runs out.
+    run_id: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fences:
     """Who wrote to the store."""
@@ -106,7 +118,7 @@ def ticks_of(runs: Sequence[Ran], *, every: timedelta, until: datetime) -> Ticks
 
 
 def _lost(sync: str, runs: Sequence[Ran], every: timedelta, until: datetime) -> Iterator[str]:
-    ordered = sorted((run.due_at, run) for run in runs if run.due_at is not None)
+    ordered = sorted(((run.due_at, run) for run in runs if run.due_at is not None), key=lambda one: one[0])
     for (before, _), (at, run) in pairwise(ordered):
         missed = (at - before) // every - 1
         if missed > run.stands_for:
@@ -129,23 +141,38 @@ def fences_of(store: str) -> Fences:
     """Look whether a run wrote after a newer one of its sync, or without a fence of its own."""
     with psycopg.connect(store) as connection:
         log = connection.execute("SELECT transaction, sync, taken, run_id, at FROM logged_fences ORDER BY seq")
-        logged = log.fetchall()
+        logged = [Logged(*row) for row in log]
         writes = connection.execute("SELECT transaction, object_type, rows FROM logged_writes").fetchall()
-    violations, newest = [], dict[str, tuple[int, str]]()
+    wrote = [one for one in logged if one.run_id]
+    holders = {(one.transaction, one.sync) for one in wrote}
     spans: dict[tuple[str, int], tuple[datetime, datetime]] = {}
-    for _, sync, taken, run_id, at in logged:
-        before, its = newest.get(sync, (0, ""))
-        # The row of the fence is locked until its transaction ends: their order is that of the log.
-        if taken < before or (taken == before and its and run_id not in ("", its)):
-            violations.append(f"{sync}: run {run_id} wrote with fence {taken} after run {its} with {before}")
-        newest[sync] = taken, run_id
-        first, _ = spans.get((sync, taken), (at, at))
-        spans[sync, taken] = first, at
-    holders = {(transaction, sync) for transaction, sync, *_ in logged}
-    violations += [f"{kind}: {rows} rows without a fence" for tx, kind, rows in writes if (tx, kind) not in holders]
-    violations += _overlapping(spans)
-    rows = sum(number for *_, number in writes)
-    return Fences(fences=len(spans), transactions=len(logged), rows=rows, violations=violations)
+    for one in wrote:
+        first, _ = spans.get((one.sync, one.fence), (one.at, one.at))
+        spans[one.sync, one.fence] = first, one.at
+    return Fences(
+        fences=len(spans),
+        transactions=len(wrote),
+        rows=sum(number for *_, number in writes),
+        violations=[
+            *_behind(logged),
+            *_overlapping(spans),
+            *(f"{kind}: {number} rows without a fence" for tx, kind, number in writes if (tx, kind) not in holders),
+        ],
+    )
+
+
+def _behind(logged: Sequence[Logged]) -> Iterator[str]:
+    """The writes that came after a newer fence; two runs that wrote with one. The log has the order of a sync's writes.
+
+    The row of a sync's fence is locked until the transaction ends that touched it.
+    """
+    newest, holders = dict[str, int](), dict[tuple[str, int], str]()
+    for one in logged:
+        if one.fence < newest.get(one.sync, 0):
+            yield f"{one.sync}: run {one.run_id} wrote with fence {one.fence} after {newest[one.sync]}"
+        newest[one.sync] = max(one.fence, newest.get(one.sync, 0))
+        if one.run_id and holders.setdefault((one.sync, one.fence), one.run_id) != one.run_id:
+            yield f"{one.sync}: two runs wrote with fence {one.fence}"
 
 
 def _overlapping(spans: Mapping[tuple[str, int], tuple[datetime, datetime]]) -> Iterator[str]:

@@ -27,12 +27,8 @@ _HEADER = "/* sync\nentity: object\nobject: {{type: kind_{number:02}, id: id}}\n
 #: The newest value of the first row differs in every run, while the switch is on.
 _QUERY = (
     "SELECT id, CASE WHEN id = 1 AND is_on THEN extract(epoch FROM clock_timestamp()) ELSE value END AS value\n"
-    "FROM items CROSS JOIN switch WHERE sync = {number}\n"
+    "FROM items CROSS JOIN switch CROSS JOIN (SELECT pg_sleep(seconds) FROM switch) AS waited WHERE sync = {number}\n"
 )
-_SLOW_STORE = """
-CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
-CREATE TRIGGER waits AFTER INSERT OR UPDATE ON sync_fences FOR EACH ROW EXECUTE FUNCTION wait();
-"""
 _STATISTICS = (
     "SELECT xact_commit + xact_rollback, (SELECT coalesce(sum(octet_length(bytes)), 0) FROM syncer_snapshot_parts), "
     "(SELECT count(*) FROM syncer_runs WHERE status = 'success') "
@@ -92,7 +88,7 @@ class Bench:
                 "INSERT INTO items SELECT s, i, i FROM generate_series(1, %s) AS s, generate_series(1, %s) AS i",
                 [syncs, rows],
             )
-            connection.execute("CREATE TABLE switch AS SELECT false AS is_on")
+            connection.execute("CREATE TABLE switch AS SELECT false AS is_on, 0::float8 AS seconds")
             connection.execute("VACUUM ANALYZE items")
         for number in range(1, syncs + 1):
             text = (_HEADER + _QUERY).format(number=number)
@@ -105,10 +101,13 @@ class Bench:
         with psycopg.connect(self.warehouse, autocommit=True) as connection:
             connection.execute("UPDATE switch SET is_on = true")
 
-    def slow_store(self, seconds: float) -> None:
-        """Let each batch take so long in the store, which does nothing meanwhile."""
-        with psycopg.connect(self.store, autocommit=True) as connection:
-            connection.execute(_SLOW_STORE.format(seconds=seconds))
+    def wait_for_rows(self, seconds: float) -> None:
+        """Let each query take so long in the warehouse, which does nothing meanwhile.
+
+        Not in the store: an SQL store takes the rows of one run at a time.
+        """
+        with psycopg.connect(self.warehouse, autocommit=True) as connection:
+            connection.execute("UPDATE switch SET seconds = %s", [seconds])
 
     def runs(self) -> int:
         """How many have ended well."""
@@ -185,12 +184,11 @@ MODES: Mapping[str, tuple[Mapping[str, str], int]] = {
 
 
 def throughput(servers: Servers, *, seconds: float, wait: float = 1.0, syncs: int = 30) -> tuple[float, float]:
-    """Runs in so many seconds by one worker, and by two, each with one run at a time, on a store that waits."""
+    """Runs in so many seconds by one worker, and by two, each with one at a time, of a warehouse that takes a while."""
     with bench(servers, WORKERS, every=10, workers=2, concurrency=1) as made:
         made.define(syncs)
         wait_until(lambda: made.runs() >= syncs, "a first run of each sync", seconds=180)
-        made.change_always()
-        made.slow_store(wait)
+        made.wait_for_rows(wait)
         time.sleep(10)
         by_two = made.spent_in(seconds).runs
         assert made.machines.workers[1].end() == 0
@@ -232,7 +230,7 @@ def measure(times: int, seconds: float) -> Iterator[str]:
 def _told(pairs: Sequence[tuple[float, float]], found: Mapping[str, Mapping[str, Sequence[Spent]]]) -> Iterator[str]:
     one, two = (statistics.median(runs) for runs in zip(*pairs, strict=True))
     ratio = statistics.median(by_two / by_one for by_one, by_two in pairs)
-    yield f"runs by one worker and by two on a store that waits: {one:.0f}, {two:.0f}: {ratio:.2f} ×"
+    yield f"runs by one worker and by two, of a warehouse that takes a while: {one:.0f}, {two:.0f}: {ratio:.2f} ×"
     yield "| who | syncs | CPU a run, ms: service, worker | run log | warehouse and store | transactions | bytes put |"
     yield "|---|---|---|---|---|---|---|"
     for mode, cases in found.items():
