@@ -40,6 +40,8 @@ _META = "id text PRIMARY KEY, sync text, version text, rules text, format intege
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('syncer kept rows'))"
 _HINT = "Let KEEPER_URL be a login that owns one schema, for Syncer alone; see `syncer docs warehouses`."
 _READING = timedelta(hours=1)
+#: That a statement waits for a lock: a reader that stands still has one.
+LOCK_SECONDS = 60
 
 _Result = TypeVar("_Result")
 
@@ -260,6 +262,7 @@ class PostgreSQLKeptRows:
     @contextmanager
     def _writing(self) -> Iterator[psycopg.Cursor]:
         with self._explained(), self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
             yield cursor
 
     def _asked(self, ask: Callable[[], _Result]) -> _Result:
