@@ -17,7 +17,7 @@ from tests.servers.postgresql import PostgresServer
 def test_no_tick_is_lost_and_no_row_is_wrong_while_services_and_workers_are_killed_and_stopped(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    plan = Plan(seed=127, minutes=0.35, syncs=6, every=6, workers=2, haste=2)
+    plan = Plan(seed=127, minutes=0.35, syncs=6, every=6, workers=2, haste=2, longest_wait=60)
     outcome = run(plan, postgres, tmp_path)
 
     print(*outcome.lines(), sep="\n")

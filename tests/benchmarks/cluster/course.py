@@ -40,6 +40,8 @@ class Plan:
     services: int = 2
     #: By how much the pauses between faults are shorter.
     haste: float = 1.0
+    #: Seconds from the last fault within which what a worker left runs again.
+    longest_wait: float = LONGEST_WAIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Outcome:
         late = [
             f"{one.sync}: ran {one.since_last:.1f} s after the last fault; its worker was {one.kind}, {one.at:%H:%M:%S}"
             for one in self.waits
-            if one.since_last > LONGEST_WAIT
+            if one.since_last > self.plan.longest_wait
         ]
         lost = [f"lost: {line}" for line in self.ticks.lost]
         return [*lost, *self.ticks.doubled, *self.fences.violations, *late, *self.problems]
