@@ -28,6 +28,10 @@ def wait_until(true: Callable[[], bool], what: str, *, seconds: float = 120) -> 
         time.sleep(0.2)
 
 
+#: Of the project, where the services find what makes syncs due so often.
+_ROOT = Path(__file__).parents[3]
+
+
 @dataclass(slots=True, kw_only=True)
 class Machine:
     """One of them; its process may be another one later."""
@@ -65,7 +69,7 @@ class Machine:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.words],
                 cwd=self.folder,
-                env=environment(settings),
+                env=environment(settings) | {"PYTHONPATH": str(_ROOT)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
