@@ -70,6 +70,11 @@ class PostgreSQLKeptRows:
         self._schema = schemas[0]
 
     @property
+    def dialect(self) -> str:
+        """See `KeepsRows`."""
+        return "postgres"
+
+    @property
     def name(self) -> str:
         """See `KeepsRows`."""
         return self._tables

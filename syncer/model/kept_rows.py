@@ -65,6 +65,10 @@ class KeepsRows(Protocol):
     """
 
     @property
+    def dialect(self) -> str:
+        """sqlglot's name of the warehouse's SQL."""
+
+    @property
     def name(self) -> str:
         """Of the tables, without kept_ or in_doubt_ before it."""
 

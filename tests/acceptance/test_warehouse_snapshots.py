@@ -85,6 +85,16 @@ def test_only_what_differs_is_fetched_and_sent(shop: Shop) -> None:
     assert shop.counts() == (100, 0, 0, 0, 100, 0)
 
 
+@pytest.mark.parametrize(
+    "end", [";", " ; ;\n", "; -- all of them\n", " -- all; of them", "/* ; */;", " WHERE plan <> ';'"]
+)
+def test_a_query_may_end_as_people_write_it(shop: Shop, end: str) -> None:
+    shop.project.define("people", HEADER, f"SELECT id, plan FROM people{end}")
+    assert shop.counts() == (100, 100, 0, 0, 0, 100)
+    shop.warehouse.execute("UPDATE people SET plan = 'pro' WHERE id = '7'")
+    assert shop.counts() == (100, 0, 1, 0, 99, 1)
+
+
 def test_a_plan_shows_what_a_run_would_send_and_changes_nothing(shop: Shop) -> None:
     shop.run()
     shop.warehouse.execute("UPDATE people SET plan = 'pro' WHERE id = '7'", "DELETE FROM people WHERE id = '8'")
