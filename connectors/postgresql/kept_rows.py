@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from math import inf
@@ -121,7 +121,7 @@ class PostgreSQLKeptRows:
         return bool(found and found[0])
 
     def replace(
-        self, known: Collection[str], state: KeptState, *, gone: pa.Table | None, rows: Collection[pa.Table], sync: str
+        self, known: Collection[str], state: KeptState, *, gone: pa.Table | None, rows: Iterable[pa.Table], sync: str
     ) -> None:
         """See `KeepsRows`."""
         is_new = False

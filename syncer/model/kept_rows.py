@@ -6,7 +6,7 @@ schema, and alone writes: only statements of ours, into tables of a fixed shape.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,7 +88,7 @@ class KeepsRows(Protocol):
         """Whether a row of one of these keys (k1, …) is kept."""
 
     def replace(
-        self, known: Collection[str], state: KeptState, *, gone: pa.Table | None, rows: Collection[pa.Table], sync: str
+        self, known: Collection[str], state: KeptState, *, gone: pa.Table | None, rows: Iterable[pa.Table], sync: str
     ) -> None:
         """Keep other rows, in one transaction, and another version.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -15,28 +15,16 @@ _AT_ONCE = 250_000
 NUMBERS = ("person", "first_run", "last_run")
 
 
-class FileRows(Collection[pa.Table]):
-    """The rows of a file as they are kept, so many at once."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        physical = columns_of_attributes(self._session)
-        members = ", ".join(f"{name} := CAST({name} AS VARCHAR)" for name in (*NUMBERS, *physical))
-        query = (
-            f"SELECT {self._session.k}, {_as_signed('fingerprint')} AS fingerprint, "
-            f"CAST(to_json(struct_pack({members})) AS VARCHAR) AS data FROM snapshot"
-        )
-        reader = self._session.connection.sql(query).to_arrow_reader(_AT_ONCE)
-        for batch in reader:
-            yield pa.Table.from_batches([batch])
-
-    def __len__(self) -> int:
-        return self._session.count("SELECT count(*) FROM snapshot")
-
-    def __contains__(self, item: object) -> bool:
-        raise NotImplementedError
+def rows_of_file(session: Session) -> Iterator[pa.Table]:
+    """The rows of a file as they are kept: k1, …, `fingerprint` and `data`, so many at once."""
+    physical = columns_of_attributes(session)
+    members = ", ".join(f"{name} := CAST({name} AS VARCHAR)" for name in (*NUMBERS, *physical))
+    query = (
+        f"SELECT {session.k}, {_as_signed('fingerprint')} AS fingerprint, "
+        f"CAST(to_json(struct_pack({members})) AS VARCHAR) AS data FROM snapshot"
+    )
+    for batch in session.connection.sql(query).to_arrow_reader(_AT_ONCE):
+        yield pa.Table.from_batches([batch])
 
 
 def columns_of_attributes(session: Session) -> dict[str, str]:
@@ -49,6 +37,7 @@ def columns_of_attributes(session: Session) -> dict[str, str]:
 
 
 def read(name: str, type_: str) -> str:
+    """SQL for one value of a kept row's data; a type that is empty is that of numbers."""
     text = f"json_extract_string(data, '$.{name}')"
     return f"CAST({text} AS {type_ or 'BIGINT'})"
 

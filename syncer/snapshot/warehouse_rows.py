@@ -34,7 +34,7 @@ from syncer.model.errors import SnapshotError
 from syncer.model.kept_rows import KEPT_FORMAT, KeepsRows, KeptState, Question
 from syncer.model.protocols import Warehouse
 from syncer.snapshot.compared_result import ComparedResult
-from syncer.snapshot.kept_data import NUMBERS, FileRows, as_unsigned, columns_of_attributes, doubts, read
+from syncer.snapshot.kept_data import NUMBERS, as_unsigned, columns_of_attributes, doubts, read, rows_of_file
 from syncer.snapshot.session import Session
 
 _ENTRIES = ("kept_next", "kept_rules", "kept_rows", "kept_values", "kept_in", "kept_as")
@@ -118,7 +118,7 @@ class WarehouseRows:
             self._take_all()
             return False
         elif memory["kept_version"] and self.file.session.any_of("fetched", "snapshot"):
-            self.put_back(self._rules_before())
+            self.put_back(memory["kept_rules"])
         return True
 
     def look(self) -> None:
@@ -221,7 +221,7 @@ class WarehouseRows:
             gone = session.connection.sql(
                 f"SELECT {session.k} FROM fetched UNION SELECT {session.k} FROM snapshot"
             ).to_arrow_table()
-        self.tables.replace(known, state, gone=gone, rows=FileRows(session), sync=session.sync)
+        self.tables.replace(known, state, gone=gone, rows=rows_of_file(session), sync=session.sync)
         self._put_away(state)
 
     def put_away_unchanged(self) -> None:
@@ -238,9 +238,6 @@ class WarehouseRows:
         self.tables.forget()
         with self._transaction():
             self.file.remember(kept_version="", **dict.fromkeys(_ENTRIES, ""))
-
-    def _rules_before(self) -> str:
-        return self.file.memory()["kept_rules"]
 
     def _has_sent(self) -> bool:
         return self.file.session.any("SELECT 1 FROM meta WHERE name IN ('claimed_by', 'last_sync_time')")
