@@ -84,7 +84,7 @@ TestConvergence = WithAFakeStore.TestCase
 TestConvergence.settings = proven_in(10)
 
 
-def _a_lost_reply_and_a_value_that_goes_back(machine: WithAFakeStore) -> None:
+def a_lost_reply_and_a_value_that_goes_back(machine: WithAFakeStore) -> None:
     machine.put("people", "1", "1", "a")
     machine.run_all_cleanly("people")
     machine.put("people", "1", "1", "b")
@@ -104,7 +104,7 @@ def _a_removal_by_one_sync_of_what_another_feeds(machine: WithAFakeStore) -> Non
 @pytest.mark.parametrize(
     ("history", "mutant"),
     [
-        (_a_lost_reply_and_a_value_that_goes_back, WithoutOutbox),
+        (a_lost_reply_and_a_value_that_goes_back, WithoutOutbox),
         (_a_removal_by_one_sync_of_what_another_feeds, WithoutReach),
     ],
 )

@@ -24,7 +24,7 @@ from syncer.settings.settings import Settings
 from syncer.snapshot.snapshot import Snapshot
 from syncer.sync import kept_rows
 from tests.properties.convergence import Life, Mortal, Sync, WithoutOutbox, ended, proven_in
-from tests.properties.test_convergence import WithAFakeStore
+from tests.properties.test_convergence import WithAFakeStore, a_lost_reply_and_a_value_that_goes_back
 from tests.servers.kept_rows import KeepingWarehouse, keeping_warehouse
 from tests.servers.postgresql import PostgresServer
 
@@ -145,16 +145,8 @@ TestWarehouseConvergence.settings = proven_in(4)
 
 
 def test_a_mutant_that_writes_nothing_down_fails() -> None:
-    def history(machine: InWarehouse) -> None:
-        machine.put("people", "1", "1", "a")
-        machine.run_all_cleanly("people")
-        machine.put("people", "1", "1", "b")
-        machine.run_and_lose_the_store("people", 0, "after")
-        machine.put("people", "1", "1", "a")
-        machine.run_all_cleanly("people")
-
     with ended(InWarehouse()) as machine:
-        history(machine)
+        a_lost_reply_and_a_value_that_goes_back(machine)
     mutant: Any = type("Mutant", (WithoutOutbox, InWarehouse), {})
     with ended(mutant()) as machine, pytest.raises(AssertionError):
-        history(machine)
+        a_lost_reply_and_a_value_that_goes_back(machine)
