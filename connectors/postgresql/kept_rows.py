@@ -61,7 +61,10 @@ class PostgreSQLKeptRows:
         """
         self._named, self._url, self._reader_url = ConnectionName("warehouse", name), keeper_url, url
         self._tables, self._keys = tables, [f"k{number}" for number in range(1, keys + 1)]
-        self._connection = reused(self._named, keeper_url, patience=inf, autocommit=True)
+        try:
+            self._connection = reused(self._named, keeper_url, patience=inf, autocommit=True)
+        except WarehouseError as exc:
+            raise WarehouseError(exc.message, hint=exc.hint.replace("__URL", "__KEEPER_URL")) from None
         schemas = self._asked(lambda: [row[0] for row in self._connection.execute(_MINE)])
         if len(schemas) != 1:
             self.close()

@@ -139,4 +139,5 @@ def test_a_keeper_must_own_one_schema(warehouse: KeepingWarehouse) -> None:
     with pytest.raises(WarehouseError) as refused:
         tables(warehouse, wrong)
     assert "wrong-" not in str(refused.value)
+    assert "SYNCER_WAREHOUSES__SHOP__KEEPER_URL" in refused.value.hint
     warehouse.execute("DROP SCHEMA another")
